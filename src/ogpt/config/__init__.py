@@ -1,0 +1,1 @@
+"""What a model is (OpenAIGPTConfig) and how a run goes (frozen settings, presets)."""

@@ -1,0 +1,157 @@
+"""Presets, TOML files and `--set section.field=value` into frozen settings, and back to TOML.
+
+Precedence: the dataclass's default < preset < file < --set.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import tomllib
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+from ogpt.config.run import PretrainSettings
+from ogpt.errors import ConfigError, UnknownSetting
+
+S = TypeVar("S")
+
+
+def preset_names() -> list[str]:
+    """The presets that ship with ogpt, in alphabetical order."""
+    folder = resources.files("ogpt.config") / "presets"
+    return sorted(file.name.removesuffix(".toml") for file in folder.iterdir())
+
+
+def load_settings(
+    preset: str | None = None, file: Path | None = None, overrides: Sequence[str] = ()
+) -> PretrainSettings:
+    """Resolve a preset, a TOML file and `section.field=value` overrides into settings.
+
+    Raises:
+        UnknownSetting: a name that no setting has.
+        ConfigError: a file or value that cannot be read, or a value outside its range.
+    """
+    values: dict[str, dict[str, Any]] = {}
+    if preset is not None:
+        _merge(values, _read_preset(preset), f"preset {preset}")
+    if file is not None:
+        _merge(values, _read_toml(file), str(file))
+    for override in overrides:
+        _merge(values, _parse_override(override), f"--set {override}")
+    return from_dict(PretrainSettings, values)
+
+
+def from_dict(cls: type[S], values: Mapping[str, Any], prefix: str = "") -> S:
+    """Build the dataclass `cls` from plain values, checking every name and type.
+
+    Raises:
+        UnknownSetting: a name that `cls` has not.
+        ConfigError: a value of the wrong type or outside its range.
+    """
+    hints = get_type_hints(cls)
+    arguments: dict[str, Any] = {}
+    for name, value in values.items():
+        if name not in hints:
+            raise _unknown(prefix + name)
+        arguments[name] = _convert(hints[name], value, prefix + name)
+    return cls(**arguments)
+
+
+def to_toml(settings: Any, comment: str = "") -> str:
+    """The settings as TOML that `load_settings(file=...)` reads back equal."""
+    lines = [f"# {line}" for line in comment.splitlines()]
+    for section in dataclasses.fields(settings):
+        lines.append(f"\n[{section.name}]")
+        part = getattr(settings, section.name)
+        for item in dataclasses.fields(part):
+            lines.append(f"{item.name} = {_toml_value(getattr(part, item.name))}")
+    return "\n".join(lines) + "\n"
+
+
+def _read_preset(name: str) -> dict[str, Any]:
+    if name not in preset_names():
+        near = difflib.get_close_matches(name, preset_names(), 1)
+        raise UnknownSetting(
+            f"there is no preset {name!r}; there are {', '.join(preset_names())}",
+            hint=f"did you mean {near[0]}?" if near else "choose one of these",
+        )
+    text = (resources.files("ogpt.config") / "presets" / f"{name}.toml").read_text("utf-8")
+    return tomllib.loads(text)
+
+
+def _read_toml(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"there is no settings file {file}", hint="check the path given with --config"
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"{file} is not TOML: {error}", hint="see the presets for the form"
+        ) from error
+
+
+def _parse_override(override: str) -> dict[str, Any]:
+    name, equals, text = override.partition("=")
+    section, dot, item = name.strip().partition(".")
+    if not (equals and dot and section and item):
+        raise ConfigError(
+            f"--set {override!r} is not of the form section.field=value",
+            hint="for example --set training.max_steps=1000",
+        )
+    try:
+        value = tomllib.loads(f"value = {text.strip()}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()  # a bare word is a string
+    return {section: {item: value}}
+
+
+def _merge(values: dict[str, dict[str, Any]], more: Mapping[str, Any], where: str) -> None:
+    for section, part in more.items():
+        if not isinstance(part, dict):
+            raise ConfigError(
+                f"{section!r} in {where} stands outside a section",
+                hint="settings belong to a section, such as [training]",
+            )
+        values.setdefault(section, {}).update(part)
+
+
+def _unknown(name: str) -> UnknownSetting:
+    known = [
+        f"{section.name}.{item.name}"
+        for section in dataclasses.fields(PretrainSettings)
+        for item in dataclasses.fields(get_type_hints(PretrainSettings)[section.name])
+    ]
+    near = difflib.get_close_matches(name, known, 1, cutoff=0.4)
+    return UnknownSetting(
+        f"there is no setting {name!r}",
+        hint=f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}",
+    )
+
+
+def _convert(kind: Any, value: Any, name: str) -> Any:
+    if dataclasses.is_dataclass(kind) and isinstance(value, dict):
+        return from_dict(kind, value, f"{name}.")
+    if kind is float and type(value) is int:
+        return float(value)
+    allowed = kind
+    if get_origin(kind) is Literal:
+        allowed = type(get_args(kind)[0])
+    if type(value) is not allowed:
+        raise ConfigError(
+            f"{name} is {value!r}, {type(value).__name__}; it must be {allowed.__name__}",
+            hint=f"for example --set {name}=VALUE with a value of that type",
+        )
+    return value
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return repr(value)

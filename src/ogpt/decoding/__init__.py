@@ -1,0 +1,1 @@
+"""The choice of the decoder that generates and scores."""

@@ -1,0 +1,1 @@
+"""Logits become text: the Decoder protocol, processors, random numbers, search, writer."""

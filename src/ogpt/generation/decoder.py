@@ -1,0 +1,85 @@
+"""The seam between a model that computes and everything that generates or scores.
+
+A decoder holds `slots` sequences of at most `n_positions` tokens each. PyTorch, native and
+TensorFlow decoders implement this protocol; search, streaming and scoring are written once
+against it and see numpy arrays only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Want = Literal["none", "last", "all"]
+
+
+class Abilities(NamedTuple):
+    """What a decoder offers beyond the protocol's calls."""
+
+    hidden_states: bool
+    attentions: bool
+    device_sampling: bool
+    bitwise: bool
+    """Same tokens and log-probabilities alone or in any batch, bit for bit."""
+
+
+class Scores(NamedTuple):
+    """Log-probabilities of given tokens, computed without a (T, V) array."""
+
+    log_probs: NDArray[np.float32]
+    """(T,) log-probability of each target."""
+    top_ids: NDArray[np.int64]
+    """(T, top) most likely tokens, most likely first."""
+    top_log_probs: NDArray[np.float32]
+    """(T, top) their log-probabilities."""
+
+
+class Decoder(Protocol):
+    """S slots, each one sequence of at most n_positions tokens.
+
+    Every call raises DecoderError for a slot out of range or no tokens, ContextTooLong when a slot
+    would outgrow n_positions, and TokenOutOfRange for ids outside the vocabulary; after an error
+    the slots are as they were.
+    """
+
+    n_positions: int
+    vocab_size: int
+    slots: int
+    abilities: Abilities
+
+    def extend(
+        self, slot: int, ids: Sequence[int], want: Want = "last"
+    ) -> NDArray[np.float32] | None:
+        """Append `ids` to the slot; return no logits, the last (V,) or all (T, V)."""
+        ...
+
+    def step(self, slots: Sequence[int], ids: Sequence[int]) -> NDArray[np.float32]:
+        """Append one token to each of the slots, all different; return logits (len(slots), V)."""
+        ...
+
+    def score(self, slot: int, ids: Sequence[int], targets: Sequence[int], top: int = 0) -> Scores:
+        """Append `ids`; score `targets`, one for each id (usually the id that follows it)."""
+        ...
+
+    def length(self, slot: int) -> int:
+        """Tokens that the slot holds."""
+        ...
+
+    def truncate(self, slot: int, length: int) -> None:
+        """Rewind the slot to its first `length` tokens."""
+        ...
+
+    def copy(self, source: int, target: int) -> None:
+        """Make the target slot equal to the source slot."""
+        ...
+
+    def free(self, slot: int) -> None:
+        """Empty the slot."""
+        ...
+
+    def close(self) -> None:
+        """Give memory and threads back; the decoder must not be used afterwards."""
+        ...

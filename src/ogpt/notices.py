@@ -1,0 +1,103 @@
+"""The one channel for what would otherwise be silent: truncation, fallback, a lowered dtype.
+
+`tell(kind, **fields)` is called where the decision is taken and before the work begins, so that
+`--strict` can turn it into an error with nothing half-done. Notices go to the sinks of the
+innermost `listening` block of the current context, or to `warnings` when there is none.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+from ogpt.errors import StrictNotice
+
+KINDS: dict[str, str] = {
+    "context-slides": (
+        "the text outgrows the model's {n_positions} positions: whenever it is full, the last "
+        "{kept} tokens are read again and the older ones are forgotten"
+    ),
+    "compile-unavailable": "training runs without torch.compile: {reason}",
+    "precision-lowered": "{precision} was asked for, {used} is used: {reason}",
+    "no-held-out-text": (
+        "the split by document left nothing to validate on: the last {tokens} tokens of the "
+        "training text are held out instead"
+    ),
+    "fewer-merges": (
+        "the text has only {entries} vocabulary entries to learn; {asked} were asked for"
+    ),
+    "characters-left-out": (
+        "{count} rare characters are outside the vocabulary and will be read as <unk>"
+    ),
+    "prompt-unknown": "{count} of {total} prompt tokens are unknown to this vocabulary",
+    "setting-without-effect": "{setting} has no effect: {reason}",
+    "checkpoint-set-aside": "{path} is incomplete and was passed over: {reason}",
+    "documents-skipped": "{count} {what} were skipped: {reason}",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One thing that happened without being asked for."""
+
+    kind: str
+    fields: dict[str, Any]
+
+    @property
+    def message(self) -> str:
+        """The notice as a sentence."""
+        return KINDS[self.kind].format(**self.fields)
+
+
+class OgptNotice(UserWarning):
+    """The category of the warnings that notices become for users of the library."""
+
+
+Sink = Callable[[Notice], None]
+
+
+def _warn(notice: Notice) -> None:
+    warnings.warn(notice.message, OgptNotice, stacklevel=4)
+
+
+_sink: ContextVar[Sink] = ContextVar("ogpt_notice_sink", default=_warn)
+
+
+def tell(kind: str, **fields: Any) -> None:
+    """Give notice of `kind` (a key of KINDS) to whoever listens; each call counts as one.
+
+    Raises:
+        StrictNotice: the listener is strict.
+    """
+    _sink.get()(Notice(kind, fields))
+
+
+@contextmanager
+def listening(sink: Sink) -> Iterator[None]:
+    """Send the notices told inside the block to `sink` instead of `warnings`."""
+    token = _sink.set(sink)
+    try:
+        yield
+    finally:
+        _sink.reset(token)
+
+
+@contextmanager
+def collecting() -> Iterator[list[Notice]]:
+    """Collect the notices told inside the block into the list that it yields."""
+    notices: list[Notice] = []
+    with listening(notices.append):
+        yield notices
+
+
+def refuse(notice: Notice) -> None:
+    """The sink of --strict: the first notice is an error.
+
+    Raises:
+        StrictNotice: always.
+    """
+    raise StrictNotice(notice.message, hint="leave --strict out to go on with this notice")

@@ -1,0 +1,1 @@
+"""Text becomes ids: GPT-1's vocabulary, learning merges, tokenizers."""

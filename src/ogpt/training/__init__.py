@@ -1,0 +1,1 @@
+"""The engine that every training shares: step, schedule, loop, checkpoint."""

@@ -1,0 +1,1 @@
+"""Files become named arrays and back, without any framework."""
