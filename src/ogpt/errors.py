@@ -109,7 +109,7 @@ class SamplingError(OgptError, ValueError):
 
 
 class DecoderError(OgptError, ValueError):
-    """A decoder used against its protocol: a slot that is not there, no tokens, no position left."""
+    """A decoder used against its protocol, such as a slot that is not there."""
 
 
 class BackendMissing(OgptError, ImportError):

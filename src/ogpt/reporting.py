@@ -3,7 +3,8 @@
 Kinds and their fields:
     progress   task, done, total (0: not known), unit       any work over two seconds
     plan       parameters, tokens_per_step, total_steps, ... before the first step
-    train      step, total_steps, epoch, loss, learning_rate, grad_norm, tokens, tokens_per_s, mfu, eta_s
+    train      step, total_steps, epoch, loss, learning_rate, grad_norm, tokens,
+               tokens_per_s, mfu, eta_s
     eval       step, loss, perplexity, bits_per_byte, tokens
     checkpoint step, path, reason
     sample     step, text

@@ -50,13 +50,13 @@ def whole_folder(path: Path) -> Iterator[Path]:
             if file.is_file():
                 _flush_to_disk(file)
         if path.exists():
-            os.rename(path, outgoing)
-        os.rename(temporary, path)
+            path.rename(outgoing)
+        temporary.rename(path)
     except OgptError:
         raise
     except OSError as error:
         if outgoing.exists() and not path.exists():
-            os.rename(outgoing, path)
+            outgoing.rename(path)
         raise _storage_error(path, error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -71,7 +71,7 @@ class DataSettings:
     valid_fraction: float = 0.05
     """Share of the documents held out for validation, above 0 and below 1."""
     windows: Literal["contiguous", "packed"] = "contiguous"
-    """contiguous: documents end to end; packed: whole short documents, which do not see each other."""
+    """contiguous: documents end to end; packed: whole short documents, blind to each other."""
     encoding: str = "utf-8"
     """Encoding of text files."""
 
