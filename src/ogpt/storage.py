@@ -55,10 +55,10 @@ def whole_folder(path: Path) -> Iterator[Path]:
     except OgptError:
         raise
     except OSError as error:
-        if outgoing.exists() and not path.exists():
-            outgoing.rename(path)
         raise _storage_error(path, error) from error
     finally:
+        if outgoing.exists() and not path.exists():  # the swap did not happen
+            outgoing.rename(path)
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(outgoing, ignore_errors=True)
 

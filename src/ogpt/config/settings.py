@@ -5,10 +5,11 @@ Precedence: the dataclass's default < preset < file < --set.
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
+import math
 import tomllib
 from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
@@ -63,10 +64,10 @@ def from_dict(cls: type[S], values: Mapping[str, Any], prefix: str = "") -> S:
 def to_toml(settings: Any, comment: str = "") -> str:
     """The settings as TOML that `load_settings(file=...)` reads back equal."""
     lines = [f"# {line}" for line in comment.splitlines()]
-    for section in dataclasses.fields(settings):
+    for section in fields(settings):
         lines.append(f"\n[{section.name}]")
         part = getattr(settings, section.name)
-        for item in dataclasses.fields(part):
+        for item in fields(part):
             lines.append(f"{item.name} = {_toml_value(getattr(part, item.name))}")
     return "\n".join(lines) + "\n"
 
@@ -85,9 +86,9 @@ def _read_preset(name: str) -> dict[str, Any]:
 def _read_toml(file: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(file.read_text("utf-8"))
-    except FileNotFoundError as error:
+    except OSError as error:
         raise ConfigError(
-            f"there is no settings file {file}", hint="check the path given with --config"
+            f"could not read {file}: {error.strerror}", hint="check the path given with --config"
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(
@@ -121,11 +122,10 @@ def _merge(values: dict[str, dict[str, Any]], more: Mapping[str, Any], where: st
 
 
 def _unknown(name: str) -> UnknownSetting:
-    known = [
-        f"{section.name}.{item.name}"
-        for section in dataclasses.fields(PretrainSettings)
-        for item in dataclasses.fields(get_type_hints(PretrainSettings)[section.name])
-    ]
+    sections: dict[str, Any] = get_type_hints(PretrainSettings)
+    known = list(sections)
+    if "." in name:
+        known = [f"{section}.{f.name}" for section in known for f in fields(sections[section])]
     near = difflib.get_close_matches(name, known, 1, cutoff=0.4)
     return UnknownSetting(
         f"there is no setting {name!r}",
@@ -134,7 +134,7 @@ def _unknown(name: str) -> UnknownSetting:
 
 
 def _convert(kind: Any, value: Any, name: str) -> Any:
-    if dataclasses.is_dataclass(kind) and isinstance(value, dict):
+    if isinstance(kind, type) and is_dataclass(kind) and isinstance(value, dict):
         return from_dict(kind, value, f"{name}.")
     if kind is float and type(value) is int:
         return float(value)
@@ -145,6 +145,11 @@ def _convert(kind: Any, value: Any, name: str) -> Any:
         raise ConfigError(
             f"{name} is {value!r}, {type(value).__name__}; it must be {allowed.__name__}",
             hint=f"for example --set {name}=VALUE with a value of that type",
+        )
+    if kind is float and not math.isfinite(value):
+        raise ConfigError(
+            f"{name} is {value}; it must be a finite number",
+            hint=f"change it with --set {name}=VALUE or in the TOML file",
         )
     return value
 

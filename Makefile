@@ -1,0 +1,47 @@
+# Everything runs in .venv, set up from constraints.txt; only python3 (3.11 or later) is needed.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.PHONY: setup demo test test-slow test-all lint bench clean
+
+setup: $(VENV)/.ready
+	@cat $(VENV)/.ready
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "error: Python 3.11 or later is needed, $(PYTHON) is $$($(PYTHON) --version 2>&1)"; \
+	  echo "hint: name another one, for example: make setup PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "error: $(PYTHON) lacks the venv module"; \
+	  echo "hint: on Debian and Ubuntu: apt install python3-venv"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet -c constraints.txt setuptools wheel
+	$(PIP) install --quiet -c constraints.txt --no-build-isolation -e '.[dev]'
+	@$(BIN)/python -c 'import sys, torch; print(f"torch {torch.__version__}, Python {sys.version.split()[0]}, in $(VENV)")' > $@.tmp
+	@mv $@.tmp $@
+
+demo: setup
+	$(BIN)/ogpt demo
+
+test: setup
+	$(BIN)/python -m pytest -m "not slow and not gpu" --cov --cov-report=term:skip-covered --cov-report=json
+	$(BIN)/python tests/contracts/every_raise.py coverage.json
+
+test-slow: setup
+	$(BIN)/python -m pytest -m "slow and not gpu"
+
+test-all: test test-slow
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: setup
+	$(BIN)/python benchmarks/run.py
+
+clean:
+	rm -rf $(VENV) build dist .coverage coverage.json .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,109 @@
+"""A write is whole or did not happen, whatever goes wrong inside it."""
+
+import errno
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from ogpt.errors import ConfigError, StorageError
+from ogpt.storage import whole_file, whole_folder, write_json
+
+
+def names(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
+
+
+def test_file_appears_whole(tmp_path: Path) -> None:
+    target = tmp_path / "a.txt"
+    with whole_file(target) as temporary:
+        temporary.write_text("new")
+        assert not target.exists()
+    assert target.read_text() == "new"
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_file_error_leaves_the_old_one(tmp_path: Path) -> None:
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+    with pytest.raises(RuntimeError, match="stop"), whole_file(target) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError("stop")
+    assert target.read_text() == "old"
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_full_disk_is_a_storage_error(tmp_path: Path) -> None:
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+    message = r"could not write .*a\.txt: No space left"
+    with pytest.raises(StorageError, match=message) as caught, whole_file(target):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert "free some space" in caught.value.hint
+    assert target.read_text() == "old"
+
+
+def test_missing_parent_is_a_storage_error(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="No such file"):
+        write_json(tmp_path / "nowhere" / "a.json", {})
+
+
+def test_own_errors_pass_through(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="mine"), whole_file(tmp_path / "a"):
+        raise ConfigError("mine", hint="none")
+    with pytest.raises(ConfigError, match="mine"), whole_folder(tmp_path / "b"):
+        raise ConfigError("mine", hint="none")
+    assert names(tmp_path) == []
+
+
+def test_folder_replaces_the_old_one(tmp_path: Path) -> None:
+    target = tmp_path / "model"
+    target.mkdir()
+    (target / "old.txt").write_text("old")
+    with whole_folder(target) as temporary:
+        (temporary / "deep").mkdir()
+        (temporary / "deep" / "new.txt").write_text("new")
+    assert [path.name for path in target.rglob("*")] == ["deep", "new.txt"]
+    assert names(tmp_path) == ["model"]
+
+
+def test_folder_error_leaves_the_old_one(tmp_path: Path) -> None:
+    target = tmp_path / "model"
+    target.mkdir()
+    (target / "old.txt").write_text("old")
+    with pytest.raises(StorageError, match="No space left"), whole_folder(target) as temporary:
+        (temporary / "new.txt").write_text("half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert (target / "old.txt").read_text() == "old"
+    assert names(tmp_path) == ["model"]
+
+
+@pytest.mark.parametrize("fault", [OSError(errno.EACCES, "Permission denied"), KeyboardInterrupt()])
+def test_folder_comes_back_when_the_swap_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: BaseException
+) -> None:
+    """The old folder is set aside before the new one is put in its place; it must come back."""
+    target = tmp_path / "model"
+    target.mkdir()
+    (target / "old.txt").write_text("old")
+    rename = Path.rename
+
+    def failing(self: Path, to: Path) -> Path:
+        if self.name.endswith(".tmp"):
+            raise fault
+        return rename(self, to)
+
+    monkeypatch.setattr(Path, "rename", failing)
+    expected = StorageError if isinstance(fault, OSError) else KeyboardInterrupt
+    with pytest.raises(expected), whole_folder(target) as temporary:
+        (temporary / "new.txt").write_text("new")
+    assert (target / "old.txt").read_text() == "old"
+    assert names(tmp_path) == ["model"]
+
+
+def test_json_is_readable_utf8(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"name": "café"})
+    text = (tmp_path / "a.json").read_text("utf-8")
+    assert "café" in text
+    assert json.loads(text) == {"name": "café"}
