@@ -1,0 +1,73 @@
+"""Cross-entropy over the vocabulary without the (B, T, V) logits standing in memory whole."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+CHUNK_ELEMENTS = 2**25
+"""Logits computed at once (64 MiB in bfloat16)."""
+
+
+class _ChunkedCrossEntropy(torch.autograd.Function):
+    """Computes each chunk's gradient while its logits are there; backward only hands it out."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, ignored: int) -> Tensor:
+        compute = weight.to(hidden.dtype)
+        # a power of two divides most batches evenly, and equal chunks share compiled code
+        chunk = 2 ** int(math.log2(max(1, CHUNK_ELEMENTS // weight.shape[0])))
+        total = torch.zeros((), dtype=torch.float32, device=hidden.device)
+        needs_grad = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
+        grad_hidden = torch.empty_like(hidden) if needs_grad else None
+        grad_weight = torch.zeros_like(weight, dtype=torch.float32) if needs_grad else None
+        for start in range(0, hidden.shape[0], chunk):
+            part = hidden[start : start + chunk]
+            labels = targets[start : start + chunk]
+            logits = part @ compute.t()  # (chunk, C) -> (chunk, V)
+            loss, grad = _loss_and_grad(logits, labels, ignored)
+            total += loss
+            if grad_hidden is not None and grad_weight is not None:
+                grad_hidden[start : start + chunk] = grad @ compute
+                grad_weight += grad.t() @ part
+        if needs_grad:
+            ctx.save_for_backward(grad_hidden, grad_weight)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        grad_hidden, grad_weight = ctx.saved_tensors
+        return grad_hidden * grad_output, grad_weight * grad_output, None, None
+
+
+def _loss_and_grad(logits: Tensor, labels: Tensor, ignored: int) -> tuple[Tensor, Tensor]:
+    """Summed loss of a chunk and its gradient with respect to the logits, in their dtype."""
+    counted = labels != ignored
+    safe = torch.where(counted, labels, 0)
+    scores = logits.float()
+    top = scores.amax(-1, keepdim=True)
+    exps = (scores - top).exp()
+    sums = exps.sum(-1, keepdim=True)
+    chosen = scores.gather(-1, safe[:, None])
+    losses = (sums.log() + top - chosen)[:, 0]
+    onehot = torch.arange(logits.shape[-1], device=logits.device)[None, :] == safe[:, None]
+    grad = torch.where(counted[:, None], exps / sums - onehot.float(), 0.0)
+    return torch.where(counted, losses, 0.0).sum(), grad.to(logits.dtype)
+
+
+def summed_cross_entropy(
+    hidden: Tensor, weight: Tensor, targets: Tensor, ignored: int = -100
+) -> Tensor:
+    """Sum over positions of -log softmax(hidden . weight^T)[target], (), float32.
+
+    Args:
+        hidden: (N, C) last hidden states.
+        weight: (V, C) the tied embedding; it may be of a wider dtype than `hidden`.
+        targets: (N,) token ids, int64; `ignored` counts nothing.
+        ignored: The target that no loss counts.
+    """
+    loss: Tensor = _ChunkedCrossEntropy.apply(hidden, weight, targets, ignored)  # type: ignore[no-untyped-call]
+    return loss

@@ -1,0 +1,121 @@
+"""What all models share: initial weights, and model folders in and out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+
+from ogpt.config.model import OpenAIGPTConfig
+from ogpt.errors import WeightsError
+from ogpt.model.tensors import array_of, tensor_of
+from ogpt.weights.names import PREFIX, normalise
+from ogpt.weights.safetensors_file import WEIGHTS_FILE, read_arrays, write_arrays
+
+
+class OpenAIGPTPreTrainedModel(nn.Module):
+    """Base of the GPT-1 models."""
+
+    base_model_prefix: ClassVar[str] = PREFIX
+
+    def __init__(self, config: OpenAIGPTConfig) -> None:
+        super().__init__()
+        config.check()
+        self.config = config
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights."""
+        return next(self.parameters()).dtype
+
+    def post_init(self) -> None:
+        """Draw initial weights: N(0, initializer_range), biases zero, gains one (paper 4.1)."""
+        with torch.no_grad():
+            for name, parameter in self.named_parameters():
+                if name.endswith("bias"):
+                    parameter.zero_()
+                elif parameter.ndim == 1:  # gain of a layer norm
+                    parameter.fill_(1.0)
+                else:
+                    parameter.normal_(0.0, self.config.initializer_range)
+
+    def num_parameters(self) -> int:
+        """Weights, tied ones counted once."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write config.json and model.safetensors, which transformers loads as they are."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        saved = OpenAIGPTConfig.from_dict(self.config.to_dict())
+        saved.architectures = [type(self).__name__]
+        saved.save_pretrained(folder)
+        write_arrays(
+            folder / WEIGHTS_FILE,
+            {name: array_of(tensor) for name, tensor in self.stored_tensors().items()},
+        )
+
+    def stored_tensors(self) -> dict[str, Tensor]:
+        """The tensors that a file holds, by name: tied ones once."""
+        return {name: tensor.detach() for name, tensor in self.named_parameters()}
+
+    @classmethod
+    def from_pretrained(
+        cls, folder: str | Path, dtype: torch.dtype | None = None, device: str = "cpu"
+    ) -> Self:
+        """Load a model folder, in evaluation mode.
+
+        Args:
+            folder: Holds config.json and model.safetensors.
+            dtype: Of the weights; None: as stored.
+            device: Where to put them.
+
+        Raises:
+            CheckpointError: no model folder, or a damaged one.
+            WeightsError: weights missing, left over or of another shape.
+        """
+        config = OpenAIGPTConfig.from_pretrained(folder)
+        with torch.device("meta"):
+            model = cls(config)
+        model.load_arrays(read_arrays(Path(folder) / WEIGHTS_FILE), dtype, device)
+        return model.eval()
+
+    def load_arrays(
+        self, arrays: Any, dtype: torch.dtype | None = None, device: str = "cpu"
+    ) -> None:
+        """Take the weights from named arrays, with or without the `transformer.` prefix.
+
+        Raises:
+            WeightsError: weights missing, left over or of another shape.
+        """
+        wanted = self.stored_tensors()
+        found = normalise(arrays, has_prefix=any(name.startswith(PREFIX + ".") for name in wanted))
+        missing = sorted(set(wanted) - set(found))
+        extra = sorted(set(found) - set(wanted))
+        if missing or extra:
+            raise WeightsError(
+                f"the weights do not fit: missing {missing or 'none'}, left over {extra or 'none'}",
+                hint="check that config.json and the weights file belong together",
+            )
+        state = {}
+        for name, array in found.items():
+            tensor = tensor_of(array)
+            if tensor.shape != wanted[name].shape:
+                raise WeightsError(
+                    f"{name} has shape {tuple(tensor.shape)}; "
+                    f"the configuration asks for {tuple(wanted[name].shape)}",
+                    hint="check that config.json and the weights file belong together",
+                )
+            state[name] = tensor.to(device=device, dtype=dtype, copy=True)
+        self.load_state_dict(state, assign=True, strict=False)
+        self.tie_weights()
+
+    def tie_weights(self) -> None:
+        """Make tied weights one again after loading; models without a tied head have none."""
