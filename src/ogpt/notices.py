@@ -24,8 +24,8 @@ KINDS: dict[str, str] = {
     "compile-unavailable": "training runs without torch.compile: {reason}",
     "precision-lowered": "{precision} was asked for, {used} is used: {reason}",
     "no-held-out-text": (
-        "the split by document left nothing to validate on: the last {tokens} tokens of the "
-        "training text are held out instead"
+        "the text has too few documents to hold some out: about its last {bytes} bytes are "
+        "held out instead"
     ),
     "fewer-merges": (
         "the text has only {entries} vocabulary entries to learn; {asked} were asked for"
@@ -37,6 +37,12 @@ KINDS: dict[str, str] = {
     "setting-without-effect": "{setting} has no effect: {reason}",
     "checkpoint-set-aside": "{path} is incomplete and was passed over: {reason}",
     "documents-skipped": "{count} {what} were skipped: {reason}",
+    "text-truncated": (
+        "{count} of {total} texts are cut to {max_length} tokens; {lost} tokens are left out"
+    ),
+    "rare-words-dropped": (
+        "the text has more than {limit} different words: the rarest are left out of the count"
+    ),
 }
 
 

@@ -1,0 +1,309 @@
+"""What every tokenizer of GPT-1 does alike, whatever turns its text into words.
+
+Names and behaviour are Hugging Face's, except where it is wrong: clean-up of spaces works in
+every version, `<unk>` is not dropped with the special tokens, and ids beyond the vocabulary are
+shown as `<unk>`, never dropped.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from tokenizers import AddedToken, Encoding
+
+from ogpt.errors import TokenizerError, TokenOutOfRange
+from ogpt.tokens import shaping
+from ogpt.tokens.batch_encoding import BatchEncoding
+from ogpt.tokens.cleaning import clean_up_tokenization
+from ogpt.tokens.special_tokens import NAMES, SpecialToken, SpecialTokenId
+
+
+class TokenizerBase(ABC):
+    """Special tokens, calling, padding, truncation and decoding over a few abstract methods."""
+
+    pre_tokenizer: str
+    model_input_names = ("input_ids", "attention_mask")
+
+    model_max_length: int
+    padding_side: shaping.Side
+    truncation_side: shaping.Side
+    clean_up_tokenization_spaces: bool
+    additional_special_tokens: list[str]
+    _special_tokens: dict[str, str]
+
+    unk_token = SpecialToken()
+    bos_token = SpecialToken()
+    eos_token = SpecialToken()
+    sep_token = SpecialToken()
+    pad_token = SpecialToken()
+    cls_token = SpecialToken()
+    mask_token = SpecialToken()
+    bos_token_id = SpecialTokenId()
+    eos_token_id = SpecialTokenId()
+    sep_token_id = SpecialTokenId()
+    pad_token_id = SpecialTokenId()
+    cls_token_id = SpecialTokenId()
+    mask_token_id = SpecialTokenId()
+
+    # ---- what a tokenizer provides
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Entries with added tokens: the rows that a model's embedding needs."""
+
+    @abstractmethod
+    def add_tokens(
+        self,
+        new_tokens: str | AddedToken | Sequence[str | AddedToken],
+        special_tokens: bool = False,
+    ) -> int:
+        """Add tokens that are kept whole and return how many are new."""
+
+    @abstractmethod
+    def _encode_rows(self, texts: list[str], pairs: list[str] | None) -> list[list[Encoding]]:
+        """One list for each row: the encoding of the text, and of its pair."""
+
+    @abstractmethod
+    def _id_of(self, token: str) -> int | None:
+        """The id of a token, None if there is none."""
+
+    @abstractmethod
+    def _token_of(self, index: int) -> str:
+        """The token of an id in the vocabulary."""
+
+    @abstractmethod
+    def _text_of(self, ids: list[int]) -> str:
+        """The text of ids in the vocabulary."""
+
+    # ---- special tokens
+
+    @property
+    def unk_token_id(self) -> int:
+        """The id of `unk_token`."""
+        return self._id_of(self._special_tokens["unk_token"]) or 0
+
+    @property
+    def all_special_tokens(self) -> list[str]:
+        """The special tokens, each once; `<unk>` is one of them."""
+        return list(
+            dict.fromkeys([*self._special_tokens.values(), *self.additional_special_tokens])
+        )
+
+    @property
+    def all_special_ids(self) -> list[int]:
+        """The ids of all_special_tokens."""
+        ids: list[int] = self.convert_tokens_to_ids(self.all_special_tokens)
+        return ids
+
+    def add_special_tokens(self, special_tokens: Mapping[str, str | Sequence[str]]) -> int:
+        """Name special tokens and add them where they are not in the vocabulary.
+
+        Args:
+            special_tokens: by name: `pad_token`, `cls_token`, ...; a list under
+                `additional_special_tokens`.
+
+        Returns:
+            How many were not in the vocabulary yet.
+
+        Raises:
+            TokenizerError: a name that is none of these.
+        """
+        added = 0
+        for name, value in special_tokens.items():
+            if name == "additional_special_tokens":
+                added += self.add_tokens(list(value), special_tokens=True)
+                self.additional_special_tokens = list(
+                    dict.fromkeys([*self.additional_special_tokens, *value])
+                )
+            elif name in NAMES and isinstance(value, str) and value:
+                added += self.add_tokens([value], special_tokens=True)
+                setattr(self, name, value)
+            else:
+                raise TokenizerError(
+                    f"{name}={value!r} is not a special token; allowed: text for "
+                    f"{', '.join(NAMES)}, a list for additional_special_tokens",
+                    hint="for example add_special_tokens({'pad_token': '<pad>'})",
+                )
+        return added
+
+    # ---- text to ids
+
+    def __call__(
+        self,
+        text: str | Sequence[str],
+        text_pair: str | Sequence[str] | None = None,
+        *,
+        padding: bool | str = False,
+        truncation: bool | str | None = None,
+        max_length: int | None = None,
+        pad_to_multiple_of: int | None = None,
+        padding_side: shaping.Side | None = None,
+        return_tensors: shaping.Tensors | None = None,
+        return_token_type_ids: bool = False,
+        return_attention_mask: bool = True,
+        return_special_tokens_mask: bool = False,
+        return_offsets_mapping: bool = False,
+        return_length: bool = False,
+    ) -> BatchEncoding:
+        """Encode one text or a list of texts, or pairs of texts, one after the other.
+
+        Args:
+            text: one text or several.
+            text_pair: second text or texts; nothing separates the two.
+            padding: True or "longest", "max_length", False; needs a pad_token.
+            truncation: True or "longest_first", "only_first", "only_second", False. A max_length
+                alone truncates.
+            max_length: tokens of a row, both texts together; None: model_max_length.
+            pad_to_multiple_of: pad to a multiple of this many tokens.
+            padding_side: "right" or "left" in place of the tokenizer's.
+            return_tensors: "np" or "pt" for int64 arrays (B, T); None for lists.
+            return_token_type_ids: add `token_type_ids`, 0 for the first text and 1 for the second.
+            return_attention_mask: add `attention_mask`, 0 where a row is padding.
+            return_special_tokens_mask: add `special_tokens_mask`, 1 for padding.
+            return_offsets_mapping: add `offset_mapping`, first and past-the-end character.
+            return_length: add `length`, the tokens of each row with padding.
+
+        Raises:
+            TokenizerError: an argument outside its choices, or texts and pairs of different number.
+        """
+        single = isinstance(text, str)
+        rows = self._encode_rows(as_texts(text), None if text_pair is None else as_texts(text_pair))
+        if max_length is not None and padding is False and truncation is None:
+            truncation = True
+        limit = self.model_max_length if max_length is None else max_length
+        strategy = shaping.truncation_strategy(truncation)
+        shaping.truncate(rows, strategy, limit, self.truncation_side)
+        encodings = [Encoding.merge(row, growing_offsets=False) for row in rows]
+        fill = shaping.Fill(
+            strategy=shaping.padding_strategy(padding),
+            max_length=limit,
+            multiple_of=pad_to_multiple_of,
+            side=shaping.side("padding_side", padding_side or self.padding_side),
+            pad_token=self.pad_token,
+            pad_id=self.pad_token_id or 0,
+        )
+        shaping.pad(encodings, fill)
+        wanted = {
+            "input_ids": True,
+            "token_type_ids": return_token_type_ids,
+            "attention_mask": return_attention_mask,
+            "special_tokens_mask": return_special_tokens_mask,
+            "offset_mapping": return_offsets_mapping,
+        }
+        data: dict[str, Any] = {
+            name: list(map(_FIELDS[name], encodings)) for name, asked in wanted.items() if asked
+        }
+        if return_tensors is not None:
+            shaping.check_choice("return_tensors", return_tensors, shaping.Tensors)
+            data = {name: shaping.to_tensor(name, v, return_tensors) for name, v in data.items()}
+        elif single:
+            data = {name: value[0] for name, value in data.items()}
+        if return_length:
+            data["length"] = list(map(len, encodings))
+        return BatchEncoding(data, encodings)
+
+    def encode(self, text: str, text_pair: str | None = None, **options: Any) -> list[int]:
+        """The ids of a text; `options` are those of calling the tokenizer."""
+        encoded: list[int] = self(text, text_pair, **options)["input_ids"]
+        return encoded
+
+    # ---- ids to text
+
+    def decode(
+        self,
+        token_ids: int | Iterable[int],
+        skip_special_tokens: bool = False,
+        clean_up_tokenization_spaces: bool | None = None,
+        *,
+        skip_unknown: bool = False,
+    ) -> str:
+        """The text of ids, words in lower case with one space between.
+
+        Args:
+            token_ids: ids as a number, list, array or tensor of one dimension.
+            skip_special_tokens: leave special tokens out, all but `<unk>`.
+            clean_up_tokenization_spaces: take the space before punctuation and 's away; None:
+                the tokenizer's setting.
+            skip_unknown: leave `<unk>` out too (Hugging Face's skip_special_tokens does).
+
+        Raises:
+            TokenOutOfRange: a negative id.
+        """
+        ids = self._known_ids(token_ids)
+        left_out = set(self.all_special_ids) - {self.unk_token_id} if skip_special_tokens else set()
+        if skip_unknown:
+            left_out.add(self.unk_token_id)
+        if left_out:
+            ids = [index for index in ids if index not in left_out]
+        text = self._text_of(ids)
+        if clean_up_tokenization_spaces is None:
+            clean_up_tokenization_spaces = self.clean_up_tokenization_spaces
+        return clean_up_tokenization(text) if clean_up_tokenization_spaces else text
+
+    def batch_decode(self, sequences: Iterable[Iterable[int]], **options: Any) -> list[str]:
+        """`decode` for each row; `options` are decode's."""
+        return [self.decode(ids, **options) for ids in sequences]
+
+    def convert_ids_to_tokens(self, ids: int | Iterable[int]) -> Any:
+        """The token of an id, or a list of tokens; an id beyond the vocabulary is `<unk>`.
+
+        Raises:
+            TokenOutOfRange: a negative id.
+        """
+        tokens = list(map(self._token_of, self._known_ids(ids)))
+        return tokens[0] if isinstance(ids, int) else tokens
+
+    def convert_tokens_to_ids(self, tokens: str | Iterable[str]) -> Any:
+        """The id of a token, or a list of ids; a token outside the vocabulary is `<unk>`."""
+        if isinstance(tokens, str):
+            index = self._id_of(tokens)
+            return self.unk_token_id if index is None else index
+        return [self.convert_tokens_to_ids(token) for token in tokens]
+
+    def _known_ids(self, token_ids: int | Iterable[int]) -> list[int]:
+        """The ids as integers, those beyond the vocabulary as unk_token_id."""
+        array = np.atleast_1d(np.asarray(token_ids))
+        if array.size == 0:
+            return []
+        if array.ndim != 1 or array.dtype.kind not in "iu":
+            raise TokenizerError(
+                f"token ids have the shape {array.shape} and type {array.dtype}; allowed: one "
+                "dimension of integers",
+                hint="use batch_decode for several rows",
+            )
+        if array.min() < 0:
+            raise TokenOutOfRange(
+                f"token id {array.min()} is negative; allowed: 0 to {len(self) - 1}",
+                hint="drop padding and ignored labels (-100) before decoding",
+            )
+        known: list[int] = np.where(array < len(self), array, self.unk_token_id).tolist()
+        return known
+
+
+_FIELDS: dict[str, Callable[[Encoding], Any]] = {
+    "input_ids": lambda encoding: encoding.ids,
+    # a pair's second text is 1; a text and padding are 0
+    "token_type_ids": lambda encoding: [sequence or 0 for sequence in encoding.sequence_ids],
+    "attention_mask": lambda encoding: encoding.attention_mask,
+    "special_tokens_mask": lambda encoding: encoding.special_tokens_mask,
+    "offset_mapping": lambda encoding: encoding.offsets,
+}
+
+
+def as_texts(value: str | Sequence[str]) -> list[str]:
+    """One text or several as a list.
+
+    Raises:
+        TokenizerError: something in it is not text.
+    """
+    texts = [value] if isinstance(value, str) else list(value)
+    for text in texts:
+        if not isinstance(text, str):
+            raise TokenizerError(
+                f"a text is {text!r}, {type(text).__name__}; it must be str",
+                hint="give one text or a list of texts; text_pair takes the second texts",
+            )
+    return texts

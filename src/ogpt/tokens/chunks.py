@@ -1,0 +1,44 @@
+"""White space as BertNormalizer sees it: text cut into the chunks that it treats one by one.
+
+Nothing in BertNormalizer and BertPreTokenizer looks across white space, so a text's words (and
+ids) are those of its chunks, one after the other. Words repeat, so counting and encoding chunks
+is many times faster than reading whole texts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+# str.split() takes these for white space; BertNormalizer drops them as control characters.
+CONTROLS = "\x0b\x0c\x1c\x1d\x1e\x1f\x85"
+_DROP_CONTROLS = dict.fromkeys(map(ord, CONTROLS))
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_PART = 1 << 20  # characters cut up at once, so that a long text needs little memory
+
+
+def without_surrogates(text: str) -> str:
+    """The text less its lone surrogates, which are no characters and have no UTF-8 form."""
+    return text if text.isascii() else _SURROGATE.sub("", text)
+
+
+def has_controls(text: str) -> bool:
+    """Whether str.split() would cut `text` where BertNormalizer does not."""
+    return any(control in text for control in CONTROLS)
+
+
+def without_controls(text: str) -> str:
+    """The text less the control characters that str.split() takes for white space."""
+    return text.translate(_DROP_CONTROLS) if has_controls(text) else text
+
+
+def chunk_lists(text: str) -> Iterator[list[str]]:
+    """The chunks of a text without CONTROLS, about a million characters at a time."""
+    start = 0
+    while len(text) - start > _PART:
+        end = text.find(" ", start + _PART)
+        if end < 0:
+            break
+        yield text[start:end].split()
+        start = end
+    yield text[start:].split()

@@ -1,0 +1,198 @@
+"""The tokenizer's files in a model folder, named and filled as Hugging Face does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tokenizers import AddedToken
+
+from ogpt.errors import TokenizerError
+from ogpt.storage import whole_file, write_json
+from ogpt.tokens.special_tokens import NAMES, content_of
+from ogpt.tokens.vocabulary import (
+    END_OF_WORD,
+    MERGES_FILE,
+    VOCAB_FILE,
+    Vocabulary,
+    find_vocabulary,
+    read_json_object,
+    read_vocabulary,
+    write_vocabulary,
+)
+
+TOKENIZER_FILE = "tokenizer.json"
+CONFIG_FILE = "tokenizer_config.json"
+SPECIAL_FILE = "special_tokens_map.json"
+ADDED_FILE = "added_tokens.json"
+_FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
+_NO_LIMIT = 10**20  # transformers writes 10**30 for "not known"
+_LISTS = ("additional_special_tokens", "extra_special_tokens")  # transformers 4 and 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenizerFolder:
+    """What a folder holds of a tokenizer."""
+
+    vocabulary: Vocabulary
+    added: dict[int, AddedToken] = field(default_factory=dict)
+    """Tokens beyond the vocabulary, and its special tokens, by id."""
+    special: dict[str, str] = field(default_factory=dict)
+    """`unk_token`, `pad_token`, ... by name."""
+    additional: list[str] = field(default_factory=list)
+    """Special tokens without a name."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """The rest of tokenizer_config.json."""
+
+
+def read_folder(folder: Path) -> TokenizerFolder:
+    """Read a tokenizer folder of ogpt or of transformers.
+
+    Raises:
+        TokenizerError: the folder is missing, holds no vocabulary, or a file is damaged.
+    """
+    found = find_vocabulary(folder)
+    pipeline = _read_if_there(folder / TOKENIZER_FILE)
+    if found is None and not pipeline:
+        raise TokenizerError(
+            f"{folder} holds no tokenizer",
+            hint="give a folder with vocab.json and merges.txt, or tokenizer.json",
+        )
+    if pipeline:
+        _check_pipeline(pipeline, folder / TOKENIZER_FILE)
+    vocabulary = (
+        read_vocabulary(*found) if found else vocabulary_of(pipeline, folder / TOKENIZER_FILE)
+    )
+    settings = _read_if_there(folder / CONFIG_FILE)
+    names = {**_read_if_there(folder / SPECIAL_FILE), **settings}
+    special = {name: content_of(name, names[name]) for name in NAMES if names.get(name)}
+    additional = [
+        content_of(key, token) for key in _LISTS for token in _listed(names.get(key) or [])
+    ]
+    return TokenizerFolder(
+        vocabulary=vocabulary,
+        added=_added(folder, pipeline, settings),
+        special=special,
+        additional=list(dict.fromkeys(additional)),
+        settings={
+            key: value
+            for key, value in settings.items()
+            if not (key == "model_max_length" and value > _NO_LIMIT)
+        },
+    )
+
+
+def read_tokenizer_file(file: Path) -> TokenizerFolder:
+    """Read a tokenizer.json alone.
+
+    Raises:
+        TokenizerError: the file is missing, damaged or of another kind of tokenizer.
+    """
+    pipeline = read_json_object(file)
+    _check_pipeline(pipeline, file)
+    return TokenizerFolder(
+        vocabulary=vocabulary_of(pipeline, file), added=_added(file.parent, pipeline, {})
+    )
+
+
+def write_folder(folder: Path, content: TokenizerFolder, pipeline: str) -> tuple[Path, ...]:
+    """Write the four files, each whole or not at all; what else the folder holds stays.
+
+    Args:
+        folder: made if it is not there.
+        content: what to write.
+        pipeline: the text of tokenizer.json.
+
+    Raises:
+        StorageError: the disk is full or refuses.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    write_vocabulary(content.vocabulary, folder / VOCAB_FILE, folder / MERGES_FILE)
+    with whole_file(folder / TOKENIZER_FILE) as temporary:
+        temporary.write_bytes(pipeline.encode())
+    settings: dict[str, Any] = {
+        "added_tokens_decoder": {
+            str(index): {"content": token.content, **{key: getattr(token, key) for key in _FLAGS}}
+            for index, token in sorted(content.added.items())
+        },
+        **({"additional_special_tokens": content.additional} if content.additional else {}),
+        **content.settings,
+        **content.special,
+    }
+    write_json(folder / CONFIG_FILE, settings)
+    return tuple(folder / name for name in (VOCAB_FILE, MERGES_FILE, TOKENIZER_FILE, CONFIG_FILE))
+
+
+def vocabulary_of(pipeline: dict[str, Any], file: Path) -> Vocabulary:
+    """The vocabulary inside a tokenizer.json.
+
+    Raises:
+        TokenizerError: it is damaged.
+    """
+    try:
+        vocab = {str(token): int(index) for token, index in pipeline["model"]["vocab"].items()}
+        merges = [_pair(merge) for merge in pipeline["model"]["merges"]]
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise TokenizerError(
+            f"the vocabulary or the merges in {file} are damaged: {error!r}",
+            hint="fetch the file again",
+        ) from error
+    return Vocabulary(vocab, merges)
+
+
+def _pair(merge: Any) -> tuple[str, str]:
+    """A merge as the versions of `tokenizers` write it, "l r" or ["l", "r"]."""
+    left, right = merge.split(" ") if isinstance(merge, str) else merge
+    return str(left), str(right)
+
+
+def _check_pipeline(pipeline: dict[str, Any], file: Path) -> None:
+    """Refuse a tokenizer.json that would give other ids than the bert path."""
+    expected: dict[str, dict[str, tuple[Any, ...]]] = {
+        "model": {"type": ("BPE",), "end_of_word_suffix": (END_OF_WORD,)},
+        "normalizer": {
+            "type": ("BertNormalizer",),
+            "clean_text": (True,),
+            "handle_chinese_chars": (True,),
+            "strip_accents": (None, True),
+            "lowercase": (True,),
+        },
+        "pre_tokenizer": {"type": ("BertPreTokenizer",)},
+    }
+    for part, settings in expected.items():
+        for key, allowed in settings.items():
+            seen = (pipeline.get(part) or {}).get(key)
+            if seen not in allowed:
+                raise TokenizerError(
+                    f"{file} has {part}.{key} = {seen!r}; GPT-1's has {allowed[0]!r}",
+                    hint="give the tokenizer of a GPT-1 model (model type openai-gpt)",
+                )
+
+
+def _read_if_there(file: Path) -> dict[str, Any]:
+    return read_json_object(file) if file.exists() else {}
+
+
+def _listed(value: Any) -> list[Any]:
+    return list(value.values()) if isinstance(value, dict) else list(value)
+
+
+def _added(
+    folder: Path, pipeline: dict[str, Any], settings: dict[str, Any]
+) -> dict[int, AddedToken]:
+    """Added tokens, from where each version of transformers keeps them.
+
+    That is tokenizer.json, else tokenizer_config.json (from 4.34 on), else added_tokens.json.
+    """
+    if pipeline.get("added_tokens"):
+        return {int(item["id"]): _token(item) for item in pipeline["added_tokens"]}
+    if settings.get("added_tokens_decoder"):
+        return {int(key): _token(item) for key, item in settings["added_tokens_decoder"].items()}
+    old = _read_if_there(folder / ADDED_FILE)
+    return {int(index): _token({"content": token}) for token, index in old.items()}
+
+
+def _token(item: dict[str, Any]) -> AddedToken:
+    flags = {key: bool(item[key]) for key in _FLAGS if key in item}
+    return AddedToken(content_of("an added token", item), **flags)

@@ -1,0 +1,35 @@
+"""The bert path as a pipeline of the Rust `tokenizers` library."""
+
+from __future__ import annotations
+
+from tokenizers import Tokenizer, decoders, normalizers, pre_tokenizers
+from tokenizers.models import BPE
+
+from ogpt.tokens.vocabulary import END_OF_WORD, Vocabulary
+
+
+def bert_normalizer() -> normalizers.BertNormalizer:
+    """Drop controls, put spaces round CJK ideographs, drop accents, lower-case."""
+    return normalizers.BertNormalizer(lowercase=True)
+
+
+def bert_pre_tokenizer() -> pre_tokenizers.BertPreTokenizer:
+    """Split on white space; each punctuation character is a word."""
+    return pre_tokenizers.BertPreTokenizer()
+
+
+def bert_pipeline(vocabulary: Vocabulary, unk_token: str) -> Tokenizer:
+    """Text to ids as Hugging Face's OpenAIGPTTokenizerFast does it; nothing is added to a text."""
+    tokenizer = Tokenizer(
+        BPE(
+            vocab=vocabulary.vocab,
+            merges=vocabulary.merges,
+            unk_token=unk_token,
+            end_of_word_suffix=END_OF_WORD,
+            fuse_unk=False,
+        )
+    )
+    tokenizer.normalizer = bert_normalizer()
+    tokenizer.pre_tokenizer = bert_pre_tokenizer()
+    tokenizer.decoder = decoders.BPEDecoder(suffix=END_OF_WORD)
+    return tokenizer

@@ -1,0 +1,168 @@
+"""Encodings cut to a length, filled up to a length, and put into arrays.
+
+The work is on objects with the interface of `tokenizers.Encoding`; rules and names are Hugging
+Face's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, cast, get_args
+
+import numpy as np
+from tokenizers import Encoding
+
+from ogpt import notices
+from ogpt.errors import BackendMissing, TokenizerError
+
+Padding = Literal["longest", "max_length", "do_not_pad"]
+Truncation = Literal["longest_first", "only_first", "only_second", "do_not_truncate"]
+Side = Literal["left", "right"]
+Tensors = Literal["np", "pt"]
+
+
+def check_choice(name: str, value: object, kind: Any) -> None:
+    """Raise TokenizerError unless `value` is one of the values of the Literal `kind`."""
+    if value not in get_args(kind):
+        raise TokenizerError(
+            f"{name} is {value!r}; allowed: {', '.join(map(repr, get_args(kind)))}",
+            hint=f"choose one of these for {name}",
+        )
+
+
+def side(name: str, value: str) -> Side:
+    """The side to pad or truncate, checked."""
+    check_choice(name, value, Side)
+    return cast(Side, value)
+
+
+def padding_strategy(padding: bool | str) -> Padding:
+    """Hugging Face's `padding` argument as a strategy; True is "longest"."""
+    if isinstance(padding, bool):
+        return "longest" if padding else "do_not_pad"
+    check_choice("padding", padding, Padding)
+    return cast(Padding, padding)
+
+
+def truncation_strategy(truncation: bool | str | None) -> Truncation:
+    """Hugging Face's `truncation` argument as a strategy; True is "longest_first"."""
+    if truncation is None or isinstance(truncation, bool):
+        return "longest_first" if truncation else "do_not_truncate"
+    check_choice("truncation", truncation, Truncation)
+    return cast(Truncation, truncation)
+
+
+def truncate(
+    rows: Sequence[Sequence[Encoding]], strategy: Truncation, max_length: int, side: Side
+) -> None:
+    """Cut every row (one text or a pair) to `max_length` tokens, in place, with a notice.
+
+    Raises:
+        TokenizerError: max_length is below 0, or `only_first` or `only_second` cannot cut enough.
+    """
+    if strategy == "do_not_truncate":
+        return
+    if max_length < 0:
+        raise TokenizerError(
+            f"max_length is {max_length}; allowed: 0 or more", hint="give a max_length of 1 or more"
+        )
+    targets = [_lengths([len(part) for part in row], strategy, max_length) for row in rows]
+    lost = [
+        sum(len(part) for part in row) - sum(target)
+        for row, target in zip(rows, targets, strict=True)
+    ]
+    if not any(lost):
+        return
+    notices.tell(
+        "text-truncated",
+        count=sum(tokens > 0 for tokens in lost),
+        total=len(rows),
+        max_length=max_length,
+        lost=sum(lost),
+    )
+    for row, target in zip(rows, targets, strict=True):
+        for part, length in zip(row, target, strict=True):
+            part.truncate(length, direction=side)
+
+
+def _lengths(lengths: list[int], strategy: Truncation, max_length: int) -> list[int]:
+    """How many tokens of each text of a row to keep."""
+    excess = sum(lengths) - max_length
+    if excess <= 0:
+        return lengths
+    if len(lengths) == 1 and strategy != "only_second":
+        return [max_length]
+    if strategy == "longest_first":
+        short, long = sorted(lengths)
+        if short > max_length // 2:  # both are cut: half each, the longer one takes the odd token
+            short = min(short, max_length // 2)
+        long = max_length - short
+        return [short, long] if lengths[0] <= lengths[1] else [long, short]
+    cut = 0 if strategy == "only_first" else 1
+    if cut >= len(lengths) or lengths[cut] < excess:
+        raise TokenizerError(
+            f"truncation {strategy!r} cannot take {excess} tokens from texts of {lengths} tokens",
+            hint="use truncation='longest_first' or a larger max_length",
+        )
+    return [length - excess * (index == cut) for index, length in enumerate(lengths)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fill:
+    """How rows are padded."""
+
+    strategy: Padding
+    max_length: int
+    multiple_of: int | None
+    side: Side
+    pad_token: str | None
+    pad_id: int
+
+
+def pad(encodings: Sequence[Encoding], fill: Fill) -> None:
+    """Fill every encoding up to a common length, in place.
+
+    Raises:
+        TokenizerError: there is no pad token.
+    """
+    if fill.strategy == "do_not_pad" or not encodings:
+        return
+    if fill.pad_token is None:
+        raise TokenizerError(
+            "asked to pad, but the tokenizer has no padding token",
+            hint="tokenizer.add_special_tokens({'pad_token': '<pad>'}), and give the model one "
+            "embedding more",
+        )
+    longest = max(map(len, encodings))
+    length = longest if fill.strategy == "longest" else fill.max_length
+    if fill.multiple_of:
+        length += -length % fill.multiple_of
+    for encoding in encodings:
+        encoding.pad(length, direction=fill.side, pad_id=fill.pad_id, pad_token=fill.pad_token)
+
+
+def to_tensor(name: str, rows: Sequence[Sequence[int]], kind: Tensors) -> Any:
+    """Rows of one length as an int64 array, (B, T) or more dimensions.
+
+    Raises:
+        TokenizerError: rows of different lengths.
+        BackendMissing: PyTorch is not installed.
+    """
+    if len({len(row) for row in rows}) > 1:
+        raise TokenizerError(
+            f"{name} has rows of {min(map(len, rows))} to {max(map(len, rows))} tokens, which do "
+            "not fit one array",
+            hint="give padding=True and truncation=True to make them one length",
+        )
+    array = np.array(rows, dtype=np.int64)
+    if kind == "np":
+        return array
+    try:
+        import torch
+    except ImportError as error:
+        raise BackendMissing(
+            "return_tensors='pt' needs PyTorch, which is not installed",
+            hint="pip install 'ogpt[torch]'",
+        ) from error
+    return torch.from_numpy(array)
