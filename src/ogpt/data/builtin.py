@@ -1,0 +1,131 @@
+"""The text that every CPython carries: its documentation and its own source code.
+
+Nothing of the standard library is imported or run: files are read, and parsed with `ast`.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import inspect
+import io
+import os
+import sysconfig
+import tokenize
+import warnings
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+from ogpt.errors import SourceNotFound
+
+NAMES = {
+    "python-docs": "the topics of pydoc and the docstrings of the standard library",
+    "python-code": "the Python files of the standard library",
+}
+
+# not the standard library, or not on every system (Debian packages the tests apart)
+_SKIPPED_FOLDERS = frozenset(
+    {"site-packages", "dist-packages", "test", "tests", "idle_test", "__pycache__"}
+)
+# tables written by programs
+_TABLES = frozenset({"pydoc_data/topics.py", "html/entities.py", "stringprep.py"})
+_TOPICS = "pydoc_data/topics.py"
+
+
+def library_folder() -> Path:
+    """Where this Python keeps its standard library."""
+    return Path(sysconfig.get_path("stdlib"))
+
+
+@cache
+def library_files(folder: Path) -> tuple[Path, ...]:
+    """The Python files of the library without its tests, in alphabetical order.
+
+    Raises:
+        SourceNotFound: there are none (an embedded Python keeps compiled files only).
+    """
+    found = []
+    for parent, folders, files in os.walk(folder):
+        folders[:] = [
+            name
+            for name in folders
+            if name not in _SKIPPED_FOLDERS and not name.startswith("config-")
+        ]
+        found += [Path(parent, name) for name in files if name.endswith(".py")]
+    kept = [path for path in found if not path.name.startswith("_sysconfigdata")]
+    if not kept:
+        raise SourceNotFound(
+            f"this Python has no source files of its standard library in {folder}",
+            hint="use a Python with its full standard library, or give files with --data",
+        )
+    return tuple(sorted(kept, key=lambda path: path.relative_to(folder).as_posix()))
+
+
+def size_and_sha256(folder: Path) -> tuple[int, str]:
+    """Bytes in the library's files, and one hash over their names and contents."""
+    digest = hashlib.sha256()
+    size = 0
+    for path in library_files(folder):
+        content = path.read_bytes()
+        size += len(content)
+        digest.update(f"{path.relative_to(folder).as_posix()}\0{len(content)}\0".encode())
+        digest.update(content)
+    return size, digest.hexdigest()
+
+
+def texts(name: str, folder: Path) -> Iterator[tuple[str, str, int]]:
+    """The documents of a built-in source: text, file, and bytes read so far."""
+    read = 0
+    seen: set[str] = set()
+    for path in library_files(folder):
+        content = path.read_bytes()
+        read += len(content)
+        file = path.relative_to(folder).as_posix()
+        if name == "python-code":
+            text = _code(content, file)
+            if text:
+                yield text, file, read
+        elif file == _TOPICS:
+            for topic, text in _topics(content).items():
+                yield text, f"{file}:{topic}", read
+        else:
+            new = [text for text in _docstrings(content) if text not in seen]
+            seen.update(new)
+            if new:
+                yield "\n\n".join(new), file, read
+
+
+def _code(content: bytes, file: str) -> str:
+    """The file as text; nothing for a generated table."""
+    if file in _TABLES or b"gencodec.py" in content[:500]:
+        return ""
+    encoding, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
+    return content.decode(encoding)
+
+
+def _topics(content: bytes) -> dict[str, str]:
+    """The dictionary that the file assigns, in its order."""
+    for statement in _parse(content).body:
+        if isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Dict):
+            topics: dict[str, str] = ast.literal_eval(statement.value)
+            return topics
+    return {}
+
+
+def _docstrings(content: bytes) -> list[str]:
+    """Docstrings of the module, its classes and functions, in the order of the file."""
+    found = []
+    for node in ast.walk(_parse(content)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            text = ast.get_docstring(node, clean=False)
+            if text and text.strip():
+                line = 0 if isinstance(node, ast.Module) else node.lineno
+                found.append((line, inspect.cleandoc(text)))
+    return [text for _, text in sorted(found, key=lambda item: item[0])]
+
+
+def _parse(content: bytes) -> ast.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # an escape sequence that a later Python will refuse
+        return ast.parse(content)

@@ -1,0 +1,192 @@
+"""Sources become documents, one at a time, whatever the size of the files.
+
+A row of a .jsonl or .parquet file is a document (its field or column `text`). A .txt or .md file
+is one document as long as it is short; a longer one is cut at blank lines.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from ogpt.data import builtin
+from ogpt.data.sources import Source, unreadable
+from ogpt.data.unpacking import check_ratio, read_text
+from ogpt.errors import BackendMissing, DamagedData, DataError
+
+LONG_TEXT = 1 << 16  # characters from which a text is cut at the next blank line
+LONGEST_TEXT = 1 << 20  # characters without a blank line that are cut elsewhere
+LONGEST_LINE = 1 << 28  # characters of a JSON line; its document stands in memory whole
+ROWS = 256  # parquet rows in memory at once
+
+_BLANK_LINE = re.compile(r"\n[ \t\r]*\n\s*")
+
+
+class Document(NamedTuple):
+    """One text, and where it comes from."""
+
+    text: str
+    origin: str
+    """File, and line or row where there is one."""
+    source: int = 0
+    """Its place in the list of sources."""
+    position: int = 0
+    """Bytes of its source read so far."""
+
+
+def documents(sources: Sequence[Source]) -> Iterator[Document]:
+    """The documents of the sources in order; texts of white space alone are left out.
+
+    Raises:
+        DataError: text in another encoding, a row without `text`, an unreadable file.
+        DamagedData: a file that is cut short or not what its name says.
+        BackendMissing: a format whose optional package is not installed.
+    """
+    readers = {"builtin": _builtin, "text": _text, "jsonl": _jsonl, "parquet": _parquet}
+    for number, source in enumerate(sources):
+        for text, origin, position in readers[source.form](source):
+            if text and not text.isspace():
+                yield Document(text, origin, number, position)
+
+
+def split_text(pieces: Iterable[tuple[str, int]]) -> Iterator[tuple[str, int]]:
+    """Cut running text into documents of about LONG_TEXT characters; nothing is lost between."""
+    rest, position = "", 0
+    for piece, position in pieces:
+        rest += piece
+        start = 0
+        while len(rest) - start > LONG_TEXT:
+            end = _cut(rest, start)
+            if not end:
+                break
+            yield rest[start:end], position
+            start = end
+        rest = rest[start:]
+    if rest:
+        yield rest, position
+
+
+def _cut(text: str, start: int) -> int:
+    """Where the document that begins at `start` ends; 0: not known yet."""
+    limit = start + LONGEST_TEXT
+    blank = _BLANK_LINE.search(text, start + LONG_TEXT, limit)
+    if blank and blank.end() < len(text):  # the white space might go on
+        return blank.end()
+    if len(text) <= limit:
+        return 0
+    for mark in ("\n", " "):
+        end = text.rfind(mark, start + LONG_TEXT, limit) + 1
+        if end:
+            return end
+    return limit
+
+
+def _builtin(source: Source) -> Iterator[tuple[str, str, int]]:
+    name = source.name.partition(":")[2]
+    for text, file, position in builtin.texts(name, source.path):
+        yield text, f"{source.name}/{file}", position
+
+
+def _text(source: Source) -> Iterator[tuple[str, str, int]]:
+    for text, position in split_text(read_text(source)):
+        yield text, str(source.path), position
+
+
+def _jsonl(source: Source) -> Iterator[tuple[str, str, int]]:
+    for number, (line, position) in enumerate(_lines(source), 1):
+        if line and not line.isspace():
+            origin = f"{source.path}, line {number}"
+            yield _row_text(line, origin), origin, position
+
+
+def _lines(source: Source) -> Iterator[tuple[str, int]]:
+    begun: list[str] = []
+    length = position = 0
+    for piece, position in read_text(source):
+        first, *others = piece.split("\n")
+        begun.append(first)
+        length += len(first)
+        if others:
+            yield "".join(begun), position
+            for line in others[:-1]:
+                yield line, position
+            begun, length = [others[-1]], len(others[-1])
+        if length > LONGEST_LINE:
+            raise DataError(
+                f"{source.path} has a line of more than {LONGEST_LINE:,} characters",
+                hint="is it JSON Lines, one object a line? otherwise cut the document",
+            )
+    yield "".join(begun), position
+
+
+def _row_text(line: str, origin: str) -> str:
+    try:
+        row: Any = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise DamagedData(
+            f"{origin} is not JSON: {error}", hint="one JSON object a line; mend or delete it"
+        ) from error
+    text = row.get("text") if isinstance(row, dict) else None
+    if not isinstance(text, str):
+        seen = f"the fields {', '.join(row)}" if isinstance(row, dict) else type(row).__name__
+        raise DataError(
+            f"{origin} has no string `text`; it has {seen}",
+            hint="each line must be an object whose field `text` is the document",
+        )
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise DamagedData(
+            f"{origin} holds half a surrogate pair at character {error.start:,} of `text`",
+            hint="make the file again with whole characters, or delete the line",
+        ) from error
+    return text
+
+
+def _parquet(source: Source) -> Iterator[tuple[str, str, int]]:
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError as error:
+        raise BackendMissing(
+            f"reading {source.path} needs the package pyarrow", hint="pip install 'ogpt[data]'"
+        ) from error
+    row = unpacked = 0
+    try:
+        # read through a buffer, page by page: a row group may be larger than memory
+        with parquet.ParquetFile(source.path, buffer_size=1 << 20, pre_buffer=False) as file:
+            _check_column(source, file.schema_arrow)
+            rows = max(1, file.metadata.num_rows)
+            for batch in file.iter_batches(batch_size=ROWS, columns=["text"]):
+                unpacked += batch.nbytes
+                check_ratio(source.path, source.size, unpacked)
+                for text in batch.column(0).to_pylist():
+                    row += 1
+                    origin = f"{source.path}, row {row}"
+                    if text is None:
+                        raise DataError(
+                            f"{origin} has no `text`; it is null",
+                            hint="fill or filter the column `text`",
+                        )
+                    yield text, origin, source.size * row // rows
+    except (DataError, BackendMissing):
+        raise
+    except (pyarrow.ArrowException, UnicodeDecodeError) as error:
+        raise DamagedData(
+            f"{source.path} is damaged: not a whole parquet file ({error})",
+            hint="fetch or write the file again",
+        ) from error
+    except OSError as error:  # pyarrow's for a page that cannot be read, too
+        raise unreadable(source.path, error) from error
+
+
+def _check_column(source: Source, schema: Any) -> None:
+    kinds = {name: str(kind) for name, kind in zip(schema.names, schema.types, strict=True)}
+    if kinds.get("text") not in ("string", "large_string", "string_view"):
+        columns = ", ".join(f"{name} ({kind})" for name, kind in kinds.items())
+        raise DataError(
+            f"{source.path} has no column `text` of strings; its columns are {columns}",
+            hint="rename the column that holds the documents to `text`",
+        )

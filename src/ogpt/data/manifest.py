@@ -1,0 +1,143 @@
+"""manifest.json: what a folder of shards holds, what it was made from, how far it has come.
+
+The folder is complete when the manifest says so; until then it is the record from which a
+killed preparation goes on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ogpt.errors import DamagedData, SourceNotFound
+from ogpt.storage import write_json
+
+NAME = "manifest.json"
+FORMAT = "ogpt-shards"
+VERSION = 1
+SPLITS = ("train", "valid")
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One file of tokens and the file of its documents' lengths."""
+
+    file: str
+    """Raw little-endian token ids."""
+    n_tokens: int
+    sha256: str
+    documents_file: str
+    """Raw little-endian uint32: tokens in each document."""
+    n_documents: int
+    documents_sha256: str
+    n_bytes: int
+    """UTF-8 bytes of the text that the tokens were made from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The whole of manifest.json."""
+
+    inputs: dict[str, Any]
+    """Sources, tokenizer and settings: same inputs, same shards, byte for byte."""
+    dtype: str
+    """uint16 or uint32."""
+    splits: dict[str, tuple[Shard, ...]] = field(default_factory=lambda: dict.fromkeys(SPLITS, ()))
+    documents_read: int = 0
+    """Documents of the sources that the shards account for."""
+    duplicates: int = 0
+    """How many of them were exact copies of an earlier one, and left out."""
+    complete: bool = False
+
+    @property
+    def vocab_size(self) -> int:
+        """Entries of the vocabulary; every token id is below it."""
+        return int(self.inputs["tokenizer"]["vocab_size"])
+
+    @property
+    def fingerprint(self) -> str:
+        """Fingerprint of the tokenizer."""
+        return str(self.inputs["tokenizer"]["fingerprint"])
+
+    def write(self, folder: Path) -> None:
+        """Write manifest.json into the folder, whole or not at all."""
+        totals = {
+            split: {
+                "n_tokens": sum(shard.n_tokens for shard in shards),
+                "n_documents": sum(shard.n_documents for shard in shards),
+                "n_bytes": sum(shard.n_bytes for shard in shards),
+                "shards": [asdict(shard) for shard in shards],
+            }
+            for split, shards in self.splits.items()
+        }
+        head = {"format": FORMAT, "version": VERSION}
+        write_json(folder / NAME, head | asdict(self) | {"splits": totals})
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read and check manifest.json.
+
+    Raises:
+        SourceNotFound: there is none.
+        DamagedData: it is no manifest, or of another version of the format.
+    """
+    path = folder / NAME
+    try:
+        values = json.loads(path.read_text("utf-8"))
+        if values["format"] != FORMAT or values["version"] != VERSION:
+            raise DamagedData(
+                f"{path} is {values['format']!r} version {values['version']!r}; this ogpt reads "
+                f"{FORMAT!r} version {VERSION}",
+                hint=remake(folder),
+            )
+        return _parse(values)
+    except FileNotFoundError as error:
+        raise SourceNotFound(
+            f"{folder} is no folder of shards: it has no {NAME}", hint=remake(folder)
+        ) from error
+    except DamagedData:
+        raise
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise DamagedData(
+            f"{path} is damaged: {type(error).__name__}: {error}", hint=remake(folder)
+        ) from error
+
+
+def remake(folder: Path) -> str:
+    """The hint of every error about a folder of shards."""
+    return (
+        f"delete {folder} and make it again: "
+        f"ogpt prepare --data SOURCE --tokenizer DIR --out {folder}"
+    )
+
+
+def shard_names(split: str, number: int) -> tuple[str, str]:
+    """File names of the tokens and of the documents of a shard."""
+    return f"{split}-{number:05d}.bin", f"{split}-{number:05d}.documents"
+
+
+def _parse(values: Mapping[str, Any]) -> Manifest:
+    splits = {}
+    for split in SPLITS:
+        shards = tuple(Shard(**shard) for shard in values["splits"][split]["shards"])
+        for number, shard in enumerate(shards):
+            if (shard.file, shard.documents_file) != shard_names(split, number):
+                raise ValueError(f"shard {number} of {split} is named {shard.file!r}")
+            if min(shard.n_tokens, shard.n_documents, shard.n_bytes) < 0:
+                raise ValueError(f"{shard.file} has a negative count")
+        splits[split] = shards
+    if values["dtype"] not in ("uint16", "uint32"):
+        raise ValueError(f"dtype is {values['dtype']!r}")
+    manifest = Manifest(
+        inputs=values["inputs"],
+        dtype=values["dtype"],
+        splits=splits,
+        documents_read=int(values["documents_read"]),
+        duplicates=int(values["duplicates"]),
+        complete=values["complete"] is True,
+    )
+    _ = (manifest.vocab_size, manifest.fingerprint)  # a KeyError now, not in the middle of a run
+    return manifest

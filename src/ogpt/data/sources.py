@@ -1,0 +1,197 @@
+"""Where text comes from: `builtin:NAME`, a file, a folder or a glob becomes a list of sources."""
+
+from __future__ import annotations
+
+import difflib
+import glob
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from ogpt.data import builtin
+from ogpt.errors import DataError, SourceNotFound
+from ogpt.notices import tell
+
+Form = Literal["builtin", "text", "jsonl", "parquet"]
+Compression = Literal["", ".gz", ".zst"]
+
+_BUILTIN = "builtin:"
+_FORMS: dict[str, Form] = {".txt": "text", ".md": "text", ".jsonl": "jsonl", ".parquet": "parquet"}
+_COMPRESSIONS: tuple[Compression, ...] = (".gz", ".zst")
+ENDINGS = ".txt .md .jsonl (also .gz, .zst) .parquet"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One file of text, or one built-in source."""
+
+    name: str
+    """For people and manifests: the file's name, within the folder that was given."""
+    path: Path
+    """The file; for a built-in source the folder of the standard library."""
+    form: Form
+    compression: Compression
+    encoding: str
+    size: int
+    """Bytes on disk."""
+
+    def describe(self) -> dict[str, str | int]:
+        """Name, size and sha256 of the content: what tells this source from another."""
+        if self.form == "builtin":
+            size, sha256 = builtin.size_and_sha256(self.path)
+            return {"name": self.name, "size": size, "sha256": sha256}
+        try:
+            with open(self.path, "rb") as stream:
+                sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+        except OSError as error:
+            raise unreadable(self.path, error) from error
+        return {"name": self.name, "size": self.size, "sha256": sha256}
+
+
+def open_sources(specs: Sequence[str], encoding: str = "utf-8") -> list[Source]:
+    """Find what the specs name; a file named twice counts once.
+
+    Args:
+        specs: each `builtin:NAME`, a path, a folder (read with all its folders) or a glob.
+        encoding: of text and JSON Lines files.
+
+    Returns:
+        Sources in the order of the specs; those of a folder or glob in alphabetical order.
+
+    Raises:
+        SourceNotFound: a spec that matches nothing.
+        DataError: an empty file or folder, an unknown file name ending or encoding.
+    """
+    _check_encoding(encoding)
+    found: dict[Path | str, Source] = {}
+    for spec in specs:
+        for source in _open_spec(os.fspath(spec), encoding):
+            key = source.name if source.form == "builtin" else source.path.resolve()
+            found.setdefault(key, source)
+    if not found:
+        raise SourceNotFound(
+            "no source of text was named", hint="for example --data builtin:python-docs"
+        )
+    return list(found.values())
+
+
+def unreadable(path: Path, error: OSError) -> DataError:
+    """The error for a file that the system does not let us read."""
+    return DataError(
+        f"{path} cannot be read: {error.strerror or error}",
+        hint="check the permissions of the file and the health of the disk",
+    )
+
+
+def _open_spec(spec: str, encoding: str) -> list[Source]:
+    if spec.startswith(_BUILTIN):
+        return [_open_builtin(spec)]
+    path = Path(spec).expanduser()
+    if path.is_file():
+        return [_open_file(path, path.name, encoding)]
+    if path.is_dir():
+        return _open_several(spec, [(file, path) for file in _files_below(path)], encoding)
+    if not glob.has_magic(spec):
+        raise SourceNotFound(
+            f"there is no file or folder {spec}",
+            hint=f"check the path; built-in sources are {_names()}",
+        )
+    # Path.glob takes no absolute pattern and finds hidden files
+    found = glob.glob(str(path), recursive=True)  # noqa: PTH207  # see above
+    matches = [Path(match) for match in sorted(found)]
+    files = [(match, match.parent) for match in matches if match.is_file()]
+    files += [(file, match) for match in matches if match.is_dir() for file in _files_below(match)]
+    if not matches:
+        raise SourceNotFound(
+            f"nothing matches {spec}", hint="check the pattern; ** stands for any folders"
+        )
+    return _open_several(spec, sorted(files), encoding)
+
+
+def _open_builtin(spec: str) -> Source:
+    name = spec.removeprefix(_BUILTIN)
+    if name not in builtin.NAMES:
+        near = difflib.get_close_matches(name, builtin.NAMES, 1, cutoff=0.4)
+        raise SourceNotFound(
+            f"there is no built-in source {spec!r}; there are {_names()}",
+            hint=f"did you mean {_BUILTIN}{near[0]}?" if near else "choose one of these",
+        )
+    folder = builtin.library_folder()
+    size = sum(file.stat().st_size for file in builtin.library_files(folder))
+    return Source(spec, folder, "builtin", "", "", size)
+
+
+def _open_file(path: Path, name: str, encoding: str) -> Source:
+    kind = _kind(path)
+    if kind is None:
+        raise DataError(
+            f"{path} has no known ending; known are {ENDINGS}",
+            hint="rename the file after what it holds, or convert it",
+        )
+    size = path.stat().st_size
+    if not size:
+        raise DataError(f"{path} is empty (0 bytes)", hint="leave it out, or make it again")
+    return Source(name, path, *kind, encoding, size)
+
+
+def _open_several(spec: str, files: Sequence[tuple[Path, Path]], encoding: str) -> list[Source]:
+    """Open the files of a folder or glob, each given with the folder its name is told from."""
+    known = [(file, base) for file, base in files if _kind(file)]
+    full = [(file, base) for file, base in known if file.stat().st_size]
+    if not full:
+        raise DataError(
+            f"{spec} holds no text: of its {len(files)} files {len(known)} have a known ending "
+            f"({ENDINGS}), and those are empty",
+            hint="check the path, or convert the files",
+        )
+    if len(known) < len(files):
+        tell(
+            "documents-skipped",
+            count=len(files) - len(known),
+            what=f"files of {spec}",
+            reason=f"their names do not end in one of {ENDINGS}",
+        )
+    if len(full) < len(known):
+        tell(
+            "documents-skipped",
+            count=len(known) - len(full),
+            what=f"files of {spec}",
+            reason="they are empty",
+        )
+    return [_open_file(file, file.relative_to(base).as_posix(), encoding) for file, base in full]
+
+
+def _files_below(folder: Path) -> list[Path]:
+    """All files in the folder and its folders, but none whose path below it has a hidden part."""
+    found = []
+    for parent, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(parent, name) for name in files if not name.startswith(".")]
+    return sorted(path for path in found if path.is_file())
+
+
+def _kind(path: Path) -> tuple[Form, Compression] | None:
+    name = path.name.lower()
+    for compression in _COMPRESSIONS:
+        if name.endswith(compression):
+            form = _FORMS.get(Path(name.removesuffix(compression)).suffix)
+            return (form, compression) if form in ("text", "jsonl") else None
+    form = _FORMS.get(path.suffix.lower())
+    return (form, "") if form else None
+
+
+def _check_encoding(encoding: str) -> None:
+    try:
+        "a".encode(encoding)
+    except LookupError as error:
+        raise DataError(
+            f"{encoding!r} is no text encoding that Python knows",
+            hint="for example --encoding latin-1",
+        ) from error
+
+
+def _names() -> str:
+    return ", ".join(f"{_BUILTIN}{name}" for name in builtin.NAMES)

@@ -1,0 +1,85 @@
+"""`ogpt train-tokenizer`: sources of text become a vocabulary of their own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+from pathlib import Path
+
+from ogpt.data.documents import documents
+from ogpt.data.progress import Progress
+from ogpt.data.sources import Source, open_sources
+from ogpt.errors import DataError, OutputExists
+from ogpt.reporting import Reporter, silent
+from ogpt.storage import whole_folder, write_json
+from ogpt.tokens.fast import OpenAIGPTTokenizerFast
+from ogpt.tokens.merge_learning import learn_merges
+from ogpt.tokens.word_counting import count_words
+
+RECORD = "learned_from.json"
+
+
+def train_tokenizer(
+    data: Sequence[str],
+    vocab_size: int,
+    out: Path,
+    *,
+    encoding: str = "utf-8",
+    reporter: Reporter = silent,
+) -> OpenAIGPTTokenizerFast:
+    """Learn merges from text and save the tokenizer; the same text gives the same tokenizer.
+
+    Args:
+        data: sources of text (see `open_sources`).
+        vocab_size: entries in all, 2 or more.
+        out: the folder to make; if it holds the tokenizer learned from the same text, that is used.
+        encoding: of text files.
+        reporter: told how far reading and learning have come.
+
+    Raises:
+        DataError: sources that cannot be read or hold no text.
+        TokenizerError: a vocab_size that does not hold the characters of the text.
+        OutputExists: `out` holds something else.
+        StorageError: the disk is full or refuses.
+    """
+    sources = open_sources(data, encoding)
+    record = {
+        "data": [source.describe() for source in sources],
+        "encoding": encoding,
+        "vocab_size": vocab_size,
+    }
+    if (out / RECORD).is_file() and _read_record(out / RECORD) == record:
+        return OpenAIGPTTokenizerFast.from_pretrained(out)
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise OutputExists(
+            f"{out} is there and does not hold the tokenizer of this text",
+            hint="choose another --out, or delete the folder",
+        )
+    words = count_words(_texts(sources, reporter))
+    if not words:
+        raise DataError(
+            f"there are no words in {', '.join(source.name for source in sources)}",
+            hint="give text with --data",
+        )
+    vocab, merges = learn_merges(words, vocab_size, reporter)
+    tokenizer = OpenAIGPTTokenizerFast(vocab=vocab, merges=merges)
+    with whole_folder(out) as folder:
+        tokenizer.save_pretrained(folder)
+        write_json(folder / RECORD, record)
+    return tokenizer
+
+
+def _texts(sources: Sequence[Source], reporter: Reporter) -> Iterator[str]:
+    before = [0, *accumulate(source.size for source in sources)]
+    progress = Progress(reporter, "counting words", before[-1])
+    for document in documents(sources):
+        yield document.text
+        progress(before[document.source] + document.position)
+
+
+def _read_record(file: Path) -> object:
+    try:
+        return json.loads(file.read_text("utf-8"))
+    except ValueError:
+        return None  # damaged, so not the record of this text
