@@ -24,6 +24,8 @@ class Packing(NamedTuple):
 def pack(document_starts: NDArray[np.int64], n_tokens: int, n_ctx: int) -> Packing:
     """Cut documents into pieces of at most n_ctx tokens and pack the pieces into windows.
 
+    A piece of one token that ends its document is left out: there is nothing to predict after it.
+
     Longest first, each piece goes into the fullest window that still has room (best-fit
     decreasing, as in Ding et al., "Fewer Truncations Improve Language Modeling", 2024).
     """
@@ -62,4 +64,6 @@ def _cut(
     within = np.arange(len(document)) - first[document]  # 0, 1, ... in each document
     starts = document_starts[document] + within * n_ctx
     lengths = np.minimum(sizes[document] - within * n_ctx, n_ctx)
-    return starts, lengths, within == pieces[document] - 1
+    ends_document = within == pieces[document] - 1
+    kept = ~(ends_document & (lengths == 1))
+    return starts[kept], lengths[kept], ends_document[kept]

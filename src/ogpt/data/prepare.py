@@ -8,14 +8,13 @@ with the same bytes as one that was left alone.
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,14 +25,12 @@ from ogpt.data.duplicates import HeldOut, Seen, find_held_out, hash_text
 from ogpt.data.manifest import NAME, SPLITS, Manifest, Shard, read_manifest, shard_names
 from ogpt.data.progress import Progress
 from ogpt.data.shards import Shards, check_sizes
-from ogpt.data.sources import Source, open_sources
+from ogpt.data.sources import Source, Specs, open_sources
 from ogpt.errors import DataError, OutputExists
 from ogpt.notices import tell
 from ogpt.reporting import Reporter, silent
-from ogpt.storage import whole_file
-
-if TYPE_CHECKING:
-    from ogpt.tokens.fast import OpenAIGPTTokenizerFast
+from ogpt.storage import whole_file, whole_folder
+from ogpt.tokens.fast import OpenAIGPTTokenizerFast
 
 SHARD_TOKENS = 1 << 24
 BATCH_CHARACTERS = 1 << 22  # tokenised at once: enough for all cores, a second or so of work
@@ -60,11 +57,11 @@ class Batch(NamedTuple):
 
 
 def prepare(
-    data: Sequence[str],
-    tokenizer: Path | OpenAIGPTTokenizerFast,
-    out: Path,
+    data: Specs,
+    tokenizer: str | Path | OpenAIGPTTokenizerFast,
+    out: str | Path,
     *,
-    valid: Sequence[str] = (),
+    valid: Specs = (),
     settings: DataSettings | None = None,
     shard_tokens: int = SHARD_TOKENS,
     reporter: Reporter = silent,
@@ -90,9 +87,8 @@ def prepare(
         StorageError: the disk is full or refuses; run again, what is done is kept.
     """
     settings = settings or DataSettings()
-    if isinstance(tokenizer, Path):
-        from ogpt.tokens.fast import OpenAIGPTTokenizerFast
-
+    out = Path(out)
+    if isinstance(tokenizer, str | Path):
         tokenizer = OpenAIGPTTokenizerFast.from_pretrained(tokenizer)
     valid_sources = open_sources(valid, settings.encoding) if valid else []
     train_sources = open_sources(data, settings.encoding)
@@ -144,17 +140,12 @@ def _begin(out: Path, inputs: dict[str, Any]) -> Manifest:
                 f"{out} holds shards of other inputs: {', '.join(changed)} differ",
                 hint="choose another --out, or delete the folder",
             )
-    elif out.exists() and not (out.is_dir() and set(out.iterdir()) <= _leftovers(out)):
+    elif out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise OutputExists(
             f"{out} is there and holds no shards", hint="choose another --out, or delete it"
         )
     dtype = "uint16" if inputs["tokenizer"]["vocab_size"] <= 1 << 16 else "uint32"
     return Manifest(inputs, dtype)
-
-
-def _leftovers(out: Path) -> set[Path]:
-    """What a run that was killed while writing left in the folder."""
-    return {*out.glob(".*.tmp"), *out.glob(".*.old")}
 
 
 class _Reader:
@@ -267,8 +258,8 @@ class _Writer:
                     hint="give more text with --data, and other text with --valid",
                 )
         self._write(documents_read)
-        for leftover in _leftovers(self.out):
-            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+        for leftover in self.out.glob(".*.tmp"):  # of a run that was killed while writing
+            leftover.unlink()
         self.manifest = replace(self.manifest, duplicates=duplicates, complete=True)
         self.manifest.write(self.out)
 
@@ -290,10 +281,10 @@ class _Writer:
         self._begin()
 
     def _create(self) -> None:
-        """Make the folder, not before there is something to put in it."""
-        self.out.mkdir(parents=True, exist_ok=True)
-        self.manifest.write(self.out)  # from here on the folder is known to be ours
-        self.tokenizer.save_pretrained(self.out / "tokenizer")
+        """Make the folder, never without the manifest that tells it from others."""
+        with whole_folder(self.out) as folder:
+            self.manifest.write(folder)
+            self.tokenizer.save_pretrained(folder / "tokenizer")
 
     def _write_shard(self, split: str, number: int) -> Shard:
         ids = self.ids[split]

@@ -78,7 +78,14 @@ class TokenStream:
         return tokens
 
     def _open(self, number: int) -> Tokens:
-        return np.memmap(self.folder / self.shards[number].file, self.dtype, "r")
+        shard = self.shards[number]
+        path = self.folder / shard.file
+        try:
+            return np.memmap(path, self.dtype, "r", shape=(shard.n_tokens,))
+        except (OSError, ValueError) as error:  # deleted or cut short since the folder was opened
+            raise DamagedData(
+                f"{path} cannot be read: {error}", hint=remake(path.parent)
+            ) from error
 
 
 class Shards:
@@ -96,13 +103,14 @@ class Shards:
         self.valid = self._stream("valid")
 
     @classmethod
-    def open(cls, folder: Path) -> Shards:
+    def open(cls, folder: str | Path) -> Shards:
         """Open a folder that `prepare` finished; checks the manifest and the size of every file.
 
         Raises:
             SourceNotFound: the folder has no manifest.
             DamagedData: the manifest or a shard is damaged or missing, or work is unfinished.
         """
+        folder = Path(folder)
         manifest = read_manifest(folder)
         if not manifest.complete:
             raise DamagedData(

@@ -17,6 +17,8 @@ from ogpt.notices import tell
 
 Form = Literal["builtin", "text", "jsonl", "parquet"]
 Compression = Literal["", ".gz", ".zst"]
+Specs = str | Path | Sequence[str | Path]
+"""One or several of: `builtin:NAME`, a path, a folder (with all its folders), a glob."""
 
 _BUILTIN = "builtin:"
 _FORMS: dict[str, Form] = {".txt": "text", ".md": "text", ".jsonl": "jsonl", ".parquet": "parquet"}
@@ -51,11 +53,11 @@ class Source:
         return {"name": self.name, "size": self.size, "sha256": sha256}
 
 
-def open_sources(specs: Sequence[str], encoding: str = "utf-8") -> list[Source]:
+def open_sources(specs: Specs, encoding: str = "utf-8") -> list[Source]:
     """Find what the specs name; a file named twice counts once.
 
     Args:
-        specs: each `builtin:NAME`, a path, a folder (read with all its folders) or a glob.
+        specs: what to read; files and folders whose name begins with a dot are passed over.
         encoding: of text and JSON Lines files.
 
     Returns:
@@ -67,7 +69,7 @@ def open_sources(specs: Sequence[str], encoding: str = "utf-8") -> list[Source]:
     """
     _check_encoding(encoding)
     found: dict[Path | str, Source] = {}
-    for spec in specs:
+    for spec in [specs] if isinstance(specs, str | Path) else specs:
         for source in _open_spec(os.fspath(spec), encoding):
             key = source.name if source.form == "builtin" else source.path.resolve()
             found.setdefault(key, source)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ogpt.data.documents import documents
 from ogpt.data.progress import Progress
-from ogpt.data.sources import Source, open_sources
+from ogpt.data.sources import Source, Specs, open_sources
 from ogpt.errors import DataError, OutputExists
 from ogpt.reporting import Reporter, silent
 from ogpt.storage import whole_folder, write_json
@@ -21,9 +21,9 @@ RECORD = "learned_from.json"
 
 
 def train_tokenizer(
-    data: Sequence[str],
+    data: Specs,
     vocab_size: int,
-    out: Path,
+    out: str | Path,
     *,
     encoding: str = "utf-8",
     reporter: Reporter = silent,
@@ -43,6 +43,7 @@ def train_tokenizer(
         OutputExists: `out` holds something else.
         StorageError: the disk is full or refuses.
     """
+    out = Path(out)
     sources = open_sources(data, encoding)
     record = {
         "data": [source.describe() for source in sources],

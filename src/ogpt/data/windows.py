@@ -42,10 +42,17 @@ class Windows:
         """Windows in an epoch, the same in every epoch.
 
         Raises:
-            DataError: the stream is shorter than one window and its last target.
+            DataError: the stream is shorter than one window and its last target; packed: no
+                document has two tokens.
         """
-        if self.packed and len(self.stream):
-            return len(self._packing.windows) - 1
+        if self.packed:
+            if len(self._packing.starts):
+                return len(self._packing.windows) - 1
+            raise DataError(
+                f"none of the {self.stream.n_documents:,} documents has two tokens, the least to "
+                "learn from",
+                hint="give longer documents, or --set data.windows=contiguous",
+            )
         if len(self.stream) <= self.n_ctx:
             raise DataError(
                 f"the text has {len(self.stream):,} tokens; one window takes {self.n_ctx + 1:,} "
