@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.errors import ConfigError
 from ogpt.model.cache import KVCache
-from ogpt.model.loss import summed_cross_entropy
+from ogpt.model.loss import ChunkLoss, chunk_loss_and_grad, summed_cross_entropy
 from ogpt.model.outputs import CausalLMOutput
 from ogpt.model.pretrained import OpenAIGPTPreTrainedModel
 from ogpt.model.transformer import OpenAIGPTModel
@@ -23,8 +23,15 @@ class OpenAIGPTLMHeadModel(OpenAIGPTPreTrainedModel):
         super().__init__(config)
         self.transformer = OpenAIGPTModel(config)
         self.lm_head = nn.Linear(config.n_embd, config.vocab_size, bias=False)
+        self.chunk_loss: ChunkLoss = chunk_loss_and_grad
         self.post_init()
         self.tie_weights()
+
+    def compile_training(self) -> None:
+        """Compile one block, whose code all blocks share, and the loss of a chunk of logits."""
+        for block in self.transformer.h:
+            block.compile()
+        self.chunk_loss = torch.compile(chunk_loss_and_grad)
 
     def tie_weights(self) -> None:
         """The head is the token embedding, unless config.tie_word_embeddings is off."""
@@ -113,4 +120,5 @@ class OpenAIGPTLMHeadModel(OpenAIGPTPreTrainedModel):
                 self.lm_head.weight,
                 targets.reshape(-1),
                 IGNORE_INDEX,
+                self.chunk_loss,
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -11,12 +12,21 @@ from torch import Tensor
 CHUNK_ELEMENTS = 2**25
 """Logits computed at once (64 MiB in bfloat16)."""
 
+ChunkLoss = Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor]]
+
 
 class _ChunkedCrossEntropy(torch.autograd.Function):
     """Computes each chunk's gradient while its logits are there; backward only hands it out."""
 
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, ignored: int) -> Tensor:
+    def forward(
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        targets: Tensor,
+        ignored: int,
+        chunk_loss: ChunkLoss,
+    ) -> Tensor:
         compute = weight.to(hidden.dtype)
         # a power of two divides most batches evenly, and equal chunks share compiled code
         chunk = 2 ** int(math.log2(max(1, CHUNK_ELEMENTS // weight.shape[0])))
@@ -28,7 +38,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
             part = hidden[start : start + chunk]
             labels = targets[start : start + chunk]
             logits = part @ compute.t()  # (chunk, C) -> (chunk, V)
-            loss, grad = _loss_and_grad(logits, labels, ignored)
+            loss, grad = chunk_loss(logits, labels, ignored)
             total += loss
             if grad_hidden is not None and grad_weight is not None:
                 grad_hidden[start : start + chunk] = grad @ compute
@@ -38,12 +48,12 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         return total
 
     @staticmethod
-    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         grad_hidden, grad_weight = ctx.saved_tensors
-        return grad_hidden * grad_output, grad_weight * grad_output, None, None
+        return grad_hidden * grad_output, grad_weight * grad_output, None, None, None
 
 
-def _loss_and_grad(logits: Tensor, labels: Tensor, ignored: int) -> tuple[Tensor, Tensor]:
+def chunk_loss_and_grad(logits: Tensor, labels: Tensor, ignored: int) -> tuple[Tensor, Tensor]:
     """Summed loss of a chunk and its gradient with respect to the logits, in their dtype."""
     counted = labels != ignored
     safe = torch.where(counted, labels, 0)
@@ -59,7 +69,11 @@ def _loss_and_grad(logits: Tensor, labels: Tensor, ignored: int) -> tuple[Tensor
 
 
 def summed_cross_entropy(
-    hidden: Tensor, weight: Tensor, targets: Tensor, ignored: int = -100
+    hidden: Tensor,
+    weight: Tensor,
+    targets: Tensor,
+    ignored: int = -100,
+    chunk_loss: ChunkLoss = chunk_loss_and_grad,
 ) -> Tensor:
     """Sum over positions of -log softmax(hidden . weight^T)[target], (), float32.
 
@@ -68,6 +82,7 @@ def summed_cross_entropy(
         weight: (V, C) the tied embedding; it may be of a wider dtype than `hidden`.
         targets: (N,) token ids, int64; `ignored` counts nothing.
         ignored: The target that no loss counts.
+        chunk_loss: chunk_loss_and_grad, or its compiled form.
     """
-    loss: Tensor = _ChunkedCrossEntropy.apply(hidden, weight, targets, ignored)  # type: ignore[no-untyped-call]
+    loss: Tensor = _ChunkedCrossEntropy.apply(hidden, weight, targets, ignored, chunk_loss)  # type: ignore[no-untyped-call]
     return loss

@@ -214,11 +214,6 @@ class OpenAIGPTModel(OpenAIGPTPreTrainedModel):
             attentions=None if attentions is None else tuple(attentions),
         )
 
-    def compile_blocks(self) -> None:
-        """Compile one block; all share its code, so this costs one block's compilation."""
-        for block in self.h:
-            block.compile()
-
     def _check_length(self, length: int, cache: KVCache | None) -> None:
         if cache is not None:
             cache.check_room(length)

@@ -1,0 +1,44 @@
+"""What the CPU can do, as the kernel tells it."""
+
+from __future__ import annotations
+
+import os
+import platform
+from functools import cache
+from pathlib import Path
+
+_CPUINFO = Path("/proc/cpuinfo")
+
+
+@cache
+def features() -> frozenset[str]:
+    """Names of instruction sets such as avx512_bf16 and amx_bf16; empty where not told."""
+    if not _CPUINFO.exists():
+        return frozenset()
+    for line in _CPUINFO.read_text("utf-8", "replace").splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() in ("flags", "Features"):  # x86, Arm
+            return frozenset(value.split())
+    return frozenset()
+
+
+def multiplies_bfloat16() -> bool:
+    """Whether matrix products in bfloat16 have instructions of their own."""
+    return bool(features() & {"amx_bf16", "avx512_bf16", "bf16"})
+
+
+def name() -> str:
+    """The processor's own name, or the architecture."""
+    if _CPUINFO.exists():
+        for line in _CPUINFO.read_text("utf-8", "replace").splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() == "model name":
+                return value.strip()
+    return platform.machine()
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,230 @@
+"""The training loop: steps, reports, evaluations, checkpoints; a model is a TrainStep to it."""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any, Protocol
+
+from ogpt.config.run import TrainingSettings
+from ogpt.data.batch import Batch
+from ogpt.errors import TrainingDiverged, TrainingInterrupted
+from ogpt.reporting import Reporter
+from ogpt.training.measures import bits_per_byte, flops_utilisation, perplexity
+from ogpt.training.run_folder import RunFolder
+from ogpt.training.schedule import warmup_cosine
+from ogpt.training.step import TrainStep
+
+
+class BatchSource(Protocol):
+    """Where batches come from: a pure function of the global window index."""
+
+    @property
+    def n_windows(self) -> int:
+        """Windows in one epoch."""
+        ...
+
+    def batch(self, first: int, count: int) -> Batch:
+        """Windows first to first + count."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ValidText:
+    """Held-out text: its windows, anew for each evaluation, and its size."""
+
+    batches: Callable[[], Iterable[Batch]]
+    n_tokens: int
+    n_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """How well the model predicts the held-out text."""
+
+    loss: float
+    """Nats for each token."""
+    perplexity: float
+    bits_per_byte: float
+    """Over the bytes of the original text."""
+    tokens: int
+
+
+def total_steps(settings: TrainingSettings, n_windows: int) -> int:
+    """Optimizer steps of a run over `n_windows` windows an epoch, at least 1."""
+    steps = max(1, math.ceil(settings.epochs * n_windows / settings.batch_size))
+    return min(steps, settings.max_steps) if settings.max_steps else steps
+
+
+def evaluate(train_step: TrainStep, valid: ValidText, windows: int = 0) -> Evaluation:
+    """Score the held-out text, or its first `windows` windows (0: all)."""
+    nats, tokens, seen = 0.0, 0, 0
+    for batch in valid.batches():
+        batch_nats, batch_tokens = train_step.evaluate(batch)
+        nats += batch_nats
+        tokens += batch_tokens
+        seen += len(batch.ids)
+        if windows and seen >= windows:
+            break
+    loss = nats / tokens
+    text_bytes = round(valid.n_bytes * tokens / max(tokens, valid.n_tokens - 1))
+    return Evaluation(loss, perplexity(loss), bits_per_byte(loss, tokens, text_bytes), tokens)
+
+
+class Loop:
+    """A run from its last checkpoint to its end."""
+
+    def __init__(
+        self,
+        train_step: TrainStep,
+        windows: BatchSource,
+        valid: ValidText,
+        settings: TrainingSettings,
+        run: RunFolder,
+        reporter: Reporter,
+        add_files: Callable[[Path], None],
+        state: dict[str, Any] | None,
+    ) -> None:
+        self.train_step = train_step
+        self.windows = windows
+        self.valid = valid
+        self.settings = settings
+        self.run_folder = run
+        self.report = reporter
+        self.add_files = add_files
+        self.total = total_steps(settings, windows.n_windows)
+        self.step = 0 if state is None else int(state["step"])
+        self.best_loss = math.inf if state is None else float(state["best_loss"] or math.inf)
+        self.saved_step = self.step if state is not None else -1
+        self.saved_at = time.monotonic()
+
+    def run(self) -> Evaluation:
+        """Train to the end; return the evaluation on the whole held-out text.
+
+        Raises:
+            TrainingDiverged: a loss or gradient that is not finite; the weights are not touched.
+            TrainingInterrupted: Ctrl-C or SIGTERM, after a checkpoint.
+            StorageError: a checkpoint could not be written; the one before is whole.
+        """
+        with _stop_requests() as stop:
+            began, tokens = time.perf_counter(), 0
+            while self.step < self.total:
+                tokens += self._train_one(began, tokens)
+                if stop.is_set():
+                    self._save(best=False, reason="interrupted")
+                    raise TrainingInterrupted(
+                        f"stopped after step {self.step} of {self.total}; the run is saved",
+                        hint="go on with the same command and --resume",
+                    )
+                at_end = self.step == self.total
+                if self.step % self.settings.eval_every == 0 and not at_end:
+                    self._evaluate_and_keep(self.settings.eval_windows)
+                    began, tokens = time.perf_counter(), 0
+                if self._checkpoint_due() and not at_end:
+                    self._save(best=False, reason="time to save")
+                    began, tokens = time.perf_counter(), 0
+                elif self.step % self.settings.log_every == 0:
+                    began, tokens = time.perf_counter(), 0
+            return self._evaluate_and_keep(0)
+
+    def _train_one(self, began: float, tokens_before: int) -> int:
+        settings = self.settings
+        first = self.step * settings.batch_size
+        micro = settings.micro_batch_size
+        parts = range(first, first + settings.batch_size, micro)
+        batches = [self.windows.batch(start, micro) for start in parts]
+        rate = settings.learning_rate * warmup_cosine(self.step, settings.warmup_steps, self.total)
+        result = self.train_step.train(batches, self.step, rate)
+        if not result.finite:
+            last = self.run_folder.facts["last"] or "none yet"
+            raise TrainingDiverged(
+                f"step {self.step + 1}: loss {result.loss}, gradient norm {result.grad_norm}, at "
+                f"learning rate {rate:.3g}; the last good checkpoint is {last}",
+                hint="lower training.learning_rate or lengthen training.warmup_steps, and start "
+                "from that checkpoint with --init",
+            )
+        self.step += 1
+        if self.step % settings.log_every == 0 or self.step == self.total:
+            elapsed = time.perf_counter() - began
+            tokens_per_s = (tokens_before + result.tokens) / elapsed
+            self.report(
+                "train",
+                step=self.step,
+                total_steps=self.total,
+                epoch=self.step * settings.batch_size / self.windows.n_windows,
+                loss=result.loss,
+                learning_rate=rate,
+                grad_norm=result.grad_norm,
+                tokens=result.tokens,
+                tokens_per_s=tokens_per_s,
+                mfu=flops_utilisation(
+                    tokens_per_s, self.train_step.flops_per_token, self.train_step.peak_flops_per_s
+                ),
+                eta_s=(self.total - self.step) * result.tokens / tokens_per_s,
+            )
+        return result.tokens
+
+    def _evaluate_and_keep(self, windows: int) -> Evaluation:
+        found = evaluate(self.train_step, self.valid, windows)
+        self.report(
+            "eval",
+            step=self.step,
+            loss=found.loss,
+            perplexity=found.perplexity,
+            bits_per_byte=found.bits_per_byte,
+            tokens=found.tokens,
+        )
+        best = found.loss < self.best_loss
+        if best:
+            self.best_loss = found.loss
+        if best or self.step == self.total:
+            self._save(best=best, reason="best so far" if best else "the end")
+        return found
+
+    def _checkpoint_due(self) -> bool:
+        if self.saved_step == self.step:
+            return False
+        every, minutes = self.settings.checkpoint_every, self.settings.checkpoint_minutes
+        by_step = every > 0 and self.step % every == 0
+        return by_step or (minutes > 0 and time.monotonic() - self.saved_at > 60 * minutes)
+
+    def _save(self, *, best: bool, reason: str) -> None:
+        best_loss = self.best_loss if math.isfinite(self.best_loss) else None
+        path = self.run_folder.save(
+            self.train_step,
+            self.step,
+            best=best,
+            state={"best_loss": best_loss},
+            add_files=self.add_files,
+        )
+        self.saved_step, self.saved_at = self.step, time.monotonic()
+        self.report("checkpoint", step=self.step, path=str(path), reason=reason)
+
+
+@contextmanager
+def _stop_requests() -> Iterator[threading.Event]:
+    """An event that the first Ctrl-C or SIGTERM sets; the second one acts at once."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop  # only the main thread may handle signals
+        return
+
+    def request(number: int, frame: FrameType | None) -> None:
+        stop.set()
+        signal.signal(number, before[signal.Signals(number)])
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in before:
+        signal.signal(number, request)
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
