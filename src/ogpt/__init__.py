@@ -1,5 +1,92 @@
-"""The whole OpenAI GPT (GPT-1, 2018) system: tokenise, pre-train, fine-tune, generate, serve."""
+"""The whole OpenAI GPT (GPT-1, 2018) system: tokenise, pre-train, fine-tune, generate, serve.
+
+Names load on first use, so that `import ogpt` is quick and loads no framework:
+
+    ogpt.demo                train a small GPT on Python's own documentation
+    ogpt.train_tokenizer     learn a vocabulary and its merges
+    ogpt.prepare             text -> shards of token ids
+    ogpt.pretrain, ogpt.plan train a language model; what that would take
+    ogpt.generate            write on from a prompt
+    ogpt.evaluate            loss, perplexity and bits per byte of a text
+    ogpt.load                a model folder -> (tokenizer, model)
+    ogpt.info, ogpt.doctor   what a model or run is; what this machine offers
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from ogpt.version import __version__
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from ogpt import errors as errors
+    from ogpt import notices as notices
+    from ogpt.bundle import load as load
+    from ogpt.config.model import OpenAIGPTConfig as OpenAIGPTConfig
+    from ogpt.data.prepare import prepare as prepare
+    from ogpt.data.tokenizer_training import train_tokenizer as train_tokenizer
+    from ogpt.describing import info as info
+    from ogpt.diagnosing import doctor as doctor
+    from ogpt.evaluation import perplexity as evaluate
+    from ogpt.generating import generate as generate
+    from ogpt.model.heads import OpenAIGPTLMHeadModel as OpenAIGPTLMHeadModel
+    from ogpt.model.transformer import OpenAIGPTModel as OpenAIGPTModel
+    from ogpt.pretraining import plan as plan
+    from ogpt.pretraining import pretrain as pretrain
+    from ogpt.recipes.demo import demo as demo
+    from ogpt.tokens.fast import OpenAIGPTTokenizerFast as OpenAIGPTTokenizerFast
+
+_HOMES = {
+    "OpenAIGPTConfig": "ogpt.config.model:OpenAIGPTConfig",
+    "OpenAIGPTLMHeadModel": "ogpt.model.heads:OpenAIGPTLMHeadModel",
+    "OpenAIGPTModel": "ogpt.model.transformer:OpenAIGPTModel",
+    "OpenAIGPTTokenizerFast": "ogpt.tokens.fast:OpenAIGPTTokenizerFast",
+    "demo": "ogpt.recipes.demo:demo",
+    "doctor": "ogpt.diagnosing:doctor",
+    "errors": "ogpt.errors",
+    "evaluate": "ogpt.evaluation:perplexity",
+    "generate": "ogpt.generating:generate",
+    "info": "ogpt.describing:info",
+    "load": "ogpt.bundle:load",
+    "notices": "ogpt.notices",
+    "plan": "ogpt.pretraining:plan",
+    "prepare": "ogpt.data.prepare:prepare",
+    "pretrain": "ogpt.pretraining:pretrain",
+    "train_tokenizer": "ogpt.data.tokenizer_training:train_tokenizer",
+}
+"""Where each public name lives: `module:name`, or a module itself."""
+
+__all__ = [
+    "OpenAIGPTConfig",
+    "OpenAIGPTLMHeadModel",
+    "OpenAIGPTModel",
+    "OpenAIGPTTokenizerFast",
+    "__version__",
+    "demo",
+    "doctor",
+    "errors",
+    "evaluate",
+    "generate",
+    "info",
+    "load",
+    "notices",
+    "plan",
+    "prepare",
+    "pretrain",
+    "train_tokenizer",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home, _, item = _HOMES.get(name, "").partition(":")
+    if not home:
+        raise AttributeError(f"module 'ogpt' has no attribute {name!r}")
+    module = import_module(home)
+    value = getattr(module, item) if item else module
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,5 @@
+"""`python -m ogpt` is `ogpt`."""
+
+from ogpt.cli.main import run
+
+run()

@@ -1,0 +1,78 @@
+"""What every command shares: its session, its notices, and errors turned into exit codes."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from dataclasses import dataclass
+from typing import Any
+
+import typer
+from typer.core import TyperCommand
+
+from ogpt.errors import ConfigError, OgptError, SamplingError
+from ogpt.reporting import Reporter, silent
+
+FAILED, MISUSED, INTERRUPTED = 1, 2, 130
+
+
+@dataclass
+class Session:
+    """The global options, and the view that lives while the command runs."""
+
+    strict: bool = False
+    quiet: bool = False
+    debug: bool = False
+    reporter: Reporter = silent
+
+
+def reporter(ctx: typer.Context) -> Reporter:
+    """The view of the running command."""
+    session: Session = ctx.obj
+    return session.reporter
+
+
+class Command(TyperCommand):
+    """A command whose body runs under a view; its errors become `error:` and `hint:` lines."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the body; leave with 2 for bad usage, 130 for Ctrl-C, 1 for other failures."""
+        from ogpt.cli.console import open_view
+        from ogpt.notices import listening, refuse
+
+        session: Session = ctx.obj
+        try:
+            with (
+                open_view(quiet=session.quiet) as view,
+                listening(refuse if session.strict else view.notice),
+            ):
+                session.reporter = view
+                return super().invoke(ctx)
+        except (typer.Exit, BrokenPipeError):  # an answer, and a reader that left: typer's own
+            raise
+        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the last door: told, not lost
+            if session.debug:
+                traceback.print_exception(error)
+            code, message, hint = verdict(error)
+            sys.stderr.write(f"error: {message}\nhint: {hint}\n")
+            raise typer.Exit(code) from None
+
+
+def verdict(error: BaseException) -> tuple[int, str, str]:
+    """Exit code, message and hint for an error that ended a command."""
+    match error:
+        case OgptError() as known:
+            code = FAILED
+            if isinstance(known, KeyboardInterrupt):
+                code = INTERRUPTED
+            elif isinstance(known, ConfigError | SamplingError):
+                code = MISUSED
+            return code, str(known), known.hint
+        case KeyboardInterrupt():
+            return INTERRUPTED, "interrupted", "start the command again"
+        case _:
+            return (
+                FAILED,
+                f"unexpected {type(error).__name__}: {error}",
+                "run it again as `ogpt --debug ...` to see where, and report it",
+            )

@@ -1,0 +1,122 @@
+"""Events and numbers as text for people: pure functions, so that what is printed is tested."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def count(number: float) -> str:
+    """A whole number with thousands marked: 12,345."""
+    return f"{number:,.0f}"
+
+
+def short_count(number: float) -> str:
+    """A large number in three figures: 116.5 M."""
+    for unit, size in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e4)):
+        if abs(number) >= size:
+            return f"{number / (1e3 if unit == 'k' else size):.1f} {unit}"
+    return f"{number:,.0f}"
+
+
+def size(n_bytes: float) -> str:
+    """Bytes in the nearest binary unit: 1.5 GiB."""
+    for unit in ("B", "KiB", "MiB"):
+        if n_bytes < 1024:
+            return f"{n_bytes:.0f} {unit}" if unit == "B" else f"{n_bytes:.1f} {unit}"
+        n_bytes /= 1024
+    return f"{n_bytes:.1f} GiB"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as 0:07, 12:34, 5:06:07 or 2 d 3 h."""
+    whole = round(seconds)
+    minutes, second = divmod(whole, 60)
+    hours, minute = divmod(minutes, 60)
+    days, hour = divmod(hours, 24)
+    if days:
+        return f"{days} d {hour} h"
+    if hours:
+        return f"{hours}:{minute:02}:{second:02}"
+    return f"{minutes}:{second:02}"
+
+
+def progress_facts(done: float, total: float, unit: str, eta_s: float | None) -> str:
+    """How far a task is: `1,200/5,000 files  0:42 left`; total 0 is not known."""
+    far = f"{count(done)}/{count(total)} {unit}" if total else f"{count(done)} {unit}"
+    return far if eta_s is None else f"{far}  {duration(eta_s)} left"
+
+
+def train_facts(fields: Mapping[str, Any]) -> str:
+    """One training report: step, loss, speed, share of the peak, time left."""
+    parts = [f"{count(fields['step'])}/{count(fields['total_steps'])}"]
+    if (loss := fields.get("loss")) is not None:
+        parts.append(f"loss {loss:.3f}")
+    if (speed := fields.get("tokens_per_s")) is not None:
+        parts.append(f"{count(speed)} tok/s")
+    if (mfu := fields.get("mfu")) is not None:
+        parts.append(f"MFU {mfu:.0%}")
+    if (eta := fields.get("eta_s")) is not None:
+        parts.append(f"{duration(eta)} left")
+    return "  ".join(parts)
+
+
+def scores(fields: Mapping[str, Any]) -> str:
+    """What an evaluation measured: loss, perplexity, bits per byte."""
+    parts = [f"loss {fields['loss']:.4f}", f"perplexity {fields['perplexity']:,.2f}"]
+    if (bits := fields.get("bits_per_byte")) is not None:
+        parts.append(f"{bits:.4f} bits/byte")
+    return "  ".join(parts)
+
+
+def event_line(kind: str, fields: Mapping[str, Any]) -> str | None:
+    """The line for an event that stays on the screen; None for kinds that people need not see."""
+    match kind:
+        case "message":
+            return str(fields["text"])
+        case "eval":
+            return f"held-out text at step {count(fields['step'])}: {scores(fields)}"
+        case "checkpoint":
+            return f"saved {fields['path']} ({fields['reason']})"
+        case "sample":
+            return f"sample at step {count(fields['step'])}: {fields['text']}"
+        case "plan":
+            return (
+                f"{short_count(fields['parameters'])} parameters, "
+                f"{count(fields['total_steps'])} steps of "
+                f"{count(fields['tokens_per_step'])} tokens"
+            )
+    return None
+
+
+def value_text(name: str, value: Any) -> str:
+    """A value as people read it; the unit is the end of its name (`eta_s`, `memory_bytes`)."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int | float):
+        if name.endswith("_per_s"):
+            return count(value)
+        if name.endswith("_s"):
+            return duration(value)
+        if name.endswith("_bytes"):
+            return size(value)
+        if name == "mfu":
+            return f"{value:.1%}"
+        return count(value) if isinstance(value, int) else f"{value:.6g}"
+    if isinstance(value, list | tuple):
+        return ", ".join(str(item) for item in value)
+    return str(value)
+
+
+def table(facts: Mapping[str, Any]) -> str:
+    """Facts as two aligned columns, one a line; a mapping inside is a section with its name."""
+    sections = {name: value for name, value in facts.items() if isinstance(value, Mapping)}
+    rows = {name: value for name, value in facts.items() if name not in sections}
+    width = max((len(name) for name in rows), default=0)
+    lines = [f"{name:{width}}  {value_text(name, value)}" for name, value in rows.items()]
+    for name, section in sections.items():
+        body = table(section).splitlines()
+        lines += [*([""] if lines else []), name, *(f"  {line}".rstrip() for line in body)]
+    return "\n".join(lines)

@@ -1,0 +1,50 @@
+"""Options that several commands take, each with one spelling and one help text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ogpt.errors import ConfigError
+
+Model = Annotated[Path, typer.Argument(help="A model folder, or a run folder (its best model).")]
+Data = Annotated[
+    list[str],
+    typer.Option(
+        "--data",
+        metavar="SOURCE...",
+        help="Text: builtin:python-docs, builtin:python-code, a file, a folder or a glob.",
+    ),
+]
+More = Annotated[list[str] | None, typer.Argument(hidden=True, metavar="SOURCE")]
+Valid = Annotated[
+    list[str] | None,
+    typer.Option("--valid", metavar="SOURCE", help="Text held out for validation."),
+]
+Encoding = Annotated[str, typer.Option(help="Encoding of text files.")]
+DecoderName = Annotated[str, typer.Option("--decoder", help="auto or torch.")]
+Threads = Annotated[int, typer.Option(min=0, help="CPU threads; 0: all cores.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+def sources(data: Sequence[str], more: Sequence[str] | None) -> list[str]:
+    """All of `--data A B C`: the value of the option and the words that follow it."""
+    return [*data, *(more or ())]
+
+
+def parse_ids(text: str) -> list[int]:
+    """Token ids from `1,2,3`.
+
+    Raises:
+        ConfigError: something between the commas is not a whole number.
+    """
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise ConfigError(
+            f"--ids is {text!r}; allowed: whole numbers with commas between them",
+            hint="for example --ids 1,2,3",
+        ) from error

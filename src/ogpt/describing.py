@@ -1,0 +1,74 @@
+"""What a model folder or a run is: `info`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from ogpt.bundle import load_tokenizer, resolve
+from ogpt.config.model import OpenAIGPTConfig
+from ogpt.config.settings import load_settings
+from ogpt.training.measures import parameter_count
+from ogpt.training.run_folder import METRICS_FILE, SETTINGS_FILE, RunFolder
+from ogpt.weights.safetensors_file import WEIGHTS_FILE, read_arrays
+
+LAST_FACTS = ("step", "total_steps", "loss", "tokens_per_s", "mfu", "bits_per_byte", "perplexity")
+
+
+def info(path: str | Path) -> dict[str, Any]:
+    """The facts of a model folder or run, as nested plain values that JSON can hold.
+
+    Sections: `model` (its configuration), `weights`, `tokenizer`; of a run also `run` (how far it
+    is), `settings`, and the last `train` and `eval` events. A run without a checkpoint has no
+    model yet. No framework is loaded.
+
+    Raises:
+        CheckpointError: `path` is no folder, neither model nor run, or damaged.
+        ConfigError, TokenizerError, VocabularyMismatch, WeightsError: a part that cannot be read.
+    """
+    path = Path(path)
+    if not RunFolder.is_run(path):
+        return _model(resolve(path))
+    run = RunFolder.open(path)
+    found: dict[str, Any] = {}
+    if run.facts["last"] is not None:
+        found = _model(resolve(path))
+    found["run"] = {name: value for name, value in run.facts.items() if name != "format"}
+    found["settings"] = dataclasses.asdict(load_settings(file=path / SETTINGS_FILE))
+    return found | _last_events(path / METRICS_FILE)
+
+
+def _model(folder: Path) -> dict[str, Any]:
+    config = OpenAIGPTConfig.from_pretrained(folder)
+    arrays = read_arrays(folder / WEIGHTS_FILE).values()
+    tokenizer = load_tokenizer(folder)
+    return {
+        "folder": str(folder),
+        "parameters": parameter_count(config),
+        "model": config.to_dict(),
+        "weights": {
+            "dtype": sorted({array.dtype for array in arrays}),
+            "arrays": len(arrays),
+            "file_bytes": (folder / WEIGHTS_FILE).stat().st_size,
+        },
+        "tokenizer": {
+            "entries": len(tokenizer),
+            "pre_tokenizer": tokenizer.pre_tokenizer,
+            "fingerprint": tokenizer.fingerprint,
+        },
+    }
+
+
+def _last_events(file: Path) -> dict[str, Any]:
+    """The last training report and the last evaluation."""
+    last: dict[str, Any] = {}
+    for line in file.read_text("utf-8").splitlines() if file.exists() else ():
+        try:
+            event = json.loads(line)
+        except ValueError:
+            break  # the line that a kill cut short
+        if event["event"] in ("train", "eval"):
+            last[event["event"]] = {name: event[name] for name in LAST_FACTS if name in event}
+    return last

@@ -1,0 +1,122 @@
+"""What this machine offers, what is missing for it, and the command that mends each: `doctor`."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import sysconfig
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from ogpt import processor
+from ogpt.version import __version__
+
+CORE = ("numpy", "tokenizers", "safetensors", "huggingface_hub", "typer", "rich")
+EXTRAS = {
+    "torch": ("torch",),
+    "data": ("pyarrow", "zstandard"),
+    "report": ("matplotlib", "tensorboard"),
+}
+"""The optional packages, by the extra that installs them (as in pyproject.toml)."""
+
+INSTRUCTIONS = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_tile", "amx_bf16", "bf16")
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing looked at."""
+
+    name: str
+    value: str
+    mend: str = ""
+    """What to do about it; empty: nothing is missing."""
+
+
+def doctor() -> list[Check]:
+    """Look at the packages, the processor, the compiler and the GPU."""
+    return [
+        Check("ogpt", __version__),
+        Check("python", f"{platform.python_version()} on {platform.platform()}"),
+        *packages(),
+        *machine(),
+        *compiler(),
+        gpu(),
+    ]
+
+
+def packages() -> list[Check]:
+    """The version of each package of the core and the extras."""
+    checks = [_package(name, "pip install ogpt") for name in CORE]
+    for extra, names in EXTRAS.items():
+        checks += [_package(name, f"pip install 'ogpt[{extra}]'") for name in names]
+    return checks
+
+
+def machine() -> list[Check]:
+    """Cores, and the instructions that decide which precision is fast."""
+    found = [name for name in INSTRUCTIONS if name in processor.features()]
+    multiplied = processor.multiplies_bfloat16()
+    return [
+        Check("processor", processor.name()),
+        Check("cores", f"{processor.cores()} of {os.cpu_count()}"),
+        Check("instructions", " ".join(found) or "none of " + " ".join(INSTRUCTIONS)),
+        Check("bfloat16", "multiplied by the processor" if multiplied else "float32 is faster"),
+        Check("amx", _amx()),
+    ]
+
+
+def kernel_grants_amx() -> bool:
+    """Whether Linux lets this process use the AMX tiles (x86-64 only)."""
+    if sys.platform != "linux" or platform.machine() != "x86_64":
+        return False
+    arch_prctl, request_permission, tile_data = 158, 0x1023, 18  # linux: asm/prctl.h
+    status: int = ctypes.CDLL(None).syscall(arch_prctl, request_permission, tile_data)
+    return status == 0
+
+
+def compiler() -> list[Check]:
+    """What torch.compile needs: a C++ compiler and Python's headers."""
+    names = (os.environ.get("CXX", ""), "g++", "clang++", "c++")
+    found = next(filter(None, map(shutil.which, filter(None, names))), None)
+    version, mend = "missing: training runs without torch.compile", "apt install g++"
+    if found is not None:
+        output = subprocess.run([found, "--version"], capture_output=True, text=True, check=False)
+        version, mend = (output.stdout.splitlines() or [found])[0], ""
+    header = Path(sysconfig.get_path("include")) / "Python.h"
+    headers = Check("python headers", str(header))
+    if not header.is_file():
+        headers = Check("python headers", f"missing: {header}", "apt install python3-dev")
+    return [Check("c++ compiler", version, mend), headers]
+
+
+def gpu() -> Check:
+    """The GPU that PyTorch sees."""
+    try:
+        import torch
+    except ImportError:
+        return Check("gpu", "not looked for: torch is missing", "pip install 'ogpt[torch]'")
+    if not torch.cuda.is_available():
+        build = torch.version.cuda or "none"
+        return Check("gpu", f"none (CUDA of this torch build: {build}); the processor is used")
+    card = torch.cuda.get_device_properties(0)
+    return Check("gpu", f"{card.name}, {card.total_memory / 2**30:.0f} GiB")
+
+
+def _package(name: str, mend: str) -> Check:
+    try:
+        return Check(name, metadata.version(name))
+    except metadata.PackageNotFoundError:
+        return Check(name, "missing", mend)
+
+
+def _amx() -> str:
+    if "amx_tile" not in processor.features():
+        return "not in this processor"
+    if kernel_grants_amx():
+        return "granted by the kernel"
+    return "in the processor, but not granted by the kernel"
