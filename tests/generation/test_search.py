@@ -1,0 +1,330 @@
+import itertools
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from markov import StandInDecoder, chi_square_limit, contextual, log_softmax, markov
+from ogpt.errors import ContextTooLong, DecoderError, SamplingError, TokenOutOfRange
+from ogpt.generation import processors
+from ogpt.generation.random_numbers import sample, uniform
+from ogpt.generation.search import Token, kept_when_full, search, slides
+from ogpt.generation.settings import MAX_SEED, GenerationSettings
+
+V = 9
+
+
+def by_continuation(tokens: list[Token]) -> list[list[Token]]:
+    grouped: dict[int, list[Token]] = {}
+    for token in tokens:
+        grouped.setdefault(token.continuation, []).append(token)
+    return [grouped[i] for i in range(len(grouped))]
+
+
+def ids_of(tokens: list[Token]) -> list[list[int]]:
+    return [[token.id for token in one] for one in by_continuation(tokens)]
+
+
+def naive(
+    decoder: StandInDecoder, prompt: list[int], asked: GenerationSettings, number: int, kept: int
+) -> list[int]:
+    """One continuation by itself: no slots, no cache, the model read anew at every token."""
+    n = decoder.n_positions
+    context, written = list(prompt[-n:]), []
+    while len(written) < asked.max_new_tokens:
+        logits = np.asarray(decoder.logits_of(tuple(context)), dtype=np.float32)[None]
+        if asked.do_sample:
+            logits = processors.temperature(logits, asked.temperature)
+            logits = processors.top_k(logits, asked.top_k) if asked.top_k else logits
+            logits = processors.top_p(logits, asked.top_p)
+            token_id = sample(logits[0], uniform(asked.seed, number, len(written)))
+        else:
+            token_id = int(logits[0].argmax())
+        written.append(token_id)
+        if token_id in asked.stop_ids:
+            break
+        full = len(context) == n
+        context = [*prompt, *written][-kept:] if full else [*context, token_id]
+    return written
+
+
+PROMPTS = st.lists(st.lists(st.integers(0, V - 1), min_size=1, max_size=14), min_size=1, max_size=4)
+ASKED = st.builds(
+    GenerationSettings,
+    max_new_tokens=st.integers(1, 20),
+    temperature=st.sampled_from([0.7, 1.0, 1.5]),
+    top_k=st.sampled_from([0, 3]),
+    top_p=st.sampled_from([1.0, 0.8]),
+    seed=st.integers(0, MAX_SEED),
+    num_return_sequences=st.integers(1, 4),
+    stop_ids=st.sampled_from([(), (0,), (2, 5)]),
+)
+
+
+@settings(deadline=None)
+@given(PROMPTS, ASKED, st.integers(1, 5), st.integers(1, 9))
+def test_every_continuation_is_the_one_it_would_be_alone(
+    prompts: list[list[int]], asked: GenerationSettings, slots: int, n_positions: int
+) -> None:
+    """Whatever the slots, its neighbours and their ends: also beyond n_positions."""
+    decoder = contextual(V, n_positions=n_positions, slots=slots)
+    written = ids_of(list(search(decoder, prompts, asked)))
+    kept = kept_when_full(n_positions)
+    assert written == [
+        naive(decoder, prompt, asked, number, kept)
+        for prompt in prompts
+        for number in range(asked.num_return_sequences)
+    ]
+    assert decoder.held == [[]] * slots
+
+
+@settings(deadline=None)
+@given(PROMPTS, st.integers(1, 3), st.integers(1, 9))
+def test_greedy_takes_the_most_likely_token(
+    prompts: list[list[int]], slots: int, n_positions: int
+) -> None:
+    decoder = contextual(V, n_positions=n_positions, slots=slots)
+    asked = GenerationSettings(max_new_tokens=12, do_sample=False)
+    kept = kept_when_full(n_positions)
+    assert ids_of(list(search(decoder, prompts, asked))) == [
+        naive(decoder, prompt, asked, 0, kept) for prompt in prompts
+    ]
+
+
+def test_planted_faults_change_the_tokens() -> None:
+    """A window off by one, or draws keyed by the wrong number, are seen by the comparison."""
+    decoder = contextual(V, n_positions=8)
+    asked = GenerationSettings(max_new_tokens=20, num_return_sequences=2)
+    first, second = ids_of(list(search(decoder, [[1, 2, 3]], asked)))
+    assert first == naive(decoder, [1, 2, 3], asked, 0, kept=4)
+    assert first != naive(decoder, [1, 2, 3], asked, 0, kept=5)
+    assert second != naive(decoder, [1, 2, 3], asked, 0, kept=4)
+
+
+def exact_distribution(table: np.ndarray, start: int, length: int) -> dict[tuple[int, ...], float]:
+    probabilities = np.exp(table.astype(np.float64))
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    return {
+        path: float(np.prod([probabilities[a, b] for a, b in itertools.pairwise((start, *path))]))
+        for path in itertools.product(range(len(table)), repeat=length)
+    }
+
+
+@pytest.mark.parametrize(
+    ("asked", "warp"),
+    [
+        ({}, lambda table: table),
+        ({"temperature": 0.6}, lambda table: table / 0.6),
+        ({"top_k": 2}, lambda table: processors.top_k(table, 2)),
+        ({"top_p": 0.7}, lambda table: processors.top_p(table, 0.7)),
+        ({"banned_ids": (1,)}, lambda table: processors.ban(table, [1])),
+    ],
+)
+def test_sampled_texts_follow_the_exact_distribution(asked, warp) -> None:
+    table = (np.random.default_rng(5).normal(size=(4, 4))).astype(np.float32)
+    n = 4000
+    wanted = GenerationSettings(max_new_tokens=2, seed=11, num_return_sequences=n, **asked)
+    counts = Counter(map(tuple, ids_of(list(search(markov(table, slots=64), [[0]], wanted)))))
+    exact = exact_distribution(warp(table), 0, 2)
+    assert all(exact[path] > 0 for path in counts)
+    possible = {path: chance for path, chance in exact.items() if chance > 0}
+    assert sum(possible.values()) == pytest.approx(1)
+
+    def distance(chances: dict[tuple[int, ...], float]) -> float:
+        return sum((counts[path] - n * c) ** 2 / (n * c) for path, c in chances.items())
+
+    limit = chi_square_limit(len(possible) - 1)
+    assert distance(possible) < limit
+    flattened = exact_distribution(warp(table) * 0.6, 0, 2)  # a temperature not applied
+    assert distance({path: flattened[path] for path in possible}) > limit
+
+
+def test_the_log_probability_is_the_models_own() -> None:
+    decoder = contextual(V)
+    asked = GenerationSettings(max_new_tokens=6, temperature=0.3, top_k=2, banned_ids=(0,))
+    held = [3, 1]
+    for token in search(decoder, [[3, 1]], asked):
+        exact = log_softmax(decoder.logits_of(tuple(held)))[token.id]
+        assert token.log_prob == pytest.approx(float(exact), abs=1e-5)
+        held.append(token.id)
+
+
+def test_a_prompt_is_read_once_and_copied() -> None:
+    decoder = contextual(V, slots=3)
+    list(search(decoder, [[1, 2, 3]], GenerationSettings(max_new_tokens=2, num_return_sequences=3)))
+    assert decoder.calls == ["extend 0 3", "copy 0 1", "copy 0 2", "step 0 1 2"]
+
+
+def test_only_live_sequences_are_stepped_and_slots_pass_on() -> None:
+    table = np.full((4, 4), -50.0, dtype=np.float32)
+    for now, after in [(0, 1), (1, 2), (2, 3), (3, 3)]:
+        table[now, after] = 0  # 0 1 2 3 3 3 ...
+    decoder = markov(table, slots=2)
+    asked = GenerationSettings(max_new_tokens=4, do_sample=False, stop_ids=(2,))
+    tokens = list(search(decoder, [[0], [3], [1]], asked))
+    assert ids_of(tokens) == [[1, 2], [3, 3, 3, 3], [2]]
+    ends = [one[-1].finish_reason for one in by_continuation(tokens)]
+    assert ends == ["stop", "length", "stop"]
+    assert decoder.calls == [
+        "extend 0 1",
+        "extend 1 1",
+        "step 0 1",  # the first prompt ends here
+        "step 1",
+        "extend 0 1",  # the third takes its slot, and ends at once
+        "step 1",
+    ]
+
+
+def test_nothing_ends_a_text_before_its_minimum() -> None:
+    decoder = contextual(V)
+    stop_ids = tuple(range(1, V))
+    for minimum in range(5):
+        asked = GenerationSettings(
+            max_new_tokens=5, min_new_tokens=minimum, stop_ids=stop_ids, do_sample=False
+        )
+        written = ids_of(list(search(decoder, [[1]], asked)))[0]
+        assert all(token_id not in stop_ids for token_id in written[:minimum])
+        assert len(written) >= minimum
+
+
+def test_the_caller_can_end_a_continuation() -> None:
+    seen: list[tuple[int, int]] = []
+
+    def ends(continuation: int, token_id: int) -> bool:
+        seen.append((continuation, token_id))
+        return continuation == 1 and len(seen) >= 4
+
+    asked = GenerationSettings(max_new_tokens=3, num_return_sequences=2)
+    tokens = list(search(contextual(V), [[1]], asked, ends))
+    first, second = by_continuation(tokens)
+    assert [len(first), len(second)] == [3, 2]
+    assert second[-1].finish_reason == "stop"
+    assert seen == [(token.continuation, token.id) for token in tokens]
+
+
+def test_closing_the_generator_frees_the_slots() -> None:
+    decoder = contextual(V)
+    going = search(decoder, [[1, 2]], GenerationSettings(num_return_sequences=3))
+    next(going)
+    assert decoder.length(0) == 2
+    going.close()
+    assert decoder.held == [[]] * 4
+
+
+def test_an_error_on_the_way_frees_the_slots() -> None:
+    decoder = contextual(V)
+    with pytest.raises(TokenOutOfRange):
+        list(search(decoder, [[1, 2], [V]], GenerationSettings()))
+    assert decoder.held == [[]] * 4
+
+
+def test_no_prompts_no_tokens() -> None:
+    assert list(search(contextual(V), [], GenerationSettings())) == []
+
+
+@pytest.mark.parametrize(
+    ("n_positions", "n_prompt", "new", "expected"),
+    [(8, 3, 5, False), (8, 3, 6, False), (8, 3, 7, True), (8, 20, 1, False), (8, 20, 2, True)],
+)
+def test_slides_is_told_exactly_when_it_happens(
+    n_positions: int, n_prompt: int, new: int, expected: bool
+) -> None:
+    decoder = contextual(V, n_positions=n_positions)
+    list(search(decoder, [[1] * n_prompt], GenerationSettings(max_new_tokens=new)))
+    happened = sum(call.startswith("extend") for call in decoder.calls) > 1
+    assert slides(n_positions, n_prompt, new) == happened == expected
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_logits_that_are_not_numbers_are_refused(value: float) -> None:
+    decoder = StandInDecoder(lambda held: np.full(V, value), V)
+    with pytest.raises(DecoderError, match=f"largest logit is {value}; it must be") as caught:
+        list(search(decoder, [[1]], GenerationSettings()))
+    assert "use another checkpoint" in caught.value.hint
+
+
+def test_a_decoder_that_gives_no_logits_is_refused() -> None:
+    class Silent(StandInDecoder):
+        def extend(self, slot, ids, want="last"):
+            super().extend(slot, ids, want)
+
+    decoder = Silent(lambda held: np.zeros(V), V)
+    with pytest.raises(DecoderError, match="gave None for want='last'") as caught:
+        list(search(decoder, [[1]], GenerationSettings()))
+    assert "choose another" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("setting", "seen", "allowed", "hint"),
+    [
+        ({"max_new_tokens": 0}, "max_new_tokens is 0", "1 or more", "at least one token"),
+        ({"max_new_tokens": 2.5}, "max_new_tokens is 2.5", "1 or more", "at least one token"),
+        ({"min_new_tokens": -1}, "min_new_tokens is -1", "0 or more", "no minimum"),
+        (
+            {"min_new_tokens": 60},
+            "min_new_tokens is 60",
+            r"at most max_new_tokens \(50\)",
+            "raise max_new_tokens",
+        ),
+        ({"temperature": 0.0}, "temperature is 0.0", "a finite number above 0", "do_sample=False"),
+        (
+            {"temperature": "hot"},
+            "temperature is 'hot'",
+            "a finite number above 0",
+            "do_sample=False",
+        ),
+        ({"top_k": -1}, "top_k is -1", "0 or more", "keeps every token"),
+        ({"top_p": 0}, "top_p is 0", "above 0 and at most 1", "0.9"),
+        ({"seed": -1}, "seed is -1", f"0 to {MAX_SEED}", "in that range"),
+        ({"seed": 2**64}, f"seed is {2**64}", f"0 to {MAX_SEED}", "in that range"),
+        ({"num_return_sequences": 0}, "num_return_sequences is 0", "1 or more", "at least one"),
+        (
+            {"num_return_sequences": 2, "do_sample": False},
+            "num_return_sequences is 2",
+            "1 without sampling",
+            "do_sample=True",
+        ),
+    ],
+)
+def test_settings_outside_their_range_are_refused(setting, seen, allowed, hint) -> None:
+    with pytest.raises(SamplingError, match=f"{seen}; allowed: {allowed}") as caught:
+        GenerationSettings(**setting)
+    assert hint in caught.value.hint
+
+
+def test_the_stand_in_keeps_the_protocol() -> None:
+    """What the tests above rest on: it refuses what a decoder must refuse, and stays as it was."""
+    decoder = contextual(V, n_positions=4, slots=2)
+    decoder.extend(0, [1, 2, 3])
+    for wrong, error in [
+        (lambda: decoder.extend(2, [1]), DecoderError),
+        (lambda: decoder.extend(0, []), DecoderError),
+        (lambda: decoder.extend(0, [1, 2]), ContextTooLong),
+        (lambda: decoder.extend(0, [V]), TokenOutOfRange),
+        (lambda: decoder.extend(0, [-1]), TokenOutOfRange),
+        (lambda: decoder.step([0, 0], [1, 1]), DecoderError),
+        (lambda: decoder.step([0, 1], [1, V]), TokenOutOfRange),
+        (lambda: decoder.step([], []), DecoderError),
+        (lambda: decoder.score(0, [1], [1, 2]), DecoderError),
+        (lambda: decoder.score(0, [1], [V]), TokenOutOfRange),
+        (lambda: decoder.truncate(0, 4), DecoderError),
+        (lambda: decoder.copy(0, 2), DecoderError),
+        (lambda: decoder.free(-1), DecoderError),
+    ]:
+        with pytest.raises(error):
+            wrong()
+        assert decoder.held == [[1, 2, 3], []]
+    decoder.copy(0, 1)
+    stepped = decoder.step([1, 0], [4, 5])
+    decoder.truncate(0, 3)
+    np.testing.assert_array_equal(stepped[1], decoder.extend(0, [5]))
+    decoder.truncate(1, 2)
+    everything = decoder.extend(1, [3, 4], "all")
+    np.testing.assert_array_equal(stepped[0], everything[-1])
+    decoder.free(1)
+    scores = decoder.score(1, [1, 2, 3], [2, 3, 4], top=2)
+    np.testing.assert_array_equal(scores.log_probs[2], log_softmax(decoder.logits_of((1, 2, 3)))[4])
+    assert scores.top_ids.shape == scores.top_log_probs.shape == (3, 2)
+    assert decoder.extend(0, [1], "none") is None if decoder.length(0) < 4 else True

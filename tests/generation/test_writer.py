@@ -1,0 +1,118 @@
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from markov import StandInTokenizer
+from ogpt.generation.writer import Writer, decode, ends_word, stop_forms
+
+TOKENIZER = StandInTokenizer("ab.")
+IDS = st.lists(st.integers(0, len(TOKENIZER) - 1), max_size=25)
+STOPS = st.lists(st.text("ab. ", min_size=1, max_size=4), max_size=3)
+
+
+def ids_of(*pieces: str) -> list[int]:
+    return [TOKENIZER.get_vocab()[piece] for piece in pieces]
+
+
+def written(writer: Writer, ids: list[int]) -> list[str]:
+    """What each token lets out, and what the end lets out."""
+    out = []
+    for token_id in ids:
+        out.append(writer.write(token_id))
+        if writer.stopped:
+            return out
+    return [*out, writer.finish()]
+
+
+@given(IDS, st.booleans())
+def test_any_tokens_stream_to_the_text_of_all(ids: list[int], after_word: bool) -> None:
+    shown = written(Writer(TOKENIZER, after_word=after_word), ids)
+    space = " " if after_word and ids else ""
+    assert "".join(shown) == space + TOKENIZER.decode(ids)
+
+
+@given(IDS, STOPS, st.booleans(), st.integers(0, 6))
+@example(ids_of("a", "b</w>", "a", "b"), ["b a"], False, 0)
+@example(ids_of("a</w>", ".</w>", ".</w>", "a</w>"), [". .a", ". . a"], False, 0)
+@example(ids_of("a", "a", "b</w>", "a</w>"), ["a", "b a"], False, 2)
+def test_the_text_ends_at_the_first_stop_string_of_the_decoded_ids(
+    ids: list[int], stop: list[str], after_word: bool, min_tokens: int
+) -> None:
+    writer = Writer(TOKENIZER, after_word=after_word, stop=stop, min_tokens=min_tokens)
+    shown = written(writer, ids)
+
+    def text(n: int) -> str:
+        return (" " if after_word and n else "") + TOKENIZER.decode(ids[:n])
+
+    exempt = len(text(min(min_tokens, len(ids))))
+    for n in range(min_tokens + 1, len(ids) + 1):
+        found = [at for one in stop if (at := text(n).find(one, exempt)) >= 0]
+        if found:
+            assert writer.stopped
+            assert len(shown) == n
+            assert "".join(shown) == text(n)[: min(found)]
+            return
+    assert not writer.stopped
+    assert "".join(shown) == text(len(ids))
+
+
+@given(IDS, STOPS, st.integers(0, 6))
+def test_before_the_end_only_whole_words_are_shown(
+    ids: list[int], stop: list[str], min_tokens: int
+) -> None:
+    writer = Writer(TOKENIZER, stop=stop, min_tokens=min_tokens)
+    shown = ""
+    for n, token_id in enumerate(ids, 1):
+        shown += writer.write(token_id)
+        if writer.stopped:
+            return
+        whole = TOKENIZER.decode(ids[:n]).startswith(shown)
+        last_end = max((i for i, t in enumerate(ids[:n], 1) if ends_word(TOKENIZER, t)), default=0)
+        finished = TOKENIZER.decode(ids[:last_end]) if last_end else ""
+        assert whole
+        assert len(shown) <= len(finished)
+
+
+@given(IDS)
+def test_without_stop_strings_a_word_is_shown_as_soon_as_it_ends(ids: list[int]) -> None:
+    writer = Writer(TOKENIZER)
+    shown = ""
+    for n, token_id in enumerate(ids, 1):
+        shown += writer.write(token_id)
+        if ends_word(TOKENIZER, token_id):
+            assert shown == TOKENIZER.decode(ids[:n])
+
+
+def test_a_planted_fault_is_seen() -> None:
+    """Pieces decoded one by one and joined, the usual slip, give another text."""
+    ids = ids_of("a", "b</w>", "a</w>")
+    assert "".join(written(Writer(TOKENIZER), ids)) == "ab a"
+    assert "".join(TOKENIZER.decode([token_id]) for token_id in ids) != "ab a"
+
+
+def test_pieces_come_out_with_their_word() -> None:
+    ids = ids_of("a", "b", "a</w>", "b</w>", ".", "a")
+    shown = written(Writer(TOKENIZER, after_word=True), ids)
+    assert shown == ["", "", " aba", " b", "", "", " .a"]
+
+
+def test_text_that_may_become_a_stop_string_waits() -> None:
+    ids = ids_of("a</w>", ".</w>", "a</w>", ".</w>", "b</w>")
+    writer = Writer(TOKENIZER, stop=[". b"])
+    assert [writer.write(token_id) for token_id in ids] == ["a", " ", ". a", " ", ""]
+    assert writer.stopped
+    assert writer.finish() == ""
+
+
+def test_stop_forms_are_those_the_vocabulary_can_write() -> None:
+    tokenizer = StandInTokenizer("abehnot.'")
+    assert stop_forms(tokenizer, "bee") == ("bee",)
+    assert stop_forms(tokenizer, "The bee.") == ("the bee .",)
+    assert stop_forms(tokenizer, "bee.") == ("bee.", "bee .")
+    assert stop_forms(tokenizer, "\nThe ") == (" the ",)
+    assert stop_forms(tokenizer, "\n") == ()
+    assert stop_forms(tokenizer, "é") == ()  # unknown, and not whatever else is unknown
+    assert stop_forms(tokenizer, " ") == (" ",)
+
+
+def test_decode_keeps_the_spaces_of_the_tokens() -> None:
+    assert decode(TOKENIZER, ids_of("a</w>", ".</w>")) == "a ."
