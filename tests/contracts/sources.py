@@ -1,0 +1,47 @@
+"""The project's files, as the contract tests read them."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "src" / "ogpt"
+
+
+def modules() -> list[Path]:
+    """Every Python file of the package."""
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def texts() -> Iterator[tuple[str, str]]:
+    """Name and content of every text file that the project holds."""
+    folders = ("src", "tests", "docs", "benchmarks", "examples", ".ci", ".github")
+    files = [path for path in ROOT.iterdir() if path.is_file()]
+    for folder in folders:
+        files += [path for path in (ROOT / folder).rglob("*") if path.is_file()]
+    for path in sorted(files):
+        if "egg-info" in str(path) or "__pycache__" in path.parts or path.name.startswith(".cov"):
+            continue
+        try:
+            yield path.relative_to(ROOT).as_posix(), path.read_text("utf-8")
+        except UnicodeDecodeError:
+            continue  # a picture or an archive
+
+
+def calls(tree: ast.AST, name: str) -> Iterator[ast.Call]:
+    """Every call of `name(...)` or `something.name(...)`."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            called = node.func
+            if name in (getattr(called, "id", None), getattr(called, "attr", None)):
+                yield node
+
+
+def first_text(call: ast.Call) -> str | None:
+    """The first argument of a call where it is written out as a string."""
+    match call.args:
+        case [ast.Constant(value=str(text)), *_]:
+            return text
+    return None

@@ -1,0 +1,131 @@
+"""The built wheel and sdist are whole: installed with the source tree away, everything runs."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from contracts.sources import PACKAGE, ROOT
+from ogpt.version import __version__
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+IMPORT_ALL = """
+import importlib, pkgutil, sys
+import ogpt
+for module in pkgutil.walk_packages(ogpt.__path__, "ogpt."):
+    if module.name != "ogpt.__main__":
+        importlib.import_module(module.name)
+from ogpt.config.settings import load_settings, preset_names
+for name in preset_names():
+    load_settings(name)
+sys.stdout.write(ogpt.__file__)
+"""
+
+
+def run(*command: str | Path, cwd: Path, path: Path | None = None) -> str:
+    env = {**os.environ, "PYTHONPATH": str(path or ""), "OMP_NUM_THREADS": "1"}
+    result = subprocess.run(
+        [str(word) for word in command],
+        cwd=cwd,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the sdist, and the wheel that was built from it."""
+    source = tmp_path_factory.mktemp("source") / "ogpt"
+    unwanted = shutil.ignore_patterns(
+        ".*cache", "__pycache__", "*.egg-info", ".git", ".venv", "runs"
+    )
+    shutil.copytree(ROOT, source, ignore=unwanted)
+    out = tmp_path_factory.mktemp("dist")
+    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", out, cwd=source)
+    return out
+
+
+@pytest.fixture(scope="module")
+def site(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder into which the wheel is installed; what it depends on is where the tests run."""
+    site = tmp_path_factory.mktemp("site")
+    wheel = next(built.glob("*.whl"))
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+    run(*pip, "--no-index", "--no-deps", "--target", site, wheel, cwd=site)
+    return site
+
+
+def data_files() -> set[str]:
+    """Everything of the package that is no code but belongs to it."""
+    return {
+        path.relative_to(PACKAGE.parent).as_posix()
+        for path in PACKAGE.rglob("*")
+        if path.is_file() and path.suffix not in (".py", ".pyc")
+    }
+
+
+def test_wheel_holds_every_file(built: Path) -> None:
+    assert {"ogpt/py.typed", "ogpt/config/presets/paper.toml"} <= data_files()
+    with zipfile.ZipFile(next(built.glob("*.whl"))) as wheel:
+        names = set(wheel.namelist())
+    code = {path.relative_to(PACKAGE.parent).as_posix() for path in PACKAGE.rglob("*.py")}
+    assert data_files() | code == {name for name in names if name.startswith("ogpt/")}
+    licences = f"ogpt-{__version__}.dist-info/licenses/"
+    assert {licences + "LICENSE", licences + "THIRD_PARTY_NOTICES.md"} <= names
+
+
+def test_sdist_holds_what_the_tests_need(built: Path) -> None:
+    with tarfile.open(next(built.glob("*.tar.gz"))) as sdist:
+        names = {name.partition("/")[2] for name in sdist.getnames()}
+    assert {f"src/{name}" for name in data_files()} <= names
+    tests = {path.relative_to(ROOT).as_posix() for path in (ROOT / "tests").rglob("*.py")}
+    assert tests <= names
+    assert {"Makefile", "constraints.txt", ".ci/run", "README.md", "CHANGELOG.md"} <= names
+
+
+def test_everything_imports_from_the_wheel(site: Path, tmp_path: Path) -> None:
+    where = run(sys.executable, "-c", IMPORT_ALL, cwd=tmp_path, path=site)
+    assert Path(where).is_relative_to(site)
+
+
+def test_the_command_runs_from_the_wheel(site: Path, tmp_path: Path) -> None:
+    ogpt = site / "bin" / "ogpt"
+    assert run(ogpt, "--version", cwd=tmp_path, path=site) == f"ogpt {__version__}\n"
+    assert "train-tokenizer" in run(ogpt, "--help", cwd=tmp_path, path=site)
+    assert "python headers" in run(ogpt, "doctor", cwd=tmp_path, path=site)
+    assert "--help" in run(sys.executable, "-m", "ogpt", "--help", cwd=tmp_path, path=site)
+
+
+def test_a_small_story_runs_from_the_wheel(site: Path, tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text("the cat sat on the mat . the dog sat on the log .\n" * 400)
+    ogpt = site / "bin" / "ogpt"
+    settings = [
+        word
+        for setting in (
+            "model.n_layer=1",
+            "model.n_embd=16",
+            "model.n_head=2",
+            "model.n_positions=16",
+            "tokenizer.vocab_size=60",
+            "training.max_steps=3",
+            "training.batch_size=4",
+            "training.micro_batch_size=4",
+            "training.threads=1",
+            "training.compile=off",
+        )
+        for word in ("--set", setting)
+    ]
+    train = ["pretrain", "--data", "text.txt", "--out", "run", *settings]
+    run(ogpt, *train, cwd=tmp_path, path=site)
+    run(ogpt, "generate", "run", "the cat", "--max-new-tokens", "5", cwd=tmp_path, path=site)
+    assert "n_layer" in run(ogpt, "info", "run", cwd=tmp_path, path=site)
