@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from ogpt.data import builtin
-from ogpt.data.sources import Source, unreadable
+from ogpt.data.sources import Source
 from ogpt.data.unpacking import check_ratio, read_text
 from ogpt.errors import BackendMissing, DamagedData, DataError
 
@@ -171,15 +171,13 @@ def _parquet(source: Source) -> Iterator[tuple[str, str, int]]:
                             hint="fill or filter the column `text`",
                         )
                     yield text, origin, source.size * row // rows
-    except (DataError, BackendMissing):
+    except DataError:
         raise
-    except (pyarrow.ArrowException, UnicodeDecodeError) as error:
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DamagedData(
             f"{source.path} is damaged: not a whole parquet file ({error})",
             hint="fetch or write the file again",
         ) from error
-    except OSError as error:  # pyarrow's for a page that cannot be read, too
-        raise unreadable(source.path, error) from error
 
 
 def _check_column(source: Source, schema: Any) -> None:

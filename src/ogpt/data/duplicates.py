@@ -67,13 +67,16 @@ class HeldOut(NamedTuple):
     """About how much is held out."""
 
     def cut(self, text: str) -> int:
-        """Where the document's held-out part begins: after a blank line, line or word."""
+        """Where the document's held-out part begins.
+
+        After a paragraph, a line or a word, whichever is near; otherwise with the last word.
+        """
         wanted = round(len(text) * (1 - self.share))
         for mark in ("\n\n", "\n", " "):
-            at = text.find(mark, wanted)
-            if at != -1 and text[at:].strip():
+            at = text.find(mark, wanted, (wanted + len(text)) // 2)
+            if at != -1:
                 return at + len(mark)
-        return wanted
+        return text.rstrip().rfind(" ") + 1
 
 
 def find_held_out(documents: Iterable[Document], fraction: float) -> HeldOut | None:
