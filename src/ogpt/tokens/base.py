@@ -7,8 +7,10 @@ shown as `<unk>`, never dropped.
 
 from __future__ import annotations
 
+import reprlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -71,7 +73,7 @@ class TokenizerBase(ABC):
         """The id of a token, None if there is none."""
 
     @abstractmethod
-    def _token_of(self, index: int) -> str:
+    def _token_of(self, token_id: int) -> str:
         """The token of an id in the vocabulary."""
 
     @abstractmethod
@@ -174,9 +176,12 @@ class TokenizerBase(ABC):
         if max_length is not None and padding is False and truncation is None:
             truncation = True
         limit = self.model_max_length if max_length is None else max_length
+        shaping.check_length("max_length", limit)
+        if pad_to_multiple_of is not None:
+            shaping.check_length("pad_to_multiple_of", pad_to_multiple_of)
         strategy = shaping.truncation_strategy(truncation)
         shaping.truncate(rows, strategy, limit, self.truncation_side)
-        encodings = [Encoding.merge(row, growing_offsets=False) for row in rows]
+        encodings = list(map(_joined, rows))
         fill = shaping.Fill(
             strategy=shaping.padding_strategy(padding),
             max_length=limit,
@@ -237,7 +242,7 @@ class TokenizerBase(ABC):
         if skip_unknown:
             left_out.add(self.unk_token_id)
         if left_out:
-            ids = [index for index in ids if index not in left_out]
+            ids = [token for token in ids if token not in left_out]
         text = self._text_of(ids)
         if clean_up_tokenization_spaces is None:
             clean_up_tokenization_spaces = self.clean_up_tokenization_spaces
@@ -254,33 +259,39 @@ class TokenizerBase(ABC):
             TokenOutOfRange: a negative id.
         """
         tokens = list(map(self._token_of, self._known_ids(ids)))
-        return tokens[0] if isinstance(ids, int) else tokens
+        return tokens[0] if isinstance(ids, int | np.integer) else tokens
 
     def convert_tokens_to_ids(self, tokens: str | Iterable[str]) -> Any:
         """The id of a token, or a list of ids; a token outside the vocabulary is `<unk>`."""
         if isinstance(tokens, str):
-            index = self._id_of(tokens)
-            return self.unk_token_id if index is None else index
+            known = self._id_of(tokens)
+            return self.unk_token_id if known is None else known
         return [self.convert_tokens_to_ids(token) for token in tokens]
 
     def _known_ids(self, token_ids: int | Iterable[int]) -> list[int]:
         """The ids as integers, those beyond the vocabulary as unk_token_id."""
-        array = np.atleast_1d(np.asarray(token_ids))
-        if array.size == 0:
-            return []
-        if array.ndim != 1 or array.dtype.kind not in "iu":
+        values: Any = token_ids.tolist() if hasattr(token_ids, "tolist") else token_ids
+        try:
+            ids = [index(value) for value in ([values] if isinstance(values, int) else values)]
+        except TypeError as error:
             raise TokenizerError(
-                f"token ids have the shape {array.shape} and type {array.dtype}; allowed: one "
-                "dimension of integers",
+                f"token ids are {reprlib.repr(values)}; allowed: one row of whole numbers",
                 hint="use batch_decode for several rows",
-            )
-        if array.min() < 0:
+            ) from error
+        if min(ids, default=0) < 0:
             raise TokenOutOfRange(
-                f"token id {array.min()} is negative; allowed: 0 to {len(self) - 1}",
+                f"token id {min(ids)} is negative; allowed: 0 to {len(self) - 1}",
                 hint="drop padding and ignored labels (-100) before decoding",
             )
-        known: list[int] = np.where(array < len(self), array, self.unk_token_id).tolist()
-        return known
+        size = len(self)
+        return [value if value < size else self.unk_token_id for value in ids]
+
+
+def _joined(row: list[Encoding]) -> Encoding:
+    """The texts of a row one after the other, each token knowing which text it is from."""
+    for sequence, part in enumerate(row):
+        part.set_sequence_id(sequence)  # after truncation, which forgets it
+    return Encoding.merge(row, growing_offsets=False)
 
 
 _FIELDS: dict[str, Callable[[Encoding], Any]] = {

@@ -1,7 +1,7 @@
 """Texts to arrays of ids: each distinct chunk of text is encoded once and remembered.
 
-Many times faster than the Rust library alone, and exact wherever an added token cannot reach over white space; `chunks` says why. The test compares
-ids with the Rust library's on whole texts.
+Many times faster than the Rust library alone, and the ids are the same wherever an added token
+cannot reach over white space (`chunks` says why).
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from ogpt.tokens.folder import TokenizerFolder, read_folder, read_tokenizer_file
 from ogpt.tokens.pipeline import bert_pipeline
 from ogpt.tokens.vocabulary import (
     MERGES_FILE,
+    UNK_TOKEN,
     VOCAB_FILE,
     Vocabulary,
     read_vocabulary,
@@ -66,7 +67,7 @@ class OpenAIGPTTokenizerFast(TokenizerBase):
         *,
         vocab: Mapping[str, int] | None = None,
         merges: Sequence[tuple[str, str]] | None = None,
-        unk_token: str = "<unk>",
+        unk_token: str = UNK_TOKEN,
         model_max_length: int = 512,
         padding_side: shaping.Side = "right",
         truncation_side: shaping.Side = "right",
@@ -97,6 +98,7 @@ class OpenAIGPTTokenizerFast(TokenizerBase):
         self._restore_added({self._vocabulary.vocab[unk_token]: _special(unk_token), **added})
         self._special_tokens = {"unk_token": unk_token}
         self.additional_special_tokens = []
+        shaping.check_length("model_max_length", model_max_length)
         self.model_max_length = model_max_length
         self.padding_side = shaping.side("padding_side", padding_side)
         self.truncation_side = shaping.side("truncation_side", truncation_side)
@@ -128,6 +130,11 @@ class OpenAIGPTTokenizerFast(TokenizerBase):
     def get_vocab(self) -> dict[str, int]:
         """Token to id, added tokens included."""
         return self._pipeline.get_vocab()
+
+    @property
+    def merges(self) -> list[tuple[str, str]]:
+        """The merges in order of rank."""
+        return list(self._vocabulary.merges)
 
     @property
     def backend_tokenizer(self) -> Tokenizer:
@@ -196,13 +203,12 @@ class OpenAIGPTTokenizerFast(TokenizerBase):
                 f"{len(texts)} texts came with {len(columns[1])} pairs",
                 hint="give one text_pair for every text",
             )
-        encoded = []
-        for sequence, column in enumerate(columns):
-            clean = [without_surrogates(text) for text in column]
-            encodings = self._pipeline.encode_batch(clean, add_special_tokens=False)
-            for encoding in encodings:
-                encoding.set_sequence_id(sequence)
-            encoded.append(encodings)
+        encoded = [
+            self._pipeline.encode_batch(
+                [without_surrogates(text) for text in column], add_special_tokens=False
+            )
+            for column in columns
+        ]
         return [list(row) for row in zip(*encoded, strict=True)]
 
     # ---- ids to text
@@ -215,8 +221,8 @@ class OpenAIGPTTokenizerFast(TokenizerBase):
     def _id_of(self, token: str) -> int | None:
         return self._pipeline.token_to_id(token)
 
-    def _token_of(self, index: int) -> str:
-        return str(self._pipeline.id_to_token(index))
+    def _token_of(self, token_id: int) -> str:
+        return str(self._pipeline.id_to_token(token_id))
 
     def _text_of(self, ids: list[int]) -> str:
         return self._pipeline.decode(ids, skip_special_tokens=False)

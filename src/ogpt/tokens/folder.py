@@ -8,7 +8,7 @@ from typing import Any
 
 from tokenizers import AddedToken
 
-from ogpt.errors import TokenizerError
+from ogpt.errors import StorageError, TokenizerError
 from ogpt.storage import whole_file, write_json
 from ogpt.tokens.special_tokens import NAMES, content_of
 from ogpt.tokens.vocabulary import (
@@ -78,7 +78,7 @@ def read_folder(folder: Path) -> TokenizerFolder:
         settings={
             key: value
             for key, value in settings.items()
-            if not (key == "model_max_length" and value > _NO_LIMIT)
+            if not (key == "model_max_length" and _is_no_limit(value))
         },
     )
 
@@ -105,9 +105,15 @@ def write_folder(folder: Path, content: TokenizerFolder, pipeline: str) -> tuple
         pipeline: the text of tokenizer.json.
 
     Raises:
-        StorageError: the disk is full or refuses.
+        StorageError: the disk is full or refuses, or a file is in the folder's place.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(
+            f"could not make the folder {folder}: {error.strerror}",
+            hint="choose another folder, or move away the file that is in its place",
+        ) from error
     write_vocabulary(content.vocabulary, folder / VOCAB_FILE, folder / MERGES_FILE)
     with whole_file(folder / TOKENIZER_FILE) as temporary:
         temporary.write_bytes(pipeline.encode())
@@ -168,6 +174,10 @@ def _check_pipeline(pipeline: dict[str, Any], file: Path) -> None:
                     f"{file} has {part}.{key} = {seen!r}; GPT-1's has {allowed[0]!r}",
                     hint="give the tokenizer of a GPT-1 model (model type openai-gpt)",
                 )
+
+
+def _is_no_limit(value: Any) -> bool:
+    return isinstance(value, int | float) and value > _NO_LIMIT
 
 
 def _read_if_there(file: Path) -> dict[str, Any]:

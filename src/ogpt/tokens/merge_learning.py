@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from ogpt import notices
 from ogpt.errors import TokenizerError
 from ogpt.reporting import Reporter, silent
-from ogpt.tokens.vocabulary import END_OF_WORD
+from ogpt.tokens.vocabulary import END_OF_WORD, UNK_TOKEN
 
 ALPHABET_LIMIT = 1_000
 LEAST_COUNT = 2
@@ -28,23 +28,21 @@ def learn_merges(
     reporter: Reporter = silent,
     *,
     alphabet_limit: int = ALPHABET_LIMIT,
-    unk_token: str = "<unk>",
 ) -> tuple[dict[str, int], list[tuple[str, str]]]:
     """Learn a vocabulary of `vocab_size` entries from words and how often each occurs.
 
-    The vocabulary is laid out as GPT-1's: `unk_token` is 0, then the characters in the order of
+    The vocabulary is laid out as GPT-1's: `<unk>` is 0, then the characters in the order of
     their code points, the same characters ending a word (`</w>`), and the merges in order. The
     result depends on the counts alone: of the most frequent pairs, the one with the lower left id,
-    then the lower right id, is joined first. A pair that would spell an entry that exists already
-    is never joined, so that every entry has one way to be made, and a word is encoded exactly as
-    it stood when learning ended.
+    then the lower right id, is joined first. A word is encoded exactly as it stood when learning
+    ended: what a stretch of text becomes does not depend on its surroundings as long as no merge
+    crosses its ends, so no two merges make the same symbol.
 
     Args:
         word_counts: words as the pre-tokenisation gives them, lower-cased; counts from 1.
         vocab_size: entries in all.
         reporter: receives `progress` events.
         alphabet_limit: characters kept, the most frequent; the others will be read as unknown.
-        unk_token: entry 0.
 
     Returns:
         The vocabulary (token to id) and the merges, both in order of rank. Fewer entries than
@@ -55,7 +53,7 @@ def learn_merges(
     """
     alphabet = _alphabet(word_counts, alphabet_limit)
     _check_size(vocab_size, 1 + 2 * len(alphabet))
-    tokens = [unk_token, *alphabet, *(char + END_OF_WORD for char in alphabet)]
+    tokens = [UNK_TOKEN, *alphabet, *(char + END_OF_WORD for char in alphabet)]
     words, counts = _as_symbols(word_counts, alphabet)
     merges: list[tuple[str, str]] = []
     total = vocab_size - len(tokens)
@@ -134,7 +132,6 @@ def _best_pairs(
     so an entry that is out of date is put back with its true count when it comes up.
     """
     pair_counts, words_with = _index(words, counts)
-    known = set(tokens)
     heap = [(-count, pair) for pair, count in pair_counts.items() if count >= LEAST_COUNT]
     heapq.heapify(heap)
     while heap:
@@ -145,12 +142,11 @@ def _best_pairs(
                 heapq.heappush(heap, (-count, pair))
             continue
         left, right = tokens[ord(pair[0])], tokens[ord(pair[1])]
-        if left + right in known:
-            continue
+        if left + right == UNK_TOKEN:
+            continue  # text that spells the unknown token is not the unknown token
         yield left, right
         joined = chr(len(tokens))
         tokens.append(left + right)
-        known.add(left + right)
         grown: set[str] = set()
         for index in words_with.pop(pair):
             old, count = words[index], counts[index]

@@ -31,6 +31,14 @@ def check_choice(name: str, value: object, kind: Any) -> None:
         )
 
 
+def check_length(name: str, value: object) -> None:
+    """Raise TokenizerError unless `value` is a whole number above 0."""
+    if not isinstance(value, int) or value < 1:
+        raise TokenizerError(
+            f"{name} is {value!r}; allowed: 1 or more", hint=f"give {name} a whole number above 0"
+        )
+
+
 def side(name: str, value: str) -> Side:
     """The side to pad or truncate, checked."""
     check_choice(name, value, Side)
@@ -59,14 +67,10 @@ def truncate(
     """Cut every row (one text or a pair) to `max_length` tokens, in place, with a notice.
 
     Raises:
-        TokenizerError: max_length is below 0, or `only_first` or `only_second` cannot cut enough.
+        TokenizerError: `only_first` or `only_second` cannot cut enough.
     """
     if strategy == "do_not_truncate":
         return
-    if max_length < 0:
-        raise TokenizerError(
-            f"max_length is {max_length}; allowed: 0 or more", hint="give a max_length of 1 or more"
-        )
     targets = [_lengths([len(part) for part in row], strategy, max_length) for row in rows]
     lost = [
         sum(len(part) for part in row) - sum(target)
@@ -100,7 +104,7 @@ def _lengths(lengths: list[int], strategy: Truncation, max_length: int) -> list[
         long = max_length - short
         return [short, long] if lengths[0] <= lengths[1] else [long, short]
     cut = 0 if strategy == "only_first" else 1
-    if cut >= len(lengths) or lengths[cut] < excess:
+    if cut >= len(lengths) or lengths[cut] <= excess:
         raise TokenizerError(
             f"truncation {strategy!r} cannot take {excess} tokens from texts of {lengths} tokens",
             hint="use truncation='longest_first' or a larger max_length",

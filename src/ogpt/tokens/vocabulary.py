@@ -17,6 +17,7 @@ from ogpt.errors import TokenizerError
 from ogpt.storage import whole_file
 
 END_OF_WORD = "</w>"
+UNK_TOKEN = "<unk>"
 VOCAB_FILE = "vocab.json"
 MERGES_FILE = "merges.txt"
 NAMINGS = ((VOCAB_FILE, MERGES_FILE), ("encoder_bpe_40000.json", "vocab_40000.bpe"))
