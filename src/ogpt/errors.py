@@ -16,7 +16,7 @@
     ├── StorageError (OSError)            a write that failed; what was there is still whole
     ├── TrainingDiverged (ArithmeticError)  a loss that is not a finite number
     ├── TrainingInterrupted (KeyboardInterrupt)   Ctrl-C, after the run was saved
-    ├── SamplingError (ValueError)        a decoding setting outside its range
+    ├── SamplingError (ValueError)        a prompt or decoding setting that cannot be
     ├── DecoderError (ValueError)         a decoder used against its protocol
     ├── BackendMissing (ImportError)      an optional package that is not installed
     └── StrictNotice                      a notice, under --strict
@@ -105,7 +105,7 @@ class TrainingInterrupted(OgptError, KeyboardInterrupt):
 
 
 class SamplingError(OgptError, ValueError):
-    """A decoding setting outside its range."""
+    """A prompt or decoding setting that cannot be."""
 
 
 class DecoderError(OgptError, ValueError):

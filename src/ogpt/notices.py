@@ -21,6 +21,10 @@ KINDS: dict[str, str] = {
         "the text outgrows the model's {n_positions} positions: whenever it is full, the last "
         "{kept} tokens are read again and the older ones are forgotten"
     ),
+    "prompt-cut": (
+        "the prompt has {tokens} tokens and the model {n_positions} positions: only the last "
+        "{n_positions} are read"
+    ),
     "compile-unavailable": "training runs without torch.compile: {reason}",
     "precision-lowered": "{precision} was asked for, {used} is used: {reason}",
     "no-held-out-text": (

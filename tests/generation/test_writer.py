@@ -1,8 +1,15 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from markov import StandInTokenizer
 from ogpt.generation.writer import Writer, decode, ends_word, stop_forms
+from ogpt.tokens.fast import OpenAIGPTTokenizerFast
+
+GPT_1 = Path(__file__).parents[2].parent / "shared" / "data" / "gpt1_vocab"
 
 TOKENIZER = StandInTokenizer("ab.")
 IDS = st.lists(st.integers(0, len(TOKENIZER) - 1), max_size=25)
@@ -116,3 +123,24 @@ def test_stop_forms_are_those_the_vocabulary_can_write() -> None:
 
 def test_decode_keeps_the_spaces_of_the_tokens() -> None:
     assert decode(TOKENIZER, ids_of("a</w>", ".</w>")) == "a ."
+
+
+@given(IDS)
+def test_the_tokenizers_own_decoding_is_what_is_written(ids: list[int]) -> None:
+    tokenizer = OpenAIGPTTokenizerFast(vocab=TOKENIZER.get_vocab(), merges=[])
+    assert TOKENIZER.decode(ids) == tokenizer.decode(ids)
+    assert "".join(written(Writer(tokenizer), ids)) == tokenizer.decode(ids)
+
+
+@pytest.mark.skipif(not GPT_1.exists(), reason="GPT-1's vocabulary is not here")
+def test_the_vocabulary_of_gpt_1_streams_to_its_own_decoding() -> None:
+    tokenizer = OpenAIGPTTokenizerFast(GPT_1 / "encoder_bpe_40000.json", GPT_1 / "vocab_40000.bpe")
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        ids = rng.integers(len(tokenizer), size=100).tolist()
+        assert "".join(written(Writer(tokenizer), ids)) == tokenizer.decode(ids)
+    text = "The end. Isn't it?"
+    assert "".join(written(Writer(tokenizer), tokenizer.encode(text))) == "the end . isn ' t it ?"
+    assert stop_forms(tokenizer, "The End.") == ("the end .",)
+    assert stop_forms(tokenizer, "Isn't") == ("isn ' t",)
+    assert stop_forms(tokenizer, "\n") == ("\n",)  # it has a newline, though never in bert's words

@@ -9,7 +9,7 @@ numbers are keyed by (seed, continuation of the prompt, token of the continuatio
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -72,7 +72,7 @@ def search(
     prompts: Sequence[Sequence[int]],
     settings: GenerationSettings,
     ends: Ends = never,
-) -> Iterator[Token]:
+) -> Generator[Token, None, None]:
     """Continue each prompt `settings.num_return_sequences` times, yielding tokens as they come.
 
     All slots of the decoder are used and left empty, also when the generator is closed early.

@@ -1,0 +1,163 @@
+"""A request for text: prompts within the vocabulary, settings that fit the model, notices given.
+
+Everything here happens before weights are read, so what is wrong is said at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from operator import index
+
+from ogpt.errors import SamplingError, TokenOutOfRange
+from ogpt.generation.search import kept_when_full, slides
+from ogpt.generation.settings import GenerationSettings
+from ogpt.generation.writer import Vocabulary, decode, ends_word, stop_forms
+from ogpt.notices import tell
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A text and its tokens."""
+
+    text: str
+    ids: list[int]
+    after_word: bool
+    """A space belongs between it and what follows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is to be written."""
+
+    prompts: list[Prompt]
+    settings: GenerationSettings
+    stop: list[str]
+    """Stop strings in every form that the vocabulary can write."""
+
+
+def check_given(
+    prompt: str | Sequence[str] | None, ids: Sequence[int] | None, stop: str | Sequence[str]
+) -> list[str]:
+    """What can be checked without a model; returns the stop strings as a list.
+
+    Raises:
+        SamplingError: not exactly one of prompt and ids, or an empty stop string.
+    """
+    given = [name for name, value in (("prompt", prompt), ("ids", ids)) if value is not None]
+    if len(given) != 1:
+        raise SamplingError(
+            f"{' and '.join(given) or 'neither prompt nor ids'} given; allowed: one of the two",
+            hint="give a prompt as text, or its token ids",
+        )
+    strings = [stop] if isinstance(stop, str) else list(stop)
+    if "" in strings:
+        raise SamplingError(
+            "a stop string is ''; allowed: one character or more", hint="leave it out"
+        )
+    return strings
+
+
+def prepare(
+    tokenizer: Vocabulary,
+    n_positions: int,
+    vocab_size: int,
+    prompt: str | Sequence[str] | None,
+    ids: Sequence[int] | None,
+    settings: GenerationSettings,
+    stop: Sequence[str],
+) -> Request:
+    """Read the prompts and give notice of all that will not go as one might think.
+
+    Args:
+        tokenizer: The model's.
+        n_positions: Of the model.
+        vocab_size: Rows of the model; those without a token are never written.
+        prompt: A text, or several; None with `ids`.
+        ids: Token ids in place of a prompt.
+        settings: How to write.
+        stop: As `check_given` returns them.
+
+    Raises:
+        SamplingError: no prompt, or one without tokens.
+        TokenOutOfRange: an id outside the vocabulary.
+    """
+    if ids is not None:
+        prompts = [_ids_prompt(tokenizer, ids, vocab_size)]
+    else:
+        texts = [prompt] if isinstance(prompt, str) else list(prompt or ())
+        prompts = [_text_prompt(tokenizer, text) for text in texts]
+        _tell_unknown(tokenizer, prompts)
+    if not prompts:
+        raise SamplingError("prompt is an empty list; allowed: one text or more", hint="give one")
+    _tell_length(n_positions, prompts, settings.max_new_tokens)
+    _tell_without_effect(settings)
+    settings = replace(
+        settings,
+        stop_ids=tuple(token_id for token_id in settings.stop_ids if token_id < vocab_size),
+        banned_ids=(*settings.banned_ids, *range(len(tokenizer), vocab_size)),
+    )
+    return Request(prompts, settings, _forms(tokenizer, stop))
+
+
+def _text_prompt(tokenizer: Vocabulary, text: str) -> Prompt:
+    ids = tokenizer.encode(text)
+    if not ids:
+        raise SamplingError(
+            f"the prompt {text!r} holds no tokens; at least one is needed to go on from",
+            hint="give at least one word",
+        )
+    return Prompt(text, ids, after_word=not text[-1].isspace())
+
+
+def _ids_prompt(tokenizer: Vocabulary, ids: Sequence[int], vocab_size: int) -> Prompt:
+    prompt = [index(token_id) for token_id in ids]
+    for position, token_id in enumerate(prompt):
+        if not 0 <= token_id < vocab_size:
+            raise TokenOutOfRange(
+                f"the id at position {position} is {token_id}; allowed: 0 to {vocab_size - 1}",
+                hint="use ids of this model's own tokenizer",
+            )
+    if not prompt:
+        raise SamplingError(
+            "ids holds no tokens; at least one is needed to go on from",
+            hint="give at least one token id",
+        )
+    return Prompt(decode(tokenizer, prompt), prompt, ends_word(tokenizer, prompt[-1]))
+
+
+def _forms(tokenizer: Vocabulary, stop: Sequence[str]) -> list[str]:
+    forms: list[str] = []
+    for string in stop:
+        writable = stop_forms(tokenizer, string)
+        forms += writable
+        if not writable:
+            tell(
+                "setting-without-effect",
+                setting=f"stop={string!r}",
+                reason="this vocabulary cannot write it",
+            )
+    return forms
+
+
+def _tell_unknown(tokenizer: Vocabulary, prompts: Sequence[Prompt]) -> None:
+    ids = [token_id for prompt in prompts for token_id in prompt.ids]
+    count = sum(token_id == tokenizer.unk_token_id for token_id in ids)
+    if count:
+        tell("prompt-unknown", count=count, total=len(ids))
+
+
+def _tell_length(n_positions: int, prompts: Sequence[Prompt], max_new_tokens: int) -> None:
+    for prompt in prompts:
+        if len(prompt.ids) > n_positions:
+            tell("prompt-cut", tokens=len(prompt.ids), n_positions=n_positions)
+    if any(slides(n_positions, len(prompt.ids), max_new_tokens) for prompt in prompts):
+        tell("context-slides", n_positions=n_positions, kept=kept_when_full(n_positions))
+
+
+def _tell_without_effect(settings: GenerationSettings) -> None:
+    neutral = {"temperature": 1, "top_k": 0, "top_p": 1}
+    for name, value in neutral.items():
+        if getattr(settings, name) != value and not settings.do_sample:
+            reason = "without sampling, the most likely token is always taken"
+            tell("setting-without-effect", setting=name, reason=reason)

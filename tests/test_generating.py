@@ -1,0 +1,324 @@
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from markov import StandInDecoder, StandInTokenizer, contextual, log_softmax, markov
+from ogpt import generating
+from ogpt.config.model import OpenAIGPTConfig
+from ogpt.errors import DecoderError, SamplingError, TokenOutOfRange
+from ogpt.generating import Generations, generate, generate_with
+from ogpt.generation.settings import GenerationSettings
+from ogpt.model.heads import OpenAIGPTLMHeadModel
+from ogpt.notices import OgptNotice, collecting
+from ogpt.tokens.fast import OpenAIGPTTokenizerFast
+
+TOKENIZER = StandInTokenizer()
+SIZE = len(TOKENIZER)
+
+
+def writes(*pieces: str, vocab_size: int = SIZE, **options: int) -> StandInDecoder:
+    """A decoder that goes through the pieces in turn, whatever the prompt, from its last token."""
+    vocab = TOKENIZER.get_vocab()
+    table = np.full((vocab_size, vocab_size), -60.0, dtype=np.float32)
+    for now, after in itertools.pairwise(vocab[piece] for piece in pieces):
+        assert (table[now] == -60).all(), "each piece needs one successor"
+        table[now, after] = 0
+    return markov(table, **options)
+
+
+def greedy(**options: int) -> GenerationSettings:
+    return GenerationSettings(do_sample=False, **options)
+
+
+def test_the_text_goes_on_from_the_prompt_as_it_was_typed() -> None:
+    decoder = writes("b</w>", "c", "d</w>", "a", "e</w>", ".</w>")
+    for typed, expected in [("A B", " cd ae ."), ("A  b ", "cd ae ."), ("a b\n", "cd ae .")]:
+        [one] = generate_with(decoder, TOKENIZER, typed, greedy(max_new_tokens=5))
+        assert (one.prompt, one.text) == (typed, expected)
+        assert one.n_prompt_tokens == 2
+        assert one.finish_reason == "length"
+        assert TOKENIZER.decode(one.ids) == expected.strip()
+        assert len(one.log_probs) == 5
+        assert one.log_probs[0] == pytest.approx(0, abs=1e-6)
+
+
+def test_ids_go_on_within_a_word() -> None:
+    decoder = writes("b", "c", "d</w>", "a</w>")
+    [one] = generate_with(
+        decoder, TOKENIZER, ids=[TOKENIZER.get_vocab()["b"]], settings=greedy(max_new_tokens=3)
+    )
+    assert (one.prompt, one.text) == ("b", "cd a")
+    ends = np.array([TOKENIZER.get_vocab()["d</w>"]])
+    [one] = generate_with(decoder, TOKENIZER, ids=ends, settings=greedy(max_new_tokens=1))
+    assert (one.prompt, one.text) == ("d", " a")
+
+
+def test_text_streams_as_it_will_stand() -> None:
+    shown: dict[int, list[str]] = {0: [], 1: [], 2: []}
+    settings = GenerationSettings(max_new_tokens=12, num_return_sequences=3)
+    written = generate_with(
+        contextual(SIZE),
+        TOKENIZER,
+        "a b",
+        settings,
+        on_text=lambda i, text: shown[i].append(text),
+    )
+    for i, one in enumerate(written):
+        assert "".join(shown[i]) == one.text == " " + TOKENIZER.decode(one.ids)
+        assert all(shown[i])
+        assert len(shown[i]) > 2
+    assert len({one.text for one in written}) == 3
+
+
+def test_stop_strings_end_the_text_and_stay_out_of_it() -> None:
+    decoder = writes("b</w>", "c", "d</w>", ".</w>", "a", "e</w>", "f</w>")
+    for stop, text, n_ids in [
+        ([". a"], " cd ", 4),
+        (". AE", " cd ", 5),  # as this vocabulary writes it
+        (["e", "d"], " c", 2),
+        (["h", "ae"], " cd . ", 5),
+    ]:
+        [one] = generate_with(decoder, TOKENIZER, "b", greedy(max_new_tokens=6), stop=stop)
+        assert (one.text, len(one.ids), one.finish_reason) == (text, n_ids, "stop")
+        assert len(one.log_probs) == n_ids
+
+
+def test_a_stop_string_counts_after_the_minimum() -> None:
+    decoder = writes("b</w>", "c</w>", "d</w>", "b</w>")
+    settings = greedy(max_new_tokens=9, min_new_tokens=3)
+    [one] = generate_with(decoder, TOKENIZER, "b", settings, stop="c")
+    assert (one.text, one.finish_reason) == (" c d b ", "stop")
+
+
+def test_a_stop_string_that_cannot_occur_is_told() -> None:
+    with collecting() as notices:
+        [one] = generate_with(
+            writes("b</w>", "b</w>"), TOKENIZER, "b", greedy(max_new_tokens=2), stop=["\n", "e"]
+        )
+    assert [notice.message for notice in notices] == [
+        "stop='\\n' has no effect: this vocabulary cannot write it"
+    ]
+    assert one.text == " b b"
+
+
+def test_an_end_token_ends_the_text_and_is_no_text() -> None:
+    tokenizer = StandInTokenizer(eos=True)
+    table = np.full((len(tokenizer),) * 2, -60.0, dtype=np.float32)
+    end = tokenizer.get_vocab()["<eos>"]
+    table[:, end] = 0
+    settings = GenerationSettings(do_sample=False, stop_ids=(end, 99))
+    [one] = generate_with(markov(table, n_positions=64), tokenizer, "a", settings)
+    assert (one.text, one.ids, one.finish_reason) == ("", [end], "stop")
+
+
+def test_rows_of_the_model_that_are_no_token_are_never_written() -> None:
+    table = np.zeros((SIZE + 5, SIZE + 5), dtype=np.float32)
+    table[:, SIZE:] = 20
+    settings = GenerationSettings(max_new_tokens=40)
+    [one] = generate_with(markov(table, n_positions=64), TOKENIZER, "a", settings)
+    assert max(one.ids) < SIZE
+
+
+def test_a_seed_writes_the_same_text_alone_and_among_others() -> None:
+    def ids(prompt: str | list[str], **options: int) -> list[list[int]]:
+        settings = GenerationSettings(max_new_tokens=10, temperature=1.3, **options)
+        slots = 3
+        return [
+            one.ids
+            for one in generate_with(contextual(SIZE, slots=slots), TOKENIZER, prompt, settings)
+        ]
+
+    several = ids(["a b", "c"], seed=5, num_return_sequences=4)
+    assert several[:1] == ids("a b", seed=5)
+    assert several[4:] == ids("c", seed=5, num_return_sequences=4)
+    assert several[:1] != ids("a b", seed=6)
+
+
+def test_statistics_count_new_tokens_over_time() -> None:
+    settings = GenerationSettings(max_new_tokens=7, num_return_sequences=2)
+    written = generate_with(contextual(SIZE), TOKENIZER, "a", settings)
+    assert isinstance(written, Generations)
+    found = written.statistics
+    assert found.new_tokens == 14
+    assert 0 < found.seconds_to_first_token < found.seconds
+    assert found.tokens_per_s == 14 / found.seconds
+
+
+@pytest.mark.parametrize(
+    ("n_words", "new", "kinds"),
+    [
+        (4, 4, []),
+        (4, 5, []),
+        (4, 6, ["context-slides"]),
+        (9, 1, ["prompt-cut"]),
+        (9, 2, ["prompt-cut", "context-slides"]),
+    ],
+)
+def test_texts_beyond_the_model_are_told(n_words: int, new: int, kinds: list[str]) -> None:
+    decoder = contextual(SIZE, n_positions=8)
+    settings = GenerationSettings(max_new_tokens=new, num_return_sequences=2)
+    with collecting() as notices:
+        written = generate_with(decoder, TOKENIZER, "a " * n_words, settings)
+    assert [notice.kind for notice in notices] == kinds
+    assert [len(one.ids) for one in written] == [new, new]
+    if "prompt-cut" in kinds:
+        assert "9 tokens and the model 8 positions" in notices[0].message
+    if "context-slides" in kinds:
+        assert "8 positions" in notices[-1].message
+        assert "last 4 tokens" in notices[-1].message
+
+
+def test_unknown_prompt_tokens_are_told_before_the_work() -> None:
+    decoder = contextual(SIZE)
+    with pytest.warns(OgptNotice, match="2 of 4 prompt tokens are unknown"):
+        generate_with(decoder, TOKENIZER, "a x y b", GenerationSettings(max_new_tokens=1))
+    with collecting() as notices:  # ids were chosen, not misread
+        generate_with(decoder, TOKENIZER, ids=[0], settings=GenerationSettings(max_new_tokens=1))
+    assert notices == []
+
+
+def test_sampling_settings_without_sampling_are_told() -> None:
+    settings = GenerationSettings(do_sample=False, temperature=0.5, top_k=3, max_new_tokens=1)
+    with collecting() as notices:
+        generate_with(contextual(SIZE), TOKENIZER, "a", settings)
+    assert [notice.message.partition(":")[0] for notice in notices] == [
+        "temperature has no effect",
+        "top_k has no effect",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("request_", "error", "message", "hint"),
+    [
+        ({}, SamplingError, "neither prompt nor ids given; allowed: one of the two", "as text"),
+        ({"prompt": "a", "ids": [1]}, SamplingError, "prompt and ids given; allowed: one", "text"),
+        ({"prompt": ""}, SamplingError, "the prompt '' holds no tokens; at least one", "one word"),
+        ({"prompt": " \n"}, SamplingError, r"prompt ' \\n' holds no tokens", "one word"),
+        ({"prompt": []}, SamplingError, "prompt is an empty list; allowed: one", "give one"),
+        ({"ids": []}, SamplingError, "ids holds no tokens; at least one", "one token id"),
+        (
+            {"ids": [3, SIZE]},
+            TokenOutOfRange,
+            f"the id at position 1 is {SIZE}; allowed: 0 to {SIZE - 1}",
+            "own tokenizer",
+        ),
+        ({"ids": [-1]}, TokenOutOfRange, "position 0 is -1; allowed: 0 to", "own tokenizer"),
+        ({"prompt": "a", "stop": ["b", ""]}, SamplingError, "a stop string is ''", "leave it out"),
+        ({"prompt": "a", "stop": ""}, SamplingError, "is ''; allowed: one character", "leave"),
+    ],
+)
+def test_requests_that_cannot_be_are_refused(request_, error, message, hint) -> None:
+    decoder = contextual(SIZE)
+    with pytest.raises(error, match=message) as caught:
+        generate_with(decoder, TOKENIZER, **request_)
+    assert hint in caught.value.hint
+    assert decoder.calls == []
+
+
+# ---- model folders
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder with random weights, 12 positions, and an embedding row without a token."""
+    folder = tmp_path_factory.mktemp("model")
+    vocab = {piece: i for i, piece in enumerate(StandInTokenizer().pieces)}
+    OpenAIGPTTokenizerFast(vocab=vocab, merges=[]).save_pretrained(folder)
+    config = OpenAIGPTConfig(
+        vocab_size=len(vocab) + 1, n_positions=12, n_embd=16, n_layer=2, n_head=2
+    )
+    torch.manual_seed(0)
+    model = OpenAIGPTLMHeadModel(config)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.mul_(12 if weight.ndim > 1 else 1)  # unlikely to be near a tie
+    model.save_pretrained(folder)
+    return folder
+
+
+def test_a_model_folder_writes_greedily_beyond_its_context(folder: Path) -> None:
+    tokenizer = OpenAIGPTTokenizerFast.from_pretrained(folder)
+    model = OpenAIGPTLMHeadModel.from_pretrained(folder).eval()
+    with collecting() as notices:
+        [one] = generate(folder, "a bc.", max_new_tokens=25, do_sample=False)
+    assert [notice.kind for notice in notices] == ["context-slides"]
+    context, expected, log_probs = tokenizer.encode("a bc."), [], []
+    assert one.n_prompt_tokens == len(context)
+    prompt = list(context)
+    while len(expected) < 25:
+        with torch.no_grad():
+            logits = model(torch.tensor([context])).logits[0, -1].numpy()
+        token_id = int(logits[:-1].argmax())  # the last row is no token
+        expected.append(token_id)
+        log_probs.append(float(log_softmax(logits)[token_id]))
+        full = len(context) == 12
+        context = [*prompt, *expected][-6:] if full else [*context, token_id]
+    assert one.ids == expected
+    assert one.text == " " + tokenizer.decode(expected)
+    np.testing.assert_allclose(one.log_probs, log_probs, atol=1e-4)  # float32, another order
+
+
+def test_a_model_folder_samples_by_seed(folder: Path) -> None:
+    def texts(seed: int) -> list[str]:
+        written = generate(folder, "a b", seed=seed, num_return_sequences=3, max_new_tokens=6)
+        return [one.text for one in written]
+
+    assert texts(1) == texts(1)
+    assert texts(1) != texts(2)
+
+
+def test_the_end_token_of_the_configuration_ends_the_text(folder: Path, tmp_path: Path) -> None:
+    for file in folder.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    whole = generate(folder, "a", max_new_tokens=8, do_sample=False)[0].ids
+    for eos_token_id in (whole[2], [whole[2]]):
+        config = OpenAIGPTConfig.from_pretrained(folder)
+        config.eos_token_id = eos_token_id
+        config.save_pretrained(tmp_path)
+        [one] = generate(tmp_path, "a", max_new_tokens=8, do_sample=False)
+        first = whole.index(whole[2])
+        assert (one.ids, one.finish_reason) == (whole[: first + 1], "stop")
+
+
+def test_wrong_requests_are_refused_before_weights_are_read(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*args: object, **options: object) -> None:
+        raise AssertionError("weights were read")
+
+    monkeypatch.setattr(generating, "open_decoder", never)
+    with pytest.raises(SamplingError, match="temperature is 0"):
+        generate(folder, "a", temperature=0)
+    with pytest.raises(SamplingError, match="holds no tokens"):
+        generate(folder, " ")
+    with pytest.raises(TokenOutOfRange, match="position 1 is 99"):
+        generate(folder, ids=[1, 99])
+
+
+def test_the_decoder_is_closed_whatever_happens(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    decoders: list[StandInDecoder] = []
+
+    def open_stand_in(model: Path, **options: int) -> StandInDecoder:
+        asked.append(options["slots"])
+        decoders.append(contextual(SIZE + 1, n_positions=12, slots=options["slots"]))
+        return decoders[-1]
+
+    monkeypatch.setattr(generating, "open_decoder", open_stand_in)
+    generate(folder, "a", max_new_tokens=1, num_return_sequences=40)
+
+    def fails(continuation: int, text: str) -> None:
+        raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        generate(folder, ["a", "b"], max_new_tokens=5, on_text=fails)
+    assert asked == [generating.MAX_SLOTS, 2]
+    for decoder in decoders:
+        with pytest.raises(DecoderError):
+            decoder.length(0)
+        assert decoder.held == [[]] * decoder.slots
