@@ -81,6 +81,7 @@ class TestLines:
         view("train", step=1, total_steps=9, **TRAIN)
         view("train", step=2, total_steps=9, **TRAIN)
         view("train", step=9, total_steps=9, **TRAIN)
+        view("train", step=9, total_steps=9, **TRAIN)
         facts = "loss 4.100  112,345 tok/s  MFU 41%  12:34:56 left"
         assert stream.getvalue().splitlines() == [
             "a: 0 words",
@@ -121,12 +122,13 @@ class TestBars:
         view = Bars(out)
         view("progress", task="reading", done=1, total=2, unit="files")
         view("progress", task="reading", done=2, total=2, unit="files")
-        view("progress", task="at once", done=3, total=3, unit="files")
+        for _ in range(2):
+            view("progress", task="at once", done=3, total=3, unit="files")
         assert view._tasks == {}
         view.close()
         view.close()
         assert "reading: 2/2 files" in stream.getvalue()
-        assert "at once: 3/3 files" in stream.getvalue()
+        assert stream.getvalue().count("at once: 3/3 files") == 1
 
     def test_unknown_total_pulses_without_eta(self) -> None:
         out, stream = terminal()

@@ -54,6 +54,7 @@ def test_duration(seconds: float, text: str) -> None:
 def test_progress() -> None:
     assert figures.progress_facts(1_200, 5_000, "files", 42.0) == "1,200/5,000 files  0:42 left"
     assert figures.progress_facts(1_200, 0, "words", None) == "1,200 words"
+    assert figures.progress_facts(1_536, 2**20, "bytes", None) == "1.5 KiB/1.0 MiB"
 
 
 TRAIN: dict[str, Any] = {
@@ -105,6 +106,7 @@ def test_event_lines(kind: str, fields: dict[str, Any], line: str | None) -> Non
     ("name", "value", "text"),
     [
         ("tokens_per_s", 12_345.6, "12,346"),
+        ("peak_flops_per_s", 198_266_603_331.0, "198.3 G"),
         ("eta_s", 754, "12:34"),
         ("memory_bytes", 1536, "1.5 KiB"),
         ("mfu", 0.4142, "41.4%"),

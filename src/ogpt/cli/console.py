@@ -100,7 +100,7 @@ class Lines(OnlyNotices):
         super().__init__(console)
         self._clock = clock
         self._remaining = Remaining(clock)
-        self._last_line: dict[str, float] = {}
+        self._shown: dict[str, tuple[float, str]] = {}  # when, and what
 
     def __call__(self, kind: str, /, **fields: Any) -> None:
         """Show the event, unless its task was shown just now."""
@@ -117,9 +117,9 @@ class Lines(OnlyNotices):
 
     def _ongoing(self, task: str, facts: str, finished: bool) -> None:
         now = self._clock()
-        last = self._last_line.get(task)
-        if finished or last is None or now - last >= LINE_EVERY_S:
-            self._last_line[task] = now
+        when, what = self._shown.get(task, (-LINE_EVERY_S, ""))
+        if facts != what and (finished or now - when >= LINE_EVERY_S):
+            self._shown[task] = now, facts
             self.console.print(f"{task}: {facts}")
 
 
@@ -131,6 +131,7 @@ class Bars(OnlyNotices):
         self._remaining = Remaining(clock)
         self._progress: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
+        self._finished: dict[str, str] = {}
 
     def __call__(self, kind: str, /, **fields: Any) -> None:
         """Move the bar of a task, or print a line above the bars."""
@@ -162,7 +163,9 @@ class Bars(OnlyNotices):
     def _finish(self, task: str, facts: str) -> None:
         if self._progress is not None and task in self._tasks:
             self._progress.remove_task(self._tasks.pop(task))
-        self.console.print(f"{task}: {facts}")
+        if self._finished.get(task) != facts:
+            self._finished[task] = facts
+            self.console.print(f"{task}: {facts}")
 
     def _start(self) -> Progress:
         from rich.progress import BarColumn, Progress, TextColumn

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ogpt.generating import Statistics
 
 
 def count(number: float) -> str:
@@ -43,7 +46,8 @@ def duration(seconds: float) -> str:
 
 def progress_facts(done: float, total: float, unit: str, eta_s: float | None) -> str:
     """How far a task is: `1,200/5,000 files  0:42 left`; total 0 is not known."""
-    far = f"{count(done)}/{count(total)} {unit}" if total else f"{count(done)} {unit}"
+    number, name = (size, "") if unit == "bytes" else (count, f" {unit}")
+    far = f"{number(done)}/{number(total)}{name}" if total else f"{number(done)}{name}"
     return far if eta_s is None else f"{far}  {duration(eta_s)} left"
 
 
@@ -67,6 +71,15 @@ def scores(fields: Mapping[str, Any]) -> str:
     if (bits := fields.get("bits_per_byte")) is not None:
         parts.append(f"{bits:.4f} bits/byte")
     return "  ".join(parts)
+
+
+def speed(statistics: Statistics) -> str:
+    """How fast text was written; scripts read `N tokens/s`."""
+    return (
+        f"{statistics.new_tokens} new tokens in {statistics.seconds:.3f} s "
+        f"(the first after {statistics.seconds_to_first_token:.3f} s): "
+        f"{statistics.tokens_per_s:.1f} tokens/s"
+    )
 
 
 def event_line(kind: str, fields: Mapping[str, Any]) -> str | None:
@@ -96,6 +109,8 @@ def value_text(name: str, value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int | float):
+        if abs(value) >= 1e6 and isinstance(value, float):
+            return short_count(value)
         if name.endswith("_per_s"):
             return count(value)
         if name.endswith("_s"):

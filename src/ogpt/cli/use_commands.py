@@ -10,6 +10,7 @@ import typer
 
 from ogpt.cli.answers import answer
 from ogpt.cli.command import reporter
+from ogpt.cli.figures import speed
 from ogpt.cli.options import (
     Data,
     DecoderName,
@@ -21,6 +22,7 @@ from ogpt.cli.options import (
     parse_ids,
     sources,
 )
+from ogpt.errors import DataError
 
 
 def generate(
@@ -45,11 +47,10 @@ def generate(
     """Write on from a prompt, showing words as they come."""
     import ogpt
 
-    if prompt == "-":
-        prompt = sys.stdin.read()
+    alone = num_return_sequences == 1
     written = ogpt.generate(
         model,
-        prompt,
+        _read_stdin() if prompt == "-" else prompt,
         ids=None if ids is None else parse_ids(ids),
         max_new_tokens=max_new_tokens,
         min_new_tokens=min_new_tokens,
@@ -62,7 +63,33 @@ def generate(
         stop=stop or (),
         decoder=decoder,
         threads=threads,
+        on_text=_Stream() if alone else None,
     )
+    typer.echo("" if alone else "\n".join(one.text.lstrip(" ") for one in written))
+    if stats:
+        typer.echo(speed(written.statistics), err=True)
+
+
+class _Stream:
+    """Shows the one text as it is written, without the space that parts it from the prompt."""
+
+    def __init__(self) -> None:
+        self._begun = False
+
+    def __call__(self, generation: int, text: str) -> None:
+        typer.echo(text if self._begun else text.lstrip(" "), nl=False)
+        self._begun = True
+
+
+def _read_stdin() -> str:
+    try:
+        return sys.stdin.read().removesuffix("\n")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"standard input is not {error.encoding}: byte {error.start} is "
+            f"0x{error.object[error.start]:02x}",
+            hint="convert it first, for example with iconv -t utf-8",
+        ) from error
 
 
 def evaluate(

@@ -1,0 +1,104 @@
+"""The commands that make things: what they hand on, and a small story told in full."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from cli.stand_ins import SMALL, ok, record
+from ogpt.cli.main import app
+from ogpt.config.run import DataSettings
+
+
+def test_demo(monkeypatch: pytest.MonkeyPatch) -> None:
+    called = record(monkeypatch, "demo")
+    result = ok("demo")
+    assert called.options == {"out": Path("runs/demo")}
+    assert result.stderr == "at work\n"
+
+
+def test_train_tokenizer(monkeypatch: pytest.MonkeyPatch) -> None:
+    called = record(monkeypatch, "train_tokenizer")
+    ok("train-tokenizer", "--data", "a", "b", "--data", "c", "--vocab-size", "99", "--out", "d")
+    assert called.arguments == (["a", "c", "b"], 99, Path("d"))
+    assert called.options == {"encoding": "utf-8"}
+
+
+def test_train_tokenizer_default_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    called = record(monkeypatch, "train_tokenizer")
+    ok("train-tokenizer", "--data", "a", "--out", "d")
+    assert called.arguments[1] == 40_000
+
+
+def test_prepare(monkeypatch: pytest.MonkeyPatch) -> None:
+    called = record(monkeypatch, "prepare")
+    ok("prepare", "--data", "a", "--tokenizer", "t", "--out", "o", "--valid", "v")
+    assert called.arguments == (["a"], Path("t"), Path("o"))
+    assert called.options == {"valid": ["v"], "settings": DataSettings()}
+    changed = ["--valid-fraction", "0.2", "--encoding", "latin-1"]
+    ok("prepare", "--data", "a", "--tokenizer", "t", "--out", "o", *changed)
+    assert called.options == {
+        "valid": (),
+        "settings": DataSettings(valid_fraction=0.2, encoding="latin-1"),
+    }
+
+
+@pytest.mark.parametrize(("flag", "name"), [([], "pretrain"), (["--plan"], "plan")])
+def test_pretrain(monkeypatch: pytest.MonkeyPatch, flag: list[str], name: str) -> None:
+    called = record(monkeypatch, name, {"tokens_per_s": 1_234.5})
+    words = "--preset tiny --data a b --valid v --tokenizer t --init i --out o --config c.toml"
+    result = ok("pretrain", *words.split(), "--set", "a.b=1", "--set", "c.d=2", "--resume", *flag)
+    assert called.options == {
+        "preset": "tiny",
+        "data": ["a", "b"],
+        "valid": ["v"],
+        "tokenizer": Path("t"),
+        "init": Path("i"),
+        "out": Path("o"),
+        "config": Path("c.toml"),
+        "overrides": ["a.b=1", "c.d=2"],
+        "resume": True,
+    }
+    assert result.stdout == "tokens_per_s  1,234\n"
+
+
+def test_pretrain_says_what_is_missing() -> None:
+    result = CliRunner().invoke(app, ["pretrain", "--data", "a"])
+    assert result.exit_code == 2
+    assert "--out" in result.stderr
+
+
+def test_story_leaves_a_run(story: Path) -> None:
+    facts = json.loads(ok("info", str(story / "run"), "--json").stdout)
+    assert facts["run"]["finished"] is True
+    assert facts["model"]["n_layer"] == 1
+    assert facts["settings"]["training"]["max_steps"] == 2
+    assert facts["train"]["step"] == 2
+    assert facts["eval"]["loss"] > 0
+
+
+def test_run_is_not_overwritten(story: Path) -> None:
+    result = CliRunner().invoke(
+        app, ["pretrain", "--data", str(story / "shards"), "--out", str(story / "run"), *SMALL]
+    )
+    assert result.exit_code == 1
+    assert "already holds a run" in result.stderr
+    assert "--resume" in result.stderr
+
+
+def test_plan_trains_nothing(story: Path) -> None:
+    out = story / "planned"
+    result = ok("pretrain", "--data", str(story / "shards"), "--out", str(out), *SMALL, "--plan")
+    assert "parameters" in result.stdout
+    assert "eta_s" in result.stdout
+    assert not (out / "checkpoints").exists()
+
+
+@pytest.mark.parametrize("overrides", [["--set", "model.n_layr=1"], ["--preset", "smal"]])
+def test_wrong_settings_are_misuse(story: Path, overrides: list[str]) -> None:
+    words = ["pretrain", "--data", str(story / "shards"), "--out", str(story / "none"), *overrides]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 2
+    assert "hint: did you mean" in result.stderr
+    assert not (story / "none").exists()
