@@ -1,0 +1,195 @@
+"""Pictures of a run: the loss beside its opponents, and the speed.
+
+Drawn once for light paper; inlined in a page, each colour becomes a CSS variable of its name, so
+that the page decides.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping
+from html import escape
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ogpt.errors import BackendMissing
+from ogpt.recipes.metrics import Metrics, read_metrics
+from ogpt.storage import whole_file
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLOURS = {
+    "ink": "#1d2129",
+    "faint": "#6a7180",
+    "rule": "#dfe2e8",
+    "train": "#a9bfdc",
+    "valid": "#0b5cad",
+    "opponent": "#b3501b",
+}
+"""Each role and its colour on white; all different, as `inline_svg` tells them by it."""
+
+_FONT = 11  # pixels
+_STYLE: Any = {
+    "svg.fonttype": "none",  # text stays text: it can be read aloud, found and copied
+    "font.size": _FONT,
+    "text.color": COLOURS["ink"],
+    "axes.labelcolor": COLOURS["faint"],
+    "axes.edgecolor": COLOURS["rule"],
+    "xtick.color": COLOURS["faint"],
+    "ytick.color": COLOURS["faint"],
+    "grid.color": COLOURS["rule"],
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "figure.constrained_layout.use": True,
+}
+
+_XLINK = 'xmlns:xlink="http://www.w3.org/1999/xlink"'
+_INCH = 72  # matplotlib's SVG has 72 units to the inch; one unit is one CSS pixel
+
+
+def require_matplotlib() -> None:
+    """Check that pictures can be drawn.
+
+    Raises:
+        BackendMissing: matplotlib is not installed.
+    """
+    try:
+        import_module("matplotlib")
+    except ModuleNotFoundError as error:
+        raise BackendMissing(
+            f"drawing the curves needs matplotlib: {error}", hint="pip install 'ogpt[report]'"
+        ) from error
+
+
+def save_loss_curve(run: Path, file: Path, opponents: Mapping[str, float] | None = None) -> None:
+    """Draw the loss of a run into `file`, whose suffix (.svg or .png) says how.
+
+    Args:
+        run: Folder of a run.
+        file: Picture to write.
+        opponents: Name and held-out loss, in nats per token, of what the model is compared with.
+
+    Raises:
+        BackendMissing: matplotlib is not installed.
+        SourceNotFound, DamagedData: see read_metrics.
+        StorageError: the file cannot be written.
+    """
+    figure = loss_figure(read_metrics(run), opponents or {})
+    with whole_file(file) as temporary:
+        _save(figure, temporary, file.suffix.removeprefix("."))
+
+
+def loss_figure(
+    metrics: Metrics, opponents: Mapping[str, float], width: int = 720, height: int = 380
+) -> Figure:
+    """Training and held-out loss over steps; a dashed line for each opponent. Sizes in pixels."""
+    figure, axes = _empty(width, height)
+    train, valid = metrics.train, metrics.valid
+    axes.plot(*_columns(train, "loss"), color=COLOURS["train"], linewidth=1.2, label="training")
+    marker = "o" if len(valid) < 40 else ""
+    axes.plot(
+        *_columns(valid, "loss"),
+        color=COLOURS["valid"],
+        linewidth=2,
+        marker=marker,
+        markersize=4,
+        label="held-out text",
+    )
+    for name, loss in opponents.items():
+        axes.axhline(loss, color=COLOURS["opponent"], linewidth=1.2, linestyle=(0, (5, 3)))
+        axes.annotate(
+            f"{name} {loss:.2f}",
+            (1, loss),
+            xycoords=("axes fraction", "data"),
+            xytext=(-2, 3),
+            textcoords="offset points",
+            horizontalalignment="right",
+            color=COLOURS["opponent"],
+            fontsize=_FONT,
+        )
+    losses = [event["loss"] for event in (*train, *valid)]
+    if opponents:
+        # the first steps stand far above everything worth comparing
+        axes.set_ylim(top=min(max(losses), max(opponents.values()) + 0.8))
+    axes.set_ylabel("nats per token")
+    axes.legend(
+        loc="lower right",
+        bbox_to_anchor=(1, 1),
+        ncols=2,
+        frameon=False,
+        labelcolor=COLOURS["ink"],
+        fontsize=_FONT,
+    )
+    return figure
+
+
+def speed_figure(metrics: Metrics, width: int = 720, height: int = 180) -> Figure:
+    """Tokens a second over steps. Sizes in pixels."""
+    figure, axes = _empty(width, height)
+    axes.plot(*_columns(metrics.train, "tokens_per_s"), color=COLOURS["valid"], linewidth=1.2)
+    axes.set_ylim(bottom=0)
+    axes.yaxis.set_major_formatter("{x:,.0f}")
+    axes.set_ylabel("tokens/s")
+    return figure
+
+
+def inline_svg(figure: Figure, label: str) -> str:
+    """The figure as an <svg> element for an HTML page, coloured by the page's CSS variables.
+
+    Args:
+        figure: What to draw.
+        label: What the picture shows, in words, for those who cannot see it.
+    """
+    buffer = io.BytesIO()
+    # a salt of its own gives each picture of a page ids of its own
+    _save(figure, buffer, "svg", salt=f"{label} {figure.get_figwidth()}", transparent=True)
+    svg = buffer.getvalue().decode("utf-8")
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<(metadata|style).*?</\1>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r' id="[a-z0-9.]+_\d+"', "", svg)  # names of groups, the same in every figure
+    svg = re.sub(r" font-family: [^;\"]*;", "", svg)
+    opening = re.compile(r'<svg [^>]*?(viewBox="[^"]*")[^>]*>')
+    svg = opening.sub(rf'<svg role="img" aria-label="{escape(label)}" {_XLINK} \1>', svg)
+    for name, colour in COLOURS.items():
+        svg = svg.replace(colour, f"var(--{name})")
+    return svg
+
+
+def _empty(width: int, height: int) -> tuple[Figure, Axes]:
+    require_matplotlib()
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(width / _INCH, height / _INCH))
+        axes = figure.add_subplot()
+        axes.grid(axis="y")
+        axes.set_axisbelow(True)
+        axes.tick_params(length=0)
+        axes.set_xlabel("step")
+        axes.locator_params(axis="x", nbins=width // 80, integer=True)
+        axes.xaxis.set_major_formatter("{x:,.0f}")
+    return figure, axes
+
+
+def _columns(events: Any, name: str) -> tuple[list[int], list[float]]:
+    return [event["step"] for event in events], [event[name] for event in events]
+
+
+def _save(
+    figure: Figure,
+    target: Path | io.BytesIO,
+    kind: str,
+    *,
+    salt: str = "ogpt",
+    transparent: bool = False,
+) -> None:
+    from matplotlib import rc_context
+
+    facts = {"Date": None} if kind == "svg" else {}  # the same picture has the same bytes
+    with rc_context({**_STYLE, "svg.hashsalt": salt}):
+        figure.savefig(target, format=kind, dpi=144, metadata=facts, transparent=transparent)

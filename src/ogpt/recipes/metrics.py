@@ -1,0 +1,79 @@
+"""What a run's metrics.jsonl tells, read back."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from ogpt.errors import DamagedData, SourceNotFound
+from ogpt.training.run_folder import METRICS_FILE
+
+Event = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """The events of a run in the order of their steps; of a step told twice, the last."""
+
+    train: tuple[Event, ...]
+    """One for every `log_every` steps; the fields are those of the `train` event."""
+    valid: tuple[Event, ...]
+    """One for every evaluation; the fields are those of the `eval` event."""
+
+    @property
+    def train_seconds(self) -> float:
+        """Time in training steps, evaluations and checkpoints left out."""
+        before = [0, *(event["step"] for event in self.train)]
+        return math.fsum(
+            (event["step"] - last) * event["tokens"] / event["tokens_per_s"]
+            for event, last in zip(self.train, before, strict=False)
+        )
+
+    @property
+    def tokens_per_s(self) -> float:
+        """Median over the run."""
+        return median(float(event["tokens_per_s"]) for event in self.train)
+
+    @property
+    def mfu(self) -> float:
+        """Median share of the best measured matrix product."""
+        return median(float(event["mfu"]) for event in self.train)
+
+
+def read_metrics(run: Path) -> Metrics:
+    """Read RUN/metrics.jsonl, also while the run goes on.
+
+    Raises:
+        SourceNotFound: there is no such file.
+        DamagedData: a line is not an event, or nothing was measured yet.
+    """
+    file = run / METRICS_FILE
+    if not file.is_file():
+        raise SourceNotFound(f"there is no {file}", hint="give the folder of a run")
+    found: dict[str, dict[int, Event]] = {"train": {}, "eval": {}}
+    whole, _, _ = file.read_text("utf-8").rpartition("\n")  # the last line may be half-written
+    for number, line in enumerate(whole.splitlines(), start=1):
+        try:
+            event = json.loads(line)
+            if event["event"] in found:
+                found[event["event"]][event["step"]] = event
+        except (ValueError, KeyError, TypeError) as error:
+            raise DamagedData(
+                f"line {number} of {file} is not an event: {line[:80]!r}",
+                hint="delete the line",
+            ) from error
+    if not (found["train"] and found["eval"]):
+        raise DamagedData(
+            f"{file} holds {len(found['train'])} train events and {len(found['eval'])} "
+            "evaluations; one of each is needed",
+            hint="let the run train on with --resume",
+        )
+    train, valid = (
+        tuple(event for _, event in sorted(events.items())) for events in found.values()
+    )
+    return Metrics(train, valid)

@@ -1,0 +1,136 @@
+"""`report.html`: one run on one page that needs nothing beside it, not even scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from importlib import resources
+from pathlib import Path
+from string import Template
+from typing import TYPE_CHECKING
+
+from ogpt.recipes.curves import inline_svg, loss_figure, speed_figure
+from ogpt.recipes.metrics import Metrics, read_metrics
+from ogpt.storage import whole_file
+from ogpt.training.run_folder import SETTINGS_FILE
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+REPORT_FILE = "report.html"
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """How well one model predicts the held-out text."""
+
+    name: str
+    loss: float
+    """Nats per token."""
+    perplexity: float
+    bits_per_byte: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What the model wrote, unchanged."""
+
+    prompt: str
+    text: str
+    """The continuation, without the prompt."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Story:
+    """What a report says besides the run's own metrics and settings; all of it plain text."""
+
+    title: str
+    summary: str
+    verdict: str
+    won: bool
+    """Whether the model has the lowest loss of all."""
+    commands: Sequence[str]
+    """How to use the model."""
+    scores: Sequence[Score]
+    """The model first, then its opponents."""
+    scores_note: str
+    samples: Sequence[Sample]
+    samples_note: str
+    facts: Mapping[str, str]
+
+
+def write_report(run: Path, story: Story) -> Path:
+    """Write RUN/report.html from the run's metrics and settings and the story; return its path.
+
+    Raises:
+        BackendMissing: matplotlib is not installed.
+        SourceNotFound, DamagedData: see read_metrics.
+        StorageError: the page cannot be written; the one before is whole.
+    """
+    metrics = read_metrics(run)
+    page = Template((resources.files("ogpt.recipes") / "report.html").read_text("utf-8"))
+    file = run / REPORT_FILE
+    with whole_file(file) as temporary:
+        temporary.write_text(
+            page.substitute(
+                title=escape(story.title),
+                summary=escape(story.summary),
+                verdict=_paragraph("verdict" if story.won else "verdict beaten", story.verdict),
+                commands=escape("\n".join(story.commands)),
+                scores="\n".join(
+                    _score_row(score, "model" if score is story.scores[0] else "opponent")
+                    for score in story.scores
+                ),
+                scores_note=escape(story.scores_note),
+                loss_curve=_loss_curve(metrics, story),
+                samples="\n".join(_sample(sample) for sample in story.samples),
+                samples_note=escape(story.samples_note),
+                speed_curve=_both_widths(
+                    speed_figure(metrics, 720, 180),
+                    speed_figure(metrics, 340, 160),
+                    f"Tokens per second over the steps; the median is {metrics.tokens_per_s:,.0f}",
+                ),
+                facts="\n".join(_fact_row(name, value) for name, value in story.facts.items()),
+                settings=escape((run / SETTINGS_FILE).read_text("utf-8").strip()),
+            ),
+            "utf-8",
+        )
+    return file
+
+
+def _loss_curve(metrics: Metrics, story: Story) -> str:
+    opponents = {score.name: score.loss for score in story.scores[1:]}
+    beside = ", ".join(f"{name} {loss:.2f}" for name, loss in opponents.items())
+    return _both_widths(
+        loss_figure(metrics, opponents, 720, 380),
+        loss_figure(metrics, opponents, 340, 320),
+        f"Training and held-out loss over the steps; the held-out loss ends at "
+        f"{metrics.valid[-1]['loss']:.2f}, beside {beside}",
+    )
+
+
+def _both_widths(wide: Figure, narrow: Figure, label: str) -> str:
+    """The picture for a desktop and for a phone; the page shows one of them."""
+    return "".join(
+        f'<div class="{name}">{inline_svg(figure, label)}</div>'
+        for name, figure in (("wide", wide), ("narrow", narrow))
+    )
+
+
+def _paragraph(kind: str, text: str) -> str:
+    return f'<p class="{kind}">{escape(text)}</p>'
+
+
+def _score_row(score: Score, kind: str) -> str:
+    numbers = (f"{score.loss:.4f}", f"{score.perplexity:,.2f}", f"{score.bits_per_byte:.4f}")
+    cells = "".join(f"<td>{number}</td>" for number in numbers)
+    return f'<tr class="{kind}"><th scope="row">{escape(score.name)}</th>{cells}</tr>'
+
+
+def _sample(sample: Sample) -> str:
+    return f"<blockquote><b>{escape(sample.prompt)}</b>{escape(sample.text)}</blockquote>"
+
+
+def _fact_row(name: str, value: str) -> str:
+    return f'<tr><th scope="row">{escape(name)}</th><td>{escape(value)}</td></tr>'
