@@ -110,6 +110,12 @@ def test_arrays_in_a_type_that_holds_every_id() -> None:
     assert learned().encode_batch_arrays([""])[0].shape == (0,)
 
 
+def test_arrays_equal_the_rust_library() -> None:
+    ours = learned().encode_batch_arrays(PYTHON_DOCS)
+    theirs = learned().backend_tokenizer.encode_batch_fast(PYTHON_DOCS)
+    assert [ids.tolist() for ids in ours] == [encoding.ids for encoding in theirs]
+
+
 def test_a_full_table_starts_anew(monkeypatch) -> None:
     tokenizer = fresh()
     tokenizer._encode_chunks.remembered = 5

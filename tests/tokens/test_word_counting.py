@@ -4,12 +4,13 @@ import tracemalloc
 from collections import Counter
 from itertools import chain
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ogpt import notices
 from ogpt.tokens import chunks
-from ogpt.tokens.chunks import chunk_lists, without_surrogates
+from ogpt.tokens.chunks import chunk_lists, plain_words, without_surrogates
 from ogpt.tokens.pipeline import bert_normalizer, bert_pre_tokenizer
 from ogpt.tokens.word_counting import count_words
 from tokens.real import PYTHON_DOCS
@@ -36,12 +37,28 @@ def test_equals_the_rust_library_on_real_text() -> None:
     assert count_words(texts) == sum(map(rust_words, texts), Counter())
 
 
+@settings(max_examples=500, deadline=None)
+@given(st.text(st.sampled_from([*map(chr, range(33, 127)), *"‘’“”—…"]), min_size=1))
+def test_plain_words_are_the_rust_librarys(chunk: str) -> None:
+    words = plain_words(chunk)
+    assert words is not None
+    assert Counter(words) == rust_words(chunk)
+
+
+@pytest.mark.parametrize(
+    "chunk", ["caf\xe9", "a\x7f", "\x00b", "\u65e5", "\u0130", "a\xad", "\ufffd"]
+)
+def test_other_chunks_are_not_plain(chunk: str) -> None:
+    assert plain_words(chunk) is None
+
+
 def test_a_long_text_is_cut_at_spaces(monkeypatch) -> None:
     monkeypatch.setattr(chunks, "_PART", 10)
     text = "one two\nthree   four five-six\tseven" + "x" * 30 + " end"
     parts = list(chunk_lists(text))
     assert len(parts) > 2
     assert list(chain.from_iterable(parts)) == text.split()
+    assert list(chunk_lists("x" * 30)) == [["x" * 30]]
 
 
 def test_memory_is_bounded() -> None:

@@ -1,4 +1,4 @@
-"""Texts to arrays of ids: each distinct chunk of text is encoded once and remembered.
+"""Texts to arrays of ids: each distinct chunk of text, and each word, is encoded once.
 
 Many times faster than the Rust library alone, and the ids are the same wherever an added token
 cannot reach over white space (`chunks` says why).
@@ -6,6 +6,7 @@ cannot reach over white space (`chunks` says why).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import AddedToken, Tokenizer
 
-from ogpt.tokens.chunks import chunk_lists, has_controls, without_surrogates
+from ogpt.tokens.chunks import chunk_lists, has_controls, plain_words, without_surrogates
 
 REMEMBERED = 1_000_000
 """Chunks in the table at most (about 150 MB) before it starts anew."""
@@ -34,7 +35,9 @@ class ChunkEncoder:
         self.remembered = remembered
         small = tokenizer.get_vocab_size() <= 1 << 16
         self.dtype: type[np.uint16] | type[np.uint32] = np.uint16 if small else np.uint32
-        self.by_chunk = all(map(_stays_in_chunk, tokenizer.get_added_tokens_decoder().values()))
+        added = tokenizer.get_added_tokens_decoder().values()
+        self.by_chunk = all(map(_stays_in_chunk, added))
+        self._added = re.compile("|".join(re.escape(token.content) for token in added), re.I)
         self._table: dict[str, bytes] = {}
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -71,8 +74,20 @@ class ChunkEncoder:
         if missing and len(table) + len(missing) > self.remembered:
             table, missing = {}, list(wanted)
             self._table = table
-        table.update(zip(missing, self._encode(missing), strict=True))
+        self._learn(table, missing)
         return table.__getitem__
+
+    def _learn(self, table: dict[str, bytes], chunks: list[str]) -> None:
+        """Put chunks into the table: put together from their words where these are plain."""
+        parts = {chunk: self._parts(chunk) for chunk in chunks}
+        unknown = [part for part in set().union(*parts.values()) if part not in table]
+        table.update(zip(unknown, self._encode(unknown), strict=True))
+        for chunk, words in parts.items():
+            table[chunk] = b"".join([table[word] for word in words])
+
+    def _parts(self, chunk: str) -> list[str]:
+        words = plain_words(chunk)
+        return [chunk] if words is None or self._added.search(chunk) else words
 
     def _encode(self, texts: list[str]) -> list[bytes]:
         texts = [without_surrogates(text) for text in texts]

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 CONTROLS = "\x0b\x0c\x1c\x1d\x1e\x1f\x85"
 _DROP_CONTROLS = dict.fromkeys(map(ord, CONTROLS))
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_PLAIN = re.compile("[!-~‘’“”—…]+")
+_PLAIN_WORD = re.compile("[a-z0-9]+|[^a-z0-9]")
 _PART = 1 << 20  # characters cut up at once, so that a long text needs little memory
 
 
@@ -42,3 +44,12 @@ def chunk_lists(text: str) -> Iterator[list[str]]:
         yield text[start:end].split()
         start = end
     yield text[start:].split()
+
+
+def plain_words(chunk: str) -> list[str] | None:
+    """The words of a chunk of ASCII and the commonest other punctuation, None for other chunks.
+
+    What BertNormalizer and BertPreTokenizer make of it, without asking them: lower case, each
+    character that is no letter or digit on its own.
+    """
+    return _PLAIN_WORD.findall(chunk.lower()) if _PLAIN.fullmatch(chunk) else None

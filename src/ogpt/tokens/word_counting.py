@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from ogpt import notices
-from ogpt.tokens.chunks import chunk_lists, without_controls, without_surrogates
+from ogpt.tokens.chunks import chunk_lists, plain_words, without_controls, without_surrogates
 from ogpt.tokens.pipeline import bert_normalizer, bert_pre_tokenizer
 
 TABLE_LIMIT = 2_000_000
@@ -57,7 +57,10 @@ def _words_of(chunks: Counter[str]) -> dict[str, int]:
     normalizer, pre_tokenizer = bert_normalizer(), bert_pre_tokenizer()
     words: dict[str, int] = {}
     for chunk, count in chunks.items():
-        normal = normalizer.normalize_str(without_surrogates(chunk))
-        for word, _ in pre_tokenizer.pre_tokenize_str(normal):
+        found = plain_words(chunk)
+        if found is None:
+            normal = normalizer.normalize_str(without_surrogates(chunk))
+            found = [word for word, _ in pre_tokenizer.pre_tokenize_str(normal)]
+        for word in found:
             words[word] = words.get(word, 0) + count
     return words
