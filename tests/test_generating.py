@@ -1,5 +1,6 @@
 import itertools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from markov import StandInDecoder, StandInTokenizer, contextual, log_softmax, ma
 from ogpt import generating
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.errors import DecoderError, SamplingError, TokenOutOfRange
-from ogpt.generating import Generations, generate, generate_with
+from ogpt.generating import Generations, generate_with
 from ogpt.generation.settings import GenerationSettings
 from ogpt.model.heads import OpenAIGPTLMHeadModel
 from ogpt.notices import OgptNotice, collecting
@@ -219,6 +220,10 @@ def test_requests_that_cannot_be_are_refused(request_, error, message, hint) -> 
 
 
 # ---- model folders
+
+
+def generate(*arguments: Any, **options: Any) -> Generations:
+    return generating.generate(*arguments, threads=1, **options)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,212 @@
+import itertools
+import json
+import math
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from markov import StandInDecoder, StandInTokenizer, contextual, log_softmax
+from ogpt import evaluation
+from ogpt.config.model import OpenAIGPTConfig
+from ogpt.errors import ConfigError, DataError, DecoderError, TokenOutOfRange
+from ogpt.evaluation import PerplexityResult, score, windows
+from ogpt.model.heads import OpenAIGPTLMHeadModel
+from ogpt.tokens.fast import OpenAIGPTTokenizerFast
+
+V = 7
+
+
+def pieces_of(ids: list[int], cuts: list[int]) -> list[list[int]]:
+    edges = [0, *sorted(cut % (len(ids) + 1) for cut in cuts), len(ids)]
+    return [ids[a:b] for a, b in itertools.pairwise(edges)]
+
+
+@given(
+    st.integers(0, 60),
+    st.lists(st.integers(0, 100), max_size=5),
+    st.integers(1, 9).flatmap(lambda n: st.tuples(st.just(n), st.integers(1, n))),
+)
+def test_windows_score_every_token_but_the_first_once(
+    n_tokens: int, cuts: list[int], shape: tuple[int, int]
+) -> None:
+    n_positions, stride = shape
+    ids = list(range(n_tokens))
+    made = list(windows(pieces_of(ids, cuts), n_positions, stride))
+    assert [target for window in made for target in window.targets] == ids[1:]
+    for number, window in enumerate(made):
+        read = [*window.context, *window.ids]
+        assert window.targets == [token + 1 for token in window.ids]
+        assert read == ids[read[0] : read[0] + len(read)]
+        assert len(read) <= n_positions
+        if number:
+            assert len(read) == n_positions
+            assert len(window.ids) <= stride
+
+
+def test_windows_hold_no_more_than_they_need() -> None:
+    pieces = ([i % 251] * 1000 for i in range(2000))
+    tracemalloc.start()
+    count = sum(len(window.ids) for window in windows(pieces, 64, 32))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert count == 2_000_000 - 1
+    assert peak < 200_000  # bytes
+
+
+def naive_nats(decoder: StandInDecoder, ids: list[int], stride: int) -> list[float]:
+    """Each token from what its window holds of the tokens before it."""
+    n = decoder.n_positions
+    nats = []
+    for i in range(1, len(ids)):
+        end = n + max(0, math.ceil((i - n) / stride)) * stride  # of the window that scores it
+        start = max(0, min(end, len(ids) - 1) - n)
+        held = tuple(ids[start:i])
+        nats.append(-float(log_softmax(decoder.logits_of(held).astype(np.float32))[ids[i]]))
+    return nats
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.integers(0, V - 1), min_size=2, max_size=40),
+    st.integers(1, 9).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n))),
+    st.lists(st.integers(0, 100), max_size=4),
+)
+def test_the_score_is_that_of_each_token_in_its_context(
+    ids: list[int], shape: tuple[int, int], cuts: list[int]
+) -> None:
+    n_positions, stride = shape
+    decoder = contextual(V, n_positions=n_positions, slots=1)
+    scored = list(score(decoder, pieces_of(ids, cuts), stride))
+    expected = naive_nats(decoder, ids, stride or max(1, n_positions // 2))
+    assert sum(count for _, count in scored) == len(ids) - 1
+    assert sum(nats for nats, _ in scored) == pytest.approx(sum(expected), rel=1e-5)
+    assert decoder.held == [[]]
+
+
+def test_planted_faults_change_the_score() -> None:
+    decoder = contextual(V, n_positions=8, slots=1)
+    ids = np.random.default_rng(0).integers(V, size=40).tolist()
+    [*scored] = score(decoder, [ids], 4)
+    right = sum(nats for nats, _ in scored)
+    assert right == pytest.approx(sum(naive_nats(decoder, ids, 4)), rel=1e-5)
+    shifted = naive_nats(decoder, ids[:1] + ids[:-1], 4)  # a token predicted one place too late
+    assert right != pytest.approx(sum(shifted), rel=1e-3)
+    assert right != pytest.approx(sum(naive_nats(decoder, ids, 5)), rel=1e-3)
+
+
+def test_log_probabilities_that_are_not_numbers_are_refused() -> None:
+    decoder = StandInDecoder(lambda held: np.full(V, np.nan), V)
+    with pytest.raises(DecoderError, match="2 tokens sum to nan; they must be finite") as caught:
+        list(score(decoder, [[1, 2, 3]]))
+    assert "another checkpoint" in caught.value.hint
+    assert decoder.held[0] == []
+
+
+def test_ids_outside_the_vocabulary_are_refused() -> None:
+    with pytest.raises(TokenOutOfRange):
+        list(score(contextual(V), [[1, V, 3]]))
+
+
+@pytest.mark.parametrize("stride", [-1, 17])
+def test_a_stride_outside_its_range_is_refused(stride: int) -> None:
+    message = f"stride is {stride}; allowed: 1 to 16, or 0"
+    with pytest.raises(ConfigError, match=message) as caught:
+        list(score(contextual(V), [[1, 2]], stride))
+    assert "leave it out" in caught.value.hint
+
+
+# ---- model folders
+
+
+def perplexity(*arguments: Any, **options: Any) -> PerplexityResult:
+    return evaluation.perplexity(*arguments, threads=1, **options)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder with random weights and 16 positions."""
+    folder = tmp_path_factory.mktemp("model")
+    vocab = {piece: i for i, piece in enumerate(StandInTokenizer().pieces)}
+    OpenAIGPTTokenizerFast(vocab=vocab, merges=[]).save_pretrained(folder)
+    torch.manual_seed(0)
+    config = OpenAIGPTConfig(vocab_size=len(vocab), n_positions=16, n_embd=16, n_layer=2, n_head=2)
+    OpenAIGPTLMHeadModel(config).save_pretrained(folder)
+    return folder
+
+
+def test_a_short_text_costs_what_the_model_says(folder: Path) -> None:
+    text = "Bad cab ø."
+    found = perplexity(folder, text=text)
+    tokenizer = OpenAIGPTTokenizerFast.from_pretrained(folder)
+    ids = torch.tensor([tokenizer.encode(text)])
+    model = OpenAIGPTLMHeadModel.from_pretrained(folder).eval()
+    with torch.no_grad():
+        logits = model(ids).logits[0, :-1]
+    loss = float(torch.nn.functional.cross_entropy(logits, ids[0, 1:]))
+    assert found.loss == pytest.approx(loss, rel=1e-5)
+    assert found.perplexity == pytest.approx(math.exp(loss), rel=1e-5)
+    assert (found.tokens, found.bytes, found.unknown_tokens) == (8, 11, 1)
+    assert found.bits_per_byte == pytest.approx(loss / math.log(2) * 8 / 11, rel=1e-5)
+
+
+def test_sources_are_read_end_to_end_whatever_their_form(folder: Path, tmp_path: Path) -> None:
+    texts = ["a bad cab", "fed a hag. ", "be a cab. " * 20]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps({"text": t}) + "\n" for t in texts))
+    for number, text in enumerate(texts):
+        (tmp_path / f"{number}.txt").write_text(text)
+    events: list[dict[str, Any]] = []
+
+    def reporter(kind: str, /, **fields: Any) -> None:
+        events.append({"kind": kind, **fields})
+
+    whole = perplexity(folder, text=" ".join(texts), reporter=reporter)
+    rows = perplexity(folder, tmp_path / "rows.jsonl")
+    files = perplexity(folder, [str(tmp_path / f"{number}.txt") for number in range(3)])
+    assert rows == files
+    assert rows.loss == whole.loss
+    assert rows.tokens == whole.tokens > 16
+    assert whole.bytes == rows.bytes + 2
+    assert {event["kind"] for event in events} == {"progress"}
+    assert events[-1]["done"] == events[-1]["total"] == whole.bytes
+    dones = [event["done"] for event in events]
+    assert dones == sorted(dones)
+
+
+def test_more_context_is_another_loss_over_the_same_tokens(folder: Path) -> None:
+    text = "fed a bad cab. " * 12
+    found = [perplexity(folder, text=text, stride=stride) for stride in (0, 8, 1, 16)]
+    assert found[0] == found[1]
+    assert len({one.loss for one in found}) == 3
+    assert len({one.tokens for one in found}) == 1
+
+
+def test_long_documents_are_read_in_groups(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text('{"text": "a bad cab"}\n' * 30)
+    at_once = perplexity(folder, file)
+    monkeypatch.setattr(evaluation, "GROUP_CHARACTERS", 20)
+    assert perplexity(folder, file) == at_once
+
+
+@pytest.mark.parametrize(
+    ("request_", "error", "message", "hint"),
+    [
+        ({}, ConfigError, "neither data nor text given; allowed: one", "name sources"),
+        ({"data": "x", "text": "a"}, ConfigError, "both data and text given; allowed", "or give"),
+        ({"text": "a"}, DataError, "the text has 1 tokens; at least 2", "a longer text"),
+        ({"text": ""}, DataError, "the text has 0 tokens; at least 2", "a longer text"),
+        ({"text": "a b", "stride": 17}, ConfigError, "stride is 17; allowed: 1 to 16", "half"),
+    ],
+)
+def test_requests_that_cannot_be_are_refused(folder: Path, request_, error, message, hint) -> None:
+    with pytest.raises(error, match=message) as caught:
+        perplexity(folder, **request_)
+    assert hint in caught.value.hint
