@@ -56,7 +56,15 @@ def test_the_manifest_tells_what_the_shards_were_made_from(
 ) -> None:
     source = write_rows(tmp_path / "a.jsonl", TEXTS + TEXTS[:2])
     out = tmp_path / "out"
-    prepare([str(source)], characters, out, shard_tokens=500)
+    told: list[str] = []
+    prepare(
+        [str(source)],
+        characters,
+        out,
+        shard_tokens=500,
+        reporter=lambda _, **event: told.append(event.get("text", "")),
+    )
+    assert told[-1] == "2 of 62 documents were exact copies of others and are left out"
     manifest = json.loads((out / "manifest.json").read_text())
     content = source.read_bytes()
     expected = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
@@ -231,4 +239,17 @@ def test_progress_counts_the_bytes_of_the_sources(
     events: list[dict[str, object]] = []
     prepare(sources, characters, tmp_path / "out", reporter=lambda _, **event: events.append(event))
     total = sum(source.stat().st_size for source in sources)
-    assert events[-1] == {"task": "tokenising", "done": total, "total": total, "unit": "bytes"}
+    assert events[-2] == {"task": "tokenising", "done": total, "total": total, "unit": "bytes"}
+
+
+BOOKS = Path(__file__).parents[2].parent / "shared" / "data" / "books" / "books_valid.jsonl.gz"
+
+
+@pytest.mark.skipif(not BOOKS.exists(), reason="the books are not there")
+def test_real_books(tmp_path: Path, characters: OpenAIGPTTokenizerFast) -> None:
+    shards = prepare(BOOKS, characters, tmp_path / "out", valid="builtin:python-docs")
+    assert shards.train.n_documents == 5
+    assert shards.train.n_bytes > 2_100_000
+    first = characters.decode(shards.train[:2000].tolist())
+    assert characters.unk_token_id not in shards.train[:200].tolist()
+    assert len(first.split()) > 300

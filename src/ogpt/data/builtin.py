@@ -86,14 +86,12 @@ def texts(name: str, folder: Path) -> Iterator[tuple[str, str, int]]:
             text = _code(content, file)
             if text:
                 yield text, file, read
-        elif file == _TOPICS:
-            for topic, text in _topics(content).items():
-                yield text, f"{file}:{topic}", read
-        else:
-            new = [text for text in _docstrings(content) if text not in seen]
+            continue
+        for origin, parts in _docs(content, file):
+            new = [text for text in parts if text not in seen]
             seen.update(new)
             if new:
-                yield "\n\n".join(new), file, read
+                yield "\n\n".join(new), origin, read
 
 
 def _code(content: bytes, file: str) -> str:
@@ -102,6 +100,13 @@ def _code(content: bytes, file: str) -> str:
         return ""
     encoding, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
     return content.decode(encoding)
+
+
+def _docs(content: bytes, file: str) -> list[tuple[str, list[str]]]:
+    """The documents of a file in parts: each topic, or all docstrings together."""
+    if file == _TOPICS:
+        return [(f"{file}:{topic}", [text]) for topic, text in _topics(content).items()]
+    return [(file, _docstrings(content))]
 
 
 def _topics(content: bytes) -> dict[str, str]:

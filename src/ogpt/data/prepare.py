@@ -124,6 +124,9 @@ def prepare(
         progress(batch.position)
     writer.finish(reader.documents_read, reader.duplicates)
     progress(progress.total)
+    if reader.duplicates:
+        copies = f"{reader.duplicates:,} of {reader.documents_read:,} documents"
+        reporter("message", text=f"{copies} were exact copies of others and are left out")
     return Shards.open(out)
 
 

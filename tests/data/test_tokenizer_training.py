@@ -1,0 +1,89 @@
+"""Learning a tokenizer from sources: the same text, the same tokenizer; nothing overwritten."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ogpt.data.tokenizer_training import RECORD, train_tokenizer
+from ogpt.errors import DataError, OutputExists
+from ogpt.tokens.fast import OpenAIGPTTokenizerFast
+
+TEXT = "the cat sat on the mat and the rat sat on the hat. " * 20
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "a.txt"
+    path.write_text(TEXT)
+    return path
+
+
+def test_a_tokenizer_is_learned_and_saved(tmp_path: Path, source: Path) -> None:
+    events: list[dict[str, Any]] = []
+    tokenizer = train_tokenizer(
+        [str(source)], 34, tmp_path / "out", reporter=lambda _, **event: events.append(event)
+    )
+    assert len(tokenizer) == 34
+    assert tokenizer.tokenize("the cat") == ["the</w>", "cat</w>"]
+    saved = OpenAIGPTTokenizerFast.from_pretrained(tmp_path / "out")
+    assert saved.fingerprint == tokenizer.fingerprint
+    assert events[0] == {
+        "task": "counting words",
+        "done": len(TEXT),
+        "total": len(TEXT),
+        "unit": "bytes",
+    }
+
+
+def test_the_same_text_gives_the_same_files(tmp_path: Path, source: Path) -> None:
+    for name in ("one", "two"):
+        train_tokenizer(source, 34, str(tmp_path / name))
+    for file in (tmp_path / "one").iterdir():
+        assert file.read_bytes() == (tmp_path / "two" / file.name).read_bytes()
+
+
+def test_a_finished_tokenizer_is_used_as_it_is(tmp_path: Path, source: Path) -> None:
+    first = train_tokenizer(source, 34, tmp_path / "out")
+    events: list[str] = []
+    again = train_tokenizer(
+        source, 34, tmp_path / "out", reporter=lambda _, **__: events.append("")
+    )
+    assert again.fingerprint == first.fingerprint
+    assert not events
+
+
+@pytest.mark.parametrize("found", ["other size", "damaged record", "foreign file", "a file"])
+def test_something_else_is_not_overwritten(tmp_path: Path, source: Path, found: str) -> None:
+    out = tmp_path / "out"
+    if found == "a file":
+        out.write_text("mine")
+    elif found == "foreign file":
+        out.mkdir()
+        (out / "thesis.tex").write_text("mine")
+    else:
+        train_tokenizer(source, 30, out)
+    if found == "damaged record":
+        (out / RECORD).write_text("{")
+    before = [path.read_bytes() for path in [out, *out.rglob("*")] if path.is_file()]
+    with pytest.raises(OutputExists, match="does not hold the tokenizer of this text") as caught:
+        train_tokenizer(source, 34, out)
+    assert "--out" in caught.value.hint
+    assert [path.read_bytes() for path in [out, *out.rglob("*")] if path.is_file()] == before
+
+
+def test_an_empty_folder_is_filled(tmp_path: Path, source: Path) -> None:
+    (tmp_path / "out").mkdir()
+    train_tokenizer(source, 34, tmp_path / "out")
+    assert json.loads((tmp_path / "out" / RECORD).read_text())["vocab_size"] == 34
+
+
+def test_text_without_words(tmp_path: Path, source: Path) -> None:
+    source.write_text(" \n")
+    with pytest.raises(DataError, match=r"there are no words in a\.txt") as caught:
+        train_tokenizer(source, 34, tmp_path / "out")
+    assert "--data" in caught.value.hint
+    assert not (tmp_path / "out").exists()

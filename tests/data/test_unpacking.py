@@ -1,0 +1,168 @@
+"""Bytes to text: encodings, archives that are damaged, cut short or bombs."""
+
+from __future__ import annotations
+
+import gzip
+import sys
+from pathlib import Path
+
+import pytest
+import zstandard
+
+from ogpt.data.sources import Source, open_sources
+from ogpt.data.unpacking import PIECE, RATIO_FLOOR, ZSTD_PIECE, read_text
+from ogpt.errors import BackendMissing, DamagedData, DataError
+
+
+def source_of(path: Path, content: bytes, encoding: str = "utf-8") -> Source:
+    path.write_bytes(content)
+    return open_sources([path], encoding)[0]
+
+
+def text_of(source: Source) -> str:
+    return "".join(text for text, _ in read_text(source))
+
+
+PACKERS = {"": bytes, ".gz": gzip.compress, ".zst": zstandard.compress}
+LONG = "".join(f"line {number}: naïve café, 漢字\n" for number in range(40_000))
+
+
+@pytest.mark.parametrize("ending", PACKERS)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-16-le", "gb18030"])
+def test_text_comes_back_whole(tmp_path: Path, ending: str, encoding: str) -> None:
+    packed = PACKERS[ending](LONG.encode(encoding))
+    source = source_of(tmp_path / f"a.txt{ending}", packed, encoding)
+    pieces = list(read_text(source))
+    assert "".join(text for text, _ in pieces) == LONG
+    assert max(len(text) for text, _ in pieces) <= PIECE
+    positions = [position for _, position in pieces]
+    assert positions == sorted(positions)
+    assert positions[-1] == len(packed)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_a_signature_is_no_text(tmp_path: Path, encoding: str) -> None:
+    assert text_of(source_of(tmp_path / "a.txt", b"\xef\xbb\xbfhello", encoding)) == "hello"
+
+
+@pytest.mark.parametrize("ending", [".gz", ".zst"])
+def test_archives_of_several_parts(tmp_path: Path, ending: str) -> None:
+    packed = b"".join(PACKERS[ending](part) for part in (b"one ", b"", b"two ", b"three"))
+    assert text_of(source_of(tmp_path / f"a.txt{ending}", packed)) == "one two three"
+
+
+@pytest.mark.parametrize("at", [0, 1, 1000, PIECE - 1, PIECE, PIECE + 1, 300_000])
+def test_another_encoding_is_told_with_its_byte(tmp_path: Path, at: int) -> None:
+    content = b"a" * at + "é".encode("latin-1") + b" and more"
+    message = rf"a\.txt is not utf-8: at byte {at:,} \("
+    with pytest.raises(DataError, match=message) as caught:
+        text_of(source_of(tmp_path / "a.txt", content))
+    assert "--encoding" in caught.value.hint
+    assert "é and more" in text_of(source_of(tmp_path / "a.txt", content, "latin-1"))
+
+
+@pytest.mark.parametrize("cut", [1, 2])
+def test_a_character_cut_short_at_the_end(tmp_path: Path, cut: int) -> None:
+    content = b"a" * (PIECE - 1) + "漢".encode()[:cut]
+    with pytest.raises(DataError, match=f"at byte {PIECE - 1:,}"):
+        text_of(source_of(tmp_path / "a.txt", content))
+
+
+def test_in_an_archive_the_byte_is_that_of_the_text(tmp_path: Path) -> None:
+    source = source_of(tmp_path / "a.txt.gz", gzip.compress(b"a" * 70 + b"\xff"))
+    with pytest.raises(DataError, match="at byte 70 of its unpacked text"):
+        text_of(source)
+
+
+def test_utf16_without_its_mark(tmp_path: Path) -> None:
+    source = source_of(tmp_path / "a.txt", "plain".encode("utf-16-be"), "utf-16")
+    with pytest.raises(DataError, match="is not utf-16: at byte 0"):
+        text_of(source)
+
+
+@pytest.mark.parametrize("at", [0, 5, PIECE + 5])
+def test_binary_files(tmp_path: Path, at: int) -> None:
+    source = source_of(tmp_path / "a.txt", b"a" * at + b"\0\xff")
+    with pytest.raises(DataError, match=rf"binary, not utf-8 text: byte {at:,} is zero") as caught:
+        text_of(source)
+    assert "utf-16" in caught.value.hint
+
+
+def test_binary_files_as_utf16(tmp_path: Path) -> None:
+    source = source_of(tmp_path / "a.txt", "a\0b".encode("utf-16"), "utf-16")
+    with pytest.raises(DataError, match="a character before byte 8 is zero"):
+        text_of(source)
+
+
+@pytest.mark.parametrize("ending", [".gz", ".zst"])
+@pytest.mark.parametrize("left", [5, 0.5, 0.99])
+def test_archives_cut_short(tmp_path: Path, ending: str, left: float) -> None:
+    packed = PACKERS[ending](LONG.encode())
+    keep = left if isinstance(left, int) else int(len(packed) * left)
+    source = source_of(tmp_path / f"a.txt{ending}", packed[:keep])
+    kind = {".gz": "gzip", ".zst": "zstandard"}[ending]
+    with pytest.raises(DamagedData, match=f"not a whole {kind} file .it is cut short") as caught:
+        text_of(source)
+    assert "again" in caught.value.hint
+
+
+@pytest.mark.parametrize("ending", [".gz", ".zst"])
+def test_archives_that_are_none(tmp_path: Path, ending: str) -> None:
+    with pytest.raises(DamagedData, match="not a whole"):
+        text_of(source_of(tmp_path / f"a.txt{ending}", b"plain text, wrongly named"))
+
+
+@pytest.mark.parametrize("at", [0.3, 0.9])
+def test_gzip_altered_inside(tmp_path: Path, at: float) -> None:
+    packed = bytearray(gzip.compress(LONG.encode()))
+    packed[int(len(packed) * at)] ^= 0x55
+    with pytest.raises(DataError):  # no deflate, a wrong checksum, or text that is not UTF-8
+        text_of(source_of(tmp_path / "a.txt.gz", bytes(packed)))
+    packed = bytearray(gzip.compress(b"a" * 1000))
+    packed[-8] ^= 1
+    with pytest.raises(DamagedData, match="CRC"):
+        text_of(source_of(tmp_path / "a.txt.gz", bytes(packed)))
+
+
+def test_gzip_of_no_known_method(tmp_path: Path) -> None:
+    packed = bytearray(gzip.compress(b"a" * 1000))
+    packed[10] = 0xFF  # a deflate block of type 3, which there is not
+    with pytest.raises(DamagedData, match="invalid block type"):
+        text_of(source_of(tmp_path / "a.txt.gz", bytes(packed)))
+
+
+@pytest.mark.parametrize("ending", [".gz", ".zst"])
+def test_bombs_are_refused_in_little_memory(tmp_path: Path, ending: str) -> None:
+    if ending == ".gz":
+        packed = b"".join(gzip.compress(b"a" * (1 << 22)) for _ in range(60))
+    else:
+        compressor = zstandard.ZstdCompressor().compressobj()
+        packed = b"".join(compressor.compress(b"a" * (1 << 22)) for _ in range(60))
+        packed += compressor.flush()
+    source = source_of(tmp_path / f"a.txt{ending}", packed)
+    read = 0
+    with pytest.raises(DamagedData, match="allowed are 200 times its size, or 64 MiB") as caught:
+        for text, _ in read_text(source):
+            read += len(text)
+    assert "unpack it first" in caught.value.hint
+    assert read <= max(RATIO_FLOOR, 200 * len(packed))
+    assert ZSTD_PIECE * 32_768 <= RATIO_FLOOR
+
+
+def test_small_archives_may_unpack_to_much(tmp_path: Path) -> None:
+    assert len(text_of(source_of(tmp_path / "a.txt.gz", gzip.compress(b"a" * 10_000_000)))) == 10**7
+
+
+def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    source = source_of(tmp_path / "a.txt", b"text")
+    source.path.unlink()
+    with pytest.raises(DataError, match=r"a\.txt cannot be read: No such file"):
+        text_of(source)
+
+
+def test_zstandard_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "zstandard", None)
+    source = source_of(tmp_path / "a.txt.zst", zstandard.compress(b"text"))
+    with pytest.raises(BackendMissing, match="needs the package zstandard") as caught:
+        text_of(source)
+    assert caught.value.hint == "pip install 'ogpt[data]'"
