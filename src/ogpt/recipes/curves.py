@@ -111,10 +111,9 @@ def loss_figure(
             color=COLOURS["opponent"],
             fontsize=_FONT,
         )
-    losses = [event["loss"] for event in (*train, *valid)]
     if opponents:
         # the first steps stand far above everything worth comparing
-        axes.set_ylim(top=min(max(losses), max(opponents.values()) + 0.8))
+        axes.set_ylim(top=min(axes.get_ylim()[1], max(opponents.values()) + 0.8))
     axes.set_ylabel("nats per token")
     axes.legend(
         loc="lower right",

@@ -1,0 +1,213 @@
+"""`ogpt demo`: a small GPT learns Python's own documentation, and is measured against n-grams.
+
+Every stage leaves its result in the run folder; started again, the demo goes on from there.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ogpt import processor
+from ogpt.bundle import read_config, resolve
+from ogpt.config.settings import load_settings
+from ogpt.data.shards import Shards
+from ogpt.errors import CheckpointError
+from ogpt.generating import generate
+from ogpt.ngrams import ngram_losses
+from ogpt.pretraining import pretrain
+from ogpt.recipes.curves import require_matplotlib
+from ogpt.recipes.metrics import Metrics, read_metrics
+from ogpt.recipes.report import Sample, Score, Story, write_report
+from ogpt.reporting import Reporter, silent
+from ogpt.storage import write_json
+from ogpt.training.measures import bits_per_byte, parameter_count, perplexity
+from ogpt.training.run_folder import SETTINGS_FILE
+
+SOURCE = "builtin:python-docs"
+PRESET = "tiny"
+PROMPTS = ("The function returns", "Raise a ValueError if", "This module provides")
+NEW_TOKENS = 80
+TEMPERATURE = 0.8
+
+NGRAMS_FILE = "ngrams.json"
+SAMPLES_FILE = "samples.json"
+
+
+@dataclass(frozen=True, slots=True)
+class DemoResult:
+    """What the demo made and how good it is."""
+
+    out: Path
+    scores: tuple[Score, ...]
+    """On the held-out text: the GPT, then trigram, bigram and unigram."""
+    beats_ngrams: bool
+    """Whether the GPT's loss is below that of all three."""
+    samples: tuple[Sample, ...]
+    report: Path
+    command: str
+    """How to use the model."""
+
+
+def demo(
+    out: Path = Path("runs/demo"), *, reporter: Reporter = silent, overrides: Sequence[str] = ()
+) -> DemoResult:
+    """Train a small GPT on Python's documentation; leave a run folder and report.html in `out`.
+
+    Args:
+        out: Folder of the run, new or one that the demo was stopped in.
+        reporter: Told all events; the last messages show how to use the model.
+        overrides: `section.field=value` over the preset.
+
+    Raises:
+        BackendMissing: PyTorch or matplotlib is not installed.
+        OutputExists, CheckpointError, ConfigError: `out` holds something else, is damaged, or was
+            begun with other settings.
+        TrainingInterrupted: Ctrl-C, after a checkpoint; the same call goes on.
+    """
+    out = Path(out)
+    require_matplotlib()  # not after minutes of training
+    pretrain(
+        preset=PRESET, data=[SOURCE], out=out, overrides=overrides, resume=True, reporter=reporter
+    )
+    shards = Shards.open(out / "shards")
+    losses = _once(out / NGRAMS_FILE, lambda: _ngrams(shards, reporter))
+    samples = _once(out / SAMPLES_FILE, lambda: _write(out, reporter))
+    metrics = read_metrics(out)
+    scores = tuple(
+        _score(name, loss, int(losses["tokens"]), shards)
+        for name, loss in (
+            ("GPT", _loss_of_model(out, metrics)),
+            *((name, losses[name]) for name in ("trigram", "bigram", "unigram")),
+        )
+    )
+    won = scores[0].loss < min(score.loss for score in scores[1:])
+    command = f'ogpt generate {shlex.quote(str(out))} "{PROMPTS[0]}"'
+    story = Story(
+        title="A small GPT on Python's documentation",
+        summary=_summary(out, shards, metrics),
+        verdict=verdict(scores),
+        won=won,
+        commands=[command],
+        scores=scores,
+        scores_note=(
+            f"{losses['tokens']:,} tokens of {shards.valid.n_documents} documents that no model "
+            "saw in training. Loss in nats per token. The n-gram models are interpolated by "
+            "modified Kneser-Ney smoothing and counted on the same training tokens."
+        ),
+        samples=[Sample(**sample) for sample in samples],
+        samples_note=(
+            f"As they came: temperature {TEMPERATURE}, seeds 0 to {len(PROMPTS) - 1}. The "
+            "vocabulary has lower case only and no line breaks."
+        ),
+        facts=_facts(out, shards, metrics),
+    )
+    result = DemoResult(out, scores, won, tuple(story.samples), write_report(out, story), command)
+    _tell(result, story, reporter)
+    return result
+
+
+def verdict(scores: Sequence[Score]) -> str:
+    """One sentence on whether the first of `scores` is better than each of the others."""
+    model, *opponents = scores
+    best = min(opponents, key=lambda score: score.loss)
+    unbeaten = [score.name for score in opponents if score.loss <= model.loss]
+    if unbeaten:
+        models = f"{' and '.join(unbeaten)} model{'s' if len(unbeaten) > 1 else ''}"
+        judgement = f"It does not beat the {models}"
+    else:
+        judgement = f"It beats all {len(opponents)} n-gram models"
+    return (
+        f"{judgement}: its loss on held-out text is {model.loss:.3f} nats per token, that of the "
+        f"{best.name} model {best.loss:.3f}."
+    )
+
+
+def _once(file: Path, make: Callable[[], Any]) -> Any:
+    """What `file` holds; made and written there first if it is not yet."""
+    if not file.exists():
+        write_json(file, make())
+    try:
+        return json.loads(file.read_text("utf-8"))
+    except ValueError as error:
+        raise CheckpointError(
+            f"{file} is damaged: {error}", hint="delete the file and start the demo again"
+        ) from error
+
+
+def _ngrams(shards: Shards, reporter: Reporter) -> dict[str, float]:
+    return asdict(ngram_losses(shards.train, shards.valid, shards.vocab_size, reporter))
+
+
+def _write(out: Path, reporter: Reporter) -> list[dict[str, str]]:
+    samples = []
+    for seed, prompt in enumerate(PROMPTS):
+        reporter("progress", task="writing", done=seed, total=len(PROMPTS), unit="samples")
+        (written,) = generate(
+            out, prompt, max_new_tokens=NEW_TOKENS, temperature=TEMPERATURE, seed=seed
+        )
+        samples.append(asdict(Sample(prompt, written.text)))
+    reporter("progress", task="writing", done=len(PROMPTS), total=len(PROMPTS), unit="samples")
+    return samples
+
+
+def _loss_of_model(out: Path, metrics: Metrics) -> float:
+    """Held-out loss of the checkpoint that a run folder stands for."""
+    step = int(resolve(out).name.removeprefix("step-"))
+    return next(float(event["loss"]) for event in metrics.valid if event["step"] == step)
+
+
+def _score(name: str, loss: float, tokens: int, shards: Shards) -> Score:
+    bits = bits_per_byte(loss, tokens, shards.valid.n_bytes)
+    return Score(name, loss, perplexity(loss), bits)
+
+
+def _summary(out: Path, shards: Shards, metrics: Metrics) -> str:
+    return (
+        f"A GPT of {parameter_count(read_config(out)) / 1e6:.1f} million parameters, trained from "
+        f"nothing for {metrics.train_seconds / 60:.1f} minutes on the documentation that comes "
+        f"with Python {platform.python_version()}: {shards.train.n_bytes / 1e6:.1f} MB of text, "
+        f"read {metrics.train[-1]['epoch']:.1f} times."
+    )
+
+
+def _facts(out: Path, shards: Shards, metrics: Metrics) -> dict[str, str]:
+    config = read_config(out)
+    training = load_settings(file=out / SETTINGS_FILE).training
+    return {
+        "parameters": f"{parameter_count(config):,}",
+        "shape": (
+            f"{config.n_layer} layers, {config.n_embd} channels, {config.n_head} heads, "
+            f"{config.n_positions} positions"
+        ),
+        "vocabulary": f"{shards.vocab_size:,} pieces of words, learned from the text",
+        "training text": (
+            f"{len(shards.train):,} tokens in {shards.train.n_documents:,} documents"
+        ),
+        "training": (
+            f"{metrics.train[-1]['step']:,} steps of {training.batch_size} windows, "
+            f"{metrics.train_seconds:,.0f} s"
+        ),
+        "speed": (
+            f"{metrics.tokens_per_s:,.0f} tokens/s, {metrics.mfu:.0%} of the best measured matrix "
+            "product (medians)"
+        ),
+        "machine": f"{processor.name()}, {processor.cores()} cores",
+    }
+
+
+def _tell(result: DemoResult, story: Story, reporter: Reporter) -> None:
+    for sample in result.samples:
+        reporter("message", text=f"{sample.prompt}{sample.text}\n")
+    reporter("message", text=f"{'held-out text':14}{'loss':>8}{'perplexity':>12}{'bits/byte':>11}")
+    for score in result.scores:
+        numbers = f"{score.loss:8.4f}{score.perplexity:12.2f}{score.bits_per_byte:11.4f}"
+        reporter("message", text=f"{score.name:14}{numbers}")
+    reporter("message", text=f"{story.verdict}\n")
+    reporter("message", text=f"report: {result.report}")
+    reporter("message", text=f"write with it: {result.command}")
