@@ -16,6 +16,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 	  echo "error: $(PYTHON) lacks the venv module"; \
 	  echo "hint: on Debian and Ubuntu: apt install python3-venv"; exit 1; }
+	@echo "setting up $(VENV); this takes minutes where PyTorch is still to be fetched"
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install --quiet -c constraints.txt setuptools wheel
 	$(PIP) install --quiet -c constraints.txt --no-build-isolation -e '.[dev]'
