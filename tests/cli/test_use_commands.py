@@ -168,7 +168,8 @@ class TestEvaluate:
         assert result.stdout == "loss  2.5\n"
 
     def test_for_real(self, story: Path) -> None:
-        result = ok("evaluate", str(story / "run"), "--data", str(story / "text.txt"), "--json")
+        (story / "short.txt").write_text("The dog sat on the mat. The cat sat on the log.\n")
+        result = ok("evaluate", str(story / "run"), "--data", str(story / "short.txt"), "--json")
         facts = json.loads(result.stdout)
         assert facts["loss"] > 0
         assert facts["perplexity"] > 1
