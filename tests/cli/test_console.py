@@ -12,7 +12,7 @@ from ogpt.cli.console import (
     Bars,
     Lines,
     OnlyNotices,
-    Remaining,
+    Pace,
     open_view,
     plain_console,
 )
@@ -35,43 +35,63 @@ def plain() -> tuple[Console, io.StringIO]:
     return plain_console(file=stream, width=80), stream
 
 
+def text_of(stream: io.StringIO) -> str:
+    """What was written to a terminal, each redrawn line on a line of its own."""
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", stream.getvalue()).replace("\r", "\n")
+
+
 def terminal() -> tuple[Console, io.StringIO]:
     stream = io.StringIO()
     return plain_console(file=stream, width=80, force_terminal=True, no_color=True), stream
 
 
-class TestRemaining:
+class TestPace:
     def test_own_pace(self) -> None:
         clock = Clock()
-        remaining = Remaining(clock)
-        assert remaining("a", 100, 1_000) is None  # resumed work: 100 were done before
+        pace = Pace(clock)
+        assert pace.remaining_s("a", 100, 1_000) is None  # resumed work: 100 were done before
         clock.now = 10.0
-        assert remaining("a", 200, 1_000) == pytest.approx(80.0)
-        assert remaining("b", 0, 10) is None
+        assert pace.remaining_s("a", 200, 1_000) == pytest.approx(80.0)
+        assert pace.remaining_s("b", 0, 10) is None
         clock.now = 20.0
-        assert remaining("a", 1_000, 1_000) == 0.0
+        assert pace.end("a") == 20.0
+        assert pace.end("never begun") == 0.0
+        assert pace.remaining_s("a", 200, 1_000) is None  # it begins anew
 
     def test_unknown_total(self) -> None:
         clock = Clock()
-        remaining = Remaining(clock)
-        remaining("a", 0, 0)
+        pace = Pace(clock)
+        pace.remaining_s("a", 0, 0)
         clock.now = 1.0
-        assert remaining("a", 5, 0) is None
+        assert pace.remaining_s("a", 5, 0) is None
 
 
 class TestLines:
     def test_first_then_every_few_seconds_then_last(self) -> None:
         (out, stream), clock = plain(), Clock()
         view = Lines(out, clock)
-        for second in range(12):
+        for second in [*range(12), 11]:
             clock.now = float(second)
             view("progress", task="reading", done=second, total=11, unit="files")
         assert LINE_EVERY_S == 5.0
         assert stream.getvalue().splitlines() == [
-            "reading: 0/11 files",
-            "reading: 5/11 files  0:06 left",
-            "reading: 10/11 files  0:01 left",
-            "reading: 11/11 files  0:00 left",
+            "reading: 0 of 11 files",
+            "reading: 5 of 11 files  0:06 left",
+            "reading: 10 of 11 files  0:01 left",
+            "reading: 11 files in 0:11",
+        ]
+
+    def test_a_task_can_begin_anew(self) -> None:
+        (out, stream), clock = plain(), Clock()
+        view = Lines(out, clock)
+        for now, done in ((0, 1), (2, 2), (10, 1), (13, 2)):
+            clock.now = float(now)
+            view("progress", task="reading", done=done, total=2, unit="files")
+        assert stream.getvalue().splitlines() == [
+            "reading: 1 of 2 files",
+            "reading: 2 files in 0:02",
+            "reading: 1 of 2 files",
+            "reading: 2 files in 0:03",
         ]
 
     def test_tasks_do_not_hide_each_other(self) -> None:
@@ -81,11 +101,10 @@ class TestLines:
         view("train", step=1, total_steps=9, **TRAIN)
         view("train", step=2, total_steps=9, **TRAIN)
         view("train", step=9, total_steps=9, **TRAIN)
-        view("train", step=9, total_steps=9, **TRAIN)
-        facts = "loss 4.100  112,345 tok/s  MFU 41%  12:34:56 left"
+        facts = "loss 4.100  112,345 tok/s  MFU 41%"
         assert stream.getvalue().splitlines() == [
             "a: 0 words",
-            f"training: 1/9  {facts}",
+            f"training: 1/9  {facts}  12:34:56 left",
             f"training: 9/9  {facts}",
         ]
 
@@ -106,29 +125,28 @@ class TestBars:
         view("train", step=12_345, total_steps=123_456, **TRAIN)
         view("progress", task="counting words", done=5, total=10, unit="files")
         view("message", text="a line that stays")
-        view._progress.refresh()  # type: ignore[union-attr]  # opened by the first event
         view.close()
-        seen = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", stream.getvalue()).replace("\r", "\n")
-        lines = seen.splitlines()
+        lines = text_of(stream).splitlines()
         assert max(map(len, lines)) <= 80
         rows = [line for line in lines if line.startswith("training")]
         assert rows
         assert "12,345/123,456  loss 4.100  112,345 tok/s" in rows[-1]
-        assert any(line.startswith("counting words") and "5/10 files" in line for line in lines)
+        assert any(line.startswith("counting words") and "5 of 10 files" in line for line in lines)
         assert "a line that stays" in lines
 
-    def test_finished_task_stays_as_a_line(self) -> None:
+    def test_ended_task_stays_as_a_line(self) -> None:
         out, stream = terminal()
         view = Bars(out)
         view("progress", task="reading", done=1, total=2, unit="files")
         view("progress", task="reading", done=2, total=2, unit="files")
         for _ in range(2):
             view("progress", task="at once", done=3, total=3, unit="files")
-        assert view._tasks == {}
         view.close()
         view.close()
-        assert "reading: 2/2 files" in stream.getvalue()
-        assert stream.getvalue().count("at once: 3/3 files") == 1
+        before, _, after = text_of(stream).partition("reading: 2 files in 0:00")
+        assert "1 of 2 files" in before
+        assert "of 2 files" not in after
+        assert after.count("at once: 3 files in 0:00") == 1
 
     def test_unknown_total_pulses_without_eta(self) -> None:
         out, stream = terminal()

@@ -52,9 +52,14 @@ def test_duration(seconds: float, text: str) -> None:
 
 
 def test_progress() -> None:
-    assert figures.progress_facts(1_200, 5_000, "files", 42.0) == "1,200/5,000 files  0:42 left"
+    assert figures.progress_facts(1_200, 5_000, "files", 42.0) == "1,200 of 5,000 files  0:42 left"
     assert figures.progress_facts(1_200, 0, "words", None) == "1,200 words"
-    assert figures.progress_facts(1_536, 2**20, "bytes", None) == "1.5 KiB/1.0 MiB"
+    assert figures.progress_facts(1_536, 2**20, "bytes", None) == "1.5 KiB of 1.0 MiB"
+
+
+def test_end() -> None:
+    assert figures.end_facts(5_000, "files", 72.0) == "5,000 files in 1:12"
+    assert figures.end_facts(2**20, "bytes", 0.1) == "1.0 MiB in 0:00"
 
 
 TRAIN: dict[str, Any] = {

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ogpt.cli.figures import event_line, progress_facts, train_facts
+from ogpt.cli.figures import end_facts, event_line, progress_facts, train_facts
 from ogpt.notices import Notice
 
 if TYPE_CHECKING:
@@ -60,20 +61,25 @@ def plain_console(**where: Any) -> Console:
     return Console(highlight=False, markup=False, emoji=False, soft_wrap=True, **where)
 
 
-class Remaining:
-    """Time left of each task, from its own pace since it was first heard of."""
+class Pace:
+    """How long each task has taken since it was first heard of, and how long it will take."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._begun: dict[str, tuple[float, float]] = {}
 
-    def __call__(self, task: str, done: float, total: float) -> float | None:
+    def remaining_s(self, task: str, done: float, total: float) -> float | None:
         """Seconds until `done` reaches `total`; None while nothing can be said."""
-        started, done_then = self._begun.setdefault(task, (self._clock(), done))
+        began, done_then = self._begun.setdefault(task, (self._clock(), done))
         gained = done - done_then
         if not total or gained <= 0:
             return None
-        return max(0.0, total - done) * (self._clock() - started) / gained
+        return (total - done) * (self._clock() - began) / gained
+
+    def end(self, task: str) -> float:
+        """Seconds that the task took; it is forgotten, and can begin anew."""
+        now = self._clock()
+        return now - self._begun.pop(task, (now, 0.0))[0]
 
 
 class OnlyNotices:
@@ -93,56 +99,87 @@ class OnlyNotices:
         """Nothing is open."""
 
 
-class Lines(OnlyNotices):
-    """Plain lines: of each task at most one every few seconds, and its last."""
+class Tasks(OnlyNotices, ABC):
+    """Tasks that go on, each ending with one line, and lines that stay."""
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(console)
-        self._clock = clock
-        self._remaining = Remaining(clock)
-        self._shown: dict[str, tuple[float, str]] = {}  # when, and what
+        self._pace = Pace(clock)
+        self._ended: set[str] = set()
 
     def __call__(self, kind: str, /, **fields: Any) -> None:
-        """Show the event, unless its task was shown just now."""
+        """Show one event."""
         if kind == "train":
-            finished = fields["step"] >= fields["total_steps"]
-            self._ongoing("training", train_facts(fields), finished)
+            step, total = fields["step"], fields["total_steps"]
+            if step < total:
+                self._go_on("training", step, total, train_facts(fields))
+            else:
+                self._end("training", train_facts(fields | {"eta_s": None}))
         elif kind == "progress":
-            task, done, total = fields["task"], fields["done"], fields["total"]
-            eta_s = self._remaining(task, done, total)
-            facts = progress_facts(done, total, fields["unit"], eta_s)
-            self._ongoing(task, facts, bool(total) and done >= total)
+            task, done, total, unit = (fields[name] for name in ("task", "done", "total", "unit"))
+            eta_s = self._pace.remaining_s(task, done, total)
+            if not total or done < total:
+                self._go_on(task, done, total, progress_facts(done, total, unit, eta_s))
+            else:
+                self._end(task, end_facts(done, unit, self._pace.end(task)))
         elif (line := event_line(kind, fields)) is not None:
             self.console.print(line)
 
-    def _ongoing(self, task: str, facts: str, finished: bool) -> None:
-        now = self._clock()
-        when, what = self._shown.get(task, (-LINE_EVERY_S, ""))
-        if facts != what and (finished or now - when >= LINE_EVERY_S):
-            self._shown[task] = now, facts
+    @abstractmethod
+    def show(self, task: str, done: float, total: float, facts: str) -> None:
+        """Show how far a task is."""
+
+    def take_away(self, task: str) -> None:
+        """Nothing of the task is on the screen for good."""
+
+    def _go_on(self, task: str, done: float, total: float, facts: str) -> None:
+        self._ended.discard(task)
+        self.show(task, done, total, facts)
+
+    def _end(self, task: str, facts: str) -> None:
+        if task not in self._ended:  # an end may be told twice
+            self._ended.add(task)
+            self.take_away(task)
             self.console.print(f"{task}: {facts}")
 
 
-class Bars(OnlyNotices):
+class Lines(Tasks):
+    """Plain lines: of each task at most one every few seconds, and its last."""
+
+    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(console, clock)
+        self._clock = clock
+        self._shown: dict[str, float] = {}
+
+    def show(self, task: str, done: float, total: float, facts: str) -> None:
+        """Print a line, unless one about this task was printed just now."""
+        now = self._clock()
+        if task not in self._shown or now - self._shown[task] >= LINE_EVERY_S:
+            self._shown[task] = now
+            self.console.print(f"{task}: {facts}")
+
+
+class Bars(Tasks):
     """A bar for each task, redrawn in place; lines that stay are printed above the bars."""
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
-        super().__init__(console)
-        self._remaining = Remaining(clock)
+        super().__init__(console, clock)
         self._progress: Progress | None = None
-        self._tasks: dict[str, TaskID] = {}
-        self._finished: dict[str, str] = {}
+        self._bars: dict[str, TaskID] = {}
 
-    def __call__(self, kind: str, /, **fields: Any) -> None:
-        """Move the bar of a task, or print a line above the bars."""
-        if kind == "train":
-            self._move("training", fields["step"], fields["total_steps"], train_facts(fields))
-        elif kind == "progress":
-            task, done, total = fields["task"], fields["done"], fields["total"]
-            eta_s = self._remaining(task, done, total)
-            self._move(task, done, total, progress_facts(done, total, fields["unit"], eta_s))
-        elif (line := event_line(kind, fields)) is not None:
-            self.console.print(line)
+    def show(self, task: str, done: float, total: float, facts: str) -> None:
+        """Move the bar of the task; the first one opens the live part of the screen."""
+        if self._progress is None:
+            self._progress = self._open()
+        if task not in self._bars:
+            self._bars[task] = self._progress.add_task(task, facts=facts)
+        self._progress.update(self._bars[task], completed=done, total=total or None, facts=facts)
+
+    def take_away(self, task: str) -> None:
+        """Remove the bar of a task that has ended."""
+        if self._progress is not None and task in self._bars:
+            self._progress.remove_task(self._bars.pop(task))
+            self._progress.refresh()
 
     def close(self) -> None:
         """Take the bars of unfinished tasks away."""
@@ -150,24 +187,7 @@ class Bars(OnlyNotices):
             self._progress.stop()
             self._progress = None
 
-    def _move(self, task: str, done: float, total: float, facts: str) -> None:
-        if total and done >= total:
-            self._finish(task, facts)
-            return
-        if self._progress is None:
-            self._progress = self._start()
-        if task not in self._tasks:
-            self._tasks[task] = self._progress.add_task(task, facts=facts)
-        self._progress.update(self._tasks[task], completed=done, total=total or None, facts=facts)
-
-    def _finish(self, task: str, facts: str) -> None:
-        if self._progress is not None and task in self._tasks:
-            self._progress.remove_task(self._tasks.pop(task))
-        if self._finished.get(task) != facts:
-            self._finished[task] = facts
-            self.console.print(f"{task}: {facts}")
-
-    def _start(self) -> Progress:
+    def _open(self) -> Progress:
         from rich.progress import BarColumn, Progress, TextColumn
         from rich.table import Column
 

@@ -44,11 +44,22 @@ def duration(seconds: float) -> str:
     return f"{minutes}:{second:02}"
 
 
+def amount(number: float, unit: str) -> str:
+    """A number with its unit: `1,200 files`, `1.5 MiB`."""
+    return size(number) if unit == "bytes" else f"{count(number)} {unit}"
+
+
 def progress_facts(done: float, total: float, unit: str, eta_s: float | None) -> str:
-    """How far a task is: `1,200/5,000 files  0:42 left`; total 0 is not known."""
-    number, name = (size, "") if unit == "bytes" else (count, f" {unit}")
-    far = f"{number(done)}/{number(total)}{name}" if total else f"{number(done)}{name}"
+    """How far a task is: `1,200 of 5,000 files  0:42 left`; total 0 is not known."""
+    far = amount(done, unit)
+    if total:
+        far = f"{far.removesuffix(f' {unit}')} of {amount(total, unit)}"
     return far if eta_s is None else f"{far}  {duration(eta_s)} left"
+
+
+def end_facts(done: float, unit: str, seconds: float) -> str:
+    """What a task did: `5,000 files in 1:12`."""
+    return f"{amount(done, unit)} in {duration(seconds)}"
 
 
 def train_facts(fields: Mapping[str, Any]) -> str:
