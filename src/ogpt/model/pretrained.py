@@ -96,7 +96,8 @@ class OpenAIGPTPreTrainedModel(nn.Module):
             WeightsError: weights missing, left over or of another shape.
         """
         wanted = self.stored_tensors()
-        found = normalise(arrays, has_prefix=any(name.startswith(PREFIX + ".") for name in wanted))
+        has_prefix = any(name.startswith(PREFIX + ".") for name in wanted)
+        found = normalise(arrays, has_prefix, tied="lm_head.weight" not in wanted)
         missing = sorted(set(wanted) - set(found))
         extra = sorted(set(found) - set(wanted))
         if missing or extra:
