@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from contracts.sources import PACKAGE, ROOT
+from contracts.sources import ROOT
 from ogpt.version import __version__
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -43,13 +43,17 @@ def run(*command: str | Path, cwd: Path, path: Path | None = None) -> str:
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the sdist, and the wheel that was built from it."""
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project, so that building leaves nothing behind in it."""
     source = tmp_path_factory.mktemp("source") / "ogpt"
-    unwanted = shutil.ignore_patterns(
-        ".*cache", "__pycache__", "*.egg-info", ".git", ".venv", "runs"
-    )
-    shutil.copytree(ROOT, source, ignore=unwanted)
+    unwanted = (".*cache", "__pycache__", "*.egg-info", ".git", ".venv", "runs")
+    shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(*unwanted))
+    return source
+
+
+@pytest.fixture(scope="module")
+def built(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the sdist, and the wheel that was built from it."""
     out = tmp_path_factory.mktemp("dist")
     run(sys.executable, "-m", "build", "--no-isolation", "--outdir", out, cwd=source)
     return out
@@ -65,31 +69,26 @@ def site(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return site
 
 
-def data_files() -> set[str]:
-    """Everything of the package that is no code but belongs to it."""
-    return {
-        path.relative_to(PACKAGE.parent).as_posix()
-        for path in PACKAGE.rglob("*")
-        if path.is_file() and path.suffix not in (".py", ".pyc")
-    }
+def files_below(folder: Path) -> set[str]:
+    """Names of all files below a folder, as they stand in its parent."""
+    names = {file.relative_to(folder.parent).as_posix() for file in folder.rglob("*.*")}
+    return {name for name in names if ".egg-info" not in name}
 
 
-def test_wheel_holds_every_file(built: Path) -> None:
-    assert {"ogpt/py.typed", "ogpt/config/presets/paper.toml"} <= data_files()
+def test_wheel_holds_every_file(source: Path, built: Path) -> None:
     with zipfile.ZipFile(next(built.glob("*.whl"))) as wheel:
         names = set(wheel.namelist())
-    code = {path.relative_to(PACKAGE.parent).as_posix() for path in PACKAGE.rglob("*.py")}
-    assert data_files() | code == {name for name in names if name.startswith("ogpt/")}
+    assert {"ogpt/py.typed", "ogpt/config/presets/paper.toml", "ogpt/recipes/report.html"} <= names
+    assert files_below(source / "src" / "ogpt") == {n for n in names if n.startswith("ogpt/")}
     licences = f"ogpt-{__version__}.dist-info/licenses/"
     assert {licences + "LICENSE", licences + "THIRD_PARTY_NOTICES.md"} <= names
 
 
-def test_sdist_holds_what_the_tests_need(built: Path) -> None:
+def test_sdist_holds_what_the_tests_need(source: Path, built: Path) -> None:
     with tarfile.open(next(built.glob("*.tar.gz"))) as sdist:
         names = {name.partition("/")[2] for name in sdist.getnames()}
-    assert {f"src/{name}" for name in data_files()} <= names
-    tests = {path.relative_to(ROOT).as_posix() for path in (ROOT / "tests").rglob("*.py")}
-    assert tests <= names
+    for folder in ("src", "tests", "docs", "benchmarks"):
+        assert files_below(source / folder) <= names
     assert {"Makefile", "constraints.txt", ".ci/run", "README.md", "CHANGELOG.md"} <= names
 
 
