@@ -1,5 +1,7 @@
 """Errors become exit codes and two lines on stderr; notices are printed, or refused by --strict."""
 
+import runpy
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -137,3 +139,10 @@ def test_commands_stay_small() -> None:
         own = [p for p in command.params if p.param_type_name == "option"]
         assert len(own) <= 15, name
         assert command.help, name
+
+
+def test_module_and_entry_point_run_the_app(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["ogpt", "--version"])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_module("ogpt", run_name="__main__")
+    assert end.value.code == 0

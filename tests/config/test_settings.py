@@ -36,7 +36,7 @@ def test_precedence(tmp_path: Path) -> None:
     assert settings.training.max_steps == 9
     assert settings.training.seed == 3
     assert settings.training.batch_size == 32
-    assert settings.model.n_layer == 6
+    assert settings.model == load_settings("small").model != ModelSettings()
 
 
 @pytest.mark.parametrize(
