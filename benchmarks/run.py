@@ -1,0 +1,61 @@
+"""`make bench`: run the benchmarks one after another and write the page of their results.
+
+Each is a program of its own. A smoke run leaves the committed results alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from measuring import RESULTS, markdown
+
+NAMES = ("training_step", "decoding", "tokenising", "start_up", "gpu")
+PAGE = "README.md"
+
+
+def write_page(folder: Path) -> None:
+    """All results of the folder as Markdown."""
+    parts = [
+        "# Results",
+        "",
+        "Written by `make bench` from the JSON files beside this page, which hold every raw sample",
+        "and pair; [docs/benchmarks.md](../../docs/benchmarks.md) says how to read them.",
+        "",
+    ]
+    for file in sorted(folder.glob("*.json")):
+        parts.append(markdown(json.loads(file.read_text("utf-8"))))
+    (folder / PAGE).write_text("\n".join(parts), "utf-8")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--smoke", action="store_true", help="tiny sizes: does it run at all?")
+    parser.add_argument("--only", choices=NAMES, action="append", help="a benchmark to run")
+    parser.add_argument("--rounds", type=int, help="repetitions of each contender")
+    parser.add_argument("--threads", type=int, help="threads of each contender")
+    parser.add_argument("--out", type=Path, help=f"folder of results ({RESULTS.name})")
+    given = parser.parse_args()
+    if given.smoke and not given.out:
+        given.out = Path(tempfile.mkdtemp(prefix="ogpt-smoke-"))
+    options = ["--smoke"] if given.smoke else []
+    for option in ("rounds", "threads", "out"):
+        if getattr(given, option):
+            options += [f"--{option}", str(getattr(given, option))]
+    failed = []
+    for name in given.only or NAMES:
+        script = str(Path(__file__).with_name(f"{name}.py"))
+        if subprocess.run([sys.executable, script, *options], check=False).returncode:
+            failed.append(name)
+    write_page(given.out or RESULTS)
+    for name in failed:
+        print(f"benchmark {name} failed; its error stands above", file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,112 @@
+"""`ogpt prepare` beside `tokenizers.encode_batch_fast` alone, on the same texts and threads.
+
+Ours reads and unpacks files, finds copies, holds documents out, tokenises and writes shards; the
+peer turns texts that lie in memory into ids. Each repetition begins with an empty memory of words.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from argparse import Namespace
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from measuring import Result, Table, arguments, interleave, rates, save, spread, timed
+
+BOOKS = "books/books_train_*.jsonl.gz"
+BATCH_CHARACTERS = 1 << 22  # as much at once as ogpt's own batches
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+
+
+def inputs(folder: Path, smoke: bool) -> tuple[list[str], Path, str]:
+    """Sources, a tokenizer's folder, and what they are: the books if they are there."""
+    from ogpt.data.builtin import library_folder, texts
+    from ogpt.data.tokenizer_training import train_tokenizer
+
+    builtin = ["builtin:python-docs", "builtin:python-code"]
+    if smoke:
+        documents = (text for text, _, _ in texts("python-docs", library_folder()))
+        sample = folder / "sample.jsonl"
+        rows = (json.dumps({"text": next(documents)[:3000]}) + "\n" for _ in range(100))
+        sample.write_text("".join(rows), "utf-8")
+        builtin = [str(sample)]
+    elif list(SHARED.glob(BOOKS)) and (SHARED / "gpt1_vocab").is_dir():
+        return [str(SHARED / BOOKS)], SHARED / "gpt1_vocab", "books, GPT-1's vocabulary"
+    train_tokenizer(builtin[:1], 400 if smoke else 8000, folder / "tokenizer")
+    return builtin, folder / "tokenizer", "Python's own documentation and code"
+
+
+def in_batches(texts: list[str]) -> list[list[str]]:
+    """The texts in lists of about BATCH_CHARACTERS characters."""
+    batches: list[list[str]] = [[]]
+    characters = 0
+    for text in texts:
+        if characters >= BATCH_CHARACTERS:
+            batches.append([])
+            characters = 0
+        batches[-1].append(text)
+        characters += len(text)
+    return batches
+
+
+def measure(given: Namespace, folder: Path) -> Result:
+    """Let both take turns."""
+    from ogpt.data.documents import documents
+    from ogpt.data.prepare import prepare
+    from ogpt.data.sources import open_sources
+    from ogpt.tokens.fast import OpenAIGPTTokenizerFast
+
+    data, tokenizer, what = inputs(folder, given.smoke)
+    texts = [document.text for document in documents(open_sources(data))]
+    n_bytes = sum(len(text.encode()) for text in texts)
+    batches = in_batches(texts)
+    numbers = count()
+    shards: list[Any] = []
+
+    def ours() -> float:
+        out = folder / f"shards-{next(numbers)}"
+        return timed(lambda: shards.append(prepare(data, tokenizer, out)))
+
+    def theirs() -> float:
+        alone = OpenAIGPTTokenizerFast.from_pretrained(tokenizer).backend_tokenizer
+
+        def encode() -> None:
+            for batch in batches:
+                alone.encode_batch_fast(batch, add_special_tokens=False)
+
+        return timed(encode)
+
+    samples = interleave({"ogpt prepare": ours, "encode_batch_fast": theirs}, given.rounds)
+    result = Result(
+        name="tokenising",
+        title="Tokenising",
+        settings={"data": what, "n_bytes": n_bytes, "n_documents": len(texts)},
+        samples=samples,
+        figures={"n_tokens": len(shards[0].train) + len(shards[0].valid)},
+    )
+    rows = [[name, spread(rates(n_bytes / 1e6, seconds), 2)] for name, seconds in samples.items()]
+    header = [f"{n_bytes / 1e6:,.1f} MB ({what})", "MB/s, median (lowest to highest)"]
+    result.tables.append(Table(header, rows))
+    share = result.compare("ogpt prepare", "encode_batch_fast")
+    result.add_pairs()
+    result.target("tokenise and shard, times encode_batch_fast", share, at_least=0.85)
+    result.notes.append(
+        "`ogpt prepare` is the whole command's work (reading, unpacking, copies left out, held-out "
+        "documents, shards with hashes); the peer only encodes texts that lie in memory."
+    )
+    return result
+
+
+def main() -> None:
+    given = arguments(__doc__, 5)
+    os.environ["TOKENIZERS_PARALLELISM"] = "true"
+    os.environ["RAYON_NUM_THREADS"] = str(given.threads)
+    with tempfile.TemporaryDirectory() as folder:
+        save(measure(given, Path(folder)), given)
+
+
+if __name__ == "__main__":
+    main()
