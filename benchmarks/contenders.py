@@ -85,10 +85,10 @@ class Contender:
         self._process.join()
 
     def _ask(self, order: str) -> Answer:
-        self._connection.send(order)
         try:
+            self._connection.send(order)
             return self._connection.recv()
-        except EOFError:
+        except (EOFError, OSError):
             raise SystemExit(f"the process of {self.name} ended; its error stands above") from None
 
 
