@@ -135,6 +135,7 @@ def test_other_work_is_noticed(ours, fault, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # some twenty processes import PyTorch, perhaps on a busy machine
 def test_every_benchmark_runs_at_tiny_size(tmp_path):
     command = [sys.executable, str(BENCHMARKS / "run.py"), "--smoke", "--out", str(tmp_path)]
     done = subprocess.run([*command, "--threads", "1"], capture_output=True, text=True, check=False)
