@@ -57,6 +57,7 @@ def open_decoder(
             f"generating needs PyTorch: {error}", hint="pip install 'ogpt[torch]'"
         ) from error
     from ogpt.model.heads import OpenAIGPTLMHeadModel
+    from ogpt.model.packing import pack_weights
     from ogpt.model.torch_decoder import TorchDecoder
 
     torch.set_num_threads(threads or processor.cores())
@@ -65,4 +66,5 @@ def open_decoder(
     if kind is None and on_gpu:
         kind = torch.bfloat16
     device = "cuda" if on_gpu else "cpu"
-    return TorchDecoder(OpenAIGPTLMHeadModel.from_pretrained(folder, kind, device), slots)
+    loaded = OpenAIGPTLMHeadModel.from_pretrained(folder, kind, device)
+    return TorchDecoder(pack_weights(loaded), slots)

@@ -58,7 +58,9 @@ class TorchDecoder:
         wanted = torch.tensor(targets, device=hidden.device)
         chosen, top_ids, top_log_probs = [], [], []
         chunk = max(1, _CHUNK_ELEMENTS // self.vocab_size)
-        for part, labels in zip(hidden.split(chunk), wanted.split(chunk), strict=True):
+        for part, labels in zip(
+            torch.split(hidden, chunk), torch.split(wanted, chunk), strict=True
+        ):
             log_probs = torch.log_softmax(self.model.lm_head(part).float(), dim=-1)
             chosen.append(log_probs.gather(1, labels[:, None])[:, 0])
             best = log_probs.topk(top)

@@ -1,0 +1,51 @@
+"""Weights laid out once for oneDNN, which reads them twice as fast as torch's general product.
+
+For inference on a CPU only: a packed model no longer trains, saves or shows these weights.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ogpt.model.heads import OpenAIGPTLMHeadModel
+from ogpt.model.transformer import Conv1D
+
+_ROWS = 32  # rows that the layout is chosen for; it serves one token and long prompts alike
+
+
+class PackedLinear(nn.Module):
+    """A linear layer over a packed weight."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        super().__init__()
+        self.packed = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), _ROWS)
+        self.bias = bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., in) -> (..., out)."""
+        # inductor's own route to oneDNN; torch gives it no public name
+        out: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, "none", [], "")
+        return out
+
+
+def pack_weights(model: OpenAIGPTLMHeadModel) -> OpenAIGPTLMHeadModel:
+    """Replace every linear layer of a CPU model by a packed one, where oneDNN knows the dtype."""
+    if not _can_pack(model):
+        return model
+    with torch.no_grad():
+        for block in model.transformer.h:
+            for parent in (block.get_submodule("attn"), block.get_submodule("mlp")):
+                for name, layer in list(parent.named_children()):
+                    assert isinstance(layer, Conv1D)
+                    setattr(parent, name, PackedLinear(layer.weight.t(), layer.bias))
+        model.lm_head = PackedLinear(model.lm_head.weight, None)  # type: ignore[assignment]  # stands in
+    return model
+
+
+def _can_pack(model: OpenAIGPTLMHeadModel) -> bool:
+    if model.device.type != "cpu" or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]  # torch's
+        return False
+    if model.dtype == torch.bfloat16:
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return model.dtype == torch.float32

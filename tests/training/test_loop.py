@@ -1,0 +1,167 @@
+import math
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ogpt.config.run import TrainingSettings
+from ogpt.data.batch import Batch
+from ogpt.errors import TrainingDiverged, TrainingInterrupted
+from ogpt.training import loop as loop_module
+from ogpt.training.loop import Loop, ValidText, evaluate, total_steps
+from ogpt.training.run_folder import RunFolder
+from ogpt.training.step import StepResult
+from tests.training.test_run_folder import Counter, names, nothing
+
+ROW = Batch(np.zeros((2, 4), np.int64), np.zeros((2, 4), np.int64))
+
+
+class Source:
+    n_windows = 20
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[int, int]] = []
+
+    def batch(self, first: int, count: int) -> Batch:
+        self.asked.append((first, count))
+        return ROW
+
+
+def make(tmp_path: Path, step: Any, state: Any = None, **settings: Any) -> Loop:
+    chosen = TrainingSettings(
+        **{
+            "epochs": 1.0,
+            "batch_size": 4,
+            "micro_batch_size": 2,
+            "warmup_steps": 0,
+            "learning_rate": 0.1,
+            "log_every": 1,
+            "checkpoint_minutes": 0,
+            **settings,
+        }
+    )
+    events: list[tuple[str, dict[str, Any]]] = []
+    run = RunFolder.create(tmp_path / "run", "")
+    valid = ValidText(lambda: [ROW, ROW], 21, 100)
+    made = Loop(
+        step, Source(), valid, chosen, run, lambda k, **f: events.append((k, f)), nothing, state
+    )
+    made.events = events  # type: ignore[attr-defined]
+    return made
+
+
+def kinds(loop: Loop, kind: str) -> list[dict[str, Any]]:
+    return [fields for seen, fields in loop.events if seen == kind]  # type: ignore[attr-defined]
+
+
+def test_steps_of_a_run() -> None:
+    assert total_steps(TrainingSettings(epochs=1.0, batch_size=4, micro_batch_size=2), 20) == 5
+    assert total_steps(TrainingSettings(epochs=1.5, batch_size=8), 20) == 4
+    assert total_steps(TrainingSettings(epochs=0.001, batch_size=8), 20) == 1
+    assert total_steps(TrainingSettings(max_steps=3), 10_000) == 3
+
+
+def test_a_run_to_its_end(tmp_path: Path) -> None:
+    loop = make(tmp_path, Counter(), eval_every=2, checkpoint_every=3)
+    found = loop.run()
+    assert [event["step"] for event in kinds(loop, "train")] == [1, 2, 3, 4, 5]
+    assert [event["step"] for event in kinds(loop, "eval")] == [2, 4, 5]
+    assert loop.windows.asked == [(first, 2) for first in range(0, 20, 2)]  # type: ignore[attr-defined]
+    last = kinds(loop, "train")[-1]
+    assert last["epoch"] == 1.0
+    assert last["eta_s"] == 0
+    assert last["learning_rate"] < kinds(loop, "train")[0]["learning_rate"]
+    assert found.loss == pytest.approx((10 - loop.train_step.value) / 10)  # type: ignore[attr-defined]
+    assert found.perplexity == pytest.approx(math.exp(found.loss))
+    assert found.bits_per_byte == pytest.approx(found.loss * 20 / math.log(2) / 100)
+    assert names(loop.run_folder) == ["step-00000005"]  # best and last are one
+    assert loop.run_folder.facts["best"] == "step-00000005"
+
+
+def test_checkpoints_by_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(0, 100_000, 40))
+    monkeypatch.setattr(loop_module.time, "monotonic", lambda: float(next(clock)))
+    loop = make(tmp_path, Counter(), eval_every=1000, checkpoint_every=0, checkpoint_minutes=1.0)
+    loop.run()
+    reasons = [event["reason"] for event in kinds(loop, "checkpoint")]
+    assert reasons.count("time to save") >= 1
+
+
+class Worse(Counter):
+    """Better at the second evaluation than at any other."""
+
+    def evaluate(self, batch: Batch) -> tuple[float, int]:
+        self.seen = getattr(self, "seen", 0) + 1
+        return (1.0 if self.seen in (3, 4) else 5.0), 10
+
+
+def test_the_best_checkpoint_outlives_worse_ones(tmp_path: Path) -> None:
+    loop = make(tmp_path, Worse(), eval_every=1, checkpoint_every=1)
+    loop.run()
+    assert names(loop.run_folder) == ["step-00000002", "step-00000005"]
+    assert loop.run_folder.facts["best"] == "step-00000002"
+
+
+def test_some_windows_while_training_all_at_the_end(tmp_path: Path) -> None:
+    loop = make(tmp_path, Counter(), eval_every=2, eval_windows=2)
+    loop.run()
+    assert [event["tokens"] for event in kinds(loop, "eval")] == [10, 10, 20]
+    assert evaluate(loop.train_step, loop.valid, 1).tokens == 10
+
+
+class Diverging(Counter):
+    def train(self, batches: list[Batch], step: int, learning_rate: float) -> StepResult:
+        return (
+            super()
+            .train(batches, step, learning_rate)
+            ._replace(loss=math.nan if step == 2 else 1.0)
+        )
+
+
+def test_a_loss_that_is_not_a_number_stops_the_run(tmp_path: Path) -> None:
+    loop = make(tmp_path, Diverging(), checkpoint_every=1, eval_every=1000)
+    with pytest.raises(TrainingDiverged, match=r"step 3: loss nan.*rate.*step-00000002") as caught:
+        loop.run()
+    assert "--init" in caught.value.hint
+    assert names(loop.run_folder) == ["step-00000002"]
+
+
+class Interrupting(Counter):
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+    def train(self, batches: list[Batch], step: int, learning_rate: float) -> StepResult:
+        if step == 1:
+            os.kill(os.getpid(), self.number)
+        return super().train(batches, step, learning_rate)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_request_saves_first(tmp_path: Path, number: int) -> None:
+    before = signal.getsignal(number)
+    loop = make(tmp_path, Interrupting(number))
+    with pytest.raises(TrainingInterrupted, match="after step 2 of 5") as caught:
+        loop.run()
+    assert "--resume" in caught.value.hint
+    assert names(loop.run_folder) == ["step-00000002"]
+    assert signal.getsignal(number) is before
+
+
+def test_a_resumed_loop_goes_on(tmp_path: Path) -> None:
+    loop = make(tmp_path, Counter(), {"step": 3, "best_loss": 0.1})
+    loop.run()
+    assert [event["step"] for event in kinds(loop, "train")] == [4, 5]
+    assert loop.best_loss == 0.1
+
+
+def test_outside_the_main_thread_no_signals_are_handled(tmp_path: Path) -> None:
+    loop = make(tmp_path, Counter())
+    thread = threading.Thread(target=loop.run)
+    thread.start()
+    thread.join()
+    assert loop.step == 5

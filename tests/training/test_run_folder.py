@@ -1,0 +1,142 @@
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ogpt import notices
+from ogpt.data.batch import Batch
+from ogpt.errors import CheckpointError, OutputExists, StorageError
+from ogpt.training.run_folder import RunFolder
+from ogpt.training.step import StepResult
+from ogpt.weights.arrays import Array
+from ogpt.weights.safetensors_file import write_arrays
+
+
+class Counter:
+    """A TrainStep whose whole state is one number."""
+
+    flops_per_token = 1.0
+    peak_flops_per_s = 1.0
+
+    def __init__(self) -> None:
+        self.description: dict[str, str | int] = {}
+        self.value = 0.0
+
+    def train(self, batches: list[Batch], step: int, learning_rate: float) -> StepResult:
+        self.value += learning_rate
+        return StepResult(self.value, 1.0, 10)
+
+    def evaluate(self, batch: Batch) -> tuple[float, int]:
+        return 10.0 - self.value, 10
+
+    def save_model(self, folder: Path) -> None:
+        write_arrays(folder / "model.safetensors", {"w": self._array()})
+
+    def resume_arrays(self) -> dict[str, Array]:
+        return {"m": self._array()}
+
+    def load_state(self, weights: dict[str, Array], resume: dict[str, Array]) -> None:
+        assert weights["w"].data == resume["m"].data
+        self.value = float(weights["w"].data[0])
+
+    def _array(self) -> Array:
+        return Array("float64", np.array([self.value]))
+
+
+def nothing(folder: Path) -> None:
+    """Adds no files."""
+
+
+def save(run: RunFolder, step: int, *, best: bool = False) -> Path:
+    counter = Counter()
+    counter.value = float(step)
+    return run.save(counter, step, best=best, state={"best_loss": None}, add_files=nothing)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    return RunFolder.create(tmp_path / "run", "[training]\n")
+
+
+def names(run: RunFolder) -> list[str]:
+    return sorted(folder.name for folder in (run.path / "checkpoints").iterdir())
+
+
+def test_best_and_last_are_kept(run: RunFolder) -> None:
+    save(run, 1)
+    save(run, 2, best=True)
+    save(run, 3)
+    save(run, 4)
+    assert names(run) == ["step-00000002", "step-00000004"]
+    again = RunFolder.open(run.path)
+    assert (again.facts["best"], again.facts["last"]) == ("step-00000002", "step-00000004")
+    counter = Counter()
+    state = again.load_last(counter)
+    assert state is not None
+    assert (counter.value, state["step"]) == (4.0, 4)
+
+
+def test_a_fresh_run_has_nothing_to_load(run: RunFolder) -> None:
+    assert run.load_last(Counter()) is None
+    assert RunFolder.is_run(run.path)
+
+
+def test_another_run_is_never_overwritten(run: RunFolder) -> None:
+    with pytest.raises(OutputExists, match="already holds a run") as caught:
+        RunFolder.create(run.path, "")
+    assert "--resume" in caught.value.hint
+
+
+@pytest.mark.parametrize("text", ["{", "{}", "[]"])
+def test_a_damaged_run_file(run: RunFolder, text: str) -> None:
+    (run.path / "run.json").write_text(text)
+    with pytest.raises(CheckpointError, match=r"run\.json is damaged") as caught:
+        RunFolder.open(run.path)
+    assert "--init" in caught.value.hint
+
+
+def test_a_damaged_checkpoint_is_passed_over(run: RunFolder) -> None:
+    save(run, 1, best=True)
+    (save(run, 2) / "model.safetensors").write_bytes(b"short")
+    counter = Counter()
+    with notices.collecting() as told:
+        state = run.load_last(counter)
+    assert state is not None
+    assert counter.value == 1.0
+    assert [notice.kind for notice in told] == ["checkpoint-set-aside"]
+
+
+def test_no_whole_checkpoint(run: RunFolder) -> None:
+    shutil.rmtree(save(run, 1) / "resume")
+    with (
+        notices.collecting(),
+        pytest.raises(CheckpointError, match="none of the 1 checkpoints") as caught,
+    ):
+        run.load_last(Counter())
+    assert "another --out" in caught.value.hint
+
+
+def test_a_full_disk_leaves_the_checkpoint_before(run: RunFolder) -> None:
+    save(run, 1)
+
+    def full(folder: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(StorageError, match="No space left"):
+        run.save(Counter(), 2, best=True, state={}, add_files=full)
+    assert names(run) == ["step-00000001"]
+    counter = Counter()
+    assert RunFolder.open(run.path).load_last(counter) is not None
+    assert counter.value == 1.0
+
+
+def test_metrics_after_the_checkpoint_are_cut(run: RunFolder) -> None:
+    file = run.path / "metrics.jsonl"
+    run.cut_metrics(0)
+    assert not file.exists()
+    lines = [json.dumps({"event": "train", "step": step}) for step in range(1, 6)]
+    file.write_text("\n".join(lines) + '\n{"event": "tr')
+    run.cut_metrics(3)
+    assert [json.loads(line)["step"] for line in file.read_text().splitlines()] == [1, 2, 3]

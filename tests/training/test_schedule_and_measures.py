@@ -1,0 +1,66 @@
+import math
+from itertools import pairwise
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from ogpt.config.model import OpenAIGPTConfig
+from ogpt.model.heads import OpenAIGPTLMHeadModel
+from ogpt.training.measures import (
+    bits_per_byte,
+    flops_per_token,
+    flops_utilisation,
+    parameter_count,
+    perplexity,
+    training_memory_bytes,
+)
+from ogpt.training.schedule import warmup_cosine
+
+
+def test_the_papers_schedule() -> None:
+    factors = [warmup_cosine(step, 2000, 10_000) for step in range(10_001)]
+    assert factors[0] == 1 / 2000
+    assert factors[1999] == factors[2000] == 1.0
+    assert factors[6000] == pytest.approx(0.5)
+    assert factors[10_000] == 0.0
+    assert all(later <= sooner for sooner, later in pairwise(factors[2000:]))
+
+
+def test_a_run_shorter_than_its_warm_up() -> None:
+    assert warmup_cosine(4, 10, 5) == 0.5
+    assert warmup_cosine(0, 0, 1) == 1.0
+
+
+@pytest.mark.parametrize("n_layer", [1, 3])
+def test_parameter_count_is_the_models(n_layer: int) -> None:
+    config = OpenAIGPTConfig(vocab_size=30, n_positions=8, n_embd=12, n_layer=n_layer, n_head=2)
+    assert parameter_count(config) == OpenAIGPTLMHeadModel(config).num_parameters()
+
+
+def test_flops_are_those_of_the_matrix_products() -> None:
+    config = OpenAIGPTConfig(vocab_size=64, n_positions=32, n_embd=16, n_layer=2, n_head=2)
+    model = OpenAIGPTLMHeadModel(config)
+    ids = torch.zeros(1, 32, dtype=torch.int64)
+    with FlopCounterMode(display=False) as counter:
+        model.token_loss(ids, ids).backward()
+    whole_attention = 6.0 * config.n_layer * config.n_embd * 32  # the counter takes both halves
+    expected = flops_per_token(config, 32) + whole_attention
+    assert counter.get_total_flops() / 32 == pytest.approx(expected, rel=0.05)
+
+
+def test_numbers_for_people() -> None:
+    assert perplexity(math.log(18.4)) == pytest.approx(18.4)
+    assert perplexity(1e6) == math.inf
+    assert bits_per_byte(math.log(2), 100, 50) == pytest.approx(2.0)
+    assert flops_utilisation(500.0, 2.0, 4000.0) == 0.25
+
+
+def test_memory_is_dominated_by_weights_for_one_short_window() -> None:
+    config = OpenAIGPTConfig()
+    assert training_memory_bytes(config, 1, 1, True) == pytest.approx(
+        16 * parameter_count(config), rel=0.25
+    )
+    assert training_memory_bytes(config, 8, 512, False) > training_memory_bytes(
+        config, 8, 512, True
+    )
