@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import ogpt
-from ogpt.errors import BackendMissing, CheckpointError, ConfigError
+from ogpt.errors import BackendMissing, CheckpointError, ConfigError, TrainingInterrupted
 from ogpt.ngrams import NgramLosses
 from ogpt.recipes import demo as recipe
 from ogpt.recipes.demo import demo, verdict
@@ -116,6 +116,19 @@ def test_stopped_while_training_it_goes_on_from_the_last_checkpoint(tmp_path: Pa
     assert [event["step"] for event in events.of("train")] == list(range(11, 31))
     assert resumed.scores == whole.scores
     assert resumed.samples == whole.samples
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path: Path) -> None:
+    def press(kind: str, /, **fields: Any) -> None:
+        if kind == "train" and fields["step"] == 13:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(TrainingInterrupted, match=r"stopped after step 1[34] of 30") as caught:
+        demo(tmp_path / "run", reporter=press, overrides=TOY)
+    assert caught.value.hint == "start the demo again: it goes on from there"
+    events = Events()
+    demo(tmp_path / "run", reporter=events, overrides=TOY)
+    assert events.of("train")[0]["step"] in (14, 15)
 
 
 def test_stopped_after_training_it_goes_on_from_there(

@@ -17,7 +17,7 @@ from ogpt import processor
 from ogpt.bundle import read_config, resolve
 from ogpt.config.settings import load_settings
 from ogpt.data.shards import Shards
-from ogpt.errors import CheckpointError
+from ogpt.errors import CheckpointError, TrainingInterrupted
 from ogpt.generating import generate
 from ogpt.ngrams import ngram_losses
 from ogpt.pretraining import pretrain
@@ -72,9 +72,20 @@ def demo(
     """
     out = Path(out)
     require_matplotlib()  # not after minutes of training
-    pretrain(
-        preset=PRESET, data=[SOURCE], out=out, overrides=overrides, resume=True, reporter=reporter
-    )
+    try:
+        pretrain(
+            preset=PRESET,
+            data=[SOURCE],
+            out=out,
+            # every evaluation on all the held-out tokens, as that of the n-gram models
+            overrides=(*overrides, "training.eval_windows=0"),
+            resume=True,
+            reporter=reporter,
+        )
+    except TrainingInterrupted as stop:
+        raise TrainingInterrupted(
+            str(stop), hint="start the demo again: it goes on from there"
+        ) from stop
     shards = Shards.open(out / "shards")
     losses = _once(out / NGRAMS_FILE, lambda: _ngrams(shards, reporter))
     samples = _once(out / SAMPLES_FILE, lambda: _write(out, reporter))
