@@ -26,7 +26,9 @@ KINDS: dict[str, str] = {
         "{n_positions} are read"
     ),
     "compile-unavailable": "training runs without torch.compile: {reason}",
-    "precision-lowered": "{precision} was asked for, {used} is used: {reason}",
+    "precision-emulated": (
+        "this processor has no instructions for {precision}: it is slower here than float32"
+    ),
     "no-held-out-text": (
         "the text has too few documents to hold some out: about its last {bytes} bytes are "
         "held out instead"

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ogpt import notices
 from ogpt.bundle import check_vocabulary, resolve
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.config.run import PretrainSettings
@@ -24,6 +23,7 @@ from ogpt.data.windows import Windows
 from ogpt.errors import BackendMissing, ConfigError, OutputExists, VocabularyMismatch
 from ogpt.model_card import write_card
 from ogpt.reporting import JsonLines, Reporter, Several, silent
+from ogpt.storage import storage_error
 from ogpt.tokens.fast import OpenAIGPTTokenizerFast
 from ogpt.training import tensorboard
 from ogpt.training.loop import Evaluation, Loop, ValidText, total_steps
@@ -171,7 +171,10 @@ def pretrain(
             add_files,
             state,
         )
-        found = loop.run()
+        try:
+            found = loop.run()
+        except OSError as error:
+            raise storage_error(out, error) from error
     run.facts.update(finished=True, steps=loop.step, valid=dataclasses.asdict(found))
     run.save_facts()
     return PretrainResult(out, loop.step, found)
@@ -237,6 +240,7 @@ def _settings(
     preset: str | None, config: Path | None, overrides: Sequence[str], out: Path, resume: bool
 ) -> PretrainSettings:
     if not RunFolder.is_run(out):
+        RunFolder.check_free(out)
         return load_settings(preset, config, overrides)
     if not resume:
         raise OutputExists(
@@ -290,17 +294,13 @@ def _shards(
     reporter: Reporter,
 ) -> Shards:
     chosen = tokenizer or init
+    if tokenizer is not None and init is not None:
+        _check_same_tokenizer(tokenizer, init, f"the model in {init} was trained")
     if len(data) == 1 and (Path(data[0]) / MANIFEST_FILE).exists():
         shards = Shards.open(Path(data[0]))
         if chosen is not None:
-            given = OpenAIGPTTokenizerFast.from_pretrained(chosen)
-            if given.fingerprint != shards.fingerprint:
-                raise VocabularyMismatch(
-                    f"the shards in {data[0]} were made with another tokenizer "
-                    f"({shards.fingerprint[:12]}) than that in {chosen} "
-                    f"({given.fingerprint[:12]})",
-                    hint=f"prepare the text again: ogpt prepare --tokenizer {chosen} ...",
-                )
+            made = f"the shards in {data[0]} were made"
+            _check_same_tokenizer(chosen, shards.tokenizer, made)
         return shards
     if not data:
         if (out / "shards" / MANIFEST_FILE).exists():
@@ -323,9 +323,19 @@ def _shards(
     )
 
 
+def _check_same_tokenizer(given: Path, used: Path, what: str) -> None:
+    seen = OpenAIGPTTokenizerFast.from_pretrained(given).fingerprint
+    wanted = OpenAIGPTTokenizerFast.from_pretrained(used).fingerprint
+    if seen != wanted:
+        raise VocabularyMismatch(
+            f"{what} with another tokenizer ({wanted[:12]}) than that in {given} ({seen[:12]})",
+            hint="leave --tokenizer and --init out, or prepare the text again with this tokenizer",
+        )
+
+
 def _train_step(setup: _Setup) -> TorchTrainStep:
     try:
-        import torch
+        import torch  # noqa: F401  # asks whether it is there
     except ModuleNotFoundError as error:
         raise BackendMissing(
             f"training needs PyTorch: {error}", hint="pip install 'ogpt[torch]'"
@@ -341,15 +351,7 @@ def _train_step(setup: _Setup) -> TorchTrainStep:
     compiled = choose_compile(
         training.compile, flops_per_token(setup.config, length) * tokens, device
     )
-    step = TorchTrainStep(model, training, compiled)
-    if training.precision == "auto" and step.dtype == torch.float32 and device.type == "cuda":
-        notices.tell(
-            "precision-lowered",
-            precision="bfloat16",
-            used="float32",
-            reason="this GPU does not multiply it",
-        )
-    return step
+    return TorchTrainStep(model, training, compiled)
 
 
 def _initial_model(setup: _Setup, device: Any) -> OpenAIGPTLMHeadModel:

@@ -28,7 +28,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     except OgptError:
         raise
     except OSError as error:
-        raise _storage_error(path, error) from error
+        raise storage_error(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -55,7 +55,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
     except OgptError:
         raise
     except OSError as error:
-        raise _storage_error(path, error) from error
+        raise storage_error(path, error) from error
     finally:
         if outgoing.exists() and not path.exists():  # the swap did not happen
             outgoing.rename(path)
@@ -74,7 +74,10 @@ def _flush_to_disk(file: Path) -> None:
         os.fsync(stream.fileno())
 
 
-def _storage_error(path: Path, error: OSError) -> StorageError:
+def storage_error(path: Path, error: OSError) -> StorageError:
+    """What to raise when a write into `path` failed with `error`; an error of ours stays itself."""
+    if isinstance(error, StorageError):
+        return error
     return StorageError(
         f"could not write {path}: {error.strerror or error}",
         hint="free some space or choose another folder; what was there before is unchanged",

@@ -140,3 +140,20 @@ def test_metrics_after_the_checkpoint_are_cut(run: RunFolder) -> None:
     file.write_text("\n".join(lines) + '\n{"event": "tr')
     run.cut_metrics(3)
     assert [json.loads(line)["step"] for line in file.read_text().splitlines()] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("name", ["thesis.txt", "checkpoints"])
+def test_a_folder_of_other_things_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).touch()
+    with pytest.raises(OutputExists, match=f"no run and holds {name}") as caught:
+        RunFolder.check_free(tmp_path)
+    assert "another --out" in caught.value.hint
+    with pytest.raises(OutputExists, match=name):
+        RunFolder.check_free(tmp_path / name)
+
+
+def test_an_empty_folder_or_one_cut_short_is_free(tmp_path: Path) -> None:
+    RunFolder.check_free(tmp_path / "none")
+    (tmp_path / "shards").mkdir()
+    (tmp_path / "tokenizer").mkdir()
+    RunFolder.check_free(tmp_path)

@@ -14,7 +14,6 @@ CPU = torch.device("cpu")
     [
         ("auto", True, torch.bfloat16),
         ("auto", False, torch.float32),
-        ("bfloat16", False, torch.bfloat16),
         ("float32", True, torch.float32),
     ],
 )
@@ -23,6 +22,13 @@ def test_dtype(
 ) -> None:
     monkeypatch.setattr(processor, "multiplies_bfloat16", lambda: multiplies)
     assert precision.choose_dtype(asked, CPU) == expected
+
+
+def test_emulated_bfloat16_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processor, "multiplies_bfloat16", lambda: False)
+    with notices.collecting() as told:
+        assert precision.choose_dtype("bfloat16", CPU) == torch.bfloat16
+    assert [notice.kind for notice in told] == ["precision-emulated"]
 
 
 @pytest.mark.parametrize(

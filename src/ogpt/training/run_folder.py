@@ -25,6 +25,7 @@ SETTINGS_FILE = "config.toml"
 RUN_FILE = "run.json"
 METRICS_FILE = "metrics.jsonl"
 CHECKPOINTS = "checkpoints"
+_BEFORE_RUN = ("tokenizer", "shards", SETTINGS_FILE)  # written before run.json makes it a run
 _STATE_FILE = "state.json"
 _RESUME_FILE = "resume.safetensors"
 
@@ -71,6 +72,23 @@ class RunFolder:
                 hint="restore it from a copy, or start a new run from a checkpoint with --init",
             ) from error
         return cls(path, facts)
+
+    @staticmethod
+    def check_free(path: Path) -> None:
+        """Check that a run may begin in `path`: not there, empty, or begun and cut short.
+
+        Raises:
+            OutputExists: it is a file, or holds other things.
+        """
+        if not path.exists():
+            return
+        names = [entry.name for entry in path.iterdir()] if path.is_dir() else [path.name]
+        foreign = [name for name in names if name not in _BEFORE_RUN and not name.startswith(".")]
+        if foreign:
+            raise OutputExists(
+                f"{path} is no run and holds {', '.join(sorted(foreign)[:5])}",
+                hint="choose another --out, new or empty",
+            )
 
     @staticmethod
     def is_run(path: Path) -> bool:

@@ -15,6 +15,8 @@ from ogpt.config.run import TrainingSettings
 COMPILE_PAYS_SECONDS = 60.0
 """Estimated training time from which the compiler's half minute is earned back."""
 
+_MEASURE_SECONDS = 0.5  # other work on the machine rarely lasts through all of it
+
 
 def choose_device() -> torch.device:
     """The GPU if there is one, otherwise the CPU."""
@@ -24,12 +26,14 @@ def choose_device() -> torch.device:
 def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
     """The dtype of activations; weights and moments are float32 always.
 
-    auto means bfloat16 only where the processor multiplies it.
+    auto means bfloat16 only where the processor multiplies it; asked for elsewhere, it is told.
     """
     if device.type == "cuda":
         multiplies = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
         multiplies = processor.multiplies_bfloat16()
+    if precision == "bfloat16" and not multiplies:
+        notices.tell("precision-emulated", precision=precision)
     if precision == "bfloat16" or (precision == "auto" and multiplies):
         return torch.bfloat16
     return torch.float32
@@ -68,15 +72,17 @@ def set_threads(settings: TrainingSettings) -> int:
 
 
 def best_matrix_product(dtype: torch.dtype, device: torch.device) -> float:
-    """Floating-point operations a second of the best of a few products of 2048 x 2048 and wider."""
-    best = 0.0
+    """Operations a second of the best matrix product seen in half a second of large ones."""
+    best, spent = 0.0, 0.0
     rows, inner, columns = (2048, 1024, 4096) if device.type == "cpu" else (8192, 8192, 8192)
     left = torch.randn(rows, inner, device=device).to(dtype)
     right = torch.randn(inner, columns, device=device).to(dtype)
-    for _ in range(4):
+    while spent < _MEASURE_SECONDS:
         begin = time.perf_counter()
         torch.mm(left, right)
         if device.type == "cuda":
             torch.cuda.synchronize()
-        best = max(best, 2.0 * rows * inner * columns / (time.perf_counter() - begin))
+        seconds = time.perf_counter() - begin
+        best = max(best, 2.0 * rows * inner * columns / seconds)
+        spent += seconds
     return best

@@ -1,0 +1,268 @@
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import ogpt
+from ogpt import bundle, notices
+from ogpt.data.prepare import prepare
+from ogpt.data.tokenizer_training import train_tokenizer
+from ogpt.errors import (
+    BackendMissing,
+    CheckpointError,
+    ConfigError,
+    DataError,
+    OutputExists,
+    StorageError,
+    TrainingDiverged,
+    VocabularyMismatch,
+)
+from ogpt.pretraining import PretrainResult, plan, pretrain
+from ogpt.training.run_folder import RunFolder
+from tests.training.test_resume import write_text
+
+TOY = {
+    "model.n_layer": 1,
+    "model.n_head": 2,
+    "model.n_embd": 16,
+    "model.n_positions": 16,
+    "tokenizer.vocab_size": 200,
+    "training.max_steps": 6,
+    "training.batch_size": 4,
+    "training.micro_batch_size": 2,
+    "training.warmup_steps": 2,
+    "training.eval_every": 3,
+    "training.checkpoint_every": 2,
+    "training.log_every": 1,
+    "training.threads": 1,
+    "training.compile": "off",
+}
+
+
+def settings(**changes: object) -> list[str]:
+    named = {name.replace("__", "."): value for name, value in changes.items()}
+    return [f"{name}={value}" for name, value in {**TOY, **named}.items()]
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("text") / "text.jsonl"
+    write_text(file)
+    return file
+
+
+@pytest.fixture(scope="module")
+def trained(text: Path, tmp_path_factory: pytest.TempPathFactory) -> PretrainResult:
+    out = tmp_path_factory.mktemp("run") / "run"
+    return pretrain(data=[str(text)], out=out, overrides=settings())
+
+
+def test_a_run_leaves_what_it_should(trained: PretrainResult) -> None:
+    out = trained.out
+    assert trained.steps == 6
+    facts = json.loads((out / "run.json").read_text())
+    assert facts["finished"] is True
+    assert facts["valid"]["loss"] == trained.valid.loss
+    kinds = [json.loads(line)["event"] for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert kinds.count("train") == 6
+    assert kinds.count("eval") == 2
+    assert list((out / "tensorboard").glob("events*"))
+    folder = bundle.resolve(out)
+    names = {file.name for file in folder.iterdir()}
+    assert {"config.json", "model.safetensors", "vocab.json", "merges.txt", "README.md"} <= names
+    card = (folder / "README.md").read_text()
+    assert "text.jsonl" in card
+    assert "4 windows of 16 tokens" in card
+    assert (folder / "resume" / "resume.safetensors").exists()
+
+
+def test_every_checkpoint_loads_in_transformers(trained: PretrainResult) -> None:
+    import transformers
+
+    folder = bundle.resolve(trained.out)
+    transformers.utils.logging.disable_progress_bar()
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(folder).eval()
+    their_tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    tokenizer, model = ogpt.load(trained.out)
+    ids = tokenizer.encode("abc fed gab")
+    assert their_tokenizer("abc fed gab")["input_ids"] == ids
+    given = torch.tensor([ids])
+    torch.testing.assert_close(model(given).logits, theirs(given).logits, atol=1e-5, rtol=1e-5)
+
+
+def test_the_evaluation_is_the_models_loss(trained: PretrainResult) -> None:
+    _, model = ogpt.load(trained.out / "checkpoints" / "step-00000006")
+    shards = ogpt.data.shards.Shards.open(trained.out / "shards")
+    ids = torch.from_numpy(shards.valid[: len(shards.valid)].astype("int64"))
+    total = 0.0
+    model.requires_grad_(False)
+    for start in range(0, len(ids) - 1, 16):
+        part = ids[start : start + 17]
+        total += float(model.token_loss(part[None, :-1], part[None, 1:]))
+    found = total / (len(ids) - 1)
+    assert trained.valid.loss == pytest.approx(found, rel=1e-2)  # trained in bfloat16 where it can
+    assert trained.valid.tokens == len(ids) - 1
+
+
+def test_training_learns(text: Path, tmp_path: Path) -> None:
+    overrides = settings(training__max_steps=60, training__learning_rate=1e-2)
+    result = pretrain(data=[str(text)], out=tmp_path / "run", overrides=overrides)
+    first, *_, last = (
+        json.loads(line)
+        for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+        if '"train"' in line
+    )
+    assert last["loss"] < first["loss"] - 0.5
+    assert result.valid.loss < first["loss"] - 0.5
+
+
+def test_a_finished_run_resumed_changes_nothing(trained: PretrainResult, text: Path) -> None:
+    before = (bundle.resolve(trained.out) / "model.safetensors").read_bytes()
+    again = pretrain(data=[str(text)], out=trained.out, resume=True)
+    assert again.valid == trained.valid
+    assert (bundle.resolve(trained.out) / "model.safetensors").read_bytes() == before
+
+
+def test_resume_may_change_the_cadence_only(trained: PretrainResult, text: Path) -> None:
+    overrides = settings(training__log_every=2, training__learning_rate=0.5)
+    with pytest.raises(ConfigError, match=r"other settings: training\.learning_rate$") as caught:
+        pretrain(data=[str(text)], out=trained.out, overrides=overrides, resume=True)
+    assert "--init" in caught.value.hint
+    pretrain(out=trained.out, overrides=settings(training__log_every=2), resume=True)
+
+
+def test_another_run_is_not_overwritten(trained: PretrainResult, text: Path) -> None:
+    with pytest.raises(OutputExists, match="already holds a run") as caught:
+        pretrain(data=[str(text)], out=trained.out, overrides=settings())
+    assert "--resume" in caught.value.hint
+
+
+def test_a_folder_of_other_things(text: Path, tmp_path: Path) -> None:
+    (tmp_path / "novel.txt").write_text("mine")
+    with pytest.raises(OutputExists, match=r"novel\.txt"):
+        pretrain(data=[str(text)], out=tmp_path, overrides=settings())
+    assert [file.name for file in tmp_path.iterdir()] == ["novel.txt"]
+
+
+def test_resume_on_other_text(trained: PretrainResult, tmp_path: Path) -> None:
+    other = tmp_path / "other.jsonl"
+    rows = (json.dumps({"text": f"bad cab {'fed ' * number}"}) for number in range(60))
+    other.write_text("\n".join(rows))
+    shards = prepare([str(other)], trained.out / "tokenizer", tmp_path / "shards")
+    with pytest.raises(VocabularyMismatch, match="trained on other shards") as caught:
+        pretrain(data=[str(shards.folder)], out=trained.out, resume=True)
+    assert "--data" in caught.value.hint
+
+
+def test_going_on_from_a_model(trained: PretrainResult, text: Path, tmp_path: Path) -> None:
+    overrides = settings(training__max_steps=1, training__learning_rate=1e-9, model__n_layer=7)
+    result = pretrain(
+        data=[str(text)], init=trained.out, out=tmp_path / "more", overrides=overrides
+    )
+    assert ogpt.bundle.read_config(result.out).n_layer == 1  # the model's shape wins
+    assert result.valid.loss == pytest.approx(trained.valid.loss, rel=1e-3)
+
+
+def test_shards_and_packed_windows(trained: PretrainResult, tmp_path: Path) -> None:
+    overrides = settings(data__windows="packed")
+    shards = str(trained.out / "shards")
+    result = pretrain(data=[shards], out=tmp_path / "packed", overrides=overrides)
+    assert result.steps == 6
+
+
+def test_another_tokenizer_than_the_shards(
+    trained: PretrainResult, text: Path, tmp_path: Path
+) -> None:
+    train_tokenizer([str(text)], 150, tmp_path / "small")
+    with pytest.raises(VocabularyMismatch, match="another tokenizer") as caught:
+        pretrain(
+            data=[str(trained.out / "shards")], tokenizer=tmp_path / "small", out=tmp_path / "a"
+        )
+    assert "prepare the text again" in caught.value.hint
+    with pytest.raises(VocabularyMismatch, match=r"the model in .* was trained with another"):
+        pretrain(
+            data=[str(text)], tokenizer=tmp_path / "small", init=trained.out, out=tmp_path / "a"
+        )
+    assert not (tmp_path / "a").exists()
+
+
+def test_no_text(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no text was given") as caught:
+        pretrain(out=tmp_path / "run", overrides=settings())
+    assert "builtin:python-docs" in caught.value.hint
+    assert not (tmp_path / "run").exists()
+
+
+def test_too_little_text(text: Path, tmp_path: Path) -> None:
+    overrides = settings(model__n_positions=100_000)
+    with pytest.raises(DataError, match="one window takes"):
+        pretrain(data=[str(text)], out=tmp_path / "run", overrides=overrides)
+
+
+def test_divergence_names_step_rate_and_checkpoint(text: Path, tmp_path: Path) -> None:
+    overrides = settings(training__learning_rate=1e30, training__checkpoint_every=1)
+    with pytest.raises(TrainingDiverged, match=r"step \d+: loss .* learning rate .*step-0"):
+        pretrain(data=[str(text)], out=tmp_path / "run", overrides=overrides)
+    assert bundle.resolve(tmp_path / "run").exists()
+
+
+def test_a_full_disk_while_training(
+    text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ogpt.reporting import JsonLines
+
+    def full(self: JsonLines, kind: str, /, **fields: object) -> None:
+        if fields["step"] == 5:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(JsonLines, "__call__", full)
+    with pytest.raises(StorageError, match="No space left") as caught:
+        pretrain(data=[str(text)], out=tmp_path / "run", overrides=settings())
+    assert "free some space" in caught.value.hint
+    facts = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert facts["last"] == "step-00000004"
+    assert bundle.resolve(tmp_path / "run").exists()
+
+
+def test_without_torch(text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(BackendMissing, match="needs PyTorch") as caught:
+        pretrain(data=[str(text)], out=tmp_path / "run", overrides=settings())
+    assert caught.value.hint == "pip install 'ogpt[torch]'"
+
+
+def test_plan_measures_and_trains_nothing(text: Path, tmp_path: Path) -> None:
+    found = plan(data=[str(text)], out=tmp_path / "run", overrides=settings())
+    assert found.total_steps == 6
+    assert found.tokens_per_step == 64
+    assert found.tokens_per_s > 0
+    assert found.eta_s == pytest.approx(6 * 64 / found.tokens_per_s)
+    assert found.mfu > 0
+    assert not RunFolder.is_run(tmp_path / "run")
+    result = pretrain(data=[str(text)], out=tmp_path / "run", overrides=settings())
+    assert result.steps == 6
+
+
+def test_settings_are_saved_and_read_back(trained: PretrainResult) -> None:
+    from ogpt.config.settings import load_settings
+
+    assert load_settings(file=trained.out / "config.toml") == load_settings(overrides=settings())
+
+
+def test_no_notices_on_a_plain_run(text: Path, tmp_path: Path) -> None:
+    with notices.collecting() as told:
+        pretrain(data=[str(text)], out=tmp_path / "run", overrides=settings())
+    assert told == []
+
+
+@pytest.mark.parametrize("file", ["config.json", "model.safetensors"])
+def test_a_damaged_checkpoint_is_named(trained: PretrainResult, tmp_path: Path, file: str) -> None:
+    import shutil
+
+    copy = tmp_path / "model"
+    shutil.copytree(bundle.resolve(trained.out), copy)
+    (copy / file).write_bytes(b"\x00")
+    with pytest.raises((CheckpointError, ogpt.errors.WeightsError), match=f"{file} is damaged"):
+        ogpt.load(copy)
