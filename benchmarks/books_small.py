@@ -8,7 +8,6 @@ Stopped at any moment and started again, it goes on from the last checkpoint.
 from __future__ import annotations
 
 import argparse
-import gzip
 import json
 import lzma
 import platform
@@ -18,7 +17,9 @@ import torch
 
 import ogpt
 from ogpt import processor
+from ogpt.data.documents import documents
 from ogpt.data.prepare import prepare
+from ogpt.data.sources import open_sources
 from ogpt.data.tokenizer_training import train_tokenizer
 from ogpt.generating import generate
 from ogpt.ngrams import ngram_losses
@@ -75,13 +76,8 @@ def main() -> None:
 
 def xz_bits_per_byte() -> float:
     """Bits for each byte of the held-out books under xz -9."""
-    rows = [
-        json.loads(line)["text"]
-        for file in books("books_valid*")
-        for line in gzip.open(file, "rt", encoding="utf-8")
-    ]
-    text = "".join(rows).encode()
-    return 8 * len(lzma.compress(text, preset=9)) / len(text)
+    text = "".join(document.text for document in documents(open_sources(books("books_valid*"))))
+    return 8 * len(lzma.compress(text.encode(), preset=9)) / len(text.encode())
 
 
 def write_page(run: Path, n_bytes: int, tokens: int, loss: float, ngrams: dict[str, float]) -> None:
@@ -121,8 +117,8 @@ are merges learned on the training files); {last["step"]:,} steps,
 machine did other work at times, so the rate is a lower bound.
 
 On `books_valid` (five whole books by authors that are not in the training files, {n_bytes:,} bytes,
-{tokens:,} scored tokens). Text is read in lower case and without its layout; bits per byte count the
-bytes of the original.
+{tokens:,} scored tokens). Text is read in lower case and without its layout; bits per byte
+count the bytes of the original.
 
 | | loss (nats/token) | perplexity | bits per byte |
 |---|---|---|---|

@@ -142,6 +142,8 @@ def test_dropout_follows_torchs_seed_and_is_off_in_evaluation() -> None:
     assert np.array_equal(logits(1), logits(2))
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning")  # inside the compiler
 def test_compiled_training_equals_eager_gradients() -> None:
     torch.manual_seed(0)
     ids = torch.randint(0, 40, (2, 16))
