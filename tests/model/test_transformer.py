@@ -143,7 +143,8 @@ def test_dropout_follows_torchs_seed_and_is_off_in_evaluation() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning")  # inside the compiler
+@pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning")  # the compiler's own
+@pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")
 def test_compiled_training_equals_eager_gradients() -> None:
     torch.manual_seed(0)
     ids = torch.randint(0, 40, (2, 16))
