@@ -9,36 +9,20 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from ogpt.bundle import check_vocabulary, resolve
-from ogpt.config.model import OpenAIGPTConfig
-from ogpt.config.run import PretrainSettings
-from ogpt.config.settings import load_settings, to_toml
-from ogpt.data.manifest import NAME as MANIFEST_FILE
-from ogpt.data.prepare import prepare
+from ogpt.config.settings import to_toml
 from ogpt.data.shards import Shards
-from ogpt.data.tokenizer_training import train_tokenizer
-from ogpt.data.windows import Windows
-from ogpt.errors import BackendMissing, ConfigError, OutputExists, VocabularyMismatch
+from ogpt.errors import VocabularyMismatch
 from ogpt.model_card import write_card
 from ogpt.reporting import JsonLines, Reporter, Several, silent
+from ogpt.run_setup import make_train_step, resolve_settings, set_up
 from ogpt.storage import storage_error
 from ogpt.tokens.fast import OpenAIGPTTokenizerFast
 from ogpt.training import tensorboard
 from ogpt.training.loop import Evaluation, Loop, ValidText, total_steps
 from ogpt.training.measures import flops_per_token, parameter_count, training_memory_bytes
-from ogpt.training.run_folder import METRICS_FILE, SETTINGS_FILE, RunFolder
+from ogpt.training.run_folder import METRICS_FILE, RunFolder
 from ogpt.version import __version__
-
-if TYPE_CHECKING:
-    from ogpt.model.heads import OpenAIGPTLMHeadModel
-    from ogpt.training.torch_step import TorchTrainStep
-
-CADENCE = frozenset(
-    {"eval_every", "eval_windows", "checkpoint_every", "checkpoint_minutes", "log_every"}
-)
-"""Training settings that --resume may change: they decide what is said and saved, not learned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,25 +61,6 @@ class PretrainResult:
     """On the whole held-out text, after the last step."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Setup:
-    """All that a run is made of."""
-
-    settings: PretrainSettings
-    config: OpenAIGPTConfig
-    shards: Shards
-    init: Path | None
-
-    def windows(self, split: str) -> Windows:
-        stream = self.shards.train if split == "train" else self.shards.valid
-        return Windows(
-            stream,
-            self.config.n_positions,
-            seed=self.settings.training.seed,
-            packed=self.settings.data.windows == "packed",
-        )
-
-
 def pretrain(
     *,
     preset: str | None = None,
@@ -132,15 +97,15 @@ def pretrain(
         TrainingDiverged, TrainingInterrupted, StorageError: see Loop.run.
     """
     out = Path(out)
-    settings = _settings(preset, config, overrides, out, resume)
-    setup = _set_up(settings, data, valid, tokenizer, init, out, reporter)
+    settings = resolve_settings(preset, config, overrides, out, resume)
+    setup = set_up(settings, data, valid, tokenizer, init, out, reporter)
     if RunFolder.is_run(out):
         run = RunFolder.open(out)
     else:
         comment = f"ogpt {__version__}, Python {platform.python_version()}"
         run = RunFolder.create(out, to_toml(settings, comment))
     _check_same_data(run, setup.shards)
-    step = _train_step(setup)
+    step = make_train_step(setup)
     state = run.load_last(step)
     run.cut_metrics(0 if state is None else int(state["step"]))
     valid_text = ValidText(
@@ -197,13 +162,13 @@ def plan(
 
     Tokens a second are measured on micro-batches of the real shape, compiled if the run will be.
     """
-    settings = _settings(preset, config, overrides, Path(out), resume)
-    setup = _set_up(settings, data, valid, tokenizer, init, Path(out), reporter)
+    settings = resolve_settings(preset, config, overrides, Path(out), resume)
+    setup = set_up(settings, data, valid, tokenizer, init, Path(out), reporter)
     windows = setup.windows("train")
     training = settings.training
     steps = total_steps(training, windows.n_windows)
     length = setup.config.n_positions
-    step = _train_step(setup)
+    step = make_train_step(setup)
     micro = training.micro_batch_size
     step.train([windows.batch(0, micro)], 0, 0.0)  # compiles, and touches all memory
     rates = []
@@ -234,136 +199,6 @@ def plan(
         mfu=tokens_per_s * per_token / step.peak_flops_per_s,
         eta_s=steps * step_tokens / tokens_per_s,
     )
-
-
-def _settings(
-    preset: str | None, config: Path | None, overrides: Sequence[str], out: Path, resume: bool
-) -> PretrainSettings:
-    if not RunFolder.is_run(out):
-        RunFolder.check_free(out)
-        return load_settings(preset, config, overrides)
-    if not resume:
-        raise OutputExists(
-            f"{out} already holds a run", hint="go on with it by --resume, or choose another --out"
-        )
-    saved = load_settings(file=out / SETTINGS_FILE)
-    asked = load_settings(preset, config or (None if preset else out / SETTINGS_FILE), overrides)
-    cadence = {name: getattr(asked.training, name) for name in CADENCE}
-    resumed = dataclasses.replace(saved, training=dataclasses.replace(saved.training, **cadence))
-    if resumed != asked:
-        differing = [
-            f"{section.name}.{item.name}"
-            for section in dataclasses.fields(asked)
-            for item in dataclasses.fields(getattr(asked, section.name))
-            if getattr(getattr(asked, section.name), item.name)
-            != getattr(getattr(resumed, section.name), item.name)
-        ]
-        raise ConfigError(
-            f"the run in {out} was begun with other settings: {', '.join(differing)}",
-            hint="resume with the settings it was begun with, or start another run with --init",
-        )
-    return resumed
-
-
-def _set_up(
-    settings: PretrainSettings,
-    data: Sequence[str],
-    valid: Sequence[str],
-    tokenizer: Path | None,
-    init: Path | None,
-    out: Path,
-    reporter: Reporter,
-) -> _Setup:
-    init = None if init is None else resolve(init)
-    shards = _shards(settings, data, valid, tokenizer, init, out, reporter)
-    if init is None:
-        config = OpenAIGPTConfig(vocab_size=shards.vocab_size, **dataclasses.asdict(settings.model))
-    else:
-        config = OpenAIGPTConfig.from_pretrained(init)
-        check_vocabulary(OpenAIGPTTokenizerFast.from_pretrained(shards.tokenizer), config, init)
-    return _Setup(settings, config, shards, init)
-
-
-def _shards(
-    settings: PretrainSettings,
-    data: Sequence[str],
-    valid: Sequence[str],
-    tokenizer: Path | None,
-    init: Path | None,
-    out: Path,
-    reporter: Reporter,
-) -> Shards:
-    chosen = tokenizer or init
-    if tokenizer is not None and init is not None:
-        _check_same_tokenizer(tokenizer, init, f"the model in {init} was trained")
-    if len(data) == 1 and (Path(data[0]) / MANIFEST_FILE).exists():
-        shards = Shards.open(Path(data[0]))
-        if chosen is not None:
-            made = f"the shards in {data[0]} were made"
-            _check_same_tokenizer(chosen, shards.tokenizer, made)
-        return shards
-    if not data:
-        if (out / "shards" / MANIFEST_FILE).exists():
-            return Shards.open(out / "shards")
-        raise ConfigError(
-            "no text was given: data is empty",
-            hint="name sources or a folder of shards with --data, such as builtin:python-docs",
-        )
-    if chosen is None:
-        chosen = out / "tokenizer"
-        train_tokenizer(
-            data,
-            settings.tokenizer.vocab_size,
-            chosen,
-            encoding=settings.data.encoding,
-            reporter=reporter,
-        )
-    return prepare(
-        data, chosen, out / "shards", valid=valid, settings=settings.data, reporter=reporter
-    )
-
-
-def _check_same_tokenizer(given: Path, used: Path, what: str) -> None:
-    seen = OpenAIGPTTokenizerFast.from_pretrained(given).fingerprint
-    wanted = OpenAIGPTTokenizerFast.from_pretrained(used).fingerprint
-    if seen != wanted:
-        raise VocabularyMismatch(
-            f"{what} with another tokenizer ({wanted[:12]}) than that in {given} ({seen[:12]})",
-            hint="leave --tokenizer and --init out, or prepare the text again with this tokenizer",
-        )
-
-
-def _train_step(setup: _Setup) -> TorchTrainStep:
-    try:
-        import torch  # noqa: F401  # asks whether it is there
-    except ModuleNotFoundError as error:
-        raise BackendMissing(
-            f"training needs PyTorch: {error}", hint="pip install 'ogpt[torch]'"
-        ) from error
-    from ogpt.training.torch_precision import choose_compile, choose_device
-    from ogpt.training.torch_step import TorchTrainStep
-
-    training = setup.settings.training
-    device = choose_device()
-    model = _initial_model(setup, device)
-    length = setup.config.n_positions
-    tokens = total_steps(training, setup.windows("train").n_windows) * training.batch_size * length
-    compiled = choose_compile(
-        training.compile, flops_per_token(setup.config, length) * tokens, device
-    )
-    return TorchTrainStep(model, training, compiled)
-
-
-def _initial_model(setup: _Setup, device: Any) -> OpenAIGPTLMHeadModel:
-    import torch
-
-    from ogpt.model.heads import OpenAIGPTLMHeadModel
-
-    if setup.init is not None:
-        return OpenAIGPTLMHeadModel.from_pretrained(setup.init, torch.float32, str(device))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(setup.settings.training.seed)
-        return OpenAIGPTLMHeadModel(setup.config).to(device)
 
 
 def _check_same_data(run: RunFolder, shards: Shards) -> None:

@@ -1,0 +1,200 @@
+"""What a pre-training run is made of: settings, shards, tokenizer, model, training step."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from ogpt.bundle import check_vocabulary, resolve
+from ogpt.config.model import OpenAIGPTConfig
+from ogpt.config.run import PretrainSettings
+from ogpt.config.settings import load_settings
+from ogpt.data.manifest import NAME as MANIFEST_FILE
+from ogpt.data.prepare import prepare
+from ogpt.data.shards import Shards
+from ogpt.data.tokenizer_training import train_tokenizer
+from ogpt.data.windows import Windows
+from ogpt.errors import BackendMissing, ConfigError, OutputExists, VocabularyMismatch
+from ogpt.reporting import Reporter
+from ogpt.tokens.fast import OpenAIGPTTokenizerFast
+from ogpt.training.loop import total_steps
+from ogpt.training.measures import flops_per_token
+from ogpt.training.run_folder import SETTINGS_FILE, RunFolder
+
+if TYPE_CHECKING:
+    from ogpt.model.heads import OpenAIGPTLMHeadModel
+    from ogpt.training.torch_step import TorchTrainStep
+
+CADENCE = frozenset(
+    {"eval_every", "eval_windows", "checkpoint_every", "checkpoint_minutes", "log_every"}
+)
+"""Training settings that --resume may change: they decide what is said and saved, not learned."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """All that a run is made of."""
+
+    settings: PretrainSettings
+    config: OpenAIGPTConfig
+    shards: Shards
+    init: Path | None
+
+    def windows(self, split: Literal["train", "valid"]) -> Windows:
+        """The windows of one split, as the settings ask for them."""
+        stream = self.shards.train if split == "train" else self.shards.valid
+        return Windows(
+            stream,
+            self.config.n_positions,
+            seed=self.settings.training.seed,
+            packed=self.settings.data.windows == "packed",
+        )
+
+
+def resolve_settings(
+    preset: str | None, config: Path | None, overrides: Sequence[str], out: Path, resume: bool
+) -> PretrainSettings:
+    """The settings that were asked for, or on resuming those of the run in `out`.
+
+    Raises:
+        ConfigError: settings that cannot be, or that differ from those of the run.
+        OutputExists: `out` holds a run and `resume` is off, or holds other things.
+    """
+    if not RunFolder.is_run(out):
+        RunFolder.check_free(out)
+        return load_settings(preset, config, overrides)
+    if not resume:
+        raise OutputExists(
+            f"{out} already holds a run", hint="go on with it by --resume, or choose another --out"
+        )
+    saved = load_settings(file=out / SETTINGS_FILE)
+    asked = load_settings(preset, config or (None if preset else out / SETTINGS_FILE), overrides)
+    cadence = {name: getattr(asked.training, name) for name in CADENCE}
+    resumed = dataclasses.replace(saved, training=dataclasses.replace(saved.training, **cadence))
+    if resumed != asked:
+        differing = [
+            f"{section.name}.{item.name}"
+            for section in dataclasses.fields(asked)
+            for item in dataclasses.fields(getattr(asked, section.name))
+            if getattr(getattr(asked, section.name), item.name)
+            != getattr(getattr(resumed, section.name), item.name)
+        ]
+        raise ConfigError(
+            f"the run in {out} was begun with other settings: {', '.join(differing)}",
+            hint="resume with the settings it was begun with, or start another run with --init",
+        )
+    return resumed
+
+
+def set_up(
+    settings: PretrainSettings,
+    data: Sequence[str],
+    valid: Sequence[str],
+    tokenizer: Path | None,
+    init: Path | None,
+    out: Path,
+    reporter: Reporter,
+) -> Setup:
+    """Learn a tokenizer and prepare shards where they are not given; choose the model's shape.
+
+    Raises:
+        DataError, TokenizerError, VocabularyMismatch, CheckpointError: inputs that cannot be used.
+    """
+    init = None if init is None else resolve(init)
+    shards = _shards(settings, data, valid, tokenizer, init, out, reporter)
+    if init is None:
+        config = OpenAIGPTConfig(vocab_size=shards.vocab_size, **dataclasses.asdict(settings.model))
+    else:
+        config = OpenAIGPTConfig.from_pretrained(init)
+        check_vocabulary(OpenAIGPTTokenizerFast.from_pretrained(shards.tokenizer), config, init)
+    return Setup(settings, config, shards, init)
+
+
+def _shards(
+    settings: PretrainSettings,
+    data: Sequence[str],
+    valid: Sequence[str],
+    tokenizer: Path | None,
+    init: Path | None,
+    out: Path,
+    reporter: Reporter,
+) -> Shards:
+    chosen = tokenizer or init
+    if tokenizer is not None and init is not None:
+        _check_same_tokenizer(tokenizer, init, f"the model in {init} was trained")
+    if len(data) == 1 and (Path(data[0]) / MANIFEST_FILE).exists():
+        shards = Shards.open(Path(data[0]))
+        if chosen is not None:
+            made = f"the shards in {data[0]} were made"
+            _check_same_tokenizer(chosen, shards.tokenizer, made)
+        return shards
+    if not data:
+        if (out / "shards" / MANIFEST_FILE).exists():
+            return Shards.open(out / "shards")
+        raise ConfigError(
+            "no text was given: data is empty",
+            hint="name sources or a folder of shards with --data, such as builtin:python-docs",
+        )
+    if chosen is None:
+        chosen = out / "tokenizer"
+        train_tokenizer(
+            data,
+            settings.tokenizer.vocab_size,
+            chosen,
+            encoding=settings.data.encoding,
+            reporter=reporter,
+        )
+    return prepare(
+        data, chosen, out / "shards", valid=valid, settings=settings.data, reporter=reporter
+    )
+
+
+def _check_same_tokenizer(given: Path, used: Path, what: str) -> None:
+    seen = OpenAIGPTTokenizerFast.from_pretrained(given).fingerprint
+    wanted = OpenAIGPTTokenizerFast.from_pretrained(used).fingerprint
+    if seen != wanted:
+        raise VocabularyMismatch(
+            f"{what} with another tokenizer ({wanted[:12]}) than that in {given} ({seen[:12]})",
+            hint="leave --tokenizer and --init out, or prepare the text again with this tokenizer",
+        )
+
+
+def make_train_step(setup: Setup) -> TorchTrainStep:
+    """The model with its first weights, in a training step on this machine's device.
+
+    Raises:
+        BackendMissing: PyTorch is not installed.
+    """
+    try:
+        import torch  # noqa: F401  # asks whether it is there
+    except ModuleNotFoundError as error:
+        raise BackendMissing(
+            f"training needs PyTorch: {error}", hint="pip install 'ogpt[torch]'"
+        ) from error
+    from ogpt.training.torch_precision import choose_compile, choose_device
+    from ogpt.training.torch_step import TorchTrainStep
+
+    training = setup.settings.training
+    device = choose_device()
+    model = _initial_model(setup, device)
+    length = setup.config.n_positions
+    tokens = total_steps(training, setup.windows("train").n_windows) * training.batch_size * length
+    compiled = choose_compile(
+        training.compile, flops_per_token(setup.config, length) * tokens, device
+    )
+    return TorchTrainStep(model, training, compiled)
+
+
+def _initial_model(setup: Setup, device: Any) -> OpenAIGPTLMHeadModel:
+    import torch
+
+    from ogpt.model.heads import OpenAIGPTLMHeadModel
+
+    if setup.init is not None:
+        return OpenAIGPTLMHeadModel.from_pretrained(setup.init, torch.float32, str(device))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(setup.settings.training.seed)
+        return OpenAIGPTLMHeadModel(setup.config).to(device)
