@@ -29,6 +29,7 @@ from measuring import (
 )
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.model.heads import OpenAIGPTLMHeadModel
+from ogpt.model.packing import pack_weights
 from ogpt.model.torch_decoder import TorchDecoder
 from ogpt.training.measures import parameter_count
 from training_step import GPT1, SMOKE
@@ -50,7 +51,8 @@ def ours(shape: dict[str, int], dtype: torch.dtype, device: str, new: int) -> Ca
     """Our decoder, by its protocol."""
     model = OpenAIGPTLMHeadModel(OpenAIGPTConfig(**shape))
     fill(model)
-    decoder = TorchDecoder(model.to(device=device, dtype=dtype), slots=1)
+    # packed as open_decoder does
+    decoder = TorchDecoder(pack_weights(model.to(device=device, dtype=dtype)), slots=1)
 
     def run() -> Run:
         decoder.free(0)
