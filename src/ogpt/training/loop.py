@@ -125,14 +125,15 @@ class Loop:
                     )
                 at_end = self.step == self.total
                 if self.step % self.settings.eval_every == 0 and not at_end:
-                    self._evaluate_and_keep(self.settings.eval_windows)
+                    self._evaluate_and_keep()
                     began, tokens = time.perf_counter(), 0
                 if self._checkpoint_due() and not at_end:
                     self._save(best=False, reason="time to save")
                     began, tokens = time.perf_counter(), 0
                 elif self.step % self.settings.log_every == 0:
                     began, tokens = time.perf_counter(), 0
-            return self._evaluate_and_keep(0)
+            found = self._evaluate_and_keep()
+            return self._evaluate(0) if self.settings.eval_windows else found
 
     def _train_one(self, began: float, tokens_before: int) -> int:
         settings = self.settings
@@ -171,7 +172,7 @@ class Loop:
             )
         return result.tokens
 
-    def _evaluate_and_keep(self, windows: int) -> Evaluation:
+    def _evaluate(self, windows: int) -> Evaluation:
         found = evaluate(self.train_step, self.valid, windows)
         self.report(
             "eval",
@@ -181,6 +182,10 @@ class Loop:
             bits_per_byte=found.bits_per_byte,
             tokens=found.tokens,
         )
+        return found
+
+    def _evaluate_and_keep(self) -> Evaluation:
+        found = self._evaluate(self.settings.eval_windows)  # best compares like with like
         best = found.loss < self.best_loss
         if best:
             self.best_loss = found.loss
