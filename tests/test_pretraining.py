@@ -165,6 +165,62 @@ def test_going_on_from_a_model(trained: PretrainResult, text: Path, tmp_path: Pa
     assert result.valid.loss == pytest.approx(trained.valid.loss, rel=1e-3)
 
 
+def test_a_run_from_a_model_resumes_by_itself(
+    trained: PretrainResult, text: Path, tmp_path: Path
+) -> None:
+    overrides = settings(model__n_layer=7)
+    out = tmp_path / "more"
+    pretrain(data=[str(text)], init=trained.out, out=out, overrides=overrides)
+    facts = json.loads((out / "run.json").read_text())
+    assert Path(facts["init"]) == bundle.resolve(trained.out)
+    again = pretrain(out=out, resume=True)
+    assert again.valid.loss == facts["valid"]["loss"]
+
+
+def test_held_out_text_too_short_to_score(
+    trained: PretrainResult, text: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "one.txt").write_text("a")
+    arguments = {"tokenizer": trained.out / "tokenizer", "valid": [str(tmp_path / "one.txt")]}
+    with pytest.raises(DataError, match="held-out text has 1 tokens") as caught:
+        pretrain(data=[str(text)], out=tmp_path / "run", overrides=settings(), **arguments)
+    assert "--valid" in caught.value.hint
+    assert not RunFolder.is_run(tmp_path / "run")
+
+
+def test_shards_among_other_sources(trained: PretrainResult, text: Path, tmp_path: Path) -> None:
+    data = [str(text), str(trained.out / "shards")]
+    with pytest.raises(ConfigError, match="shards is a folder of shards and was given") as caught:
+        pretrain(data=data, out=tmp_path / "run", overrides=settings())
+    assert "alone" in caught.value.hint
+
+
+def test_altered_shards(trained: PretrainResult, tmp_path: Path) -> None:
+    import shutil
+
+    from ogpt.errors import DamagedData
+
+    shards = tmp_path / "shards"
+    shutil.copytree(trained.out / "shards", shards)
+    file = shards / "train-00000.bin"
+    file.write_bytes(bytes(200) + file.read_bytes()[200:])
+    with pytest.raises(DamagedData, match=r"train-00000\.bin"):
+        pretrain(data=[str(shards)], out=tmp_path / "run", overrides=settings())
+
+
+def test_shards_with_another_tokenizer_inside(
+    trained: PretrainResult, text: Path, tmp_path: Path
+) -> None:
+    import shutil
+
+    shards = tmp_path / "shards"
+    shutil.copytree(trained.out / "shards", shards)
+    shutil.rmtree(shards / "tokenizer")
+    train_tokenizer([str(text)], 150, shards / "tokenizer")
+    with pytest.raises(VocabularyMismatch, match="its shards were made with another tokenizer"):
+        pretrain(data=[str(shards)], out=tmp_path / "run", overrides=settings())
+
+
 def test_shards_and_packed_windows(trained: PretrainResult, tmp_path: Path) -> None:
     overrides = settings(data__windows="packed")
     shards = str(trained.out / "shards")
@@ -203,9 +259,10 @@ def test_too_little_text(text: Path, tmp_path: Path) -> None:
 
 def test_divergence_names_step_rate_and_checkpoint(text: Path, tmp_path: Path) -> None:
     overrides = settings(training__learning_rate=1e30, training__checkpoint_every=1)
-    with pytest.raises(TrainingDiverged, match=r"step \d+: loss .* learning rate .*step-0"):
+    with pytest.raises(TrainingDiverged, match=r"step \d+.* learning rate .*none yet") as caught:
         pretrain(data=[str(text)], out=tmp_path / "run", overrides=overrides)
-    assert bundle.resolve(tmp_path / "run").exists()
+    assert "warmup_steps" in caught.value.hint
+    assert not (tmp_path / "run" / "checkpoints").exists()
 
 
 def test_a_full_disk_while_training(

@@ -104,6 +104,7 @@ def pretrain(
     else:
         comment = f"ogpt {__version__}, Python {platform.python_version()}"
         run = RunFolder.create(out, to_toml(settings, comment))
+        run.facts["init"] = str(setup.init) if setup.init else None
     _check_same_data(run, setup.shards)
     step = make_train_step(setup)
     state = run.load_last(step)
@@ -119,27 +120,27 @@ def pretrain(
         tokenizer_.save_pretrained(folder)
         write_card(folder, setup.config, settings, setup.shards.manifest, step.description)
 
-    with ExitStack() as stack:
-        metrics = stack.enter_context(open(out / METRICS_FILE, "a", encoding="utf-8"))
-        listeners: list[Reporter] = [reporter, JsonLines(metrics)]
-        if tensorboard.available():
-            board = tensorboard.TensorBoard(out / "tensorboard")
-            stack.callback(board.close)
-            listeners.append(board)
-        loop = Loop(
-            step,
-            setup.windows("train"),
-            valid_text,
-            settings.training,
-            run,
-            Several(*listeners),
-            add_files,
-            state,
-        )
-        try:
+    try:
+        with ExitStack() as stack:
+            metrics = stack.enter_context(open(out / METRICS_FILE, "a", encoding="utf-8"))
+            listeners: list[Reporter] = [reporter, JsonLines(metrics)]
+            if tensorboard.available():
+                board = tensorboard.TensorBoard(out / "tensorboard")
+                stack.callback(board.close)
+                listeners.append(board)
+            loop = Loop(
+                step,
+                setup.windows("train"),
+                valid_text,
+                settings.training,
+                run,
+                Several(*listeners),
+                add_files,
+                state,
+            )
             found = loop.run()
-        except OSError as error:
-            raise storage_error(out, error) from error
+    except OSError as error:  # also when closing what a full disk did not take
+        raise storage_error(out, error) from error
     run.facts.update(finished=True, steps=loop.step, valid=dataclasses.asdict(found))
     run.save_facts()
     return PretrainResult(out, loop.step, found)

@@ -17,12 +17,12 @@ from ogpt.data.prepare import prepare
 from ogpt.data.shards import Shards
 from ogpt.data.tokenizer_training import train_tokenizer
 from ogpt.data.windows import Windows
-from ogpt.errors import BackendMissing, ConfigError, OutputExists, VocabularyMismatch
+from ogpt.errors import BackendMissing, ConfigError, DataError, OutputExists, VocabularyMismatch
 from ogpt.reporting import Reporter
 from ogpt.tokens.fast import OpenAIGPTTokenizerFast
 from ogpt.training.loop import total_steps
 from ogpt.training.measures import flops_per_token
-from ogpt.training.run_folder import SETTINGS_FILE, RunFolder
+from ogpt.training.run_folder import CHECKPOINTS, SETTINGS_FILE, RunFolder
 
 if TYPE_CHECKING:
     from ogpt.model.heads import OpenAIGPTLMHeadModel
@@ -104,13 +104,29 @@ def set_up(
         DataError, TokenizerError, VocabularyMismatch, CheckpointError: inputs that cannot be used.
     """
     init = None if init is None else resolve(init)
+    begun = RunFolder.open(out) if RunFolder.is_run(out) else None
+    if init is None and begun is not None and begun.facts.get("init"):
+        init = Path(begun.facts["init"])
     shards = _shards(settings, data, valid, tokenizer, init, out, reporter)
     if init is None:
         config = OpenAIGPTConfig(vocab_size=shards.vocab_size, **dataclasses.asdict(settings.model))
     else:
         config = OpenAIGPTConfig.from_pretrained(init)
         check_vocabulary(OpenAIGPTTokenizerFast.from_pretrained(shards.tokenizer), config, init)
-    return Setup(settings, config, shards, init)
+    if begun is not None and begun.facts["last"]:  # its own shape, whatever it was begun from
+        config = OpenAIGPTConfig.from_pretrained(out / CHECKPOINTS / begun.facts["last"])
+    setup = Setup(settings, config, shards, init)
+    _check_enough(setup)
+    return setup
+
+
+def _check_enough(setup: Setup) -> None:
+    """Check before the first step that both splits can be used."""
+    if setup.windows("train").n_windows and len(setup.shards.valid) < 2:
+        raise DataError(
+            f"the held-out text has {len(setup.shards.valid)} tokens; scoring takes 2 or more",
+            hint="give more text, or other text with --valid",
+        )
 
 
 def _shards(
@@ -122,14 +138,23 @@ def _shards(
     out: Path,
     reporter: Reporter,
 ) -> Shards:
+    mixed = [spec for spec in (*data, *valid) if (Path(spec) / MANIFEST_FILE).exists()]
+    if mixed and len(data) + len(valid) > 1:
+        raise ConfigError(
+            f"{mixed[0]} is a folder of shards and was given among other sources",
+            hint="give one folder of shards alone, or prepare all of the text together",
+        )
     chosen = tokenizer or init
     if tokenizer is not None and init is not None:
-        _check_same_tokenizer(tokenizer, init, f"the model in {init} was trained")
+        wanted = OpenAIGPTTokenizerFast.from_pretrained(init).fingerprint
+        _check_same_tokenizer(tokenizer, wanted, f"the model in {init} was trained")
     if len(data) == 1 and (Path(data[0]) / MANIFEST_FILE).exists():
         shards = Shards.open(Path(data[0]))
+        shards.verify()
+        _check_same_tokenizer(shards.tokenizer, shards.fingerprint, "its shards were made")
         if chosen is not None:
             made = f"the shards in {data[0]} were made"
-            _check_same_tokenizer(chosen, shards.tokenizer, made)
+            _check_same_tokenizer(chosen, shards.fingerprint, made)
         return shards
     if not data:
         if (out / "shards" / MANIFEST_FILE).exists():
@@ -152,9 +177,9 @@ def _shards(
     )
 
 
-def _check_same_tokenizer(given: Path, used: Path, what: str) -> None:
+def _check_same_tokenizer(given: Path, wanted: str, what: str) -> None:
+    """Check that the tokenizer in `given` has the fingerprint `wanted`."""
     seen = OpenAIGPTTokenizerFast.from_pretrained(given).fingerprint
-    wanted = OpenAIGPTTokenizerFast.from_pretrained(used).fingerprint
     if seen != wanted:
         raise VocabularyMismatch(
             f"{what} with another tokenizer ({wanted[:12]}) than that in {given} ({seen[:12]})",

@@ -157,3 +157,44 @@ def test_an_empty_folder_or_one_cut_short_is_free(tmp_path: Path) -> None:
     (tmp_path / "shards").mkdir()
     (tmp_path / "tokenizer").mkdir()
     RunFolder.check_free(tmp_path)
+
+
+def test_a_kill_before_run_json_loses_nothing(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(run, 1, best=True)
+
+    def killed(self: RunFolder) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(RunFolder, "save_facts", killed)
+    with pytest.raises(KeyboardInterrupt):
+        save(run, 2, best=True)
+    monkeypatch.undo()
+    again = RunFolder.open(run.path)
+    assert again.facts["best"] == "step-00000001"
+    again.load_last(Counter())
+    assert (again.facts["best"], again.facts["last"]) == ("step-00000002", "step-00000002")
+    assert RunFolder.open(run.path).facts == again.facts
+
+
+def test_what_somebody_keeps_beside_checkpoints_stays(run: RunFolder) -> None:
+    save(run, 1)
+    (run.path / "checkpoints" / "mine").mkdir()
+    (run.path / "checkpoints" / "step-notes.txt").touch()
+    save(run, 2)
+    assert names(run) == ["mine", "step-00000002", "step-notes.txt"]
+
+
+def test_a_run_whose_checkpoints_are_gone(run: RunFolder) -> None:
+    shutil.rmtree(save(run, 1))
+    with pytest.raises(CheckpointError, match=r"none of the 0 checkpoints .* step-00000001"):
+        run.load_last(Counter())
+
+
+def test_a_damaged_state_is_passed_over(run: RunFolder) -> None:
+    save(run, 1, best=True)
+    (save(run, 2) / "resume" / "state.json").write_text("[]")
+    with notices.collecting() as told:
+        run.load_last(Counter())
+    assert [notice.kind for notice in told] == ["checkpoint-set-aside"]

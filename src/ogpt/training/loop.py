@@ -18,7 +18,7 @@ from ogpt.data.batch import Batch
 from ogpt.errors import TrainingDiverged, TrainingInterrupted
 from ogpt.reporting import Reporter
 from ogpt.training.measures import bits_per_byte, flops_utilisation, perplexity
-from ogpt.training.run_folder import RunFolder
+from ogpt.training.run_folder import CHECKPOINTS, RunFolder
 from ogpt.training.schedule import warmup_cosine
 from ogpt.training.step import TrainStep
 
@@ -117,23 +117,33 @@ class Loop:
             began, tokens = time.perf_counter(), 0
             while self.step < self.total:
                 tokens += self._train_one(began, tokens)
-                if stop.is_set():
-                    self._save(best=False, reason="interrupted")
-                    raise TrainingInterrupted(
-                        f"stopped after step {self.step} of {self.total}; the run is saved",
-                        hint="go on with the same command and --resume",
-                    )
                 at_end = self.step == self.total
                 if self.step % self.settings.eval_every == 0 and not at_end:
                     self._evaluate_and_keep()
                     began, tokens = time.perf_counter(), 0
-                if self._checkpoint_due() and not at_end:
-                    self._save(best=False, reason="time to save")
+                if self._checkpoint_due() or (at_end and self.saved_step != self.step):
+                    self._save(best=False, reason="the end" if at_end else "time to save")
                     began, tokens = time.perf_counter(), 0
                 elif self.step % self.settings.log_every == 0:
                     began, tokens = time.perf_counter(), 0
+                self._heed(stop)
             found = self._evaluate_and_keep()
-            return self._evaluate(0) if self.settings.eval_windows else found
+            if self.settings.eval_windows:
+                self._heed(stop)
+                found = self._evaluate(0)
+            self._heed(stop)
+            return found
+
+    def _heed(self, stop: threading.Event) -> None:
+        """Save and leave if a stop was asked for."""
+        if not stop.is_set():
+            return
+        if self.saved_step != self.step:
+            self._save(best=False, reason="interrupted")
+        raise TrainingInterrupted(
+            f"stopped after step {self.step} of {self.total}; the run is saved",
+            hint="go on with the same command and --resume",
+        )
 
     def _train_one(self, began: float, tokens_before: int) -> int:
         settings = self.settings
@@ -144,12 +154,8 @@ class Loop:
         rate = settings.learning_rate * warmup_cosine(self.step, settings.warmup_steps, self.total)
         result = self.train_step.train(batches, self.step, rate)
         if not result.finite:
-            last = self.run_folder.facts["last"] or "none yet"
-            raise TrainingDiverged(
-                f"step {self.step + 1}: loss {result.loss}, gradient norm {result.grad_norm}, at "
-                f"learning rate {rate:.3g}; the last good checkpoint is {last}",
-                hint="lower training.learning_rate or lengthen training.warmup_steps, and start "
-                "from that checkpoint with --init",
+            raise self._diverged(
+                f"step {self.step + 1}: loss {result.loss}, gradient norm {result.grad_norm}"
             )
         self.step += 1
         if self.step % settings.log_every == 0 or self.step == self.total:
@@ -172,8 +178,24 @@ class Loop:
             )
         return result.tokens
 
+    def _rate(self) -> float:
+        """Learning rate of the next step."""
+        settings = self.settings
+        return settings.learning_rate * warmup_cosine(self.step, settings.warmup_steps, self.total)
+
+    def _diverged(self, what: str) -> TrainingDiverged:
+        name = self.run_folder.facts["last"]
+        last = self.run_folder.path / CHECKPOINTS / name if name else "none yet"
+        return TrainingDiverged(
+            f"{what}, at learning rate {self._rate():.3g}; the last good checkpoint is {last}",
+            hint="lower training.learning_rate or lengthen training.warmup_steps, and start "
+            "from that checkpoint with --init",
+        )
+
     def _evaluate(self, windows: int) -> Evaluation:
         found = evaluate(self.train_step, self.valid, windows)
+        if not math.isfinite(found.loss):
+            raise self._diverged(f"held-out loss {found.loss} after step {self.step}")
         self.report(
             "eval",
             step=self.step,
@@ -189,8 +211,7 @@ class Loop:
         best = found.loss < self.best_loss
         if best:
             self.best_loss = found.loss
-        if best or self.step == self.total:
-            self._save(best=best, reason="best so far" if best else "the end")
+            self._save(best=True, reason="best so far")
         return found
 
     def _checkpoint_due(self) -> bool:
@@ -201,6 +222,10 @@ class Loop:
         return by_step or (minutes > 0 and time.monotonic() - self.saved_at > 60 * minutes)
 
     def _save(self, *, best: bool, reason: str) -> None:
+        # weights that the last update broke must not take the place of a good checkpoint
+        loss, _ = self.train_step.evaluate(self.windows.batch(0, 1))
+        if not math.isfinite(loss):
+            raise self._diverged(f"loss {loss} after step {self.step}")
         best_loss = self.best_loss if math.isfinite(self.best_loss) else None
         path = self.run_folder.save(
             self.train_step,

@@ -120,24 +120,17 @@ class RunFolder:
             StorageError: the checkpoint could not be written.
         """
         target = self.checkpoint(step)
+        best_name = target.name if best else self.facts["best"]
         with whole_folder(target) as folder:
             train_step.save_model(folder)
             add_files(folder)
             (folder / "resume").mkdir()
             write_arrays(folder / "resume" / _RESUME_FILE, train_step.resume_arrays())
-            write_json(folder / "resume" / _STATE_FILE, {"step": step, **state})
-        self.facts["last"] = target.name
-        if best:
-            self.facts["best"] = target.name
+            write_json(folder / "resume" / _STATE_FILE, {"step": step, "best": best_name, **state})
+        self.facts.update(last=target.name, best=best_name)
         self.save_facts()
         self._remove_superseded()
         return target
-
-    def mark_best(self, step: int) -> None:
-        """Let the existing checkpoint of `step` be the best one."""
-        self.facts["best"] = self.checkpoint(step).name
-        self.save_facts()
-        self._remove_superseded()
 
     def load_last(self, train_step: TrainStep) -> dict[str, Any] | None:
         """Put the newest whole checkpoint into `train_step`; None if there is none yet.
@@ -147,20 +140,26 @@ class RunFolder:
         Raises:
             CheckpointError: there are checkpoints, but none is whole.
         """
-        found = sorted((self.path / CHECKPOINTS).glob("step-*"), reverse=True)
+        found = sorted(self._checkpoints(), reverse=True)
         for folder in found:
             try:
                 state = json.loads((folder / "resume" / _STATE_FILE).read_text("utf-8"))
                 step = int(state["step"])
                 weights = read_arrays(folder / WEIGHTS_FILE)
                 train_step.load_state(weights, read_arrays(folder / "resume" / _RESUME_FILE))
-            except (OSError, ValueError, KeyError, RuntimeError) as error:
+            except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
                 notices.tell("checkpoint-set-aside", path=folder, reason=error)
                 continue
+            # a kill between the checkpoint and run.json leaves the checkpoint the better witness
+            best = state.get("best")
+            kept = best if best and (self.path / CHECKPOINTS / best).is_dir() else None
+            self.facts.update(last=folder.name, best=kept)
+            self.save_facts()
             return {**state, "step": step}
-        if found:
+        if found or self.facts["last"]:
             raise CheckpointError(
-                f"none of the {len(found)} checkpoints in {self.path} is whole",
+                f"none of the {len(found)} checkpoints in {self.path} is whole; the last was "
+                f"{self.facts['last']}",
                 hint="restore one from a copy, or start a new run in another --out",
             )
         return None
@@ -182,6 +181,11 @@ class RunFolder:
 
     def _remove_superseded(self) -> None:
         keep = {self.facts["best"], self.facts["last"]}
-        for folder in (self.path / CHECKPOINTS).iterdir():
+        for folder in self._checkpoints():
             if folder.name not in keep:
                 shutil.rmtree(folder)
+
+    def _checkpoints(self) -> list[Path]:
+        """The checkpoints, and nothing else that somebody keeps beside them."""
+        found = (self.path / CHECKPOINTS).glob("step-*")
+        return [folder for folder in found if folder.is_dir() and folder.name[5:].isdecimal()]
