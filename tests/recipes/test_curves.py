@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 
 from ogpt.errors import BackendMissing, StorageError
-from ogpt.recipes.curves import COLOURS, inline_svg, loss_figure, save_loss_curve, speed_figure
+from ogpt.recipes.curves import (
+    COLOURS,
+    inline_svg,
+    loss_figure,
+    save_loss_curve,
+    smoothed,
+    speed_figure,
+)
 from ogpt.recipes.metrics import read_metrics
 
 OPPONENTS = {"bigram": 5.1, "trigram": 4.6}
@@ -63,6 +70,14 @@ def test_without_opponents_the_whole_curve_shows(run: Path) -> None:
     top = max(event["loss"] for event in metrics.train)
     assert loss_figure(metrics, {}).axes[0].get_ylim()[1] > top
     assert loss_figure(metrics, OPPONENTS).axes[0].get_ylim()[1] == pytest.approx(5.9)
+
+
+def test_smoothing_keeps_the_mean_and_the_last_step() -> None:
+    assert smoothed([1, 2, 3, 4, 5], [5.0, 3.0, 2.0, 4.0, 7.0], points=2) == (
+        [2, 4, 5],
+        [4.0, 3.0, 7.0],
+    )
+    assert smoothed([1, 2], [5.0, 3.0]) == ([1, 2], [5.0, 3.0])
 
 
 def test_without_matplotlib_the_hint_says_what_to_install(

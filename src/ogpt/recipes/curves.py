@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from importlib import import_module
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from ogpt.errors import BackendMissing
@@ -89,7 +90,12 @@ def loss_figure(
     """Training and held-out loss over steps; a dashed line for each opponent. Sizes in pixels."""
     figure, axes = _empty(width, height)
     train, valid = metrics.train, metrics.valid
-    axes.plot(*_columns(train, "loss"), color=COLOURS["train"], linewidth=1.2, label="training")
+    axes.plot(
+        *smoothed(*_columns(train, "loss")),
+        color=COLOURS["train"],
+        linewidth=1.5,
+        label="training (smoothed)",
+    )
     marker = "o" if len(valid) < 40 else ""
     axes.plot(
         *_columns(valid, "loss"),
@@ -134,6 +140,16 @@ def speed_figure(metrics: Metrics, width: int = 720, height: int = 180) -> Figur
     axes.yaxis.set_major_formatter("{x:,.0f}")
     axes.set_ylabel("tokens/s")
     return figure
+
+
+def smoothed(
+    steps: Sequence[int], values: Sequence[float], points: int = 80
+) -> tuple[list[int], list[float]]:
+    """Means of neighbouring values, at the last step of each group; at most 2 x `points` groups."""
+    size = max(1, len(values) // points)
+    groups = [values[first : first + size] for first in range(0, len(values), size)]
+    ends = [min(first + size, len(steps)) - 1 for first in range(0, len(steps), size)]
+    return [steps[end] for end in ends], [fmean(group) for group in groups]
 
 
 def inline_svg(figure: Figure, label: str) -> str:
