@@ -196,6 +196,10 @@ class Loop:
         found = evaluate(self.train_step, self.valid, windows)
         if not math.isfinite(found.loss):
             raise self._diverged(f"held-out loss {found.loss} after step {self.step}")
+        return found
+
+    def _evaluate_and_keep(self) -> Evaluation:
+        found = self._evaluate(self.settings.eval_windows)  # best compares like with like
         self.report(
             "eval",
             step=self.step,
@@ -204,10 +208,6 @@ class Loop:
             bits_per_byte=found.bits_per_byte,
             tokens=found.tokens,
         )
-        return found
-
-    def _evaluate_and_keep(self) -> Evaluation:
-        found = self._evaluate(self.settings.eval_windows)  # best compares like with like
         best = found.loss < self.best_loss
         if best:
             self.best_loss = found.loss
