@@ -132,7 +132,7 @@ perplexity is {fewer:.1%} lower. The aim was at most 1.6 bits per byte and 20 % 
 ![loss over steps](books-small.png)
 
 The held-out points of the curve score the first 256 windows (65,536 tokens of one book, easier than
-the whole); the dashed lines and the table score all held-out tokens, so they are not to be compared.
+the whole); the dashed lines and the table score all held-out tokens: do not compare the two.
 
 ## Samples, as they came
 
