@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -159,3 +161,34 @@ def test_compiled_training_equals_eager_gradients() -> None:
         gradients.append([p.grad.clone() for p in model.parameters()])
     for eager, compiled_grad in zip(*gradients, strict=True):
         torch.testing.assert_close(compiled_grad, eager, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("bad", [-1, 16])
+def test_positions_outside_the_model(bad: int) -> None:
+    model = OpenAIGPTModel(tiny())
+    with pytest.raises(TokenOutOfRange, match=f"position id {bad} .*0 to 15") as caught:
+        model(torch.zeros(1, 2, dtype=torch.int64), position_ids=torch.tensor([[0, bad]]))
+    assert "length" in caught.value.hint
+
+
+@pytest.mark.parametrize("shape", [(2, 4), (2, 6), (5,), (2, 4, 5), (2, 1, 5, 4)])
+def test_a_mask_of_another_shape(shape: tuple[int, ...]) -> None:
+    message = rf"shape {re.escape(str(shape))}; allowed: \(B, 5\), \(B, 5, 5\)"
+    with pytest.raises(ConfigError, match=message) as caught:
+        OpenAIGPTModel(tiny())(torch.zeros(2, 5, dtype=torch.int64), torch.ones(shape))
+    assert "cache" in caught.value.hint
+
+
+@pytest.mark.parametrize("bad", [-1, 40])
+def test_labels_outside_the_vocabulary(bad: int) -> None:
+    ids = torch.zeros(1, 3, dtype=torch.int64)
+    labels = torch.tensor([[-100, bad, -100]])
+    with pytest.raises(TokenOutOfRange, match=f"label {bad} was given"):
+        OpenAIGPTLMHeadModel(tiny())(ids, labels=labels)
+
+
+def test_labels_of_another_shape() -> None:
+    ids = torch.zeros(1, 3, dtype=torch.int64)
+    with pytest.raises(ConfigError, match=r"shape \(1, 2\); allowed: .*\(1, 3\)") as caught:
+        OpenAIGPTLMHeadModel(tiny())(ids, labels=ids[:, :2])
+    assert "-100" in caught.value.hint

@@ -11,7 +11,7 @@ from ogpt.model.cache import KVCache
 from ogpt.model.loss import ChunkLoss, chunk_loss_and_grad, summed_cross_entropy
 from ogpt.model.outputs import CausalLMOutput
 from ogpt.model.pretrained import OpenAIGPTPreTrainedModel
-from ogpt.model.transformer import OpenAIGPTModel
+from ogpt.model.transformer import OpenAIGPTModel, check_rows
 
 IGNORE_INDEX = -100
 
@@ -67,7 +67,8 @@ class OpenAIGPTLMHeadModel(OpenAIGPTPreTrainedModel):
             output_hidden_states: As in OpenAIGPTModel.
 
         Raises:
-            ConfigError: labels together with logits_to_keep.
+            ConfigError: labels together with logits_to_keep, or of another shape than the input.
+            TokenOutOfRange: a label outside the vocabulary (CPU tensors, outside compile).
         """
         if labels is not None and not (isinstance(logits_to_keep, int) and logits_to_keep == 0):
             raise ConfigError(
@@ -87,7 +88,7 @@ class OpenAIGPTLMHeadModel(OpenAIGPTPreTrainedModel):
         hidden = out.last_hidden_state
         loss = None
         if labels is not None:
-            targets = labels[:, 1:].reshape(-1)
+            targets = self._targets(labels, hidden)
             total = summed_cross_entropy(
                 hidden[:, :-1].flatten(0, 1), self.lm_head.weight, targets, IGNORE_INDEX
             )
@@ -102,6 +103,19 @@ class OpenAIGPTLMHeadModel(OpenAIGPTPreTrainedModel):
             hidden_states=out.hidden_states,
             attentions=out.attentions,
         )
+
+    def _targets(self, labels: Tensor, hidden: Tensor) -> Tensor:
+        """Labels as what each position but the last predicts, (B * (T - 1),), checked."""
+        if labels.shape != hidden.shape[:-1]:
+            raise ConfigError(
+                f"labels have the shape {tuple(labels.shape)}; allowed: that of the input, "
+                f"{tuple(hidden.shape[:-1])}",
+                hint="give a label for each token, -100 for those that count nothing",
+            )
+        targets = labels[:, 1:].reshape(-1)
+        counted = targets != IGNORE_INDEX
+        check_rows(targets.where(counted, 0), self.transformer.tokens_embed, "label")
+        return targets
 
     def token_loss(
         self,

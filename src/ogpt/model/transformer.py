@@ -168,8 +168,8 @@ class OpenAIGPTModel(OpenAIGPTPreTrainedModel):
 
         Raises:
             ContextTooLong: T and what the cache holds exceed n_positions.
-            TokenOutOfRange: an id outside the vocabulary (CPU tensors, outside compile and export).
-            ConfigError: both or neither of input_ids and inputs_embeds.
+            TokenOutOfRange: an id without a row (CPU tensors, outside compile and export).
+            ConfigError: both or neither of input_ids and inputs_embeds, or a mask of another shape.
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise ConfigError(
@@ -185,13 +185,15 @@ class OpenAIGPTModel(OpenAIGPTPreTrainedModel):
             position_ids = past_key_values.positions(T)
         elif position_ids is None:
             position_ids = torch.arange(T, device=given.device)[None]
+        else:
+            check_rows(position_ids, self.positions_embed, "position id")
         if input_ids is not None:
-            self._check_ids(input_ids)
+            check_rows(input_ids, self.tokens_embed, "token id")
             inputs_embeds = self.tokens_embed(input_ids)
         assert inputs_embeds is not None
         hidden = inputs_embeds + self.positions_embed(position_ids)
         if token_type_ids is not None:
-            self._check_ids(token_type_ids)
+            check_rows(token_type_ids, self.tokens_embed, "token type id")
             hidden = hidden + self.tokens_embed(token_type_ids)
         seed = draw_seed(hidden.device) if self.training else None
         hidden = dropout(hidden, self.config.embd_pdrop, seed, 0)
@@ -223,16 +225,22 @@ class OpenAIGPTModel(OpenAIGPTPreTrainedModel):
                 hint="shorten the input, or cut it into windows",
             )
 
-    def _check_ids(self, ids: Tensor) -> None:
-        if ids.device.type != "cpu" or torch.compiler.is_compiling() or ids.numel() == 0:
-            return
-        low, high = (int(value) for value in torch.aminmax(ids))
-        rows = self.tokens_embed.num_embeddings
-        if low < 0 or high >= rows:
-            raise TokenOutOfRange(
-                f"token id {low if low < 0 else high} was given; ids go from 0 to {rows - 1}",
-                hint="check that tokenizer and model belong together",
-            )
+
+def check_rows(ids: Tensor, table: nn.Embedding, what: str) -> None:
+    """Check on the host, outside compile and export, that every id has a row in `table`.
+
+    Raises:
+        TokenOutOfRange: one has not.
+    """
+    if ids.device.type != "cpu" or torch.compiler.is_compiling() or ids.numel() == 0:
+        return
+    low, high = (int(value) for value in torch.aminmax(ids))
+    rows = table.num_embeddings
+    if low < 0 or high >= rows:
+        raise TokenOutOfRange(
+            f"{what} {low if low < 0 else high} was given; the model has 0 to {rows - 1}",
+            hint="check that tokenizer and model belong together, and the length of the input",
+        )
 
 
 def _combine(
@@ -242,12 +250,18 @@ def _combine(
     allowed = None if cache is None else cache.allowed(T)
     if mask is None:
         return allowed
+    S = T if cache is None else max(cache.starts()) + T
+    if mask.ndim not in (2, 3, 4) or mask.shape[-1] != S or (mask.ndim > 2 and mask.shape[-2] != T):
+        raise ConfigError(
+            f"attention_mask has the shape {tuple(mask.shape)}; allowed: (B, {S}), (B, {T}, {S}) "
+            f"or (B, heads, {T}, {S})",
+            hint="give one value for each token, those in the cache included",
+        )
     seen = mask.to(device=device, dtype=torch.bool)
     if seen.ndim == 2:  # (B, S) -> (B, 1, 1, S)
         seen = seen[:, None, None, :]
     elif seen.ndim == 3:  # (B, T, S) -> (B, 1, T, S)
         seen = seen[:, None]
     if allowed is None:
-        S = seen.shape[-1]
         allowed = torch.ones(T, S, dtype=torch.bool, device=device).tril(S - T)
     return seen & allowed
