@@ -28,6 +28,7 @@ from ogpt.recipes.curves import save_loss_curve
 from ogpt.recipes.metrics import read_metrics
 from ogpt.storage import write_json
 from ogpt.training.measures import bits_per_byte, parameter_count, perplexity
+from ogpt.training.run_folder import RunFolder
 
 ROOT = Path(__file__).parents[1]
 BOOKS = ROOT.parent / "shared" / "data" / "books"
@@ -61,7 +62,7 @@ def main() -> None:
         data=[str(shards.folder)],
         out=run,
         overrides=[f"training.max_steps={options.steps}"],
-        resume=True,
+        resume=RunFolder.is_run(run),
     )
     counted = run / "ngrams.json"
     if not counted.exists():

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ogpt import bundle
+from ogpt import bundle, notices
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.errors import BackendMissing, CheckpointError, VocabularyMismatch
 from ogpt.tokens.fast import OpenAIGPTTokenizerFast
@@ -18,6 +18,7 @@ def run(tmp_path: Path) -> Path:
         folder = tmp_path / "checkpoints" / name
         OpenAIGPTConfig(vocab_size=3, n_embd=4, n_head=1, n_layer=1).save_pretrained(folder)
         OpenAIGPTTokenizerFast(vocab=VOCAB, merges=[]).save_pretrained(folder)
+        (folder / "model.safetensors").touch()
     return tmp_path
 
 
@@ -36,7 +37,8 @@ def test_a_run_stands_for_its_best_else_its_last(run: Path) -> None:
 
 def test_a_run_file_cannot_point_outside(run: Path) -> None:
     point(run, "../../etc", None)
-    assert bundle.resolve(run) == run / "checkpoints" / "etc"
+    with pytest.raises(CheckpointError, match=r"'\.\./\.\./etc' is not the name of a checkpoint"):
+        bundle.resolve(run)
 
 
 def test_a_run_without_checkpoint(run: Path) -> None:
@@ -46,7 +48,7 @@ def test_a_run_without_checkpoint(run: Path) -> None:
     assert "--resume" in caught.value.hint
 
 
-@pytest.mark.parametrize("text", ["{", "{}", "7"])
+@pytest.mark.parametrize("text", ["{", "{}", "7", '{"best": 5, "last": null}'])
 def test_a_damaged_run_file(run: Path, text: str) -> None:
     (run / "run.json").write_text(text)
     with pytest.raises(CheckpointError, match=r"run\.json is damaged") as caught:
@@ -77,3 +79,35 @@ def test_without_torch(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(BackendMissing, match="needs PyTorch") as caught:
         bundle.load(run)
     assert caught.value.hint == "pip install 'ogpt[torch]'"
+
+
+def test_an_incomplete_best_checkpoint_is_passed_over(run: Path) -> None:
+    point(run, "step-00000001", "step-00000002")
+    (run / "checkpoints" / "step-00000001" / "model.safetensors").unlink()
+    with notices.collecting() as told:
+        assert bundle.resolve(run).name == "step-00000002"
+    assert [notice.kind for notice in told] == ["checkpoint-set-aside"]
+    assert "step-00000001 is incomplete" in told[0].message
+    assert "no model.safetensors" in told[0].message
+
+
+def test_no_checkpoint_is_complete(run: Path) -> None:
+    point(run, "step-00000001", "step-00000007")
+    (run / "checkpoints" / "step-00000001" / "config.json").unlink()
+    named = "step-00000001, step-00000007"
+    with notices.collecting(), pytest.raises(CheckpointError, match=named) as caught:
+        bundle.resolve(run)
+    assert "--resume" in caught.value.hint
+
+
+def test_another_tokenizer_of_the_same_size(run: Path) -> None:
+    folder = run / "checkpoints" / "step-00000001"
+    fingerprint = bundle.load_tokenizer(folder).fingerprint
+    shape = {"vocab_size": 3, "n_embd": 4, "n_head": 1, "n_layer": 1}
+    OpenAIGPTConfig(**shape, tokenizer_fingerprint=fingerprint).save_pretrained(folder)
+    bundle.load_tokenizer(folder)
+    swapped = OpenAIGPTTokenizerFast(vocab={"<unk>": 0, "a</w>": 1, "a": 2}, merges=[])
+    swapped.save_pretrained(folder)
+    with pytest.raises(VocabularyMismatch, match=fingerprint[:12]) as caught:
+        bundle.load_tokenizer(folder)
+    assert "trained with" in caught.value.hint

@@ -182,12 +182,15 @@ def test_unknown_prompt_tokens_are_told_before_the_work() -> None:
 
 
 def test_sampling_settings_without_sampling_are_told() -> None:
-    settings = GenerationSettings(do_sample=False, temperature=0.5, top_k=3, max_new_tokens=1)
+    settings = GenerationSettings(
+        do_sample=False, temperature=0.5, top_k=3, seed=7, max_new_tokens=1
+    )
     with collecting() as notices:
         generate_with(contextual(SIZE), TOKENIZER, "a", settings)
     assert [notice.message.partition(":")[0] for notice in notices] == [
         "temperature has no effect",
         "top_k has no effect",
+        "seed has no effect",
     ]
 
 

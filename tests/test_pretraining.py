@@ -1,4 +1,5 @@
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import torch
 import ogpt
 from ogpt import bundle, notices
 from ogpt.data.prepare import prepare
+from ogpt.data.shards import Shards
 from ogpt.data.tokenizer_training import train_tokenizer
 from ogpt.errors import (
     BackendMissing,
@@ -42,8 +44,14 @@ TOY = {
 
 
 def settings(**changes: object) -> list[str]:
-    named = {name.replace("__", "."): value for name, value in changes.items()}
-    return [f"{name}={value}" for name, value in {**TOY, **named}.items()]
+    """TOY with changes; None takes a setting out."""
+    named = {**TOY, **{name.replace("__", "."): value for name, value in changes.items()}}
+    return [f"{name}={value}" for name, value in named.items() if value is not None]
+
+
+def with_tokenizer(**changes: object) -> list[str]:
+    """The settings of a run that learns no tokenizer."""
+    return settings(tokenizer__vocab_size=None, **changes)
 
 
 @pytest.fixture(scope="module")
@@ -120,8 +128,17 @@ def test_training_learns(text: Path, tmp_path: Path) -> None:
 
 def test_a_finished_run_resumed_changes_nothing(trained: PretrainResult, text: Path) -> None:
     before = (bundle.resolve(trained.out) / "model.safetensors").read_bytes()
-    again = pretrain(data=[str(text)], out=trained.out, resume=True)
-    assert again.valid == trained.valid
+    metrics = (trained.out / "metrics.jsonl").read_bytes()
+    said: list[str] = []
+    again = pretrain(
+        data=[str(text)],
+        out=trained.out,
+        resume=True,
+        reporter=lambda kind, **fields: said.append(str(fields.get("text"))),
+    )
+    assert f"the run in {trained.out} is finished" in said[-1]
+    assert again == trained
+    assert (trained.out / "metrics.jsonl").read_bytes() == metrics
     assert (bundle.resolve(trained.out) / "model.safetensors").read_bytes() == before
 
 
@@ -158,9 +175,16 @@ def test_resume_on_other_text(trained: PretrainResult, tmp_path: Path) -> None:
 
 def test_going_on_from_a_model(trained: PretrainResult, text: Path, tmp_path: Path) -> None:
     overrides = settings(training__max_steps=1, training__learning_rate=1e-9, model__n_layer=7)
-    result = pretrain(
-        data=[str(text)], init=trained.out, out=tmp_path / "more", overrides=overrides
-    )
+    with notices.collecting() as told:
+        result = pretrain(
+            data=[str(text)], init=trained.out, out=tmp_path / "more", overrides=overrides
+        )
+    effectless = [notice.fields["setting"] for notice in told]
+    assert [name.partition("=")[0] for name in effectless] == [
+        *(name for name in TOY if name.startswith("model.")),
+        "tokenizer.vocab_size",
+    ]
+    assert "the shape is that of the model in" in told[0].message
     assert ogpt.bundle.read_config(result.out).n_layer == 1  # the model's shape wins
     assert result.valid.loss == pytest.approx(trained.valid.loss, rel=1e-3)
 
@@ -168,9 +192,9 @@ def test_going_on_from_a_model(trained: PretrainResult, text: Path, tmp_path: Pa
 def test_a_run_from_a_model_resumes_by_itself(
     trained: PretrainResult, text: Path, tmp_path: Path
 ) -> None:
-    overrides = settings(model__n_layer=7)
     out = tmp_path / "more"
-    pretrain(data=[str(text)], init=trained.out, out=out, overrides=overrides)
+    with notices.collecting():
+        pretrain(data=[str(text)], init=trained.out, out=out, overrides=settings())
     facts = json.loads((out / "run.json").read_text())
     assert Path(facts["init"]) == bundle.resolve(trained.out)
     again = pretrain(out=out, resume=True)
@@ -183,7 +207,7 @@ def test_held_out_text_too_short_to_score(
     (tmp_path / "one.txt").write_text("a")
     arguments = {"tokenizer": trained.out / "tokenizer", "valid": [str(tmp_path / "one.txt")]}
     with pytest.raises(DataError, match="held-out text has 1 tokens") as caught:
-        pretrain(data=[str(text)], out=tmp_path / "run", overrides=settings(), **arguments)
+        pretrain(data=[str(text)], out=tmp_path / "run", overrides=with_tokenizer(), **arguments)
     assert "--valid" in caught.value.hint
     assert not RunFolder.is_run(tmp_path / "run")
 
@@ -196,8 +220,6 @@ def test_shards_among_other_sources(trained: PretrainResult, text: Path, tmp_pat
 
 
 def test_altered_shards(trained: PretrainResult, tmp_path: Path) -> None:
-    import shutil
-
     from ogpt.errors import DamagedData
 
     shards = tmp_path / "shards"
@@ -205,24 +227,22 @@ def test_altered_shards(trained: PretrainResult, tmp_path: Path) -> None:
     file = shards / "train-00000.bin"
     file.write_bytes(bytes(200) + file.read_bytes()[200:])
     with pytest.raises(DamagedData, match=r"train-00000\.bin"):
-        pretrain(data=[str(shards)], out=tmp_path / "run", overrides=settings())
+        pretrain(data=[str(shards)], out=tmp_path / "run", overrides=with_tokenizer())
 
 
 def test_shards_with_another_tokenizer_inside(
     trained: PretrainResult, text: Path, tmp_path: Path
 ) -> None:
-    import shutil
-
     shards = tmp_path / "shards"
     shutil.copytree(trained.out / "shards", shards)
     shutil.rmtree(shards / "tokenizer")
     train_tokenizer([str(text)], 150, shards / "tokenizer")
     with pytest.raises(VocabularyMismatch, match="its shards were made with another tokenizer"):
-        pretrain(data=[str(shards)], out=tmp_path / "run", overrides=settings())
+        pretrain(data=[str(shards)], out=tmp_path / "run", overrides=with_tokenizer())
 
 
 def test_shards_and_packed_windows(trained: PretrainResult, tmp_path: Path) -> None:
-    overrides = settings(data__windows="packed")
+    overrides = with_tokenizer(data__windows="packed")
     shards = str(trained.out / "shards")
     result = pretrain(data=[shards], out=tmp_path / "packed", overrides=overrides)
     assert result.steps == 6
@@ -316,10 +336,92 @@ def test_no_notices_on_a_plain_run(text: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("file", ["config.json", "model.safetensors"])
 def test_a_damaged_checkpoint_is_named(trained: PretrainResult, tmp_path: Path, file: str) -> None:
-    import shutil
-
     copy = tmp_path / "model"
     shutil.copytree(bundle.resolve(trained.out), copy)
     (copy / file).write_bytes(b"\x00")
     with pytest.raises((CheckpointError, ogpt.errors.WeightsError), match=f"{file} is damaged"):
         ogpt.load(copy)
+
+
+def test_a_run_that_is_not_there_is_begun_with_a_notice(text: Path, tmp_path: Path) -> None:
+    overrides = settings(training__max_steps=1)
+    with notices.collecting() as told:
+        pretrain(data=[str(text)], out=tmp_path / "misspelt", overrides=overrides, resume=True)
+    assert [notice.message for notice in told] == [
+        f"there is no run in {tmp_path / 'misspelt'} to resume: a new one is begun"
+    ]
+
+
+def test_settings_that_shards_make_pointless(trained: PretrainResult, tmp_path: Path) -> None:
+    overrides = settings(training__max_steps=1, data__valid_fraction=0.5, data__encoding="latin-1")
+    with notices.collecting() as told:
+        pretrain(data=[str(trained.out / "shards")], out=tmp_path / "run", overrides=overrides)
+    assert {notice.kind for notice in told} == {"setting-without-effect"}
+    assert [notice.fields["setting"] for notice in told] == [
+        "tokenizer.vocab_size=200",
+        "data.valid_fraction=0.5",
+        "data.encoding=latin-1",
+    ]
+
+
+def test_the_model_remembers_its_tokenizer(
+    trained: PretrainResult, text: Path, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(bundle.resolve(trained.out), tmp_path / "model")
+    assert bundle.read_config(copy).tokenizer_fingerprint == (
+        bundle.load_tokenizer(copy).fingerprint
+    )
+    vocab = json.loads((copy / "vocab.json").read_text())
+    first, second = list(vocab)[1:3]
+    vocab[first], vocab[second] = vocab[second], vocab[first]
+    (copy / "vocab.json").write_text(json.dumps(vocab))
+    (copy / "tokenizer.json").unlink()
+    with pytest.raises(VocabularyMismatch, match="trained with another tokenizer"):
+        ogpt.load(copy)
+    with pytest.raises(VocabularyMismatch, match="trained with another tokenizer"):
+        pretrain(data=[str(text)], init=copy, out=tmp_path / "run")
+
+
+def test_two_processes_never_write_into_one_run(text: Path, tmp_path: Path) -> None:
+    from filelock import FileLock
+
+    out = tmp_path / "run"
+    out.mkdir()
+    with (
+        FileLock(out / ".lock"),
+        pytest.raises(OutputExists, match="another process is writing into") as caught,
+    ):
+        pretrain(data=[str(text)], out=out, overrides=settings())
+    assert "another --out" in caught.value.hint
+    assert [file.name for file in out.iterdir()] == [".lock"]
+    pretrain(data=[str(text)], out=out, overrides=settings(training__max_steps=1))
+    assert not (out / ".lock").exists()
+
+
+def test_resume_on_the_same_number_of_other_tokens(trained: PretrainResult, tmp_path: Path) -> None:
+    run = shutil.copytree(trained.out, tmp_path / "run")
+    shards = Shards.open(run / "shards")
+    facts = json.loads((run / "run.json").read_text())
+    assert facts["data"]["shards"] == shards.manifest.content_sha256
+    facts["data"]["shards"] = "0" * 64
+    (run / "run.json").write_text(json.dumps(facts))
+    with pytest.raises(VocabularyMismatch, match="trained on other shards"):
+        pretrain(out=run, resume=True)
+    del facts["data"]["shards"]  # a run of an earlier version
+    (run / "run.json").write_text(json.dumps(facts))
+    assert pretrain(out=run, resume=True).steps == trained.steps
+
+
+def test_without_tensorboard_it_says_so(
+    text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ogpt.training.tensorboard.available", lambda: False)
+    said: list[str] = []
+    pretrain(
+        data=[str(text)],
+        out=tmp_path / "run",
+        overrides=settings(training__max_steps=1),
+        reporter=lambda kind, **fields: said.append(str(fields.get("text"))),
+    )
+    assert any("TensorBoard, which is not installed" in line for line in said)
+    assert not (tmp_path / "run" / "tensorboard").exists()

@@ -3,12 +3,14 @@
 import errno
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from ogpt.errors import ConfigError, StorageError
-from ogpt.storage import whole_file, whole_folder, write_json
+from ogpt.errors import ConfigError, OutputExists, StorageError
+from ogpt.storage import only_writer, whole_file, whole_folder, write_json
 
 
 def names(folder: Path) -> list[str]:
@@ -107,3 +109,46 @@ def test_json_is_readable_utf8(tmp_path: Path) -> None:
     text = (tmp_path / "a.json").read_text("utf-8")
     assert "café" in text
     assert json.loads(text) == {"name": "café"}
+
+
+def test_only_one_writer(tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "folder"
+    message = "another process is writing into"
+    with only_writer(folder):
+        with pytest.raises(OutputExists, match=message) as caught, only_writer(folder):
+            raise AssertionError("two writers")
+        assert "wait until it has ended" in caught.value.hint
+        (folder / "a.txt").touch()
+    assert names(folder) == ["a.txt"]
+
+
+def test_a_folder_made_for_nothing_is_removed(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError), only_writer(tmp_path / "new"):
+        raise ConfigError("mine", hint="none")
+    assert names(tmp_path) == []
+    (tmp_path / "old").mkdir()
+    with only_writer(tmp_path / "old"):
+        pass
+    assert names(tmp_path) == ["old"]
+
+
+def test_a_file_in_the_place_of_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "a").touch()
+    with pytest.raises(OutputExists, match="a is a file") as caught, only_writer(tmp_path / "a"):
+        raise AssertionError("it is a file")
+    assert "--out" in caught.value.hint
+    with pytest.raises(StorageError, match="could not write"), only_writer(tmp_path / "a" / "b"):
+        raise AssertionError("its parent is a file")
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    child = subprocess.Popen([sys.executable, "-c", "pass"])
+    child.wait()
+    for pid in (child.pid, os.getppid(), "words"):
+        (tmp_path / f".b.{pid}.tmp").mkdir()
+    (tmp_path / ".bb.1.tmp").mkdir()
+    with whole_folder(tmp_path / "b"):
+        pass
+    assert sorted(names(tmp_path)) == sorted(
+        ["b", f".b.{os.getppid()}.tmp", ".b.words.tmp", ".bb.1.tmp"]
+    )

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ogpt.config.model import CONFIG_FILE, OpenAIGPTConfig
 from ogpt.errors import BackendMissing, CheckpointError, VocabularyMismatch
+from ogpt.notices import tell
 from ogpt.tokens.fast import OpenAIGPTTokenizerFast
+from ogpt.weights.safetensors_file import WEIGHTS_FILE
 
 if TYPE_CHECKING:
     from ogpt.model.heads import OpenAIGPTLMHeadModel
 
 RUN_FILE = "run.json"
 CHECKPOINTS = "checkpoints"
+TOKENIZER_FINGERPRINT = "tokenizer_fingerprint"
+"""Key of config.json: which tokenizer the model was trained with."""
+CHECKPOINT_NAME = r"step-\d+"
 
 
 def resolve(path: str | Path) -> Path:
     """The model folder that `path` names: itself, or a run's best, else last, checkpoint.
+
+    A checkpoint that lost its configuration or weights is passed over with the notice
+    `checkpoint-set-aside`.
 
     Raises:
         CheckpointError: there is no such folder, or it holds neither a model nor a checkpoint.
@@ -36,19 +45,42 @@ def resolve(path: str | Path) -> Path:
             f"{path} holds no {CONFIG_FILE} and no {RUN_FILE}, so it is no model and no run",
             hint="give a model folder (config.json, model.safetensors) or the folder of a run",
         )
-    try:
-        facts = json.loads((path / RUN_FILE).read_text("utf-8"))
-        name = facts["best"] or facts["last"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(
-            f"{path / RUN_FILE} is damaged: {error!r}",
-            hint=f"give one of the folders in {path / CHECKPOINTS} instead",
-        ) from error
-    if name is None:
+    facts = read_run_facts(path)
+    named = list(dict.fromkeys(name for name in (facts["best"], facts["last"]) if name))
+    if not named:
         raise CheckpointError(
             f"the run in {path} has no checkpoint yet", hint="let it train on with --resume"
         )
-    return path / CHECKPOINTS / Path(name).name
+    for name in named:
+        folder = path / CHECKPOINTS / str(name)
+        missing = [file for file in (CONFIG_FILE, WEIGHTS_FILE) if not (folder / file).is_file()]
+        if not missing:
+            return folder
+        tell("checkpoint-set-aside", path=folder, reason=f"it has no {' and no '.join(missing)}")
+    raise CheckpointError(
+        f"the checkpoints of the run in {path} are incomplete: {', '.join(named)}",
+        hint="restore one from a copy, or go on from an older one with --resume",
+    )
+
+
+def read_run_facts(run: Path) -> dict[str, Any]:
+    """What run.json tells; `best` and `last` are names of checkpoints, or None.
+
+    Raises:
+        CheckpointError: the file is damaged.
+    """
+    file = run / RUN_FILE
+    try:
+        facts = json.loads(file.read_text("utf-8"))
+        for name in (facts["best"], facts["last"]):
+            if not (name is None or re.fullmatch(CHECKPOINT_NAME, name)):
+                raise ValueError(f"{name!r} is not the name of a checkpoint")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{file} is damaged: {error!r}",
+            hint=f"restore it from a copy, or use one of the folders in {run / CHECKPOINTS}",
+        ) from error
+    return dict(facts)
 
 
 def read_config(path: str | Path) -> OpenAIGPTConfig:
@@ -67,7 +99,7 @@ def load_tokenizer(path: str | Path) -> OpenAIGPTTokenizerFast:
     Raises:
         CheckpointError: as resolve.
         TokenizerError: the tokenizer's files are missing or damaged.
-        VocabularyMismatch: the tokenizer has ids that the model has not.
+        VocabularyMismatch: the tokenizer is not the model's.
     """
     folder = resolve(path)
     tokenizer = OpenAIGPTTokenizerFast.from_pretrained(folder)
@@ -78,11 +110,21 @@ def load_tokenizer(path: str | Path) -> OpenAIGPTTokenizerFast:
 def check_vocabulary(
     tokenizer: OpenAIGPTTokenizerFast, config: OpenAIGPTConfig, what: str | Path
 ) -> None:
-    """Check that every id of the tokenizer has a row in the model.
+    """Check that tokenizer and model belong together, as far as the configuration tells.
+
+    Every id must have a row in the model; a model that ogpt trained also remembers the
+    fingerprint of its tokenizer.
 
     Raises:
-        VocabularyMismatch: it has not.
+        VocabularyMismatch: they do not.
     """
+    trained_with = getattr(config, TOKENIZER_FINGERPRINT, tokenizer.fingerprint)
+    if tokenizer.fingerprint != trained_with:
+        raise VocabularyMismatch(
+            f"the model in {what} was trained with another tokenizer ({str(trained_with)[:12]}) "
+            f"than this one ({tokenizer.fingerprint[:12]})",
+            hint="use the tokenizer that the model was trained with",
+        )
     if len(tokenizer) > config.vocab_size:
         raise VocabularyMismatch(
             f"the tokenizer has {len(tokenizer)} entries; the model in {what} has "

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
 from ogpt.bundle import load_tokenizer, resolve
 from ogpt.config.model import OpenAIGPTConfig
-from ogpt.config.settings import load_settings
 from ogpt.training.measures import parameter_count
-from ogpt.training.run_folder import METRICS_FILE, SETTINGS_FILE, RunFolder
+from ogpt.training.run_folder import METRICS_FILE, RunFolder, read_events
 from ogpt.weights.safetensors_file import WEIGHTS_FILE, read_arrays
 
 LAST_FACTS = ("step", "total_steps", "loss", "tokens_per_s", "mfu", "bits_per_byte", "perplexity")
@@ -26,6 +24,7 @@ def info(path: str | Path) -> dict[str, Any]:
 
     Raises:
         CheckpointError: `path` is no folder, neither model nor run, or damaged.
+        DamagedData: metrics.jsonl is.
         ConfigError, TokenizerError, VocabularyMismatch, WeightsError: a part that cannot be read.
     """
     path = Path(path)
@@ -36,7 +35,7 @@ def info(path: str | Path) -> dict[str, Any]:
     if run.facts["last"] is not None:
         found = _model(resolve(path))
     found["run"] = {name: value for name, value in run.facts.items() if name != "format"}
-    found["settings"] = dataclasses.asdict(load_settings(file=path / SETTINGS_FILE))
+    found["settings"] = dataclasses.asdict(RunFolder.read_settings(path))
     return found | _last_events(path / METRICS_FILE)
 
 
@@ -64,11 +63,7 @@ def _model(folder: Path) -> dict[str, Any]:
 def _last_events(file: Path) -> dict[str, Any]:
     """The last training report and the last evaluation."""
     last: dict[str, Any] = {}
-    for line in file.read_text("utf-8").splitlines() if file.exists() else ():
-        try:
-            event = json.loads(line)
-        except ValueError:
-            break  # the line that a kill cut short
+    for event in read_events(file):
         if event["event"] in ("train", "eval"):
             last[event["event"]] = {name: event[name] for name in LAST_FACTS if name in event}
     return last

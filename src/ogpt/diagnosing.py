@@ -16,7 +16,7 @@ from pathlib import Path
 from ogpt import processor
 from ogpt.version import __version__
 
-CORE = ("numpy", "tokenizers", "safetensors", "huggingface_hub", "typer", "rich")
+CORE = ("numpy", "tokenizers", "safetensors", "huggingface_hub", "filelock", "typer", "rich")
 EXTRAS = {
     "torch": ("torch",),
     "data": ("pyarrow", "zstandard"),

@@ -41,6 +41,7 @@ KINDS: dict[str, str] = {
     ),
     "prompt-unknown": "{count} of {total} prompt tokens are unknown to this vocabulary",
     "setting-without-effect": "{setting} has no effect: {reason}",
+    "run-begun": "there is no run in {path} to resume: a new one is begun",
     "checkpoint-set-aside": "{path} is incomplete and was passed over: {reason}",
     "documents-skipped": "{count} {what} were skipped: {reason}",
     "text-truncated": (

@@ -15,8 +15,8 @@ from ogpt.data.shards import Shards
 from ogpt.errors import VocabularyMismatch
 from ogpt.model_card import write_card
 from ogpt.reporting import JsonLines, Reporter, Several, silent
-from ogpt.run_setup import make_train_step, resolve_settings, set_up
-from ogpt.storage import storage_error
+from ogpt.run_setup import Setup, make_train_step, resolve_settings, set_up
+from ogpt.storage import only_writer, storage_error
 from ogpt.tokens.fast import OpenAIGPTTokenizerFast
 from ogpt.training import tensorboard
 from ogpt.training.loop import Evaluation, Loop, ValidText, total_steps
@@ -92,13 +92,19 @@ def pretrain(
 
     Raises:
         ConfigError: settings that cannot be, or that differ from those of the run to resume.
-        OutputExists: `out` holds a run and `resume` is off.
+        OutputExists: `out` holds a run and `resume` is off, or another process writes into it.
         DataError, TokenizerError, VocabularyMismatch, CheckpointError: inputs that cannot be used.
         TrainingDiverged, TrainingInterrupted, StorageError: see Loop.run.
     """
     out = Path(out)
     settings = resolve_settings(preset, config, overrides, out, resume)
-    setup = set_up(settings, data, valid, tokenizer, init, out, reporter)
+    with only_writer(out):
+        setup = set_up(settings, overrides, data, valid, tokenizer, init, out, reporter)
+        return _pretrain(setup, out, reporter)
+
+
+def _pretrain(setup: Setup, out: Path, reporter: Reporter) -> PretrainResult:
+    settings = setup.settings
     if RunFolder.is_run(out):
         run = RunFolder.open(out)
     else:
@@ -106,9 +112,13 @@ def pretrain(
         run = RunFolder.create(out, to_toml(settings, comment))
         run.facts["init"] = str(setup.init) if setup.init else None
     _check_same_data(run, setup.shards)
+    if run.facts.get("finished"):
+        reporter("message", text=f"the run in {out} is finished; a longer one begins with --init")
+        return PretrainResult(out, run.facts["steps"], Evaluation(**run.facts["valid"]))
     step = make_train_step(setup)
     state = run.load_last(step)
-    run.cut_metrics(0 if state is None else int(state["step"]))
+    done = 0 if state is None else int(state["step"])
+    run.cut_metrics(done)
     valid_text = ValidText(
         lambda: setup.windows("valid").sequential(settings.training.micro_batch_size),
         len(setup.shards.valid),
@@ -125,9 +135,12 @@ def pretrain(
             metrics = stack.enter_context(open(out / METRICS_FILE, "a", encoding="utf-8"))
             listeners: list[Reporter] = [reporter, JsonLines(metrics)]
             if tensorboard.available():
-                board = tensorboard.TensorBoard(out / "tensorboard")
+                board = tensorboard.TensorBoard(out / "tensorboard", done)
                 stack.callback(board.close)
                 listeners.append(board)
+            else:
+                text = "no curves for TensorBoard, which is not installed: pip install tensorboard"
+                reporter("message", text=text)
             loop = Loop(
                 step,
                 setup.windows("train"),
@@ -164,7 +177,8 @@ def plan(
     Tokens a second are measured on micro-batches of the real shape, compiled if the run will be.
     """
     settings = resolve_settings(preset, config, overrides, Path(out), resume)
-    setup = set_up(settings, data, valid, tokenizer, init, Path(out), reporter)
+    with only_writer(Path(out)):
+        setup = set_up(settings, overrides, data, valid, tokenizer, init, Path(out), reporter)
     windows = setup.windows("train")
     training = settings.training
     steps = total_steps(training, windows.n_windows)
@@ -203,9 +217,13 @@ def plan(
 
 
 def _check_same_data(run: RunFolder, shards: Shards) -> None:
-    seen = {"tokenizer": shards.fingerprint, "train_tokens": len(shards.train)}
+    seen = {
+        "tokenizer": shards.fingerprint,
+        "train_tokens": len(shards.train),
+        "shards": shards.manifest.content_sha256,
+    }
     known = run.facts.setdefault("data", seen)
-    if known != seen:
+    if known != {name: seen.get(name) for name in known}:
         raise VocabularyMismatch(
             f"the run in {run.path} was trained on other shards: {known}, now {seen}",
             hint="resume with the --data that the run was begun with",

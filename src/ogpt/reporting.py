@@ -14,6 +14,7 @@ Kinds and their fields:
 from __future__ import annotations
 
 import json
+import threading
 from typing import Any, Protocol, TextIO
 
 
@@ -34,11 +35,13 @@ class JsonLines:
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
+        self._lock = threading.Lock()  # a signal is told from a thread of its own
 
     def __call__(self, kind: str, /, **fields: Any) -> None:
         """Write one event and flush it, so that a kill loses at most the line being written."""
-        self.stream.write(json.dumps({"event": kind, **fields}) + "\n")
-        self.stream.flush()
+        with self._lock:
+            self.stream.write(json.dumps({"event": kind, **fields}) + "\n")
+            self.stream.flush()
 
 
 class Several:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ogpt.bundle import check_vocabulary, resolve
+from ogpt.bundle import CHECKPOINTS, TOKENIZER_FINGERPRINT, check_vocabulary, resolve
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.config.run import PretrainSettings
 from ogpt.config.settings import load_settings
@@ -18,19 +18,18 @@ from ogpt.data.shards import Shards
 from ogpt.data.tokenizer_training import train_tokenizer
 from ogpt.data.windows import Windows
 from ogpt.errors import BackendMissing, ConfigError, DataError, OutputExists, VocabularyMismatch
+from ogpt.notices import tell
 from ogpt.reporting import Reporter
 from ogpt.tokens.fast import OpenAIGPTTokenizerFast
 from ogpt.training.loop import total_steps
 from ogpt.training.measures import flops_per_token
-from ogpt.training.run_folder import CHECKPOINTS, SETTINGS_FILE, RunFolder
+from ogpt.training.run_folder import SETTINGS_FILE, RunFolder
 
 if TYPE_CHECKING:
     from ogpt.model.heads import OpenAIGPTLMHeadModel
     from ogpt.training.torch_step import TorchTrainStep
 
-CADENCE = frozenset(
-    {"eval_every", "eval_windows", "checkpoint_every", "checkpoint_minutes", "log_every"}
-)
+CADENCE = frozenset({"eval_every", "checkpoint_every", "checkpoint_minutes", "log_every"})
 """Training settings that --resume may change: they decide what is said and saved, not learned."""
 
 
@@ -65,12 +64,14 @@ def resolve_settings(
     """
     if not RunFolder.is_run(out):
         RunFolder.check_free(out)
+        if resume:
+            tell("run-begun", path=out)
         return load_settings(preset, config, overrides)
     if not resume:
         raise OutputExists(
             f"{out} already holds a run", hint="go on with it by --resume, or choose another --out"
         )
-    saved = load_settings(file=out / SETTINGS_FILE)
+    saved = RunFolder.read_settings(out)
     asked = load_settings(preset, config or (None if preset else out / SETTINGS_FILE), overrides)
     cadence = {name: getattr(asked.training, name) for name in CADENCE}
     resumed = dataclasses.replace(saved, training=dataclasses.replace(saved.training, **cadence))
@@ -91,6 +92,7 @@ def resolve_settings(
 
 def set_up(
     settings: PretrainSettings,
+    overrides: Sequence[str],
     data: Sequence[str],
     valid: Sequence[str],
     tokenizer: Path | None,
@@ -100,6 +102,8 @@ def set_up(
 ) -> Setup:
     """Learn a tokenizer and prepare shards where they are not given; choose the model's shape.
 
+    What was set with `overrides`, and what is given makes pointless, is told by a notice.
+
     Raises:
         DataError, TokenizerError, VocabularyMismatch, CheckpointError: inputs that cannot be used.
     """
@@ -107,17 +111,44 @@ def set_up(
     begun = RunFolder.open(out) if RunFolder.is_run(out) else None
     if init is None and begun is not None and begun.facts.get("init"):
         init = Path(begun.facts["init"])
+    _tell_without_effect(overrides, data, tokenizer, init)
     shards = _shards(settings, data, valid, tokenizer, init, out, reporter)
     if init is None:
         config = OpenAIGPTConfig(vocab_size=shards.vocab_size, **dataclasses.asdict(settings.model))
     else:
         config = OpenAIGPTConfig.from_pretrained(init)
         check_vocabulary(OpenAIGPTTokenizerFast.from_pretrained(shards.tokenizer), config, init)
+    setattr(config, TOKENIZER_FINGERPRINT, shards.fingerprint)
     if begun is not None and begun.facts["last"]:  # its own shape, whatever it was begun from
         config = OpenAIGPTConfig.from_pretrained(out / CHECKPOINTS / begun.facts["last"])
     setup = Setup(settings, config, shards, init)
     _check_enough(setup)
     return setup
+
+
+def _tell_without_effect(
+    overrides: Sequence[str], data: Sequence[str], tokenizer: Path | None, init: Path | None
+) -> None:
+    prepared = _are_shards(data)
+    reasons = {
+        "model.": init and f"the shape is that of the model in {init}",
+        "tokenizer.": (
+            (prepared and f"the shards in {data[0]} have their tokenizer")
+            or (tokenizer and f"the tokenizer in {tokenizer} is used")
+            or (init and f"the tokenizer of {init} is used")
+        ),
+        "data.valid_fraction": prepared and "the shards have their held-out text",
+        "data.encoding": prepared and "the shards were read already",
+    }
+    for override in overrides:
+        for name, reason in reasons.items():
+            if reason and override.strip().startswith(name):
+                tell("setting-without-effect", setting=override, reason=reason)
+
+
+def _are_shards(data: Sequence[str]) -> bool:
+    """Whether the data is one folder that `prepare` made."""
+    return len(data) == 1 and (Path(data[0]) / MANIFEST_FILE).exists()
 
 
 def _check_enough(setup: Setup) -> None:
@@ -148,7 +179,7 @@ def _shards(
     if tokenizer is not None and init is not None:
         wanted = OpenAIGPTTokenizerFast.from_pretrained(init).fingerprint
         _check_same_tokenizer(tokenizer, wanted, f"the model in {init} was trained")
-    if len(data) == 1 and (Path(data[0]) / MANIFEST_FILE).exists():
+    if _are_shards(data):
         shards = Shards.open(Path(data[0]))
         shards.verify()
         _check_same_tokenizer(shards.tokenizer, shards.fingerprint, "its shards were made")
@@ -219,7 +250,9 @@ def _initial_model(setup: Setup, device: Any) -> OpenAIGPTLMHeadModel:
     from ogpt.model.heads import OpenAIGPTLMHeadModel
 
     if setup.init is not None:
-        return OpenAIGPTLMHeadModel.from_pretrained(setup.init, torch.float32, str(device))
+        model = OpenAIGPTLMHeadModel.from_pretrained(setup.init, torch.float32, str(device))
+        setattr(model.config, TOKENIZER_FINGERPRINT, setup.shards.fingerprint)
+        return model
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(setup.settings.training.seed)
         return OpenAIGPTLMHeadModel(setup.config).to(device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import shutil
@@ -10,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ogpt.errors import OgptError, StorageError
+from ogpt.errors import OgptError, OutputExists, StorageError
 
 
 @contextmanager
@@ -43,7 +44,9 @@ def whole_folder(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     outgoing = path.with_name(f".{path.name}.{os.getpid()}.old")
     try:
-        shutil.rmtree(temporary, ignore_errors=True)
+        for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+            if not _lives(leftover.name.split(".")[-2]):  # its process was killed
+                shutil.rmtree(leftover)
         temporary.mkdir(parents=True)
         yield temporary
         for file in temporary.rglob("*"):
@@ -63,10 +66,58 @@ def whole_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(outgoing, ignore_errors=True)
 
 
+@contextmanager
+def only_writer(folder: Path) -> Iterator[None]:
+    """Hold `folder`, which is made if missing, against other processes that write into it.
+
+    The lock ends with the process, however that ends. A folder that was made for the lock alone is
+    removed again.
+
+    Raises:
+        OutputExists: another process holds it.
+        StorageError: the folder cannot be made or written to.
+    """
+    from filelock import FileLock, Timeout  # takes a while to load
+
+    lock = folder / ".lock"
+    if folder.exists() and not folder.is_dir():
+        raise OutputExists(f"{folder} is a file", hint="choose another --out, or delete it")
+    new = not folder.exists()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        held = FileLock(lock, blocking=False)
+        held.acquire()
+    except Timeout as error:
+        raise OutputExists(
+            f"another process is writing into {folder}",
+            hint="wait until it has ended, or choose another --out",
+        ) from error
+    except OSError as error:
+        raise storage_error(folder, error) from error
+    try:
+        yield
+    finally:
+        lock.unlink(missing_ok=True)
+        held.release()
+        if new and not any(folder.iterdir()):
+            folder.rmdir()
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON, whole or not at all."""
     with whole_file(path) as temporary:
         temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", "utf-8")
+
+
+def _lives(pid: str) -> bool:
+    """Whether a process of this machine has that number."""
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, ValueError):
+        return True  # somebody else's, or no number of a process
+    return int(pid) != os.getpid()
 
 
 def _flush_to_disk(file: Path) -> None:

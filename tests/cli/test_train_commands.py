@@ -9,13 +9,31 @@ from typer.testing import CliRunner
 from cli.stand_ins import SMALL, ok, record
 from ogpt.cli.main import app
 from ogpt.config.run import DataSettings
+from ogpt.recipes.demo import DemoResult
+from ogpt.recipes.report import Sample, Score
 
 
 def test_demo(monkeypatch: pytest.MonkeyPatch) -> None:
-    called = record(monkeypatch, "demo")
-    result = ok("demo")
+    scores = (Score("GPT", 4.5, 90.0, 1.5), Score("trigram", 4.75, 115.6, 1.6))
+    samples = (Sample("The", " end."),)
+    made = DemoResult(
+        Path("runs/demo"), scores, True, "It beats all.", samples, Path("r.html"), "ogpt generate"
+    )
+    called = record(monkeypatch, "demo", made)
+    result = ok("--quiet", "demo")
     assert called.options == {"out": Path("runs/demo")}
-    assert result.stderr == "at work\n"
+    assert result.stderr == ""
+    assert result.stdout.splitlines() == [
+        "The end.",
+        "",
+        "held-out text     loss  perplexity  bits/byte",
+        "GPT             4.5000       90.00     1.5000",
+        "trigram         4.7500      115.60     1.6000",
+        "It beats all.",
+        "",
+        "report: r.html",
+        "write with it: ogpt generate",
+    ]
 
 
 def test_train_tokenizer(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,6 +49,9 @@ def test_an_unknown_attribute() -> None:
         ("attn_pdrop", 1.0, "0 to below 1"),
         ("layer_norm_epsilon", 0, "above 0"),
         ("initializer_range", -1, "0 or more"),
+        ("eos_token_id", "x", "a token id, a list of them, or null"),
+        ("pad_token_id", -1, "a token id, a list of them, or null"),
+        ("check", 5, "the name is taken by the class itself"),
     ],
 )
 def test_values_outside_their_range(name: str, value: object, allowed: str) -> None:
@@ -75,3 +78,14 @@ def test_a_damaged_file(text: str, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"config\.json is damaged") as caught:
         OpenAIGPTConfig.from_pretrained(tmp_path)
     assert "restore" in caught.value.hint
+
+
+def test_a_folder_in_place_of_the_file(tmp_path: Path) -> None:
+    (tmp_path / "config.json").mkdir()
+    with pytest.raises(CheckpointError, match=r"config\.json is damaged: .*directory"):
+        OpenAIGPTConfig.from_pretrained(tmp_path)
+
+
+def test_special_token_ids() -> None:
+    config = OpenAIGPTConfig(eos_token_id=[1, 2], pad_token_id=0, bos_token_id=None)
+    assert config.eos_token_id == [1, 2]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -64,7 +65,9 @@ def test_the_manifest_tells_what_the_shards_were_made_from(
         shard_tokens=500,
         reporter=lambda _, **event: told.append(event.get("text", "")),
     )
-    assert told[-1] == "2 of 62 documents were exact copies of others and are left out"
+    assert told[-3] == "2 of 62 documents were exact copies of others and are left out"
+    assert re.fullmatch(r"train: [\d,]+ tokens of \d+ documents", told[-2])
+    assert re.fullmatch(r"valid: [\d,]+ tokens of \d+ documents", told[-1])
     manifest = json.loads((out / "manifest.json").read_text())
     content = source.read_bytes()
     expected = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
@@ -185,11 +188,13 @@ def test_finished_shards_are_used_as_they_are(
     out = tmp_path / "out"
     prepare([source], characters, out)
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
-    events: list[str] = []
-    again = prepare([source], characters, out, reporter=lambda kind, **_: events.append(kind))
+    said: list[str] = []
+    again = prepare(
+        [source], characters, out, reporter=lambda _, **event: said.append(event["text"])
+    )
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
     assert again.train.n_documents > 0
-    assert events == []
+    assert said == [f"{out} holds the shards of this text already"]
 
 
 def test_other_inputs_do_not_overwrite(tmp_path: Path, characters: OpenAIGPTTokenizerFast) -> None:
@@ -213,7 +218,7 @@ def test_a_foreign_output_is_left_alone(
         out.mkdir()
     foreign = out / "thesis.tex" if kind == "folder" else out
     foreign.write_text("mine")
-    with pytest.raises(OutputExists, match="holds no shards") as caught:
+    with pytest.raises(OutputExists, match=r"holds no shards|is a file") as caught:
         prepare([source], characters, out)
     assert "--out" in caught.value.hint
     assert foreign.read_text() == "mine"
@@ -239,7 +244,7 @@ def test_progress_counts_the_bytes_of_the_sources(
     events: list[dict[str, object]] = []
     prepare(sources, characters, tmp_path / "out", reporter=lambda _, **event: events.append(event))
     total = sum(source.stat().st_size for source in sources)
-    assert events[-2] == {"task": "tokenising", "done": total, "total": total, "unit": "bytes"}
+    assert events[-4] == {"task": "tokenising", "done": total, "total": total, "unit": "bytes"}
 
 
 BOOKS = Path(__file__).parents[2].parent / "shared" / "data" / "books" / "books_valid.jsonl.gz"

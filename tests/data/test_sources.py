@@ -83,6 +83,8 @@ def test_a_source_describes_its_content(corpus: Path) -> None:
         ("nowhere.txt", "there is no file or folder nowhere.txt", "builtin:python-docs"),
         ("no/*.txt", r"nothing matches no/\*\.txt", "pattern"),
         ("builtin:python-doc", "no built-in source 'builtin:python-doc'", "builtin:python-docs"),
+        ("", "named ''; allowed: builtin:NAME, a path or a glob", "`.` stands for"),
+        ("  ", "named '  '", "variable of the shell"),
         ("builtin:wikipedia", "there are builtin:python-docs, builtin:python-code", "choose one"),
     ],
 )
@@ -135,11 +137,11 @@ def test_files_passed_over_are_told(corpus: Path) -> None:
     assert "are empty" in told[1].message
 
 
-@pytest.mark.parametrize("encoding", ["utf-9", "hex"])
+@pytest.mark.parametrize("encoding", ["utf-9", "hex", "undefined"])
 def test_an_unknown_encoding(corpus: Path, encoding: str) -> None:
     with pytest.raises(DataError, match=f"'{encoding}' is no text encoding") as caught:
         open_sources([corpus], encoding)
-    assert "--encoding" in caught.value.hint
+    assert "cp1252" in caught.value.hint
 
 
 def test_a_file_that_cannot_be_read(corpus: Path) -> None:

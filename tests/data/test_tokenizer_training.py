@@ -48,12 +48,12 @@ def test_the_same_text_gives_the_same_files(tmp_path: Path, source: Path) -> Non
 
 def test_a_finished_tokenizer_is_used_as_it_is(tmp_path: Path, source: Path) -> None:
     first = train_tokenizer(source, 34, tmp_path / "out")
-    events: list[str] = []
+    said: list[str] = []
     again = train_tokenizer(
-        source, 34, tmp_path / "out", reporter=lambda _, **__: events.append("")
+        source, 34, tmp_path / "out", reporter=lambda _, **event: said.append(event["text"])
     )
     assert again.fingerprint == first.fingerprint
-    assert not events
+    assert said == [f"{tmp_path / 'out'} holds the tokenizer of this text already"]
 
 
 @pytest.mark.parametrize("found", ["other size", "damaged record", "foreign file", "a file"])

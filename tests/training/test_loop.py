@@ -202,6 +202,8 @@ def test_a_stop_request_saves_first(tmp_path: Path, number: int) -> None:
     assert "--resume" in caught.value.hint
     assert names(loop.run_folder) == ["step-00000002"]
     assert signal.getsignal(number) is before
+    (told,) = kinds(loop, "message")
+    assert told["text"].startswith("stopping: this step is finished")
 
 
 def test_a_resumed_loop_goes_on(tmp_path: Path) -> None:

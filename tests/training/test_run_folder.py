@@ -7,7 +7,7 @@ import pytest
 
 from ogpt import notices
 from ogpt.data.batch import Batch
-from ogpt.errors import CheckpointError, OutputExists, StorageError
+from ogpt.errors import CheckpointError, DamagedData, OutputExists, StorageError
 from ogpt.training.run_folder import RunFolder
 from ogpt.training.step import StepResult
 from ogpt.weights.arrays import Array
@@ -89,12 +89,12 @@ def test_another_run_is_never_overwritten(run: RunFolder) -> None:
     assert "--resume" in caught.value.hint
 
 
-@pytest.mark.parametrize("text", ["{", "{}", "[]"])
+@pytest.mark.parametrize("text", ["{", "{}", "[]", '{"best": null, "last": 3}'])
 def test_a_damaged_run_file(run: RunFolder, text: str) -> None:
     (run.path / "run.json").write_text(text)
     with pytest.raises(CheckpointError, match=r"run\.json is damaged") as caught:
         RunFolder.open(run.path)
-    assert "--init" in caught.value.hint
+    assert "checkpoints" in caught.value.hint
 
 
 def test_a_damaged_checkpoint_is_passed_over(run: RunFolder) -> None:
@@ -135,7 +135,7 @@ def test_a_full_disk_leaves_the_checkpoint_before(run: RunFolder) -> None:
 def test_metrics_after_the_checkpoint_are_cut(run: RunFolder) -> None:
     file = run.path / "metrics.jsonl"
     run.cut_metrics(0)
-    assert not file.exists()
+    assert file.read_text() == ""
     lines = [json.dumps({"event": "train", "step": step}) for step in range(1, 6)]
     file.write_text("\n".join(lines) + '\n{"event": "tr')
     run.cut_metrics(3)
@@ -198,3 +198,61 @@ def test_a_damaged_state_is_passed_over(run: RunFolder) -> None:
     with notices.collecting() as told:
         run.load_last(Counter())
     assert [notice.kind for notice in told] == ["checkpoint-set-aside"]
+
+
+def test_a_flipped_bit_in_a_checkpoint_is_found(run: RunFolder) -> None:
+    save(run, 1, best=True)
+    for file in ("model.safetensors", "resume/resume.safetensors"):
+        damaged = save(run, 2) / file
+        content = bytearray(damaged.read_bytes())
+        content[-1] ^= 1
+        damaged.write_bytes(content)
+        counter = Counter()
+        with notices.collecting() as told:
+            run.load_last(counter)
+        assert counter.value == 1.0
+        assert f"{file} was altered: its sha256 is " in told[0].message
+
+
+def test_a_checkpoint_from_before_checksums_loads(run: RunFolder) -> None:
+    state = save(run, 1) / "resume" / "state.json"
+    values = json.loads(state.read_text())
+    del values["sha256"]
+    state.write_text(json.dumps(values))
+    assert run.load_last(Counter()) is not None
+
+
+def test_the_last_becomes_the_best_without_being_written_again(run: RunFolder) -> None:
+    save(run, 1, best=True)
+    weights = save(run, 2) / "model.safetensors"
+    before = weights.stat()
+    assert run.mark_best({"best_loss": 0.5}) == weights.parent
+    assert weights.stat() == before
+    assert names(run) == ["step-00000002"]
+    state = RunFolder.open(run.path).load_last(Counter())
+    assert state is not None
+    assert (state["best"], state["best_loss"]) == ("step-00000002", 0.5)
+
+
+def test_what_a_kill_while_saving_left_is_removed(run: RunFolder) -> None:
+    save(run, 1)
+    (run.path / "checkpoints" / ".step-00000002.99.tmp").mkdir()
+    (run.path / "checkpoints" / ".step-00000002.99.old").mkdir()
+    run.load_last(Counter())
+    assert names(run) == ["step-00000001"]
+
+
+@pytest.mark.parametrize("line", ["5", "{", "{}", '{"event": "train", "step": "x"}'])
+def test_a_line_that_is_no_event(run: RunFolder, line: str) -> None:
+    file = run.path / "metrics.jsonl"
+    file.write_text(f'{{"event": "train", "step": 1}}\n{line}\n')
+    with pytest.raises(DamagedData, match=r"line 2 of .*metrics\.jsonl is not an event") as caught:
+        run.cut_metrics(3)
+    assert caught.value.hint == "delete the line"
+
+
+def test_lost_settings(run: RunFolder) -> None:
+    (run.path / "config.toml").unlink()
+    with pytest.raises(CheckpointError, match=r"has no config\.toml") as caught:
+        RunFolder.read_settings(run.path)
+    assert "--init" in caught.value.hint

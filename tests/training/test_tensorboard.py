@@ -17,3 +17,17 @@ def test_numbers_are_drawn(tmp_path: Path) -> None:
     events.Reload()
     assert events.Scalars("train/loss")[0].value == 2.0
     assert events.Scalars("eval/bits_per_byte")[0].step == 3
+
+
+def test_what_a_killed_part_drew_is_forgotten(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    scores = {"loss": 1.5, "perplexity": 4.5, "bits_per_byte": 1.0}
+    for resumed_at, steps in ((0, (1, 2, 3)), (1, (2,))):
+        board = tensorboard.TensorBoard(tmp_path, resumed_at)
+        for step in steps:
+            board("eval", step=step, **scores)
+        board.close()
+    events = EventAccumulator(str(tmp_path))
+    events.Reload()
+    assert [event.step for event in events.Scalars("eval/loss")] == [1, 2]

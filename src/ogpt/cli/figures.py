@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ogpt.generating import Statistics
+    from ogpt.recipes.demo import DemoResult
 
 
 def count(number: float) -> str:
@@ -91,6 +92,18 @@ def speed(statistics: Statistics) -> str:
         f"(the first after {statistics.seconds_to_first_token:.3f} s): "
         f"{statistics.tokens_per_s:.1f} tokens/s"
     )
+
+
+def demo_story(result: DemoResult) -> str:
+    """What the demo made: samples, scores beside the n-gram models, how to use the model."""
+    lines = [f"{sample.prompt}{sample.text}\n" for sample in result.samples]
+    lines.append(f"{'held-out text':14}{'loss':>8}{'perplexity':>12}{'bits/byte':>11}")
+    lines += [
+        f"{score.name:14}{score.loss:8.4f}{score.perplexity:12.2f}{score.bits_per_byte:11.4f}"
+        for score in result.scores
+    ]
+    lines += [f"{result.verdict}\n", f"report: {result.report}", f"write with it: {result.command}"]
+    return "\n".join(lines)
 
 
 def event_line(kind: str, fields: Mapping[str, Any]) -> str | None:

@@ -9,6 +9,7 @@ import typer
 
 from ogpt.cli.answers import answer
 from ogpt.cli.command import reporter
+from ogpt.cli.figures import demo_story
 from ogpt.cli.options import Data, Encoding, Json, More, Valid, sources
 
 
@@ -19,7 +20,7 @@ def demo(
     """Train a small GPT on Python's own documentation."""
     import ogpt
 
-    ogpt.demo(out=out, reporter=reporter(ctx))
+    typer.echo(demo_story(ogpt.demo(out=out, reporter=reporter(ctx))))
 
 
 def train_tokenizer(

@@ -80,6 +80,8 @@ class OpenAIGPTConfig:
         self.initializer_range = initializer_range
         self.tie_word_embeddings = tie_word_embeddings
         for name, value in extras.items():
+            if hasattr(type(self), name):
+                raise _bad(name, value, "no value: the name is taken by the class itself")
             setattr(self, name, value)
         self.check()
 
@@ -125,6 +127,11 @@ class OpenAIGPTConfig:
             raise _bad("layer_norm_epsilon", self.layer_norm_epsilon, "a number above 0")
         if not _is_number(self.initializer_range) or self.initializer_range < 0:
             raise _bad("initializer_range", self.initializer_range, "a number, 0 or more")
+        for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
+            value = getattr(self, name, None)
+            for token_id in value if isinstance(value, list) else [value]:
+                if token_id is not None and (type(token_id) is not int or token_id < 0):
+                    raise _bad(name, value, "a token id, a list of them, or null")
 
     def to_dict(self) -> dict[str, Any]:
         """Every field and extra, with model_type, as plain values."""
@@ -162,7 +169,7 @@ class OpenAIGPTConfig:
                 f"{folder} holds no {CONFIG_FILE}, so it is no model folder",
                 hint="give the folder that holds config.json and model.safetensors, or a run",
             ) from error
-        except ValueError as error:
+        except (OSError, ValueError) as error:
             raise CheckpointError(
                 f"{file} is damaged: {error}", hint="restore the file from a copy of the model"
             ) from error

@@ -15,7 +15,7 @@ def _require(condition: bool, name: str, seen: object, allowed: str) -> None:
     if not condition:
         raise ConfigError(
             f"{name} is {seen!r}; allowed: {allowed}",
-            hint=f"change it with --set {name}=VALUE or in the TOML file",
+            hint=f"change it: --set {name}=VALUE, a TOML file, or the command's own option for it",
         )
 
 

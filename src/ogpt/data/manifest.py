@@ -6,6 +6,7 @@ killed preparation goes on.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -61,6 +62,12 @@ class Manifest:
     def fingerprint(self) -> str:
         """Fingerprint of the tokenizer."""
         return str(self.inputs["tokenizer"]["fingerprint"])
+
+    @property
+    def content_sha256(self) -> str:
+        """Of all shards together: the same tokens in the same documents."""
+        sums = [s.sha256 + s.documents_sha256 for split in SPLITS for s in self.splits[split]]
+        return hashlib.sha256("".join(sums).encode()).hexdigest()
 
     def write(self, folder: Path) -> None:
         """Write manifest.json into the folder, whole or not at all."""

@@ -29,7 +29,7 @@ from ogpt.data.sources import Source, Specs, open_sources
 from ogpt.errors import DataError, OutputExists
 from ogpt.notices import tell
 from ogpt.reporting import Reporter, silent
-from ogpt.storage import whole_file, whole_folder
+from ogpt.storage import only_writer, whole_file, whole_folder
 from ogpt.tokens.fast import OpenAIGPTTokenizerFast
 
 SHARD_TOKENS = 1 << 24
@@ -83,7 +83,7 @@ def prepare(
 
     Raises:
         DataError: sources that cannot be read, or too little text.
-        OutputExists: `out` holds something else.
+        OutputExists: `out` holds something else, or another process writes into it.
         StorageError: the disk is full or refuses; run again, what is done is kept.
     """
     settings = settings or DataSettings()
@@ -104,11 +104,25 @@ def prepare(
         },
         "shard_tokens": shard_tokens,
     }
+    with only_writer(out):
+        return _prepare(out, inputs, tokenizer, train_sources, valid_sources, settings, reporter)
+
+
+def _prepare(
+    out: Path,
+    inputs: dict[str, Any],
+    tokenizer: OpenAIGPTTokenizerFast,
+    train_sources: Sequence[Source],
+    valid_sources: Sequence[Source],
+    settings: DataSettings,
+    reporter: Reporter,
+) -> Shards:
     manifest = _begin(out, inputs)
     if manifest.complete:
+        reporter("message", text=f"{out} holds the shards of this text already")
         return Shards.open(out)
     held_out = None
-    if not valid:
+    if not valid_sources:
         held_out = find_held_out(documents(train_sources), settings.valid_fraction)
         if held_out:
             tell("no-held-out-text", bytes=held_out.n_bytes)
@@ -116,7 +130,7 @@ def prepare(
     # validation text first: of a text on both sides, the copy for training is the one left out
     sources = [*valid_sources, *train_sources]
     reader = _Reader(sources, len(valid_sources), settings.valid_fraction, held_out)
-    writer = _Writer(out, manifest, tokenizer, shard_tokens)
+    writer = _Writer(out, manifest, tokenizer, inputs["shard_tokens"])
     progress = Progress(reporter, "tokenising", sum(source.size for source in sources))
     for batch, ids in _encode(reader.batches(manifest.documents_read), tokenizer):
         for piece, piece_ids in zip(batch.pieces, ids, strict=True):
@@ -127,7 +141,11 @@ def prepare(
     if reader.duplicates:
         copies = f"{reader.duplicates:,} of {reader.documents_read:,} documents"
         reporter("message", text=f"{copies} were exact copies of others and are left out")
-    return Shards.open(out)
+    shards = Shards.open(out)
+    for split, stream in (("train", shards.train), ("valid", shards.valid)):
+        held = f"{len(stream):,} tokens of {stream.n_documents:,} documents"
+        reporter("message", text=f"{split}: {held}")
+    return shards
 
 
 def _begin(out: Path, inputs: dict[str, Any]) -> Manifest:
@@ -143,7 +161,7 @@ def _begin(out: Path, inputs: dict[str, Any]) -> Manifest:
                 f"{out} holds shards of other inputs: {', '.join(changed)} differ",
                 hint="choose another --out, or delete the folder",
             )
-    elif out.exists() and not (out.is_dir() and not any(out.iterdir())):
+    elif any(not entry.name.startswith(".") for entry in out.iterdir()):
         raise OutputExists(
             f"{out} is there and holds no shards", hint="choose another --out, or delete it"
         )
@@ -262,7 +280,8 @@ class _Writer:
                 )
         self._write(documents_read)
         for leftover in self.out.glob(".*.tmp"):  # of a run that was killed while writing
-            leftover.unlink()
+            if leftover.is_file():
+                leftover.unlink()
         self.manifest = replace(self.manifest, duplicates=duplicates, complete=True)
         self.manifest.write(self.out)
 
@@ -284,10 +303,10 @@ class _Writer:
         self._begin()
 
     def _create(self) -> None:
-        """Make the folder, never without the manifest that tells it from others."""
-        with whole_folder(self.out) as folder:
-            self.manifest.write(folder)
-            self.tokenizer.save_pretrained(folder / "tokenizer")
+        """Write the manifest that tells the folder from others, then the tokenizer."""
+        self.manifest.write(self.out)
+        with whole_folder(self.out / "tokenizer") as folder:
+            self.tokenizer.save_pretrained(folder)
 
     def _write_shard(self, split: str, number: int) -> Shard:
         ids = self.ids[split]

@@ -89,6 +89,11 @@ def unreadable(path: Path, error: OSError) -> DataError:
 
 
 def _open_spec(spec: str, encoding: str) -> list[Source]:
+    if not spec.strip():
+        raise SourceNotFound(
+            f"a source of text is named {spec!r}; allowed: {_BUILTIN}NAME, a path or a glob",
+            hint="is a variable of the shell empty? `.` stands for the current folder",
+        )
     if spec.startswith(_BUILTIN):
         return [_open_builtin(spec)]
     path = Path(spec).expanduser()
@@ -188,10 +193,10 @@ def _kind(path: Path) -> tuple[Form, Compression] | None:
 def _check_encoding(encoding: str) -> None:
     try:
         "a".encode(encoding)
-    except LookupError as error:
+    except (LookupError, UnicodeError) as error:  # `undefined` is there, and refuses all text
         raise DataError(
             f"{encoding!r} is no text encoding that Python knows",
-            hint="for example --encoding latin-1",
+            hint="for example utf-8, latin-1 or cp1252",
         ) from error
 
 

@@ -51,6 +51,7 @@ def train_tokenizer(
         "vocab_size": vocab_size,
     }
     if (out / RECORD).is_file() and _read_record(out / RECORD) == record:
+        reporter("message", text=f"{out} holds the tokenizer of this text already")
         return OpenAIGPTTokenizerFast.from_pretrained(out)
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise OutputExists(

@@ -66,14 +66,16 @@ def _decode(
         where = "of its unpacked text " if source.compression else ""
         raise DataError(
             f"{source.path} is not {source.encoding}: at byte {at:,} {where}({error})",
-            hint="name its encoding, for example --encoding latin-1, or convert the file",
+            hint="name its encoding, for example --encoding latin-1 (for pretrain --set "
+            "data.encoding=latin-1), or convert the file",
         ) from error
 
 
 def _binary(source: Source, what: str) -> DataError:
     return DataError(
         f"{source.path} is binary, not {source.encoding} text: {what}",
-        hint="give text files; if it is text, name its encoding, for example --encoding utf-16",
+        hint="give text files; if it is text, name its encoding, for example --encoding utf-16 "
+        "(for pretrain --set data.encoding=utf-16)",
     )
 
 

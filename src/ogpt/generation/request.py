@@ -156,7 +156,7 @@ def _tell_length(n_positions: int, prompts: Sequence[Prompt], max_new_tokens: in
 
 
 def _tell_without_effect(settings: GenerationSettings) -> None:
-    neutral = {"temperature": 1, "top_k": 0, "top_p": 1}
+    neutral = {"temperature": 1, "top_k": 0, "top_p": 1, "seed": 0}
     for name, value in neutral.items():
         if getattr(settings, name) != value and not settings.do_sample:
             reason = "without sampling, the most likely token is always taken"

@@ -29,7 +29,7 @@ def require_temperature(value: float) -> None:
         "temperature",
         value,
         "a finite number above 0",
-        "for the most likely token at every step, switch sampling off (do_sample=False)",
+        "for the most likely token at every step, switch sampling off (do_sample=False, --greedy)",
     )
 
 

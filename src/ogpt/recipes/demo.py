@@ -15,7 +15,6 @@ from typing import Any
 
 from ogpt import processor
 from ogpt.bundle import read_config, resolve
-from ogpt.config.settings import load_settings
 from ogpt.data.shards import Shards
 from ogpt.errors import CheckpointError, TrainingInterrupted
 from ogpt.generating import generate
@@ -27,7 +26,7 @@ from ogpt.recipes.report import Sample, Score, Story, write_report
 from ogpt.reporting import Reporter, silent
 from ogpt.storage import write_json
 from ogpt.training.measures import bits_per_byte, parameter_count, perplexity
-from ogpt.training.run_folder import SETTINGS_FILE
+from ogpt.training.run_folder import RunFolder
 
 SOURCE = "builtin:python-docs"
 PRESET = "tiny"
@@ -48,6 +47,8 @@ class DemoResult:
     """On the held-out text: the GPT, then trigram, bigram and unigram."""
     beats_ngrams: bool
     """Whether the GPT's loss is below that of all three."""
+    verdict: str
+    """The same as a sentence."""
     samples: tuple[Sample, ...]
     report: Path
     command: str
@@ -61,7 +62,7 @@ def demo(
 
     Args:
         out: Folder of the run, new or one that the demo was stopped in.
-        reporter: Told all events; the last messages show how to use the model.
+        reporter: Told all events.
         overrides: `section.field=value` over the preset.
 
     Raises:
@@ -79,7 +80,7 @@ def demo(
             out=out,
             # every evaluation on all the held-out tokens, as that of the n-gram models
             overrides=(*overrides, "training.eval_windows=0"),
-            resume=True,
+            resume=RunFolder.is_run(out),
             reporter=reporter,
         )
     except TrainingInterrupted as stop:
@@ -118,9 +119,8 @@ def demo(
         ),
         facts=_facts(out, shards, metrics),
     )
-    result = DemoResult(out, scores, won, tuple(story.samples), write_report(out, story), command)
-    _tell(result, story, reporter)
-    return result
+    report = write_report(out, story)
+    return DemoResult(out, scores, won, story.verdict, tuple(story.samples), report, command)
 
 
 def verdict(scores: Sequence[Score]) -> str:
@@ -189,7 +189,7 @@ def _summary(out: Path, shards: Shards, metrics: Metrics) -> str:
 
 def _facts(out: Path, shards: Shards, metrics: Metrics) -> dict[str, str]:
     config = read_config(out)
-    training = load_settings(file=out / SETTINGS_FILE).training
+    training = RunFolder.read_settings(out).training
     return {
         "parameters": f"{parameter_count(config):,}",
         "shape": (
@@ -210,15 +210,3 @@ def _facts(out: Path, shards: Shards, metrics: Metrics) -> dict[str, str]:
         ),
         "machine": f"{processor.name()}, {processor.cores()} cores",
     }
-
-
-def _tell(result: DemoResult, story: Story, reporter: Reporter) -> None:
-    for sample in result.samples:
-        reporter("message", text=f"{sample.prompt}{sample.text}\n")
-    reporter("message", text=f"{'held-out text':14}{'loss':>8}{'perplexity':>12}{'bits/byte':>11}")
-    for score in result.scores:
-        numbers = f"{score.loss:8.4f}{score.perplexity:12.2f}{score.bits_per_byte:11.4f}"
-        reporter("message", text=f"{score.name:14}{numbers}")
-    reporter("message", text=f"{story.verdict}\n")
-    reporter("message", text=f"report: {result.report}")
-    reporter("message", text=f"write with it: {result.command}")

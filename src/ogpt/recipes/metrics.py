@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from statistics import median
 from typing import Any
 
 from ogpt.errors import DamagedData, SourceNotFound
-from ogpt.training.run_folder import METRICS_FILE
+from ogpt.training.run_folder import METRICS_FILE, read_events
 
 Event = Mapping[str, Any]
 
@@ -56,17 +55,9 @@ def read_metrics(run: Path) -> Metrics:
     if not file.is_file():
         raise SourceNotFound(f"there is no {file}", hint="give the folder of a run")
     found: dict[str, dict[int, Event]] = {"train": {}, "eval": {}}
-    whole, _, _ = file.read_text("utf-8").rpartition("\n")  # the last line may be half-written
-    for number, line in enumerate(whole.splitlines(), start=1):
-        try:
-            event = json.loads(line)
-            if event["event"] in found:
-                found[event["event"]][event["step"]] = event
-        except (ValueError, KeyError, TypeError) as error:
-            raise DamagedData(
-                f"line {number} of {file} is not an event: {line[:80]!r}",
-                hint="delete the line",
-            ) from error
+    for event in read_events(file):
+        if event["event"] in found:
+            found[event["event"]][event["step"]] = event
     if not (found["train"] and found["eval"]):
         raise DamagedData(
             f"{file} holds {len(found['train'])} train events and {len(found['eval'])} "

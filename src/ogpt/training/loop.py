@@ -13,12 +13,13 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
 
+from ogpt.bundle import CHECKPOINTS
 from ogpt.config.run import TrainingSettings
 from ogpt.data.batch import Batch
 from ogpt.errors import TrainingDiverged, TrainingInterrupted
 from ogpt.reporting import Reporter
 from ogpt.training.measures import bits_per_byte, flops_utilisation, perplexity
-from ogpt.training.run_folder import CHECKPOINTS, RunFolder
+from ogpt.training.run_folder import RunFolder
 from ogpt.training.schedule import warmup_cosine
 from ogpt.training.step import TrainStep
 
@@ -113,7 +114,7 @@ class Loop:
             TrainingInterrupted: Ctrl-C or SIGTERM, after a checkpoint.
             StorageError: a checkpoint could not be written; the one before is whole.
         """
-        with _stop_requests() as stop:
+        with _stop_requests(self._tell_stop) as stop:
             began, tokens = time.perf_counter(), 0
             while self.step < self.total:
                 tokens += self._train_one(began, tokens)
@@ -134,6 +135,10 @@ class Loop:
             self._heed(stop)
             return found
 
+    def _tell_stop(self) -> None:
+        text = "stopping: this step is finished and the run saved first (again to stop at once)"
+        self.report("message", text=text)
+
     def _heed(self, stop: threading.Event) -> None:
         """Save and leave if a stop was asked for."""
         if not stop.is_set():
@@ -151,7 +156,7 @@ class Loop:
         micro = settings.micro_batch_size
         parts = range(first, first + settings.batch_size, micro)
         batches = [self.windows.batch(start, micro) for start in parts]
-        rate = settings.learning_rate * warmup_cosine(self.step, settings.warmup_steps, self.total)
+        rate = self._rate()
         result = self.train_step.train(batches, self.step, rate)
         if not result.finite:
             raise self._diverged(
@@ -226,28 +231,33 @@ class Loop:
         loss, _ = self.train_step.evaluate(self.windows.batch(0, 1))
         if not math.isfinite(loss):
             raise self._diverged(f"loss {loss} after step {self.step}")
-        best_loss = self.best_loss if math.isfinite(self.best_loss) else None
-        path = self.run_folder.save(
-            self.train_step,
-            self.step,
-            best=best,
-            state={"best_loss": best_loss},
-            add_files=self.add_files,
-        )
+        state = {"best_loss": self.best_loss if math.isfinite(self.best_loss) else None}
+        if best and self.saved_step == self.step:
+            path = self.run_folder.mark_best(state)
+        else:
+            path = self.run_folder.save(
+                self.train_step, self.step, best=best, state=state, add_files=self.add_files
+            )
         self.saved_step, self.saved_at = self.step, time.monotonic()
         self.report("checkpoint", step=self.step, path=str(path), reason=reason)
 
 
 @contextmanager
-def _stop_requests() -> Iterator[threading.Event]:
-    """An event that the first Ctrl-C or SIGTERM sets; the second one acts at once."""
+def _stop_requests(heard: Callable[[], None]) -> Iterator[threading.Event]:
+    """An event that the first Ctrl-C or SIGTERM sets; the second one acts at once.
+
+    `heard` is called at once, in a thread: what the signal interrupted may hold a lock or a file.
+    """
     stop = threading.Event()
+    told: list[threading.Thread] = []
     if threading.current_thread() is not threading.main_thread():
         yield stop  # only the main thread may handle signals
         return
 
     def request(number: int, frame: FrameType | None) -> None:
         stop.set()
+        told.append(threading.Thread(target=heard))
+        told[-1].start()
         signal.signal(number, before[signal.Signals(number)])
 
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -258,3 +268,5 @@ def _stop_requests() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        for thread in told:
+            thread.join()

@@ -9,25 +9,28 @@ RUN/checkpoints/step-00001000/resume/   what going on needs besides
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from ogpt import notices
-from ogpt.errors import CheckpointError, OutputExists
+from ogpt.bundle import CHECKPOINT_NAME, CHECKPOINTS, RUN_FILE, read_run_facts
+from ogpt.config.run import PretrainSettings
+from ogpt.config.settings import load_settings
+from ogpt.errors import CheckpointError, DamagedData, OutputExists
 from ogpt.storage import whole_file, whole_folder, write_json
 from ogpt.training.step import TrainStep
 from ogpt.weights.safetensors_file import WEIGHTS_FILE, read_arrays, write_arrays
 
 SETTINGS_FILE = "config.toml"
-RUN_FILE = "run.json"
 METRICS_FILE = "metrics.jsonl"
-CHECKPOINTS = "checkpoints"
 _BEFORE_RUN = ("tokenizer", "shards", SETTINGS_FILE)  # written before run.json makes it a run
-_STATE_FILE = "state.json"
-_RESUME_FILE = "resume.safetensors"
+_STATE_FILE = "resume/state.json"
+_RESUME_FILE = "resume/resume.safetensors"
 
 
 class RunFolder:
@@ -63,15 +66,7 @@ class RunFolder:
         Raises:
             CheckpointError: run.json is damaged.
         """
-        try:
-            facts = json.loads((path / RUN_FILE).read_text("utf-8"))
-            facts["best"], facts["last"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise CheckpointError(
-                f"{path / RUN_FILE} is damaged: {error!r}",
-                hint="restore it from a copy, or start a new run from a checkpoint with --init",
-            ) from error
-        return cls(path, facts)
+        return cls(path, read_run_facts(path))
 
     @staticmethod
     def check_free(path: Path) -> None:
@@ -94,6 +89,21 @@ class RunFolder:
     def is_run(path: Path) -> bool:
         """Whether a run was begun in the folder."""
         return (path / RUN_FILE).exists()
+
+    @staticmethod
+    def read_settings(path: Path) -> PretrainSettings:
+        """The settings that the run in `path` was begun with.
+
+        Raises:
+            CheckpointError: config.toml is missing.
+            ConfigError: it is damaged.
+        """
+        if not (path / SETTINGS_FILE).is_file():
+            raise CheckpointError(
+                f"the run in {path} has no {SETTINGS_FILE}, which holds its settings",
+                hint="restore it from a copy, or start a new run from a checkpoint with --init",
+            )
+        return load_settings(file=path / SETTINGS_FILE)
 
     def save_facts(self) -> None:
         """Write run.json."""
@@ -125,11 +135,20 @@ class RunFolder:
             train_step.save_model(folder)
             add_files(folder)
             (folder / "resume").mkdir()
-            write_arrays(folder / "resume" / _RESUME_FILE, train_step.resume_arrays())
-            write_json(folder / "resume" / _STATE_FILE, {"step": step, "best": best_name, **state})
-        self.facts.update(last=target.name, best=best_name)
-        self.save_facts()
-        self._remove_superseded()
+            write_arrays(folder / _RESUME_FILE, train_step.resume_arrays())
+            sha256 = {name: _sha256(folder / name) for name in (WEIGHTS_FILE, _RESUME_FILE)}
+            write_json(
+                folder / _STATE_FILE, {"step": step, "best": best_name, "sha256": sha256, **state}
+            )
+        self._point(last=target.name, best=best_name)
+        return target
+
+    def mark_best(self, state: dict[str, Any]) -> Path:
+        """Make the last checkpoint the best one too; its weights are not written again."""
+        target: Path = self.path / CHECKPOINTS / self.facts["last"]
+        known = json.loads((target / _STATE_FILE).read_text("utf-8"))
+        write_json(target / _STATE_FILE, {**known, "best": target.name, **state})
+        self._point(last=target.name, best=target.name)
         return target
 
     def load_last(self, train_step: TrainStep) -> dict[str, Any] | None:
@@ -140,20 +159,22 @@ class RunFolder:
         Raises:
             CheckpointError: there are checkpoints, but none is whole.
         """
+        for leftover in (self.path / CHECKPOINTS).glob(".step-*"):  # of a kill while saving
+            shutil.rmtree(leftover)
         found = sorted(self._checkpoints(), reverse=True)
         for folder in found:
             try:
-                state = json.loads((folder / "resume" / _STATE_FILE).read_text("utf-8"))
+                state = json.loads((folder / _STATE_FILE).read_text("utf-8"))
                 step = int(state["step"])
+                _check_sha256(folder, state.get("sha256", {}))
                 weights = read_arrays(folder / WEIGHTS_FILE)
-                train_step.load_state(weights, read_arrays(folder / "resume" / _RESUME_FILE))
+                train_step.load_state(weights, read_arrays(folder / _RESUME_FILE))
             except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
                 notices.tell("checkpoint-set-aside", path=folder, reason=error)
                 continue
             # a kill between the checkpoint and run.json leaves the checkpoint the better witness
-            best = state.get("best")
-            kept = best if best and (self.path / CHECKPOINTS / best).is_dir() else None
-            self.facts.update(last=folder.name, best=kept)
+            best = next((one.name for one in found if one.name == state.get("best")), None)
+            self.facts.update(last=folder.name, best=best)
             self.save_facts()
             return {**state, "step": step}
         if found or self.facts["last"]:
@@ -167,17 +188,15 @@ class RunFolder:
     def cut_metrics(self, step: int) -> None:
         """Drop the events after `step`, which a resumed run reports again."""
         file = self.path / METRICS_FILE
-        if not file.exists():
-            return
-        kept = []
-        for line in file.read_text("utf-8").splitlines():
-            try:
-                if json.loads(line).get("step", 0) <= step:
-                    kept.append(line + "\n")
-            except ValueError:
-                break  # the line that a kill cut short
+        kept = [event for event in read_events(file) if event.get("step", 0) <= step]
         with whole_file(file) as temporary:
-            temporary.write_text("".join(kept), "utf-8")
+            temporary.write_text("".join(json.dumps(event) + "\n" for event in kept), "utf-8")
+
+    def _point(self, *, last: str, best: str | None) -> None:
+        """Name the checkpoints that count, then remove the others."""
+        self.facts.update(last=last, best=best)
+        self.save_facts()
+        self._remove_superseded()
 
     def _remove_superseded(self) -> None:
         keep = {self.facts["best"], self.facts["last"]}
@@ -187,5 +206,43 @@ class RunFolder:
 
     def _checkpoints(self) -> list[Path]:
         """The checkpoints, and nothing else that somebody keeps beside them."""
-        found = (self.path / CHECKPOINTS).glob("step-*")
-        return [folder for folder in found if folder.is_dir() and folder.name[5:].isdecimal()]
+        found = (self.path / CHECKPOINTS).glob("*")
+        return [
+            path for path in found if path.is_dir() and re.fullmatch(CHECKPOINT_NAME, path.name)
+        ]
+
+
+def read_events(file: Path) -> Iterator[dict[str, Any]]:
+    """The events of metrics.jsonl, up to a line that a kill cut short; none without the file.
+
+    Raises:
+        DamagedData: a line that is no event.
+    """
+    if not file.exists():
+        return
+    whole, _, _ = file.read_text("utf-8", errors="replace").rpartition("\n")
+    for number, line in enumerate(whole.splitlines(), start=1):
+        try:
+            event = json.loads(line)
+            step = event["step"] if event["event"] in ("train", "eval") else event.get("step", 0)
+            if not isinstance(step, int):
+                raise TypeError("step is no number")
+        except (ValueError, KeyError, TypeError) as error:
+            raise DamagedData(
+                f"line {number} of {file} is not an event: {line[:80]!r}", hint="delete the line"
+            ) from error
+        yield event
+
+
+def _sha256(file: Path) -> str:
+    with open(file, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _check_sha256(folder: Path, known: dict[str, str]) -> None:
+    for name, expected in known.items():
+        if (seen := _sha256(folder / name)) != expected:
+            raise CheckpointError(
+                f"{name} was altered: its sha256 is {seen}, it was written with {expected}",
+                hint="restore the checkpoint from a copy",
+            )

@@ -18,12 +18,17 @@ def available() -> bool:
 
 
 class TensorBoard:
-    """Writes event files into `folder`; use only where available()."""
+    """Writes event files into `folder`; use only where available().
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: Of the event files; made if missing.
+        step: The step that the run goes on from; what an earlier part drew after it is forgotten.
+    """
+
+    def __init__(self, folder: Path, step: int = 0) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self.writer = SummaryWriter(str(folder))
+        self.writer = SummaryWriter(str(folder), purge_step=step + 1 if step else None)
 
     def __call__(self, kind: str, /, **fields: Any) -> None:
         """Draw the numbers of one train or eval event."""
