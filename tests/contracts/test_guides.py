@@ -1,0 +1,152 @@
+"""The guides' Python runs, in order, and prints what the page says; their table of ids is right."""
+
+from __future__ import annotations
+
+import io
+import re
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from contracts.sources import ROOT
+from ogpt.tokens.tokenizer import OpenAIGPTTokenizer
+from tokens.real import VOCABULARY, needs_vocabulary
+
+GUIDES = ROOT / "docs" / "guides"
+PAGES = sorted(GUIDES.glob("*.md"))
+PYTHON = re.compile(
+    r"^```python\n(?P<code>.*?)^```\n"  # "```python no-run" is passed over
+    r"(?:\n+```text\n(?P<printed>.*?)^```$)?",
+    re.DOTALL | re.MULTILINE,
+)
+
+
+class Block(NamedTuple):
+    """Python of a page, the line it begins on, and what stands below it as printed."""
+
+    line: int
+    code: str
+    printed: str
+
+
+def blocks(page: str) -> list[Block]:
+    return [
+        Block(page.count("\n", 0, match.start("code")), match["code"], match["printed"] or "")
+        for match in PYTHON.finditer(page)
+    ]
+
+
+def run(page: str, name: str) -> None:
+    """Run a page's Python in one namespace and compare what each block prints."""
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    for block in blocks(page):
+        program = compile("\n" * block.line + block.code, name, "exec")  # errors name its line
+        with redirect_stdout(io.StringIO()) as printed:
+            exec(program, namespace)  # noqa: S102 - it is our own page
+        assert printed.getvalue() == block.printed, f"{name}, line {block.line + 1}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_guide_prints_what_it_says(page: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = page.read_text("utf-8")
+    found = blocks(text)
+    assert len(found) == len(re.findall("^```python$", text, re.MULTILINE)) > 1
+    assert sum(bool(block.printed) for block in found) == len(
+        re.findall("^```text$", text, re.MULTILINE)
+    )
+    run(text, page.name)
+    assert list(tmp_path.iterdir()) == [], "a guide cleans up behind itself"
+
+
+GOOD = """
+```python
+seen = [1]
+print("a", *seen)
+print("b")
+```
+
+```text
+a 1
+b
+```
+
+```python
+seen.append(2)
+```
+
+```python no-run
+raise ValueError("is not run")
+```
+
+```python
+print(seen)
+```
+
+```text
+[1, 2]
+```
+"""
+
+
+def test_a_good_page_passes() -> None:
+    assert [block.line for block in blocks(GOOD)] == [2, 13, 21]
+    run(GOOD, "good")
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("a 1\n", "a 2\n"),
+        ("a 1\n", "a 1 \n"),
+        ("a 1\nb\n", "a 1\n"),
+        ("a 1\nb\n", "a 1\nb\nc\n"),
+        ("```text\n[1, 2]\n```\n", ""),
+        ("seen.append(2)", "seen.append(3)"),
+        ("seen.append(2)", "print(2)"),
+    ],
+)
+def test_a_planted_fault_shows(right: str, wrong: str) -> None:
+    assert right in GOOD
+    with pytest.raises(AssertionError, match="bad, line"):
+        run(GOOD.replace(right, wrong), "bad")
+
+
+def test_a_failing_block_is_named_by_its_line() -> None:
+    with pytest.raises(ZeroDivisionError) as caught:
+        run(GOOD.replace("seen.append(2)", "1 / 0"), "bad")
+    assert (caught.traceback[-1].lineno, caught.traceback[-1].path) == (13, "bad")
+
+
+def table_of_ids() -> list[tuple[str, dict[str, list[int]]]]:
+    """The rows of which-tokenisation.md: a text, and its ids by each path."""
+    page = (GUIDES / "which-tokenisation.md").read_text("utf-8")
+    header = re.search(r"^\| text \| (.*) \|\n\|[-| ]+\n((?:\|.*\n)+)", page, re.MULTILINE)
+    assert header is not None
+    paths = header[1].split(" | ")
+    rows = [line.strip("| \n").split(" | ") for line in header[2].splitlines()]
+    found = []
+    for text, *cells in rows:
+        ids = [[int(one) for one in cell.split()] for cell in cells]
+        found.append((text.strip("`").replace("\\n", "\n"), dict(zip(paths, ids, strict=True))))
+    return found
+
+
+def test_the_table_of_ids_is_found() -> None:
+    rows = dict(table_of_ids())
+    assert len(rows) > 10
+    assert rows["a\nb"] == {
+        "openai": [246, 40477, 259],
+        "hf-spacy": [246, 40477, 259],
+        "bert": [246, 259],
+    }
+
+
+@needs_vocabulary
+@pytest.mark.parametrize("path", ["openai", "hf-spacy", "bert"])
+def test_the_table_of_ids_is_right(path: Any) -> None:
+    tokenizer = OpenAIGPTTokenizer.from_pretrained(VOCABULARY, pre_tokenizer=path)
+    for text, ids in table_of_ids():
+        assert tokenizer.encode(text) == ids[path], text
