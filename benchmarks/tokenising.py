@@ -59,7 +59,7 @@ def measure(given: Namespace, folder: Path) -> Result:
     from ogpt.data.sources import open_sources
     from ogpt.tokens.fast import OpenAIGPTTokenizerFast
 
-    data, tokenizer, what = inputs(folder, given.smoke)
+    data, folder_of_tokenizer, what = inputs(folder, given.smoke)
     texts = [document.text for document in documents(open_sources(data))]
     n_bytes = sum(len(text.encode()) for text in texts)
     batches = in_batches(texts)
@@ -68,10 +68,11 @@ def measure(given: Namespace, folder: Path) -> Result:
 
     def ours() -> float:
         out = folder / f"shards-{next(numbers)}"
-        return timed(lambda: shards.append(prepare(data, tokenizer, out)))
+        fresh = OpenAIGPTTokenizerFast.from_pretrained(folder_of_tokenizer)
+        return timed(lambda: shards.append(prepare(data, fresh, out)))
 
     def theirs() -> float:
-        alone = OpenAIGPTTokenizerFast.from_pretrained(tokenizer).backend_tokenizer
+        alone = OpenAIGPTTokenizerFast.from_pretrained(folder_of_tokenizer).backend_tokenizer
 
         def encode() -> None:
             for batch in batches:

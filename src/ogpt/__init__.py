@@ -22,6 +22,7 @@ from ogpt.version import __version__
 if TYPE_CHECKING:
     from ogpt import errors as errors
     from ogpt import notices as notices
+    from ogpt.bundle import add_pad_token as add_pad_token
     from ogpt.bundle import load as load
     from ogpt.config.model import OpenAIGPTConfig as OpenAIGPTConfig
     from ogpt.data.prepare import prepare as prepare
@@ -36,12 +37,15 @@ if TYPE_CHECKING:
     from ogpt.pretraining import pretrain as pretrain
     from ogpt.recipes.demo import demo as demo
     from ogpt.tokens.fast import OpenAIGPTTokenizerFast as OpenAIGPTTokenizerFast
+    from ogpt.tokens.tokenizer import OpenAIGPTTokenizer as OpenAIGPTTokenizer
 
 _HOMES = {
     "OpenAIGPTConfig": "ogpt.config.model:OpenAIGPTConfig",
     "OpenAIGPTLMHeadModel": "ogpt.model.heads:OpenAIGPTLMHeadModel",
     "OpenAIGPTModel": "ogpt.model.transformer:OpenAIGPTModel",
+    "OpenAIGPTTokenizer": "ogpt.tokens.tokenizer:OpenAIGPTTokenizer",
     "OpenAIGPTTokenizerFast": "ogpt.tokens.fast:OpenAIGPTTokenizerFast",
+    "add_pad_token": "ogpt.bundle:add_pad_token",
     "demo": "ogpt.recipes.demo:demo",
     "doctor": "ogpt.diagnosing:doctor",
     "errors": "ogpt.errors",
@@ -61,8 +65,10 @@ __all__ = [
     "OpenAIGPTConfig",
     "OpenAIGPTLMHeadModel",
     "OpenAIGPTModel",
+    "OpenAIGPTTokenizer",
     "OpenAIGPTTokenizerFast",
     "__version__",
+    "add_pad_token",
     "demo",
     "doctor",
     "errors",

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 from ogpt.config.model import CONFIG_FILE, OpenAIGPTConfig
 from ogpt.errors import BackendMissing, CheckpointError, VocabularyMismatch
 from ogpt.notices import tell
-from ogpt.tokens.fast import OpenAIGPTTokenizerFast
+from ogpt.tokens.bpe_tokenizer import BPETokenizer
+from ogpt.tokens.opening import open_tokenizer
 from ogpt.weights.safetensors_file import WEIGHTS_FILE
 
 if TYPE_CHECKING:
     from ogpt.model.heads import OpenAIGPTLMHeadModel
+    from ogpt.model.pretrained import OpenAIGPTPreTrainedModel
 
 RUN_FILE = "run.json"
 CHECKPOINTS = "checkpoints"
@@ -93,7 +95,7 @@ def read_config(path: str | Path) -> OpenAIGPTConfig:
     return OpenAIGPTConfig.from_pretrained(resolve(path))
 
 
-def load_tokenizer(path: str | Path) -> OpenAIGPTTokenizerFast:
+def load_tokenizer(path: str | Path) -> BPETokenizer:
     """The tokenizer of a model folder or run, checked against the model's vocabulary.
 
     Raises:
@@ -102,14 +104,12 @@ def load_tokenizer(path: str | Path) -> OpenAIGPTTokenizerFast:
         VocabularyMismatch: the tokenizer is not the model's.
     """
     folder = resolve(path)
-    tokenizer = OpenAIGPTTokenizerFast.from_pretrained(folder)
+    tokenizer = open_tokenizer(folder)
     check_vocabulary(tokenizer, OpenAIGPTConfig.from_pretrained(folder), folder)
     return tokenizer
 
 
-def check_vocabulary(
-    tokenizer: OpenAIGPTTokenizerFast, config: OpenAIGPTConfig, what: str | Path
-) -> None:
+def check_vocabulary(tokenizer: BPETokenizer, config: OpenAIGPTConfig, what: str | Path) -> None:
     """Check that tokenizer and model belong together, as far as the configuration tells.
 
     Every id must have a row in the model; a model that ogpt trained also remembers the
@@ -133,7 +133,24 @@ def check_vocabulary(
         )
 
 
-def load(path: str | Path) -> tuple[OpenAIGPTTokenizerFast, OpenAIGPTLMHeadModel]:
+def add_pad_token(
+    tokenizer: BPETokenizer, model: OpenAIGPTPreTrainedModel, pad_token: str = "<pad>"
+) -> int:
+    """Give tokenizer and model a padding token together; GPT-1 has none.
+
+    Returns:
+        Its id: that of the token in the vocabulary, or a new one with a new row in the model.
+    """
+    tokenizer.add_special_tokens({"pad_token": pad_token})
+    pad_id: int = tokenizer.convert_tokens_to_ids(pad_token)
+    if len(tokenizer) > model.config.vocab_size:
+        model.resize_token_embeddings(len(tokenizer))
+    model.config.pad_token_id = pad_id
+    setattr(model.config, TOKENIZER_FINGERPRINT, tokenizer.fingerprint)
+    return pad_id
+
+
+def load(path: str | Path) -> tuple[BPETokenizer, OpenAIGPTLMHeadModel]:
     """Tokenizer and PyTorch model of a model folder or run.
 
     Raises:

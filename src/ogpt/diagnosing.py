@@ -19,6 +19,7 @@ from ogpt.version import __version__
 CORE = ("numpy", "tokenizers", "safetensors", "huggingface_hub", "filelock", "typer", "rich")
 EXTRAS = {
     "torch": ("torch",),
+    "original": ("spacy", "ftfy"),
     "data": ("pyarrow", "zstandard"),
     "report": ("matplotlib", "tensorboard"),
 }

@@ -23,7 +23,7 @@ from ogpt.decoding.choice import open_decoder
 from ogpt.errors import ConfigError, DataError, DecoderError
 from ogpt.generation.decoder import Decoder
 from ogpt.reporting import Reporter, silent
-from ogpt.tokens.fast import OpenAIGPTTokenizerFast
+from ogpt.tokens.bpe_tokenizer import BPETokenizer
 from ogpt.training import measures
 
 GROUP_CHARACTERS = 1 << 20  # tokenised at once
@@ -193,7 +193,7 @@ class _Reading:
     """The token ids of documents, and counts of what was read so far."""
 
     def __init__(
-        self, texts: Iterable[Document], tokenizer: OpenAIGPTTokenizerFast, sizes: Sequence[int]
+        self, texts: Iterable[Document], tokenizer: BPETokenizer, sizes: Sequence[int]
     ) -> None:
         self.tokens = 0
         self.n_bytes = 0

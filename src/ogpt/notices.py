@@ -36,6 +36,15 @@ KINDS: dict[str, str] = {
     "fewer-merges": (
         "the text has only {entries} vocabulary entries to learn; {asked} were asked for"
     ),
+    "bert-words": ("text is read by BERT's rules, not as GPT-1 was trained: {reason} ({command})"),
+    "pre-tokenizer-changed": (
+        "the tokenizer in {path} was made with the pre-tokenisation {made_with!r}; with {asked!r} "
+        "it gives other ids"
+    ),
+    "other-version": (
+        "the tokenizer in {path} was made with {package} {made_with}; {here} is installed, and may "
+        "give other words"
+    ),
     "characters-left-out": (
         "{count} rare characters are outside the vocabulary and will be read as <unk>"
     ),

@@ -17,7 +17,7 @@ from ogpt.model_card import write_card
 from ogpt.reporting import JsonLines, Reporter, Several, silent
 from ogpt.run_setup import Setup, make_train_step, resolve_settings, set_up
 from ogpt.storage import only_writer, storage_error
-from ogpt.tokens.fast import OpenAIGPTTokenizerFast
+from ogpt.tokens.opening import open_tokenizer
 from ogpt.training import tensorboard
 from ogpt.training.loop import Evaluation, Loop, ValidText, total_steps
 from ogpt.training.measures import flops_per_token, parameter_count, training_memory_bytes
@@ -124,7 +124,7 @@ def _pretrain(setup: Setup, out: Path, reporter: Reporter) -> PretrainResult:
         len(setup.shards.valid),
         setup.shards.valid.n_bytes,
     )
-    tokenizer_ = OpenAIGPTTokenizerFast.from_pretrained(setup.shards.tokenizer)
+    tokenizer_ = open_tokenizer(setup.shards.tokenizer)
 
     def add_files(folder: Path) -> None:
         tokenizer_.save_pretrained(folder)

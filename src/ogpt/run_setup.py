@@ -20,7 +20,7 @@ from ogpt.data.windows import Windows
 from ogpt.errors import BackendMissing, ConfigError, DataError, OutputExists, VocabularyMismatch
 from ogpt.notices import tell
 from ogpt.reporting import Reporter
-from ogpt.tokens.fast import OpenAIGPTTokenizerFast
+from ogpt.tokens.opening import open_tokenizer
 from ogpt.training.loop import total_steps
 from ogpt.training.measures import flops_per_token
 from ogpt.training.run_folder import SETTINGS_FILE, RunFolder
@@ -117,7 +117,7 @@ def set_up(
         config = OpenAIGPTConfig(vocab_size=shards.vocab_size, **dataclasses.asdict(settings.model))
     else:
         config = OpenAIGPTConfig.from_pretrained(init)
-        check_vocabulary(OpenAIGPTTokenizerFast.from_pretrained(shards.tokenizer), config, init)
+        check_vocabulary(open_tokenizer(shards.tokenizer), config, init)
     setattr(config, TOKENIZER_FINGERPRINT, shards.fingerprint)
     if begun is not None and begun.facts["last"]:  # its own shape, whatever it was begun from
         config = OpenAIGPTConfig.from_pretrained(out / CHECKPOINTS / begun.facts["last"])
@@ -177,7 +177,7 @@ def _shards(
         )
     chosen = tokenizer or init
     if tokenizer is not None and init is not None:
-        wanted = OpenAIGPTTokenizerFast.from_pretrained(init).fingerprint
+        wanted = open_tokenizer(init).fingerprint
         _check_same_tokenizer(tokenizer, wanted, f"the model in {init} was trained")
     if _are_shards(data):
         shards = Shards.open(Path(data[0]))
@@ -200,6 +200,7 @@ def _shards(
             data,
             settings.tokenizer.vocab_size,
             chosen,
+            pre_tokenizer=settings.tokenizer.pre_tokenizer,
             encoding=settings.data.encoding,
             reporter=reporter,
         )
@@ -210,7 +211,7 @@ def _shards(
 
 def _check_same_tokenizer(given: Path, wanted: str, what: str) -> None:
     """Check that the tokenizer in `given` has the fingerprint `wanted`."""
-    seen = OpenAIGPTTokenizerFast.from_pretrained(given).fingerprint
+    seen = open_tokenizer(given).fingerprint
     if seen != wanted:
         raise VocabularyMismatch(
             f"{what} with another tokenizer ({wanted[:12]}) than that in {given} ({seen[:12]})",

@@ -40,7 +40,17 @@ def test_train_tokenizer(monkeypatch: pytest.MonkeyPatch) -> None:
     called = record(monkeypatch, "train_tokenizer")
     ok("train-tokenizer", "--data", "a", "b", "--data", "c", "--vocab-size", "99", "--out", "d")
     assert called.arguments == (["a", "c", "b"], 99, Path("d"))
-    assert called.options == {"encoding": "utf-8"}
+    assert called.options == {"pre_tokenizer": "bert", "encoding": "utf-8"}
+
+
+def test_train_tokenizer_pre_tokenizer(monkeypatch: pytest.MonkeyPatch) -> None:
+    called = record(monkeypatch, "train_tokenizer")
+    ok("train-tokenizer", "--data", "a", "--out", "d", "--pre-tokenizer", "openai")
+    assert called.options["pre_tokenizer"] == "openai"
+    words = ["train-tokenizer", "--data", "a", "--out", "d", "--pre-tokenizer", "gpt2"]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 1
+    assert "pre_tokenizer is 'gpt2'; allowed: 'openai', 'hf-spacy', 'bert'" in result.stderr
 
 
 def test_train_tokenizer_default_size(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,13 +31,22 @@ def train_tokenizer(
     vocab_size: Annotated[
         int, typer.Option(help="Entries to learn, characters included.")
     ] = 40_000,
+    pre_tokenizer: Annotated[
+        str, typer.Option(help="How text becomes words: bert, openai or hf-spacy.")
+    ] = "bert",
     encoding: Encoding = "utf-8",
 ) -> None:
     """Learn a vocabulary and its merges from text."""
     import ogpt
+    from ogpt.tokens.tokenizer import as_pre_tokenizer
 
     ogpt.train_tokenizer(
-        sources(data, more), vocab_size, out, encoding=encoding, reporter=reporter(ctx)
+        sources(data, more),
+        vocab_size,
+        out,
+        pre_tokenizer=as_pre_tokenizer(pre_tokenizer),
+        encoding=encoding,
+        reporter=reporter(ctx),
     )
 
 

@@ -59,8 +59,16 @@ class TokenizerSettings:
 
     vocab_size: int = 40_000
     """Entries in all: <unk>, characters and merges."""
+    pre_tokenizer: Literal["bert", "openai", "hf-spacy"] = "bert"
+    """How text becomes words: BERT's rules, the 2018 order, or that of transformers 4."""
 
     def __post_init__(self) -> None:
+        _require(
+            self.pre_tokenizer in ("bert", "openai", "hf-spacy"),
+            "tokenizer.pre_tokenizer",
+            self.pre_tokenizer,
+            "bert, openai, hf-spacy",
+        )
         _require(self.vocab_size >= 2, "tokenizer.vocab_size", self.vocab_size, "2 or more")
 
 

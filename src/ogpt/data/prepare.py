@@ -30,7 +30,8 @@ from ogpt.errors import DataError, OutputExists
 from ogpt.notices import tell
 from ogpt.reporting import Reporter, silent
 from ogpt.storage import only_writer, whole_file, whole_folder
-from ogpt.tokens.fast import OpenAIGPTTokenizerFast
+from ogpt.tokens.bpe_tokenizer import BPETokenizer
+from ogpt.tokens.opening import open_tokenizer
 
 SHARD_TOKENS = 1 << 24
 BATCH_CHARACTERS = 1 << 22  # tokenised at once: enough for all cores, a second or so of work
@@ -58,7 +59,7 @@ class Batch(NamedTuple):
 
 def prepare(
     data: Specs,
-    tokenizer: str | Path | OpenAIGPTTokenizerFast,
+    tokenizer: str | Path | BPETokenizer,
     out: str | Path,
     *,
     valid: Specs = (),
@@ -89,7 +90,7 @@ def prepare(
     settings = settings or DataSettings()
     out = Path(out)
     if isinstance(tokenizer, str | Path):
-        tokenizer = OpenAIGPTTokenizerFast.from_pretrained(tokenizer)
+        tokenizer = open_tokenizer(tokenizer)
     valid_sources = open_sources(valid, settings.encoding) if valid else []
     train_sources = open_sources(data, settings.encoding)
     inputs = {
@@ -111,7 +112,7 @@ def prepare(
 def _prepare(
     out: Path,
     inputs: dict[str, Any],
-    tokenizer: OpenAIGPTTokenizerFast,
+    tokenizer: BPETokenizer,
     train_sources: Sequence[Source],
     valid_sources: Sequence[Source],
     settings: DataSettings,
@@ -232,7 +233,7 @@ class _Reader:
 
 
 def _encode(
-    batches: Iterator[Batch], tokenizer: OpenAIGPTTokenizerFast
+    batches: Iterator[Batch], tokenizer: BPETokenizer
 ) -> Iterator[tuple[Batch, Sequence[Ids]]]:
     """Tokenise each batch in another thread while the next one is read."""
     waiting: deque[tuple[Batch, Future[Sequence[Ids]]]] = deque()
@@ -251,7 +252,7 @@ class _Writer:
     """Collects the ids of both splits and writes them as shards."""
 
     def __init__(
-        self, out: Path, manifest: Manifest, tokenizer: OpenAIGPTTokenizerFast, shard_tokens: int
+        self, out: Path, manifest: Manifest, tokenizer: BPETokenizer, shard_tokens: int
     ) -> None:
         self.out = out
         self.manifest = manifest

@@ -13,8 +13,12 @@ from ogpt.data.sources import Source, Specs, open_sources
 from ogpt.errors import DataError, OutputExists
 from ogpt.reporting import Reporter, silent
 from ogpt.storage import whole_folder, write_json
+from ogpt.tokens.bpe_tokenizer import BPETokenizer
+from ogpt.tokens.english_words import EnglishWords
 from ogpt.tokens.fast import OpenAIGPTTokenizerFast
 from ogpt.tokens.merge_learning import learn_merges
+from ogpt.tokens.opening import open_tokenizer
+from ogpt.tokens.tokenizer import OpenAIGPTTokenizer, PreTokenizer
 from ogpt.tokens.word_counting import count_words
 
 RECORD = "learned_from.json"
@@ -25,19 +29,22 @@ def train_tokenizer(
     vocab_size: int,
     out: str | Path,
     *,
+    pre_tokenizer: PreTokenizer = "bert",
     encoding: str = "utf-8",
     reporter: Reporter = silent,
-) -> OpenAIGPTTokenizerFast:
+) -> BPETokenizer:
     """Learn merges from text and save the tokenizer; the same text gives the same tokenizer.
 
     Args:
         data: sources of text (see `open_sources`).
         vocab_size: entries in all, 2 or more.
         out: the folder to make; if it holds the tokenizer learned from the same text, that is used.
+        pre_tokenizer: how text becomes words (see OpenAIGPTTokenizer); saved with the tokenizer.
         encoding: of text files.
         reporter: told how far reading and learning have come.
 
     Raises:
+        BackendMissing: spaCy or ftfy is not installed and the pre_tokenizer needs it.
         DataError: sources that cannot be read or hold no text.
         TokenizerError: a vocab_size that does not hold the characters of the text.
         OutputExists: `out` holds something else.
@@ -49,23 +56,29 @@ def train_tokenizer(
         "data": [source.describe() for source in sources],
         "encoding": encoding,
         "vocab_size": vocab_size,
+        "pre_tokenizer": pre_tokenizer,
     }
     if (out / RECORD).is_file() and _read_record(out / RECORD) == record:
         reporter("message", text=f"{out} holds the tokenizer of this text already")
-        return OpenAIGPTTokenizerFast.from_pretrained(out)
+        return open_tokenizer(out)
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise OutputExists(
             f"{out} is there and does not hold the tokenizer of this text",
             hint="choose another --out, or delete the folder",
         )
-    words = count_words(_texts(sources, reporter))
+    english = None if pre_tokenizer == "bert" else EnglishWords(pre_tokenizer)
+    words = count_words(_texts(sources, reporter), english)
     if not words:
         raise DataError(
             f"there are no words in {', '.join(source.name for source in sources)}",
             hint="give text with --data",
         )
     vocab, merges = learn_merges(words, vocab_size, reporter)
-    tokenizer = OpenAIGPTTokenizerFast(vocab=vocab, merges=merges)
+    tokenizer: BPETokenizer
+    if english is None:
+        tokenizer = OpenAIGPTTokenizerFast(vocab=vocab, merges=merges)
+    else:
+        tokenizer = OpenAIGPTTokenizer(vocab=vocab, merges=merges, pre_tokenizer=pre_tokenizer)
     with whole_folder(out) as folder:
         tokenizer.save_pretrained(folder)
         write_json(folder / RECORD, record)

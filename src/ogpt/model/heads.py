@@ -10,7 +10,7 @@ from ogpt.errors import ConfigError
 from ogpt.model.cache import KVCache
 from ogpt.model.loss import ChunkLoss, chunk_loss_and_grad, summed_cross_entropy
 from ogpt.model.outputs import CausalLMOutput
-from ogpt.model.pretrained import OpenAIGPTPreTrainedModel
+from ogpt.model.pretrained import OpenAIGPTPreTrainedModel, resized
 from ogpt.model.transformer import OpenAIGPTModel, check_rows
 
 IGNORE_INDEX = -100
@@ -35,8 +35,12 @@ class OpenAIGPTLMHeadModel(OpenAIGPTPreTrainedModel):
 
     def tie_weights(self) -> None:
         """The head is the token embedding, unless config.tie_word_embeddings is off."""
+        rows = self.config.vocab_size
         if self.config.tie_word_embeddings:
             self.lm_head.weight = self.transformer.tokens_embed.weight
+        elif len(self.lm_head.weight) != rows:
+            self.lm_head.weight = resized(self.lm_head.weight, rows)
+        self.lm_head.out_features = rows
 
     def forward(
         self,

@@ -50,6 +50,37 @@ class OpenAIGPTPreTrainedModel(nn.Module):
         """Weights, tied ones counted once."""
         return sum(parameter.numel() for parameter in self.parameters())
 
+    def get_input_embeddings(self) -> nn.Embedding:
+        """The token embedding."""
+        found: nn.Embedding = self.get_submodule(
+            "tokens_embed" if hasattr(self, "tokens_embed") else f"{PREFIX}.tokens_embed"
+        )  # type: ignore[assignment]  # by its name
+        return found
+
+    def resize_token_embeddings(self, new_num_tokens: int) -> nn.Embedding:
+        """Change the rows of the token embedding and of a tied head, and config.vocab_size.
+
+        New rows are the mean of the old ones, so that no new token is likelier than a common one.
+        The configuration is a copy: another model built from it is not changed.
+
+        Args:
+            new_num_tokens: Rows, 1 or more.
+
+        Raises:
+            ConfigError: fewer than 1.
+        """
+        config = type(self.config).from_dict(self.config.to_dict())
+        config.vocab_size = new_num_tokens
+        config.check()
+        embedding = self.get_input_embeddings()
+        embedding.weight = resized(embedding.weight, new_num_tokens)
+        embedding.num_embeddings = new_num_tokens
+        for module in self.modules():
+            if isinstance(module, OpenAIGPTPreTrainedModel):
+                module.config = config
+        self.tie_weights()
+        return embedding
+
     def save_pretrained(self, folder: str | Path) -> None:
         """Write config.json and model.safetensors, which transformers loads as they are."""
         folder = Path(folder)
@@ -120,3 +151,10 @@ class OpenAIGPTPreTrainedModel(nn.Module):
 
     def tie_weights(self) -> None:
         """Make tied weights one again after loading; models without a tied head have none."""
+
+
+def resized(weight: Tensor, rows: int) -> nn.Parameter:
+    """The first `rows` rows of a weight (V, C), and their mean for those that it has not."""
+    with torch.no_grad():
+        mean = weight.mean(0, keepdim=True).expand(max(0, rows - len(weight)), -1)
+        return nn.Parameter(torch.cat([weight[:rows], mean]))

@@ -22,11 +22,15 @@ from ogpt.tokens.batch_encoding import BatchEncoding
 from ogpt.tokens.cleaning import clean_up_tokenization
 from ogpt.tokens.special_tokens import NAMES, SpecialToken, SpecialTokenId
 
+Text = str | list[str]
+"""A text, or one that is split into words already."""
+
 
 class TokenizerBase(ABC):
     """Special tokens, calling, padding, truncation and decoding over a few abstract methods."""
 
     pre_tokenizer: str
+    is_fast: bool
     model_input_names = ("input_ids", "attention_mask")
 
     model_max_length: int
@@ -65,8 +69,8 @@ class TokenizerBase(ABC):
         """Add tokens that are kept whole and return how many are new."""
 
     @abstractmethod
-    def _encode_rows(self, texts: list[str], pairs: list[str] | None) -> list[list[Encoding]]:
-        """One list for each row: the encoding of the text, and of its pair."""
+    def _encode_texts(self, texts: Sequence[Text]) -> list[Encoding]:
+        """The tokens of each text, or of each list of words."""
 
     @abstractmethod
     def _id_of(self, token: str) -> int | None:
@@ -135,18 +139,21 @@ class TokenizerBase(ABC):
 
     def __call__(
         self,
-        text: str | Sequence[str],
-        text_pair: str | Sequence[str] | None = None,
+        text: str | Sequence[Text],
+        text_pair: str | Sequence[Text] | None = None,
         *,
         padding: bool | str = False,
         truncation: bool | str | None = None,
         max_length: int | None = None,
         pad_to_multiple_of: int | None = None,
         padding_side: shaping.Side | None = None,
+        stride: int = 0,
+        is_split_into_words: bool = False,
         return_tensors: shaping.Tensors | None = None,
         return_token_type_ids: bool = False,
         return_attention_mask: bool = True,
         return_special_tokens_mask: bool = False,
+        return_overflowing_tokens: bool = False,
         return_offsets_mapping: bool = False,
         return_length: bool = False,
     ) -> BatchEncoding:
@@ -161,18 +168,29 @@ class TokenizerBase(ABC):
             max_length: tokens of a row, both texts together; None: model_max_length.
             pad_to_multiple_of: pad to a multiple of this many tokens.
             padding_side: "right" or "left" in place of the tokenizer's.
-            return_tensors: "np" or "pt" for int64 arrays (B, T); None for lists.
+            stride: tokens that a row of overflow repeats of the row before, below max_length.
+            is_split_into_words: a text is a list of words, each of which is tokenised alone.
+            return_tensors: "np", "pt" or "tf" for int64 arrays (B, T); None for lists.
             return_token_type_ids: add `token_type_ids`, 0 for the first text and 1 for the second.
             return_attention_mask: add `attention_mask`, 0 where a row is padding.
             return_special_tokens_mask: add `special_tokens_mask`, 1 for padding.
+            return_overflowing_tokens: what truncation cuts off becomes rows of its own, and
+                `overflow_to_sample_mapping` says of which text.
             return_offsets_mapping: add `offset_mapping`, first and past-the-end character.
             return_length: add `length`, the tokens of each row with padding.
 
         Raises:
             TokenizerError: an argument outside its choices, or texts and pairs of different number.
         """
-        single = isinstance(text, str)
-        rows = self._encode_rows(as_texts(text), None if text_pair is None else as_texts(text_pair))
+        if return_offsets_mapping and not self.is_fast:
+            raise TokenizerError(
+                f"return_offsets_mapping is True; {type(self).__name__} does not know where in the "
+                "text a token stands",
+                hint="use OpenAIGPTTokenizerFast",
+            )
+        texts, single = _texts(text, is_split_into_words)
+        pairs = None if text_pair is None else _texts(text_pair, is_split_into_words)[0]
+        rows = self._encode_rows(texts, pairs)
         if max_length is not None and padding is False and truncation is None:
             truncation = True
         limit = self.model_max_length if max_length is None else max_length
@@ -180,7 +198,13 @@ class TokenizerBase(ABC):
         if pad_to_multiple_of is not None:
             shaping.check_length("pad_to_multiple_of", pad_to_multiple_of)
         strategy = shaping.truncation_strategy(truncation)
-        shaping.truncate(rows, strategy, limit, self.truncation_side)
+        shaping.check_stride(stride, limit)
+        cut = shaping.Cut(strategy, limit, self.truncation_side, stride)
+        if not return_overflowing_tokens:
+            shaping.truncate(rows, cut)
+            samples = list(range(len(rows)))
+        else:
+            rows, samples = shaping.overflow(rows, cut)
         encodings = list(map(_joined, rows))
         fill = shaping.Fill(
             strategy=shaping.padding_strategy(padding),
@@ -204,8 +228,10 @@ class TokenizerBase(ABC):
         if return_tensors is not None:
             shaping.check_choice("return_tensors", return_tensors, shaping.Tensors)
             data = {name: shaping.to_tensor(name, v, return_tensors) for name, v in data.items()}
-        elif single:
+        elif single and not return_overflowing_tokens:
             data = {name: value[0] for name, value in data.items()}
+        if return_overflowing_tokens:
+            data["overflow_to_sample_mapping"] = samples
         if return_length:
             data["length"] = list(map(len, encodings))
         return BatchEncoding(data, encodings)
@@ -214,6 +240,33 @@ class TokenizerBase(ABC):
         """The ids of a text; `options` are those of calling the tokenizer."""
         encoded: list[int] = self(text, text_pair, **options)["input_ids"]
         return encoded
+
+    def get_special_tokens_mask(
+        self,
+        token_ids_0: Iterable[int],
+        token_ids_1: Iterable[int] | None = None,
+        already_has_special_tokens: bool = False,
+    ) -> list[int]:
+        """1 for each special token among ids that hold theirs already, otherwise 0 throughout."""
+        ids = [*token_ids_0, *(token_ids_1 or ())]
+        special = set(self.all_special_ids) if already_has_special_tokens else set()
+        return [int(token in special) for token in ids]
+
+    def num_special_tokens_to_add(self, pair: bool = False) -> int:
+        """0: GPT-1 puts nothing round a text or between two."""
+        return 0
+
+    def _encode_rows(
+        self, texts: Sequence[Text], pairs: Sequence[Text] | None
+    ) -> list[list[Encoding]]:
+        """One list for each row: the encoding of the text, and of its pair."""
+        columns = [texts] if pairs is None else [texts, pairs]
+        if len({len(column) for column in columns}) > 1:
+            raise TokenizerError(
+                f"{len(texts)} texts came with {len(columns[1])} pairs",
+                hint="give one text_pair for every text",
+            )
+        return [list(row) for row in zip(*map(self._encode_texts, columns), strict=True)]
 
     # ---- ids to text
 
@@ -302,6 +355,15 @@ _FIELDS: dict[str, Callable[[Encoding], Any]] = {
     "special_tokens_mask": lambda encoding: encoding.special_tokens_mask,
     "offset_mapping": lambda encoding: encoding.offsets,
 }
+
+
+def _texts(value: str | Sequence[Text], split_into_words: bool) -> tuple[Sequence[Text], bool]:
+    """The texts (or lists of words) as a list, and whether one alone was given."""
+    if not split_into_words:
+        return as_texts(value), isinstance(value, str)  # type: ignore[arg-type]  # checked inside
+    rows = list(value)
+    single = not any(isinstance(row, list | tuple) for row in rows)
+    return [as_texts(row) for row in ([rows] if single else rows)], single  # type: ignore[arg-type]
 
 
 def as_texts(value: str | Sequence[str]) -> list[str]:

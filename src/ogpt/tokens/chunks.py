@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from ogpt.errors import TokenizerError
+
 # str.split() takes these for white space; BertNormalizer drops them as control characters.
 CONTROLS = "\x0b\x0c\x1c\x1d\x1e\x1f\x85"
 _DROP_CONTROLS = dict.fromkeys(map(ord, CONTROLS))
@@ -17,6 +19,24 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _PLAIN = re.compile("[!-~‘’“”—…]+")
 _PLAIN_WORD = re.compile("[a-z0-9]+|[^a-z0-9]")
 _PART = 1 << 20  # characters cut up at once, so that a long text needs little memory
+
+
+LONGEST_WORD = 1_000_000
+"""Bytes of UTF-8; merging takes more than linear time, and no language has such a word."""
+
+
+def check_word(word: str) -> None:
+    """Refuse a word longer than LONGEST_WORD.
+
+    Raises:
+        TokenizerError: it is.
+    """
+    size = len(word.encode(errors="replace")) if 4 * len(word) > LONGEST_WORD else 0
+    if size > LONGEST_WORD:
+        raise TokenizerError(
+            f"a single word has {size:,} bytes, {word[:20]!r}...; allowed: {LONGEST_WORD:,}",
+            hint="is it text? put spaces or line breaks into it, or leave it out",
+        )
 
 
 def without_surrogates(text: str) -> str:

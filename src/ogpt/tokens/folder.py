@@ -64,7 +64,7 @@ def read_folder(folder: Path) -> TokenizerFolder:
     vocabulary = (
         read_vocabulary(*found) if found else vocabulary_of(pipeline, folder / TOKENIZER_FILE)
     )
-    settings = _read_if_there(folder / CONFIG_FILE)
+    settings = read_settings(folder)
     names = {**_read_if_there(folder / SPECIAL_FILE), **settings}
     special = {name: content_of(name, names[name]) for name in NAMES if names.get(name)}
     additional = [
@@ -81,6 +81,15 @@ def read_folder(folder: Path) -> TokenizerFolder:
             if not (key == "model_max_length" and _is_no_limit(value))
         },
     )
+
+
+def read_settings(folder: Path) -> dict[str, Any]:
+    """What tokenizer_config.json holds; nothing if there is none.
+
+    Raises:
+        TokenizerError: the file is damaged.
+    """
+    return _read_if_there(folder / CONFIG_FILE)
 
 
 def read_tokenizer_file(file: Path) -> TokenizerFolder:

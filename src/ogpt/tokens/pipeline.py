@@ -1,4 +1,4 @@
-"""The bert path as a pipeline of the Rust `tokenizers` library."""
+"""Byte-pair encoding, alone and after BERT's rules, on the Rust `tokenizers` library."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def bert_pre_tokenizer() -> pre_tokenizers.BertPreTokenizer:
     return pre_tokenizers.BertPreTokenizer()
 
 
-def bert_pipeline(vocabulary: Vocabulary, unk_token: str) -> Tokenizer:
-    """Text to ids as Hugging Face's OpenAIGPTTokenizerFast does it; nothing is added to a text."""
+def bpe_pipeline(vocabulary: Vocabulary, unk_token: str) -> Tokenizer:
+    """One word to ids, and ids to text."""
     tokenizer = Tokenizer(
         BPE(
             vocab=vocabulary.vocab,
@@ -29,7 +29,13 @@ def bert_pipeline(vocabulary: Vocabulary, unk_token: str) -> Tokenizer:
             fuse_unk=False,
         )
     )
+    tokenizer.decoder = decoders.BPEDecoder(suffix=END_OF_WORD)
+    return tokenizer
+
+
+def bert_pipeline(vocabulary: Vocabulary, unk_token: str) -> Tokenizer:
+    """Text to ids as Hugging Face's OpenAIGPTTokenizerFast does it; nothing is added to a text."""
+    tokenizer = bpe_pipeline(vocabulary, unk_token)
     tokenizer.normalizer = bert_normalizer()
     tokenizer.pre_tokenizer = bert_pre_tokenizer()
-    tokenizer.decoder = decoders.BPEDecoder(suffix=END_OF_WORD)
     return tokenizer

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, Literal, cast, get_args
 
 import numpy as np
@@ -16,10 +17,15 @@ from tokenizers import Encoding
 from ogpt import notices
 from ogpt.errors import BackendMissing, TokenizerError
 
+_PACKAGES = {
+    "pt": ("torch", "PyTorch", "ogpt[torch]"),
+    "tf": ("tensorflow", "TensorFlow", "tensorflow"),
+}
+
 Padding = Literal["longest", "max_length", "do_not_pad"]
 Truncation = Literal["longest_first", "only_first", "only_second", "do_not_truncate"]
 Side = Literal["left", "right"]
-Tensors = Literal["np", "pt"]
+Tensors = Literal["np", "pt", "tf"]
 
 
 def check_choice(name: str, value: object, kind: Any) -> None:
@@ -61,17 +67,35 @@ def truncation_strategy(truncation: bool | str | None) -> Truncation:
     return cast(Truncation, truncation)
 
 
-def truncate(
-    rows: Sequence[Sequence[Encoding]], strategy: Truncation, max_length: int, side: Side
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """How rows are truncated."""
+
+    strategy: Truncation
+    max_length: int
+    side: Side
+    stride: int = 0
+    """Tokens that what is cut off begins with again."""
+
+
+def check_stride(stride: object, max_length: int) -> None:
+    """Raise TokenizerError unless `stride` is a whole number from 0 to below max_length."""
+    if not isinstance(stride, int) or not 0 <= stride < max_length:
+        raise TokenizerError(
+            f"stride is {stride!r}; allowed: 0 to {max_length - 1}, below max_length",
+            hint="leave it out, or give a larger max_length",
+        )
+
+
+def truncate(rows: Sequence[Sequence[Encoding]], cut: Cut) -> None:
     """Cut every row (one text or a pair) to `max_length` tokens, in place, with a notice.
 
     Raises:
         TokenizerError: `only_first` or `only_second` cannot cut enough.
     """
-    if strategy == "do_not_truncate":
+    if cut.strategy == "do_not_truncate":
         return
-    targets = [_lengths([len(part) for part in row], strategy, max_length) for row in rows]
+    targets = _targets(rows, cut)
     lost = [
         sum(len(part) for part in row) - sum(target)
         for row, target in zip(rows, targets, strict=True)
@@ -82,12 +106,53 @@ def truncate(
         "text-truncated",
         count=sum(tokens > 0 for tokens in lost),
         total=len(rows),
-        max_length=max_length,
+        max_length=cut.max_length,
         lost=sum(lost),
     )
     for row, target in zip(rows, targets, strict=True):
         for part, length in zip(row, target, strict=True):
-            part.truncate(length, direction=side)
+            part.truncate(length, direction=cut.side)
+
+
+def overflow(
+    rows: Sequence[Sequence[Encoding]], cut: Cut
+) -> tuple[list[list[Encoding]], list[int]]:
+    """Cut every row; what is cut off makes further rows, after that which it was cut off from.
+
+    Of a pair only one text is cut, and the other stands in each of its rows.
+
+    Returns:
+        The rows, and of each the number of the row that it is of.
+
+    Raises:
+        TokenizerError: both texts of a pair would have to be cut.
+    """
+    if cut.strategy == "do_not_truncate":
+        return list(map(list, rows)), list(range(len(rows)))
+    found: list[list[Encoding]] = []
+    samples: list[int] = []
+    for sample, (row, target) in enumerate(zip(rows, _targets(rows, cut), strict=True)):
+        shortened = [place for place, part in enumerate(row) if len(part) > target[place]]
+        if len(shortened) > 1:
+            raise TokenizerError(
+                "return_overflowing_tokens was given with a pair whose texts are both too long",
+                hint="give truncation='only_first' or 'only_second'",
+            )
+        versions = [list(row)]
+        for place in shortened:
+            part = row[place]
+            part.truncate(
+                target[place], stride=min(cut.stride, target[place] - 1), direction=cut.side
+            )
+            versions += [[*row[:place], more, *row[place + 1 :]] for more in part.overflowing]
+        found += versions
+        samples += [sample] * len(versions)
+    return found, samples
+
+
+def _targets(rows: Sequence[Sequence[Encoding]], cut: Cut) -> list[list[int]]:
+    """How many tokens to keep of each text of each row."""
+    return [_lengths([len(part) for part in row], cut.strategy, cut.max_length) for row in rows]
 
 
 def _lengths(lengths: list[int], strategy: Truncation, max_length: int) -> list[int]:
@@ -162,11 +227,12 @@ def to_tensor(name: str, rows: Sequence[Sequence[int]], kind: Tensors) -> Any:
     array = np.array(rows, dtype=np.int64)
     if kind == "np":
         return array
+    module, package, extra = _PACKAGES[kind]
     try:
-        import torch
+        framework = import_module(module)
     except ImportError as error:
         raise BackendMissing(
-            "return_tensors='pt' needs PyTorch, which is not installed",
-            hint="pip install 'ogpt[torch]'",
+            f"return_tensors={kind!r} needs {package}, which is not installed",
+            hint=f"pip install '{extra}'",
         ) from error
-    return torch.from_numpy(array)
+    return framework.from_numpy(array) if kind == "pt" else framework.convert_to_tensor(array)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from ogpt import notices
-from ogpt.tokens.chunks import chunk_lists, plain_words, without_controls, without_surrogates
-from ogpt.tokens.pipeline import bert_normalizer, bert_pre_tokenizer
+from ogpt.tokens.bert_words import BertWords
+from ogpt.tokens.chunks import chunk_lists, plain_words, without_controls
+from ogpt.tokens.english_words import EnglishWords
 
 TABLE_LIMIT = 2_000_000
 """Different chunks counted at once, about 300 MB."""
 
 
-def count_words(texts: Iterable[str], *, limit: int = TABLE_LIMIT) -> dict[str, int]:
+def count_words(
+    texts: Iterable[str], english: EnglishWords | None = None, *, limit: int = TABLE_LIMIT
+) -> dict[str, int]:
     """Count the words of all texts; each word is split and lower-cased once per distinct chunk.
 
     Memory is bounded: when the table holds more than `limit` different white-space separated
@@ -23,19 +26,21 @@ def count_words(texts: Iterable[str], *, limit: int = TABLE_LIMIT) -> dict[str, 
 
     Args:
         texts: any number of texts, read once.
+        english: splits them in place of BERT's rules; what a chunk's neighbours may change in it
+            (one in a million) is not counted.
         limit: different chunks kept, at least 2.
     """
     chunks: Counter[str] = Counter()
     pruned = False
     for text in texts:
-        for part in chunk_lists(without_controls(text)):
+        for part in english.lines(text) if english else chunk_lists(without_controls(text)):
             chunks.update(part)
             if len(chunks) > limit:
                 if not pruned:
                     notices.tell("rare-words-dropped", limit=limit)
                     pruned = True
                 _drop_rarest(chunks, limit // 2)
-    return _words_of(chunks)
+    return _total(chunks, (lambda chunk: english.read(chunk)[0]) if english else _bert_words_of())
 
 
 def _drop_rarest(chunks: Counter[str], keep: int) -> None:
@@ -53,14 +58,19 @@ def _drop_rarest(chunks: Counter[str], keep: int) -> None:
         del chunks[chunk]
 
 
-def _words_of(chunks: Counter[str]) -> dict[str, int]:
-    normalizer, pre_tokenizer = bert_normalizer(), bert_pre_tokenizer()
+def _total(chunks: Counter[str], words_of: Callable[[str], list[str]]) -> dict[str, int]:
     words: dict[str, int] = {}
     for chunk, count in chunks.items():
-        found = plain_words(chunk)
-        if found is None:
-            normal = normalizer.normalize_str(without_surrogates(chunk))
-            found = [word for word, _ in pre_tokenizer.pre_tokenize_str(normal)]
-        for word in found:
+        for word in words_of(chunk):
             words[word] = words.get(word, 0) + count
     return words
+
+
+def _bert_words_of() -> Callable[[str], list[str]]:
+    bert_words = BertWords()
+
+    def words_of(chunk: str) -> list[str]:
+        words = plain_words(chunk)
+        return bert_words(chunk) if words is None else words
+
+    return words_of

@@ -1,0 +1,334 @@
+"""What both tokenizers of GPT-1 share: a vocabulary with merges, added tokens, and their files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from tokenizers import AddedToken, Tokenizer
+
+from ogpt.errors import TokenizerError
+from ogpt.reporting import Reporter, silent
+from ogpt.tokens import shaping
+from ogpt.tokens.base import TokenizerBase, as_texts
+from ogpt.tokens.chunk_encoder import Ids
+from ogpt.tokens.folder import TokenizerFolder, read_folder, read_tokenizer_file, write_folder
+from ogpt.tokens.merge_learning import learn_merges
+from ogpt.tokens.pipeline import bert_pipeline
+from ogpt.tokens.vocabulary import (
+    MERGES_FILE,
+    UNK_TOKEN,
+    VOCAB_FILE,
+    Vocabulary,
+    read_vocabulary,
+    write_vocabulary,
+)
+
+PathLike = str | Path
+_SETTINGS = (
+    "model_max_length",
+    "padding_side",
+    "truncation_side",
+    "clean_up_tokenization_spaces",
+)
+
+
+class BPETokenizer(TokenizerBase):
+    """GPT-1's byte-pair encoding of words; how text becomes words is the subclass's.
+
+    Args:
+        vocab_file: token to id (vocab.json or encoder_bpe_40000.json).
+        merges_file: the merges (merges.txt or vocab_40000.bpe).
+        tokenizer_file: a tokenizer.json in place of the two.
+        vocab: the vocabulary itself in place of a file.
+        merges: the merges themselves in place of a file.
+        unk_token: what an unknown character becomes; in the vocabulary.
+        model_max_length: tokens that truncation=True leaves, and padding="max_length" fills.
+        padding_side: "right" or "left".
+        truncation_side: "right" or "left", the side that is cut off.
+        clean_up_tokenization_spaces: decode's default for its argument of that name.
+        added_tokens_decoder: tokens beyond the vocabulary by their ids.
+        special_tokens: `pad_token` and so on, added to the vocabulary where they are not in it.
+
+    Raises:
+        TokenizerError: files that are missing, damaged, or do not belong together.
+    """
+
+    def __init__(
+        self,
+        vocab_file: PathLike | None = None,
+        merges_file: PathLike | None = None,
+        tokenizer_file: PathLike | None = None,
+        *,
+        vocab: Mapping[str, int] | None = None,
+        merges: Sequence[tuple[str, str]] | None = None,
+        unk_token: str = UNK_TOKEN,
+        model_max_length: int = 512,
+        padding_side: shaping.Side = "right",
+        truncation_side: shaping.Side = "right",
+        clean_up_tokenization_spaces: bool = False,
+        added_tokens_decoder: Mapping[int, AddedToken] | None = None,
+        **special_tokens: Any,
+    ) -> None:
+        added = dict(added_tokens_decoder or {})
+        if vocab is not None and merges is not None:
+            self._vocabulary = Vocabulary(dict(vocab), list(merges))
+        elif vocab_file is not None and merges_file is not None:
+            self._vocabulary = read_vocabulary(Path(vocab_file), Path(merges_file))
+        elif tokenizer_file is not None:
+            content = read_tokenizer_file(Path(tokenizer_file))
+            self._vocabulary = content.vocabulary
+            added = {**content.added, **added}
+        else:
+            raise TokenizerError(
+                "a tokenizer needs vocab_file and merges_file, or tokenizer_file",
+                hint=f"{type(self).__name__}.from_pretrained(folder) finds them",
+            )
+        if unk_token not in self._vocabulary.vocab:
+            raise TokenizerError(
+                f"unk_token {unk_token!r} is not in the vocabulary",
+                hint="give the vocabulary's own token for unknown characters as unk_token",
+            )
+        self._pipeline = self._make_pipeline(self._vocabulary, unk_token)
+        self._restore_added({self._vocabulary.vocab[unk_token]: _special(unk_token), **added})
+        self._special_tokens = {"unk_token": unk_token}
+        self.additional_special_tokens = []
+        shaping.check_length("model_max_length", model_max_length)
+        self.model_max_length = model_max_length
+        self.padding_side = shaping.side("padding_side", padding_side)
+        self.truncation_side = shaping.side("truncation_side", truncation_side)
+        self.clean_up_tokenization_spaces = clean_up_tokenization_spaces
+        self.add_special_tokens(special_tokens)
+        self._added_changed()
+
+    # ---- what a subclass provides
+
+    _own_arguments: tuple[str, ...] = ()
+    """Attributes that are arguments of the subclass alone."""
+
+    @abstractmethod
+    def _make_pipeline(self, vocabulary: Vocabulary, unk_token: str) -> Tokenizer:
+        """The Rust tokenizer, before any token is added."""
+
+    @abstractmethod
+    def _count_words(self, texts: Iterable[str]) -> dict[str, int]:
+        """How often each word occurs."""
+
+    @abstractmethod
+    def _added_changed(self) -> None:
+        """Tokens were added to the pipeline."""
+
+    @abstractmethod
+    def encode_batch_arrays(self, texts: Sequence[str]) -> list[Ids]:
+        """The ids of each text as an array: uint16 where every id fits, otherwise uint32.
+
+        For corpora: many times faster than calling the tokenizer, as repeated words are
+        remembered; the ids are the same.
+        """
+
+    def _restore_added(self, added: Mapping[int, AddedToken]) -> None:
+        for index, token in sorted(added.items()):
+            self._pipeline.add_tokens([token])
+            if self._id_of(token.content) != index:
+                raise TokenizerError(
+                    f"the added token {token.content!r} has the id {index}, but its place is "
+                    f"{self._id_of(token.content)}",
+                    hint="number added tokens from the end of the vocabulary, without gaps",
+                )
+
+    # ---- vocabulary
+
+    @property
+    def vocab_size(self) -> int:
+        """Entries of the vocabulary without added tokens."""
+        return len(self._vocabulary.vocab)
+
+    def __len__(self) -> int:
+        """Entries with added tokens: the rows that a model's embedding needs."""
+        return self._pipeline.get_vocab_size()
+
+    def get_vocab(self) -> dict[str, int]:
+        """Token to id, added tokens included."""
+        return self._pipeline.get_vocab()
+
+    @property
+    def merges(self) -> list[tuple[str, str]]:
+        """The merges in order of rank."""
+        return list(self._vocabulary.merges)
+
+    @property
+    def backend_tokenizer(self) -> Tokenizer:
+        """The Rust tokenizer; change it through this class only."""
+        return self._pipeline
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 (hexadecimal) over all that decides the ids: equal means the same ids."""
+        added = self._pipeline.get_added_tokens_decoder()
+        parts = [
+            self._vocabulary.digest,
+            self.pre_tokenizer,
+            self.unk_token,
+            [[index, repr(token)] for index, token in sorted(added.items())],
+        ]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+    def add_tokens(
+        self,
+        new_tokens: str | AddedToken | Sequence[str | AddedToken],
+        special_tokens: bool = False,
+    ) -> int:
+        """Add tokens that are kept whole; text that spells one (in any case) becomes it.
+
+        Special tokens are matched in their exact case. The model needs as many more embeddings.
+
+        Returns:
+            How many were not in the vocabulary yet.
+        """
+        tokens = [new_tokens] if isinstance(new_tokens, str | AddedToken) else list(new_tokens)
+        before = len(self)
+        if special_tokens:
+            self._pipeline.add_special_tokens(tokens)
+        else:
+            self._pipeline.add_tokens(tokens)
+        self._added_changed()
+        return len(self) - before
+
+    # ---- text to ids
+
+    def encode(self, text: str, text_pair: str | None = None, **options: Any) -> list[int]:
+        """The ids of a text; `options` are those of calling the tokenizer."""
+        if text_pair is None and not options:
+            ids: list[int] = self.encode_batch_arrays([text])[0].tolist()
+            return ids
+        return super().encode(text, text_pair, **options)
+
+    def train_new_from_iterator(
+        self, texts: Iterable[str | Sequence[str]], vocab_size: int, reporter: Reporter = silent
+    ) -> Self:
+        """A tokenizer of the same kind and settings, with merges learned from other text.
+
+        Args:
+            texts: Texts, or lists of texts.
+            vocab_size: Entries to learn, added tokens aside.
+            reporter: Told how far learning is.
+
+        Raises:
+            TokenizerError: a vocab_size that does not hold the characters of the text.
+        """
+        each = (one for part in texts for one in as_texts(part))
+        vocab, merges = learn_merges(self._count_words(each), vocab_size, reporter)
+        unk_token = self._special_tokens["unk_token"]
+        arguments: dict[str, Any] = {
+            **{name: getattr(self, name) for name in (*_SETTINGS, *self._own_arguments)},
+            **self._special_tokens,
+            "additional_special_tokens": self.additional_special_tokens,
+            "vocab": {unk_token if token == UNK_TOKEN else token: i for token, i in vocab.items()},
+            "merges": merges,
+        }
+        return type(self)(**arguments)
+
+    # ---- ids to text
+
+    def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:
+        """The text of tokens: joined, a space at the end of each word."""
+        decoder = self._pipeline.decoder
+        return str(decoder.decode(list(tokens)))
+
+    def _id_of(self, token: str) -> int | None:
+        return self._pipeline.token_to_id(token)
+
+    def _token_of(self, token_id: int) -> str:
+        return str(self._pipeline.id_to_token(token_id))
+
+    def _text_of(self, ids: list[int]) -> str:
+        return self._pipeline.decode(ids, skip_special_tokens=False)
+
+    # ---- files
+
+    @classmethod
+    def from_pretrained(cls, folder: PathLike, **overrides: Any) -> Self:
+        """Open the tokenizer of a folder, under either naming of its files.
+
+        Args:
+            folder: a model folder, or OpenAI's `model` folder.
+            overrides: arguments of the class that go before the folder's settings.
+
+        Raises:
+            TokenizerError: the folder is missing or damaged, or was made with a pre-tokenisation
+                that this class has not.
+            BackendMissing: a package that the folder's pre-tokenisation needs is not installed.
+        """
+        content = read_folder(Path(folder))
+        arguments: dict[str, Any] = {
+            "vocab": content.vocabulary.vocab,
+            "merges": content.vocabulary.merges,
+            "added_tokens_decoder": content.added,
+            **{name: content.settings[name] for name in _SETTINGS if name in content.settings},
+            **content.special,
+            "additional_special_tokens": content.additional,
+            **cls._choose(Path(folder), content.settings, overrides),
+        }
+        return cls(**{**arguments, **overrides})
+
+    def save_pretrained(self, folder: PathLike) -> tuple[str, ...]:
+        """Write vocab.json, merges.txt, tokenizer.json and tokenizer_config.json.
+
+        `from_pretrained` and transformers' OpenAIGPTTokenizer and AutoTokenizer read them.
+
+        Returns:
+            The paths written.
+        """
+        settings = {
+            "tokenizer_class": "OpenAIGPTTokenizer",
+            "pre_tokenizer": self.pre_tokenizer,
+            **self._versions(),
+            **{name: getattr(self, name) for name in _SETTINGS},
+        }
+        content = TokenizerFolder(
+            vocabulary=self._vocabulary,
+            added=self._pipeline.get_added_tokens_decoder(),
+            special=self._special_tokens,
+            additional=self.additional_special_tokens,
+            settings=settings,
+        )
+        return tuple(map(str, write_folder(Path(folder), content, self._hugging_face_file())))
+
+    def _hugging_face_file(self) -> str:
+        """tokenizer.json, in which Hugging Face knows the bert path alone."""
+        pipeline = bert_pipeline(self._vocabulary, self._special_tokens["unk_token"])
+        for _, token in sorted(self._pipeline.get_added_tokens_decoder().items()):
+            pipeline.add_tokens([token])
+        return pipeline.to_str()
+
+    @classmethod
+    @abstractmethod
+    def _choose(
+        cls, folder: Path, settings: Mapping[str, Any], overrides: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """What the settings of a folder mean for the pre-tokenisation, as arguments."""
+
+    @abstractmethod
+    def _versions(self) -> dict[str, str]:
+        """The versions of the packages that decide the words, as settings of the folder."""
+
+    def save_vocabulary(
+        self, folder: PathLike, filename_prefix: str | None = None
+    ) -> tuple[str, str]:
+        """Write `[prefix-]vocab.json` and `[prefix-]merges.txt` into an existing folder.
+
+        Returns:
+            The two paths.
+        """
+        prefix = f"{filename_prefix}-" if filename_prefix else ""
+        vocab_file, merges_file = (Path(folder) / (prefix + n) for n in (VOCAB_FILE, MERGES_FILE))
+        write_vocabulary(self._vocabulary, vocab_file, merges_file)
+        return str(vocab_file), str(merges_file)
+
+
+def _special(token: str) -> AddedToken:
+    return AddedToken(token, special=True, normalized=False)

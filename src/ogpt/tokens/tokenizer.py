@@ -1,0 +1,215 @@
+"""OpenAIGPTTokenizer: text to ids by the 2018 order, by transformers 4's, or by BERT's rules."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+from tokenizers import AddedToken, Encoding, Tokenizer
+
+from ogpt.errors import BackendMissing
+from ogpt.notices import tell
+from ogpt.tokens import shaping
+from ogpt.tokens.base import Text, as_texts
+from ogpt.tokens.bert_words import BertWords
+from ogpt.tokens.bpe_tokenizer import BPETokenizer
+from ogpt.tokens.chunk_encoder import ChunkEncoder, Ids
+from ogpt.tokens.english_encoder import EnglishEncoder
+from ogpt.tokens.english_words import EnglishWords
+from ogpt.tokens.pipeline import bert_pipeline, bpe_pipeline
+from ogpt.tokens.vocabulary import END_OF_WORD, Vocabulary
+from ogpt.tokens.word_counting import count_words
+
+PreTokenizer = Literal["openai", "hf-spacy", "bert"]
+_INSTALL = "pip install 'ogpt[original]'"
+
+
+class OpenAIGPTTokenizer(BPETokenizer):
+    """GPT-1's byte-pair encoding on words as one of three pre-tokenisations finds them.
+
+    Its arguments are those of BPETokenizer, and:
+
+    Args:
+        pre_tokenizer: "openai", the order of the 2018 code (ftfy, standardise, spaCy's English
+            rules with case kept, lower case); "hf-spacy", that of transformers 4 (lower case
+            first); "bert", BERT's rules, as OpenAIGPTTokenizerFast has them. None: openai where
+            spaCy and ftfy are installed, otherwise bert with a notice.
+
+    Raises:
+        TokenizerError: a pre_tokenizer that there is not.
+        BackendMissing: spaCy or ftfy is not installed and was asked for.
+    """
+
+    is_fast = False
+    _own_arguments = ("pre_tokenizer",)
+    _words: BertWords | EnglishWords
+
+    def __init__(
+        self, *files: Any, pre_tokenizer: PreTokenizer | None = None, **arguments: Any
+    ) -> None:
+        if pre_tokenizer is None:
+            pre_tokenizer = available_pre_tokenizer()
+        self.pre_tokenizer = as_pre_tokenizer(pre_tokenizer)
+        self._words = BertWords() if pre_tokenizer == "bert" else EnglishWords(pre_tokenizer)
+        super().__init__(*files, **arguments)
+
+    def encode_batch_arrays(self, texts: Sequence[str]) -> list[Ids]:
+        """The ids of each text as an array: uint16 where every id fits, otherwise uint32.
+
+        For corpora: many times faster than calling the tokenizer, as repeated words are
+        remembered; the ids are the same.
+        """
+        given = as_texts(texts)
+        if any(map(self._added.search, given)):
+            return [self._ids(text) for text in given]
+        return self._plain_ids(given)
+
+    def tokenize(self, text: str) -> list[str]:
+        """The tokens of a text; an unknown character stands for itself."""
+        tokens: list[str] = []
+        for part, added in self._parts(*as_texts(text)):
+            if added:
+                tokens.append(part)
+                continue
+            words = self._words(part)
+            encoding = self._bpe.encode(words, is_pretokenized=True, add_special_tokens=False)
+            for token, token_id, place, word in zip(
+                encoding.tokens, encoding.ids, encoding.offsets, encoding.word_ids, strict=True
+            ):
+                if token_id == self.unk_token_id and word is not None:
+                    begin, end = place
+                    token = words[word][begin:end] + END_OF_WORD * (end == len(words[word]))
+                tokens.append(token)
+        return tokens
+
+    def _make_pipeline(self, vocabulary: Vocabulary, unk_token: str) -> Tokenizer:
+        self._bpe = bpe_pipeline(vocabulary, unk_token)
+        return bpe_pipeline(vocabulary, unk_token)
+
+    def _added_changed(self) -> None:
+        added = self._pipeline.get_added_tokens_decoder().values()
+        longest_first = sorted(added, key=lambda token: -len(token.content))
+        self._added = re.compile("|".join(map(_pattern, longest_first)))  # a group for each
+        self._contents = [token.content for token in longest_first]
+        if isinstance(self._words, EnglishWords):
+            self._encode_plain: EnglishEncoder | ChunkEncoder
+            self._encode_plain = EnglishEncoder(self._words, self._bpe)
+        else:
+            pipeline = bert_pipeline(self._vocabulary, self._special_tokens["unk_token"])
+            self._encode_plain = ChunkEncoder(pipeline)
+
+    def _ids(self, text: str) -> Ids:
+        dtype = np.uint16 if len(self) <= 1 << 16 else np.uint32
+        found = [
+            np.array([self._id_of(part)], dtype)
+            if added
+            else self._plain_ids([part])[0].astype(dtype, copy=False)
+            for part, added in self._parts(text)
+        ]
+        joined: Ids = np.concatenate([np.empty(0, dtype), *found])
+        return joined
+
+    def _plain_ids(self, texts: list[str]) -> list[Ids]:
+        """The ids of texts without added tokens."""
+        if isinstance(self._words, BertWords):
+            for text in texts:
+                self._words.check(text)
+        return self._encode_plain(texts)
+
+    def _count_words(self, texts: Iterable[str]) -> dict[str, int]:
+        return count_words(texts, self._words if isinstance(self._words, EnglishWords) else None)
+
+    def _encode_texts(self, texts: Sequence[Text]) -> list[Encoding]:
+        rows = []
+        for text in texts:
+            parts = [text] if isinstance(text, str) else text
+            rows.append([word for part in parts for word in self._all_words(part)])
+        return self._pipeline.encode_batch(rows, is_pretokenized=True, add_special_tokens=False)
+
+    def _all_words(self, text: str) -> Iterator[str]:
+        """The words of a text, and the added tokens in it."""
+        for part, added in self._parts(text):
+            yield from [part] if added else self._words(part)
+
+    def _parts(self, text: str) -> Iterator[tuple[str, bool]]:
+        """The text cut at the added tokens in it; True for those, which are given as added."""
+        begin = 0
+        for match in self._added.finditer(text):
+            if begin < match.start():
+                yield text[begin : match.start()], False
+            yield self._contents[(match.lastindex or 1) - 1], True
+            begin = match.end()
+        if begin < len(text) or not begin:
+            yield text[begin:], False
+
+    @classmethod
+    def _choose(
+        cls, folder: Path, settings: Mapping[str, Any], overrides: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        made_with = settings.get("pre_tokenizer")
+        asked = overrides.get("pre_tokenizer")
+        if made_with is None:
+            return {}
+        if asked is not None and asked != made_with:
+            tell("pre-tokenizer-changed", path=folder, made_with=made_with, asked=asked)
+            return {}
+        if made_with != "bert":
+            _check_versions(folder, settings)
+        return {"pre_tokenizer": made_with}
+
+    def _versions(self) -> dict[str, str]:
+        return {f"{name}_version": version for name, version in self._words.versions.items()}
+
+
+def as_pre_tokenizer(name: str) -> PreTokenizer:
+    """The name of a pre-tokenisation, checked.
+
+    Raises:
+        TokenizerError: there is none of that name.
+    """
+    shaping.check_choice("pre_tokenizer", name, PreTokenizer)
+    return cast(PreTokenizer, name)
+
+
+def available_pre_tokenizer() -> PreTokenizer:
+    """Openai where spaCy and ftfy are installed, otherwise bert, with a notice."""
+    missing = [name for name in ("spacy", "ftfy") if importlib.util.find_spec(name) is None]
+    if not missing:
+        return "openai"
+    tell("bert-words", reason=f"{' and '.join(missing)} not installed", command=_INSTALL)
+    return "bert"
+
+
+def _check_versions(folder: Path, settings: Mapping[str, Any]) -> None:
+    """Check that the packages which decide the words are there, and tell of other versions.
+
+    Raises:
+        BackendMissing: one is not.
+    """
+    from importlib.metadata import PackageNotFoundError, version
+
+    for name in ("spacy", "ftfy"):
+        try:
+            here = version(name)
+        except PackageNotFoundError as error:
+            raise BackendMissing(
+                f"the tokenizer in {folder} reads text with {name}, which is not installed",
+                hint=_INSTALL,
+            ) from error
+        made_with = settings.get(f"{name}_version", here)
+        if made_with != here:
+            tell("other-version", path=folder, package=name, made_with=made_with, here=here)
+
+
+def _pattern(token: AddedToken) -> str:
+    """A regular expression for an added token (its group) and the white space it takes in."""
+    content = f"({re.escape(token.content)})"
+    if not token.special:
+        content = f"(?i:{content})"
+    if token.single_word:
+        content = rf"(?<!\w){content}(?!\w)"
+    return r"\s*" * token.lstrip + content + r"\s*" * token.rstrip
