@@ -3,10 +3,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from ogpt import bundle, notices
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.errors import BackendMissing, CheckpointError, VocabularyMismatch
+from ogpt.model.heads import OpenAIGPTLMHeadModel
 from ogpt.tokens.fast import OpenAIGPTTokenizerFast
 
 VOCAB = {"<unk>": 0, "a": 1, "a</w>": 2}
@@ -111,3 +113,27 @@ def test_another_tokenizer_of_the_same_size(run: Path) -> None:
     with pytest.raises(VocabularyMismatch, match=fingerprint[:12]) as caught:
         bundle.load_tokenizer(folder)
     assert "trained with" in caught.value.hint
+
+
+def test_tokenizer_and_model_get_a_pad_token_together(run: Path) -> None:
+    folder = run / "checkpoints" / "step-00000001"
+    tokenizer = bundle.load_tokenizer(folder)
+    config = OpenAIGPTConfig.from_pretrained(folder)
+    model = OpenAIGPTLMHeadModel(config)
+    before = model.transformer.tokens_embed.weight.detach().clone()
+    assert bundle.add_pad_token(tokenizer, model) == 3
+    assert tokenizer.pad_token_id == model.config.pad_token_id == 3
+    assert (config.vocab_size, model.config.vocab_size) == (3, 4)  # the caller's is as it was
+    weight = model.transformer.tokens_embed.weight
+    assert model.lm_head.weight is weight
+    assert torch.equal(weight[:3], before)
+    torch.testing.assert_close(weight[3], before.mean(0))
+    batch = tokenizer(["a", "a a a"], padding=True, return_tensors="pt")
+    assert model(**batch).logits.shape == (2, 3, 4)
+
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    again, loaded = bundle.load(folder)
+    assert again.pad_token_id == loaded.config.pad_token_id == 3
+    assert bundle.add_pad_token(again, loaded) == 3  # twice is once
+    assert loaded.config.vocab_size == 4

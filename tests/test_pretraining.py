@@ -425,3 +425,21 @@ def test_without_tensorboard_it_says_so(
     )
     assert any("TensorBoard, which is not installed" in line for line in said)
     assert not (tmp_path / "run" / "tensorboard").exists()
+
+
+def test_a_run_in_the_2018_order(tmp_path: Path) -> None:
+    text = tmp_path / "text.jsonl"
+    rows = [
+        json.dumps({"text": f"Mr. Smith {n} doesn't.\nHe's {n % 7} — o'clock."}) for n in range(150)
+    ]
+    text.write_text("\n".join(rows) + "\n", "utf-8")
+    overrides = settings(
+        tokenizer__pre_tokenizer="openai", tokenizer__vocab_size=70, training__max_steps=2
+    )
+    out = pretrain(data=[str(text)], out=tmp_path / "run", overrides=overrides).out
+    tokenizer = bundle.load_tokenizer(out)
+    assert tokenizer.pre_tokenizer == "openai"
+    assert "n't</w>" in tokenizer.tokenize("doesn't")
+    assert ogpt.generate(out, "Mr. Smith", max_new_tokens=3)[0].text
+    assert ogpt.evaluate(out, [str(text)]).unknown_tokens == 0
+    assert ogpt.info(out)["tokenizer"]["pre_tokenizer"] == "openai"

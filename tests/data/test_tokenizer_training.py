@@ -11,6 +11,7 @@ import pytest
 from ogpt.data.tokenizer_training import RECORD, train_tokenizer
 from ogpt.errors import DataError, OutputExists
 from ogpt.tokens.fast import OpenAIGPTTokenizerFast
+from ogpt.tokens.tokenizer import OpenAIGPTTokenizer
 
 TEXT = "the cat sat on the mat and the rat sat on the hat. " * 20
 
@@ -87,3 +88,17 @@ def test_text_without_words(tmp_path: Path, source: Path) -> None:
         train_tokenizer(source, 34, tmp_path / "out")
     assert "--data" in caught.value.hint
     assert not (tmp_path / "out").exists()
+
+
+def test_learned_in_the_2018_order(tmp_path: Path) -> None:
+    source = tmp_path / "a.txt"
+    source.write_text("Mr. Smith's don't\nMr. Smith — doesn't.\n" * 20)
+    out = tmp_path / "out"
+    made = train_tokenizer([source], 42, out, pre_tokenizer="openai")
+    assert {"mr.</w>", "n't</w>", "\n</w>", "-</w>"} <= set(made.get_vocab())
+    again = train_tokenizer([source], 42, out, pre_tokenizer="openai")
+    assert isinstance(again, OpenAIGPTTokenizer)
+    assert again.pre_tokenizer == "openai"
+    assert again.fingerprint == made.fingerprint
+    with pytest.raises(OutputExists):
+        train_tokenizer([source], 42, out, pre_tokenizer="bert")

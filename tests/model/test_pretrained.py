@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ogpt.config.model import OpenAIGPTConfig
-from ogpt.errors import CheckpointError, WeightsError
+from ogpt.errors import CheckpointError, ConfigError, WeightsError
 from ogpt.model.heads import OpenAIGPTLMHeadModel
 from ogpt.model.transformer import OpenAIGPTModel
 from tests.model.parity import random_model
@@ -77,3 +77,19 @@ def test_another_shape(folder: Path) -> None:
 def test_a_folder_without_config(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"no config\.json"):
         OpenAIGPTLMHeadModel.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_resized_embeddings(tied: bool) -> None:
+    model = random_model(0, tie_word_embeddings=tied)
+    rows = model.config.vocab_size
+    head = model.lm_head.weight.detach().clone()
+    for size in (rows + 3, rows - 2):
+        found = model.resize_token_embeddings(size)
+        assert found.num_embeddings == len(found.weight) == model.config.vocab_size == size
+        assert model.lm_head.weight.shape[0] == model.lm_head.out_features == size
+        assert (model.lm_head.weight is found.weight) == tied
+        assert torch.equal(model.lm_head.weight[: rows - 2], head[: rows - 2])
+        assert model(torch.tensor([[1, 2]])).logits.shape == (1, 2, size)
+    with pytest.raises(ConfigError, match="vocab_size is 0; allowed: a whole number, 1 or more"):
+        model.resize_token_embeddings(0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tokenizers import Encoding
@@ -15,12 +15,23 @@ class BatchEncoding(dict[str, Any]):
 
     A single text gives flat lists, a list of texts lists of lists, `return_tensors` arrays (B, T).
     `encodings` holds one Rust Encoding for each text, with tokens, offsets and words; an integer
-    index gives that Encoding.
+    index gives that Encoding. They may be given as a function that makes them when asked for.
     """
 
-    def __init__(self, data: dict[str, Any], encodings: Sequence[Encoding] = ()) -> None:
+    def __init__(
+        self,
+        data: dict[str, Any],
+        encodings: Sequence[Encoding] | Callable[[], Sequence[Encoding]] = (),
+    ) -> None:
         super().__init__(data)
-        self.encodings = list(encodings)
+        self._encodings = encodings
+
+    @property
+    def encodings(self) -> list[Encoding]:
+        """An Encoding for each text."""
+        if callable(self._encodings):
+            self._encodings = self._encodings()
+        return list(self._encodings)
 
     def __getattr__(self, name: str) -> Any:
         try:

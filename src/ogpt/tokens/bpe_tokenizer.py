@@ -14,11 +14,11 @@ from tokenizers import AddedToken, Tokenizer
 from ogpt.errors import TokenizerError
 from ogpt.reporting import Reporter, silent
 from ogpt.tokens import shaping
-from ogpt.tokens.base import TokenizerBase, as_texts
-from ogpt.tokens.chunk_encoder import Ids
+from ogpt.tokens.base import TokenizerBase
 from ogpt.tokens.folder import TokenizerFolder, read_folder, read_tokenizer_file, write_folder
 from ogpt.tokens.merge_learning import learn_merges
 from ogpt.tokens.pipeline import bert_pipeline
+from ogpt.tokens.texts import as_texts
 from ogpt.tokens.vocabulary import (
     MERGES_FILE,
     UNK_TOKEN,
@@ -122,14 +122,6 @@ class BPETokenizer(TokenizerBase):
     def _added_changed(self) -> None:
         """Tokens were added to the pipeline."""
 
-    @abstractmethod
-    def encode_batch_arrays(self, texts: Sequence[str]) -> list[Ids]:
-        """The ids of each text as an array: uint16 where every id fits, otherwise uint32.
-
-        For corpora: many times faster than calling the tokenizer, as repeated words are
-        remembered; the ids are the same.
-        """
-
     def _restore_added(self, added: Mapping[int, AddedToken]) -> None:
         for index, token in sorted(added.items()):
             self._pipeline.add_tokens([token])
@@ -198,14 +190,7 @@ class BPETokenizer(TokenizerBase):
         self._added_changed()
         return len(self) - before
 
-    # ---- text to ids
-
-    def encode(self, text: str, text_pair: str | None = None, **options: Any) -> list[int]:
-        """The ids of a text; `options` are those of calling the tokenizer."""
-        if text_pair is None and not options:
-            ids: list[int] = self.encode_batch_arrays([text])[0].tolist()
-            return ids
-        return super().encode(text, text_pair, **options)
+    # ---- learning
 
     def train_new_from_iterator(
         self, texts: Iterable[str | Sequence[str]], vocab_size: int, reporter: Reporter = silent

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, Protocol, cast, get_args
 
 import numpy as np
 from tokenizers import Encoding
@@ -87,7 +87,23 @@ def check_stride(stride: object, max_length: int) -> None:
         )
 
 
-def truncate(rows: Sequence[Sequence[Encoding]], cut: Cut) -> None:
+class Row(Protocol):
+    """What is truncated and padded: an Encoding, or an IdRow."""
+
+    def __len__(self) -> int:
+        """Its tokens."""
+        ...
+
+    def truncate(self, max_length: int, *, direction: str) -> None:
+        """Keep `max_length` tokens; direction is the side that is cut."""
+        ...
+
+    def pad(self, length: int, *, direction: str, pad_id: int, pad_token: str) -> None:
+        """Fill up to `length` tokens; direction is the side that is filled."""
+        ...
+
+
+def truncate(rows: Sequence[Sequence[Row]], cut: Cut) -> None:
     """Cut every row (one text or a pair) to `max_length` tokens, in place, with a notice.
 
     Raises:
@@ -150,7 +166,7 @@ def overflow(
     return found, samples
 
 
-def _targets(rows: Sequence[Sequence[Encoding]], cut: Cut) -> list[list[int]]:
+def _targets(rows: Sequence[Sequence[Row]], cut: Cut) -> list[list[int]]:
     """How many tokens to keep of each text of each row."""
     return [_lengths([len(part) for part in row], cut.strategy, cut.max_length) for row in rows]
 
@@ -189,7 +205,7 @@ class Fill:
     pad_id: int
 
 
-def pad(encodings: Sequence[Encoding], fill: Fill) -> None:
+def pad(encodings: Sequence[Row], fill: Fill) -> None:
     """Fill every encoding up to a common length, in place.
 
     Raises:

@@ -14,13 +14,13 @@ from tokenizers import AddedToken, Encoding, Tokenizer
 from ogpt.errors import BackendMissing
 from ogpt.notices import tell
 from ogpt.tokens import shaping
-from ogpt.tokens.base import Text, as_texts
 from ogpt.tokens.bert_words import BertWords
 from ogpt.tokens.bpe_tokenizer import BPETokenizer
 from ogpt.tokens.chunk_encoder import ChunkEncoder, Ids
 from ogpt.tokens.english_encoder import EnglishEncoder
 from ogpt.tokens.english_words import EnglishWords
 from ogpt.tokens.pipeline import bert_pipeline, bpe_pipeline
+from ogpt.tokens.texts import Text, as_texts
 from ogpt.tokens.vocabulary import END_OF_WORD, Vocabulary
 from ogpt.tokens.word_counting import count_words
 

@@ -1,0 +1,60 @@
+"""Ids with the interface of `tokenizers.Encoding`: all that most calls need, and quickly made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class IdRow:
+    """The ids of a text, or of a pair, that can be truncated and padded.
+
+    Args:
+        ids: Token ids.
+        sequence_ids: 0 or 1, the text of a pair that each id is of; None for padding.
+    """
+
+    def __init__(self, ids: list[int], sequence_ids: list[int | None]) -> None:
+        self.ids = ids
+        self.sequence_ids = sequence_ids
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def attention_mask(self) -> list[int]:
+        """0 for padding."""
+        return [int(sequence is not None) for sequence in self.sequence_ids]
+
+    @property
+    def special_tokens_mask(self) -> list[int]:
+        """1 for padding."""
+        return [int(sequence is None) for sequence in self.sequence_ids]
+
+    def truncate(self, max_length: int, *, direction: str) -> None:
+        """Keep `max_length` ids; direction is the side that is cut."""
+        kept = slice(max_length) if direction == "right" else slice(len(self) - max_length, None)
+        self.ids, self.sequence_ids = self.ids[kept], self.sequence_ids[kept]
+
+    def pad(self, length: int, *, direction: str, pad_id: int, pad_token: str) -> None:
+        """Fill up to `length` ids; direction is the side that is filled."""
+        missing = length - len(self)
+        ids, sequences = [pad_id] * missing, [None] * missing
+        if direction == "left":
+            self.ids, self.sequence_ids = [*ids, *self.ids], [*sequences, *self.sequence_ids]
+        else:
+            self.ids, self.sequence_ids = [*self.ids, *ids], [*self.sequence_ids, *sequences]
+
+    @classmethod
+    def of(cls, ids: list[int], sequence: int) -> IdRow:
+        """The ids of one text."""
+        return cls(ids, [sequence] * len(ids))
+
+    @classmethod
+    def joined(cls, parts: Sequence[IdRow]) -> IdRow:
+        """The texts of a pair, one after the other."""
+        if len(parts) == 1:
+            return parts[0]
+        return cls(
+            [token for part in parts for token in part.ids],
+            [sequence for part in parts for sequence in part.sequence_ids],
+        )
