@@ -1,0 +1,84 @@
+"""Added tokens are the same for every path and every way to encode."""
+
+from __future__ import annotations
+
+import pytest
+from tokenizers import AddedToken
+
+from tokens.four import every_tokenizer, fresh
+
+
+@every_tokenizer
+def test_special_tokens_in_their_case_and_others_in_any(name: str) -> None:
+    tokenizer = fresh(name)
+    assert tokenizer.add_special_tokens({"cls_token": "[CLS]"}) == 1
+    assert tokenizer.add_tokens("NewTok") == 1
+    a = tokenizer.encode("a")
+    for text, ids in (
+        ("a [CLS]a", [*a, 1000, *a]),
+        ("a[CLS][CLS]a", [*a, 1000, 1000, *a]),
+        ("anewtokA", [*a, 1001, *a]),
+        ("NEWTOK newtok", [1001, 1001]),
+        ("[CLS]newTok", [1000, 1001]),
+    ):
+        assert tokenizer.encode(text) == tokenizer(text)["input_ids"] == ids, text
+    assert 1000 not in tokenizer.encode("[cls]")
+    assert tokenizer.tokenize("[CLS]") == ["[CLS]"]
+    assert tokenizer.convert_ids_to_tokens([1000, 1001])[0] == "[CLS]"
+
+
+ADDED = {
+    "lstrip": AddedToken("york", lstrip=True),
+    "rstrip": AddedToken("york", rstrip=True),
+    "both": AddedToken("york", lstrip=True, rstrip=True),
+    "single_word": AddedToken("york", single_word=True),
+    "single_word_strip": AddedToken("york", single_word=True, lstrip=True, rstrip=True),
+    "special": AddedToken("<york>", special=True, normalized=False),
+    "special_strip": AddedToken("<York>", special=True, normalized=False, lstrip=True),
+    "two_words": AddedToken("new york"),
+    "accented": AddedToken("Yórk"),
+    "not_normalized": AddedToken("York", normalized=False),
+    "ideograph": AddedToken("日"),
+}
+SPELLINGS = (
+    "New York yorks",
+    "a new  york<york>york",
+    "a\n york \n b",
+    "the YORK,york;yorkyork x york_y",
+    "yórk y\u0301ork YO\u0301RK yôrk",
+    "<York> <YORK> <york>\t<york>a",
+    "x日y 日 york日york",
+    "york",
+    " york ",
+    "y\u200bork yo\x00rk",
+    "",
+)
+
+
+@pytest.mark.parametrize("order", ["openai", "hf-spacy"])
+@pytest.mark.parametrize("flag", ADDED)
+def test_added_tokens_are_the_same_called_and_in_arrays(order: str, flag: str) -> None:
+    tokenizer = fresh(order)
+    tokenizer.add_tokens([ADDED[flag]])
+    for text in (*SPELLINGS, "ｙｏｒｋ", "<ＹＯＲＫ>", "a<YORK>b", "newyork&#32;york"):
+        ids = tokenizer.encode(text)
+        assert tokenizer(text)["input_ids"] == ids, text
+        assert tokenizer.convert_tokens_to_ids(tokenizer.tokenize(text)) == ids, text
+
+
+def test_text_that_only_becomes_a_special_token_is_none() -> None:
+    for name in ("openai", "hf-spacy"):
+        tokenizer = fresh(name)
+        for text in ("a<UNK>b", "＜ｕｎｋ＞", "<unk&gt;", "a＜unk>b"):
+            ids = tokenizer.encode(text)
+            assert tokenizer(text)["input_ids"] == ids, text
+
+
+def test_signs_of_regular_expressions_stand_for_themselves() -> None:
+    tokens = ["(a|b)", "(?P<x>c)", "[z", "x.y", "\\w"]
+    for name in ("openai", "bert", "fast"):
+        tokenizer = fresh(name)
+        tokenizer.add_tokens(tokens)
+        for place, token in enumerate(tokens):
+            assert tokenizer.encode(f"{token}") == tokenizer(token)["input_ids"] == [1000 + place]
+        assert not {1000, 1001, 1003, 1004} & set(tokenizer.encode("a c xzy w"))
