@@ -122,8 +122,7 @@ def without_line_breaks(self: EnglishWords, text: str) -> Any:
 with_line_breaks = EnglishWords.lines
 
 FAULTS: dict[str, tuple[Any, str, Any]] = {
-    "text is not standardised": (english_words, "spread", lambda text: text),
-    "quotes stay curled": (english_words, "straight", lambda text: text),
+    "text is not standardised": (english_words, "_parts", str.split),
     "mojibake stays": (english_words.Fixer, "__call__", lambda self, text: text),
     "a line break is no word": (EnglishWords, "lines", without_line_breaks),
     "chunks are read alone": (
