@@ -224,6 +224,13 @@ def test_a_full_table_starts_anew(monkeypatch) -> None:
     assert all(array.flags.writeable for array in arrays)
 
 
+@pytest.mark.parametrize("order", ["openai", "hf-spacy"])
+def test_words_forgotten_on_the_way_are_read_again(order: Any) -> None:
+    texts = [TEXT, "' ''p ( :>s 10 am", TEXT]
+    forgetful = EnglishWords(order, remembered=8)
+    assert list(map(forgetful, texts)) == list(map(EnglishWords(order), texts))
+
+
 @every_tokenizer
 def test_arrays_in_a_type_that_holds_every_id(name: str) -> None:
     vocab = {f"{index}</w>": index for index in range(1, 66_000)} | {"<unk>": 0}
