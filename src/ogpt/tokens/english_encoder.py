@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from threading import Lock
@@ -14,7 +15,7 @@ from ogpt.tokens.english_words import EnglishWords
 
 REMEMBERED = 500_000
 """Chunks in the table at most (some 100 MB) before it starts anew."""
-_AT_ONCE = 1 << 18  # chunks looked up together
+_AT_ONCE = 1 << 16  # chunks looked up together
 
 
 class EnglishEncoder:
@@ -32,6 +33,7 @@ class EnglishEncoder:
         self.remembered = remembered
         small = bpe.get_vocab_size() <= 1 << 16
         self.dtype: type[np.uint16] | type[np.uint32] = np.uint16 if small else np.uint32
+        self._typecode = "H" if small else "I"  # as dtype; quicker than an array of NumPy's
         self._lock = Lock()
         self._begin()
 
@@ -41,17 +43,21 @@ class EnglishEncoder:
     def __call__(self, texts: Sequence[str]) -> list[Ids]:
         """The ids of each text, writable arrays of `dtype`; one thread at a time."""
         found: list[list[bytes]] = [[] for _ in texts]
-        pending: list[tuple[int, list[str]]] = []
+        unread: list[tuple[list[bytes], int, list[str]]] = []
         waiting = 0
         with self._lock:
-            for index, text in enumerate(texts):
-                for group in self._groups(text):
-                    pending.append((index, group))
-                    waiting += len(group)
-                    if waiting >= _AT_ONCE:
-                        self._look_up(pending, found)
-                        pending, waiting = [], 0
-            self._look_up(pending, found)
+            for parts, text in zip(found, texts, strict=True):
+                for chunks in self._groups(text):
+                    try:
+                        parts.append(b"".join(map(self._table.__getitem__, chunks)))
+                    except KeyError:  # something new, or something that depends on its neighbours
+                        unread.append((parts, len(parts), chunks))
+                        parts.append(b"")
+                        waiting += len(chunks)
+                        if waiting >= _AT_ONCE:
+                            self._read(unread)
+                            unread, waiting = [], 0
+            self._read(unread)
         return [np.frombuffer(bytearray().join(parts), self.dtype) for parts in found]
 
     def _groups(self, text: str) -> Iterator[list[str]]:
@@ -65,41 +71,53 @@ class EnglishEncoder:
         if group:
             yield group
 
-    def _look_up(self, pending: list[tuple[int, list[str]]], found: list[list[bytes]]) -> None:
-        self._learn(set(chain.from_iterable(chunks for _, chunks in pending)))
-        if self._dependent:
-            pending = [(index, self._apart(chunks)) for index, chunks in pending]
-        for index, chunks in pending:
-            found[index].append(b"".join(map(self._table.__getitem__, chunks)))
+    def _read(self, unread: list[tuple[list[bytes], int, list[str]]]) -> None:
+        """Put the ids of chunks in their places, learning what is new."""
+        self._learn(set(chain.from_iterable(chunks for _, _, chunks in unread)))
+        for parts, place, chunks in unread:
+            if self._dependent.keys().isdisjoint(chunks):
+                parts[place] = b"".join(map(self._table.__getitem__, chunks))
+            else:
+                apart = self.words.read_apart(chunks, self._dependent.__contains__)
+                parts[place] = b"".join(map(self._ids_of, apart))
 
-    def _apart(self, chunks: list[str]) -> list[str]:
-        """The chunks, joined where one must be read with its neighbours; all in the table."""
-        if self._dependent.isdisjoint(chunks):
-            return chunks
-        apart = self.words.read_apart(chunks, self._dependent.__contains__)
-        self._learn(set(apart), forget=False)
-        return apart
+    def _ids_of(self, chunk: str) -> bytes:
+        """The ids of a chunk, or of neighbours joined by a space."""
+        known = self._table.get(chunk) or self._dependent.get(chunk)
+        if known is None:
+            words, _ = self.words.read(chunk)
+            self._learn_words([words])
+            known = self._dependent[chunk] = self._joined(words)
+        return known
 
-    def _learn(self, chunks: set[str], *, forget: bool = True) -> None:
-        """Put chunks into the table."""
-        missing = [chunk for chunk in chunks if chunk not in self._table]
-        if forget and missing and len(self._table) + len(missing) > self.remembered:
+    def _learn(self, chunks: set[str]) -> None:
+        """Put chunks into the tables."""
+        missing = [one for one in chunks if one not in self._table and one not in self._dependent]
+        if missing and len(self._table) + len(self._dependent) + len(missing) > self.remembered:
             self._begin()
             missing = list(chunks)
-        found = {chunk: self.words.read(chunk) for chunk in missing}
-        self._learn_words(chain.from_iterable(words for words, _ in found.values()))
-        for chunk, (words, depends) in found.items():
-            self._table[chunk] = b"".join(map(self._word_table.__getitem__, words))
+        dependent = set()
+        found = {}  # of strings alone, so that the garbage collector has nothing to look through
+        for chunk in missing:
+            found[chunk], depends = self.words.read(chunk)
             if depends:
-                self._dependent.add(chunk)
+                dependent.add(chunk)
+        self._learn_words(found.values())
+        for chunk, words in found.items():
+            (self._dependent if chunk in dependent else self._table)[chunk] = self._joined(words)
 
-    def _learn_words(self, words: Iterable[str]) -> None:
-        missing = list(set(words) - self._word_table.keys())
+    def _learn_words(self, texts: Iterable[str]) -> None:
+        """Encode the words of texts that have a space between two."""
+        words = set(chain.from_iterable(text.split(" ") for text in texts))
+        missing = [word for word in words if word not in self._word_table]
         encoded = self.bpe.encode_batch_fast(missing, add_special_tokens=False)
         for word, encoding in zip(missing, encoded, strict=True):
-            self._word_table[word] = np.array(encoding.ids, self.dtype).tobytes()
+            self._word_table[word] = array(self._typecode, encoding.ids).tobytes()
+
+    def _joined(self, words: str) -> bytes:
+        return b"".join(map(self._word_table.__getitem__, words.split(" ")))
 
     def _begin(self) -> None:
         self._table: dict[str, bytes] = {}
+        self._dependent: dict[str, bytes] = {}  # read here as if they stood alone
         self._word_table: dict[str, bytes] = {}
-        self._dependent: set[str] = set()

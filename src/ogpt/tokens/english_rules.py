@@ -8,13 +8,10 @@ which parts that cannot be, so that the rest can be read without the line around
 
 from __future__ import annotations
 
-import re
 from itertools import pairwise
 from typing import Any
 
 from ogpt.errors import BackendMissing
-
-_SENTENCE_END = re.compile(r"[a-z]{2,}\.")
 
 
 class EnglishRules:
@@ -37,8 +34,9 @@ class EnglishRules:
             ) from error
         self.version: str = spacy.__version__
         self._rules: Any = English().tokenizer
-        self._special = frozenset(self._rules.rules)
-        self._longest = max(map(len, self._special))
+        self.special = frozenset(self._rules.rules)
+        """Texts whose words are listed, not found by affixes."""
+        self._longest = max(map(len, self.special))
         rules = self._rules
         self._affixes_only: Any = Tokenizer(
             rules.vocab,
@@ -48,7 +46,7 @@ class EnglishRules:
             token_match=rules.token_match,
             url_match=rules.url_match,
         )
-        plain = {case: self._without_cases(case) for case in self._special}
+        plain = {case: self._without_cases(case) for case in self.special}
         self._neighbours = {pair for words in plain.values() for pair in pairwise(words)}
         self._changing = {
             tuple(plain[case])
@@ -67,19 +65,27 @@ class EnglishRules:
         They may where the last look for special cases finds one inside: where the words are not
         those of the affixes alone, or hold the words that a special case would change.
         """
-        if part in self._special:
+        if part in self.special:
             words = self.split(part)
             return words, self._changes(words)
         if part.isascii() and part.isalpha():
             return [part], False  # no affix has letters alone
-        if _SENTENCE_END.fullmatch(part) and part[:-1] not in self._special:
-            words = [part[:-1], "."]  # the commonest suffix
-            return words, self._changes(words)
         words = self.split(part)
-        if len(words) == 1:
+        if not self._holds_case(words):
             return words, False
         plain = self._without_cases(part)
         return words, words != plain or self._changes(plain)
+
+    def _holds_case(self, words: list[str]) -> bool:
+        """Whether some of the words, taken together, are a special case."""
+        if len(words) == 1:
+            return False
+        longest = min(len(words), self._longest)
+        return any(
+            "".join(words[begin : begin + count]) in self.special
+            for count in range(1, longest + 1)
+            for begin in range(len(words) - count + 1)
+        )
 
     def _changes(self, words: list[str]) -> bool:
         """Whether the words hold those of a special case that has others."""
@@ -102,7 +108,7 @@ class EnglishRules:
         found = {words[end], self._without_cases(part)[end]}
         for count in range(1, min(len(words), self._longest) + 1):
             span = "".join(words[:count] if end == 0 else words[-count:])
-            if span in self._special:
+            if span in self.special:
                 found.add(self._without_cases(span)[end])
         return found
 

@@ -8,18 +8,15 @@ ampersands, and of a line with typographic dashes, dots and quotes it changes th
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ogpt.errors import BackendMissing
+from ogpt.tokens.chunks import without_surrogates
 
 _UNUSUAL = re.compile("[^\t\n\x0c -%'-~‘’“”–—…]")
-_STRAIGHT = str.maketrans("‘’“”", "''\"\"")
-
-
-def straight(text: str) -> str:
-    """The text with straight quotes."""
-    return text.translate(_STRAIGHT)
+STRAIGHT: Mapping[str, str] = {"‘": "'", "’": "'", "“": '"', "”": '"'}
+"""The quotes that are left curled, and what ftfy makes of them."""
 
 
 class Fixer:
@@ -41,9 +38,10 @@ class Fixer:
         self.version: str = ftfy.__version__
 
     def __call__(self, text: str) -> str:
-        """What `ftfy.fix_text` makes of the text, but for quotes, some of which stay curled."""
-        if not _UNUSUAL.search(text):
-            return text
+        """What `ftfy.fix_text` makes of the text, but for quotes: some of STRAIGHT stay curled.
+
+        Lone surrogates are dropped, where ftfy would put U+FFFD.
+        """
         lines = text.split("\n")
         html = text.find("<")  # from there on ftfy reads no entities
         begin = 0
@@ -51,7 +49,8 @@ class Fixer:
             if _UNUSUAL.search(line):
                 end = "\n" * (number < len(lines) - 1)  # ftfy takes "\r\n" for one line break
                 entities = "auto" if html < 0 or html >= begin else False
-                fixed: str = self._fix_text(line + end, unescape_html=entities)
+                whole = without_surrogates(line) + end
+                fixed: str = self._fix_text(whole, unescape_html=entities)
                 lines[number] = fixed.removesuffix(end)
             begin += len(line) + 1
         return "\n".join(lines)

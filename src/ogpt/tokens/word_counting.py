@@ -40,7 +40,9 @@ def count_words(
                     notices.tell("rare-words-dropped", limit=limit)
                     pruned = True
                 _drop_rarest(chunks, limit // 2)
-    return _total(chunks, (lambda chunk: english.read(chunk)[0]) if english else _bert_words_of())
+    return _total(
+        chunks, (lambda chunk: english.read(chunk)[0].split(" ")) if english else _bert_words_of()
+    )
 
 
 def _drop_rarest(chunks: Counter[str], keep: int) -> None:
@@ -74,3 +76,7 @@ def _bert_words_of() -> Callable[[str], list[str]]:
         return bert_words(chunk) if words is None else words
 
     return words_of
+
+
+def _english_words_of(english: EnglishWords) -> Callable[[str], list[str]]:
+    return lambda chunk: english.read(chunk)[0].split(" ")
