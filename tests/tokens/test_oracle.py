@@ -131,7 +131,7 @@ FAULTS: dict[str, tuple[Any, str, Any]] = {
         lambda self, chunks, depends: list(chunks),
     ),
     "no special case": (english_words.EnglishRules, "split", lambda self, line: line.split()),
-    "words keep their case": (english_words, "_lower", lambda words: words),
+    "words keep their case": (english_words, "_lower", " ".join),
 }
 
 

@@ -41,7 +41,11 @@ def check_word(word: str) -> None:
 
 def without_surrogates(text: str) -> str:
     """The text less its lone surrogates, which are no characters and have no UTF-8 form."""
-    return text if text.isascii() else _SURROGATE.sub("", text)
+    try:
+        text.encode()  # the quickest way to ask
+    except UnicodeEncodeError:
+        return _SURROGATE.sub("", text)
+    return text
 
 
 def has_controls(text: str) -> bool:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
-from ogpt.tokens.chunks import check_word
+from ogpt.tokens.chunks import check_word, without_surrogates
 from ogpt.tokens.english_rules import EnglishRules
 from ogpt.tokens.fixing import STRAIGHT, Fixer
 from ogpt.tokens.standardise import CHARACTERS, parts_of
@@ -21,7 +21,8 @@ LINE_BREAK = "\n"
 
 _PLAIN = str.maketrans({**STRAIGHT, **CHARACTERS})
 
-_ONE_WORD = re.compile("([^\\w\\s]{0,6})([A-Za-z]{2,60})((?:['’]s)?[^\\w\\s]{0,6})")
+# no $, as in "US$", nor °, as in "°C": the signs by which spaCy's affixes know single letters
+_ONE_WORD = re.compile("([^\\w\\s$°]{0,6})([A-Za-z]{2,60})((?:['’]s)?[^\\w\\s$°]{0,6})")
 _LOWER, _TITLE, _UPPER = "qzqzqz", "Qzqzqz", "QZQZQZ"  # words of no special case
 
 Order = Literal["openai", "hf-spacy"]
@@ -84,6 +85,7 @@ class EnglishWords:
 
     def lines(self, text: str) -> Iterator[list[str]]:
         """The chunks of each line that holds any, LINE_BREAK before all but the first line."""
+        text = without_surrogates(text)
         if self.order == "hf-spacy":  # letter by letter, so that no sigma is a final one
             text = text.replace("Σ", "σ").lower()
         begun = False

@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ogpt.errors import BackendMissing
-from ogpt.tokens.chunks import without_surrogates
 
 _UNUSUAL = re.compile("[^\t\n\x0c -%'-~‘’“”–—…]")
 STRAIGHT: Mapping[str, str] = {"‘": "'", "’": "'", "“": '"', "”": '"'}
@@ -38,10 +37,7 @@ class Fixer:
         self.version: str = ftfy.__version__
 
     def __call__(self, text: str) -> str:
-        """What `ftfy.fix_text` makes of the text, but for quotes: some of STRAIGHT stay curled.
-
-        Lone surrogates are dropped, where ftfy would put U+FFFD.
-        """
+        """What `ftfy.fix_text` makes of the text, but for quotes: some of STRAIGHT stay curled."""
         lines = text.split("\n")
         html = text.find("<")  # from there on ftfy reads no entities
         begin = 0
@@ -49,8 +45,7 @@ class Fixer:
             if _UNUSUAL.search(line):
                 end = "\n" * (number < len(lines) - 1)  # ftfy takes "\r\n" for one line break
                 entities = "auto" if html < 0 or html >= begin else False
-                whole = without_surrogates(line) + end
-                fixed: str = self._fix_text(whole, unescape_html=entities)
+                fixed: str = self._fix_text(line + end, unescape_html=entities)
                 lines[number] = fixed.removesuffix(end)
             begin += len(line) + 1
         return "\n".join(lines)
