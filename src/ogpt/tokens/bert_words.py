@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import operator
+from collections.abc import Iterator, Sequence
 from itertools import chain
+
+from tokenizers import Encoding, Tokenizer
 
 from ogpt.tokens.chunks import (
     LONGEST_WORD,
@@ -13,6 +16,8 @@ from ogpt.tokens.chunks import (
     without_surrogates,
 )
 from ogpt.tokens.pipeline import bert_normalizer, bert_pre_tokenizer
+from ogpt.tokens.texts import Text
+from ogpt.tokens.vocabulary import END_OF_WORD
 
 
 class BertWords:
@@ -41,6 +46,40 @@ class BertWords:
                 for word in self._words(chunk):
                     check_word(word)
 
+    def encode(self, pipeline: Tokenizer, texts: Sequence[Text]) -> list[Encoding]:
+        """The tokens of each text, or of each list of words, by the bert pipeline.
+
+        Raises:
+            TokenizerError: a word longer than LONGEST_WORD.
+        """
+        for text in texts:
+            for part in [text] if isinstance(text, str) else text:
+                self.check(part)
+        split = any(isinstance(text, list) for text in texts)
+        rows = [
+            without_surrogates(text)
+            if isinstance(text, str)
+            else [without_surrogates(word) for word in text]
+            for text in texts
+        ]
+        return pipeline.encode_batch(rows, is_pretokenized=split, add_special_tokens=False)
+
     def _words(self, text: str) -> Iterator[str]:
         normal = self._normalizer.normalize_str(without_surrogates(text))
         return (word for word, _ in self._pre_tokenizer.pre_tokenize_str(normal))
+
+
+def bert_pieces(pipeline: Tokenizer, text: str, unk_id: int) -> list[str]:
+    """The tokens of a text by the bert pipeline; an unknown character stands for itself."""
+    normalizer = bert_normalizer()
+    (encoding,) = BertWords().encode(pipeline, [text])
+    ends = [*map(operator.ne, encoding.word_ids, encoding.word_ids[1:]), True]
+    tokens = []
+    for token, token_id, (begin, end), ends_word in zip(
+        encoding.tokens, encoding.ids, encoding.offsets, ends, strict=True
+    ):
+        if token_id == unk_id and text[begin:end] != token:
+            piece = normalizer.normalize_str(text[begin:end]).strip()  # spaces round ideographs
+            token = piece + END_OF_WORD * ends_word
+        tokens.append(token)
+    return tokens

@@ -35,7 +35,7 @@ class OpenAIGPTTokenizerFast(BPETokenizer):
         For corpora: many times faster than calling the tokenizer, as repeated words are
         remembered; the ids are the same.
         """
-        given = as_texts(texts)
+        given = [without_surrogates(text) for text in as_texts(texts)]
         for text in given:
             self._bert_words.check(text)
         return self._encode_chunks(given)
@@ -54,17 +54,7 @@ class OpenAIGPTTokenizerFast(BPETokenizer):
         return count_words(texts)
 
     def _encode_texts(self, texts: Sequence[Text]) -> list[Encoding]:
-        for text in texts:
-            for part in [text] if isinstance(text, str) else text:
-                self._bert_words.check(part)
-        split = any(isinstance(text, list) for text in texts)
-        rows = [
-            without_surrogates(text)
-            if isinstance(text, str)
-            else list(map(without_surrogates, text))
-            for text in texts
-        ]
-        return self._pipeline.encode_batch(rows, is_pretokenized=split, add_special_tokens=False)
+        return self._bert_words.encode(self._pipeline, texts)
 
     @classmethod
     def _choose(

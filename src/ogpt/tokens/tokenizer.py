@@ -14,9 +14,10 @@ from tokenizers import AddedToken, Encoding, Tokenizer
 from ogpt.errors import BackendMissing
 from ogpt.notices import tell
 from ogpt.tokens import shaping
-from ogpt.tokens.bert_words import BertWords
+from ogpt.tokens.bert_words import BertWords, bert_pieces
 from ogpt.tokens.bpe_tokenizer import BPETokenizer
 from ogpt.tokens.chunk_encoder import ChunkEncoder, Ids
+from ogpt.tokens.chunks import without_surrogates
 from ogpt.tokens.english_encoder import EnglishEncoder
 from ogpt.tokens.english_words import EnglishWords
 from ogpt.tokens.pipeline import bert_pipeline, bpe_pipeline
@@ -63,15 +64,30 @@ class OpenAIGPTTokenizer(BPETokenizer):
         For corpora: many times faster than calling the tokenizer, as repeated words are
         remembered; the ids are the same.
         """
-        given = as_texts(texts)
-        if any(map(self._added.search, given)):
-            return [self._ids(text) for text in given]
-        return self._plain_ids(given)
+        given = [without_surrogates(text) for text in as_texts(texts)]
+        if isinstance(self._words, BertWords):
+            for text in given:
+                self._words.check(text)
+            return self._encode_plain(given)
+        if not any(map(self._added.search, given)):
+            return self._encode_plain(given)
+        return list(map(self._ids_with_added, given))
+
+    def _ids_with_added(self, text: str) -> Ids:
+        dtype = np.uint16 if len(self) <= 1 << 16 else np.uint32
+        parts: list[Ids] = [np.empty(0, dtype)]
+        for part, added in self._parts(text):
+            ids = np.array([self._id_of(part)]) if added else self._encode_plain([part])[0]
+            parts.append(ids.astype(dtype))
+        return np.concatenate(parts)
 
     def tokenize(self, text: str) -> list[str]:
         """The tokens of a text; an unknown character stands for itself."""
+        (given,) = map(without_surrogates, as_texts(text))
+        if isinstance(self._words, BertWords):
+            return bert_pieces(self._pipeline, given, self.unk_token_id)
         tokens: list[str] = []
-        for part, added in self._parts(*as_texts(text)):
+        for part, added in self._parts(given):
             if added:
                 tokens.append(part)
                 continue
@@ -88,42 +104,25 @@ class OpenAIGPTTokenizer(BPETokenizer):
 
     def _make_pipeline(self, vocabulary: Vocabulary, unk_token: str) -> Tokenizer:
         self._bpe = bpe_pipeline(vocabulary, unk_token)
-        return bpe_pipeline(vocabulary, unk_token)
+        make = bert_pipeline if isinstance(self._words, BertWords) else bpe_pipeline
+        return make(vocabulary, unk_token)
 
     def _added_changed(self) -> None:
+        if isinstance(self._words, BertWords):
+            self._encode_plain: EnglishEncoder | ChunkEncoder = ChunkEncoder(self._pipeline)
+            return
         added = self._pipeline.get_added_tokens_decoder().values()
         longest_first = sorted(added, key=lambda token: -len(token.content))
         self._added = re.compile("|".join(map(_pattern, longest_first)))  # a group for each
         self._contents = [token.content for token in longest_first]
-        if isinstance(self._words, EnglishWords):
-            self._encode_plain: EnglishEncoder | ChunkEncoder
-            self._encode_plain = EnglishEncoder(self._words, self._bpe)
-        else:
-            pipeline = bert_pipeline(self._vocabulary, self._special_tokens["unk_token"])
-            self._encode_plain = ChunkEncoder(pipeline)
-
-    def _ids(self, text: str) -> Ids:
-        dtype = np.uint16 if len(self) <= 1 << 16 else np.uint32
-        found = [
-            np.array([self._id_of(part)], dtype)
-            if added
-            else self._plain_ids([part])[0].astype(dtype, copy=False)
-            for part, added in self._parts(text)
-        ]
-        joined: Ids = np.concatenate([np.empty(0, dtype), *found])
-        return joined
-
-    def _plain_ids(self, texts: list[str]) -> list[Ids]:
-        """The ids of texts without added tokens."""
-        if isinstance(self._words, BertWords):
-            for text in texts:
-                self._words.check(text)
-        return self._encode_plain(texts)
+        self._encode_plain = EnglishEncoder(self._words, self._bpe)
 
     def _count_words(self, texts: Iterable[str]) -> dict[str, int]:
         return count_words(texts, self._words if isinstance(self._words, EnglishWords) else None)
 
     def _encode_texts(self, texts: Sequence[Text]) -> list[Encoding]:
+        if isinstance(self._words, BertWords):
+            return self._words.encode(self._pipeline, texts)
         rows = []
         for text in texts:
             parts = [text] if isinstance(text, str) else text
@@ -132,7 +131,7 @@ class OpenAIGPTTokenizer(BPETokenizer):
 
     def _all_words(self, text: str) -> Iterator[str]:
         """The words of a text, and the added tokens in it."""
-        for part, added in self._parts(text):
+        for part, added in self._parts(without_surrogates(text)):
             yield from [part] if added else self._words(part)
 
     def _parts(self, text: str) -> Iterator[tuple[str, bool]]:
