@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tokenizers import AddedToken
 
-from tokens.four import every_tokenizer, fresh
+from tokens.four import NAMES, every_tokenizer, fresh
 
 
 @every_tokenizer
@@ -53,6 +53,24 @@ SPELLINGS = (
     "y\u200bork yo\x00rk",
     "",
 )
+
+
+@pytest.mark.parametrize("flag", ADDED)
+def test_added_tokens_are_the_same_on_both_bert_paths(flag: str) -> None:
+    both = [fresh("fast"), fresh("bert")]
+    for tokenizer in both:
+        tokenizer.add_tokens([ADDED[flag]])
+    for text in SPELLINGS:
+        ids = both[0].encode(text)
+        assert both[0](text)["input_ids"] == ids, text
+        assert both[1].encode(text) == ids, text
+        assert both[1](text)["input_ids"] == ids, text
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_surrogate_inside_a_special_token(name: str) -> None:
+    """Dropped before all else, by every path alike."""
+    assert fresh(name).encode("<u\ud800nk>") == fresh(name).encode("<unk>")
 
 
 @pytest.mark.parametrize("order", ["openai", "hf-spacy"])

@@ -69,7 +69,7 @@ ODD = (
     *("\u2029", "\xa0", "\u3000", "\u200b", "\ufeff", "\xad", "\x00", "\x1b[31m", "\x7f", "\ufffd"),
     *("\ufffe", "\x92", "Ã\xa0", "Â\xa0", "â\x80\x99", "10 a.m.", ". . .", ": )", "\uf020", "豈"),
     *("e\u0301", "\u0301", "\u1100\u1161", "👩\u200d👧", "\U000e0041", "a\udc80b", "\ud800"),
-    *("\udfff", "\ud83d\ude00"),
+    *("\udfff", "\ud83d\ude00", "<u\ud800nk>"),
 )
 SAMPLES = (*WORDS.split(), *ODD)
 any_character = st.characters(exclude_categories=())
