@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterator, Sequence
 from itertools import chain
 
@@ -73,13 +72,17 @@ def bert_pieces(pipeline: Tokenizer, text: str, unk_id: int) -> list[str]:
     """The tokens of a text by the bert pipeline; an unknown character stands for itself."""
     normalizer = bert_normalizer()
     (encoding,) = BertWords().encode(pipeline, [text])
-    ends = [*map(operator.ne, encoding.word_ids, encoding.word_ids[1:]), True]
+    words = [*encoding.word_ids, None]
     tokens = []
-    for token, token_id, (begin, end), ends_word in zip(
-        encoding.tokens, encoding.ids, encoding.offsets, ends, strict=True
-    ):
-        if token_id == unk_id and text[begin:end] != token:
-            piece = normalizer.normalize_str(text[begin:end]).strip()  # spaces round ideographs
-            token = piece + END_OF_WORD * ends_word
+    place, before = (0, 0), 0
+    for index, token in enumerate(encoding.tokens):
+        # one character may become several, and all of them stand at its place
+        before = before + 1 if encoding.offsets[index] == place else 0
+        place = encoding.offsets[index]
+        given = text[slice(*place)]
+        if encoding.ids[index] == unk_id and given != token:
+            piece = normalizer.normalize_str(given).strip()  # spaces stand round ideographs
+            ends_word = words[index] != words[index + 1]
+            token = piece[before : before + 1] + END_OF_WORD * ends_word
         tokens.append(token)
     return tokens

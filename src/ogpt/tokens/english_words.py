@@ -133,9 +133,9 @@ class EnglishWords:
         if chunks == LINE_BREAK:
             return LINE_BREAK, False
         parts = _parts(chunks)
-        words = [self._read(part) for part in parts]
-        if self._dependent.isdisjoint(parts):
-            return " ".join(words), False
+        read = [self._read(part) for part in parts]
+        if not any(depends for _, depends in read):
+            return " ".join([words for words, _ in read]), False
         return _lower(self._rules.split(" ".join(parts))), True
 
     def read_apart(self, chunks: Sequence[str], depends: Callable[[str], bool]) -> list[str]:
@@ -163,8 +163,8 @@ class EnglishWords:
             joins = self._joins[before, after] = self._rules.may_join(before, after)
         return joins
 
-    def _read(self, part: str) -> str:
-        """The words of a part, in lower case and remembered."""
+    def _read(self, part: str) -> tuple[str, bool]:
+        """The words of a part in lower case, and whether neighbours may change them; remembered."""
         known = self._known.get(part)
         if known is None:
             check_word(part)
@@ -174,7 +174,7 @@ class EnglishWords:
             known = self._known[part] = _lower(words)
             if depends:
                 self._dependent.add(part)
-        return known
+        return known, part in self._dependent
 
 
 def _parts(chunks: str) -> list[str]:
