@@ -290,7 +290,7 @@ class TokenizerBase(ABC):
     ) -> list[IdRow]:
         """The rows truncated and padded, their ids alone."""
         rows = [
-            [IdRow.of(ids.tolist(), sequence) for sequence, ids in enumerate(row)]
+            [IdRow(ids.tolist()) for ids in row]
             for row in zip(*map(self.encode_batch_arrays, columns), strict=True)
         ]
         shaping.truncate(rows, cut)

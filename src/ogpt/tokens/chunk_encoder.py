@@ -7,6 +7,7 @@ cannot reach over white space (`chunks` says why).
 from __future__ import annotations
 
 import re
+from array import array
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,8 +19,10 @@ from ogpt.tokens.chunks import chunk_lists, has_controls, plain_words, without_s
 
 REMEMBERED = 1_000_000
 """Chunks in the table at most (about 150 MB) before it starts anew."""
-_AT_ONCE = 1 << 22  # characters
+_AT_ONCE = 1 << 16  # chunks looked up together
 
+Unread = tuple[list[bytes], int, list[str]]
+"""Where ids belong (a list and a place in it), and the chunks that they are of."""
 Ids = NDArray[np.unsignedinteger[Any]]
 
 
@@ -35,6 +38,7 @@ class ChunkEncoder:
         self.remembered = remembered
         small = tokenizer.get_vocab_size() <= 1 << 16
         self.dtype: type[np.uint16] | type[np.uint32] = np.uint16 if small else np.uint32
+        self._typecode = "H" if small else "I"  # as dtype; quicker than an array of NumPy's
         added = tokenizer.get_added_tokens_decoder().values()
         self.by_chunk = all(map(_stays_in_chunk, added))
         self._added = re.compile("|".join(re.escape(token.content) for token in added), re.I)
@@ -46,30 +50,34 @@ class ChunkEncoder:
     def __call__(self, texts: Sequence[str]) -> list[Ids]:
         """The ids of each text, writable arrays of `dtype`."""
         found: list[list[bytes]] = [[] for _ in texts]
-        pending: list[tuple[int, list[str]]] = []
+        unread: list[Unread] = []
         waiting = 0
-        for index, text in enumerate(texts):
+        for parts, text in zip(found, texts, strict=True):
             if not self.by_chunk or has_controls(text):
-                found[index].extend(self._encode([text]))
+                parts += self._encode([text])
                 continue
-            for part in chunk_lists(text):
-                pending.append((index, part))
-                waiting += len(text)
-                if waiting > _AT_ONCE:
-                    self._look_up(pending, found)
-                    pending, waiting = [], 0
-        self._look_up(pending, found)
+            for chunks in chunk_lists(text):
+                try:
+                    parts.append(b"".join(map(self._table.__getitem__, chunks)))
+                except KeyError:
+                    unread.append((parts, len(parts), chunks))
+                    parts.append(b"")
+                    waiting += len(chunks)
+                    if waiting > _AT_ONCE:
+                        self._read(unread)
+                        unread, waiting = [], 0
+        self._read(unread)
         return [np.frombuffer(bytearray().join(parts), dtype=self.dtype) for parts in found]
 
-    def _look_up(self, pending: list[tuple[int, list[str]]], found: list[list[bytes]]) -> None:
-        look_up = self._knowing([part for _, part in pending])
-        for index, part in pending:
-            found[index].append(b"".join(map(look_up, part)))
+    def _read(self, unread: Sequence[Unread]) -> None:
+        """Put the ids of chunks in their places, learning what is new."""
+        look_up = self._knowing({chunk for _, _, chunks in unread for chunk in chunks})
+        for parts, place, chunks in unread:
+            parts[place] = b"".join(map(look_up, chunks))
 
-    def _knowing(self, parts: list[list[str]]) -> Callable[[str], bytes]:
-        """A look-up that knows every chunk of `parts`."""
+    def _knowing(self, wanted: set[str]) -> Callable[[str], bytes]:
+        """A look-up that knows every chunk that is wanted."""
         table = self._table
-        wanted = set().union(*parts)
         missing = [chunk for chunk in wanted if chunk not in table]
         if missing and len(table) + len(missing) > self.remembered:
             table, missing = {}, list(wanted)
@@ -79,20 +87,24 @@ class ChunkEncoder:
 
     def _learn(self, table: dict[str, bytes], chunks: list[str]) -> None:
         """Put chunks into the table: put together from their words where these are plain."""
-        parts = {chunk: self._parts(chunk) for chunk in chunks}
-        unknown = [part for part in set().union(*parts.values()) if part not in table]
+        # strings alone, so that the garbage collector has nothing to look through
+        spelled = {chunk: self._words_of(chunk) for chunk in chunks}
+        words = {word for spelling in spelled.values() for word in spelling.split(" ")}
+        unknown = [word for word in words if word not in table]
         table.update(zip(unknown, self._encode(unknown), strict=True))
-        for chunk, words in parts.items():
-            table[chunk] = b"".join([table[word] for word in words])
+        for chunk, spelling in spelled.items():
+            if spelling != chunk:
+                table[chunk] = b"".join(map(table.__getitem__, spelling.split(" ")))
 
-    def _parts(self, chunk: str) -> list[str]:
+    def _words_of(self, chunk: str) -> str:
+        """The words of a chunk with a space between; itself where the Rust library must see it."""
         words = plain_words(chunk)
-        return [chunk] if words is None or self._added.search(chunk) else words
+        return chunk if words is None or self._added.search(chunk) else " ".join(words)
 
     def _encode(self, texts: list[str]) -> list[bytes]:
         texts = [without_surrogates(text) for text in texts]
         encodings = self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)
-        return [np.array(encoding.ids, dtype=self.dtype).tobytes() for encoding in encodings]
+        return [array(self._typecode, encoding.ids).tobytes() for encoding in encodings]
 
 
 def _stays_in_chunk(token: AddedToken) -> bool:

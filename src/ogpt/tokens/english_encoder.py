@@ -10,7 +10,7 @@ from threading import Lock
 import numpy as np
 from tokenizers import Tokenizer
 
-from ogpt.tokens.chunk_encoder import Ids
+from ogpt.tokens.chunk_encoder import Ids, Unread
 from ogpt.tokens.english_words import EnglishWords
 
 REMEMBERED = 500_000
@@ -43,7 +43,7 @@ class EnglishEncoder:
     def __call__(self, texts: Sequence[str]) -> list[Ids]:
         """The ids of each text, writable arrays of `dtype`; one thread at a time."""
         found: list[list[bytes]] = [[] for _ in texts]
-        unread: list[tuple[list[bytes], int, list[str]]] = []
+        unread: list[Unread] = []
         waiting = 0
         with self._lock:
             for parts, text in zip(found, texts, strict=True):
@@ -71,7 +71,7 @@ class EnglishEncoder:
         if group:
             yield group
 
-    def _read(self, unread: list[tuple[list[bytes], int, list[str]]]) -> None:
+    def _read(self, unread: Sequence[Unread]) -> None:
         """Put the ids of chunks in their places, learning what is new."""
         self._learn(set(chain.from_iterable(chunks for _, _, chunks in unread)))
         for parts, place, chunks in unread:

@@ -10,15 +10,21 @@ class IdRow:
 
     Args:
         ids: Token ids.
-        sequence_ids: 0 or 1, the text of a pair that each id is of; None for padding.
+        sequence_ids: 0 or 1, the text of a pair that each id is of; None for padding. Left out:
+            all are of the first text.
     """
 
-    def __init__(self, ids: list[int], sequence_ids: list[int | None]) -> None:
+    def __init__(self, ids: list[int], sequence_ids: list[int | None] | None = None) -> None:
         self.ids = ids
-        self.sequence_ids = sequence_ids
+        self._sequence_ids = sequence_ids
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def sequence_ids(self) -> list[int | None]:
+        """The text of a pair that each id is of; None for padding."""
+        return [0] * len(self) if self._sequence_ids is None else self._sequence_ids
 
     @property
     def attention_mask(self) -> list[int]:
@@ -33,21 +39,17 @@ class IdRow:
     def truncate(self, max_length: int, *, direction: str) -> None:
         """Keep `max_length` ids; direction is the side that is cut."""
         kept = slice(max_length) if direction == "right" else slice(len(self) - max_length, None)
-        self.ids, self.sequence_ids = self.ids[kept], self.sequence_ids[kept]
+        self.ids, self._sequence_ids = self.ids[kept], self.sequence_ids[kept]
 
     def pad(self, length: int, *, direction: str, pad_id: int, pad_token: str) -> None:
         """Fill up to `length` ids; direction is the side that is filled."""
         missing = length - len(self)
         ids, sequences = [pad_id] * missing, [None] * missing
+        held = self.sequence_ids
         if direction == "left":
-            self.ids, self.sequence_ids = [*ids, *self.ids], [*sequences, *self.sequence_ids]
+            self.ids, self._sequence_ids = [*ids, *self.ids], [*sequences, *held]
         else:
-            self.ids, self.sequence_ids = [*self.ids, *ids], [*self.sequence_ids, *sequences]
-
-    @classmethod
-    def of(cls, ids: list[int], sequence: int) -> IdRow:
-        """The ids of one text."""
-        return cls(ids, [sequence] * len(ids))
+            self.ids, self._sequence_ids = [*self.ids, *ids], [*held, *sequences]
 
     @classmethod
     def joined(cls, parts: Sequence[IdRow]) -> IdRow:
@@ -56,5 +58,5 @@ class IdRow:
             return parts[0]
         return cls(
             [token for part in parts for token in part.ids],
-            [sequence for part in parts for sequence in part.sequence_ids],
+            [number for number, part in enumerate(parts) for _ in part.ids],
         )
