@@ -11,7 +11,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
-from ogpt.errors import BackendMissing
+from ogpt.tokens.original import missing
 
 
 class EnglishRules:
@@ -28,10 +28,7 @@ class EnglishRules:
             from spacy.symbols import ORTH
             from spacy.tokenizer import Tokenizer
         except ImportError as error:
-            raise BackendMissing(
-                f"the 2018 tokenisation needs ftfy and spaCy: {error}",
-                hint="pip install 'ogpt[original]'",
-            ) from error
+            raise missing(error) from error
         self.version: str = spacy.__version__
         self._rules: Any = English().tokenizer
         self.special = frozenset(self._rules.rules)

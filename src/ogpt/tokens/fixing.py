@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ogpt.errors import BackendMissing
+from ogpt.tokens.original import missing
 
 _UNUSUAL = re.compile("[^\t\n\x0c -%'-~‘’“”–—…]")
 STRAIGHT: Mapping[str, str] = {"‘": "'", "’": "'", "“": '"', "”": '"'}
@@ -29,10 +29,7 @@ class Fixer:
         try:
             import ftfy
         except ImportError as error:
-            raise BackendMissing(
-                f"the 2018 tokenisation needs ftfy and spaCy: {error}",
-                hint="pip install 'ogpt[original]'",
-            ) from error
+            raise missing(error) from error
         self._fix_text: Callable[..., Any] = ftfy.fix_text
         self.version: str = ftfy.__version__
 

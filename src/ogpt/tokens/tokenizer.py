@@ -20,13 +20,13 @@ from ogpt.tokens.chunk_encoder import ChunkEncoder, Ids
 from ogpt.tokens.chunks import without_surrogates
 from ogpt.tokens.english_encoder import EnglishEncoder
 from ogpt.tokens.english_words import EnglishWords
+from ogpt.tokens.original import INSTALL, PACKAGES
 from ogpt.tokens.pipeline import bert_pipeline, bpe_pipeline
 from ogpt.tokens.texts import Text, as_texts
 from ogpt.tokens.vocabulary import END_OF_WORD, Vocabulary
 from ogpt.tokens.word_counting import count_words
 
 PreTokenizer = Literal["openai", "hf-spacy", "bert"]
-_INSTALL = "pip install 'ogpt[original]'"
 
 
 class OpenAIGPTTokenizer(BPETokenizer):
@@ -176,10 +176,10 @@ def as_pre_tokenizer(name: str) -> PreTokenizer:
 
 def available_pre_tokenizer() -> PreTokenizer:
     """Openai where spaCy and ftfy are installed, otherwise bert, with a notice."""
-    missing = [name for name in ("spacy", "ftfy") if importlib.util.find_spec(name) is None]
+    missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
     if not missing:
         return "openai"
-    tell("bert-words", reason=f"{' and '.join(missing)} not installed", command=_INSTALL)
+    tell("bert-words", reason=f"{' and '.join(missing)} not installed", command=INSTALL)
     return "bert"
 
 
@@ -191,13 +191,13 @@ def _check_versions(folder: Path, settings: Mapping[str, Any]) -> None:
     """
     from importlib.metadata import PackageNotFoundError, version
 
-    for name in ("spacy", "ftfy"):
+    for name in PACKAGES:
         try:
             here = version(name)
         except PackageNotFoundError as error:
             raise BackendMissing(
                 f"the tokenizer in {folder} reads text with {name}, which is not installed",
-                hint=_INSTALL,
+                hint=INSTALL,
             ) from error
         made_with = settings.get(f"{name}_version", here)
         if made_with != here:
