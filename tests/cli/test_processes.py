@@ -61,8 +61,10 @@ def test_reader_that_leaves() -> None:
 
 def test_interrupt() -> None:
     program = (
-        "import sys, time, ogpt\n"
+        "import signal, sys, time, ogpt\n"
         "from ogpt.cli.main import app\n"
+        # the shell of a background job has it ignored
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "def doctor():\n"
         "    sys.stdout.write('ready\\n'); sys.stdout.flush(); time.sleep(60)\n"
         "ogpt.doctor = doctor\n"

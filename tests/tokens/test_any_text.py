@@ -278,6 +278,8 @@ def test_every_sample(name: str) -> None:
             check.get(name, both_bert_paths_agree)(text)
 
 
+ACROSS = ("Whatd. _.", "x:>. >", "Wed. _.)")
+"""Texts in which spaCy's last look for special cases reaches over white space."""
 FAULTS: dict[str, tuple[str, Any]] = {
     "text is not standardised": ("ogpt.tokens.english_words._parts", str.split),
     "chunks are read alone": (
@@ -287,10 +289,17 @@ FAULTS: dict[str, tuple[str, Any]] = {
 }
 
 
+@pytest.mark.parametrize("text", ACROSS)
+def test_a_case_across_white_space(text: str) -> None:
+    openai_is_as_described(text)
+    openai_is_as_described(f"the {text} cat")
+
+
 @pytest.mark.parametrize("fault", FAULTS)
 def test_what_is_planted_is_found(fault: str, monkeypatch) -> None:
     monkeypatch.setattr(*FAULTS[fault])
     tokenizer.cache_clear()
     with pytest.raises(AssertionError):
-        search("openai_is_as_described", 4_000)
+        for text in (*ACROSS, "the cat_sat,on"):
+            openai_is_as_described(text)
     tokenizer.cache_clear()

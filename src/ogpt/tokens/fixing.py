@@ -38,11 +38,17 @@ class Fixer:
         lines = text.split("\n")
         html = text.find("<")  # from there on ftfy reads no entities
         begin = 0
+        swallowed: set[int] = set()  # lines whose break ftfy took for a part of mojibake
         for number, line in enumerate(lines):
             if _UNUSUAL.search(line):
                 end = "\n" * (number < len(lines) - 1)  # ftfy takes "\r\n" for one line break
                 entities = "auto" if html < 0 or html >= begin else False
                 fixed: str = self._fix_text(line + end, unescape_html=entities)
                 lines[number] = fixed.removesuffix(end)
+                if not fixed.endswith(end):
+                    swallowed.add(number)
             begin += len(line) + 1
-        return "\n".join(lines)
+        if not swallowed:
+            return "\n".join(lines)
+        ends = ("" if number in swallowed else "\n" for number in range(len(lines) - 1))
+        return "".join(map(str.__add__, lines, [*ends, ""]))
