@@ -137,3 +137,11 @@ def test_tokenizer_and_model_get_a_pad_token_together(run: Path) -> None:
     assert again.pad_token_id == loaded.config.pad_token_id == 3
     assert bundle.add_pad_token(again, loaded) == 3  # twice is once
     assert loaded.config.vocab_size == 4
+
+
+def test_a_pad_token_for_a_model_of_another_vocabulary(run: Path) -> None:
+    tokenizer = bundle.load_tokenizer(run / "checkpoints" / "step-00000001")
+    model = OpenAIGPTLMHeadModel(OpenAIGPTConfig(vocab_size=2, n_embd=4, n_head=1, n_layer=1))
+    with pytest.raises(VocabularyMismatch, match=r"has 3 entries.*has 2 rows"):
+        bundle.add_pad_token(tokenizer, model)
+    assert tokenizer.pad_token is None

@@ -140,7 +140,11 @@ def add_pad_token(
 
     Returns:
         Its id: that of the token in the vocabulary, or a new one with a new row in the model.
+
+    Raises:
+        VocabularyMismatch: the two do not belong together.
     """
+    check_vocabulary(tokenizer, model.config, "memory")
     tokenizer.add_special_tokens({"pad_token": pad_token})
     pad_id: int = tokenizer.convert_tokens_to_ids(pad_token)
     if len(tokenizer) > model.config.vocab_size:

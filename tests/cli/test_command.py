@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 import ogpt
 from ogpt import errors
+from ogpt.cli.command import verdict
 from ogpt.cli.main import app
 from ogpt.notices import tell
 
@@ -146,3 +147,9 @@ def test_module_and_entry_point_run_the_app(monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(SystemExit) as end:
         runpy.run_module("ogpt", run_name="__main__")
     assert end.value.code == 0
+
+
+def test_out_of_memory() -> None:
+    code, message, hint = verdict(MemoryError("10 GiB"))
+    assert (code, message) == (1, "out of memory: 10 GiB")
+    assert "smaller model" in hint

@@ -116,3 +116,22 @@ def test_the_digest_knows_order() -> None:
     assert digest == Vocabulary(dict(reversed(VOCAB.items())), MERGES).digest
     assert digest != Vocabulary(VOCAB, MERGES[::-1]).digest
     assert digest != Vocabulary({**VOCAB, "a": 2, "b": 1}, MERGES).digest
+
+
+@pytest.mark.parametrize(
+    ("merges", "message"),
+    [
+        ("#version: 0.2\na b\n", r"lacks the merges of 1 words .*, 'abc</w>' among them"),
+        ("", r"lacks the merges of 1 words"),
+        ("#version: 0.2\na b\nab c</w>\na b\n", "has the merge 'a b' more than once"),
+    ],
+)
+def test_merges_that_are_missing_or_stand_twice(tmp_path: Path, merges: str, message: str) -> None:
+    tokens = ["<unk>", "a", "b", "c", "a</w>", "b</w>", "c</w>", "ab", "abc</w>"]
+    (tmp_path / "vocab.json").write_text(json.dumps({t: i for i, t in enumerate(tokens)}))
+    (tmp_path / "merges.txt").write_text(merges)
+    with pytest.raises(TokenizerError, match=message) as caught:
+        read_vocabulary(tmp_path / "vocab.json", tmp_path / "merges.txt")
+    assert "fetch it again" in caught.value.hint
+    (tmp_path / "merges.txt").write_text("#version: 0.2\na b\nab c</w>\n")
+    assert len(read_vocabulary(tmp_path / "vocab.json", tmp_path / "merges.txt").merges) == 2

@@ -256,3 +256,11 @@ def test_lost_settings(run: RunFolder) -> None:
     with pytest.raises(CheckpointError, match=r"has no config\.toml") as caught:
         RunFolder.read_settings(run.path)
     assert "--init" in caught.value.hint
+
+
+def test_altered_settings(run: RunFolder) -> None:
+    RunFolder.read_settings(run.path)
+    (run.path / "config.toml").write_text("")
+    with pytest.raises(CheckpointError, match=r"config\.toml was altered since the run") as caught:
+        RunFolder.read_settings(run.path)
+    assert "--init" in caught.value.hint

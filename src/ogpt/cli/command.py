@@ -70,6 +70,12 @@ def verdict(error: BaseException) -> tuple[int, str, str]:
             return code, str(known), known.hint
         case KeyboardInterrupt():
             return INTERRUPTED, "interrupted", "start the command again"
+        case MemoryError():
+            return (
+                FAILED,
+                f"out of memory: {error}",
+                "use a smaller model, batch or number of threads",
+            )
         case _:
             return (
                 FAILED,

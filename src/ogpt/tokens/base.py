@@ -129,7 +129,7 @@ class TokenizerBase(ABC):
         """
         added = 0
         for name, value in special_tokens.items():
-            if name == "additional_special_tokens":
+            if name == "additional_special_tokens" and not isinstance(value, str):
                 added += self.add_tokens(list(value), special_tokens=True)
                 self.additional_special_tokens = list(
                     dict.fromkeys([*self.additional_special_tokens, *value])

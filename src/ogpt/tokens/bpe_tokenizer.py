@@ -17,7 +17,7 @@ from ogpt.tokens import shaping
 from ogpt.tokens.base import TokenizerBase
 from ogpt.tokens.folder import TokenizerFolder, read_folder, read_tokenizer_file, write_folder
 from ogpt.tokens.merge_learning import learn_merges
-from ogpt.tokens.pipeline import bert_pipeline
+from ogpt.tokens.pipeline import bert_normalizer, bert_pipeline
 from ogpt.tokens.texts import as_texts
 from ogpt.tokens.vocabulary import (
     MERGES_FILE,
@@ -180,15 +180,35 @@ class BPETokenizer(TokenizerBase):
 
         Returns:
             How many were not in the vocabulary yet.
+
+        Raises:
+            TokenizerError: two tokens that the same text spells.
         """
         tokens = [new_tokens] if isinstance(new_tokens, str | AddedToken) else list(new_tokens)
         before = len(self)
+        self._check_apart(tokens if not special_tokens else [])
         if special_tokens:
             self._pipeline.add_special_tokens(tokens)
         else:
             self._pipeline.add_tokens(tokens)
         self._added_changed()
         return len(self) - before
+
+    def _check_apart(self, tokens: Sequence[str | AddedToken]) -> None:
+        """Check that no text spells two tokens: which one it gave would be chance."""
+        held = [
+            t.content for t in self._pipeline.get_added_tokens_decoder().values() if t.normalized
+        ]
+        given = [t if isinstance(t, str) else t.content for t in tokens]
+        spelled: dict[str, str] = {}
+        for content in dict.fromkeys([*held, *given]):
+            form = bert_normalizer().normalize_str(content)
+            other = spelled.setdefault(form, content)
+            if other != content:
+                raise TokenizerError(
+                    f"the added tokens {other!r} and {content!r} are spelled alike: {form!r}",
+                    hint="add one of them, or special tokens, which keep their case",
+                )
 
     # ---- learning
 

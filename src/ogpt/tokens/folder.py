@@ -52,6 +52,22 @@ def read_folder(folder: Path) -> TokenizerFolder:
     Raises:
         TokenizerError: the folder is missing, holds no vocabulary, or a file is damaged.
     """
+    try:
+        return _read_folder(folder)
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
+        if isinstance(error, TokenizerError):
+            raise
+        raise _damaged(folder, error) from error
+
+
+def _damaged(place: Path, error: Exception) -> TokenizerError:
+    return TokenizerError(
+        f"the tokenizer in {place} is damaged: {type(error).__name__}: {error}",
+        hint="fetch its files again, or restore them from a copy",
+    )
+
+
+def _read_folder(folder: Path) -> TokenizerFolder:
     found = find_vocabulary(folder)
     pipeline = _read_if_there(folder / TOKENIZER_FILE)
     if found is None and not pipeline:
@@ -98,11 +114,16 @@ def read_tokenizer_file(file: Path) -> TokenizerFolder:
     Raises:
         TokenizerError: the file is missing, damaged or of another kind of tokenizer.
     """
-    pipeline = read_json_object(file)
-    _check_pipeline(pipeline, file)
-    return TokenizerFolder(
-        vocabulary=vocabulary_of(pipeline, file), added=_added(file.parent, pipeline, {})
-    )
+    try:
+        pipeline = read_json_object(file)
+        _check_pipeline(pipeline, file)
+        return TokenizerFolder(
+            vocabulary=vocabulary_of(pipeline, file), added=_added(file.parent, pipeline, {})
+        )
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
+        if isinstance(error, TokenizerError):
+            raise
+        raise _damaged(file, error) from error
 
 
 def write_folder(folder: Path, content: TokenizerFolder, pipeline: str) -> tuple[Path, ...]:
@@ -194,6 +215,8 @@ def _read_if_there(file: Path) -> dict[str, Any]:
 
 
 def _listed(value: Any) -> list[Any]:
+    if isinstance(value, str):
+        return [value]
     return list(value.values()) if isinstance(value, dict) else list(value)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 from ogpt.errors import TokenizerError
@@ -43,6 +43,11 @@ def as_texts(value: str | Sequence[str]) -> list[str]:
     Raises:
         TokenizerError: something in it is not text.
     """
+    if not isinstance(value, Iterable):
+        raise TokenizerError(
+            f"the text is {value!r}, {type(value).__name__}; it must be str or a list of them",
+            hint="give one text or a list of texts",
+        )
     texts = [value] if isinstance(value, str) else list(value)
     for text in texts:
         if not isinstance(text, str):

@@ -74,7 +74,9 @@ def read_vocabulary(vocab_file: Path, merges_file: Path) -> Vocabulary:
     Raises:
         TokenizerError: a file that is missing or damaged, or a vocabulary that cannot be.
     """
-    return Vocabulary(_read_vocab(vocab_file), _read_merges(merges_file))
+    vocabulary = Vocabulary(_read_vocab(vocab_file), _read_merges(merges_file))
+    _check_complete(vocabulary, merges_file)
+    return vocabulary
 
 
 def write_vocabulary(vocabulary: Vocabulary, vocab_file: Path, merges_file: Path) -> None:
@@ -169,6 +171,28 @@ def _read_merges(file: Path) -> list[tuple[str, str]]:
             )
         merges.append((symbols[0], symbols[1]))
     return merges
+
+
+def _check_complete(vocabulary: Vocabulary, merges_file: Path) -> None:
+    """Check that no merge is missing or stands twice: both would give other ids in silence."""
+    made = {left + right for left, right in vocabulary.merges}
+    if len(set(vocabulary.merges)) < len(vocabulary.merges):
+        twice = Counter(vocabulary.merges).most_common(1)[0][0]
+        raise TokenizerError(
+            f"{merges_file} has the merge {' '.join(twice)!r} more than once",
+            hint="the file is damaged: fetch it again",
+        )
+    missing = [
+        token
+        for token in vocabulary.vocab
+        if token.endswith(END_OF_WORD) and len(token) > len(END_OF_WORD) + 1 and token not in made
+    ]
+    if missing:
+        raise TokenizerError(
+            f"{merges_file} lacks the merges of {len(missing):,} words of the vocabulary, "
+            f"{missing[0]!r} among them",
+            hint="the file is cut short, or belongs to another vocabulary: fetch it again",
+        )
 
 
 def _check_ids(vocab: dict[str, int]) -> None:

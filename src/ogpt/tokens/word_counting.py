@@ -72,6 +72,7 @@ def _bert_words_of() -> Callable[[str], list[str]]:
     bert_words = BertWords()
 
     def words_of(chunk: str) -> list[str]:
+        bert_words.check(chunk)
         words = plain_words(chunk)
         return bert_words(chunk) if words is None else words
 

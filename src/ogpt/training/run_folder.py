@@ -55,7 +55,8 @@ class RunFolder:
         path.mkdir(parents=True, exist_ok=True)
         with whole_file(path / SETTINGS_FILE) as temporary:
             temporary.write_text(settings_toml, "utf-8")
-        run = cls(path, {"format": 1, "best": None, "last": None, "finished": False})
+        facts = {"format": 1, "best": None, "last": None, "finished": False}
+        run = cls(path, {**facts, "settings_sha256": _sha256(path / SETTINGS_FILE)})
         run.save_facts()
         return run
 
@@ -95,12 +96,18 @@ class RunFolder:
         """The settings that the run in `path` was begun with.
 
         Raises:
-            CheckpointError: config.toml is missing.
-            ConfigError: it is damaged.
+            CheckpointError: config.toml is missing, or was altered.
         """
         if not (path / SETTINGS_FILE).is_file():
             raise CheckpointError(
                 f"the run in {path} has no {SETTINGS_FILE}, which holds its settings",
+                hint="restore it from a copy, or start a new run from a checkpoint with --init",
+            )
+        known = read_run_facts(path).get("settings_sha256")
+        if known is not None and known != _sha256(path / SETTINGS_FILE):
+            raise CheckpointError(
+                f"{path / SETTINGS_FILE} was altered since the run was begun: its sha256 is not "
+                f"{known}",
                 hint="restore it from a copy, or start a new run from a checkpoint with --init",
             )
         return load_settings(file=path / SETTINGS_FILE)
