@@ -20,7 +20,8 @@ def texts() -> Iterator[tuple[str, str]]:
     folders = ("src", "tests", "docs", "benchmarks", "examples", ".ci", ".github")
     files = [path for path in ROOT.iterdir() if path.is_file()]
     for folder in folders:
-        files += [path for path in (ROOT / folder).rglob("*") if path.is_file()]
+        found = (ROOT / folder).rglob("*")
+        files += [path for path in found if path.is_file() and ".hypothesis" not in path.parts]
     for path in sorted(files):
         if "egg-info" in str(path) or "__pycache__" in path.parts or path.name.startswith(".cov"):
             continue
