@@ -100,3 +100,20 @@ def test_signs_of_regular_expressions_stand_for_themselves() -> None:
         for place, token in enumerate(tokens):
             assert tokenizer.encode(f"{token}") == tokenizer(token)["input_ids"] == [1000 + place]
         assert not {1000, 1001, 1003, 1004} & set(tokenizer.encode("a c xzy w"))
+
+
+@every_tokenizer
+def test_added_tokens_keep_their_spelling(name: str) -> None:
+    tokenizer = fresh(name)
+    tokenizer.add_tokens("NewTok")
+    tokens = tokenizer.tokenize("a newTOK")
+    assert tokens[-1] == "NewTok"
+    assert tokenizer.convert_tokens_to_ids(tokens) == tokenizer("a newTOK")["input_ids"]
+    assert tokenizer.convert_ids_to_tokens(tokenizer.encode("NEWTOK")) == ["NewTok"]
+
+
+@every_tokenizer
+def test_a_special_token_as_hugging_face_gives_it(name: str) -> None:
+    tokenizer = fresh(name)
+    assert tokenizer.add_special_tokens({"pad_token": AddedToken("<pad>", special=True)}) == 1
+    assert tokenizer.pad_token == "<pad>"

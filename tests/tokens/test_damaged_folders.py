@@ -81,3 +81,9 @@ def test_a_file_in_the_place_of_the_folder(tmp_path: Path) -> None:
     (tmp_path / "a").touch()
     with pytest.raises(StorageError, match="could not write"):
         fresh("fast").save_vocabulary(tmp_path / "a")
+
+
+def test_the_length_as_transformers_2_names_it(tmp_path: Path) -> None:
+    fresh("fast").save_vocabulary(tmp_path)
+    (tmp_path / "tokenizer_config.json").write_text('{"max_len": 128}')
+    assert OpenAIGPTTokenizerFast.from_pretrained(tmp_path).model_max_length == 128

@@ -114,7 +114,9 @@ class TokenizerBase(ABC):
         ids: list[int] = self.convert_tokens_to_ids(self.all_special_tokens)
         return ids
 
-    def add_special_tokens(self, special_tokens: Mapping[str, str | Sequence[str]]) -> int:
+    def add_special_tokens(
+        self, special_tokens: Mapping[str, str | AddedToken | Sequence[str]]
+    ) -> int:
         """Name special tokens and add them where they are not in the vocabulary.
 
         Args:
@@ -129,14 +131,14 @@ class TokenizerBase(ABC):
         """
         added = 0
         for name, value in special_tokens.items():
-            if name == "additional_special_tokens" and not isinstance(value, str):
+            if name == "additional_special_tokens" and not isinstance(value, str | AddedToken):
                 added += self.add_tokens(list(value), special_tokens=True)
                 self.additional_special_tokens = list(
                     dict.fromkeys([*self.additional_special_tokens, *value])
                 )
-            elif name in NAMES and isinstance(value, str) and value:
+            elif name in NAMES and isinstance(value, str | AddedToken) and str(value):
                 added += self.add_tokens([value], special_tokens=True)
-                setattr(self, name, value)
+                setattr(self, name, str(value))
             else:
                 raise TokenizerError(
                     f"{name}={value!r} is not a special token; allowed: text for "

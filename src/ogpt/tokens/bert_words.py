@@ -73,6 +73,7 @@ def bert_pieces(pipeline: Tokenizer, text: str, unk_id: int) -> list[str]:
     normalizer = bert_normalizer()
     (encoding,) = BertWords().encode(pipeline, [text])
     words = [*encoding.word_ids, None]
+    added = {index: token.content for index, token in pipeline.get_added_tokens_decoder().items()}
     tokens = []
     place, before = (0, 0), 0
     for index, token in enumerate(encoding.tokens):
@@ -84,5 +85,7 @@ def bert_pieces(pipeline: Tokenizer, text: str, unk_id: int) -> list[str]:
             piece = normalizer.normalize_str(given).strip()  # spaces stand round ideographs
             ends_word = words[index] != words[index + 1]
             token = piece[before : before + 1] + END_OF_WORD * ends_word
+        elif encoding.ids[index] != unk_id:
+            token = added.get(encoding.ids[index], token)  # as it was added
         tokens.append(token)
     return tokens

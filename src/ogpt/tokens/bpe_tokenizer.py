@@ -248,6 +248,8 @@ class BPETokenizer(TokenizerBase):
         return self._pipeline.token_to_id(token)
 
     def _token_of(self, token_id: int) -> str:
+        if token_id >= self.vocab_size:  # as it was added; the pipeline gives what it is read as
+            return self._pipeline.get_added_tokens_decoder()[token_id].content
         return str(self._pipeline.id_to_token(token_id))
 
     def _text_of(self, ids: list[int]) -> str:

@@ -42,7 +42,7 @@ class OpenAIGPTTokenizerFast(BPETokenizer):
 
     def tokenize(self, text: str) -> list[str]:
         """The tokens of a text; an unknown character is `<unk>`."""
-        return self._encode_texts(as_texts(text))[0].tokens
+        return list(map(self._token_of, self._encode_texts(as_texts(text))[0].ids))
 
     def _make_pipeline(self, vocabulary: Vocabulary, unk_token: str) -> Tokenizer:
         return bert_pipeline(vocabulary, unk_token)

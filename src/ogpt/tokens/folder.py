@@ -81,6 +81,8 @@ def _read_folder(folder: Path) -> TokenizerFolder:
         read_vocabulary(*found) if found else vocabulary_of(pipeline, folder / TOKENIZER_FILE)
     )
     settings = read_settings(folder)
+    if "max_len" in settings:  # transformers 2
+        settings.setdefault("model_max_length", settings.pop("max_len"))
     names = {**_read_if_there(folder / SPECIAL_FILE), **settings}
     special = {name: content_of(name, names[name]) for name in NAMES if names.get(name)}
     additional = [
