@@ -118,13 +118,14 @@ def check_vocabulary(tokenizer: BPETokenizer, config: OpenAIGPTConfig, what: str
     Raises:
         VocabularyMismatch: they do not.
     """
-    trained_with = getattr(config, TOKENIZER_FINGERPRINT, tokenizer.fingerprint)
-    if tokenizer.fingerprint != trained_with:
-        raise VocabularyMismatch(
-            f"the model in {what} was trained with another tokenizer ({str(trained_with)[:12]}) "
-            f"than this one ({tokenizer.fingerprint[:12]})",
-            hint="use the tokenizer that the model was trained with",
-        )
+    if hasattr(config, TOKENIZER_FINGERPRINT):
+        trained_with, seen = getattr(config, TOKENIZER_FINGERPRINT), tokenizer.fingerprint
+        if seen != trained_with:
+            raise VocabularyMismatch(
+                f"the model in {what} was trained with another tokenizer "
+                f"({str(trained_with)[:12]}) than this one ({seen[:12]})",
+                hint="use the tokenizer that the model was trained with",
+            )
     if len(tokenizer) > config.vocab_size:
         raise VocabularyMismatch(
             f"the tokenizer has {len(tokenizer)} entries; the model in {what} has "

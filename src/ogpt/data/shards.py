@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from functools import cached_property, lru_cache
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from ogpt.data.manifest import Manifest, Shard, read_manifest, remake
 from ogpt.errors import DamagedData
+from ogpt.storage import sha256_of
 
 OPEN_FILES = 128  # each memory map holds a file descriptor, of which a process has about 1,000
 
@@ -133,8 +133,7 @@ class Shards:
                     (shard.file, shard.sha256),
                     (shard.documents_file, shard.documents_sha256),
                 ):
-                    with open(self.folder / name, "rb") as stream:
-                        seen = hashlib.file_digest(stream, "sha256").hexdigest()
+                    seen = sha256_of(self.folder / name)
                     if seen != expected:
                         raise DamagedData(
                             f"{self.folder / name} was altered: its sha256 is {seen}, the "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import glob
-import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Literal
 from ogpt.data import builtin
 from ogpt.errors import DataError, SourceNotFound
 from ogpt.notices import tell
+from ogpt.storage import sha256_of
 
 Form = Literal["builtin", "text", "jsonl", "parquet"]
 Compression = Literal["", ".gz", ".zst"]
@@ -46,8 +46,7 @@ class Source:
             size, sha256 = builtin.size_and_sha256(self.path)
             return {"name": self.name, "size": size, "sha256": sha256}
         try:
-            with open(self.path, "rb") as stream:
-                sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+            sha256 = sha256_of(self.path)
         except OSError as error:
             raise unreadable(self.path, error) from error
         return {"name": self.name, "size": self.size, "sha256": sha256}

@@ -307,6 +307,8 @@ class BPETokenizer(TokenizerBase):
 
     def _hugging_face_file(self) -> str:
         """tokenizer.json, in which Hugging Face knows the bert path alone."""
+        if self.pre_tokenizer == "bert":
+            return self._pipeline.to_str()
         pipeline = bert_pipeline(self._vocabulary, self._special_tokens["unk_token"])
         for _, token in sorted(self._pipeline.get_added_tokens_decoder().items()):
             pipeline.add_tokens([token])

@@ -2,8 +2,8 @@
 
 spaCy cuts a line at white space and splits each part by prefixes, suffixes, infixes and special
 cases ("don't", "U.S."). Then it looks for special cases once more over the whole line, and there a
-match across white space, which comes to nothing, can hide one beside it. `follows_alone` says for
-which parts that cannot be, so that the rest can be read without the line around it.
+match across white space, which comes to nothing, can hide one beside it. `read` says for which
+parts that may be, and `may_join` beside which others; the rest is read without the line around it.
 """
 
 from __future__ import annotations

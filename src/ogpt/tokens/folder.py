@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,19 +54,22 @@ def read_folder(folder: Path) -> TokenizerFolder:
     Raises:
         TokenizerError: the folder is missing, holds no vocabulary, or a file is damaged.
     """
-    try:
+    with _naming_damage(folder):
         return _read_folder(folder)
+
+
+@contextmanager
+def _naming_damage(place: Path) -> Iterator[None]:
+    """What a value of an odd type raises becomes an error that names the place."""
+    try:
+        yield
+    except TokenizerError:
+        raise
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
-        if isinstance(error, TokenizerError):
-            raise
-        raise _damaged(folder, error) from error
-
-
-def _damaged(place: Path, error: Exception) -> TokenizerError:
-    return TokenizerError(
-        f"the tokenizer in {place} is damaged: {type(error).__name__}: {error}",
-        hint="fetch its files again, or restore them from a copy",
-    )
+        raise TokenizerError(
+            f"the tokenizer in {place} is damaged: {type(error).__name__}: {error}",
+            hint="fetch its files again, or restore them from a copy",
+        ) from error
 
 
 def _read_folder(folder: Path) -> TokenizerFolder:
@@ -116,16 +121,12 @@ def read_tokenizer_file(file: Path) -> TokenizerFolder:
     Raises:
         TokenizerError: the file is missing, damaged or of another kind of tokenizer.
     """
-    try:
+    with _naming_damage(file):
         pipeline = read_json_object(file)
         _check_pipeline(pipeline, file)
         return TokenizerFolder(
             vocabulary=vocabulary_of(pipeline, file), added=_added(file.parent, pipeline, {})
         )
-    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
-        if isinstance(error, TokenizerError):
-            raise
-        raise _damaged(file, error) from error
 
 
 def write_folder(folder: Path, content: TokenizerFolder, pipeline: str) -> tuple[Path, ...]:

@@ -40,9 +40,7 @@ def count_words(
                     notices.tell("rare-words-dropped", limit=limit)
                     pruned = True
                 _drop_rarest(chunks, limit // 2)
-    return _total(
-        chunks, (lambda chunk: english.read(chunk)[0].split(" ")) if english else _bert_words_of()
-    )
+    return _total(chunks, _english_words_of(english) if english else _bert_words_of())
 
 
 def _drop_rarest(chunks: Counter[str], keep: int) -> None:

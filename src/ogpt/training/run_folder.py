@@ -9,7 +9,6 @@ RUN/checkpoints/step-00001000/resume/   what going on needs besides
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import shutil
@@ -22,7 +21,7 @@ from ogpt.bundle import CHECKPOINT_NAME, CHECKPOINTS, RUN_FILE, read_run_facts
 from ogpt.config.run import PretrainSettings
 from ogpt.config.settings import load_settings
 from ogpt.errors import CheckpointError, DamagedData, OutputExists
-from ogpt.storage import whole_file, whole_folder, write_json
+from ogpt.storage import sha256_of, whole_file, whole_folder, write_json
 from ogpt.training.step import TrainStep
 from ogpt.weights.safetensors_file import WEIGHTS_FILE, read_arrays, write_arrays
 
@@ -56,7 +55,7 @@ class RunFolder:
         with whole_file(path / SETTINGS_FILE) as temporary:
             temporary.write_text(settings_toml, "utf-8")
         facts = {"format": 1, "best": None, "last": None, "finished": False}
-        run = cls(path, {**facts, "settings_sha256": _sha256(path / SETTINGS_FILE)})
+        run = cls(path, {**facts, "settings_sha256": sha256_of(path / SETTINGS_FILE)})
         run.save_facts()
         return run
 
@@ -104,7 +103,7 @@ class RunFolder:
                 hint="restore it from a copy, or start a new run from a checkpoint with --init",
             )
         known = read_run_facts(path).get("settings_sha256")
-        if known is not None and known != _sha256(path / SETTINGS_FILE):
+        if known is not None and known != sha256_of(path / SETTINGS_FILE):
             raise CheckpointError(
                 f"{path / SETTINGS_FILE} was altered since the run was begun: its sha256 is not "
                 f"{known}",
@@ -143,7 +142,7 @@ class RunFolder:
             add_files(folder)
             (folder / "resume").mkdir()
             write_arrays(folder / _RESUME_FILE, train_step.resume_arrays())
-            sha256 = {name: _sha256(folder / name) for name in (WEIGHTS_FILE, _RESUME_FILE)}
+            sha256 = {name: sha256_of(folder / name) for name in (WEIGHTS_FILE, _RESUME_FILE)}
             write_json(
                 folder / _STATE_FILE, {"step": step, "best": best_name, "sha256": sha256, **state}
             )
@@ -241,14 +240,9 @@ def read_events(file: Path) -> Iterator[dict[str, Any]]:
         yield event
 
 
-def _sha256(file: Path) -> str:
-    with open(file, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def _check_sha256(folder: Path, known: dict[str, str]) -> None:
     for name, expected in known.items():
-        if (seen := _sha256(folder / name)) != expected:
+        if (seen := sha256_of(folder / name)) != expected:
             raise CheckpointError(
                 f"{name} was altered: its sha256 is {seen}, it was written with {expected}",
                 hint="restore the checkpoint from a copy",
