@@ -8,10 +8,12 @@
     │   └── DamagedData                   a file cut short, or not what its name says
     ├── TokenizerError (ValueError)       vocabulary or merges that cannot be
     │   └── VocabularyMismatch            tokenizer, model and shards do not belong together
+    ├── UnknownArgument (TypeError)           an argument that a model does not take
     ├── TokenOutOfRange (ValueError, IndexError)   a token id outside the vocabulary
     ├── ContextTooLong (ValueError)       more tokens than the model has positions
     ├── WeightsError (ValueError)         a weights file that cannot be read or does not fit
     ├── CheckpointError (ValueError)      a model or run folder that is damaged or incomplete
+    │   └── HubError                      a model that the Hub did not give or take
     ├── OutputExists (FileExistsError)    an output folder that holds something else
     ├── StorageError (OSError)            a write that failed; what was there is still whole
     ├── TrainingDiverged (ArithmeticError)  a loss that is not a finite number
@@ -41,6 +43,10 @@ class ConfigError(OgptError, ValueError):
 
 class UnknownSetting(ConfigError):
     """A name that no setting has; the hint gives the nearest one."""
+
+
+class UnknownArgument(OgptError, TypeError):
+    """An argument that a model does not take; the hint gives the nearest one."""
 
 
 class DataError(OgptError, ValueError):
@@ -80,6 +86,10 @@ class WeightsError(OgptError, ValueError):
 
 class CheckpointError(OgptError, ValueError):
     """A model or run folder that is damaged or incomplete."""
+
+
+class HubError(CheckpointError):
+    """A model that could not be fetched from the Hugging Face Hub, or pushed to it."""
 
 
 class OutputExists(OgptError, FileExistsError):

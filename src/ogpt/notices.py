@@ -50,8 +50,15 @@ KINDS: dict[str, str] = {
     ),
     "prompt-unknown": "{count} of {total} prompt tokens are unknown to this vocabulary",
     "setting-without-effect": "{setting} has no effect: {reason}",
+    "arguments-ignored": "arguments that no model takes were left out: {names}",
+    "nothing-to-learn": "every label is {ignored}, which counts nothing: the loss is zero",
+    "weights-not-from-file": "{name}: {report}",
     "run-begun": "there is no run in {path} to resume: a new one is begun",
     "checkpoint-set-aside": "{path} is incomplete and was passed over: {reason}",
+    "hub-not-reached": (
+        "{repo_id} could not be looked up on the Hub ({reason}): the copy in the cache, commit "
+        "{commit}, is used"
+    ),
     "documents-skipped": "{count} {what} were skipped: {reason}",
     "text-truncated": (
         "{count} of {total} texts are cut to {max_length} tokens; {lost} tokens are left out"

@@ -1,0 +1,58 @@
+"""The files of a model folder, by name: which of a folder's files, or of a repository's, count."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
+CARD_FILE = "README.md"
+
+CONFIG_FILES = ("config.json", "generation_config.json")
+TOKENIZER_FILES = (
+    "vocab.json",
+    "merges.txt",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "encoder_bpe_40000.json",  # OpenAI's names of vocab.json and merges.txt
+    "vocab_40000.bpe",
+)
+
+_FORMATS: tuple[tuple[str, str, str], ...] = (
+    # the format, the file that shows it, and the files that hold the weights besides
+    ("safetensors", "model.safetensors", ""),
+    ("safetensors", "model.safetensors.index.json", r"model-\d+-of-\d+\.safetensors"),
+    ("bin", "pytorch_model.bin", ""),
+    ("bin", "pytorch_model.bin.index.json", r"pytorch_model-\d+-of-\d+\.bin"),
+    ("h5", "tf_model.h5", ""),
+    ("openai", "params_shapes.json", r"params_\d+\.npy"),
+)
+
+
+class WeightsFiles(NamedTuple):
+    """The one set of weights that is read, where several formats lie side by side."""
+
+    format: str
+    """safetensors, bin, h5 or openai."""
+    files: tuple[str, ...]
+    """The index first, then the shards."""
+
+
+def weights_files(names: Iterable[str]) -> WeightsFiles | None:
+    """The weights among these file names, in the order of preference; None if there are none."""
+    names = set(names)
+    for form, first, others in _FORMATS:
+        if first in names:
+            shards = sorted(name for name in names if re.fullmatch(others, name))
+            return WeightsFiles(form, (first, *shards))
+    return None
+
+
+def model_files(names: Iterable[str]) -> list[str]:
+    """Those of these file names that make a model folder: configuration, tokenizer, one weights."""
+    names = set(names)
+    weights = weights_files(names)
+    wanted = (*CONFIG_FILES, *TOKENIZER_FILES, *(weights.files if weights else ()))
+    return [name for name in wanted if name in names]
