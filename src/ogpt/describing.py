@@ -10,7 +10,7 @@ from ogpt.bundle import load_tokenizer, resolve
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.training.measures import parameter_count
 from ogpt.training.run_folder import METRICS_FILE, RunFolder, read_events
-from ogpt.weights.safetensors_file import WEIGHTS_FILE, read_arrays
+from ogpt.weights.safetensors_file import WEIGHTS_FILE, open_safetensors
 
 LAST_FACTS = ("step", "total_steps", "loss", "tokens_per_s", "mfu", "bits_per_byte", "perplexity")
 
@@ -41,7 +41,7 @@ def info(path: str | Path) -> dict[str, Any]:
 
 def _model(folder: Path) -> dict[str, Any]:
     config = OpenAIGPTConfig.from_pretrained(folder)
-    arrays = read_arrays(folder / WEIGHTS_FILE).values()
+    arrays = open_safetensors(folder / WEIGHTS_FILE).entries.values()
     tokenizer = load_tokenizer(folder)
     return {
         "folder": str(folder),

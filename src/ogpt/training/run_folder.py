@@ -23,7 +23,7 @@ from ogpt.config.settings import load_settings
 from ogpt.errors import CheckpointError, DamagedData, OutputExists
 from ogpt.storage import sha256_of, whole_file, whole_folder, write_json
 from ogpt.training.step import TrainStep
-from ogpt.weights.safetensors_file import WEIGHTS_FILE, read_arrays, write_arrays
+from ogpt.weights.safetensors_file import WEIGHTS_FILE, open_safetensors, write_arrays
 
 SETTINGS_FILE = "config.toml"
 METRICS_FILE = "metrics.jsonl"
@@ -173,8 +173,8 @@ class RunFolder:
                 state = json.loads((folder / _STATE_FILE).read_text("utf-8"))
                 step = int(state["step"])
                 _check_sha256(folder, state.get("sha256", {}))
-                weights = read_arrays(folder / WEIGHTS_FILE)
-                train_step.load_state(weights, read_arrays(folder / _RESUME_FILE))
+                weights = open_safetensors(folder / WEIGHTS_FILE)
+                train_step.load_state(weights, open_safetensors(folder / _RESUME_FILE))
             except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
                 notices.tell("checkpoint-set-aside", path=folder, reason=error)
                 continue

@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import json
 import math
-import mmap
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from ogpt.errors import WeightsError
 from ogpt.storage import whole_file
-from ogpt.weights.arrays import Array
+from ogpt.weights.arrays import Array, LazyArrays
+from ogpt.weights.opened import JSON_LIMIT, Opened, damaged, parse_json, shown
 
 WEIGHTS_FILE = "model.safetensors"
 
-_HEADER_LIMIT = 100_000_000  # the format's own limit
-
+_METADATA = "__metadata__"
+_FIELDS = {"dtype", "shape", "data_offsets"}
+_MAX_RANK = 32  # what every numpy and torch can hold
 _DTYPES: dict[str, tuple[str, str]] = {  # safetensors name -> (our name, numpy's dtype)
     "F64": ("float64", "<f8"),
     "F32": ("float32", "<f4"),
@@ -35,35 +35,54 @@ _DTYPES: dict[str, tuple[str, str]] = {  # safetensors name -> (our name, numpy'
     "U8": ("uint8", "<u1"),
     "BOOL": ("bool", "?"),
 }
-
-
 _NAMES = {name: code for code, (name, _) in _DTYPES.items()}
 
 
-def read_arrays(file: Path) -> dict[str, Array]:
-    """Map the file into memory; arrays are read when they are used, and must not be written to.
+class Entry(NamedTuple):
+    """What the header says of one array; `begin` and `end` count from the file's first byte."""
+
+    dtype: str
+    numpy_dtype: str
+    shape: tuple[int, ...]
+    begin: int
+    end: int
+
+
+def open_safetensors(file: Path) -> LazyArrays[Entry]:
+    """Read and check the header; what it says of the arrays is then true of the file.
 
     Raises:
-        WeightsError: missing, cut short, or not a safetensors file.
+        WeightsError: missing, cut short, or not a safetensors file. Later, from reading an array:
+            the file was changed.
     """
-    try:
-        with open(file, "rb") as stream:
-            whole = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_COPY)
-    except FileNotFoundError as error:
-        raise WeightsError(
-            f"there is no weights file {file}", hint="a model folder holds model.safetensors"
-        ) from error
-    except ValueError as error:  # mmap refuses an empty file
-        raise _damaged(file, "it is empty") from error
-    header_size = int.from_bytes(whole[:8], "little")
-    if header_size > min(_HEADER_LIMIT, len(whole) - 8):
-        raise _damaged(file, f"its header claims {header_size} bytes; the file has {len(whole)}")
-    try:
-        header = json.loads(whole[8 : 8 + header_size])
-        entries = [(n, e) for n, e in header.items() if n != "__metadata__"]
-        return {name: _array(whole, 8 + header_size, entry) for name, entry in entries}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _damaged(file, f"{type(error).__name__}: {error}") from error
+    opened = Opened(file)
+    if opened.size < 8:
+        raise damaged(file, f"it has {opened.size} bytes; the length of the header takes 8")
+    length = int.from_bytes(opened.read(0, 8), "little")
+    allowed = min(JSON_LIMIT, opened.size - 8)
+    if length > allowed:
+        raise damaged(file, f"its header claims {length} bytes; {allowed} are allowed")
+    header = parse_json(file, opened.read(8, length))
+    if not isinstance(header, dict):
+        raise damaged(file, f"its header is {shown(header)}, not a JSON object")
+    metadata = header.pop(_METADATA, {})
+    if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
+        raise damaged(file, f"{_METADATA} is {shown(metadata)}, not an object of strings")
+    begin = 8 + length
+    entries = {name: _entry(file, name, value, begin) for name, value in header.items()}
+    _check_layout(file, entries, begin, opened.size)
+
+    def read(entry: Entry) -> Array:
+        data = np.empty(entry.shape, entry.numpy_dtype)
+        opened.read_into(data, entry.begin)
+        return Array(entry.dtype, data)
+
+    return LazyArrays(entries, read)
+
+
+def read_arrays(file: Path) -> dict[str, Array]:
+    """All arrays of the file at once; `open_safetensors` reads them one by one."""
+    return dict(open_safetensors(file))
 
 
 def write_arrays(file: Path, arrays: Mapping[str, Array]) -> None:
@@ -72,7 +91,13 @@ def write_arrays(file: Path, arrays: Mapping[str, Array]) -> None:
     Raises:
         StorageError: the disk is full or refuses; what was there is unchanged.
     """
-    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}  # transformers asks for it
+    with whole_file(file) as temporary, open(temporary, "wb") as stream:
+        write_stream(stream, arrays)
+
+
+def write_stream(stream: BinaryIO, arrays: Mapping[str, Array]) -> None:
+    """Write the content of a safetensors file; a lazy mapping is read twice, array by array."""
+    header: dict[str, Any] = {_METADATA: {"format": "pt"}}  # transformers asks for it
     offset = 0
     for name, array in arrays.items():
         end = offset + array.data.nbytes
@@ -84,25 +109,56 @@ def write_arrays(file: Path, arrays: Mapping[str, Array]) -> None:
         offset = end
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)  # the format aligns its data
-    with whole_file(file) as temporary, open(temporary, "wb") as stream:
-        stream.write(len(text).to_bytes(8, "little"))
-        stream.write(text)
-        for array in arrays.values():
-            stream.write(np.ascontiguousarray(array.data).data)
+    stream.write(len(text).to_bytes(8, "little"))
+    stream.write(text)
+    for array in arrays.values():
+        stream.write(np.ascontiguousarray(array.data).data)
 
 
-def _array(whole: mmap.mmap, base: int, entry: dict[str, Any]) -> Array:
-    name, dtype = _DTYPES[entry["dtype"]]
-    begin, end = entry["data_offsets"]
-    shape = tuple(entry["shape"])
-    count = math.prod(shape)
-    if not 0 <= begin <= end <= len(whole) - base:
-        raise ValueError(f"data at {begin}..{end} lies outside the file")
-    if end - begin != count * np.dtype(dtype).itemsize:
-        raise ValueError(f"{end - begin} bytes do not make shape {shape} of {name}")
-    data = np.frombuffer(whole, dtype, count, base + begin).reshape(shape)
-    return Array(name, data)
+def _entry(file: Path, name: str, value: Any, base: int) -> Entry:
+    if not isinstance(value, dict) or not set(value) >= _FIELDS:
+        raise damaged(
+            file, f"{shown(name)} is {shown(value)}; it needs dtype, shape and data_offsets"
+        )
+    code, shape, offsets = value["dtype"], value["shape"], value["data_offsets"]
+    if not isinstance(code, str) or code not in _DTYPES:
+        raise damaged(file, f"{shown(name)} has dtype {shown(code)}; known are {[*_DTYPES]}")
+    if not _are_sizes(shape) or len(shape) > _MAX_RANK:
+        raise damaged(
+            file, f"{shown(name)} has shape {shown(shape)}; at most {_MAX_RANK} sizes are allowed"
+        )
+    if not _are_sizes(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
+        raise damaged(
+            file, f"{shown(name)} has data_offsets {shown(offsets)}; they are a begin and an end"
+        )
+    dtype, numpy_dtype = _DTYPES[code]
+    begin, end = offsets
+    item_size = np.dtype(numpy_dtype).itemsize
+    # numpy counts the bytes of an empty array, too, as if its zeros were ones
+    if math.prod(size or 1 for size in shape) * item_size >= 2**63 or (
+        math.prod(shape) * item_size != end - begin
+    ):
+        raise damaged(
+            file,
+            f"{shown(name)} has {end - begin} bytes, which do not make shape {shown(shape)} "
+            f"of {dtype}",
+        )
+    return Entry(dtype, numpy_dtype, tuple(shape), base + begin, base + end)
 
 
-def _damaged(file: Path, what: str) -> WeightsError:
-    return WeightsError(f"{file} is damaged: {what}", hint="restore the file from a copy")
+def _are_sizes(value: Any) -> bool:
+    return isinstance(value, list) and all(type(v) is int and 0 <= v < 2**63 for v in value)
+
+
+def _check_layout(file: Path, entries: dict[str, Entry], base: int, size: int) -> None:
+    """Arrays follow one another from the header to the end of the file: the format's own rule."""
+    expected = base
+    for name, entry in sorted(entries.items(), key=lambda item: item[1][-2:]):
+        if entry.begin != expected:
+            raise damaged(
+                file,
+                f"{shown(name)} begins at byte {entry.begin}; the one before ends at {expected}",
+            )
+        expected = entry.end
+    if expected != size:
+        raise damaged(file, f"its arrays end at byte {expected}; the file has {size}")

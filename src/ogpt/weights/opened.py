@@ -1,0 +1,127 @@
+"""Files that others wrote: their bytes when they are asked for, their JSON without surprises."""
+
+from __future__ import annotations
+
+import json
+import reprlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ogpt.errors import WeightsError
+
+JSON_LIMIT = 10_000_000
+"""Bytes of a header or index: room for 70,000 arrays. Parsed, JSON takes up to 30 times that."""
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 100
+
+
+class Opened:
+    """A file whose parts are read when they are asked for; it must not change in between.
+
+    Nothing stays open between reads, so nothing needs closing.
+
+    Raises:
+        WeightsError: there is no such file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._identity = self._identify()
+        self.size: int = self._identity[0]
+
+    def read(self, offset: int, count: int) -> bytes:
+        """`count` bytes from `offset` on.
+
+        Raises:
+            WeightsError: the file has fewer, or was changed since it was opened.
+        """
+        whole = np.empty(count, np.uint8)
+        self.read_into(whole, offset)
+        return whole.tobytes()
+
+    def read_into(self, array: NDArray[Any], offset: int) -> None:
+        """Fill a contiguous array with the bytes from `offset` on, in one read.
+
+        Raises:
+            WeightsError: the file has fewer, or was changed since it was opened.
+        """
+        self.check_unchanged()
+        target = array.reshape(-1).view(np.uint8)
+        with open(self.path, "rb") as stream:
+            stream.seek(offset)
+            found = stream.readinto(target.data)
+        if found < target.nbytes:
+            raise damaged(
+                self.path,
+                f"it has {found} bytes after its first {offset}; {target.nbytes} are needed",
+            )
+
+    def check_unchanged(self) -> None:
+        """Make sure that the file is the one that was opened.
+
+        Raises:
+            WeightsError: it is not, or is gone.
+        """
+        if self._identify() != self._identity:
+            raise WeightsError(
+                f"{self.path} was changed after it was opened",
+                hint="load it again when whatever writes it has ended",
+            )
+
+    def _identify(self) -> tuple[int, int, int]:
+        if not self.path.is_file():
+            raise WeightsError(
+                f"there is no weights file {self.path}",
+                hint="a model folder holds model.safetensors",
+            )
+        facts = self.path.stat()
+        return facts.st_size, facts.st_ino, facts.st_mtime_ns
+
+
+def read_json(path: Path) -> Any:
+    """The value of a JSON file that others wrote.
+
+    Raises:
+        WeightsError: missing, too long, no JSON, or an object with a name twice or unprintable.
+    """
+    opened = Opened(path)
+    if opened.size > JSON_LIMIT:
+        raise damaged(path, f"it has {opened.size} bytes; {JSON_LIMIT} are allowed")
+    return parse_json(path, opened.read(0, opened.size))
+
+
+def parse_json(path: Path, text: bytes) -> Any:
+    """The value of JSON text that was found in `path`.
+
+    Raises:
+        WeightsError: no JSON, or an object with a name twice or unprintable.
+    """
+    try:
+        return json.loads(text.decode("utf-8"), object_pairs_hook=_each_name_once)
+    except (ValueError, RecursionError) as error:
+        raise damaged(path, f"its JSON cannot be read ({error})") from error
+
+
+def damaged(path: Path, what: str) -> WeightsError:
+    """What to raise about a file that is not what its name says."""
+    return WeightsError(f"{path} is damaged: {what}", hint="restore the file from a copy")
+
+
+def shown(value: object) -> str:
+    """A value from a file, cut to a length that fits a message."""
+    return _SHORT.repr(value)
+
+
+def _each_name_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"{shown(name)} stands twice")
+        if not name.isprintable():  # it would reach terminals in messages
+            raise ValueError(f"{shown(name)} is no printable name")
+        found[name] = value
+    return found
