@@ -110,7 +110,7 @@ def test_an_end_token_ends_the_text_and_is_no_text() -> None:
     table = np.full((len(tokenizer),) * 2, -60.0, dtype=np.float32)
     end = tokenizer.get_vocab()["<eos>"]
     table[:, end] = 0
-    settings = GenerationSettings(do_sample=False, stop_ids=(end, 99))
+    settings = GenerationSettings(do_sample=False, eos_token_id=(end, 99))
     [one] = generate_with(markov(table, n_positions=64), tokenizer, "a", settings)
     assert (one.text, one.ids, one.finish_reason) == ("", [end], "stop")
 

@@ -128,7 +128,7 @@ def generate(
     folder = resolve(model)
     config = read_config(folder)
     tokenizer = load_tokenizer(folder)
-    settings = replace(settings, stop_ids=_end_ids(getattr(config, "eos_token_id", None)))
+    settings = replace(settings, eos_token_id=_end_ids(getattr(config, "eos_token_id", None)))
     request = prepare(tokenizer, config.n_positions, config.vocab_size, prompt, ids, settings, stop)
     n_sequences = len(request.prompts) * num_return_sequences
     opened = open_decoder(

@@ -3,13 +3,15 @@ from collections import Counter
 
 import numpy as np
 import pytest
+import torch
+import transformers.generation.logits_process as lp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from markov import StandInDecoder, chi_square_limit, contextual, log_softmax, markov
 from ogpt.errors import ContextTooLong, DecoderError, SamplingError, TokenOutOfRange
-from ogpt.generation import processors
 from ogpt.generation.random_numbers import sample, uniform
+from ogpt.generation.rules import warp
 from ogpt.generation.search import Token, kept_when_full, search, slides
 from ogpt.generation.settings import MAX_SEED, GenerationSettings
 
@@ -34,16 +36,16 @@ def naive(
     n = decoder.n_positions
     context, written = list(prompt[-n:]), []
     while len(written) < asked.max_new_tokens:
-        logits = np.asarray(decoder.logits_of(tuple(context)), dtype=np.float32)[None]
+        logits = np.asarray(decoder.logits_of(tuple(context)), dtype=np.float32)
         if asked.do_sample:
-            logits = processors.temperature(logits, asked.temperature)
-            logits = processors.top_k(logits, asked.top_k) if asked.top_k else logits
-            logits = processors.top_p(logits, asked.top_p)
-            token_id = sample(logits[0], uniform(asked.seed, number, len(written)))
+            filtered = np.full_like(logits, -np.inf)
+            ids, left = warp(asked, logits)
+            filtered[ids] = left
+            token_id = sample(filtered, uniform(asked.seed, number, len(written)))
         else:
-            token_id = int(logits[0].argmax())
+            token_id = int(logits.argmax())
         written.append(token_id)
-        if token_id in asked.stop_ids:
+        if token_id in asked.eos_token_id:
             break
         full = len(context) == n
         context = [*prompt, *written][-kept:] if full else [*context, token_id]
@@ -59,7 +61,7 @@ ASKED = st.builds(
     top_p=st.sampled_from([1.0, 0.8]),
     seed=st.integers(0, MAX_SEED),
     num_return_sequences=st.integers(1, 4),
-    stop_ids=st.sampled_from([(), (0,), (2, 5)]),
+    eos_token_id=st.sampled_from([(), (0,), (2, 5)]),
 )
 
 
@@ -103,31 +105,59 @@ def test_planted_faults_change_the_tokens() -> None:
     assert second != naive(decoder, [1, 2, 3], asked, 0, kept=4)
 
 
-def exact_distribution(table: np.ndarray, start: int, length: int) -> dict[tuple[int, ...], float]:
-    probabilities = np.exp(table.astype(np.float64))
-    probabilities /= probabilities.sum(axis=1, keepdims=True)
+def exact_distribution(
+    table: np.ndarray, start: int, length: int, steps: list[lp.LogitsProcessor]
+) -> dict[tuple[int, ...], float]:
+    """Chance of every continuation: transformers' processors over the table's rows, multiplied."""
+
+    def chances(text: tuple[int, ...]) -> np.ndarray:
+        scores = torch.tensor(table[text[-1]], dtype=torch.float64)[None]
+        for step in steps:
+            scores = step(torch.tensor([text]), scores)
+        return scores.softmax(-1)[0].numpy()
+
     return {
-        path: float(np.prod([probabilities[a, b] for a, b in itertools.pairwise((start, *path))]))
+        path: float(np.prod([chances((start, *path[:i]))[token] for i, token in enumerate(path)]))
         for path in itertools.product(range(len(table)), repeat=length)
     }
 
 
 @pytest.mark.parametrize(
-    ("asked", "warp"),
+    ("asked", "steps"),
     [
-        ({}, lambda table: table),
-        ({"temperature": 0.6}, lambda table: table / 0.6),
-        ({"top_k": 2}, lambda table: processors.top_k(table, 2)),
-        ({"top_p": 0.7}, lambda table: processors.top_p(table, 0.7)),
-        ({"banned_ids": (1,)}, lambda table: processors.ban(table, [1])),
+        ({}, []),
+        ({"temperature": 0.6}, [lp.TemperatureLogitsWarper(0.6)]),
+        ({"temperature": 1.7}, [lp.TemperatureLogitsWarper(1.7)]),
+        ({"top_k": 3}, [lp.TopKLogitsWarper(3)]),
+        ({"top_p": 0.7}, [lp.TopPLogitsWarper(0.7)]),
+        ({"min_p": 0.2}, [lp.MinPLogitsWarper(0.2)]),
+        ({"typical_p": 0.7}, [lp.TypicalLogitsWarper(0.7)]),
+        ({"suppress_tokens": (1,)}, [lp.SuppressTokensLogitsProcessor([1])]),
+        ({"repetition_penalty": 1.5}, [lp.RepetitionPenaltyLogitsProcessor(1.5)]),
+        (
+            {"sequence_bias": {(0, 2): 0.5, (1,): -1.0}},
+            [lp.SequenceBiasLogitsProcessor({(0, 2): 0.5, (1,): -1.0})],
+        ),
+        (
+            {"temperature": 1.3, "top_k": 4, "top_p": 0.9, "min_p": 0.1, "typical_p": 0.9},
+            [
+                lp.TemperatureLogitsWarper(1.3),
+                lp.TopKLogitsWarper(4),
+                lp.TopPLogitsWarper(0.9),
+                lp.MinPLogitsWarper(0.1),
+                lp.TypicalLogitsWarper(0.9),
+            ],
+        ),
     ],
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
 )
-def test_sampled_texts_follow_the_exact_distribution(asked, warp) -> None:
-    table = (np.random.default_rng(5).normal(size=(4, 4))).astype(np.float32)
+def test_sampled_texts_follow_the_exact_distribution(asked, steps) -> None:
+    table = np.random.default_rng(5).normal(size=(5, 5))
     n = 4000
     wanted = GenerationSettings(max_new_tokens=2, seed=11, num_return_sequences=n, **asked)
-    counts = Counter(map(tuple, ids_of(list(search(markov(table, slots=64), [[0]], wanted)))))
-    exact = exact_distribution(warp(table), 0, 2)
+    decoder = markov(table, slots=64)
+    counts = Counter(map(tuple, ids_of(list(search(decoder, [[0]], wanted)))))
+    exact = exact_distribution(table, 0, 2, steps)
     assert all(exact[path] > 0 for path in counts)
     possible = {path: chance for path, chance in exact.items() if chance > 0}
     assert sum(possible.values()) == pytest.approx(1)
@@ -137,13 +167,14 @@ def test_sampled_texts_follow_the_exact_distribution(asked, warp) -> None:
 
     limit = chi_square_limit(len(possible) - 1)
     assert distance(possible) < limit
-    flattened = exact_distribution(warp(table) * 0.6, 0, 2)  # a temperature not applied
-    assert distance({path: flattened[path] for path in possible}) > limit
+    # a temperature applied twice, or where none was asked for
+    twice = exact_distribution(table, 0, 2, [lp.TemperatureLogitsWarper(0.6), *steps])
+    assert distance({path: max(twice[path], 1e-9) for path in possible}) > limit
 
 
 def test_the_log_probability_is_the_models_own() -> None:
     decoder = contextual(V)
-    asked = GenerationSettings(max_new_tokens=6, temperature=0.3, top_k=2, banned_ids=(0,))
+    asked = GenerationSettings(max_new_tokens=6, temperature=0.3, top_k=2, suppress_tokens=(0,))
     held = [3, 1]
     for token in search(decoder, [[3, 1]], asked):
         exact = log_softmax(decoder.logits_of(tuple(held)))[token.id]
@@ -162,7 +193,7 @@ def test_only_live_sequences_are_stepped_and_slots_pass_on() -> None:
     for now, after in [(0, 1), (1, 2), (2, 3), (3, 3)]:
         table[now, after] = 0  # 0 1 2 3 3 3 ...
     decoder = markov(table, slots=2)
-    asked = GenerationSettings(max_new_tokens=4, do_sample=False, stop_ids=(2,))
+    asked = GenerationSettings(max_new_tokens=4, do_sample=False, eos_token_id=(2,))
     tokens = list(search(decoder, [[0], [3], [1]], asked))
     assert ids_of(tokens) == [[1, 2], [3, 3, 3, 3], [2]]
     ends = [one[-1].finish_reason for one in by_continuation(tokens)]
@@ -179,13 +210,13 @@ def test_only_live_sequences_are_stepped_and_slots_pass_on() -> None:
 
 def test_nothing_ends_a_text_before_its_minimum() -> None:
     decoder = contextual(V)
-    stop_ids = tuple(range(1, V))
+    eos_token_id = tuple(range(1, V))
     for minimum in range(5):
         asked = GenerationSettings(
-            max_new_tokens=5, min_new_tokens=minimum, stop_ids=stop_ids, do_sample=False
+            max_new_tokens=5, min_new_tokens=minimum, eos_token_id=eos_token_id, do_sample=False
         )
         written = ids_of(list(search(decoder, [[1]], asked)))[0]
-        assert all(token_id not in stop_ids for token_id in written[:minimum])
+        assert all(token_id not in eos_token_id for token_id in written[:minimum])
         assert len(written) >= minimum
 
 

@@ -1,152 +1,105 @@
-"""Logits in, logits out: pure functions that rule tokens out or sharpen the choice.
+"""Logits in, logits out: pure functions by which a text rules tokens out or makes them less likely.
 
-Every function takes logits (B, V) without NaN, leaves them untouched and returns a new array of
-the same shape and dtype; a token ruled out has -inf. None of them sorts the vocabulary: beside a
-step of a few milliseconds their time must not show.
+Every function takes the logits of one text (V,), float32 or float64 without NaN, leaves them
+untouched and returns logits of the same shape and dtype; a token ruled out has -inf. Ids lie
+within the vocabulary, other values within the ranges of GenerationSettings: `rules` sees to both.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from ogpt.errors import SamplingError
-from ogpt.generation.settings import require, require_temperature, require_top_p
-
-Logits = NDArray[np.float32]
-
-_BLOCK = 128  # of the block maxima in _kth_largest
-_BINS = 1024  # of the histogram in nucleus
-_SPAN = 40.0  # its range below the largest logit; what lies deeper is sorted if it ever matters
+Logits = NDArray[np.floating[Any]]
 
 
-def temperature(logits: Logits, value: float) -> Logits:
-    """Divide the logits by a temperature: below 1 sharpens, above 1 flattens.
-
-    Each row is first shifted so that its largest logit is 0, which changes no probability and
-    keeps very small temperatures from overflowing.
+def sequence_bias(
+    logits: Logits, ids: Sequence[int], bias: Mapping[tuple[int, ...], float]
+) -> Logits:
+    """Add to the logit of each key's last token, if the text ends with the tokens before it.
 
     Args:
-        logits: (B, V).
-        value: Above 0 and finite.
-
-    Raises:
-        SamplingError: the value is outside that range.
+        logits: (V,).
+        ids: The text.
+        bias: What to add; -inf rules the sequence out.
     """
-    require_temperature(value)
-    with np.errstate(over="ignore"):  # a tiny temperature sends the unlikely to -inf: as it should
-        shifted = logits - logits.max(axis=1, keepdims=True)
-        quotient: Logits = shifted / max(value, float(np.finfo(logits.dtype).tiny))
-    return quotient
+    biased = logits.copy()
+    for sequence, value in bias.items():
+        if _ends_with(ids, sequence[:-1]):
+            biased[sequence[-1]] += value
+    return biased
 
 
-def top_k(logits: Logits, k: int) -> Logits:
-    """Keep the k most likely tokens of each row and rule out the rest.
+def bad_words(logits: Logits, ids: Sequence[int], words: Iterable[Sequence[int]]) -> Logits:
+    """Rule out the last token of each word whose other tokens end the text."""
+    return ban(logits, [word[-1] for word in words if _ends_with(ids, word[:-1])])
+
+
+def repetition_penalty(logits: Logits, ids: Sequence[int], penalty: float) -> Logits:
+    """Divide the positive logits of the text's tokens by a penalty, multiply the negative ones.
 
     Args:
-        logits: (B, V).
-        k: Tokens to keep, 1 to V. Exactly k remain; among equals the lower id stays.
+        logits: (V,).
+        ids: The text.
+        penalty: Above 1 makes its tokens less likely, below 1 more likely.
 
-    Raises:
-        SamplingError: k is outside 1..V.
-
-    Source: Fan, Lewis and Dauphin 2018 (arXiv 1805.04833).
+    Source: Keskar et al. 2019, section 4.1 (arXiv 1909.05858), which divides negative ones too.
     """
-    return _keep(logits, [most_likely(row, k) for row in logits])
+    seen = np.asarray(ids, dtype=np.intp)
+    found = logits[seen]
+    penalised = logits.copy()
+    penalised[seen] = np.where(found < 0, found * penalty, found / penalty)
+    return penalised
 
 
-def top_p(logits: Logits, p: float) -> Logits:
-    """Keep the fewest tokens of each row whose probabilities reach p together, at least one.
-
-    Tokens are taken from the most likely on; among equals the lower id comes first.
+def frequency_and_presence_penalty(
+    logits: Logits, written: Sequence[int], frequency: float, presence: float
+) -> Logits:
+    """Take `frequency` from a logit for each time that its token was written, `presence` once.
 
     Args:
-        logits: (B, V).
-        p: Mass to keep, above 0 and at most 1; 1 keeps every token.
+        logits: (V,).
+        written: The new tokens, without the prompt.
+        frequency: -2 to 2.
+        presence: -2 to 2.
 
-    Raises:
-        SamplingError: p is outside that range.
-
-    Source: Holtzman et al. 2020 (arXiv 1904.09751).
+    Source: OpenAI's API reference, frequency_penalty and presence_penalty.
     """
-    return _keep(logits, [nucleus(row, p) for row in logits])
+    penalised = logits.copy()
+    tokens, counts = np.unique(np.asarray(written, dtype=np.intp), return_counts=True)
+    penalised[tokens] -= (counts * frequency + presence).astype(logits.dtype)
+    return penalised
+
+
+def no_repeat_ngram(logits: Logits, ids: Sequence[int], size: int) -> Logits:
+    """Rule out each token that would repeat `size` tokens in a row of the text.
+
+    Source: Paulus, Xiong and Socher 2018, section 2.5 (arXiv 1705.04304), there of three words.
+    """
+    if len(ids) < size:
+        return logits
+    ngrams = sliding_window_view(np.asarray(ids, dtype=np.intp), size)
+    latest = ngrams[-1, 1:]
+    return ban(logits, ngrams[(ngrams[:, :-1] == latest).all(axis=1), -1])
 
 
 def ban(logits: Logits, ids: Sequence[int] | NDArray[np.intp]) -> Logits:
-    """Rule out the tokens `ids` in every row.
-
-    Raises:
-        SamplingError: nothing is left to choose.
-    """
+    """Rule out the tokens `ids`."""
     allowed = logits.copy()
-    allowed[:, np.asarray(ids, dtype=np.intp)] = -np.inf
-    if not (allowed.max(axis=1) > -np.inf).all():
-        raise SamplingError(
-            f"all {logits.shape[1]} tokens of the vocabulary are ruled out; at least one must stay",
-            hint="ban fewer tokens, or set min_new_tokens to 0",
-        )
+    allowed[np.asarray(ids, dtype=np.intp)] = -np.inf
     return allowed
 
 
-def most_likely(row: NDArray[np.float32], k: int) -> NDArray[np.intp]:
-    """The ids that top_k keeps of one row (V,), in order.
-
-    Raises:
-        SamplingError: k is outside 1..V.
-    """
-    vocab_size = len(row)
-    require(
-        1 <= k <= vocab_size, "top_k", k, f"1 to {vocab_size}, the vocabulary", "0 switches it off"
-    )
-    threshold = _kth_largest(row, k)
-    above = np.flatnonzero(row > threshold)
-    equal = np.flatnonzero(row == threshold)
-    return np.sort(np.concatenate([above, equal[: k - len(above)]]))
+def force(logits: Logits, ids: Sequence[int]) -> Logits:
+    """Rule out all tokens but `ids`, which get the logit 0 each, as in Hugging Face."""
+    forced = np.full_like(logits, -np.inf)
+    forced[np.asarray(ids, dtype=np.intp)] = 0
+    return forced
 
 
-def nucleus(row: NDArray[np.float32], p: float) -> NDArray[np.intp]:
-    """The ids that top_p keeps of one row (V,), in order.
-
-    Raises:
-        SamplingError: p is not above 0 and at most 1.
-    """
-    require_top_p(p)
-    if p == 1:
-        return np.arange(len(row))
-    depth = row.max() - row  # 0 for the most likely token, inf for one ruled out
-    mass = np.exp(-depth)
-    # a histogram over depth finds the edge; only the tokens in its bin there are sorted
-    bins = (np.minimum(depth, _SPAN) * ((_BINS - 1) / _SPAN)).astype(np.int32)
-    cumulative = np.cumsum(np.bincount(bins, weights=mass, minlength=_BINS))
-    wanted = p * cumulative[-1]
-    edge = int(np.searchsorted(cumulative, wanted))  # the first bin that reaches the mass
-    before = cumulative[edge - 1] if edge else 0.0
-    inside = np.flatnonzero(bins == edge)
-    inside = inside[np.argsort(depth[inside], kind="stable")]
-    reached = before + np.cumsum(mass[inside], dtype=np.float64)
-    needed = int(np.searchsorted(reached, wanted)) + 1
-    kept = bins < edge
-    kept[inside[:needed]] = True
-    return np.flatnonzero(kept)
-
-
-def _keep(logits: Logits, ids: Sequence[NDArray[np.intp]]) -> Logits:
-    kept = np.full_like(logits, -np.inf)
-    for row, out, some in zip(logits, kept, ids, strict=True):
-        out[some] = row[some]
-    return kept
-
-
-def _kth_largest(row: NDArray[np.float32], k: int) -> np.float32:
-    """The k-th largest entry of `row`, found among the few that can be it."""
-    starts = np.arange(0, len(row), _BLOCK)
-    candidates = row
-    if k <= len(starts):
-        # k blocks have a maximum of at least the k-th largest maximum: no k-th entry is below it
-        maxima = np.maximum.reduceat(row, starts)
-        bound = np.partition(maxima, len(starts) - k)[len(starts) - k]
-        candidates = row[row >= bound]
-    value: np.float32 = np.partition(candidates, len(candidates) - k)[len(candidates) - k]
-    return value
+def _ends_with(ids: Sequence[int], tokens: Sequence[int]) -> bool:
+    return not tokens or tuple(ids[-len(tokens) :]) == tuple(tokens)

@@ -7,6 +7,8 @@ easy as 1, 2, 3"), made by numpy's Philox4x64-10.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,7 +32,27 @@ def uniform(seed: int, sample_index: int, draw_index: int) -> float:
     return (word >> 11) * 2.0**-53
 
 
-def sample(logits: NDArray[np.float32], number: float) -> int:
+def gumbel(seed: int, sample_index: int, draw_index: int, count: int) -> NDArray[np.float64]:
+    """Standard Gumbel numbers (count,) of one draw, all finite, independent of `uniform`'s.
+
+    Added to log-weights, the k largest are k draws without replacement, in the order of drawing
+    (Vieira 2014, "Gumbel-max trick and weighted reservoir sampling").
+
+    Args:
+        seed: 0 to 2**64 - 1.
+        sample_index: 0 to 2**64 - 1.
+        draw_index: 0 to 2**64 - 2; the words of other draws lie in other counters.
+        count: Numbers wanted; a longer draw begins with the numbers of a shorter one.
+    """
+    key = np.array([seed, sample_index], dtype=np.uint64)
+    counter = np.array([0, draw_index + 1, 0, 0], dtype=np.uint64)
+    words = np.random.Philox(key=key, counter=counter).random_raw(count)
+    inside = ((words >> np.uint64(12)) + 0.5) * 2.0**-52  # never 0 or 1
+    numbers: NDArray[np.float64] = -np.log(-np.log(inside))
+    return numbers
+
+
+def sample(logits: NDArray[np.floating[Any]], number: float) -> int:
     """The token that `number` picks from softmax(logits), by the inverse of its cumulative sum.
 
     Sums are in float64 and in order of ids, so that equal logits and numbers pick equal tokens.

@@ -91,13 +91,42 @@ def prepare(
     if not prompts:
         raise SamplingError("prompt is an empty list; allowed: one text or more", hint="give one")
     _tell_length(n_positions, prompts, settings.max_new_tokens)
-    _tell_without_effect(settings)
-    settings = replace(
-        settings,
-        stop_ids=tuple(token_id for token_id in settings.stop_ids if token_id < vocab_size),
-        banned_ids=(*settings.banned_ids, *range(len(tokenizer), vocab_size)),
-    )
+    tell_without_effect(settings, [len(one.ids) for one in prompts])
+    no_token = range(len(tokenizer), vocab_size)
+    settings = replace(settings, suppress_tokens=(*settings.suppress_tokens, *no_token))
     return Request(prompts, settings, _forms(tokenizer, stop))
+
+
+def tell_without_effect(settings: GenerationSettings, n_prompt: Sequence[int]) -> None:
+    """Give notice of each setting that changes nothing beside the others.
+
+    Args:
+        settings: Of the request.
+        n_prompt: How many tokens each prompt has.
+    """
+    drawing = {"temperature": 1, "top_p": 1, "min_p": 0, "typical_p": 1, "seed": 0}
+    if not settings.penalty_alpha:
+        drawing["top_k"] = 0
+    beams = {"length_penalty": 1, "early_stopping": False}
+    reasons: list[tuple[bool, dict[str, int], str]] = [
+        (not settings.do_sample, drawing, "without sampling, nothing is drawn"),
+        (settings.num_beams == 1, beams, "there are no beams (num_beams=1)"),
+        (
+            settings.num_beam_groups == 1,
+            {"diversity_penalty": 0},
+            "the beams form one group (num_beam_groups=1)",
+        ),
+    ]
+    for without_effect, neutral, reason in reasons:
+        for name, value in neutral.items():
+            if without_effect and getattr(settings, name) != value:
+                tell("setting-without-effect", setting=name, reason=reason)
+    if settings.forced_bos_token_id is not None and 1 not in n_prompt:
+        tell(
+            "setting-without-effect",
+            setting="forced_bos_token_id",
+            reason="no prompt has just one token",
+        )
 
 
 def _text_prompt(tokenizer: Vocabulary, text: str) -> Prompt:
@@ -153,11 +182,3 @@ def _tell_length(n_positions: int, prompts: Sequence[Prompt], max_new_tokens: in
             tell("prompt-cut", tokens=len(prompt.ids), n_positions=n_positions)
     if any(slides(n_positions, len(prompt.ids), max_new_tokens) for prompt in prompts):
         tell("context-slides", n_positions=n_positions, kept=kept_when_full(n_positions))
-
-
-def _tell_without_effect(settings: GenerationSettings) -> None:
-    neutral = {"temperature": 1, "top_k": 0, "top_p": 1, "seed": 0}
-    for name, value in neutral.items():
-        if getattr(settings, name) != value and not settings.do_sample:
-            reason = "without sampling, the most likely token is always taken"
-            tell("setting-without-effect", setting=name, reason=reason)

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ogpt.errors import DecoderError
-from ogpt.generation import processors
+from ogpt.errors import DecoderError, SamplingError
 from ogpt.generation.decoder import Decoder
+from ogpt.generation.processors import Logits
 from ogpt.generation.random_numbers import sample, uniform
+from ogpt.generation.rules import Rule, apply, require_choice, rules, warp
 from ogpt.generation.settings import GenerationSettings
 
 FinishReason = Literal["stop", "length"]
@@ -32,7 +32,7 @@ class Token(NamedTuple):
     """Which one of all: those of the first prompt first."""
     id: int
     log_prob: float
-    """Of this token under the model itself, before temperature, top-k, top-p and bans."""
+    """Of this token under the model itself, before all rules, the temperature, top-k and so on."""
     finish_reason: FinishReason | None
     """Why the continuation ends with this token; None: it goes on."""
 
@@ -46,6 +46,12 @@ def never(continuation: int, token_id: int) -> bool:
     return False
 
 
+Watch = Callable[[int, Logits, Logits], None]
+"""Told (continuation, logits (V,) of the model, scores (V,) that its token was taken from) before
+each token. Scores are logits after all rules and, with sampling, temperature and filters; -inf for
+tokens that could not be taken."""
+
+
 @dataclass(slots=True)
 class _Sequence:
     """A continuation while it is written."""
@@ -54,7 +60,11 @@ class _Sequence:
     number: int  # among the continuations of its prompt: keys the random numbers
     slot: int
     ids: list[int]  # the prompt and what was written since
-    written: int = 0
+    n_prompt: int
+
+    @property
+    def written(self) -> int:
+        return len(self.ids) - self.n_prompt
 
 
 def slides(n_positions: int, n_prompt: int, max_new_tokens: int) -> bool:
@@ -72,6 +82,8 @@ def search(
     prompts: Sequence[Sequence[int]],
     settings: GenerationSettings,
     ends: Ends = never,
+    extra: Sequence[Rule] = (),
+    watch: Watch | None = None,
 ) -> Generator[Token, None, None]:
     """Continue each prompt `settings.num_return_sequences` times, yielding tokens as they come.
 
@@ -84,19 +96,23 @@ def search(
         prompts: Token ids, at least one each.
         settings: How tokens are chosen and when a continuation ends.
         ends: Ends a continuation early, for example at a stop string.
+        extra: Rules of the caller, after those of the settings and before the temperature.
+        watch: Told the logits and scores of each step.
 
     Raises:
         DecoderError: the decoder's logits are not numbers.
-        SamplingError: a setting does not fit the vocabulary.
-        TokenOutOfRange: a prompt holds an id outside the vocabulary.
+        SamplingError: the settings are those of another search, or rule every token out.
+        TokenOutOfRange: a prompt or setting holds an id outside the vocabulary.
     """
+    _require_neither_beams_nor_contrast(settings)
+    given = rules(settings, decoder.vocab_size, extra)
     per_prompt = settings.num_return_sequences
     waiting = deque(
         (prompt, number) for prompt in range(len(prompts)) for number in range(per_prompt)
     )
     empty = list(reversed(range(decoder.slots)))
     live: list[_Sequence] = []
-    logits = np.empty((0, decoder.vocab_size), dtype=np.float32)
+    logits: list[Logits] = []
     try:
         for slot in empty:
             decoder.free(slot)
@@ -104,12 +120,11 @@ def search(
             while empty and waiting:
                 started, first = _start(decoder, prompts, waiting, empty, per_prompt)
                 live += started
-                logits = np.concatenate([logits, np.repeat(first[None], len(started), axis=0)])
+                logits += [first] * len(started)
             going_on = []
             for sequence, row in zip(live, logits, strict=True):
-                token_id, log_prob = _choose(row, sequence, settings)
+                token_id, log_prob = _choose(row, sequence, settings, given, watch)
                 sequence.ids.append(token_id)
-                sequence.written += 1
                 reason = _finish_reason(sequence, settings, ends)
                 yield Token(sequence.continuation, token_id, log_prob, reason)
                 if reason is None:
@@ -130,7 +145,7 @@ def _start(
     waiting: deque[tuple[int, int]],
     empty: list[int],
     per_prompt: int,
-) -> tuple[list[_Sequence], NDArray[np.float32]]:
+) -> tuple[list[_Sequence], Logits]:
     """Read the next prompt once for as many of its continuations as find a slot.
 
     Returns:
@@ -141,7 +156,8 @@ def _start(
     while empty and waiting and waiting[0][0] == prompt:
         _, number = waiting.popleft()
         continuation = prompt * per_prompt + number
-        started.append(_Sequence(continuation, number, empty.pop(), list(prompts[prompt])))
+        ids = list(prompts[prompt])
+        started.append(_Sequence(continuation, number, empty.pop(), ids, len(ids)))
     first = started[0]
     logits = _read(decoder, first.slot, first.ids[-decoder.n_positions :])
     for sequence in started[1:]:
@@ -149,26 +165,22 @@ def _start(
     return started, logits
 
 
-def _advance(decoder: Decoder, live: list[_Sequence]) -> NDArray[np.float32]:
-    """Give each sequence's newest token to the decoder; logits (len(live), V)."""
-    logits = np.empty((len(live), decoder.vocab_size), dtype=np.float32)
-    fits = [decoder.length(sequence.slot) < decoder.n_positions for sequence in live]
-    rows = [row for row, one_fits in enumerate(fits) if one_fits]
-    if rows:
-        slots = [live[row].slot for row in rows]
-        stepped = decoder.step(slots, [live[row].ids[-1] for row in rows])
-        if len(rows) == len(live):
-            return stepped
-        logits[rows] = stepped
-    for row, sequence in enumerate(live):
-        if not fits[row]:
-            decoder.truncate(sequence.slot, 0)
-            kept = sequence.ids[-kept_when_full(decoder.n_positions) :]
-            logits[row] = _read(decoder, sequence.slot, kept)
-    return logits
+def _advance(decoder: Decoder, live: list[_Sequence]) -> list[Logits]:
+    """Give each sequence's newest token to the decoder; logits (V,) of each."""
+    fits = [one for one in live if decoder.length(one.slot) < decoder.n_positions]
+    found: dict[int, Logits] = {}
+    if fits:
+        stepped = decoder.step([one.slot for one in fits], [one.ids[-1] for one in fits])
+        found = {one.slot: row for one, row in zip(fits, stepped, strict=True)}
+    for one in live:
+        if one.slot not in found:
+            decoder.truncate(one.slot, 0)
+            kept = one.ids[-kept_when_full(decoder.n_positions) :]
+            found[one.slot] = _read(decoder, one.slot, kept)
+    return [found[one.slot] for one in live]
 
 
-def _read(decoder: Decoder, slot: int, ids: Sequence[int]) -> NDArray[np.float32]:
+def _read(decoder: Decoder, slot: int, ids: Sequence[int]) -> Logits:
     logits = decoder.extend(slot, ids, "last")
     if logits is None:
         raise DecoderError(
@@ -179,46 +191,31 @@ def _read(decoder: Decoder, slot: int, ids: Sequence[int]) -> NDArray[np.float32
 
 
 def _choose(
-    logits: NDArray[np.float32], sequence: _Sequence, settings: GenerationSettings
+    logits: Logits,
+    sequence: _Sequence,
+    settings: GenerationSettings,
+    given: Sequence[Rule],
+    watch: Watch | None,
 ) -> tuple[int, float]:
     """The next token of one sequence, from logits (V,), and its log-probability."""
     normaliser = _log_sum_exp(logits)
-    allowed = _rule_out(logits, sequence, settings)
-    token_id = _draw(allowed, sequence, settings) if settings.do_sample else int(allowed.argmax())
+    allowed = apply(given, sequence.ids, sequence.n_prompt, logits)
+    require_choice(allowed)
+    if settings.do_sample:
+        ids, left = warp(settings, allowed)
+        if watch is not None:
+            allowed = np.full_like(allowed, -np.inf)
+            allowed[ids] = left
+        number = uniform(settings.seed, sequence.number, sequence.written)
+        token_id = int(ids[sample(left, number)])
+    else:
+        token_id = int(allowed.argmax())
+    if watch is not None:
+        watch(sequence.continuation, logits, allowed)
     return token_id, float(logits[token_id]) - normaliser
 
 
-def _rule_out(
-    logits: NDArray[np.float32], sequence: _Sequence, settings: GenerationSettings
-) -> NDArray[np.float32]:
-    """Bans, and no end before min_new_tokens."""
-    if settings.banned_ids:
-        logits = processors.ban(logits[None], settings.banned_ids)[0]
-    if settings.stop_ids and sequence.written < settings.min_new_tokens:
-        logits = processors.ban(logits[None], settings.stop_ids)[0]
-    return logits
-
-
-def _draw(logits: NDArray[np.float32], sequence: _Sequence, settings: GenerationSettings) -> int:
-    """Temperature, top-k and top-p, then a draw among what they leave.
-
-    Top-k comes first, as a temperature changes neither who the k are nor their order; from there
-    on only tokens that are left are looked at.
-    """
-    ids = np.arange(len(logits))
-    if 0 < settings.top_k < len(ids):
-        ids = processors.most_likely(logits, settings.top_k)
-        logits = logits[ids]
-    if settings.temperature != 1:
-        logits = processors.temperature(logits[None], settings.temperature)[0]
-    if settings.top_p < 1:
-        kept = processors.nucleus(logits, settings.top_p)
-        ids, logits = ids[kept], logits[kept]
-    number = uniform(settings.seed, sequence.number, sequence.written)
-    return int(ids[sample(logits, number)])
-
-
-def _log_sum_exp(row: NDArray[np.float32]) -> float:
+def _log_sum_exp(row: Logits) -> float:
     largest = row.max()
     if not np.isfinite(largest):
         raise DecoderError(
@@ -232,6 +229,18 @@ def _finish_reason(
     sequence: _Sequence, settings: GenerationSettings, ends: Ends
 ) -> FinishReason | None:
     token_id = sequence.ids[-1]
-    if token_id in settings.stop_ids or ends(sequence.continuation, token_id):
+    if token_id in settings.eos_token_id or ends(sequence.continuation, token_id):
         return "stop"
     return "length" if sequence.written >= settings.max_new_tokens else None
+
+
+def _require_neither_beams_nor_contrast(settings: GenerationSettings) -> None:
+    for name, value, neutral in (
+        ("num_beams", settings.num_beams, 1),
+        ("penalty_alpha", settings.penalty_alpha, 0),
+    ):
+        if value != neutral:
+            raise SamplingError(
+                f"{name} is {value}; allowed: {neutral} in greedy search and sampling",
+                hint="use generate() of the model for beams and contrastive search",
+            )

@@ -1,0 +1,136 @@
+"""What sampling draws from: a temperature, and the tokens that top-k, top-p and the like keep.
+
+The logits are one text's, (V,), float32 or float64 without NaN; a token ruled out has -inf. None
+of the functions sorts the vocabulary: beside a step of a few milliseconds their time must not show.
+"""
+
+from __future__ import annotations
+
+from math import log
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ogpt.generation.processors import Logits
+
+Ids = NDArray[np.intp]
+
+_BLOCK = 128  # of the block maxima in _kth_largest
+_BINS = 1024  # of the histogram in _nearest
+_SPAN = 40.0  # its range of depths; what lies deeper is sorted if it ever matters
+
+
+def temperature(logits: Logits, value: float) -> Logits:
+    """The logits divided by a temperature: below 1 sharpens, above 1 flattens.
+
+    Where a tiny temperature would overflow, they are first shifted so that the largest is 0,
+    which changes no probability.
+    """
+    with np.errstate(over="ignore"):
+        divisor = max(value, float(np.finfo(logits.dtype).tiny))
+        if not np.isfinite(logits.max() / divisor):
+            logits = logits - logits.max()
+        quotient: Logits = logits / divisor  # the unlikely may go to -inf, as they should
+    return quotient
+
+
+def top_k(logits: Logits, k: int) -> Ids:
+    """The ids of the k most likely tokens, in order; all of them where k is V or more.
+
+    Exactly k remain; among equals the lower id stays.
+
+    Source: Fan, Lewis and Dauphin 2018 (arXiv 1805.04833).
+    """
+    if k >= len(logits):
+        return np.arange(len(logits))
+    threshold = _kth_largest(logits, k)
+    above = np.flatnonzero(logits > threshold)
+    equal = np.flatnonzero(logits == threshold)
+    return np.sort(np.concatenate([above, equal[: k - len(above)]]))
+
+
+def top_p(logits: Logits, p: float, at_least: int = 1) -> Ids:
+    """The ids of the fewest tokens whose probabilities reach p together, in order.
+
+    Tokens are taken from the most likely on; among equals the lower id comes first.
+
+    Args:
+        logits: (V,).
+        p: Mass to keep, above 0 and below 1.
+        at_least: Tokens that stay in any case.
+
+    Source: Holtzman et al. 2020 (arXiv 1904.09751).
+    """
+    depth = logits.max() - logits  # 0 for the most likely token, inf for one ruled out
+    kept = _nearest(depth, np.exp(-depth), p)
+    return kept if len(kept) >= at_least else top_k(logits, at_least)
+
+
+def min_p(logits: Logits, p: float, at_least: int = 1) -> Ids:
+    """The ids of the tokens at least p times as likely as the most likely one, in order.
+
+    Args:
+        logits: (V,).
+        p: Above 0, at most 1.
+        at_least: Tokens that stay in any case.
+
+    Source: Nguyen et al. 2024 (arXiv 2407.01082).
+    """
+    kept = np.flatnonzero(logits - logits.max() >= log(p))
+    return kept if len(kept) >= at_least else top_k(logits, at_least)
+
+
+def typical_p(logits: Logits, p: float, at_least: int = 1) -> Ids:
+    """The ids of the tokens whose surprise is nearest to the entropy and that reach p, in order.
+
+    All that are as near as the farthest one kept stay too.
+
+    Args:
+        logits: (V,).
+        p: Mass to keep, above 0 and below 1.
+        at_least: Tokens that stay in any case.
+
+    Source: Meister et al. 2023, "Locally typical sampling" (arXiv 2202.00666).
+    """
+    shifted = logits - logits.max()
+    weights = np.exp(shifted)
+    total = weights.sum(dtype=np.float64)
+    possible = weights > 0
+    mean = float((weights[possible] * shifted[possible]).sum(dtype=np.float64) / total)
+    # surprise less entropy: -log(probability) + mean log(probability); log(total) falls out
+    distance = np.abs(mean - shifted)
+    kept = _nearest(distance, weights, p)
+    if len(kept) < at_least:
+        kept = top_k(-distance, at_least)
+    return np.flatnonzero(distance <= distance[kept].max())
+
+
+def _nearest(distance: Logits, mass: Logits, p: float) -> Ids:
+    """The ids of the fewest entries, nearest first, that hold p of the mass; in order."""
+    # a histogram over distances finds the edge; only the entries in its bin there are sorted
+    bins = (np.minimum(distance, _SPAN) * ((_BINS - 1) / _SPAN)).astype(np.int32)
+    cumulative = np.cumsum(np.bincount(bins, weights=mass, minlength=_BINS))
+    wanted = p * cumulative[-1]
+    edge = int(np.searchsorted(cumulative, wanted))  # the first bin that reaches the mass
+    before = cumulative[edge - 1] if edge else 0.0
+    inside = np.flatnonzero(bins == edge)
+    inside = inside[np.argsort(distance[inside], kind="stable")]
+    reached = before + np.cumsum(mass[inside], dtype=np.float64)
+    needed = int(np.searchsorted(reached, wanted)) + 1
+    kept = bins < edge
+    kept[inside[:needed]] = True
+    return np.flatnonzero(kept)
+
+
+def _kth_largest(row: Logits, k: int) -> np.floating[Any]:
+    """The k-th largest entry of `row`, found among the few that can be it."""
+    starts = np.arange(0, len(row), _BLOCK)
+    candidates = row
+    if k <= len(starts):
+        # k blocks have a maximum of at least the k-th largest maximum: no k-th entry is below it
+        maxima = np.maximum.reduceat(row, starts)
+        bound = np.partition(maxima, len(starts) - k)[len(starts) - k]
+        candidates = row[row >= bound]
+    value: np.floating[Any] = np.partition(candidates, len(candidates) - k)[len(candidates) - k]
+    return value
