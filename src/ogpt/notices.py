@@ -59,6 +59,9 @@ KINDS: dict[str, str] = {
         "{repo_id} could not be looked up on the Hub ({reason}): the copy in the cache, commit "
         "{commit}, is used"
     ),
+    "checkpoint-parts-ignored": (
+        "{path} holds more than weights: only {read!r} is read, and not {ignored}"
+    ),
     "documents-skipped": "{count} {what} were skipped: {reason}",
     "text-truncated": (
         "{count} of {total} texts are cut to {max_length} tokens; {lost} tokens are left out"

@@ -1,0 +1,406 @@
+"""The pickles that `torch.save` writes for tensors, read without running anything.
+
+A pickle is a program for a small stack machine, and Python's own machine calls whatever function
+the program names. This one knows the few opcodes of protocol 2 that a state dict needs. A name
+in the program is looked up in two tables of ours and imported from nowhere; a tensor becomes a
+description of where its numbers lie.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import BinaryIO, NamedTuple
+
+from ogpt.errors import WeightsError
+from ogpt.weights.opened import shown
+
+PICKLE_LIMIT = 2**26
+"""Bytes of one pickle; a model of 10,000 tensors has about 2 MB."""
+OPCODE_LIMIT = 2**21
+"""Opcodes of one pickle; a tensor takes about 40."""
+TENSOR_LIMIT = 2**15
+"""Tensors of one file."""
+MARK_LIMIT = 64
+"""Marks that may stand open at once; a state dict has at most five."""
+
+_DIMENSION_LIMIT = 64  # numpy's
+_NAME_LIMIT = 256  # bytes of a module's or a global's name
+
+TRUST = (
+    "ogpt reads tensors only: where you trust its origin, load it with torch and save its "
+    "state_dict() with safetensors"
+)
+DAMAGED = "restore the file from a copy"
+
+ITEM_SIZES: dict[str, int] = {
+    "float64": 8,
+    "float32": 4,
+    "float16": 2,
+    "bfloat16": 2,
+    "int64": 8,
+    "int32": 4,
+    "int16": 2,
+    "int8": 1,
+    "uint8": 1,
+    "bool": 1,
+}
+
+_STORAGE_TYPES = {
+    "DoubleStorage": "float64",
+    "FloatStorage": "float32",
+    "HalfStorage": "float16",
+    "BFloat16Storage": "bfloat16",
+    "LongStorage": "int64",
+    "IntStorage": "int32",
+    "ShortStorage": "int16",
+    "CharStorage": "int8",
+    "ByteStorage": "uint8",
+    "BoolStorage": "bool",
+}
+_STORAGES = {
+    f"{module}.{name}": dtype
+    for module in ("torch", "torch.cuda")  # torch < 1.9 named the device's type
+    for name, dtype in _STORAGE_TYPES.items()
+} | {"torch.storage.UntypedStorage": "uint8", "torch.UntypedStorage": "uint8"}
+
+_CONSTANTS: dict[bytes, object] = {b"N": None, b"\x88": True, b"\x89": False, b")": ()}
+_NUMBERS = {b"K": "<B", b"M": "<H", b"J": "<i"}
+
+_PARAMETERS = (
+    "torch._utils._rebuild_parameter",
+    "torch._utils._rebuild_parameter_with_state",
+    "torch.nn.parameter.Parameter",
+    "torch.nn.Parameter",
+)
+_TENSORS = ("torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_tensor")
+_ORDERED_DICT = "collections.OrderedDict"
+_CALLS = {_ORDERED_DICT, *_TENSORS, *_PARAMETERS}
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """Numbers of one type in a row, which several tensors may share; `key` finds them."""
+
+    key: str
+    dtype: str
+    numel: int
+
+    @property
+    def nbytes(self) -> int:
+        """What it takes in the file."""
+        return self.numel * ITEM_SIZES[self.dtype]
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """Where a tensor's numbers lie, or so the pickle says; offset and stride count elements."""
+
+    storage: Storage
+    offset: int
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
+
+    @property
+    def span(self) -> int:
+        """Elements of the storage from its first to its last, those between included."""
+        if 0 in self.size:
+            return 0
+        return 1 + sum((n - 1) * step for n, step in zip(self.size, self.stride, strict=True))
+
+
+class Pickled(NamedTuple):
+    """What a pickle holds: dicts, lists, tuples, plain values, tensors; and every storage."""
+
+    value: object
+    storages: dict[str, Storage]
+
+
+def load(stream: BinaryIO, size: int, where: str) -> Pickled:
+    """Read one pickle; the stream stands behind it afterwards.
+
+    Args:
+        stream: stands at the pickle's first byte.
+        size: bytes that are left for it.
+        where: the file, for messages.
+
+    Raises:
+        WeightsError: it is cut short, damaged, larger than the limits above, or holds or does
+            anything but tensors and plain values. Nothing that it names was imported or run.
+    """
+    machine = _Machine(stream, min(size, PICKLE_LIMIT), where)
+    return Pickled(machine.run(), machine.storages)
+
+
+def described(value: object) -> str:
+    """A value for a message: of a container only its type, for its inside may be endless."""
+    if isinstance(value, _Global):
+        return value.name
+    if value is None or isinstance(value, bool | int | float | str):
+        return shown(value)
+    return f"a {type(value).__name__}"
+
+
+def _listed(values: object) -> str:
+    if not isinstance(values, tuple):
+        return described(values)
+    return f"({', '.join(map(described, values[:6]))}{', ...' * (len(values) > 6)})"
+
+
+@dataclass(frozen=True, slots=True)
+class _Global:
+    name: str
+
+
+class _Machine:
+    """The stack machine: one method for each thing that an opcode may do."""
+
+    def __init__(self, stream: BinaryIO, left: int, where: str) -> None:
+        self.stream = stream
+        self.left = left
+        self.where = where
+        self.stack: list[object] = []
+        self.below: list[list[object]] = []  # what lies under each open mark
+        self.memo: dict[int, object] = {}
+        self.storages: dict[str, Storage] = {}
+        self.tensors = 0
+
+    def run(self) -> object:
+        for _ in range(OPCODE_LIMIT):
+            opcode = self.read(1)
+            if opcode == b".":  # STOP
+                return self.pop()
+            self.step(opcode)
+        raise self.fault(f"its pickle has more than {OPCODE_LIMIT} opcodes", TRUST)
+
+    def step(self, opcode: bytes) -> None:
+        match opcode:
+            case b"\x80":  # PROTO
+                self.protocol(self.number("<B"))
+            case b"(":  # MARK
+                self.mark()
+            case b"N" | b"\x88" | b"\x89" | b")":  # NONE, NEWTRUE, NEWFALSE, EMPTY_TUPLE
+                self.stack.append(_CONSTANTS[opcode])
+            case b"K" | b"M" | b"J":  # BININT1, BININT2, BININT
+                self.stack.append(self.number(_NUMBERS[opcode]))
+            case b"\x8a":  # LONG1
+                self.stack.append(self.long(self.number("<B")))
+            case b"G":  # BINFLOAT
+                self.stack.append(struct.unpack(">d", self.read(8))[0])
+            case b"X":  # BINUNICODE
+                self.stack.append(self.text(self.number("<I")))
+            case b"}":  # EMPTY_DICT
+                self.stack.append({})
+            case b"]":  # EMPTY_LIST
+                self.stack.append([])
+            case b"t":  # TUPLE
+                items = tuple(self.marked())  # before the stack below is looked up
+                self.stack.append(items)
+            case b"\x85" | b"\x86" | b"\x87":  # TUPLE1, TUPLE2, TUPLE3
+                last = [self.pop() for _ in range(opcode[0] - 0x84)]
+                self.stack.append(tuple(reversed(last)))
+            case b"a":  # APPEND
+                self.append([self.pop()])
+            case b"e":  # APPENDS
+                self.append(self.marked())
+            case b"s":  # SETITEM
+                value, key = self.pop(), self.pop()
+                self.set_items([key, value])
+            case b"u":  # SETITEMS
+                self.set_items(self.marked())
+            case b"q":  # BINPUT
+                self.memo[self.number("<B")] = self.top()
+            case b"r":  # LONG_BINPUT
+                self.memo[self.number("<I")] = self.top()
+            case b"h":  # BINGET
+                self.remember(self.number("<B"))
+            case b"j":  # LONG_BINGET
+                self.remember(self.number("<I"))
+            case b"c":  # GLOBAL
+                self.find(f"{self.line()}.{self.line()}")
+            case b"R" | b"\x81":  # REDUCE, NEWOBJ
+                arguments, function = self.pop(), self.pop()
+                self.stack.append(self.call(function, arguments))
+            case b"b":  # BUILD
+                self.build(self.pop())
+            case b"Q":  # BINPERSID
+                self.stack.append(self.storage(self.pop()))
+            case _:
+                raise self.fault(
+                    f"its pickle has the opcode {opcode!r}, which no tensor needs", TRUST
+                )
+
+    # Bytes
+
+    def read(self, count: int) -> bytes:
+        data = self.stream.read(count) if count <= self.left else b""
+        if len(data) < count:
+            raise self.fault(
+                f"its pickle needs {count} more bytes where {self.left} are left (a pickle has at "
+                f"most {PICKLE_LIMIT})"
+            )
+        self.left -= count
+        return data
+
+    def number(self, form: str) -> int:
+        (number,) = struct.unpack(form, self.read(struct.calcsize(form)))
+        return int(number)
+
+    def long(self, count: int) -> int:
+        if count > 8:
+            raise self.fault(f"its pickle has a number of {count} bytes; at most 8 are allowed")
+        return int.from_bytes(self.read(count), "little", signed=True)
+
+    def text(self, count: int) -> str:
+        data = self.read(count)
+        try:
+            return data.decode()
+        except UnicodeDecodeError as error:
+            raise self.fault(f"its pickle has text that is not UTF-8: {data[:40]!r}") from error
+
+    def line(self) -> str:
+        data = self.stream.readline(min(_NAME_LIMIT, self.left))
+        self.left -= len(data)
+        if not data.endswith(b"\n"):
+            raise self.fault(
+                f"its pickle has a name without an end: {data[:40]!r}; names have at most "
+                f"{_NAME_LIMIT} bytes"
+            )
+        return data[:-1].decode(errors="replace")
+
+    # Stack and memo
+
+    def pop(self) -> object:
+        if not self.stack:
+            raise self.fault("its pickle takes more from the stack than there is")
+        return self.stack.pop()
+
+    def top(self) -> object:
+        value = self.pop()
+        self.stack.append(value)
+        return value
+
+    def mark(self) -> None:
+        if len(self.below) == MARK_LIMIT:
+            raise self.fault(f"its pickle is nested deeper than {MARK_LIMIT} levels", TRUST)
+        self.below.append(self.stack)
+        self.stack = []
+
+    def marked(self) -> list[object]:
+        if not self.below:
+            raise self.fault("its pickle ends a group that never began")
+        items, self.stack = self.stack, self.below.pop()
+        return items
+
+    def remember(self, index: int) -> None:
+        if index not in self.memo:
+            raise self.fault(f"its pickle refers to memo {index}, which does not exist")
+        self.stack.append(self.memo[index])
+
+    # Values
+
+    def protocol(self, version: int) -> None:
+        if version != 2:
+            raise self.fault(f"its pickle has protocol {version}; torch.save writes 2", TRUST)
+
+    def append(self, items: list[object]) -> None:
+        target = self.top()
+        if not isinstance(target, list):
+            raise self.fault(f"its pickle appends to {described(target)}; only a list can be")
+        target.extend(items)
+
+    def set_items(self, items: list[object]) -> None:
+        target = self.top()
+        if not isinstance(target, dict):
+            raise self.fault(
+                f"its pickle sets an item of {described(target)}; only of a dict it can"
+            )
+        if len(items) % 2:
+            raise self.fault(f"its pickle gives a dict {len(items)} keys and values, an odd number")
+        for key, value in zip(items[::2], items[1::2], strict=True):
+            if not isinstance(key, str | int):
+                raise self.fault(
+                    f"its pickle has {described(key)} for a key; text and whole numbers are allowed"
+                )
+            target[key] = value
+
+    def build(self, state: object) -> None:
+        target = self.top()
+        if not isinstance(target, dict) or not isinstance(state, dict):
+            raise self.fault(
+                f"its pickle gives {described(target)} the state {described(state)}; only a dict "
+                "may have attributes (`_metadata`)",
+                TRUST,
+            )  # the attributes themselves say nothing that the tensors need
+
+    def find(self, name: str) -> None:
+        if name not in _STORAGES and name not in _CALLS:
+            raise self.fault(
+                f"its pickle names {name!r}, which is no tensor, parameter, storage or OrderedDict"
+                " (nothing of it was run)",
+                TRUST,
+            )
+        self.stack.append(_Global(name))
+
+    def call(self, function: object, arguments: object) -> object:
+        name = function.name if isinstance(function, _Global) else ""
+        match arguments:
+            case () if name == _ORDERED_DICT:
+                return {}
+            case (Tensor() as tensor, *_) if name in _PARAMETERS:
+                return tensor
+            case (
+                Storage() as storage,
+                int() as offset,
+                tuple() as size,
+                tuple() as stride,
+                *rest,
+            ) if name in _TENSORS:
+                if any(rest[2:]):  # after requires_grad and hooks: negated or conjugate numbers
+                    raise self.fault("a tensor's numbers are negated or conjugate lazily", TRUST)
+                return self.tensor(storage, offset, size, stride)
+        given = (
+            ", ".join(map(described, arguments[:5])) if isinstance(arguments, tuple) else "no tuple"
+        )
+        raise self.fault(f"its pickle calls {described(function)} with ({given})", TRUST)
+
+    def storage(self, identity: object) -> Storage:
+        match identity:
+            case ("storage", _Global(name), str() as key, str(), int() as numel) | (
+                "storage",
+                _Global(name),
+                str() as key,
+                str(),
+                int() as numel,
+                None,
+            ) if name in _STORAGES and numel >= 0:
+                storage = Storage(key, _STORAGES[name], numel)
+            case _:
+                raise self.fault(
+                    f"its pickle has the outside object {_listed(identity)}; only storages are "
+                    "known, and no views of them",
+                    TRUST,
+                )
+        if self.storages.setdefault(key, storage) != storage:
+            raise self.fault(f"storage {described(key)} is given two types or sizes")
+        return storage
+
+    def tensor(
+        self, storage: Storage, offset: int, size: tuple[object, ...], stride: tuple[object, ...]
+    ) -> Tensor:
+        self.tensors += 1
+        if self.tensors > TENSOR_LIMIT:
+            raise self.fault(f"it has more than {TENSOR_LIMIT} tensors", TRUST)
+        if len(size) > _DIMENSION_LIMIT:
+            raise self.fault(f"a tensor has {len(size)} dimensions; at most {_DIMENSION_LIMIT}")
+        sizes = tuple(n for n in size if isinstance(n, int) and n >= 0)
+        steps = tuple(n for n in stride[: len(size)] if isinstance(n, int) and n >= 0)
+        if offset < 0 or not len(sizes) == len(steps) == len(size) == len(stride):
+            raise self.fault(
+                f"a tensor has offset {offset}, size {_listed(size)} and stride {_listed(stride)}; "
+                "they are whole numbers from 0, as many strides as sizes"
+            )
+        return Tensor(storage, offset, sizes, steps)
+
+    def fault(self, what: str, hint: str = DAMAGED) -> WeightsError:
+        return WeightsError(f"{self.where} cannot be read: {what}", hint=hint)
