@@ -1,141 +1,152 @@
+"""Penalties and bans against transformers' processors of the same name."""
+
+from collections.abc import Callable
+
 import numpy as np
 import pytest
-from hypothesis import example, given
+import torch
+import transformers.generation.logits_process as lp
+from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
-from ogpt.errors import SamplingError
 from ogpt.generation import processors
 
-# few distinct values make ties common; -inf stands for what another processor ruled out
-VALUES = st.one_of(
-    st.sampled_from([-2.0, -1.0, 0.0, 0.5, 3.0]),
-    st.floats(-60, 60, width=32),
-    st.just(float("-inf")),
+V = 13
+TEXTS = st.lists(st.integers(0, V - 1), min_size=1, max_size=20)
+DTYPES = st.sampled_from([np.float32, np.float64])
+BIASES = st.dictionaries(
+    st.lists(st.integers(0, V - 1), min_size=1, max_size=3).map(tuple),
+    st.sampled_from([-4.0, -0.5, 0.25, 8.0, float("-inf")]),  # exact in transformers' float32
+    min_size=1,
+    max_size=12,
 )
-LOGITS = hnp.arrays(
-    np.float32, st.tuples(st.integers(1, 3), st.integers(1, 300)), elements=VALUES
-).filter(lambda logits: bool((logits.max(axis=1) > -np.inf).all()))
 
 
-def by_likelihood(row: np.ndarray) -> np.ndarray:
-    return np.argsort(-row.astype(np.float64), kind="stable")  # equals: the lower id first
+def row(seed: int, dtype: type) -> np.ndarray:
+    """Logits of both signs, some of them ruled out already."""
+    rng = np.random.default_rng(seed)
+    logits = (rng.normal(size=V) * 4).astype(dtype)
+    logits[rng.random(V) < 0.1] = -np.inf
+    logits[0] = 0.0
+    return logits
 
 
-def naive_top_k(row: np.ndarray, k: int) -> np.ndarray:
-    out = np.full_like(row, -np.inf)
-    out[by_likelihood(row)[:k]] = row[by_likelihood(row)[:k]]
-    return out
+def theirs(processor: lp.LogitsProcessor, ids: list[int], logits: np.ndarray) -> np.ndarray:
+    text = torch.tensor([ids], dtype=torch.int64)
+    return processor(text, torch.tensor(logits)[None])[0].numpy()
 
 
-def naive_top_p(row: np.ndarray, p: float) -> np.ndarray:
-    weights = np.exp(row.astype(np.float64) - row.max())
-    order = by_likelihood(row)
-    reached = np.cumsum(weights[order]) / weights.sum()
-    out = np.full_like(row, -np.inf)
-    kept = order[: int(np.searchsorted(reached, p)) + 1]
-    out[kept] = row[kept]
-    return out
+def equal(ours: np.ndarray, other: np.ndarray) -> bool:
+    assert not np.isnan(ours).any()
+    tolerance = 1e-6 if ours.dtype == np.float32 else 1e-12
+    return np.allclose(ours, other, rtol=tolerance, atol=0)
 
 
-@given(LOGITS, st.integers(1, 300))
-def test_top_k_keeps_exactly_k_and_the_lower_of_equal_ids(logits: np.ndarray, k: int) -> None:
-    k = min(k, logits.shape[1])
-    kept = processors.top_k(logits, k)
-    assert kept.dtype == np.float32
-    for row, out in zip(logits, kept, strict=True):
-        np.testing.assert_array_equal(out, naive_top_k(row, k))
-        assert (out > -np.inf).sum() == min(k, (row > -np.inf).sum())
+def check(
+    ours: Callable[[np.ndarray], np.ndarray],
+    processor: lp.LogitsProcessor,
+    ids: list[int],
+    logits: np.ndarray,
+) -> None:
+    given_to = logits.copy()
+    found = ours(given_to)
+    assert found.dtype == logits.dtype
+    np.testing.assert_array_equal(given_to, logits)
+    assert equal(found, theirs(processor, ids, logits))
 
 
-def test_top_k_at_the_size_of_gpt_1() -> None:
-    logits = np.random.default_rng(0).normal(size=(2, 40_478)).astype(np.float32).round(1)
-    for k in (1, 2, 50, 317, 1000, 40_478):
-        kept = processors.top_k(logits, k)
-        for row, out in zip(logits, kept, strict=True):
-            np.testing.assert_array_equal(out, naive_top_k(row, k))
-
-
-def mass_kept(row: np.ndarray, out: np.ndarray) -> float:
-    weights = np.exp(row.astype(np.float64) - row.max())
-    return float(weights[out > -np.inf].sum() / weights.sum())
-
-
-@given(LOGITS, st.floats(1e-6, 0.999))
-@example(np.zeros((1, 10), np.float32), 0.5)
-def test_top_p_keeps_the_smallest_set_that_reaches_p(logits: np.ndarray, p: float) -> None:
-    kept = processors.top_p(logits, p)
-    for row, out in zip(logits, kept, strict=True):
-        chosen = np.flatnonzero(out > -np.inf)
-        assert len(chosen) >= 1
-        np.testing.assert_array_equal(out[chosen], row[chosen])
-        # the most likely ones, the lower of equal ids first
-        assert set(chosen) == set(by_likelihood(row)[: len(chosen)])
-        assert mass_kept(row, out) >= p - 1e-12  # float64 sums in another order
-        fewer = naive_top_k(row, len(chosen) - 1) if len(chosen) > 1 else None
-        assert fewer is None or mass_kept(row, fewer) < p + 1e-12
-
-
-@pytest.mark.parametrize("p", [0.01, 0.5, 0.9, 0.95, 0.9999])
-@pytest.mark.parametrize("scale", [0.01, 1.0, 4.0, 30.0])
-def test_top_p_equals_a_full_sort_at_the_size_of_gpt_1(p: float, scale: float) -> None:
-    logits = (np.random.default_rng(1).normal(size=(1, 40_478)) * scale).astype(np.float32)
-    np.testing.assert_array_equal(processors.top_p(logits, p)[0], naive_top_p(logits[0], p))
-
-
-def test_a_planted_fault_in_top_p_is_seen() -> None:
-    """The set one token short of p, a common slip, is not what the comparison accepts."""
-    logits = np.log(np.array([[0.5, 0.3, 0.2]], dtype=np.float32))
-    right = processors.top_p(logits, 0.6)[0]
-    short = naive_top_k(logits[0], 1)
-    np.testing.assert_array_equal(right > -np.inf, [True, True, False])
-    assert not np.array_equal(right, short)
-
-
-def test_top_p_of_one_keeps_everything() -> None:
-    logits = np.array([[0.0, -80.0, 5.0]], dtype=np.float32)
-    kept = processors.top_p(logits, 1.0)
-    np.testing.assert_array_equal(kept, logits)
-    assert kept is not logits
-
-
-def test_temperature_divides_and_keeps_probabilities_up_to_it() -> None:
-    logits = np.array([[1.0, 3.0, 2.0], [-1.0, -1.0, 0.0]], dtype=np.float32)
-    np.testing.assert_allclose(
-        processors.temperature(logits, 0.5), [[-4, 0, -2], [-2, -2, 0]], rtol=1e-6
+@given(TEXTS, st.sampled_from([0.5, 1.2, 2.0]), st.integers(0, 99), DTYPES)
+def test_repetition_penalty(ids: list[int], penalty: float, seed: int, dtype: type) -> None:
+    processor = lp.RepetitionPenaltyLogitsProcessor(penalty)
+    check(
+        lambda x: processors.repetition_penalty(x, ids, penalty), processor, ids, row(seed, dtype)
     )
-    assert processors.temperature(logits, 0.5).dtype == np.float32
 
 
-@pytest.mark.parametrize("value", [1e-300, 1e-40, 1e-6])
-def test_a_tiny_temperature_leaves_the_most_likely_token_only(value: float) -> None:
-    logits = np.array([[1.0, 3.0, 2.0]], dtype=np.float32)
-    weights = np.exp(processors.temperature(logits, value))
-    np.testing.assert_array_equal(weights, [[0, 1, 0]])
+@given(TEXTS, st.integers(1, 5), st.integers(0, 99), DTYPES)
+def test_no_repeat_ngram(ids: list[int], size: int, seed: int, dtype: type) -> None:
+    """Among them texts shorter than the n-gram, and n-grams that overlap."""
+    processor = lp.NoRepeatNGramLogitsProcessor(size)
+    few = [token_id % 3 for token_id in ids]
+    check(lambda x: processors.no_repeat_ngram(x, few, size), processor, few, row(seed, dtype))
 
 
-def test_ban_rules_out_in_every_row() -> None:
-    logits = np.zeros((2, 4), dtype=np.float32)
-    np.testing.assert_array_equal(processors.ban(logits, [0, 3]), [[-np.inf, 0, 0, -np.inf]] * 2)
-    assert (logits == 0).all()
+@given(TEXTS, BIASES, st.integers(0, 99), DTYPES)
+def test_sequence_bias(ids: list[int], bias: dict, seed: int, dtype: type) -> None:
+    processor = lp.SequenceBiasLogitsProcessor(bias)
+    few = [token_id % 4 for token_id in ids]
+    check(lambda x: processors.sequence_bias(x, few, bias), processor, few, row(seed, dtype))
 
 
-@pytest.mark.parametrize(
-    ("process", "seen", "allowed", "hint"),
-    [
-        (lambda x: processors.temperature(x, 0), "temperature is 0", "above 0", "do_sample=False"),
-        (lambda x: processors.temperature(x, float("nan")), "is nan", "finite", "do_sample=False"),
-        (lambda x: processors.temperature(x, float("inf")), "is inf", "finite", "do_sample=False"),
-        (lambda x: processors.top_k(x, 0), "top_k is 0", "1 to 4", "0 switches it off"),
-        (lambda x: processors.top_k(x, 5), "top_k is 5", "1 to 4", "0 switches it off"),
-        (lambda x: processors.top_p(x, 0.0), "top_p is 0.0", "above 0 and at most 1", "0.9"),
-        (lambda x: processors.top_p(x, 1.5), "top_p is 1.5", "above 0 and at most 1", "0.9"),
-        (lambda x: processors.top_p(x, float("nan")), "top_p is nan", "at most 1", "0.9"),
-        (lambda x: processors.ban(x, [0, 1, 2, 3]), "all 4 tokens", "at least one", "ban fewer"),
-    ],
-)
-def test_values_outside_their_range_are_refused(process, seen, allowed, hint) -> None:
-    with pytest.raises(SamplingError, match=seen) as caught:
-        process(np.zeros((1, 4), dtype=np.float32))
-    assert allowed in str(caught.value)
-    assert hint in caught.value.hint
+@given(TEXTS, BIASES, st.integers(0, 99), DTYPES)
+def test_bad_words(ids: list[int], words: dict, seed: int, dtype: type) -> None:
+    given_words = [[token_id % 4 for token_id in word] for word in words]
+    processor = lp.NoBadWordsLogitsProcessor(given_words)
+    few = [token_id % 4 for token_id in ids]
+    check(lambda x: processors.bad_words(x, few, given_words), processor, few, row(seed, dtype))
+
+
+@given(st.lists(st.integers(0, V - 1), min_size=1), st.integers(0, 99), DTYPES)
+def test_ban_and_force(ids: list[int], seed: int, dtype: type) -> None:
+    logits = row(seed, dtype)
+    check(lambda x: processors.ban(x, ids), lp.SuppressTokensLogitsProcessor(ids), [1], logits)
+    forced = lp.ForcedEOSTokenLogitsProcessor(2, ids)
+    check(lambda x: processors.force(x, ids), forced, [1], logits)
+
+
+@given(st.lists(st.integers(0, V - 1), max_size=20), DTYPES)
+def test_frequency_and_presence_penalty(written: list[int], dtype: type) -> None:
+    """By the definition: mu[j] - c[j] * frequency - (c[j] > 0) * presence."""
+    logits = row(3, dtype)
+    found = processors.frequency_and_presence_penalty(logits, written, 0.7, -1.1)
+    expected = [
+        logit - written.count(token_id) * 0.7 - (token_id in written) * -1.1
+        for token_id, logit in enumerate(logits.tolist())
+    ]
+    assert found.dtype == dtype
+    np.testing.assert_array_equal(logits, row(3, dtype))
+    np.testing.assert_allclose(found, expected, rtol=1e-5 if dtype == np.float32 else 1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_without_a_text_nothing_is_punished(dtype: type) -> None:
+    logits = row(0, dtype)
+    for found in (
+        processors.repetition_penalty(logits, [], 2.0),
+        processors.no_repeat_ngram(logits, [], 1),
+        processors.frequency_and_presence_penalty(logits, [], 2.0, 2.0),
+        processors.bad_words(logits, [], [[1, 2]]),
+        processors.sequence_bias(logits, [], {(1, 2): 1.0}),
+        processors.ban(logits, []),
+    ):
+        assert found.dtype == dtype
+        np.testing.assert_array_equal(found, logits)
+
+
+# ---- planted faults: what the comparisons above would see
+
+
+def test_a_negative_logit_divided_is_seen() -> None:
+    logits, ids = row(0, np.float64), [1, 2, 3, 4, 5]
+    faulty = logits.copy()
+    faulty[ids] /= 2.0  # as in the paper
+    right = lp.RepetitionPenaltyLogitsProcessor(2.0)
+    assert not equal(faulty, theirs(right, ids, logits))
+
+
+def test_an_ngram_off_by_one_is_seen() -> None:
+    logits, ids = row(0, np.float64), [1, 2, 3, 4, 2, 5, 1, 2]
+    right = theirs(lp.NoRepeatNGramLogitsProcessor(3), ids, logits)  # not 1 2 3 again
+    assert equal(processors.no_repeat_ngram(logits, ids, 3), right)
+    for text, size in ((ids, 2), (ids, 4), (ids[:-1], 3)):
+        assert not equal(processors.no_repeat_ngram(logits, text, size), right)
+
+
+def test_a_prefix_at_the_wrong_place_is_seen() -> None:
+    logits, ids = row(0, np.float64), [1, 2, 3]
+    right = theirs(lp.SequenceBiasLogitsProcessor({(2, 3, 4): 1.0}), ids, logits)
+    assert equal(processors.sequence_bias(logits, ids, {(2, 3, 4): 1.0}), right)
+    assert not equal(processors.sequence_bias(logits, ids[:-1], {(2, 3, 4): 1.0}), right)
+    banned = theirs(lp.NoBadWordsLogitsProcessor([[3, 4]]), ids, logits)
+    assert equal(processors.bad_words(logits, ids, [[3, 4]]), banned)
+    assert not equal(processors.bad_words(logits, ids[:-1], [[3, 4]]), banned)

@@ -27,11 +27,12 @@ def temperature(logits: Logits, value: float) -> Logits:
     Where a tiny temperature would overflow, they are first shifted so that the largest is 0,
     which changes no probability.
     """
-    with np.errstate(over="ignore"):
-        divisor = max(value, float(np.finfo(logits.dtype).tiny))
-        if not np.isfinite(logits.max() / divisor):
+    limits = np.finfo(logits.dtype)
+    divisor = max(value, float(limits.tiny))
+    with np.errstate(over="ignore"):  # the unlikely may go to -inf: as they should
+        if abs(logits.max() / divisor) > limits.max**0.5:
             logits = logits - logits.max()
-        quotient: Logits = logits / divisor  # the unlikely may go to -inf, as they should
+        quotient: Logits = logits / divisor
     return quotient
 
 
