@@ -47,10 +47,10 @@ def test_an_unknown_attribute() -> None:
         ("n_embd", 770, r"a multiple of n_head \(12\)"),
         ("afn", "gelu_old", "gelu, gelu_new, relu, silu, swish"),
         ("attn_pdrop", 1.0, "0 to below 1"),
-        ("layer_norm_epsilon", 0, "above 0"),
-        ("initializer_range", -1, "0 or more"),
+        ("layer_norm_epsilon", 0.0, "above 0"),
+        ("initializer_range", -1.0, "0 or more"),
         ("eos_token_id", "x", "a token id, a list of them, or null"),
-        ("pad_token_id", -1, "a token id, a list of them, or null"),
+        ("pad_token_id", -1, "a token id, or null"),
         ("check", 5, "the name is taken by the class itself"),
     ],
 )

@@ -2,39 +2,84 @@
 
 from __future__ import annotations
 
-import json
+import inspect
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
-from ogpt.errors import CheckpointError, ConfigError
-from ogpt.storage import write_json
+from ogpt.config.fields import ACTIVATIONS as ACTIVATIONS
+from ogpt.config.fields import bad, check_fields, kept_form, labels
+from ogpt.config.parity import Parity
+from ogpt.config.saved import CONFIG_FILE as CONFIG_FILE
+from ogpt.config.saved import SavedConfig
+from ogpt.errors import ConfigError
 
-ACTIVATIONS = ("gelu", "gelu_new", "relu", "silu", "swish")
-"""Names for `afn`; GPT-1's gelu is the tanh approximation, so gelu and gelu_new are one."""
 
-CONFIG_FILE = "config.json"
-
-
-class OpenAIGPTConfig:
+class OpenAIGPTConfig(SavedConfig):
     """The configuration of a GPT-1 model (Hugging Face's class of the same name).
 
+    The first sixteen may be given by position, in the order of transformers 4. `hidden_size`,
+    `num_attention_heads`, `num_hidden_layers` and `max_position_embeddings` are other names for
+    n_embd, n_head, n_layer and n_positions, as is `torch_dtype` for dtype. Any other name is kept
+    as an attribute and written back (legacy keys such as n_ctx, n_special,
+    predict_special_tokens). Defaults are those of the paper (section 4.1) and of OpenAI's
+    published weights; the fields from summary_type on are Hugging Face's.
+
     Args:
-        vocab_size: Rows of the token embedding, 1 or more.
-        n_positions: Longest sequence in tokens, 1 or more.
-        n_embd: Channels, a multiple of n_head.
-        n_layer: Transformer blocks, 1 or more.
-        n_head: Attention heads in a block, 1 or more.
-        afn: Activation of the MLP, one of ACTIVATIONS.
-        resid_pdrop: Dropout on what each sub-layer adds, 0 to below 1.
-        embd_pdrop: Dropout on the embeddings, 0 to below 1.
-        attn_pdrop: Dropout on attention probabilities, 0 to below 1.
-        layer_norm_epsilon: Added to the variance, above 0.
-        initializer_range: Standard deviation of initial weights, 0 or more.
-        tie_word_embeddings: The language-model head is the token embedding.
-        **extras: Kept as attributes and written back (legacy keys such as n_ctx or n_special).
+        vocab_size: Rows of the token embedding, 1 or more. OpenAI's: 40,478.
+        n_positions: Longest sequence in tokens, 1 or more (paper: 512).
+        n_embd: Channels, a multiple of n_head (paper: 768); the MLP has four times as many.
+        n_layer: Transformer blocks, 1 or more (paper: 12).
+        n_head: Attention heads in a block, 1 or more (paper: 12).
+        afn: Activation of the MLP, one of ACTIVATIONS (paper: GELU, in its tanh form).
+        resid_pdrop: Dropout on what each sub-layer adds, 0 to below 1 (paper: 0.1).
+        embd_pdrop: Dropout on the embeddings, 0 to below 1 (paper: 0.1).
+        attn_pdrop: Dropout on attention probabilities, 0 to below 1 (paper: 0.1).
+        layer_norm_epsilon: Added to the variance, above 0 (2018 code: 1e-5).
+        initializer_range: Standard deviation of initial weights, 0 or more (paper: 0.02).
+        summary_type: Token that stands for the sequence in the double-heads model: last, first,
+            mean (of all), or cls_index (the one at mc_token_ids; 2018 code).
+        summary_use_proj: A linear layer follows.
+        summary_activation: After that layer: one of SUMMARY_ACTIVATIONS, or None.
+        summary_proj_to_labels: That layer gives num_labels numbers (one in the double-heads
+            model), not n_embd.
+        summary_first_dropout: Dropout before that layer, 0 to below 1 (paper: 0.1).
+        summary_last_dropout: Dropout after the activation, 0 to below 1.
+        pad_token_id: Token that fills rows up, 0 or more, or None.
+        bos_token_id: Token that begins a text, 0 or more, or None.
+        eos_token_id: Token that ends a text, or a list of them, or None.
+        tie_word_embeddings: The language-model head is the token embedding (paper, eq. 2).
+        num_labels: Classes of a classifier, 1 or more; not stored, the length of id2label.
+        id2label: Names of the classes by id 0, 1, ...; default LABEL_0 and LABEL_1.
+        label2id: The inverse of id2label.
+        problem_type: Loss of a classifier: regression (squared error),
+            single_label_classification (cross-entropy), multi_label_classification (binary
+            cross-entropy for each label), or None: told from labels and num_labels.
+        output_attentions: Models give attention probabilities back.
+        output_hidden_states: Models give the states between blocks back.
+        return_dict: Models answer with named fields, not with a tuple.
+        torchscript: Models answer with tuples whatever return_dict is (transformers 4).
+        pruned_heads: Heads taken out, as {layer: [heads]}, both from 0 (transformers 4).
+        architectures: Classes that the weights are of, or None.
+        dtype: Of the stored weights: float32, float16, bfloat16, float64 or None. A torch.dtype
+            may be given.
+        transformers_version: The version that wrote the file that was read, or None.
+        name_or_path: Where the model came from; neither compared nor written to config.json.
+        task_specific_params: Settings of generate() by task, or None.
+        prefix: Text to put before a prompt, or None.
+        tokenizer_class: Name of the tokenizer's class, or None.
+        parity: A name of ogpt.config.parity.PARITY, a dictionary or a Parity: whose way to go
+            where implementations disagree (ogpt).
+        **extras: Kept as attributes and written back.
 
     Raises:
         ConfigError: a value outside its range, at construction or at `check()`.
+
+    >>> config = OpenAIGPTConfig(n_layer=2, hidden_size=24, n_head=2, num_labels=3)
+    >>> config.n_embd, config.id2label[2], config.label2id["LABEL_2"]
+    (24, 'LABEL_2', 2)
+    >>> OpenAIGPTConfig.from_dict(config.to_dict(), n_layer=4).num_hidden_layers
+    4
     """
 
     model_type: ClassVar[str] = "openai-gpt"
@@ -44,12 +89,49 @@ class OpenAIGPTConfig:
         "num_attention_heads": "n_head",
         "num_hidden_layers": "n_layer",
     }
+    other_names: ClassVar[dict[str, str]] = {
+        **attribute_map,
+        "torch_dtype": "dtype",
+        "_name_or_path": "name_or_path",  # in files of transformers 4
+    }
 
     vocab_size: int
     n_positions: int
     n_embd: int
     n_layer: int
     n_head: int
+    afn: str
+    resid_pdrop: float
+    embd_pdrop: float
+    attn_pdrop: float
+    layer_norm_epsilon: float
+    initializer_range: float
+    summary_type: str
+    summary_use_proj: bool
+    summary_activation: str | None
+    summary_proj_to_labels: bool
+    summary_first_dropout: float
+    summary_last_dropout: float
+    pad_token_id: int | None
+    bos_token_id: int | None
+    eos_token_id: int | list[int] | None
+    tie_word_embeddings: bool
+    id2label: dict[int, str]
+    label2id: dict[str, int]
+    problem_type: str | None
+    output_attentions: bool
+    output_hidden_states: bool
+    return_dict: bool
+    torchscript: bool
+    pruned_heads: dict[int, list[int]]
+    architectures: list[str] | None
+    dtype: str | None
+    transformers_version: str | None
+    name_or_path: str
+    task_specific_params: dict[str, Any] | None
+    prefix: str | None
+    tokenizer_class: str | None
+    parity: Parity
 
     def __init__(
         self,
@@ -64,46 +146,95 @@ class OpenAIGPTConfig:
         attn_pdrop: float = 0.1,
         layer_norm_epsilon: float = 1e-5,
         initializer_range: float = 0.02,
+        summary_type: str = "cls_index",
+        summary_use_proj: bool = True,
+        summary_activation: str | None = None,
+        summary_proj_to_labels: bool = True,
+        summary_first_dropout: float = 0.1,
+        *,
+        summary_last_dropout: float = 0.0,
+        pad_token_id: int | None = None,
+        bos_token_id: int | None = None,
+        eos_token_id: int | list[int] | None = None,
         tie_word_embeddings: bool = True,
+        num_labels: int | None = None,
+        id2label: Mapping[int, str] | Mapping[str, str] | None = None,
+        label2id: Mapping[str, int] | None = None,
+        problem_type: str | None = None,
+        output_attentions: bool = False,
+        output_hidden_states: bool = False,
+        return_dict: bool = True,
+        torchscript: bool = False,
+        pruned_heads: Mapping[int, list[int]] | Mapping[str, list[int]] | None = None,
+        architectures: list[str] | None = None,
+        dtype: Any = None,
+        transformers_version: str | None = None,
+        name_or_path: str | Path = "",
+        task_specific_params: dict[str, Any] | None = None,
+        prefix: str | None = None,
+        tokenizer_class: str | None = None,
+        parity: str | Mapping[str, str] | Parity | None = None,
         **extras: Any,
     ) -> None:
-        self.vocab_size = vocab_size
-        self.n_positions = n_positions
-        self.n_embd = n_embd
-        self.n_layer = n_layer
-        self.n_head = n_head
-        self.afn = afn
-        self.resid_pdrop = resid_pdrop
-        self.embd_pdrop = embd_pdrop
-        self.attn_pdrop = attn_pdrop
-        self.layer_norm_epsilon = layer_norm_epsilon
-        self.initializer_range = initializer_range
-        self.tie_word_embeddings = tie_word_embeddings
+        given = {name: value for name, value in locals().items() if name in self.defaults}
+        given["id2label"], given["label2id"] = labels(num_labels, id2label, label2id)
+        given["pruned_heads"] = pruned_heads or {}
+        model_type = extras.pop("model_type", self.model_type)
+        if model_type != self.model_type:
+            raise ConfigError(
+                f"the configuration is of a {model_type!r} model; allowed: {self.model_type!r}",
+                hint="ogpt runs GPT-1 (openai-gpt) models only",
+            )
         for name, value in extras.items():
-            if hasattr(type(self), name):
-                raise _bad(name, value, "no value: the name is taken by the class itself")
+            field = self.other_names.get(name, name)
+            if field in self.defaults:
+                value, other = kept_form(field, value), kept_form(field, given[field])
+                if other not in (self.defaults[field], value):
+                    raise bad(name, value, f"{other!r}, which {field}, its other name, is given")
+            given[field] = value
+        for name, value in given.items():
             setattr(self, name, value)
         self.check()
 
     def __getattr__(self, name: str) -> Any:
-        """Read an alias such as hidden_size."""
-        if name in self.attribute_map:
-            return getattr(self, self.attribute_map[name])
-        raise AttributeError(name)
+        """Read a field by another name, such as hidden_size."""
+        if name in self.other_names:
+            return getattr(self, self.other_names[name])
+        raise AttributeError(f"{type(self).__name__} has no field {name!r}", name=name, obj=self)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Write a field, by its name or its alias."""
-        super().__setattr__(self.attribute_map.get(name, name), value)
+        """Write a field by any of its names, in the form in which it is kept."""
+        name = self.other_names.get(name, name)
+        if name != "num_labels" and hasattr(type(self), name):
+            raise bad(name, value, "no value: the name is taken by the class itself")
+        if name == "id2label":
+            vars(self)[name], vars(self)["label2id"] = labels(None, value, None)
+        else:
+            super().__setattr__(name, kept_form(name, value))
 
     def __eq__(self, other: object) -> bool:
-        """Equal when every field and extra is."""
-        return isinstance(other, OpenAIGPTConfig) and self.to_dict() == other.to_dict()
+        """Equal when every field and extra is, wherever the model came from."""
+        if not isinstance(other, OpenAIGPTConfig):
+            return NotImplemented
+        return vars(self) | {"name_or_path": ""} == vars(other) | {"name_or_path": ""}
 
     __hash__ = None  # type: ignore[assignment]  # mutable, as in Hugging Face
 
-    def __repr__(self) -> str:
-        """The class name and its JSON."""
-        return f"OpenAIGPTConfig {json.dumps(self.to_dict(), indent=2, sort_keys=True)}"
+    @property
+    def num_labels(self) -> int:
+        """Classes of a classifier; setting another number names them LABEL_0, LABEL_1, ..."""
+        return len(self.id2label)
+
+    @num_labels.setter
+    def num_labels(self, num_labels: int) -> None:
+        renamed, _ = labels(num_labels, None, None)
+        if num_labels != self.num_labels:
+            self.id2label = renamed
+
+    @property
+    def use_return_dict(self) -> bool:
+        """Whether models answer with named fields: return_dict, unless torchscript is set."""
+        return self.return_dict and not self.torchscript
 
     def check(self) -> None:
         """Check every field; a model does so before it is built.
@@ -111,86 +242,20 @@ class OpenAIGPTConfig:
         Raises:
             ConfigError: naming the field, the value seen and the values allowed.
         """
-        for name in ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head"):
-            value = getattr(self, name)
-            if type(value) is not int or value < 1:
-                raise _bad(name, value, "a whole number, 1 or more")
-        if self.n_embd % self.n_head != 0:
-            raise _bad("n_embd", self.n_embd, f"a multiple of n_head ({self.n_head})")
-        if self.afn not in ACTIVATIONS:
-            raise _bad("afn", self.afn, ", ".join(ACTIVATIONS))
-        for name in ("resid_pdrop", "embd_pdrop", "attn_pdrop"):
-            value = getattr(self, name)
-            if not _is_number(value) or not 0 <= value < 1:
-                raise _bad(name, value, "a number, 0 to below 1")
-        if not _is_number(self.layer_norm_epsilon) or self.layer_norm_epsilon <= 0:
-            raise _bad("layer_norm_epsilon", self.layer_norm_epsilon, "a number above 0")
-        if not _is_number(self.initializer_range) or self.initializer_range < 0:
-            raise _bad("initializer_range", self.initializer_range, "a number, 0 or more")
-        for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
-            value = getattr(self, name, None)
-            for token_id in value if isinstance(value, list) else [value]:
-                if token_id is not None and (type(token_id) is not int or token_id < 0):
-                    raise _bad(name, value, "a token id, a list of them, or null")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Every field and extra, with model_type, as plain values."""
-        return {"model_type": self.model_type, **vars(self)}
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Build from plain values; unknown keys are kept as extras.
-
-        Raises:
-            ConfigError: a value outside its range, or the dictionary of another architecture.
-        """
-        values = dict(values)
-        model_type = values.pop("model_type", cls.model_type)
-        if model_type != cls.model_type:
-            raise ConfigError(
-                f"the configuration is of a {model_type!r} model; allowed: {cls.model_type!r}",
-                hint="ogpt runs GPT-1 (openai-gpt) models only",
-            )
-        return cls(**values)
-
-    @classmethod
-    def from_pretrained(cls, folder: str | Path) -> Self:
-        """Read `config.json` of a model folder.
-
-        Raises:
-            CheckpointError: the file is missing or is not JSON.
-            ConfigError: as from_dict.
-        """
-        file = Path(folder) / CONFIG_FILE
-        try:
-            values = json.loads(file.read_text("utf-8"))
-        except FileNotFoundError as error:
-            raise CheckpointError(
-                f"{folder} holds no {CONFIG_FILE}, so it is no model folder",
-                hint="give the folder that holds config.json and model.safetensors, or a run",
-            ) from error
-        except (OSError, ValueError) as error:
-            raise CheckpointError(
-                f"{file} is damaged: {error}", hint="restore the file from a copy of the model"
-            ) from error
-        if not isinstance(values, dict):
-            raise CheckpointError(
-                f"{file} is damaged: it holds {type(values).__name__}, not an object",
-                hint="restore the file from a copy of the model",
-            )
-        return cls.from_dict(values)
-
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write `config.json` into the folder, which is made if missing."""
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        write_json(Path(folder) / CONFIG_FILE, self.to_dict())
+        check_fields(vars(self))
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _bad(name: str, seen: object, allowed: str) -> ConfigError:
-    return ConfigError(
-        f"{name} is {seen!r}; allowed: {allowed}", hint=f"set {name} in the configuration"
-    )
+_PARAMETERS = [
+    parameter
+    for parameter in inspect.signature(OpenAIGPTConfig.__init__).parameters.values()
+    if parameter.default is not parameter.empty and parameter.name != "num_labels"
+]
+OpenAIGPTConfig.defaults = {parameter.name: parameter.default for parameter in _PARAMETERS}
+OpenAIGPTConfig.always_written = {
+    "model_type",
+    *(item.name for item in _PARAMETERS if item.kind is item.POSITIONAL_OR_KEYWORD),
+    "pad_token_id",
+    "bos_token_id",
+    "eos_token_id",
+    "tie_word_embeddings",
+}
