@@ -7,7 +7,7 @@ else):
     pip install torch==2.13.0 transformers==4.57.6 tensorflow-cpu==2.20.0 tf_keras==2.20.1 h5py
     python tests/golden/make_transformers_4_57.py tests/golden/transformers_4.57.6
 
-Every weight follows one formula (`formula`), so a reader needs the names, not the arrays. What is
+Every weight follows one formula (formula.py), so a reader needs the names, not the arrays. What is
 made: `pytorch.json.gz` and `tensorflow.json.gz`, what each implementation answers; `tf/*`, files of
 the four TensorFlow classes; `bin/*`, files of torch.save as releases from 2019 on left them;
 `pruned`, a folder with pruned heads. The README beside this script describes them.
@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
-from numpy.typing import NDArray
+from formula import formula
 
 TINY = {"vocab_size": 11, "n_positions": 8, "n_embd": 8, "n_layer": 2, "n_head": 2}
 IDS = [[1, 2, 3, 4, 5], [6, 7, 8, 9, 10], [3, 9, 2, 7, 4]]
@@ -60,25 +60,6 @@ CLS = [[4, 3], [2, 4]]
 PADDED = [[5, 6, 7, 0, 0], [0, 0, 5, 6, 7], [5, 0, 6, 0, 0], [0, 0, 0, 0, 0]]
 PROMPTS = {"input_ids": [[0, 0, 1, 2, 3], [4, 5, 6, 7, 8]]}
 PROMPTS_MASK = {"attention_mask": [[0, 0, 1, 1, 1], [1, 1, 1, 1, 1]]}
-
-
-def formula(
-    shapes: Mapping[str, Iterable[int]], factors: Mapping[str, float] | None = None
-) -> dict[str, NDArray[np.float32]]:
-    """Weights that anyone can make again.
-
-    For the i-th name in sorted order value j (row-major) is 0.3 * sin(0.37 * j + i) in float64,
-    times the factor of the ending that the name has, if any; plus 1 for `ln_*.weight`.
-    """
-    arrays = {}
-    for i, name in enumerate(sorted(shapes)):
-        shape = tuple(shapes[name])
-        values = 0.3 * np.sin(0.37 * np.arange(np.prod(shape)) + i)
-        for ending, factor in (factors or {}).items():
-            values = values * (factor if name.endswith(ending) else 1.0)
-        values = values + (".ln_" in name and name.endswith(".weight"))
-        arrays[name] = values.reshape(shape).astype(np.float32)
-    return arrays
 
 
 def filled(
