@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +21,32 @@ def test_parts_of_a_file(tmp_path: Path) -> None:
     whole.read_into(np.empty((0, 3)), 16)
 
 
-@pytest.mark.parametrize("kind", ["nothing", "folder"])
-def test_no_file(kind: str, tmp_path: Path) -> None:
-    path = tmp_path if kind == "folder" else tmp_path / "none"
-    with pytest.raises(WeightsError, match=f"no weights file {path}") as caught:
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [("nothing", "No such file"), ("folder", "no regular file"), ("pipe", "no regular file")],
+)
+def test_no_file(kind: str, why: str, tmp_path: Path) -> None:
+    path = tmp_path / kind
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    with pytest.raises(WeightsError, match=f"no weights file {path} to read: .*{why}") as caught:
         Opened(path)
     assert "model.safetensors" in caught.value.hint
+
+
+def test_a_name_that_no_file_system_takes(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="name too long"):
+        Opened(tmp_path / ("a" * 5000))
+
+
+def test_a_disk_that_fails(tmp_path: Path) -> None:
+    file = tmp_path / "x"
+    file.write_bytes(b"12345678")
+    with pytest.raises(WeightsError, match="x to read: Invalid argument") as caught:
+        Opened(file).read(-1, 1)  # no offset that a file can have
+    assert "permissions" in caught.value.hint
 
 
 def test_reading_past_the_end(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import reprlib
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,8 @@ class Opened:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._identity = self._identify()
-        self.size: int = self._identity[0]
+        self._facts = self._look()
+        self.size: int = self._facts[0]
 
     def read(self, offset: int, count: int) -> bytes:
         """`count` bytes from `offset` on.
@@ -51,9 +52,12 @@ class Opened:
         """
         self.check_unchanged()
         target = array.reshape(-1).view(np.uint8)
-        with open(self.path, "rb") as stream:
-            stream.seek(offset)
-            found = stream.readinto(target.data)
+        try:
+            with open(self.path, "rb") as stream:
+                stream.seek(offset)
+                found = stream.readinto(target.data)
+        except OSError as error:
+            raise _unreadable(self.path, error.strerror) from error
         if found < target.nbytes:
             raise damaged(
                 self.path,
@@ -66,19 +70,19 @@ class Opened:
         Raises:
             WeightsError: it is not, or is gone.
         """
-        if self._identify() != self._identity:
+        if self._look() != self._facts:
             raise WeightsError(
                 f"{self.path} was changed after it was opened",
                 hint="load it again when whatever writes it has ended",
             )
 
-    def _identify(self) -> tuple[int, int, int]:
-        if not self.path.is_file():
-            raise WeightsError(
-                f"there is no weights file {self.path}",
-                hint="a model folder holds model.safetensors",
-            )
-        facts = self.path.stat()
+    def _look(self) -> tuple[int, int, int]:
+        try:
+            facts = self.path.stat()
+        except OSError as error:
+            raise _unreadable(self.path, error.strerror) from error
+        if not stat.S_ISREG(facts.st_mode):  # opening a pipe would wait for its writer
+            raise _unreadable(self.path, "it is no regular file")
         return facts.st_size, facts.st_ino, facts.st_mtime_ns
 
 
@@ -109,6 +113,13 @@ def parse_json(path: Path, text: bytes) -> Any:
 def damaged(path: Path, what: str) -> WeightsError:
     """What to raise about a file that is not what its name says."""
     return WeightsError(f"{path} is damaged: {what}", hint="restore the file from a copy")
+
+
+def _unreadable(path: Path, why: str) -> WeightsError:
+    return WeightsError(
+        f"there is no weights file {path} to read: {why}",
+        hint="a model folder holds model.safetensors; check the path and its permissions",
+    )
 
 
 def shown(value: object) -> str:

@@ -95,8 +95,12 @@ def write_arrays(file: Path, arrays: Mapping[str, Array]) -> None:
         write_stream(stream, arrays)
 
 
-def write_stream(stream: BinaryIO, arrays: Mapping[str, Array]) -> None:
-    """Write the content of a safetensors file; a lazy mapping is read twice, array by array."""
+def write_stream(stream: BinaryIO, arrays: Mapping[str, Array]) -> int:
+    """Write the content of a safetensors file; a lazy mapping is read twice, array by array.
+
+    Returns:
+        Bytes of the arrays.
+    """
     header: dict[str, Any] = {_METADATA: {"format": "pt"}}  # transformers asks for it
     offset = 0
     for name, array in arrays.items():
@@ -113,6 +117,7 @@ def write_stream(stream: BinaryIO, arrays: Mapping[str, Array]) -> None:
     stream.write(text)
     for array in arrays.values():
         stream.write(np.ascontiguousarray(array.data).data)
+    return offset
 
 
 def _entry(file: Path, name: str, value: Any, base: int) -> Entry:

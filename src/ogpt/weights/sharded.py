@@ -1,0 +1,148 @@
+"""Weights in several files: Hugging Face's shards and the index that says what is where."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from ogpt.errors import ConfigError, WeightsError
+from ogpt.weights.arrays import Array, LazyArrays
+from ogpt.weights.opened import damaged, read_json, shown
+from ogpt.weights.safetensors_file import write_stream
+from ogpt.weights.together import files_together
+
+INDEX_FILE = "model.safetensors.index.json"
+
+SHARDS = "model-*-of-*.safetensors"
+"""A pattern that the files of `write_shards` match."""
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([KMGT]i?B)", re.IGNORECASE)
+_UNITS = {"kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
+_UNITS |= {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
+_OUTSIDE = ("", ".", "..")
+
+
+def open_index(
+    index: Path, open_shard: Callable[[Path], Mapping[str, Array]]
+) -> Mapping[str, Array]:
+    """Open the shards that an index names, `model.safetensors.index.json` or the like.
+
+    Args:
+        index: The index; the shards lie beside it.
+        open_shard: Opens one of them.
+
+    Raises:
+        WeightsError: index or shard missing or damaged, they do not agree, or the index names a
+            file outside its folder.
+    """
+    where = _weight_map(index)
+    shards = {name: open_shard(_inside(index, name)) for name in sorted(set(where.values()))}
+    homes = {name: (shards[file], name) for name, file in where.items()}
+    for name, (shard, _) in homes.items():
+        if name not in shard:
+            raise _disagree(index, f"{shown(name)} is not in {where[name]}, where the index has it")
+    for file, shard in shards.items():
+        extra = sorted(name for name in shard if where.get(name) != file)
+        if extra:
+            raise _disagree(index, f"{file} holds {shown(extra)}, which the index has elsewhere")
+    return LazyArrays(homes, lambda home: home[0][home[1]])
+
+
+def split(arrays: Mapping[str, Array], max_shard_size: int) -> list[list[str]]:
+    """The names of each shard, in order: as many as fit; an array that is too large stands alone.
+
+    Args:
+        arrays: In the order of the file.
+        max_shard_size: Bytes, 1 or more.
+    """
+    shards: list[list[str]] = []
+    room = 0
+    for name, array in arrays.items():
+        if not shards or array.data.nbytes > room:
+            shards.append([])
+            room = max_shard_size
+        shards[-1].append(name)
+        room -= array.data.nbytes
+    return shards
+
+
+def write_shards(
+    folder: Path, arrays: Mapping[str, Array], shards: Sequence[Sequence[str]]
+) -> list[Path]:
+    """Write `model-00001-of-0000N.safetensors` and their index: all of them or none.
+
+    Returns:
+        The shards' files.
+
+    Raises:
+        StorageError: the disk is full or refuses.
+    """
+    count = len(shards)
+    files = [folder / f"model-{i:05d}-of-{count:05d}.safetensors" for i in range(1, count + 1)]
+    where: dict[str, str] = {}
+    total_size = 0
+    with files_together(folder / INDEX_FILE, files) as (new_index, new_files):
+        for file, new_file, names in zip(files, new_files, shards, strict=True):
+            part = LazyArrays({name: name for name in names}, arrays.__getitem__)
+            with open(new_file, "wb") as stream:
+                total_size += write_stream(stream, part)
+            where |= dict.fromkeys(names, file.name)
+        index = {"metadata": {"total_size": total_size}, "weight_map": where}
+        new_index.write_text(json.dumps(index, indent=2) + "\n", "utf-8")
+    return files
+
+
+def size_in_bytes(size: int | str) -> int:
+    """A size as transformers takes it: bytes, or a text such as `5GB` or `200 MiB`.
+
+    Raises:
+        ConfigError: another text, or less than 1 byte.
+    """
+    found = size
+    if isinstance(size, str):
+        match = _SIZE.fullmatch(size)
+        found = int(float(match[1]) * _UNITS[match[2].lower()]) if match else 0
+    if not isinstance(found, int) or found < 1:
+        raise ConfigError(
+            f"{size!r} is no size; bytes (1 or more) or a text such as '5GB' are allowed",
+            hint="give max_shard_size as a number of bytes, or with KB, MB, GB or TB",
+        )
+    return found
+
+
+def _weight_map(index: Path) -> dict[str, str]:
+    """Array name -> file name, whatever the names."""
+    content = read_json(index)
+    where = content.get("weight_map") if isinstance(content, dict) else None
+    if not isinstance(where, dict) or not all(isinstance(file, str) for file in where.values()):
+        raise damaged(
+            index, f"it needs a weight_map of array names to file names, not {shown(where)}"
+        )
+    return where
+
+
+def _inside(index: Path, name: str) -> Path:
+    """The path of a file beside the index.
+
+    A link may lead to the blobs of the same model in the Hub's cache, which keeps all files so.
+    """
+    file = index.parent / name
+    folder = Path(os.path.realpath(index.parent))
+    blobs = [above.parent / "blobs" for above in folder.parents if above.name == "snapshots"]
+    plain = name.isprintable() and not set(name) & {"/", "\\", ":"} and name not in _OUTSIDE
+    if not plain or Path(os.path.realpath(file)).parent not in (folder, *blobs):
+        raise WeightsError(
+            f"{index} names the file {shown(name)}; only files in its own folder are allowed",
+            hint="do not load it: an index that leads elsewhere is broken or meant to harm",
+        )
+    return file
+
+
+def _disagree(index: Path, what: str) -> WeightsError:
+    return WeightsError(
+        f"{index} and its files do not belong together: {what}",
+        hint="restore index and shards from the same copy",
+    )
