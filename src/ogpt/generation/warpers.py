@@ -97,8 +97,8 @@ def typical_p(logits: Logits, p: float, at_least: int = 1) -> Ids:
     shifted = logits - logits.max()
     weights = np.exp(shifted)
     total = weights.sum(dtype=np.float64)
-    possible = weights > 0
-    mean = float((weights[possible] * shifted[possible]).sum(dtype=np.float64) / total)
+    finite = np.maximum(shifted, -1e4)  # no weight is above 0 there
+    mean = float((weights * finite).sum(dtype=np.float64) / total)
     # surprise less entropy: -log(probability) + mean log(probability); log(total) falls out
     distance = np.abs(mean - shifted)
     kept = _nearest(distance, weights, p)
@@ -110,14 +110,15 @@ def typical_p(logits: Logits, p: float, at_least: int = 1) -> Ids:
 def _nearest(distance: Logits, mass: Logits, p: float) -> Ids:
     """The ids of the fewest entries, nearest first, that hold p of the mass; in order."""
     # a histogram over distances finds the edge; only the entries in its bin there are sorted
-    bins = (np.minimum(distance, _SPAN) * ((_BINS - 1) / _SPAN)).astype(np.int32)
-    cumulative = np.cumsum(np.bincount(bins, weights=mass, minlength=_BINS))
+    bins = (np.minimum(distance, _SPAN) * ((_BINS - 1) / _SPAN)).astype(np.intp)
+    weights = mass.astype(np.float64)  # or bincount converts them, slowly
+    cumulative = np.cumsum(np.bincount(bins, weights=weights, minlength=_BINS))
     wanted = p * cumulative[-1]
     edge = int(np.searchsorted(cumulative, wanted))  # the first bin that reaches the mass
     before = cumulative[edge - 1] if edge else 0.0
     inside = np.flatnonzero(bins == edge)
     inside = inside[np.argsort(distance[inside], kind="stable")]
-    reached = before + np.cumsum(mass[inside], dtype=np.float64)
+    reached = before + np.cumsum(weights[inside])
     needed = int(np.searchsorted(reached, wanted)) + 1
     kept = bins < edge
     kept[inside[:needed]] = True
