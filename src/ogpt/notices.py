@@ -49,6 +49,7 @@ KINDS: dict[str, str] = {
         "{count} rare characters are outside the vocabulary and will be read as <unk>"
     ),
     "prompt-unknown": "{count} of {total} prompt tokens are unknown to this vocabulary",
+    "weights-left-out": "{format} has no place for some weights, which are left out: {names}",
     "setting-without-effect": "{setting} has no effect: {reason}",
     "arguments-ignored": "arguments that no model takes were left out: {names}",
     "nothing-to-learn": "every label is {ignored}, which counts nothing: the loss is zero",
@@ -62,6 +63,11 @@ KINDS: dict[str, str] = {
     "checkpoint-parts-ignored": (
         "{path} holds more than weights: only {read!r} is read, and not {ignored}"
     ),
+    "heads-assumed": (
+        "OpenAI's files do not tell the attention heads: {n_head} are assumed, 64 of the {n_embd} "
+        "channels for each"
+    ),
+    "heads-left-out": "OpenAI's files have no place for heads: {names} were left out",
     "documents-skipped": "{count} {what} were skipped: {reason}",
     "text-truncated": (
         "{count} of {total} texts are cut to {max_length} tokens; {lost} tokens are left out"
