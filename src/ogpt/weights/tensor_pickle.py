@@ -359,10 +359,11 @@ class _Machine:
                 if any(rest[2:]):  # after requires_grad and hooks: negated or conjugate numbers
                     raise self.fault("a tensor's numbers are negated or conjugate lazily", TRUST)
                 return self.tensor(storage, offset, size, stride)
-        given = (
-            ", ".join(map(described, arguments[:5])) if isinstance(arguments, tuple) else "no tuple"
+        raise self.fault(
+            f"its pickle calls {described(function)} with {_listed(arguments)}; only tensors, "
+            "parameters and empty dicts are made",
+            TRUST,
         )
-        raise self.fault(f"its pickle calls {described(function)} with ({given})", TRUST)
 
     def storage(self, identity: object) -> Storage:
         match identity:
