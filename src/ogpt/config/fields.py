@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
 from typing import Any
 
-from ogpt.config.parity import Parity, as_parity
+from ogpt.config.parity import as_parity
 from ogpt.errors import ConfigError
 
 ACTIVATIONS = ("gelu", "gelu_new", "relu", "silu", "swish")
@@ -101,8 +101,6 @@ def check_fields(values: Mapping[str, Any]) -> None:
             "regression or multi_label_classification with one label",
             hint="choose among two labels (num_labels=2), or take problem_type='regression'",
         )
-    if not isinstance(values["parity"], Parity):
-        raise bad("parity", values["parity"], "a Parity")
 
 
 def labels(
