@@ -1,0 +1,69 @@
+"""What all searches share: prompts that fit and are read to their end, and logits normalised."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ogpt.errors import ContextTooLong, DecoderError
+from ogpt.generation.decoder import Decoder
+from ogpt.generation.processors import Logits
+
+
+def check_room(decoder: Decoder, prompts: Sequence[Sequence[int]], slots: int, more: int) -> None:
+    """Check that every prompt finds its slots, and room to go on in each.
+
+    Args:
+        decoder: Where the prompts are to be read.
+        prompts: Token ids.
+        slots: Slots that each prompt needs.
+        more: Most tokens that are read after it.
+
+    Raises:
+        DecoderError: too few slots.
+        ContextTooLong: a prompt and its continuation outgrow the positions.
+    """
+    if decoder.slots < len(prompts) * slots:
+        raise DecoderError(
+            f"the decoder has {decoder.slots} slots; {len(prompts)} prompts with {slots} "
+            f"continuations each need {len(prompts) * slots}",
+            hint="open the decoder with more slots, or give fewer prompts at a time",
+        )
+    longest = max(map(len, prompts), default=0)
+    if longest + more > decoder.n_positions:
+        raise ContextTooLong(
+            f"a prompt has {longest} tokens and up to {more} new ones are read after it; the model "
+            f"has {decoder.n_positions} positions, and this search does not slide",
+            hint="shorten the prompt or lower max_new_tokens",
+        )
+
+
+def read(decoder: Decoder, slot: int, ids: Sequence[int]) -> Logits:
+    """Append `ids` to the slot; the logits (V,) of what follows.
+
+    Raises:
+        DecoderError: the decoder gave none.
+    """
+    logits = decoder.extend(slot, ids, "last")
+    if logits is None:
+        raise DecoderError(
+            "the decoder gave None for want='last'; it must give logits (V,)",
+            hint="this is a fault of the decoder: choose another one",
+        )
+    return logits
+
+
+def log_sum_exp(logits: Logits) -> float:
+    """The logarithm of what normalises the logits (V,), summed in float64.
+
+    Raises:
+        DecoderError: the logits are not numbers.
+    """
+    largest = logits.max()
+    if not np.isfinite(largest):
+        raise DecoderError(
+            f"the model's largest logit is {largest}; it must be a finite number",
+            hint="the weights hold NaN or infinite values: use another checkpoint",
+        )
+    return float(largest) + float(np.log(np.exp(logits - largest).sum(dtype=np.float64)))
