@@ -287,42 +287,79 @@ def test_a_decoder_that_gives_no_logits_is_refused() -> None:
     assert "choose another" in caught.value.hint
 
 
+@settings(deadline=None)
+@given(PROMPTS, ASKED, st.integers(1, 4))
+def test_what_is_watched_explains_every_token(
+    prompts: list[list[int]], asked: GenerationSettings, slots: int
+) -> None:
+    watched: list[tuple[int, np.ndarray, np.ndarray]] = []
+    decoder = contextual(V, slots=slots)
+    tokens = list(search(decoder, prompts, asked, watch=lambda *told: watched.append(told)))
+    assert [told[0] for told in watched] == [token.continuation for token in tokens]
+    written: dict[int, int] = {}
+    for token, (continuation, logits, scores) in zip(tokens, watched, strict=True):
+        assert logits.shape == scores.shape == (V,)
+        assert float(log_softmax(logits)[token.id]) == pytest.approx(token.log_prob, abs=1e-5)
+        step = written.get(continuation, 0)
+        number = uniform(asked.seed, continuation % asked.num_return_sequences, step)
+        assert sample(scores, number) == token.id
+        if asked.top_k:
+            assert (scores > -np.inf).sum() <= asked.top_k
+        written[continuation] = step + 1
+
+
+def test_rules_of_the_caller_see_the_text_and_its_prompt() -> None:
+    seen: list[tuple[list[int], int]] = []
+
+    def rule(ids, n_prompt, logits):
+        seen.append((list(ids), n_prompt))
+        favoured = logits.copy()
+        favoured[len(ids) % V] = 99
+        return favoured
+
+    asked = GenerationSettings(max_new_tokens=3, do_sample=False)
+    decoder = contextual(V, n_positions=4)
+    tokens = list(search(decoder, [[1, 2, 3]], asked, extra=[rule]))
+    assert [token.id for token in tokens] == [3, 4, 5]
+    assert seen == [([1, 2, 3], 3), ([1, 2, 3, 3], 3), ([1, 2, 3, 3, 4], 3)]
+
+
+def test_logits_keep_their_dtype() -> None:
+    class Float64(StandInDecoder):
+        def _logits(self, slot: int) -> np.ndarray:
+            return super()._logits(slot).astype(np.float64)
+
+    dtypes: set[tuple[object, object]] = set()
+    asked = GenerationSettings(
+        max_new_tokens=9, temperature=0.8, top_k=5, top_p=0.9, repetition_penalty=1.1
+    )
+    for decoder in (contextual(V, n_positions=5), Float64(lambda held: np.arange(V), V, 5)):
+        tokens = search(
+            decoder,
+            [[1, 2], [3]],
+            asked,
+            watch=lambda _, logits, scores: dtypes.add((logits.dtype, scores.dtype)),
+        )
+        assert len(list(tokens)) == 18
+    assert dtypes == {(np.dtype(name), np.dtype(name)) for name in ("float32", "float64")}
+
+
 @pytest.mark.parametrize(
-    ("setting", "seen", "allowed", "hint"),
+    ("asked", "message"),
     [
-        ({"max_new_tokens": 0}, "max_new_tokens is 0", "1 or more", "at least one token"),
-        ({"max_new_tokens": 2.5}, "max_new_tokens is 2.5", "1 or more", "at least one token"),
-        ({"min_new_tokens": -1}, "min_new_tokens is -1", "0 or more", "no minimum"),
+        ({"num_beams": 2}, "num_beams is 2; allowed: 1 in greedy search"),
         (
-            {"min_new_tokens": 60},
-            "min_new_tokens is 60",
-            r"at most max_new_tokens \(50\)",
-            "raise max_new_tokens",
-        ),
-        ({"temperature": 0.0}, "temperature is 0.0", "a finite number above 0", "do_sample=False"),
-        (
-            {"temperature": "hot"},
-            "temperature is 'hot'",
-            "a finite number above 0",
-            "do_sample=False",
-        ),
-        ({"top_k": -1}, "top_k is -1", "0 or more", "keeps every token"),
-        ({"top_p": 0}, "top_p is 0", "above 0 and at most 1", "0.9"),
-        ({"seed": -1}, "seed is -1", f"0 to {MAX_SEED}", "in that range"),
-        ({"seed": 2**64}, f"seed is {2**64}", f"0 to {MAX_SEED}", "in that range"),
-        ({"num_return_sequences": 0}, "num_return_sequences is 0", "1 or more", "at least one"),
-        (
-            {"num_return_sequences": 2, "do_sample": False},
-            "num_return_sequences is 2",
-            "1 without sampling",
-            "do_sample=True",
+            {"penalty_alpha": 0.6, "top_k": 4, "do_sample": False},
+            "penalty_alpha is 0.6; allowed: 0 in greedy search",
         ),
     ],
 )
-def test_settings_outside_their_range_are_refused(setting, seen, allowed, hint) -> None:
-    with pytest.raises(SamplingError, match=f"{seen}; allowed: {allowed}") as caught:
-        GenerationSettings(**setting)
-    assert hint in caught.value.hint
+def test_settings_of_another_search_are_refused(asked: dict, message: str) -> None:
+    decoder = contextual(V)
+    with pytest.raises(SamplingError, match=message) as caught:
+        list(search(decoder, [[1]], GenerationSettings(**asked)))
+    assert "beams and contrastive" in caught.value.hint
+    assert decoder.calls == []
 
 
 def test_the_stand_in_keeps_the_protocol() -> None:
