@@ -137,6 +137,21 @@ def test_the_file_of_the_hub(tmp_path: Path) -> None:
     assert HUB.items() <= again.to_dict().items()
 
 
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+
+@pytest.mark.parametrize(
+    "file",
+    [pytest.param(file, id=file.parent.name) for file in sorted(GOLDEN.rglob("config.json"))],
+)
+def test_files_that_transformers_wrote_keep_every_key(file: Path) -> None:
+    stored = json.loads(file.read_text())
+    written = json.loads(OpenAIGPTConfig.from_pretrained(file.parent).to_json_string())
+    assert stored.items() <= written.items()
+    added = written.keys() - stored.keys()
+    assert added <= {"pad_token_id", "bos_token_id", "eos_token_id", "tie_word_embeddings"}
+
+
 def test_keys_of_transformers_4() -> None:
     config = OpenAIGPTConfig.from_dict(
         {"_name_or_path": "openai-gpt", "torch_dtype": "float32", "max_length": 20, "pad_id": 3}
