@@ -3,7 +3,7 @@ import functools
 import io
 import os
 import pickle
-import subprocess
+import shutil
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -154,7 +154,7 @@ class Evil:
         (builtins.exec, "__builtin__.exec"),
         (builtins.getattr, "__builtin__.getattr"),
         (functools.partial, "functools.partial"),
-        (subprocess.run, "subprocess.run"),
+        (shutil.rmtree, "shutil.rmtree"),
         (Counter, "collections.Counter"),
     ],
 )

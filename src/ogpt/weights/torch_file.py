@@ -263,15 +263,14 @@ def _records(file: Path, stream: BufferedReader) -> dict[str, tuple[int, int]]:
 def _data_begin(file: Path, stream: BufferedReader, entry: zipfile.ZipInfo, end: int) -> int:
     """Where a record's own bytes begin; its local header alone says how long it is itself."""
     name = entry.orig_filename.encode("utf-8" if entry.flag_bits & _UTF8 else "cp437")
-    if 0 <= entry.header_offset < end:
+    if 0 <= entry.header_offset < end:  # so the directory, longer than a header, still follows
         stream.seek(entry.header_offset)
         header = stream.read(_LOCAL_HEADER.size + len(name))
-        if len(header) == _LOCAL_HEADER.size + len(name):
-            magic, name_length, extra_length = _LOCAL_HEADER.unpack_from(header)
-            begin = entry.header_offset + len(header) + int(extra_length)
-            found = magic, name_length, header[_LOCAL_HEADER.size :]
-            if found == (_ZIP_MAGIC, len(name), name) and begin + entry.file_size <= end:
-                return begin
+        magic, name_length, extra_length = _LOCAL_HEADER.unpack_from(header)
+        begin = entry.header_offset + len(header) + int(extra_length)
+        found = magic, name_length, header[_LOCAL_HEADER.size :]
+        if found == (_ZIP_MAGIC, len(name), name) and begin + entry.file_size <= end:
+            return begin
     raise damaged(
         file,
         f"record {described(entry.orig_filename)} of {entry.file_size} bytes is not at byte "
