@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from markov import StandInDecoder, chi_square_limit, contextual, log_softmax, markov
 from ogpt.errors import ContextTooLong, DecoderError, SamplingError, TokenOutOfRange
+from ogpt.generation.processors import ban
 from ogpt.generation.random_numbers import sample, uniform
 from ogpt.generation.rules import warp
 from ogpt.generation.search import Token, kept_when_full, search, slides
@@ -322,6 +323,30 @@ def test_rules_of_the_caller_see_the_text_and_its_prompt() -> None:
     tokens = list(search(decoder, [[1, 2, 3]], asked, extra=[rule]))
     assert [token.id for token in tokens] == [3, 4, 5]
     assert seen == [([1, 2, 3], 3), ([1, 2, 3, 3], 3), ([1, 2, 3, 3, 4], 3)]
+
+
+def new_tokens_once(ids: list[int], n_prompt: int, logits: np.ndarray) -> np.ndarray:
+    return ban(logits, ids[n_prompt:])
+
+
+def test_prompts_can_be_read_by_the_caller() -> None:
+    """Without ids of their own, as embeddings are: rules then see new tokens only."""
+    decoder = contextual(V, slots=2)
+    prompts = [[1, 2], [3, 4, 5]]
+    asked = GenerationSettings(max_new_tokens=4, num_return_sequences=3, no_repeat_ngram_size=1)
+    opened: list[tuple[int, int]] = []
+
+    def open_prompt(slot: int, number: int) -> np.ndarray:
+        opened.append((slot, number))
+        return decoder.extend(slot, prompts[number])
+
+    tokens = list(search(decoder, [[], []], asked, open_prompt=open_prompt))
+    assert [number for _, number in opened] == [0, 0, 1, 1]
+    alone = []
+    for prompt in prompts:
+        without = GenerationSettings(max_new_tokens=4, num_return_sequences=3)
+        alone += ids_of(list(search(decoder, [prompt], without, extra=[new_tokens_once])))
+    assert ids_of(tokens) == alone
 
 
 def test_logits_keep_their_dtype() -> None:

@@ -90,19 +90,39 @@ def prepare(
         _tell_unknown(tokenizer, prompts)
     if not prompts:
         raise SamplingError("prompt is an empty list; allowed: one text or more", hint="give one")
-    _tell_length(n_positions, prompts, settings.max_new_tokens)
-    tell_without_effect(settings, [len(one.ids) for one in prompts])
+    every_ids = [one.ids for one in prompts]
+    tell_length(n_positions, every_ids, settings)
+    tell_without_effect(settings, every_ids)
     no_token = range(len(tokenizer), vocab_size)
     settings = replace(settings, suppress_tokens=(*settings.suppress_tokens, *no_token))
     return Request(prompts, settings, _forms(tokenizer, stop))
 
 
-def tell_without_effect(settings: GenerationSettings, n_prompt: Sequence[int]) -> None:
+def tell_length(
+    n_positions: int, prompts: Sequence[Sequence[int]], settings: GenerationSettings
+) -> None:
+    """Give notice of texts that greedy search and sampling will cut or slide.
+
+    Args:
+        n_positions: Of the model.
+        prompts: The ids of each.
+        settings: Of the request.
+    """
+    for ids in prompts:
+        if len(ids) > n_positions:
+            tell("prompt-cut", tokens=len(ids), n_positions=n_positions)
+    if any(slides(n_positions, len(ids), settings.max_new_tokens) for ids in prompts):
+        tell("context-slides", n_positions=n_positions, kept=kept_when_full(n_positions))
+
+
+def tell_without_effect(
+    settings: GenerationSettings, prompts: Sequence[Sequence[int]] = ()
+) -> None:
     """Give notice of each setting that changes nothing beside the others.
 
     Args:
         settings: Of the request.
-        n_prompt: How many tokens each prompt has.
+        prompts: The ids of each, where they are known.
     """
     drawing = {"temperature": 1, "top_p": 1, "min_p": 0, "typical_p": 1, "seed": 0}
     if not settings.penalty_alpha:
@@ -121,7 +141,8 @@ def tell_without_effect(settings: GenerationSettings, n_prompt: Sequence[int]) -
         for name, value in neutral.items():
             if without_effect and getattr(settings, name) != value:
                 tell("setting-without-effect", setting=name, reason=reason)
-    if settings.forced_bos_token_id is not None and 1 not in n_prompt:
+    longer = prompts and all(len(ids) != 1 for ids in prompts)
+    if settings.forced_bos_token_id is not None and longer:
         tell(
             "setting-without-effect",
             setting="forced_bos_token_id",
@@ -174,11 +195,3 @@ def _tell_unknown(tokenizer: Vocabulary, prompts: Sequence[Prompt]) -> None:
     count = sum(token_id == tokenizer.unk_token_id for token_id in ids)
     if count:
         tell("prompt-unknown", count=count, total=len(ids))
-
-
-def _tell_length(n_positions: int, prompts: Sequence[Prompt], max_new_tokens: int) -> None:
-    for prompt in prompts:
-        if len(prompt.ids) > n_positions:
-            tell("prompt-cut", tokens=len(prompt.ids), n_positions=n_positions)
-    if any(slides(n_positions, len(prompt.ids), max_new_tokens) for prompt in prompts):
-        tell("context-slides", n_positions=n_positions, kept=kept_when_full(n_positions))

@@ -15,9 +15,10 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from ogpt.errors import DecoderError, SamplingError
+from ogpt.errors import SamplingError
 from ogpt.generation.decoder import Decoder
 from ogpt.generation.processors import Logits
+from ogpt.generation.prompts import log_sum_exp, read
 from ogpt.generation.random_numbers import sample, uniform
 from ogpt.generation.rules import Rule, apply, require_choice, rules, warp
 from ogpt.generation.settings import GenerationSettings
@@ -50,6 +51,10 @@ Watch = Callable[[int, Logits, Logits], None]
 """Told (continuation, logits (V,) of the model, scores (V,) that its token was taken from) before
 each token. Scores are logits after all rules and, with sampling, temperature and filters; -inf for
 tokens that could not be taken."""
+
+Open = Callable[[int, int], Logits]
+"""Given (slot, number of the prompt), reads that prompt into the slot, which is empty, and returns
+the logits (V,) of what follows: for prompts that are more than their ids, such as embeddings."""
 
 
 @dataclass(slots=True)
@@ -84,6 +89,7 @@ def search(
     ends: Ends = never,
     extra: Sequence[Rule] = (),
     watch: Watch | None = None,
+    open_prompt: Open | None = None,
 ) -> Generator[Token, None, None]:
     """Continue each prompt `settings.num_return_sequences` times, yielding tokens as they come.
 
@@ -98,6 +104,7 @@ def search(
         ends: Ends a continuation early, for example at a stop string.
         extra: Rules of the caller, after those of the settings and before the temperature.
         watch: Told the logits and scores of each step.
+        open_prompt: Reads a prompt in place of the decoder's extend; what slides is read by ids.
 
     Raises:
         DecoderError: the decoder's logits are not numbers.
@@ -118,7 +125,7 @@ def search(
             decoder.free(slot)
         while live or waiting:
             while empty and waiting:
-                started, first = _start(decoder, prompts, waiting, empty, per_prompt)
+                started, first = _start(decoder, prompts, waiting, empty, per_prompt, open_prompt)
                 live += started
                 logits += [first] * len(started)
             going_on = []
@@ -145,6 +152,7 @@ def _start(
     waiting: deque[tuple[int, int]],
     empty: list[int],
     per_prompt: int,
+    open_prompt: Open | None,
 ) -> tuple[list[_Sequence], Logits]:
     """Read the next prompt once for as many of its continuations as find a slot.
 
@@ -159,7 +167,10 @@ def _start(
         ids = list(prompts[prompt])
         started.append(_Sequence(continuation, number, empty.pop(), ids, len(ids)))
     first = started[0]
-    logits = _read(decoder, first.slot, first.ids[-decoder.n_positions :])
+    if open_prompt is not None:
+        logits = open_prompt(first.slot, prompt)
+    else:
+        logits = read(decoder, first.slot, first.ids[-decoder.n_positions :])
     for sequence in started[1:]:
         decoder.copy(first.slot, sequence.slot)
     return started, logits
@@ -176,18 +187,8 @@ def _advance(decoder: Decoder, live: list[_Sequence]) -> list[Logits]:
         if one.slot not in found:
             decoder.truncate(one.slot, 0)
             kept = one.ids[-kept_when_full(decoder.n_positions) :]
-            found[one.slot] = _read(decoder, one.slot, kept)
+            found[one.slot] = read(decoder, one.slot, kept)
     return [found[one.slot] for one in live]
-
-
-def _read(decoder: Decoder, slot: int, ids: Sequence[int]) -> Logits:
-    logits = decoder.extend(slot, ids, "last")
-    if logits is None:
-        raise DecoderError(
-            "the decoder gave None for want='last'; it must give logits (V,)",
-            hint="this is a fault of the decoder: choose another one",
-        )
-    return logits
 
 
 def _choose(
@@ -198,7 +199,7 @@ def _choose(
     watch: Watch | None,
 ) -> tuple[int, float]:
     """The next token of one sequence, from logits (V,), and its log-probability."""
-    normaliser = _log_sum_exp(logits)
+    normaliser = log_sum_exp(logits)
     allowed = apply(given, sequence.ids, sequence.n_prompt, logits)
     require_choice(allowed)
     if settings.do_sample:
@@ -213,16 +214,6 @@ def _choose(
     if watch is not None:
         watch(sequence.continuation, logits, allowed)
     return token_id, float(logits[token_id]) - normaliser
-
-
-def _log_sum_exp(row: Logits) -> float:
-    largest = row.max()
-    if not np.isfinite(largest):
-        raise DecoderError(
-            f"the model's largest logit is {largest}; it must be a finite number",
-            hint="the weights hold NaN or infinite values: use another checkpoint",
-        )
-    return float(largest) + float(np.log(np.exp(row - largest).sum(dtype=np.float64)))
 
 
 def _finish_reason(
