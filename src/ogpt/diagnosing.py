@@ -22,6 +22,7 @@ EXTRAS = {
     "original": ("spacy", "ftfy"),
     "data": ("pyarrow", "zstandard"),
     "report": ("matplotlib", "tensorboard"),
+    "h5": ("h5py",),
 }
 """The optional packages, by the extra that installs them (as in pyproject.toml)."""
 
