@@ -11,6 +11,7 @@ from ogpt import generating
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.errors import DecoderError, SamplingError, TokenOutOfRange
 from ogpt.generating import Generations, generate_with
+from ogpt.generation.request import tell_without_effect
 from ogpt.generation.settings import GenerationSettings
 from ogpt.model.heads import OpenAIGPTLMHeadModel
 from ogpt.notices import OgptNotice, collecting
@@ -115,6 +116,23 @@ def test_an_end_token_ends_the_text_and_is_no_text() -> None:
     assert (one.text, one.ids, one.finish_reason) == ("", [end], "stop")
 
 
+def test_settings_of_another_search_are_refused() -> None:
+    decoder = contextual(SIZE)
+    with pytest.raises(SamplingError, match="num_beams is 2; allowed: 1"):
+        generate_with(decoder, TOKENIZER, "a", greedy(num_beams=2, max_new_tokens=2))
+    assert decoder.calls == []
+
+
+def test_penalties_and_bans_reach_the_text() -> None:
+    table = np.zeros((SIZE, SIZE), dtype=np.float32)
+    table[:, [2, 3, 4]] = [9, 8, 7]
+    settings = greedy(
+        max_new_tokens=4, suppress_tokens=[2], bad_words_ids=[[3, 3]], frequency_penalty=1.5
+    )
+    [one] = generate_with(markov(table, n_positions=64), TOKENIZER, "a", settings)
+    assert one.ids == [3, 4, 3, 4]
+
+
 def test_rows_of_the_model_that_are_no_token_are_never_written() -> None:
     table = np.zeros((SIZE + 5, SIZE + 5), dtype=np.float32)
     table[:, SIZE:] = 20
@@ -187,11 +205,45 @@ def test_sampling_settings_without_sampling_are_told() -> None:
     )
     with collecting() as notices:
         generate_with(contextual(SIZE), TOKENIZER, "a", settings)
-    assert [notice.message.partition(":")[0] for notice in notices] == [
-        "temperature has no effect",
-        "top_k has no effect",
-        "seed has no effect",
+    assert [notice.message for notice in notices] == [
+        f"{name} has no effect: without sampling, nothing is drawn"
+        for name in ("temperature", "top_k", "seed")
     ]
+
+
+def test_a_forced_first_token_is_for_prompts_of_one_token() -> None:
+    settings = greedy(max_new_tokens=2, forced_bos_token_id=3)
+    with collecting() as notices:
+        [one] = generate_with(contextual(SIZE), TOKENIZER, "a", settings)
+    assert (one.ids[0], notices) == (3, [])
+    with collecting() as notices:
+        generate_with(contextual(SIZE), TOKENIZER, "a b", settings)
+    assert [notice.message for notice in notices] == [
+        "forced_bos_token_id has no effect: no prompt has just one token"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({}, []),
+        ({"min_p": 0.1, "typical_p": 0.9, "top_p": 0.5}, []),
+        (
+            {"do_sample": False, "min_p": 0.1, "typical_p": 0.9, "top_p": 0.5},
+            ["top_p", "min_p", "typical_p"],
+        ),
+        ({"do_sample": False, "top_k": 4, "penalty_alpha": 0.5}, []),
+        ({"length_penalty": 2.0, "early_stopping": True}, ["length_penalty", "early_stopping"]),
+        ({"length_penalty": 2.0, "early_stopping": "never", "num_beams": 2}, []),
+        ({"diversity_penalty": 2.0, "num_beams": 2}, ["diversity_penalty"]),
+        ({"num_beams": 2, "top_k": 5, "do_sample": False}, ["top_k"]),
+        ({"forced_bos_token_id": 2}, []),  # the prompts are not known
+    ],
+)
+def test_settings_without_effect_are_told(asked: dict, told: list[str]) -> None:
+    with collecting() as notices:
+        tell_without_effect(GenerationSettings(**asked))
+    assert [notice.fields["setting"] for notice in notices] == told
 
 
 @pytest.mark.parametrize(

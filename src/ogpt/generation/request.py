@@ -124,9 +124,9 @@ def tell_without_effect(
         settings: Of the request.
         prompts: The ids of each, where they are known.
     """
-    drawing = {"temperature": 1, "top_p": 1, "min_p": 0, "typical_p": 1, "seed": 0}
-    if not settings.penalty_alpha:
-        drawing["top_k"] = 0
+    drawing = {"temperature": 1, "top_k": 0, "top_p": 1, "min_p": 0, "typical_p": 1, "seed": 0}
+    if settings.penalty_alpha:
+        del drawing["top_k"]
     beams = {"length_penalty": 1, "early_stopping": False}
     reasons: list[tuple[bool, dict[str, int], str]] = [
         (not settings.do_sample, drawing, "without sampling, nothing is drawn"),
