@@ -249,8 +249,9 @@ def test_a_rule_and_an_end_of_the_caller() -> None:
         changed[4] = -np.inf
         return changed
 
-    def three_written(ids: Any) -> bool:
-        return len(ids) == 3
+    def three_written(ids: Any, n_prompt: int) -> bool:
+        assert ids[:n_prompt] == [1, 2]
+        return len(ids) == n_prompt + 3
 
     (found,) = beam_search(decoder, [[1, 2]], asked, three_written, [no_four])
     assert all(len(hypothesis.ids) == 3 and 4 not in hypothesis.ids for hypothesis in found)
@@ -267,6 +268,21 @@ def test_a_rule_and_an_end_of_the_caller() -> None:
         if 4 not in path
     )
     assert found[0].score <= expected[-1][0] + 1e-5
+
+
+def test_a_prompt_that_the_caller_reads() -> None:
+    """For example one of embeddings: its ids, if any, are only what the rules see."""
+    decoder = contextual(V, slots=8)
+    asked = replace(TWO, num_beams=4, num_beam_groups=2, diversity_penalty=1.0)
+    expected = beam_search(decoder, [[3, 1], [5]], asked)
+    hidden = [[3, 1], [5]]
+    found = beam_search(
+        decoder,
+        [[], []],
+        asked,
+        open_prompt=lambda slot, number: decoder.extend(slot, hidden[number]),
+    )
+    assert found == expected
 
 
 def test_a_beam_without_a_choice_dies() -> None:

@@ -23,9 +23,10 @@ from ogpt.errors import SamplingError
 from ogpt.generation import warpers
 from ogpt.generation.decoder import Decoder
 from ogpt.generation.processors import Logits
-from ogpt.generation.prompts import check_room, log_sum_exp, read
+from ogpt.generation.prompts import ReadPrompt, check_room, log_sum_exp, read
 from ogpt.generation.random_numbers import gumbel
 from ogpt.generation.rules import Rule, apply, require_choice, rules, warp
+from ogpt.generation.search import Open
 from ogpt.generation.settings import GenerationSettings
 
 
@@ -41,15 +42,16 @@ class Hypothesis(NamedTuple):
     """For each token the beam that it was added to, prompt * num_beams + place."""
 
 
-BeamEnds = Callable[[Sequence[int]], bool]
-"""Told the new tokens of a candidate; True ends it, for example at a stop string."""
+BeamEnds = Callable[[Sequence[int], int], bool]
+"""Told (the ids of a candidate, how many of them are its prompt); True ends it, for example at a
+stop string."""
 
 BeamWatch = Callable[[Logits, Logits], None]
 """Told the model's logits and the scores after log-softmax, rules and warpers of every step, both
 (len(prompts) * num_beams, V); a row without a beam is -inf."""
 
 
-def never(ids: Sequence[int]) -> bool:
+def never(ids: Sequence[int], n_prompt: int) -> bool:
     """The `BeamEnds` of a search that only its settings end."""
     return False
 
@@ -94,7 +96,7 @@ class _Group:
             if not (
                 length == settings.max_new_tokens
                 or token_id in settings.eos_token_id
-                or ends(ids[self.n_prompt :])
+                or ends(ids, self.n_prompt)
             ):
                 beams.append(_Beam(parent.slot, ids, score, origin))
             elif rank < self.size:  # the candidates beyond are there to go on from, not to end
@@ -124,6 +126,7 @@ def beam_search(
     ends: BeamEnds = never,
     extra: Sequence[Rule] = (),
     watch: BeamWatch | None = None,
+    open_prompt: Open | None = None,
 ) -> list[list[Hypothesis]]:
     """The `num_return_sequences` best hypotheses of each prompt, best first.
 
@@ -141,6 +144,7 @@ def beam_search(
         extra: Rules of the caller, after those of the settings and before the temperature; given
             log-probabilities.
         watch: Told the logits and scores of every step.
+        open_prompt: Reads a prompt in place of the decoder's extend.
 
     Raises:
         ContextTooLong: a prompt and its continuation outgrow the positions.
@@ -156,7 +160,7 @@ def beam_search(
             _groups(prompt, number * settings.num_beams, settings)
             for number, prompt in enumerate(prompts)
         ]
-        logits = _start(decoder, families)
+        logits = _start(decoder, families, open_prompt)
         while any(not group.done for family in families for group in family):
             scores = np.full_like(logits, -np.inf)
             for family in families:
@@ -187,13 +191,18 @@ def _groups(prompt: Sequence[int], first: int, settings: GenerationSettings) -> 
     ]
 
 
-def _start(decoder: Decoder, families: Sequence[Sequence[_Group]]) -> Logits:
+def _start(
+    decoder: Decoder, families: Sequence[Sequence[_Group]], open_prompt: Open | None
+) -> Logits:
     """Read each prompt into the first slot of its groups; every beam's logits, (N, V)."""
     rows: list[Logits] = []
     for slot in range(decoder.slots):
         decoder.free(slot)
-    for first, *others in families:
-        row = read(decoder, first.first, first.beams[0].ids)
+    for number, (first, *others) in enumerate(families):
+        if open_prompt is not None:
+            row = open_prompt(first.first, number)
+        else:
+            row = read(decoder, first.first, first.beams[0].ids)
         for group in others:
             decoder.copy(first.first, group.first)
         rows += [row] * (first.size * (1 + len(others)))

@@ -8,10 +8,12 @@ against it and see numpy arrays only.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ogpt.generation.processors import Logits
 
 Want = Literal["none", "last", "all"]
 
@@ -20,6 +22,7 @@ class Abilities(NamedTuple):
     """What a decoder offers beyond the protocol's calls."""
 
     hidden_states: bool
+    """`Decoder.hidden` can be called."""
     attentions: bool
     device_sampling: bool
     bitwise: bool
@@ -42,7 +45,8 @@ class Decoder(Protocol):
 
     Every call raises DecoderError for a slot out of range or no tokens, ContextTooLong when a slot
     would outgrow n_positions, and TokenOutOfRange for ids outside the vocabulary; after an error
-    the slots are as they were.
+    the slots are as they were. Logits and hidden states are float64 of a model in float64, and
+    float32 otherwise.
     """
 
     n_positions: int
@@ -50,18 +54,24 @@ class Decoder(Protocol):
     slots: int
     abilities: Abilities
 
-    def extend(
-        self, slot: int, ids: Sequence[int], want: Want = "last"
-    ) -> NDArray[np.float32] | None:
+    def extend(self, slot: int, ids: Sequence[int], want: Want = "last") -> Logits | None:
         """Append `ids` to the slot; return no logits, the last (V,) or all (T, V)."""
         ...
 
-    def step(self, slots: Sequence[int], ids: Sequence[int]) -> NDArray[np.float32]:
+    def step(self, slots: Sequence[int], ids: Sequence[int]) -> Logits:
         """Append one token to each of the slots, all different; return logits (len(slots), V)."""
         ...
 
     def score(self, slot: int, ids: Sequence[int], targets: Sequence[int], top: int = 0) -> Scores:
         """Append `ids`; score `targets`, one for each id (usually the id that follows it)."""
+        ...
+
+    def hidden(self, slot: int) -> NDArray[np.floating[Any]]:
+        """Last hidden states (T, C) of the T tokens that the last call appended to the slot.
+
+        They can be asked for until the next extend, step or score; DecoderError for a slot to
+        which the last of these appended nothing. Only where `abilities.hidden_states`.
+        """
         ...
 
     def length(self, slot: int) -> int:
