@@ -328,13 +328,13 @@ def test_mutated_files(seed: int, save: Callable[[object], Path]) -> None:
     whole = file.read_bytes()
     chance = random.Random(seed)
     refused = 0
-    for _ in range(400):
+    for _ in range(250):
         file.write_bytes(mutated(whole, chance))
         try:
             assert read_all(file) <= 3 * torch_file.EXPANDED_LIMIT
         except WeightsError:
             refused += 1
-    assert refused > 100  # the others changed numbers, names, or bytes that nobody reads
+    assert refused > 60  # the others changed numbers, names, or bytes that nobody reads
 
 
 @pytest.mark.parametrize(
