@@ -175,7 +175,7 @@ class _Wanted:
         files = model_files(names)
         if self.tokenizer_only:
             files = [name for name in files if name in (*CONFIG_FILES[:1], *TOKENIZER_FILES)]
-        elif weights_files(names) is None:
+        elif not weights_files(names).files:
             raise HubError(
                 f"{self.named} on the Hub holds no weights that ogpt reads"
                 + (f" in {self.prefix}" if self.prefix else ""),
@@ -186,7 +186,7 @@ class _Wanted:
     def _is_whole(self, snapshot: Path) -> bool:
         """Whether a snapshot of the cache holds what is wanted: a broken download may not."""
         names = [file.name for file in (snapshot / self.prefix).glob("*")]
-        return bool(model_files(names) if self.tokenizer_only else weights_files(names))
+        return bool(model_files(names) if self.tokenizer_only else weights_files(names).files)
 
 
 def push_folder(
@@ -219,7 +219,7 @@ def push_folder(
 
     folder = Path(folder)
     names = [file.name for file in folder.glob("*")]
-    if CONFIG_FILES[0] not in names or weights_files(names) is None:
+    if CONFIG_FILES[0] not in names or not weights_files(names).files:
         raise CheckpointError(f"{folder} is no model folder", hint=_GIVE)
     api = _api(token)
     try:

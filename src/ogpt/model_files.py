@@ -35,24 +35,23 @@ class WeightsFiles(NamedTuple):
     """The one set of weights that is read, where several formats lie side by side."""
 
     format: str
-    """safetensors, bin, h5 or openai."""
+    """safetensors, bin, h5, openai, or none of them."""
     files: tuple[str, ...]
     """The index first, then the shards."""
 
 
-def weights_files(names: Iterable[str]) -> WeightsFiles | None:
-    """The weights among these file names, in the order of preference; None if there are none."""
+def weights_files(names: Iterable[str]) -> WeightsFiles:
+    """The weights among these file names, the best format first; no format and no files if none."""
     names = set(names)
     for form, first, others in _FORMATS:
         if first in names:
             shards = sorted(name for name in names if re.fullmatch(others, name))
             return WeightsFiles(form, (first, *shards))
-    return None
+    return WeightsFiles("", ())
 
 
 def model_files(names: Iterable[str]) -> list[str]:
     """Those of these file names that make a model folder: configuration, tokenizer, one weights."""
     names = set(names)
-    weights = weights_files(names)
-    wanted = (*CONFIG_FILES, *TOKENIZER_FILES, *(weights.files if weights else ()))
+    wanted = (*CONFIG_FILES, *TOKENIZER_FILES, *weights_files(names).files)
     return [name for name in wanted if name in names]

@@ -67,7 +67,6 @@ KINDS: dict[str, str] = {
         "OpenAI's files do not tell the attention heads: {n_head} are assumed, 64 of the {n_embd} "
         "channels for each"
     ),
-    "heads-left-out": "OpenAI's files have no place for heads: {names} were left out",
     "documents-skipped": "{count} {what} were skipped: {reason}",
     "text-truncated": (
         "{count} of {total} texts are cut to {max_length} tokens; {lost} tokens are left out"

@@ -13,7 +13,7 @@ from pathlib import Path
 from ogpt.config.settings import to_toml
 from ogpt.data.shards import Shards
 from ogpt.errors import VocabularyMismatch
-from ogpt.model_card import write_card
+from ogpt.model_card import training_facts, write_card
 from ogpt.reporting import JsonLines, Reporter, Several, silent
 from ogpt.run_setup import Setup, make_train_step, resolve_settings, set_up
 from ogpt.storage import only_writer, storage_error
@@ -128,7 +128,9 @@ def _pretrain(setup: Setup, out: Path, reporter: Reporter) -> PretrainResult:
 
     def add_files(folder: Path) -> None:
         tokenizer_.save_pretrained(folder)
-        write_card(folder, setup.config, settings, setup.shards.manifest, step.description)
+        sources = [str(source["name"]) for source in setup.shards.manifest.inputs["data"]]
+        facts = training_facts(settings, setup.config.n_positions, sources, step.description)
+        write_card(folder, facts)
 
     try:
         with ExitStack() as stack:

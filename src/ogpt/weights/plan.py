@@ -1,0 +1,150 @@
+"""Which stored array becomes which weight of a model, checked before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from ogpt.config.model import OpenAIGPTConfig
+from ogpt.errors import WeightsError
+from ogpt.notices import tell
+from ogpt.weights.arrays import Array
+from ogpt.weights.names import PREFIX, stored_names, unused_names
+from ogpt.weights.precision import DTYPES, cast, is_finite
+from ogpt.weights.shapes import Shapes, architecture_of, weight_shapes
+
+_HEAD = "lm_head.weight"
+_EMBEDDING = "tokens_embed.weight"
+
+
+class Plan(NamedTuple):
+    """The weights of a model, and where each is stored."""
+
+    architecture: str
+    shapes: Shapes
+    homes: dict[str, str]
+    """Name of a weight -> name of its array in the source."""
+    dropped: list[str]
+    """Arrays that are no weights of the model, or copies of one."""
+    added: list[str]
+    """Weights that are a copy of another weight's array."""
+
+    def check(
+        self,
+        arrays: Mapping[str, Array],
+        dtype: str | None,
+        progress: Callable[[int], None] = lambda done: None,
+    ) -> list[str]:
+        """Read every array once and check it.
+
+        Args:
+            arrays: Those of the source.
+            dtype: What they will be cast to; None: as they are.
+            progress: Told how many arrays are done.
+
+        Returns:
+            The dtypes that will be written.
+
+        Raises:
+            WeightsError: another shape, no floating-point numbers, no finite ones, or some that
+                are too large for `dtype`.
+        """
+        dtypes = set()
+        for done, (name, home) in enumerate(self.homes.items(), 1):
+            array = arrays[home]
+            if array.data.shape != self.shapes[name]:
+                raise WeightsError(
+                    f"{home} has shape {array.data.shape}; the configuration asks for "
+                    f"{self.shapes[name]}",
+                    hint="check that the configuration belongs to the weights",
+                )
+            if array.dtype not in DTYPES:
+                raise WeightsError(
+                    f"{home} is of {array.dtype}; allowed: {', '.join(DTYPES)}",
+                    hint="take the model that it was quantised from",
+                )
+            if not is_finite(array):
+                raise WeightsError(
+                    f"{home} holds NaN or infinite numbers; allowed: finite ones",
+                    hint="the training diverged, or the file is damaged: use another one",
+                )
+            dtypes.add(cast(home, array, dtype).dtype)
+            progress(done)
+        return sorted(dtypes)
+
+
+def plan_weights(
+    arrays: Mapping[str, Array], config: OpenAIGPTConfig, *, bare: bool = False
+) -> Plan:
+    """Find an array for each weight. A head in the file tells the architecture before the config.
+
+    Args:
+        arrays: Those of the source.
+        config: Of the model.
+        bare: Leave heads out, with the notice `weights-left-out`.
+
+    Raises:
+        WeightsError: weights missing or left over.
+    """
+    architecture = _architecture(arrays, config)
+    shapes = weight_shapes(config, architecture)
+    homes = stored_names(arrays, shapes)
+    missing = [name for name in shapes if name not in homes]
+    unused = unused_names(arrays, homes)
+    if unused == [_HEAD] and not missing:
+        _check_copy(arrays, homes)
+    elif missing or unused:
+        raise WeightsError(
+            f"the weights are not those of a {architecture} of this configuration: missing "
+            f"{_some(missing)}; left over {_some(unused)}",
+            hint="check that the configuration belongs to the weights",
+        )
+    dropped = sorted(set(arrays) - set(homes.values()))
+    if bare:
+        left = [name for name in shapes if name in homes and not _is_inside(name)]
+        if left:
+            tell("weights-left-out", format="OpenAI's layout", names=", ".join(left))
+        dropped += [homes[name] for name in left]
+        homes = {n.removeprefix(f"{PREFIX}."): h for n, h in homes.items() if _is_inside(n)}
+        shapes = {n.removeprefix(f"{PREFIX}."): s for n, s in shapes.items() if _is_inside(n)}
+        architecture = "OpenAIGPTModel" if _HEAD in left else "OpenAIGPTLMHeadModel"
+    names = list(homes)
+    added = [name for i, name in enumerate(names) if homes[name] in {homes[n] for n in names[:i]}]
+    return Plan(architecture, shapes, homes, dropped, added)
+
+
+def _architecture(arrays: Mapping[str, Array], config: OpenAIGPTConfig) -> str:
+    """The class whose weights these are: a head in the file tells, otherwise the configuration."""
+    if any(name.startswith("multiple_choice_head.") for name in arrays):
+        return "OpenAIGPTDoubleHeadsModel"
+    if any(name.startswith("score.") for name in arrays):
+        return "OpenAIGPTForSequenceClassification"
+    named = architecture_of(config)
+    return "OpenAIGPTLMHeadModel" if named == "OpenAIGPTModel" and _HEAD in arrays else named
+
+
+def _is_inside(name: str) -> bool:
+    """Whether a weight is the transformer's, not a head's."""
+    return name.startswith((f"{PREFIX}.", "tokens_embed.", "positions_embed.", "h."))
+
+
+def _check_copy(arrays: Mapping[str, Array], homes: Mapping[str, str]) -> None:
+    """Check that a stored head may go, as it is the embedding once more.
+
+    Raises:
+        WeightsError: it is another matrix.
+    """
+    embedding = next(home for name, home in homes.items() if name.endswith(_EMBEDDING))
+    if not np.array_equal(arrays[embedding].data, arrays[_HEAD].data):
+        raise WeightsError(
+            f"{_HEAD} and {embedding} differ; the configuration says that they are one",
+            hint="set tie_word_embeddings to false in config.json to keep both",
+        )
+
+
+def _some(names: list[str], most: int = 6) -> str:
+    """The first few names of many."""
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return (", ".join(names[:most]) or "none") + rest

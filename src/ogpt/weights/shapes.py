@@ -1,0 +1,90 @@
+"""The names and shapes of a model's weights, told from its configuration alone."""
+
+from __future__ import annotations
+
+import math
+
+from ogpt.config.model import OpenAIGPTConfig
+from ogpt.errors import ConfigError
+from ogpt.weights.names import PREFIX
+
+ARCHITECTURES = (
+    "OpenAIGPTModel",
+    "OpenAIGPTLMHeadModel",
+    "OpenAIGPTDoubleHeadsModel",
+    "OpenAIGPTForSequenceClassification",
+)
+Shapes = dict[str, tuple[int, ...]]
+
+
+def architecture_of(config: OpenAIGPTConfig) -> str:
+    """The class that the configuration names; the language model where it names none."""
+    return (config.architectures or ["OpenAIGPTLMHeadModel"])[0].removeprefix("TF")
+
+
+def weight_shapes(config: OpenAIGPTConfig, architecture: str = "OpenAIGPTLMHeadModel") -> Shapes:
+    """Name -> shape of each weight that a file holds, tied ones once.
+
+    Args:
+        config: Of the model.
+        architecture: One of ARCHITECTURES.
+
+    Raises:
+        ConfigError: another architecture.
+    """
+    if architecture not in ARCHITECTURES:
+        raise ConfigError(
+            f"architectures is {architecture!r}; allowed: {', '.join(ARCHITECTURES)}",
+            hint="mend architectures in config.json",
+        )
+    n_embd = config.n_embd
+    transformer: Shapes = {
+        "tokens_embed.weight": (config.vocab_size, n_embd),
+        "positions_embed.weight": (config.n_positions, n_embd),
+    }
+    pruned = config.pruned_heads
+    for layer in range(config.n_layer):
+        heads = config.n_head - len(pruned.get(layer, ()))
+        transformer |= _block(f"h.{layer}", n_embd, heads * n_embd // config.n_head)
+    if architecture == "OpenAIGPTModel":
+        return transformer
+    shapes = {f"{PREFIX}.{name}": shape for name, shape in transformer.items()}
+    return shapes | _heads(config, architecture)
+
+
+def parameter_count(config: OpenAIGPTConfig, architecture: str = "OpenAIGPTLMHeadModel") -> int:
+    """Weights of the model, tied ones counted once."""
+    return sum(map(math.prod, weight_shapes(config, architecture).values()))
+
+
+def _block(path: str, n_embd: int, kept: int) -> Shapes:
+    """The weights of a block; its attention has `kept` channels, fewer where heads were pruned."""
+    shapes: Shapes = {
+        "attn.c_attn.weight": (n_embd, 3 * kept),
+        "attn.c_attn.bias": (3 * kept,),
+        "attn.c_proj.weight": (kept, n_embd),
+        "attn.c_proj.bias": (n_embd,),
+        "ln_1.weight": (n_embd,),
+        "ln_1.bias": (n_embd,),
+        "mlp.c_fc.weight": (n_embd, 4 * n_embd),
+        "mlp.c_fc.bias": (4 * n_embd,),
+        "mlp.c_proj.weight": (4 * n_embd, n_embd),
+        "mlp.c_proj.bias": (n_embd,),
+        "ln_2.weight": (n_embd,),
+        "ln_2.bias": (n_embd,),
+    }
+    return {f"{path}.{name}": shape for name, shape in shapes.items()}
+
+
+def _heads(config: OpenAIGPTConfig, architecture: str) -> Shapes:
+    n_embd = config.n_embd
+    shapes: Shapes = {}
+    if architecture == "OpenAIGPTForSequenceClassification":
+        return {"score.weight": (config.num_labels, n_embd)}
+    if not config.tie_word_embeddings:
+        shapes["lm_head.weight"] = (config.vocab_size, n_embd)
+    if architecture == "OpenAIGPTDoubleHeadsModel" and config.summary_use_proj:
+        rows = 1 if config.summary_proj_to_labels else n_embd
+        shapes["multiple_choice_head.summary.weight"] = (rows, n_embd)
+        shapes["multiple_choice_head.summary.bias"] = (rows,)
+    return shapes

@@ -1,0 +1,51 @@
+"""The shapes that a configuration tells are those of the models themselves."""
+
+from typing import Any
+
+import pytest
+import torch
+
+import ogpt
+from ogpt.config.model import OpenAIGPTConfig
+from ogpt.errors import ConfigError
+from ogpt.weights.shapes import ARCHITECTURES, architecture_of, parameter_count, weight_shapes
+
+SMALL: dict[str, Any] = {
+    "vocab_size": 11,
+    "n_positions": 5,
+    "n_embd": 12,
+    "n_head": 3,
+    "n_layer": 2,
+}
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"tie_word_embeddings": False, "num_labels": 5},
+        {"summary_proj_to_labels": False},
+        {"summary_use_proj": False},
+        {"pruned_heads": {1: [0, 2]}},
+    ],
+)
+def test_as_the_model(architecture: str, options: dict[str, Any]) -> None:
+    config = OpenAIGPTConfig(**SMALL, **options)
+    with torch.device("meta"):
+        model = getattr(ogpt, architecture)(config)
+    shapes = {name: tuple(tensor.shape) for name, tensor in model.stored_tensors().items()}
+    assert weight_shapes(config, architecture) == shapes
+    assert parameter_count(config, architecture) == model.num_parameters()
+
+
+def test_another_architecture() -> None:
+    with pytest.raises(ConfigError, match=r"'GPT2Model'; allowed: OpenAIGPTModel, ") as caught:
+        weight_shapes(OpenAIGPTConfig(**SMALL), "GPT2Model")
+    assert "config.json" in caught.value.hint
+
+
+def test_the_architecture_of_a_configuration() -> None:
+    assert architecture_of(OpenAIGPTConfig()) == "OpenAIGPTLMHeadModel"
+    config = OpenAIGPTConfig(architectures=["TFOpenAIGPTDoubleHeadsModel"])
+    assert architecture_of(config) == "OpenAIGPTDoubleHeadsModel"
