@@ -1,0 +1,75 @@
+"""The weights of a model folder, in whichever file they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from ogpt.errors import WeightsError
+from ogpt.weights.arrays import Array
+from ogpt.weights.h5_file import H5_FILE, open_h5
+from ogpt.weights.openai_files import SHAPES_FILE, open_openai
+from ogpt.weights.safetensors_file import WEIGHTS_FILE, open_safetensors, write_arrays
+from ogpt.weights.sharded import INDEX_FILE, SHARDS, open_index, split, write_shards
+from ogpt.weights.together import remove_stale
+from ogpt.weights.torch_file import WEIGHTS_FILE as BIN_FILE
+from ogpt.weights.torch_file import open_bin
+
+_READERS: dict[str, Callable[[Path], Mapping[str, Array]]] = {  # in the order of preference
+    WEIGHTS_FILE: open_safetensors,
+    INDEX_FILE: lambda index: open_index(index, open_safetensors),
+    BIN_FILE: open_bin,
+    f"{BIN_FILE}.index.json": lambda index: open_index(index, open_bin),
+    H5_FILE: open_h5,
+    SHAPES_FILE: lambda shapes: open_openai(shapes.parent),
+}
+
+
+def weights_file(folder: Path) -> Path:
+    """The file, or the index of several, that holds the folder's weights.
+
+    Where there are more, the first of: safetensors, sharded safetensors, pytorch_model.bin, sharded
+    .bin, tf_model.h5, OpenAI's params_shapes.json.
+
+    Raises:
+        WeightsError: there is none.
+    """
+    for name in _READERS:
+        if (folder / name).is_file():
+            return folder / name
+    raise WeightsError(
+        f"there are no weights in {folder}; looked for {', '.join(_READERS)}",
+        hint="give the folder that holds one of these files",
+    )
+
+
+def open_weights(folder: Path) -> Mapping[str, Array]:
+    """Open the folder's weights; each array is read when it is asked for, into its own memory.
+
+    Raises:
+        WeightsError: there are none, or they are damaged.
+        BackendMissing: they are in tf_model.h5, and h5py is not installed.
+    """
+    file = weights_file(folder)
+    return _READERS[file.name](file)
+
+
+def write_weights(folder: Path, arrays: Mapping[str, Array], max_shard_size: int) -> None:
+    """Write model.safetensors, or shards and their index; what an earlier save left is removed.
+
+    Args:
+        folder: Exists. Until the new files are in place, its old weights can be read.
+        arrays: Read twice or three times, array by array, where they are lazy.
+        max_shard_size: Bytes of a file, 1 or more; one that would be larger is split.
+
+    Raises:
+        StorageError: the disk is full or refuses.
+    """
+    shards = split(arrays, max_shard_size)
+    stale = {folder / WEIGHTS_FILE, folder / INDEX_FILE, *folder.glob(SHARDS)}
+    if len(shards) <= 1:
+        write_arrays(folder / WEIGHTS_FILE, arrays)
+        remove_stale(sorted(stale - {folder / WEIGHTS_FILE}))
+    else:
+        files = write_shards(folder, arrays, shards)
+        remove_stale(sorted(stale - {folder / INDEX_FILE, *files}))
