@@ -36,6 +36,7 @@ def rules(settings: GenerationSettings, vocab_size: int, extra: Sequence[Rule] =
     s = settings
     ends = [token_id for token_id in s.eos_token_id if token_id < vocab_size]
     words = [word for word in s.bad_words_ids if len(word) > 1 or word[0] not in ends]
+    suppressed = np.asarray(s.suppress_tokens, dtype=np.intp)  # once: there may be many
     bos = _forced_bos(s)
     in_order: list[tuple[bool, Rule]] = [
         (
@@ -75,10 +76,7 @@ def rules(settings: GenerationSettings, vocab_size: int, extra: Sequence[Rule] =
                 lambda logits: processors.force(logits, s.forced_eos_token_id),
             ),
         ),
-        (
-            bool(s.suppress_tokens),
-            lambda ids, n, logits: processors.ban(logits, s.suppress_tokens),
-        ),
+        (len(suppressed) > 0, lambda ids, n, logits: processors.ban(logits, suppressed)),
         (
             bool(s.begin_suppress_tokens),
             _when(
