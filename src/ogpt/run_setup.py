@@ -251,7 +251,9 @@ def _initial_model(setup: Setup, device: Any) -> OpenAIGPTLMHeadModel:
     from ogpt.model.heads import OpenAIGPTLMHeadModel
 
     if setup.init is not None:
-        model = OpenAIGPTLMHeadModel.from_pretrained(setup.init, torch.float32, str(device))
+        model = OpenAIGPTLMHeadModel.from_pretrained(
+            setup.init, dtype=torch.float32, device=device
+        )
         setattr(model.config, TOKENIZER_FINGERPRINT, setup.shards.fingerprint)
         return model
     with torch.random.fork_rng(devices=[]):

@@ -84,9 +84,9 @@ class ShiftedPositions(nn.Module):
 class PreNormBlock(transformer.Block):
     """The norm before each sub-layer, as GPT-2 has it."""
 
-    def forward(self, x, allowed=None, seed=None, cache=None, layer=0, attentions=None):  # type: ignore[no-untyped-def]
-        x = x + self.attn(self.ln_1(x), allowed, seed, cache, layer, attentions)
-        return x + self.mlp(self.ln_2(x), seed)
+    def forward(self, x: torch.Tensor, run: transformer.Pass) -> torch.Tensor:
+        x = x + self.attn(self.ln_1(x), run)
+        return x + self.mlp(self.ln_2(x), run.seed)
 
 
 def plant_erf_gelu(model: OpenAIGPTLMHeadModel) -> None:

@@ -54,7 +54,9 @@ def test_an_untied_head_is_kept(tmp_path: Path) -> None:
 
 
 def test_dtype(folder: Path) -> None:
-    assert OpenAIGPTLMHeadModel.from_pretrained(folder, torch.bfloat16).dtype == torch.bfloat16
+    assert (
+        OpenAIGPTLMHeadModel.from_pretrained(folder, dtype=torch.bfloat16).dtype == torch.bfloat16
+    )
 
 
 def test_missing_and_left_over_weights(folder: Path) -> None:

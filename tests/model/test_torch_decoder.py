@@ -62,6 +62,29 @@ def test_truncate_and_free(decoder, ids, whole) -> None:  # type: ignore[no-unty
     decoder.close()
 
 
+def test_hidden_states_are_those_of_what_was_appended(model, decoder, ids) -> None:  # type: ignore[no-untyped-def]
+    expected = model.transformer(torch.tensor([ids])).last_hidden_state[0].detach().numpy()
+    decoder.extend(1, ids[:6])
+    decoder.copy(1, 3)
+    close(decoder.hidden(1), expected[:6])
+    decoder.step([3, 1], [ids[6], ids[7]])
+    close(decoder.hidden(3), expected[6:7])
+    with pytest.raises(DecoderError, match=r"slot 0 .*appended tokens to \[3, 1\]") as caught:
+        decoder.hidden(0)
+    assert "right after" in caught.value.hint
+
+
+def test_a_model_in_float64_gives_float64(model, ids) -> None:  # type: ignore[no-untyped-def]
+    decoder = TorchDecoder(model.double(), 1)
+    found = decoder.extend(0, ids, "all")
+    assert found.dtype == decoder.hidden(0).dtype == np.float64
+    np.testing.assert_allclose(
+        found, model(torch.tensor([ids])).logits[0].detach().numpy(), atol=1e-12
+    )
+    with pytest.raises(DecoderError, match=r"the last call appended tokens to no slot"):
+        TorchDecoder(model, 1).hidden(0)
+
+
 def test_score(decoder, ids, whole) -> None:  # type: ignore[no-untyped-def]
     log_probs = torch.log_softmax(torch.tensor(whole), -1)
     scores = decoder.score(1, ids[:10], ids[1:11], top=3)

@@ -173,7 +173,7 @@ def test_positions_outside_the_model(bad: int) -> None:
 
 @pytest.mark.parametrize("shape", [(2, 4), (2, 6), (5,), (2, 4, 5), (2, 1, 5, 4)])
 def test_a_mask_of_another_shape(shape: tuple[int, ...]) -> None:
-    message = rf"shape {re.escape(str(shape))}; allowed: \(B, 5\), \(B, 5, 5\)"
+    message = rf"shape {re.escape(str(shape))}; allowed: \(2, 5\), \(2, 5, 5\)"
     with pytest.raises(ConfigError, match=message) as caught:
         OpenAIGPTModel(tiny())(torch.zeros(2, 5, dtype=torch.int64), torch.ones(shape))
     assert "cache" in caught.value.hint

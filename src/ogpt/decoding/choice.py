@@ -66,5 +66,5 @@ def open_decoder(
     if kind is None and on_gpu:
         kind = torch.bfloat16
     device = "cuda" if on_gpu else "cpu"
-    loaded = OpenAIGPTLMHeadModel.from_pretrained(folder, kind, device)
+    loaded = OpenAIGPTLMHeadModel.from_pretrained(folder, dtype=kind, device=device)
     return TorchDecoder(pack_weights(loaded), slots)

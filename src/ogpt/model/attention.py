@@ -7,11 +7,18 @@ compiler fuse mask, softmax and dropout.
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ogpt.errors import BackendMissing, ConfigError
 from ogpt.model.dropout import dropout
+from ogpt.model.masks import AdditiveMask, Visible, causal
+
+ATTENTIONS = ("sdpa", "eager", "flash_attention_2")
+"""Names for attn_implementation (Hugging Face's)."""
 
 _QUERY_BLOCK = 128
 
@@ -55,7 +62,7 @@ def attend(
         stop = min(start + _QUERY_BLOCK, length)
         reach = stop if allowed is None else key.shape[-2]
         if allowed is None:
-            seen = causal(query[..., :stop, :], key[..., :stop, :])[start:]
+            seen = causal(stop, stop, query.device)[start:]
         else:
             seen = allowed[..., start:stop, :] if allowed.shape[-2] > 1 else allowed
         probs = probabilities(query[..., start:stop, :], key[..., :reach, :], seen)
@@ -64,15 +71,55 @@ def attend(
     return torch.cat(blocks, dim=-2)
 
 
-def probabilities(query: Tensor, key: Tensor, allowed: Tensor) -> Tensor:
-    """softmax(query . key / sqrt(head_dim)) over the allowed keys, (B, n_head, T, S)."""
+def probabilities(query: Tensor, key: Tensor, visible: Visible) -> Tensor:
+    """softmax(query . key / sqrt(head_dim)) over what is visible, (B, n_head, T, S).
+
+    The softmax is taken in float32 or wider; under another implementation's additive mask in the
+    dtype of the query, as there.
+    """
     scores = query @ key.transpose(-1, -2)
-    scores = scores.float() * query.shape[-1] ** -0.5
-    scores = scores.masked_fill(~allowed, float("-inf"))
-    return F.softmax(scores, dim=-1).to(query.dtype)
+    if isinstance(visible, AdditiveMask):
+        scores = (scores * query.shape[-1] ** -0.5).where(visible.causal, visible.fill)
+        if visible.padding is not None:
+            scores = scores + visible.padding
+        return F.softmax(scores, dim=-1)
+    if visible is None:
+        visible = causal(query.shape[-2], key.shape[-2], query.device)
+    wide = scores if scores.dtype == torch.float64 else scores.float()
+    wide = (wide * query.shape[-1] ** -0.5).masked_fill(~visible, float("-inf"))
+    return F.softmax(wide, dim=-1).to(query.dtype)
 
 
-def causal(query: Tensor, key: Tensor) -> Tensor:
-    """The causal mask, (T, S), bool: the last query sees all keys, each one before it one less."""
-    T, S = query.shape[-2], key.shape[-2]
-    return torch.ones(T, S, dtype=torch.bool, device=query.device).tril(S - T)
+def flash(query: Tensor, key: Tensor, value: Tensor, pdrop: float) -> Tensor:
+    """Causal attention by the flash_attn package, (B, n_head, T, head_dim)."""
+    from flash_attn import flash_attn_func  # type: ignore[import-not-found]  # optional, GPU only
+
+    rows = (x.transpose(1, 2) for x in (query, key, value))  # it wants (B, T, n_head, head_dim)
+    mixed: Tensor = flash_attn_func(*rows, dropout_p=pdrop, causal=True)
+    return mixed.transpose(1, 2)
+
+
+def check_attention(name: str) -> str:
+    """Check the name of an attention implementation, and that its package is there.
+
+    Raises:
+        ConfigError: another name.
+        BackendMissing: flash_attn is not installed.
+    """
+    if name not in ATTENTIONS:
+        raise ConfigError(
+            f"attn_implementation is {name!r}; allowed: {', '.join(ATTENTIONS)}",
+            hint="sdpa, the default, uses torch's fused kernels",
+        )
+    if name == "flash_attention_2" and find_spec("flash_attn") is None:
+        raise BackendMissing(
+            "attn_implementation is 'flash_attention_2', which needs the package flash_attn",
+            hint="pip install flash-attn, or leave attn_implementation at sdpa",
+        )
+    return name
+
+
+def can_flash(name: str, query: Tensor, visible: Visible) -> bool:
+    """Whether flash_attn serves: it was asked for, and it knows this dtype, device and mask."""
+    narrow = query.dtype in (torch.float16, torch.bfloat16)
+    return name == "flash_attention_2" and visible is None and query.is_cuda and narrow

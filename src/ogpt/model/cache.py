@@ -12,7 +12,7 @@ from ogpt.errors import ContextTooLong
 
 
 class KVCache:
-    """Keys and values of `rows` sequences of at most n_positions tokens.
+    """Keys and values of `rows` sequences of at most n_positions tokens: `past_key_values`.
 
     A forward pass reads and writes the `active` rows only, each from its own length on. The
     lengths advance by `advance`, once all layers have written.
@@ -26,9 +26,16 @@ class KVCache:
         device: torch.device | str = "cpu",
     ) -> None:
         head_dim = config.n_embd // config.n_head
-        shape = (config.n_layer, rows, config.n_head, config.n_positions, head_dim)
-        self.keys = torch.zeros(shape, dtype=dtype, device=device)
-        self.values = torch.zeros(shape, dtype=dtype, device=device)
+        pruned = getattr(config, "pruned_heads", None) or {}
+        heads = [config.n_head - len(pruned.get(layer, ())) for layer in range(config.n_layer)]
+        self.keys, self.values = (
+            [
+                torch.zeros(rows, n_head, config.n_positions, head_dim, dtype=dtype, device=device)
+                for n_head in heads
+            ]
+            for _ in range(2)
+        )
+        self.device = torch.device(device)
         self.n_positions = config.n_positions
         self.lengths = [0] * rows
         self.active: Sequence[int] = range(rows)
@@ -54,10 +61,10 @@ class KVCache:
     def positions(self, count: int) -> Tensor:
         """Positions of the next `count` tokens of the active rows, (rows or 1, count), int64."""
         starts = self.starts()
-        steps = torch.arange(count, device=self.keys.device)
+        steps = torch.arange(count, device=self.device)
         if len(set(starts)) == 1:
             return (steps + starts[0])[None]
-        return torch.tensor(starts, device=self.keys.device)[:, None] + steps
+        return torch.tensor(starts, device=self.device)[:, None] + steps
 
     def allowed(self, count: int) -> Tensor | None:
         """Which cached positions the next `count` tokens may see; None: all, or plain causal.
@@ -67,7 +74,7 @@ class KVCache:
         starts = self.starts()
         if len(set(starts)) == 1 and (count == 1 or starts[0] == 0):
             return None
-        reach = torch.arange(max(starts) + count, device=self.keys.device)
+        reach = torch.arange(max(starts) + count, device=self.device)
         return (reach <= self.positions(count)[..., None])[:, None]
 
     def update(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
@@ -77,16 +84,20 @@ class KVCache:
         reach = max(starts) + count
         found = []
         for store, new in ((self.keys[layer], key), (self.values[layer], value)):
+            kept = new.detach()
             if _is_run(self.active):
                 held = store[self.active[0] : self.active[-1] + 1]
                 if len(set(starts)) == 1:
-                    held[:, :, starts[0] : reach] = new
+                    held[:, :, starts[0] : reach] = kept
+                    if new.requires_grad:  # the new positions keep their gradient
+                        found.append(torch.cat([held[:, :, : starts[0]], new], dim=2))
+                        continue
                 else:
                     for row, start in enumerate(starts):
-                        held[row, :, start : start + count] = new[row]
+                        held[row, :, start : start + count] = kept[row]
                 found.append(held[:, :, :reach])
             else:
-                for row, start, part in zip(self.active, starts, new, strict=True):
+                for row, start, part in zip(self.active, starts, kept, strict=True):
                     store[row, :, start : start + count] = part
                 found.append(store[list(self.active), :, :reach])
         return found[0], found[1]
@@ -99,9 +110,24 @@ class KVCache:
     def copy(self, source: int, target: int) -> None:
         """Make row `target` equal to row `source`."""
         length = self.lengths[source]
-        self.keys[:, target, :, :length] = self.keys[:, source, :, :length]
-        self.values[:, target, :, :length] = self.values[:, source, :, :length]
+        for store in (*self.keys, *self.values):
+            store[target, :, :length] = store[source, :, :length]
         self.lengths[target] = length
+
+    def get_seq_length(self) -> int:
+        """Tokens that the longest active row holds (Hugging Face's name)."""
+        return max(self.starts())
+
+    def crop(self, max_length: int) -> None:
+        """Forget what lies beyond `max_length` tokens of every row; the memory stays."""
+        self.lengths = [min(length, max_length) for length in self.lengths]
+
+    def reorder_cache(self, beam_idx: Tensor) -> None:
+        """Make row i what row beam_idx[i] was, for a beam_idx (rows,)."""
+        order = beam_idx.to(self.device)
+        for store in (*self.keys, *self.values):
+            store.copy_(store[order])
+        self.lengths = [self.lengths[row] for row in order.tolist()]
 
 
 def _is_run(rows: Sequence[int]) -> bool:

@@ -1,28 +1,54 @@
-"""The heads on the transformer: the language-model head."""
+"""The language-model head on the transformer."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.errors import ConfigError
-from ogpt.model.cache import KVCache
-from ogpt.model.loss import ChunkLoss, chunk_loss_and_grad, summed_cross_entropy
+from ogpt.model.chunked_loss import ChunkLoss, chunk_loss_and_grad, summed_cross_entropy
+from ogpt.model.generate import GenerationMixin
+from ogpt.model.inputs import rows_of
+from ogpt.model.losses import IGNORE_INDEX, next_token_loss
 from ogpt.model.outputs import CausalLMOutput
-from ogpt.model.pretrained import OpenAIGPTPreTrainedModel, resized
-from ogpt.model.transformer import OpenAIGPTModel, check_rows
-
-IGNORE_INDEX = -100
+from ogpt.model.transformer import OpenAIGPTModel
 
 
-class OpenAIGPTLMHeadModel(OpenAIGPTPreTrainedModel):
-    """The transformer with a language-model head tied to the token embedding (paper, eq. 2)."""
+class WithLMHead(GenerationMixin):
+    """A transformer with a language-model head, tied to the token embedding (paper, eq. 2)."""
 
     def __init__(self, config: OpenAIGPTConfig) -> None:
         super().__init__(config)
         self.transformer = OpenAIGPTModel(config)
         self.lm_head = nn.Linear(config.n_embd, config.vocab_size, bias=False)
+
+    def tie_weights(self) -> None:
+        """The head is the token embedding, unless config.tie_word_embeddings is off."""
+        if self.config.tie_word_embeddings:
+            self.lm_head.weight = self.transformer.tokens_embed.weight
+        self.lm_head.out_features = self.config.vocab_size
+
+
+class OpenAIGPTLMHeadModel(WithLMHead):
+    """The language model: logits of each next token, and text by `generate`.
+
+    >>> import torch
+    >>> from ogpt import OpenAIGPTConfig, OpenAIGPTLMHeadModel
+    >>> config = OpenAIGPTConfig(vocab_size=50, n_embd=16, n_layer=2, n_head=2)
+    >>> model = OpenAIGPTLMHeadModel(config)
+    >>> ids = torch.tensor([[4, 8, 15, 16]])
+    >>> out = model(ids, labels=ids)
+    >>> out.logits.shape, out.loss.shape
+    (torch.Size([1, 4, 50]), torch.Size([]))
+    >>> model.eval().generate(ids, max_new_tokens=3).shape
+    torch.Size([1, 7])
+    """
+
+    def __init__(self, config: OpenAIGPTConfig) -> None:
+        super().__init__(config)
         self.chunk_loss: ChunkLoss = chunk_loss_and_grad
         self.post_init()
         self.tie_weights()
@@ -33,15 +59,6 @@ class OpenAIGPTLMHeadModel(OpenAIGPTPreTrainedModel):
             block.compile()
         self.chunk_loss = torch.compile(chunk_loss_and_grad)
 
-    def tie_weights(self) -> None:
-        """The head is the token embedding, unless config.tie_word_embeddings is off."""
-        rows = self.config.vocab_size
-        if self.config.tie_word_embeddings:
-            self.lm_head.weight = self.transformer.tokens_embed.weight
-        elif len(self.lm_head.weight) != rows:
-            self.lm_head.weight = resized(self.lm_head.weight, rows)
-        self.lm_head.out_features = rows
-
     def forward(
         self,
         input_ids: Tensor | None = None,
@@ -50,31 +67,40 @@ class OpenAIGPTLMHeadModel(OpenAIGPTPreTrainedModel):
         position_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
-        past_key_values: KVCache | None = None,
+        *,
         logits_to_keep: int | Tensor = 0,
-        output_attentions: bool = False,
-        output_hidden_states: bool = False,
-    ) -> CausalLMOutput:
+        shift_labels: Tensor | None = None,
+        num_items_in_batch: Tensor | int | None = None,
+        ignore_index: int = IGNORE_INDEX,
+        return_dict: bool | None = None,
+        **options: Any,
+    ) -> CausalLMOutput | tuple[Any, ...]:
         """Predict each next token.
 
         Args:
-            input_ids: As in OpenAIGPTModel.
-            attention_mask: As in OpenAIGPTModel.
-            token_type_ids: As in OpenAIGPTModel.
-            position_ids: As in OpenAIGPTModel.
-            inputs_embeds: As in OpenAIGPTModel.
+            input_ids: As in OpenAIGPTModel, like the four after it.
+            attention_mask: (B, S), (B, T, S) or (B, n_head, T, S).
+            token_type_ids: (B, T).
+            position_ids: (B, T) or (T,).
+            inputs_embeds: (B, T, C).
             labels: (B, T) token ids; the label of a position is predicted by the one before it.
                 -100 counts nothing.
-            past_key_values: As in OpenAIGPTModel.
-            logits_to_keep: Positions from the end to compute logits for, 0: all; or a 1-D index.
-            output_attentions: As in OpenAIGPTModel.
-            output_hidden_states: As in OpenAIGPTModel.
+            logits_to_keep: Positions from the end to compute logits for, 0: all; or an index (1-D,
+                or one for each row) or bool (B, T).
+            shift_labels: (B, T) labels that are shifted already.
+            num_items_in_batch: Divide the summed loss by this, not by the labels that count.
+            ignore_index: The label that counts nothing.
+            return_dict: False for a tuple.
+            **options: head_mask, past_key_values, use_cache, output_attentions and
+                output_hidden_states as in OpenAIGPTModel.
 
         Raises:
             ConfigError: labels together with logits_to_keep, or of another shape than the input.
             TokenOutOfRange: a label outside the vocabulary (CPU tensors, outside compile).
+            UnknownArgument: an argument that no model has.
         """
-        if labels is not None and not (isinstance(logits_to_keep, int) and logits_to_keep == 0):
+        every = isinstance(logits_to_keep, int) and logits_to_keep == 0
+        if not every and (labels is not None or shift_labels is not None):
             raise ConfigError(
                 f"labels were given together with logits_to_keep={logits_to_keep}",
                 hint="the loss needs every position: leave logits_to_keep at 0",
@@ -85,41 +111,27 @@ class OpenAIGPTLMHeadModel(OpenAIGPTPreTrainedModel):
             token_type_ids=token_type_ids,
             position_ids=position_ids,
             inputs_embeds=inputs_embeds,
-            past_key_values=past_key_values,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
+            return_dict=True,
+            **options,
         )
-        hidden = out.last_hidden_state
-        loss = None
-        if labels is not None:
-            targets = self._targets(labels, hidden)
-            total = summed_cross_entropy(
-                hidden[:, :-1].flatten(0, 1), self.lm_head.weight, targets, IGNORE_INDEX
-            )
-            loss = total / (targets != IGNORE_INDEX).sum().clamp(min=1)
-        kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
-        if isinstance(kept, slice) and logits_to_keep == 0:
-            kept = slice(None)
-        return CausalLMOutput(
+        logits = self.lm_head(keep(out.last_hidden_state, logits_to_keep))
+        loss = next_token_loss(
+            logits,
+            rows_of(input_ids, inputs_embeds, self.config.n_embd),
+            self.transformer.tokens_embed,
+            labels,
+            shift_labels,
+            num_items_in_batch,
+            ignore_index,
+        )
+        result = CausalLMOutput(
             loss=loss,
-            logits=self.lm_head(hidden[:, kept]),
+            logits=logits,
             past_key_values=out.past_key_values,
             hidden_states=out.hidden_states,
             attentions=out.attentions,
         )
-
-    def _targets(self, labels: Tensor, hidden: Tensor) -> Tensor:
-        """Labels as what each position but the last predicts, (B * (T - 1),), checked."""
-        if labels.shape != hidden.shape[:-1]:
-            raise ConfigError(
-                f"labels have the shape {tuple(labels.shape)}; allowed: that of the input, "
-                f"{tuple(hidden.shape[:-1])}",
-                hint="give a label for each token, -100 for those that count nothing",
-            )
-        targets = labels[:, 1:].reshape(-1)
-        counted = targets != IGNORE_INDEX
-        check_rows(targets.where(counted, 0), self.transformer.tokens_embed, "label")
-        return targets
+        return result if self._asked(return_dict, "return_dict") else result.to_tuple()
 
     def token_loss(
         self,
@@ -130,7 +142,10 @@ class OpenAIGPTLMHeadModel(OpenAIGPTPreTrainedModel):
     ) -> Tensor:
         """Summed loss of unshifted targets (B, T), (), float32, without (B, T, V) logits."""
         out = self.transformer(
-            input_ids=input_ids, attention_mask=attention_mask, position_ids=position_ids
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            return_dict=True,
         )
         with torch.autocast(targets.device.type, enabled=False):  # the loss casts by itself
             return summed_cross_entropy(
@@ -140,3 +155,36 @@ class OpenAIGPTLMHeadModel(OpenAIGPTPreTrainedModel):
                 IGNORE_INDEX,
                 self.chunk_loss,
             )
+
+
+def keep(hidden: Tensor, logits_to_keep: int | Tensor) -> Tensor:
+    """The hidden states that logits are wanted for.
+
+    Args:
+        hidden: (..., T, C).
+        logits_to_keep: Positions from the end, 0 for all; a 1-D index of positions; or, for every
+            row by itself, (..., kept) indices or (..., T) bool, the latter giving (kept, C).
+
+    Raises:
+        ConfigError: a negative count, or a tensor of another shape.
+    """
+    if isinstance(logits_to_keep, int):
+        if logits_to_keep < 0:
+            raise ConfigError(
+                f"logits_to_keep is {logits_to_keep}; allowed: 0 or more",
+                hint="0 keeps the logits of every position",
+            )
+        return hidden[..., -logits_to_keep:, :] if logits_to_keep else hidden
+    if logits_to_keep.ndim == 1:
+        return hidden[..., logits_to_keep, :]
+    if logits_to_keep.dtype == torch.bool and logits_to_keep.shape == hidden.shape[:-1]:
+        return hidden[logits_to_keep]
+    if logits_to_keep.dtype != torch.bool and logits_to_keep.shape[:-1] == hidden.shape[:-2]:
+        index = logits_to_keep[..., None].expand(*logits_to_keep.shape, hidden.shape[-1])
+        return hidden.gather(-2, index)
+    raise ConfigError(
+        f"logits_to_keep is of {logits_to_keep.dtype} and shape {tuple(logits_to_keep.shape)}; "
+        f"allowed: indices (kept,) or {(*hidden.shape[:-2], 'kept')}, or bool "
+        f"{tuple(hidden.shape[:-1])}",
+        hint="a number keeps so many positions from the end",
+    )

@@ -2,38 +2,73 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ogpt.model.cache import KVCache
 
 
 class ModelOutput:
-    """Base of the outputs: `out.logits`, `out["logits"]`, `out[0]` and `out.to_tuple()`."""
+    """Base of the outputs: `out.logits`, `out["logits"]`, `out[0]` and `out.to_tuple()`.
+
+    As in Hugging Face it is also a mapping of the parts that are there, in order: `"loss" in out`,
+    `out.keys()`, `dict(out)`.
+    """
 
     def to_tuple(self) -> tuple[Any, ...]:
         """The parts that are there, in order."""
-        parts = (getattr(self, field.name) for field in fields(self))  # type: ignore[arg-type]  # each subclass is a dataclass
-        return tuple(part for part in parts if part is not None)
+        return tuple(value for _, value in self.items())
+
+    def items(self) -> list[tuple[str, Any]]:
+        """Names and values of the parts that are there, in order."""
+        pairs = ((field.name, getattr(self, field.name)) for field in fields(self))  # type: ignore[arg-type]  # each subclass is a dataclass
+        return [(name, value) for name, value in pairs if value is not None]
+
+    def keys(self) -> list[str]:
+        """Names of the parts that are there, in order."""
+        return [name for name, _ in self.items()]
+
+    def values(self) -> list[Any]:
+        """The parts that are there, in order."""
+        return [value for _, value in self.items()]
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """A part by name, or `default` where it is not there."""
+        return dict(self.items()).get(key, default)
 
     def __getitem__(self, key: str | int | slice) -> Any:
         """A part by name, or by its place among the parts that are there."""
-        return getattr(self, key) if isinstance(key, str) else self.to_tuple()[key]
+        return dict(self.items())[key] if isinstance(key, str) else self.to_tuple()[key]
+
+    def __iter__(self) -> Iterator[str]:
+        """The names, as of a mapping."""
+        return iter(self.keys())
+
+    def __len__(self) -> int:
+        """How many parts are there."""
+        return len(self.items())
+
+    def __contains__(self, key: object) -> bool:
+        """Whether a part of this name is there."""
+        return key in self.keys()
 
 
 @dataclass
 class BaseModelOutput(ModelOutput):
-    """Of OpenAIGPTModel."""
+    """Of OpenAIGPTModel. `...` is the shape of input_ids before T: (B,), or (B, K) for choices."""
 
     last_hidden_state: Tensor
-    """(B, T, C)."""
+    """(..., T, C)."""
     past_key_values: KVCache | None = None
+    """The cache that was given or asked for, now holding these tokens too."""
     hidden_states: tuple[Tensor, ...] | None = None
-    """n_layer + 1 of (B, T, C): the embeddings, then each block."""
+    """n_layer + 1 of (..., T, C): the embeddings, then each block."""
     attentions: tuple[Tensor, ...] | None = None
-    """n_layer of (B, n_head, T, S)."""
+    """n_layer of (..., n_head, T, S)."""
 
 
 @dataclass
@@ -41,9 +76,77 @@ class CausalLMOutput(ModelOutput):
     """Of OpenAIGPTLMHeadModel."""
 
     loss: Tensor | None = None
-    """(), float32, mean over the labels that count."""
+    """(), float32 or wider, mean over the labels that count."""
     logits: Tensor | None = None
-    """(B, T or kept, V)."""
+    """(..., T or kept, V)."""
     past_key_values: KVCache | None = None
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None
+
+
+@dataclass
+class OpenAIGPTDoubleHeadsModelOutput(ModelOutput):
+    """Of OpenAIGPTDoubleHeadsModel."""
+
+    loss: Tensor | None = None
+    """(), of the language model, mean over the labels of all choices that count."""
+    mc_loss: Tensor | None = None
+    """(), of the choices, mean over the batch."""
+    logits: Tensor | None = None
+    """(B, K, T, V)."""
+    mc_logits: Tensor | None = None
+    """(B, K): one score for each choice."""
+    past_key_values: KVCache | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+
+
+@dataclass
+class SequenceClassifierOutput(ModelOutput):
+    """Of OpenAIGPTForSequenceClassification."""
+
+    loss: Tensor | None = None
+    """(), mean over the batch."""
+    logits: Tensor | None = None
+    """(..., num_labels)."""
+    past_key_values: KVCache | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+
+
+@dataclass
+class GenerateDecoderOnlyOutput(ModelOutput):
+    """Of `generate(return_dict_in_generate=True)`: greedy, sampling and contrastive search."""
+
+    sequences: Tensor
+    """(rows, longest), int64: prompt and continuation, filled up with pad_token_id."""
+    scores: tuple[Tensor, ...] | None = None
+    """For each new token (rows, V) after rules, temperature and filters; -inf: ruled out."""
+    logits: tuple[Tensor, ...] | None = None
+    """For each new token (rows, V) of the model."""
+
+
+@dataclass
+class GenerateBeamDecoderOnlyOutput(ModelOutput):
+    """Of `generate(return_dict_in_generate=True)` with beams."""
+
+    sequences: Tensor
+    """(rows, longest), int64: prompt and continuation, filled up with pad_token_id."""
+    sequences_scores: Tensor | None = None
+    """(rows,): summed log-probabilities over length ** length_penalty."""
+    scores: tuple[Tensor, ...] | None = None
+    """For each new token (B * num_beams, V): log-probabilities after rules, temperature and
+    filters."""
+    logits: tuple[Tensor, ...] | None = None
+    """For each new token (B * num_beams, V) of the model."""
+    beam_indices: Tensor | None = None
+    """(rows, longest new): the beam that each token was added to; -1 after the end."""
+
+
+for _output in (
+    BaseModelOutput,
+    CausalLMOutput,
+    OpenAIGPTDoubleHeadsModelOutput,
+    SequenceClassifierOutput,
+):
+    torch.export.register_dataclass(_output)  # so that a model with such an output can be exported

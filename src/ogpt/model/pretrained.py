@@ -1,29 +1,47 @@
-"""What all models share: initial weights, and model folders in and out."""
+"""What all models share: initial weights, model folders in and out, and changes of size."""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from tempfile import TemporaryDirectory
+from typing import Any, ClassVar, Literal, Self, overload
 
 import torch
 from torch import Tensor, nn
 
 from ogpt.config.model import OpenAIGPTConfig
-from ogpt.errors import WeightsError
-from ogpt.model.tensors import array_of, tensor_of
-from ogpt.weights.names import PREFIX, normalise
-from ogpt.weights.safetensors_file import WEIGHTS_FILE, read_arrays, write_arrays
+from ogpt.errors import ConfigError
+from ogpt.hub import HubOptions, model_folder, push_folder
+from ogpt.model.attention import check_attention
+from ogpt.model.inputs import refuse_unknown
+from ogpt.model.loading import LoadReport, as_dtype, load_weights, tell_report
+from ogpt.model.resizing import changed, check_heads, padded, resized
+from ogpt.model.tensors import array_of
+from ogpt.weights.arrays import Array
+from ogpt.weights.folder import open_weights, write_weights
+from ogpt.weights.names import PREFIX
+
+MAX_SHARD_SIZE = 5 * 10**9
+"""Bytes of one weights file, beyond which a model is saved in several (as transformers 4)."""
 
 
 class OpenAIGPTPreTrainedModel(nn.Module):
-    """Base of the GPT-1 models."""
+    """Base of the GPT-1 models: not a model itself."""
 
+    config_class: ClassVar[type[OpenAIGPTConfig]] = OpenAIGPTConfig
     base_model_prefix: ClassVar[str] = PREFIX
+    main_input_name: ClassVar[str] = "input_ids"
+    supports_gradient_checkpointing: ClassVar[bool] = True
 
     def __init__(self, config: OpenAIGPTConfig) -> None:
         super().__init__()
         config.check()
         self.config = config
+        self.attn_implementation = "sdpa"
+        self.gradient_checkpointing = False
+        self.checkpoint_options: dict[str, Any] = {"use_reentrant": False}
 
     @property
     def device(self) -> torch.device:
@@ -35,10 +53,19 @@ class OpenAIGPTPreTrainedModel(nn.Module):
         """Of the weights."""
         return next(self.parameters()).dtype
 
+    @property
+    def base_model(self) -> OpenAIGPTPreTrainedModel:
+        """The transformer, without a head."""
+        found: OpenAIGPTPreTrainedModel = getattr(self, PREFIX, self)
+        return found
+
     def post_init(self) -> None:
         """Draw initial weights: N(0, initializer_range), biases zero, gains one (paper 4.1)."""
+        self._draw(dict(self.named_parameters()))
+
+    def _draw(self, parameters: Mapping[str, nn.Parameter]) -> None:
         with torch.no_grad():
-            for name, parameter in self.named_parameters():
+            for name, parameter in parameters.items():
                 if name.endswith("bias"):
                     parameter.zero_()
                 elif parameter.ndim == 1:  # gain of a layer norm
@@ -46,115 +73,334 @@ class OpenAIGPTPreTrainedModel(nn.Module):
                 else:
                     parameter.normal_(0.0, self.config.initializer_range)
 
-    def num_parameters(self) -> int:
-        """Weights, tied ones counted once."""
-        return sum(parameter.numel() for parameter in self.parameters())
+    def num_parameters(self, only_trainable: bool = False) -> int:
+        """Weights, tied ones counted once.
+
+        Args:
+            only_trainable: Leave frozen ones out.
+        """
+        return sum(p.numel() for p in self.parameters() if p.requires_grad or not only_trainable)
+
+    # embeddings and heads
 
     def get_input_embeddings(self) -> nn.Embedding:
         """The token embedding."""
-        found: nn.Embedding = self.get_submodule(
-            "tokens_embed" if hasattr(self, "tokens_embed") else f"{PREFIX}.tokens_embed"
-        )  # type: ignore[assignment]  # by its name
+        found: nn.Embedding = self.base_model.get_submodule("tokens_embed")  # type: ignore[assignment]  # by its name
         return found
 
-    def resize_token_embeddings(self, new_num_tokens: int) -> nn.Embedding:
-        """Change the rows of the token embedding and of a tied head, and config.vocab_size.
+    def set_input_embeddings(self, value: nn.Embedding) -> None:
+        """Put another token embedding in place, of as many rows as config.vocab_size says."""
+        self.base_model.tokens_embed = value
+        self.tie_weights()
 
-        New rows are the mean of the old ones, so that no new token is likelier than a common one.
+    def get_output_embeddings(self) -> nn.Linear | None:
+        """The language-model head, of models that have one."""
+        return getattr(self, "lm_head", None)
+
+    def set_output_embeddings(self, value: nn.Linear) -> None:
+        """Put another language-model head in place."""
+        self.lm_head = value
+
+    def tie_weights(self) -> None:
+        """Make tied weights one again; models without a tied head have none."""
+
+    def resize_token_embeddings(
+        self,
+        new_num_tokens: int | None = None,
+        pad_to_multiple_of: int | None = None,
+        mean_resizing: bool = True,
+    ) -> nn.Embedding:
+        """Change the rows of the token embedding and of the head, and config.vocab_size.
+
         The configuration is a copy: another model built from it is not changed.
 
         Args:
-            new_num_tokens: Rows, 1 or more.
+            new_num_tokens: Rows, 1 or more; None: as many as there are.
+            pad_to_multiple_of: Round the rows up to a multiple.
+            mean_resizing: New rows are the mean of the old ones, so that no new token is likelier
+                than a common one; False: drawn from N(0, initializer_range).
 
         Raises:
             ConfigError: fewer than 1.
         """
-        config = type(self.config).from_dict(self.config.to_dict())
-        config.vocab_size = new_num_tokens
-        config.check()
+        rows = self.config.vocab_size if new_num_tokens is None else new_num_tokens
+        rows = padded(rows, pad_to_multiple_of)
+        self._take_config(changed(self.config, vocab_size=rows))
+        std = None if mean_resizing else self.config.initializer_range
         embedding = self.get_input_embeddings()
-        embedding.weight = resized(embedding.weight, new_num_tokens)
-        embedding.num_embeddings = new_num_tokens
-        for module in self.modules():
-            if isinstance(module, OpenAIGPTPreTrainedModel):
-                module.config = config
+        embedding.weight = resized(embedding.weight, rows, std)
+        embedding.num_embeddings = rows
+        head = self.get_output_embeddings()
+        if head is not None and not self.config.tie_word_embeddings:
+            head.weight = resized(head.weight, rows, std)
+            head.out_features = rows
         self.tie_weights()
         return embedding
 
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write config.json and model.safetensors, which transformers loads as they are."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        saved = OpenAIGPTConfig.from_dict(self.config.to_dict())
-        saved.architectures = [type(self).__name__]
-        saved.save_pretrained(folder)
-        write_arrays(
-            folder / WEIGHTS_FILE,
-            {name: array_of(tensor) for name, tensor in self.stored_tensors().items()},
+    def resize_position_embeddings(self, new_num_position_embeddings: int) -> None:
+        """Change the longest sequence, n_positions; new positions are drawn anew, to be trained.
+
+        Args:
+            new_num_position_embeddings: 1 or more.
+
+        Raises:
+            ConfigError: fewer than 1.
+        """
+        rows = new_num_position_embeddings
+        self._take_config(changed(self.config, n_positions=rows))
+        table: nn.Embedding = self.base_model.get_submodule("positions_embed")  # type: ignore[assignment]  # by its name
+        table.weight = resized(table.weight, rows, self.config.initializer_range)
+        table.num_embeddings = rows
+
+    def prune_heads(self, heads_to_prune: dict[int, list[int]]) -> None:
+        """Cut attention heads out of the weights, for good; config.pruned_heads remembers them.
+
+        Args:
+            heads_to_prune: {layer: [heads]}, counted as in the whole model.
+
+        Raises:
+            ConfigError: a layer or head that is not there, or none left in a layer.
+        """
+        pruned = check_heads(self.config, heads_to_prune)
+        self._take_config(changed(self.config, pruned_heads=pruned))
+        for layer, heads in heads_to_prune.items():
+            self.base_model.get_submodule(f"h.{layer}.attn").prune_heads(heads)  # type: ignore[operator]  # an Attention
+
+    def _take_config(self, config: OpenAIGPTConfig) -> None:
+        for module in self.modules():
+            if isinstance(module, OpenAIGPTPreTrainedModel):
+                module.config = config
+
+    # training
+
+    def freeze(self, embeddings: bool = True, layers: int | Iterable[int] = ()) -> None:
+        """Keep weights from being trained; `freeze(False)` trains all again.
+
+        Args:
+            embeddings: Those of tokens and positions (a tied head is the token embedding).
+            layers: The first so many blocks, or the numbers of blocks.
+
+        Raises:
+            ConfigError: a block that is not there.
+        """
+        chosen = set(range(layers)) if isinstance(layers, int) else set(layers)
+        if not chosen <= set(range(self.config.n_layer)):
+            raise ConfigError(
+                f"layers {sorted(chosen)} were to be frozen; allowed: 0 to "
+                f"{self.config.n_layer - 1}",
+                hint="give how many of the first blocks, or their numbers",
+            )
+        tables = ("tokens_embed.", "positions_embed.")
+        blocks = tuple(f"h.{layer}." for layer in chosen)
+        for name, parameter in self.base_model.named_parameters():
+            frozen = (embeddings and name.startswith(tables)) or name.startswith(blocks)
+            parameter.requires_grad_(not frozen)
+
+    def gradient_checkpointing_enable(
+        self, gradient_checkpointing_kwargs: Mapping[str, Any] | None = None
+    ) -> None:
+        """Compute each block again in the backward pass rather than keep its activations.
+
+        Args:
+            gradient_checkpointing_kwargs: For torch.utils.checkpoint, such as use_reentrant.
+        """
+        base = self.base_model
+        base.gradient_checkpointing = True
+        base.checkpoint_options = {"use_reentrant": False, **(gradient_checkpointing_kwargs or {})}
+
+    def gradient_checkpointing_disable(self) -> None:
+        """Keep activations again."""
+        self.base_model.gradient_checkpointing = False
+
+    @property
+    def is_gradient_checkpointing(self) -> bool:
+        """Whether blocks are computed again in the backward pass."""
+        return self.base_model.gradient_checkpointing
+
+    def enable_input_require_grads(self) -> None:
+        """Let gradients reach the embeddings' output although the embeddings are frozen."""
+        self.get_input_embeddings().register_forward_hook(
+            lambda module, given, out: out.requires_grad_(True)
         )
+
+    def set_attn_implementation(self, attn_implementation: str) -> None:
+        """Choose how attention is computed: sdpa, eager or flash_attention_2.
+
+        Raises:
+            ConfigError: another name.
+            BackendMissing: flash_attn is not installed.
+        """
+        self.base_model.attn_implementation = check_attention(attn_implementation)
+
+    # files
 
     def stored_tensors(self) -> dict[str, Tensor]:
         """The tensors that a file holds, by name: tied ones once."""
         return {name: tensor.detach() for name, tensor in self.named_parameters()}
 
-    @classmethod
-    def from_pretrained(
-        cls, folder: str | Path, dtype: torch.dtype | None = None, device: str = "cpu"
-    ) -> Self:
-        """Load a model folder, in evaluation mode.
+    def save_pretrained(
+        self, save_directory: str | Path, *, max_shard_size: int = MAX_SHARD_SIZE
+    ) -> None:
+        """Write config.json and safetensors, which transformers loads as they are.
 
         Args:
-            folder: Holds config.json and model.safetensors.
-            dtype: Of the weights; None: as stored.
-            device: Where to put them.
+            save_directory: Made if missing.
+            max_shard_size: Bytes of one file at most; beyond, several and an index are written.
 
         Raises:
-            CheckpointError: no model folder, or a damaged one.
-            WeightsError: weights missing, left over or of another shape.
+            StorageError: the disk is full or refuses; what was there is unchanged.
         """
-        config = OpenAIGPTConfig.from_pretrained(folder)
+        folder = Path(save_directory)
+        folder.mkdir(parents=True, exist_ok=True)
+        saved = changed(self.config, architectures=[type(self).__name__])
+        saved.save_pretrained(folder)
+        arrays = {name: array_of(tensor) for name, tensor in self.stored_tensors().items()}
+        write_weights(folder, arrays, max_shard_size)
+        self.write_beside(folder)
+
+    def read_beside(self, folder: Path) -> None:
+        """Read what a kind of model keeps beside its weights."""
+
+    def write_beside(self, folder: Path) -> None:
+        """Write what a kind of model keeps beside its weights."""
+
+    def push_to_hub(self, repo_id: str, **options: Any) -> str:
+        """Put the model on the Hugging Face Hub, with a card made from its facts.
+
+        Args:
+            repo_id: `owner/name`.
+            **options: private, token, revision, commit_message (ogpt.hub.push_folder).
+
+        Returns:
+            Where it is.
+        """
+        with TemporaryDirectory() as folder:
+            self.save_pretrained(folder)
+            return push_folder(folder, repo_id, **options)
+
+    @overload
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | Path,
+        *,
+        output_loading_info: Literal[False] = False,
+        **options: Any,
+    ) -> Self: ...
+
+    @overload
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | Path,
+        *,
+        output_loading_info: Literal[True],
+        **options: Any,
+    ) -> tuple[Self, dict[str, Any]]: ...
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | Path,
+        *,
+        config: OpenAIGPTConfig | None = None,
+        dtype: torch.dtype | str | None = None,
+        device: torch.device | str = "cpu",
+        attn_implementation: str = "sdpa",
+        ignore_mismatched_sizes: bool = False,
+        output_loading_info: bool = False,
+        **options: Any,
+    ) -> Self | tuple[Self, dict[str, Any]]:
+        """Load a model folder or a model of the Hub, in evaluation mode.
+
+        Every format that ogpt.weights reads serves: safetensors, .bin, tf_model.h5 and OpenAI's
+        .npy files, whole or in shards, with or without the prefix `transformer.`. A head that the
+        file lacks is drawn as for a new model, and a notice names it.
+
+        Args:
+            pretrained_model_name_or_path: Folder with config.json and weights, or `owner/name`.
+            config: In place of the folder's config.json.
+            dtype: Of the weights, a torch.dtype or its name; None or "auto": as stored.
+            device: Where to put them.
+            attn_implementation: sdpa, eager or flash_attention_2.
+            ignore_mismatched_sizes: Draw weights of another shape anew, with a notice.
+            output_loading_info: Return (model, what was not taken from the file) as transformers.
+            **options: revision, cache_dir, token, local_files_only, force_download, subfolder for
+                the Hub; torch_dtype and device_map (one device) as other names for dtype and
+                device; anything else must be a field of the configuration and replaces it.
+
+        Raises:
+            CheckpointError: no model folder, a damaged one, or one that cannot be downloaded.
+            ConfigError: a field that the configuration has not.
+            WeightsError: weights missing, of another shape, or not finite.
+        """
+        hub = {name: options.pop(name) for name in HubOptions.__annotations__ if name in options}
+        kind = as_dtype(options.pop("torch_dtype", dtype))
+        device = options.pop("device_map", None) or device
+        attention = check_attention(attn_implementation)
+        folder = model_folder(pretrained_model_name_or_path, **hub)
+        if config is None:
+            config = OpenAIGPTConfig.from_pretrained(folder, **options)
+        elif options:
+            config = changed(config, **options)
         with torch.device("meta"):
             model = cls(config)
-        model.load_arrays(read_arrays(Path(folder) / WEIGHTS_FILE), dtype, device)
-        return model.eval()
+        report = model.load_arrays(
+            open_weights(folder),
+            dtype=kind,
+            device="cpu" if device == "auto" else device,
+            ignore_mismatched_sizes=ignore_mismatched_sizes,
+        )
+        tell_report(report, str(pretrained_model_name_or_path))
+        model.set_attn_implementation(attention)
+        model.read_beside(folder)
+        model.eval()
+        return (model, report.as_loading_info()) if output_loading_info else model
 
     def load_arrays(
-        self, arrays: Any, dtype: torch.dtype | None = None, device: str = "cpu"
-    ) -> None:
+        self,
+        arrays: Mapping[str, Array],
+        *,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str = "cpu",
+        ignore_mismatched_sizes: bool = False,
+    ) -> LoadReport:
         """Take the weights from named arrays, with or without the `transformer.` prefix.
 
         Raises:
-            WeightsError: weights missing, left over or of another shape.
+            WeightsError: weights of the transformer missing, or of another shape, or not finite.
         """
-        wanted = self.stored_tensors()
-        has_prefix = any(name.startswith(PREFIX + ".") for name in wanted)
-        found = normalise(arrays, has_prefix, tied="lm_head.weight" not in wanted)
-        missing = sorted(set(wanted) - set(found))
-        extra = sorted(set(found) - set(wanted))
-        if missing or extra:
-            raise WeightsError(
-                f"the weights do not fit: missing {missing or 'none'}, left over {extra or 'none'}",
-                hint="check that config.json and the weights file belong together",
-            )
-        state = {}
-        for name, array in found.items():
-            tensor = tensor_of(array)
-            if tensor.shape != wanted[name].shape:
-                raise WeightsError(
-                    f"{name} has shape {tuple(tensor.shape)}; "
-                    f"the configuration asks for {tuple(wanted[name].shape)}",
-                    hint="check that config.json and the weights file belong together",
-                )
-            state[name] = tensor.to(device=device, dtype=dtype, copy=True)
-        self.load_state_dict(state, assign=True, strict=False)
+        report = load_weights(
+            self,
+            self.stored_tensors(),
+            arrays,
+            dtype=dtype,
+            device=device,
+            ignore_mismatched_sizes=ignore_mismatched_sizes,
+        )
+        kind = dtype or next(p.dtype for p in self.parameters() if not p.is_meta)
+        drawn = {}
+        for name in [*report.new, *(name for name, _, _ in report.mismatched)]:
+            parent, _, last = name.rpartition(".")
+            shape = self.get_parameter(name).shape
+            drawn[name] = nn.Parameter(torch.empty(shape, dtype=kind, device=device))
+            setattr(self.get_submodule(parent), last, drawn[name])
+        self._draw(drawn)
         self.tie_weights()
+        return report
 
-    def tie_weights(self) -> None:
-        """Make tied weights one again after loading; models without a tied head have none."""
+    # arguments of forward
 
+    def _asked(self, value: bool | None, name: str) -> bool:
+        """An argument, or what the configuration says where it is None."""
+        return bool(getattr(self.config, name) if value is None else value)
 
-def resized(weight: Tensor, rows: int) -> nn.Parameter:
-    """The first `rows` rows of a weight (V, C), and their mean for those that it has not."""
-    with torch.no_grad():
-        mean = weight.mean(0, keepdim=True).expand(max(0, rows - len(weight)), -1)
-        return nn.Parameter(torch.cat([weight[:rows], mean]))
+    def _refuse_unknown(self, unknown: Mapping[str, Any]) -> None:
+        """Refuse arguments that no model has, by name.
+
+        Raises:
+            UnknownArgument: there are some, and parity does not ask to leave them out.
+        """
+        if unknown:
+            known = [*inspect.signature(type(self).forward).parameters][1:-1]
+            refuse_unknown(unknown, known, self.config.parity.arguments)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,17 +12,28 @@ from torch import Tensor
 
 from ogpt.errors import ContextTooLong, DecoderError, TokenOutOfRange
 from ogpt.generation.decoder import Abilities, Scores, Want
+from ogpt.generation.processors import Logits
 from ogpt.model.cache import KVCache
-from ogpt.model.heads import OpenAIGPTLMHeadModel
+from ogpt.model.generate import GenerationMixin
+from ogpt.model.prompts import Opening
 
 _CHUNK_ELEMENTS = 2**24  # logits scored at once
 
 
 class TorchDecoder:
-    """A Decoder over an OpenAIGPTLMHeadModel and a preallocated KVCache."""
+    """A Decoder over a model with a language-model head, and a preallocated KVCache.
 
-    def __init__(self, model: OpenAIGPTLMHeadModel, slots: int) -> None:
-        self.model = model.eval().requires_grad_(False)
+    Args:
+        model: In evaluation mode.
+        slots: Sequences held at once.
+        openings: Prompts that `open` reads: what they have beyond ids (embeddings, token types,
+            positions), what follows them goes on with.
+    """
+
+    def __init__(
+        self, model: GenerationMixin, slots: int, openings: Sequence[Opening] = ()
+    ) -> None:
+        self.model = model
         self.n_positions = model.config.n_positions
         self.vocab_size = model.config.vocab_size
         self.slots = slots
@@ -29,23 +41,41 @@ class TorchDecoder:
             hidden_states=True, attentions=True, device_sampling=False, bitwise=False
         )
         self.cache = KVCache(model.config, slots, model.dtype, model.device)
+        self._appended: dict[int, Tensor] = {}  # slot -> last hidden states (T, C)
+        self._openings = openings
+        self._types: list[int | None] = [None] * slots  # of each slot's next tokens
+        self._shifts = [0] * slots  # by which positions are ahead of what the slot holds
 
-    def extend(
-        self, slot: int, ids: Sequence[int], want: Want = "last"
-    ) -> NDArray[np.float32] | None:
+    def extend(self, slot: int, ids: Sequence[int], want: Want = "last") -> Logits | None:
         """Append `ids` to the slot; see Decoder."""
         hidden = self._read([slot], [ids])[0]
         if want == "none":
             return None
         if want == "last":
-            return _numpy(self.model.lm_head(hidden[-1]))
-        return _numpy(self.model.lm_head(hidden))
+            return self._logits(hidden[-1])
+        return self._logits(hidden)
 
-    def step(self, slots: Sequence[int], ids: Sequence[int]) -> NDArray[np.float32]:
+    def open(self, slot: int, prompt: int) -> Logits:
+        """Read an opening into the empty slot; return the logits (V,) of what follows."""
+        opening = self._openings[prompt]
+        kinds, places = opening.token_types, opening.positions
+        hidden = self._append(
+            [slot],
+            None if opening.embeds is not None else self._tensor([opening.ids]),
+            inputs_embeds=None if opening.embeds is None else opening.embeds[None],
+            token_type_ids=None if kinds is None else self._tensor([kinds]),
+            position_ids=None if places is None else self._tensor([places]),
+        )
+        self._types[slot] = None if kinds is None else kinds[-1]
+        self._shifts[slot] = opening.next_position - opening.length
+        return self._logits(hidden[0, -1])
+
+    def step(self, slots: Sequence[int], ids: Sequence[int]) -> Logits:
         """Append one token to each slot; see Decoder."""
         hidden = self._read(slots, [[token] for token in ids])
-        return _numpy(self.model.lm_head(hidden[:, -1]))
+        return self._logits(hidden[:, -1])
 
+    @torch.inference_mode()
     def score(self, slot: int, ids: Sequence[int], targets: Sequence[int], top: int = 0) -> Scores:
         """Append `ids` and score `targets`; see Decoder."""
         if len(targets) != len(ids):
@@ -67,10 +97,20 @@ class TorchDecoder:
             top_ids.append(best.indices)
             top_log_probs.append(best.values)
         return Scores(
-            _numpy(torch.cat(chosen)),
+            torch.cat(chosen).cpu().numpy(),
             torch.cat(top_ids).cpu().numpy(),
-            _numpy(torch.cat(top_log_probs)),
+            torch.cat(top_log_probs).cpu().numpy(),
         )
+
+    def hidden(self, slot: int) -> NDArray[np.floating[Any]]:
+        """Last hidden states of what the last call appended to the slot; see Decoder."""
+        if slot not in self._appended:
+            raise DecoderError(
+                f"slot {slot} was asked for hidden states; the last call appended tokens to "
+                f"{list(self._appended) or 'no slot'}",
+                hint="ask for them right after extend, step or score",
+            )
+        return _numpy(self._appended[slot])
 
     def length(self, slot: int) -> int:
         """Tokens that the slot holds."""
@@ -92,16 +132,19 @@ class TorchDecoder:
         self._check_slots([source])
         self._check_slots([target])
         self.cache.copy(source, target)
+        self._types[target] = self._types[source]
+        self._shifts[target] = self._shifts[source]
 
     def free(self, slot: int) -> None:
         """Empty the slot."""
         self.truncate(slot, 0)
+        self._types[slot] = None
+        self._shifts[slot] = 0
 
     def close(self) -> None:
         """Give the cache's memory back."""
         del self.cache
 
-    @torch.inference_mode()
     def _read(self, slots: Sequence[int], rows: Sequence[Sequence[int]]) -> Tensor:
         """Append the rows to the slots; return their last hidden states, (len(slots), T, C)."""
         self._check_slots(slots)
@@ -121,9 +164,32 @@ class TorchDecoder:
                 hint="truncate the slot first; generate() slides by itself",
             )
         self.cache.active = list(slots)
-        ids = torch.tensor(rows, dtype=torch.int64, device=self.model.device)
-        hidden: Tensor = self.model.transformer(ids, past_key_values=self.cache).last_hidden_state
+        kinds, shifts = ([held[slot] for slot in slots] for held in (self._types, self._shifts))
+        T = len(rows[0])
+        return self._append(
+            slots,
+            self._tensor(rows),
+            token_type_ids=None if None in kinds else self._tensor([[kind] * T for kind in kinds]),
+            position_ids=self.cache.positions(T) + self._tensor(shifts)[:, None]
+            if any(shifts)
+            else None,
+        )
+
+    @torch.inference_mode()
+    def _append(self, slots: Sequence[int], ids: Tensor | None, **inputs: Tensor | None) -> Tensor:
+        self.cache.active = list(slots)
+        hidden: Tensor = self.model.transformer(
+            ids, past_key_values=self.cache, return_dict=True, **inputs
+        ).last_hidden_state
+        self._appended = dict(zip(slots, hidden, strict=True))
         return hidden
+
+    @torch.inference_mode()
+    def _logits(self, hidden: Tensor) -> Logits:
+        return _numpy(self.model.lm_head(hidden))
+
+    def _tensor(self, values: Sequence[Any]) -> Tensor:
+        return torch.tensor(values, dtype=torch.int64, device=self.model.device)
 
     def _check_slots(self, slots: Sequence[int]) -> None:
         if len(set(slots)) != len(slots) or not all(0 <= slot < self.slots for slot in slots):
@@ -142,6 +208,7 @@ class TorchDecoder:
                 )
 
 
-def _numpy(tensor: Tensor) -> NDArray[np.float32]:
-    found: NDArray[np.float32] = tensor.float().cpu().numpy()
+def _numpy(tensor: Tensor) -> NDArray[np.floating[Any]]:
+    wide = tensor if tensor.dtype == torch.float64 else tensor.float()
+    found: NDArray[np.floating[Any]] = wide.cpu().numpy()
     return found

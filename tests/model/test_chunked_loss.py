@@ -2,8 +2,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ogpt.model import loss as loss_module
-from ogpt.model.loss import summed_cross_entropy
+from ogpt.model import chunked_loss as loss_module
+from ogpt.model.chunked_loss import summed_cross_entropy
 
 
 @pytest.mark.parametrize("elements", [40, 1000, 2**25])

@@ -1,0 +1,122 @@
+"""A classifier on the transformer: a label, several, or a number for a whole sequence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ogpt.config.model import OpenAIGPTConfig
+from ogpt.errors import ConfigError
+from ogpt.model.inputs import rows_of
+from ogpt.model.losses import at_least_float32, class_loss
+from ogpt.model.outputs import SequenceClassifierOutput
+from ogpt.model.pooling import at, kept_tokens, last_kept
+from ogpt.model.pretrained import OpenAIGPTPreTrainedModel
+from ogpt.model.transformer import OpenAIGPTModel
+
+
+class OpenAIGPTForSequenceClassification(OpenAIGPTPreTrainedModel):
+    """The transformer with a linear layer on the state of the last token.
+
+    >>> import torch
+    >>> from ogpt import OpenAIGPTConfig, OpenAIGPTForSequenceClassification
+    >>> config = OpenAIGPTConfig(vocab_size=50, n_embd=16, n_layer=2, n_head=2, num_labels=3)
+    >>> model = OpenAIGPTForSequenceClassification(config).eval()
+    >>> ids, mask = torch.tensor([[4, 8, 15], [16, 23, 0]]), torch.tensor([[1, 1, 1], [1, 1, 0]])
+    >>> out = model(ids, attention_mask=mask, labels=torch.tensor([2, 0]))
+    >>> out.logits.shape
+    torch.Size([2, 3])
+    """
+
+    def __init__(self, config: OpenAIGPTConfig) -> None:
+        super().__init__(config)
+        self.num_labels = config.num_labels
+        self.transformer = OpenAIGPTModel(config)
+        self.score = nn.Linear(config.n_embd, config.num_labels, bias=False)
+        self.post_init()
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        *,
+        return_dict: bool | None = None,
+        **options: Any,
+    ) -> SequenceClassifierOutput | tuple[Any, ...]:
+        """Score each label.
+
+        The state of one token stands for the sequence: the last one that attention_mask keeps;
+        without such a mask the last one that is not config.pad_token_id; else the last one.
+
+        Args:
+            input_ids: As in OpenAIGPTModel, like the four after it.
+            attention_mask: (B, S), (B, T, S) or (B, n_head, T, S).
+            token_type_ids: (B, T).
+            position_ids: (B, T) or (T,).
+            inputs_embeds: (B, T, C).
+            labels: (B,) classes, or (B,) or (B, num_labels) numbers for a regression, or
+                (B, num_labels) of 0 and 1 for several labels at once. config.problem_type says
+                which; where it is None, one label means regression, whole numbers mean classes,
+                and others several labels.
+            return_dict: False for a tuple.
+            **options: As in OpenAIGPTModel.
+
+        Raises:
+            ConfigError: labels of another shape, or a class that is not there.
+            UnknownArgument: an argument that no model has.
+        """
+        out = self.transformer(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            token_type_ids=token_type_ids,
+            position_ids=position_ids,
+            inputs_embeds=inputs_embeds,
+            return_dict=True,
+            **options,
+        )
+        rows = rows_of(input_ids, inputs_embeds, self.config.n_embd)
+        hidden = out.last_hidden_state.reshape(rows.N, rows.T, -1)
+        kept = kept_tokens(attention_mask, rows, self.config.n_head)
+        pad = self.config.pad_token_id
+        if kept is None and input_ids is not None and pad is not None:
+            kept = (input_ids != pad).reshape(rows.N, rows.T)
+        pooled = hidden[:, -1] if kept is None else at(hidden, last_kept(kept))
+        logits = self.score(pooled)
+        result = SequenceClassifierOutput(
+            loss=None if labels is None else self._loss(logits, labels),
+            logits=rows.restore(logits),
+            past_key_values=out.past_key_values,
+            hidden_states=out.hidden_states,
+            attentions=out.attentions,
+        )
+        return result if self._asked(return_dict, "return_dict") else result.to_tuple()
+
+    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The mean loss that problem_type, or the labels, ask for, (); logits (N, num_labels)."""
+        problem = self.config.problem_type or self._problem(labels)
+        if problem == "single_label_classification":
+            return class_loss(logits, labels, "labels")
+        if labels.numel() != logits.numel():
+            raise ConfigError(
+                f"labels have the shape {tuple(labels.shape)}; allowed for {problem}: "
+                f"{tuple(logits.shape)}",
+                hint="give a number for each label of each example",
+            )
+        scores = at_least_float32(logits)
+        wanted = labels.reshape(scores.shape).to(scores)
+        if problem == "regression":
+            return F.mse_loss(scores, wanted)
+        return F.binary_cross_entropy_with_logits(scores, wanted)
+
+    def _problem(self, labels: Tensor) -> str:
+        if self.config.num_labels == 1:
+            return "regression"
+        whole = not labels.is_floating_point() and labels.dtype != torch.bool
+        return "single_label_classification" if whole else "multi_label_classification"

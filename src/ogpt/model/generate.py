@@ -1,0 +1,314 @@
+"""generate(): transformers' arguments and tensors around the searches of ogpt.generation.
+
+Padding is taken off before and put on again after: a row is read as if it stood alone, so left
+padding, right padding and none give the same text.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from ogpt.config.model import OpenAIGPTConfig
+from ogpt.errors import CheckpointError, ContextTooLong, SamplingError
+from ogpt.generation.arguments import Arguments, read_arguments
+from ogpt.generation.beam import Hypothesis, beam_search
+from ogpt.generation.contrastive import contrastive_search
+from ogpt.generation.processors import Logits
+from ogpt.generation.request import tell_length, tell_without_effect
+from ogpt.generation.rules import Rule
+from ogpt.generation.search import search, slides
+from ogpt.generation.settings import MAX_SEED, GenerationSettings
+from ogpt.generation.writer import Vocabulary
+from ogpt.model.outputs import GenerateBeamDecoderOnlyOutput, GenerateDecoderOnlyOutput
+from ogpt.model.pretrained import OpenAIGPTPreTrainedModel
+from ogpt.model.prompts import Prompts, read_prompts, sequences
+from ogpt.model.recording import Record
+from ogpt.model.stopping import StoppingCriteria, Stops
+from ogpt.storage import write_json
+
+if TYPE_CHECKING:
+    from ogpt.model.transformer import OpenAIGPTModel
+
+LogitsProcessor = Callable[[Tensor, Tensor], Tensor]
+"""Given (ids so far (1, T), logits (1, V)), returns new logits (1, V): as in transformers, but for
+each row by itself, without its padding."""
+
+GENERATION_FILE = "generation_config.json"
+_TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id")
+
+GenerateOutput = GenerateDecoderOnlyOutput | GenerateBeamDecoderOnlyOutput
+
+
+class Streamer(Protocol):
+    """transformers' streamers: told the prompt's ids, then each new id, then the end."""
+
+    def put(self, value: Tensor) -> None: ...  # noqa: D102  # the class says it
+
+    def end(self) -> None: ...  # noqa: D102
+
+
+class GenerationMixin(OpenAIGPTPreTrainedModel):
+    """Adds `generate` to a model with a language-model head."""
+
+    transformer: OpenAIGPTModel
+    lm_head: nn.Linear
+
+    def __init__(self, config: OpenAIGPTConfig) -> None:
+        super().__init__(config)
+        self.generation_config: dict[str, Any] = {}
+        """Arguments of `generate` that a call need not repeat; kept in generation_config.json."""
+
+    def generate(
+        self,
+        input_ids: Tensor | None = None,
+        generation_config: Any = None,
+        logits_processor: Sequence[LogitsProcessor] = (),
+        stopping_criteria: Sequence[StoppingCriteria] = (),
+        *,
+        streamer: Streamer | None = None,
+        tokenizer: Vocabulary | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        **arguments: Any,
+    ) -> Tensor | GenerateOutput:
+        """Continue each row of a batch.
+
+        Greedy by default; do_sample, num_beams, num_beam_groups and penalty_alpha choose another
+        search. Greedy search and sampling slide beyond n_positions, with a notice; the others
+        refuse. Weights get no gradient.
+
+        Args:
+            input_ids: (B, T) prompts, or (T,) for one.
+            generation_config: Arguments by name: a dict, or anything with `to_dict()`; they go
+                before those of the model folder, and arguments of the call before both.
+            logits_processor: Applied after our rules and before the temperature.
+            stopping_criteria: End a row early.
+            streamer: For one prompt without beams: told each token as it comes.
+            tokenizer: The model's; stop_strings need it.
+            attention_mask: (B, T), 0 for padding, on either side.
+            token_type_ids: (B, T); new tokens take the last one of their row.
+            inputs_embeds: (B, T, C) in place of input_ids; then new tokens alone are returned.
+            **arguments: By transformers' names, with its defaults: max_new_tokens or max_length (20
+                new ones without either), min_new_tokens, min_length, do_sample, temperature, top_k
+                (50), top_p, min_p, typical_p, repetition_penalty, no_repeat_ngram_size,
+                bad_words_ids, suppress_tokens, begin_suppress_tokens, forced_bos_token_id,
+                forced_eos_token_id, sequence_bias, num_beams, num_beam_groups, diversity_penalty,
+                length_penalty, early_stopping, penalty_alpha, num_return_sequences, eos_token_id,
+                pad_token_id, stop_strings, return_dict_in_generate, output_scores, output_logits;
+                ours besides: seed (drawn from torch's generator where it is not given),
+                frequency_penalty, presence_penalty.
+
+        Returns:
+            (B * num_return_sequences, longest) int64: prompts as given, then what follows, filled
+            up with pad_token_id (else the first end token). With return_dict_in_generate a
+            GenerateDecoderOnlyOutput or GenerateBeamDecoderOnlyOutput.
+
+        Raises:
+            ConfigError: prompts or a mask of a shape that does not fit.
+            ContextTooLong: a search that does not slide outgrows n_positions.
+            SamplingError: an argument outside its range, no token in a prompt, or stop strings
+                without a tokenizer.
+            TokenOutOfRange: an id outside the vocabulary.
+            UnknownArgument: an argument that `generate` has not.
+        """
+        from ogpt.model.torch_decoder import TorchDecoder
+
+        rows = read_prompts(self, input_ids, attention_mask, token_type_ids, inputs_embeds)
+        asked = read_arguments(
+            _given(self, generation_config, arguments), rows.width, self.config.parity.length
+        )
+        settings = asked.settings
+        tell_without_effect(settings, [opening.ids for opening in rows.openings])
+        _check_room(self, rows, settings)
+        n_rows = len(rows.openings) * settings.num_return_sequences
+        stops = Stops(rows, asked, tokenizer, stopping_criteria, n_rows)
+        _check_streamer(streamer, n_rows, settings)
+        record = Record(asked)
+        extra = [_as_rule(processor, self.device) for processor in logits_processor]
+        prompts = [opening.ids for opening in rows.openings]
+        each = max(settings.num_return_sequences, settings.num_beams)
+        slots = settings.top_k if settings.penalty_alpha else each
+        with _evaluating(self):
+            decoder = TorchDecoder(self, len(prompts) * slots, rows.openings)
+            read = None if all(opening.plain for opening in rows.openings) else decoder.open
+            if settings.num_beams > 1:
+                found = beam_search(
+                    decoder,
+                    prompts,
+                    settings,
+                    stops.of_beam,
+                    extra,
+                    record.beams if record.wanted else None,
+                    read,
+                )
+                return _beam_output(rows, found, asked, record)
+            tokens = (contrastive_search if settings.penalty_alpha else search)(
+                decoder,
+                prompts,
+                settings,
+                stops.of_token,
+                extra,
+                record.row if record.wanted else None,
+                read,
+            )
+            continuations: list[list[int]] = [[] for _ in range(n_rows)]
+            if streamer is not None:
+                streamer.put(rows.ids[0].cpu())
+            for token in tokens:
+                continuations[token.continuation].append(token.id)
+                if streamer is not None:
+                    streamer.put(torch.tensor([token.id]))
+            if streamer is not None:
+                streamer.end()
+        whole = sequences(rows, continuations, settings)
+        if not asked.as_dict:
+            return whole
+        scores, logits = record.steps(n_rows, settings)
+        return GenerateDecoderOnlyOutput(whole, scores, logits)
+
+    def compute_transition_scores(
+        self,
+        sequences: Tensor,
+        scores: Sequence[Tensor],
+        beam_indices: Tensor | None = None,
+        normalize_logits: bool = False,
+    ) -> Tensor:
+        """The score of each new token of a generation, (rows, new tokens).
+
+        Args:
+            sequences: Of the output of `generate`, (rows, longest).
+            scores: Of the same output.
+            beam_indices: Of the same output, with beams.
+            normalize_logits: Turn scores into log-probabilities first; those of beams are.
+        """
+        stacked = torch.stack(list(scores), dim=1)  # (rows or beams, steps, V)
+        if normalize_logits:
+            stacked = stacked.log_softmax(-1)
+        new = sequences[:, sequences.shape[1] - stacked.shape[1] :]
+        if beam_indices is None:
+            return stacked.gather(-1, new[..., None])[..., 0]
+        places = beam_indices.clamp(min=0)
+        steps = torch.arange(places.shape[1], device=places.device)
+        found = stacked[places, steps, new[:, : places.shape[1]]]
+        return found.masked_fill(beam_indices < 0, 0.0)
+
+    def read_beside(self, folder: Path) -> None:
+        """Take generation_config.json of a model folder, where there is one."""
+        file = folder / GENERATION_FILE
+        if not file.exists():
+            return
+        try:
+            values = json.loads(file.read_text("utf-8"))
+            self.generation_config = {k: v for k, v in values.items() if not k.startswith("_")}
+        except (OSError, ValueError, AttributeError) as error:
+            raise CheckpointError(
+                f"{file} is damaged: {error!r}",
+                hint="restore it from a copy of the model, or delete it: it holds only defaults",
+            ) from error
+
+    def write_beside(self, folder: Path) -> None:
+        """Write generation_config.json."""
+        ends = {name: getattr(self.config, name) for name in _TOKENS}
+        told = {name: value for name, value in ends.items() if value is not None}
+        write_json(folder / GENERATION_FILE, {**told, **self.generation_config})
+
+
+def _given(model: GenerationMixin, configured: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a call over those of configurations."""
+    if configured is not None and not isinstance(configured, Mapping):
+        to_dict = getattr(configured, "to_diff_dict", None) or getattr(configured, "to_dict", None)
+        if to_dict is None:
+            raise SamplingError(
+                f"generation_config is {type(configured).__name__}; allowed: a dict, or an object "
+                "with to_dict()",
+                hint="give the arguments by name",
+            )
+        configured = to_dict()
+    ends = {name: getattr(model.config, name) for name in _TOKENS}
+    layers = (ends, model.generation_config, configured or {}, arguments)
+    given = {name: value for layer in layers for name, value in layer.items() if value is not None}
+    if given.get("do_sample") and "seed" not in given:  # torch.manual_seed decides
+        given["seed"] = int(torch.randint(MAX_SEED >> 2, (), dtype=torch.int64))
+    return given
+
+
+def _check_room(model: GenerationMixin, rows: Prompts, settings: GenerationSettings) -> None:
+    """Give notice of a text that will slide, and refuse one that cannot.
+
+    Raises:
+        ContextTooLong: the search, or what the prompts are made of, does not slide.
+    """
+    n_positions = model.config.n_positions
+    longest = max(opening.next_position for opening in rows.openings)
+    plain = all(opening.plain for opening in rows.openings)
+    fits = not slides(n_positions, longest, settings.max_new_tokens)
+    if fits and longest <= n_positions:
+        return
+    if plain and settings.num_beams == 1 and not settings.penalty_alpha:
+        tell_length(n_positions, [opening.ids for opening in rows.openings], settings)
+        return
+    raise ContextTooLong(
+        f"a prompt ends at position {longest} and {settings.max_new_tokens} new tokens are asked "
+        f"for; the model has {n_positions} positions, and only greedy search and sampling from "
+        "token ids slide",
+        hint="shorten the prompt or lower max_new_tokens",
+    )
+
+
+def _beam_output(
+    rows: Prompts, found: Sequence[Sequence[Hypothesis]], asked: Arguments, record: Record
+) -> Tensor | GenerateBeamDecoderOnlyOutput:
+    best = [hypothesis for prompt in found for hypothesis in prompt]
+    whole = sequences(rows, [one.ids for one in best], asked.settings)
+    if not asked.as_dict:
+        return whole
+    longest = max(len(one.ids) for one in best)
+    indices = [[*one.beam_indices, *[-1] * (longest - len(one.ids))] for one in best]
+    scores, logits = record.steps(len(best), asked.settings)
+    return GenerateBeamDecoderOnlyOutput(
+        sequences=whole,
+        sequences_scores=torch.tensor([one.score for one in best], dtype=torch.float64),
+        scores=scores,
+        logits=logits,
+        beam_indices=torch.tensor(indices),
+    )
+
+
+def _as_rule(processor: LogitsProcessor, device: torch.device) -> Rule:
+    """A caller's processor of tensors as a rule of arrays."""
+
+    def rule(ids: Sequence[int], n_prompt: int, logits: Logits) -> Logits:
+        row = torch.tensor([list(ids)], device=device)
+        given = torch.from_numpy(logits.copy())[None].to(device)
+        found: Logits = processor(row, given)[0].cpu().numpy()
+        return found
+
+    return rule
+
+
+def _check_streamer(streamer: Streamer | None, n_rows: int, settings: GenerationSettings) -> None:
+    if streamer is not None and (n_rows > 1 or settings.num_beams > 1):
+        raise SamplingError(
+            f"a streamer was given for {n_rows} rows and {settings.num_beams} beams; allowed: one "
+            "row without beams",
+            hint="call generate for each prompt, or leave the streamer out",
+        )
+
+
+@contextmanager
+def _evaluating(model: GenerationMixin) -> Iterator[None]:
+    """Without dropout, and as it was afterwards."""
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)

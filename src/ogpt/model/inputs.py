@@ -1,0 +1,144 @@
+"""What a caller hands to a model, checked and laid flat.
+
+Any shape before T is welcome: (B, T) for texts, (B, K, T) for choices, (T,) for one text. Inside,
+all of it is N rows of T tokens.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ogpt.errors import ConfigError, TokenOutOfRange, UnknownArgument
+from ogpt.model.masks import check_mask
+from ogpt.notices import tell
+
+
+class Rows(NamedTuple):
+    """The shape of an input: what stands before T, and T."""
+
+    leading: tuple[int, ...]
+    T: int
+
+    @property
+    def N(self) -> int:  # noqa: N802  # rows, in the legend of shapes
+        """How many rows there are."""
+        return math.prod(self.leading)
+
+    def restore(self, x: Tensor) -> Tensor:
+        """(N, ...) -> (*leading, ...)."""
+        return x if len(self.leading) == 1 else x.reshape(*self.leading, *x.shape[1:])
+
+
+def rows_of(input_ids: Tensor | None, inputs_embeds: Tensor | None, n_embd: int) -> Rows:
+    """The shape of what was given.
+
+    Raises:
+        ConfigError: both or neither given, no tokens, ids that are no whole numbers, or
+            embeddings of another width.
+    """
+    if (input_ids is None) == (inputs_embeds is None):
+        raise ConfigError(
+            "give one of input_ids and inputs_embeds; "
+            f"{'neither' if input_ids is None else 'both'} given",
+            hint="pass token ids as input_ids, or their embeddings as inputs_embeds",
+        )
+    if input_ids is not None:
+        if input_ids.is_floating_point() or input_ids.dtype == torch.bool:
+            raise ConfigError(
+                f"input_ids are of {input_ids.dtype}; allowed: whole numbers, such as torch.int64",
+                hint="pass token ids as a tokenizer gives them, or embeddings as inputs_embeds",
+            )
+        shape = tuple(input_ids.shape)
+    else:
+        assert inputs_embeds is not None  # one of the two, checked above
+        if inputs_embeds.ndim < 2 or inputs_embeds.shape[-1] != n_embd:
+            raise ConfigError(
+                f"inputs_embeds have the shape {tuple(inputs_embeds.shape)}; "
+                f"allowed: (B, T, {n_embd})",
+                hint="give one embedding of n_embd numbers for each token",
+            )
+        shape = tuple(inputs_embeds.shape[:-1])
+    if not shape or 0 in shape:
+        raise ConfigError(
+            f"the input has the shape {shape}; allowed: (B, T), one token or more",
+            hint="an empty text needs a start token or a prompt",
+        )
+    return Rows(shape[:-1], shape[-1])
+
+
+def to_rows(x: Tensor, rows: Rows, name: str, hint: str = "give one for each token") -> Tensor:
+    """One value for each token, as (N, T); one row for all is repeated.
+
+    Raises:
+        ConfigError: another shape.
+    """
+    if x.shape[-1:] == (rows.T,):
+        if x.numel() == rows.N * rows.T:
+            return x.reshape(rows.N, rows.T)
+        if x.numel() == rows.T:
+            return x.reshape(1, rows.T).expand(rows.N, rows.T)
+    raise ConfigError(
+        f"{name} has the shape {tuple(x.shape)}; allowed: {(*rows.leading, rows.T)}",
+        hint=hint,
+    )
+
+
+def mask_rows(mask: Tensor, rows: Rows, S: int, n_head: int) -> Tensor:
+    """An attention mask as bool (N, S), (N, T, S) or (N, n_head, T, S).
+
+    Raises:
+        ConfigError: as check_mask.
+    """
+    axes = mask.ndim - len(rows.leading)
+    known = len(rows.leading) != 1 and tuple(mask.shape[: len(rows.leading)]) == rows.leading
+    if known and 1 <= axes <= 3:  # (B, K, S) and the like; (N, S) is taken as it is
+        mask = mask.reshape(rows.N, *mask.shape[len(rows.leading) :])
+    return check_mask(mask, rows.N, rows.T, S, n_head)
+
+
+def check_rows(ids: Tensor, table: nn.Embedding, what: str) -> None:
+    """Check on the host, outside compile and export, that every id has a row in `table`.
+
+    Raises:
+        TokenOutOfRange: one has not.
+    """
+    if ids.device.type != "cpu" or torch.compiler.is_compiling() or ids.numel() == 0:
+        return
+    low, high = (int(value) for value in torch.aminmax(ids))
+    rows = table.num_embeddings
+    if low < 0 or high >= rows:
+        raise TokenOutOfRange(
+            f"{what} {low if low < 0 else high} was given; the model has 0 to {rows - 1}",
+            hint="check that tokenizer and model belong together, and the length of the input",
+        )
+
+
+def refuse_unknown(given: Iterable[str], known: Iterable[str], arguments: str) -> None:
+    """Refuse arguments that no model has, or leave them out where parity asks for it.
+
+    Args:
+        given: Names that were given and are not in the signature.
+        known: Names that are.
+        arguments: `Parity.arguments`.
+
+    Raises:
+        UnknownArgument: there are some, and arguments is "refuse".
+    """
+    names = sorted(given)
+    if not names:
+        return
+    if arguments == "ignore":
+        if not torch.compiler.is_compiling():
+            tell("arguments-ignored", names=", ".join(names))
+        return
+    near = get_close_matches(names[0], list(known), n=1, cutoff=0.5)
+    raise UnknownArgument(
+        f"there is no argument {', '.join(names)}; allowed: {', '.join(known)}",
+        hint=f"did you mean {near[0]}?" if near else "look at the arguments of forward",
+    )

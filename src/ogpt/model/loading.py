@@ -1,0 +1,164 @@
+"""Named arrays become a model's weights, one at a time, with a report of what did not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ogpt.errors import ConfigError, WeightsError
+from ogpt.model.tensors import tensor_of
+from ogpt.notices import tell
+from ogpt.weights.arrays import Array
+from ogpt.weights.names import stored_names, unused_names
+
+HEADS = ("lm_head.", "multiple_choice_head.", "score.")
+"""Weights that a checkpoint may lack or have too many of: those of another kind of model."""
+
+_TIED_HEAD = "lm_head.weight"
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What was not simply taken from the file."""
+
+    new: list[str] = field(default_factory=list)
+    """Weights that the file has not: drawn as for a new model."""
+    unused: list[str] = field(default_factory=list)
+    """Weights that the model has not."""
+    mismatched: list[tuple[str, tuple[int, ...], tuple[int, ...]]] = field(default_factory=list)
+    """Weights of another shape, drawn as for a new model: name, shape in the file, in the model."""
+
+    def __str__(self) -> str:
+        parts = []
+        if self.new:
+            parts.append(f"new, to be trained: {', '.join(self.new)}")
+        if self.mismatched:
+            odd = (f"{name} {stored} for {wanted}" for name, stored, wanted in self.mismatched)
+            parts.append(f"of another shape, so new: {', '.join(odd)}")
+        if self.unused:
+            parts.append(f"in the file, not in the model: {', '.join(self.unused)}")
+        return "; ".join(parts)
+
+    def as_loading_info(self) -> dict[str, Any]:
+        """The report under the keys of transformers' `output_loading_info`."""
+        return {
+            "missing_keys": self.new,
+            "unexpected_keys": self.unused,
+            "mismatched_keys": self.mismatched,
+            "error_msgs": [],
+        }
+
+
+def as_dtype(given: torch.dtype | str | None) -> torch.dtype | None:
+    """A dtype by its name; None and "auto": as stored.
+
+    Raises:
+        ConfigError: no floating-point dtype.
+    """
+    if given is None or given == "auto":
+        return None
+    name = str(given).removeprefix("torch.")
+    found = getattr(torch, name, None)
+    if not isinstance(found, torch.dtype) or not found.is_floating_point:
+        raise ConfigError(
+            f"dtype is {given!r}; allowed: float32, bfloat16, float16, float64, auto",
+            hint="auto keeps the dtype of the file",
+        )
+    return found
+
+
+def load_weights(
+    model: nn.Module,
+    wanted: Mapping[str, Tensor],
+    arrays: Mapping[str, Array],
+    *,
+    dtype: torch.dtype | None,
+    device: torch.device | str,
+    ignore_mismatched_sizes: bool = False,
+) -> LoadReport:
+    """Put arrays in the place of a model's weights on the meta device, one after the other.
+
+    What the file lacks stays on the meta device.
+
+    Args:
+        model: Built on the meta device.
+        wanted: Its weights by name, tied ones once.
+        arrays: The file's.
+        dtype: Of the weights; None: as stored.
+        device: Where to put them.
+        ignore_mismatched_sizes: Take weights of another shape for missing.
+
+    Raises:
+        WeightsError: weights of the transformer are missing, a shape does not fit, or a weight is
+            not a finite number.
+    """
+    homes = stored_names(arrays, wanted)
+    unused = unused_names(arrays, homes)
+    if _TIED_HEAD in unused and _is_copy(arrays, homes):
+        unused.remove(_TIED_HEAD)
+    new = [name for name in wanted if name not in homes]
+    inside = [name for name in new if not name.startswith(HEADS)]
+    if inside:
+        raise WeightsError(
+            f"the weights do not fit: missing {_some(inside)}; left over {_some(unused)}",
+            hint="check that config.json and the weights file belong together",
+        )
+    mismatched = []
+    state = {}
+    for name, home in homes.items():
+        tensor = tensor_of(arrays[home])
+        shape = tuple(wanted[name].shape)
+        if tuple(tensor.shape) != shape:
+            if not ignore_mismatched_sizes:
+                raise WeightsError(
+                    f"{name} has shape {tuple(tensor.shape)}; the configuration asks for {shape}",
+                    hint="check that config.json and the weights file belong together, or give "
+                    "ignore_mismatched_sizes=True to draw it anew",
+                )
+            mismatched.append((name, tuple(tensor.shape), shape))
+            continue
+        _check_numbers(name, tensor)
+        state[name] = tensor.to(device=device, dtype=dtype)
+    model.load_state_dict(state, assign=True, strict=False)
+    return LoadReport(new, unused, mismatched)
+
+
+def tell_report(report: LoadReport, name: str) -> None:
+    """Give notice of a report that has something to say, once."""
+    if str(report):
+        tell("weights-not-from-file", name=name, report=report)
+
+
+def _is_copy(arrays: Mapping[str, Array], homes: Mapping[str, str]) -> bool:
+    """Whether a file's untaken head is the embedding once more, as tied files often hold it."""
+    embedding = next((homes[name] for name in homes if name.endswith("tokens_embed.weight")), None)
+    if embedding is None:
+        return False
+    return np.array_equal(arrays[embedding].data, arrays[_TIED_HEAD].data)
+
+
+def _check_numbers(name: str, tensor: Tensor) -> None:
+    if not tensor.is_floating_point():
+        raise WeightsError(
+            f"{name} is of {tensor.dtype}; allowed: floating-point numbers",
+            hint="a quantised folder loads with the decoder that made it",
+        )
+    if tensor.numel() and not torch.isfinite(tensor).all():
+        count = int((~torch.isfinite(tensor)).sum())
+        raise WeightsError(
+            f"{name} holds {count} numbers that are NaN or infinite; allowed: finite numbers",
+            hint="the training that made it diverged, or the file is damaged: use another one",
+        )
+
+
+def _some(names: list[str], most: int = 6) -> str:
+    """The first few names of many."""
+    if not names:
+        return "none"
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + rest

@@ -1,0 +1,114 @@
+"""Batches of prompts become rows without padding, and continuations become a batch again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ogpt.errors import ConfigError, SamplingError
+from ogpt.generation.settings import GenerationSettings
+from ogpt.model.inputs import check_rows, rows_of, to_rows
+
+if TYPE_CHECKING:
+    from ogpt.model.generate import GenerationMixin
+
+
+class Opening(NamedTuple):
+    """A prompt without its padding."""
+
+    ids: list[int]
+    """Token ids; none for embeddings."""
+    embeds: Tensor | None
+    """(length, C) in place of ids."""
+    token_types: list[int] | None
+    """Rows of the token embedding to add; new tokens take the last one."""
+    positions: list[int] | None
+    """Of the tokens, where they do not simply count from 0."""
+    length: int
+    next_position: int
+    """Of the first new token."""
+
+    @property
+    def plain(self) -> bool:
+        """Whether there is nothing to it but its ids."""
+        return self.embeds is None and self.token_types is None and self.positions is None
+
+
+class Prompts(NamedTuple):
+    """The prompts of a call."""
+
+    openings: list[Opening]
+    ids: Tensor
+    """(B, T) as given, padding included; (B, 0) for embeddings."""
+    width: int
+    """T, which max_length counts."""
+
+
+def read_prompts(
+    model: GenerationMixin,
+    ids: Tensor | None,
+    mask: Tensor | None,
+    token_types: Tensor | None,
+    embeds: Tensor | None,
+) -> Prompts:
+    """The prompts of a batch, each without its padding."""
+    shape = rows_of(ids, embeds, model.config.n_embd)
+    if len(shape.leading) > 1:
+        raise ConfigError(
+            f"the prompts have the shape {(*shape.leading, shape.T)}; allowed: (B, T)",
+            hint="flatten the choices: prompts.view(-1, prompts.shape[-1])",
+        )
+    kept = np.ones((shape.N, shape.T), dtype=bool)
+    if mask is not None:
+        kept = to_rows(mask, shape, "attention_mask").bool().cpu().numpy()
+    as_they_stand = model.config.parity.positions == "never"
+    flat = torch.zeros(shape.N, 0, dtype=torch.int64)
+    if ids is not None:
+        flat = to_rows(ids, shape, "input_ids")
+        check_rows(flat, model.transformer.tokens_embed, "token id")
+    None if embeds is None else embeds.reshape(shape.N, shape.T, -1)
+    types = None if token_types is None else to_rows(token_types, shape, "token_type_ids")
+    openings = []
+    for row, tokens in enumerate(kept):
+        places = tokens.nonzero()[0].tolist()
+        if not places:
+            raise SamplingError(
+                f"prompt {row} holds no tokens; at least one is needed to go on from",
+                hint="attention_mask is 0 for the whole row: give it a token",
+            )
+        moved = as_they_stand and len(places) < shape.T
+        openings.append(
+            Opening(
+                ids=[] if ids is None else flat[row, places].tolist(),
+                embeds=None
+                if embeds is None
+                else embeds.reshape(shape.N, shape.T, -1)[row, places],
+                token_types=None if types is None else types[row, places].tolist(),
+                positions=places if moved else None,
+                length=len(places),
+                next_position=shape.T if moved else len(places),
+            )
+        )
+    return Prompts(openings, flat, shape.T)
+
+
+def sequences(
+    rows: Prompts, continuations: Sequence[Sequence[int]], settings: GenerationSettings
+) -> Tensor:
+    """Prompts as given, and what follows, (rows, longest)."""
+    longest = max(map(len, continuations))
+    pad = fills_up(settings)
+    new = torch.tensor([[*ids, *[pad] * (longest - len(ids))] for ids in continuations])
+    prompts = rows.ids.repeat_interleave(settings.num_return_sequences, dim=0)
+    return torch.cat([prompts, new.to(prompts)], dim=1)
+
+
+def fills_up(settings: GenerationSettings) -> int:
+    """What fills rows that have ended; where none can, it is never seen."""
+    if settings.pad_token_id is not None:
+        return settings.pad_token_id
+    return settings.eos_token_id[0] if settings.eos_token_id else 0

@@ -1,0 +1,51 @@
+"""The scores and logits of every step of a generation, for those who ask for them."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ogpt.generation.arguments import Arguments
+from ogpt.generation.processors import Logits
+from ogpt.generation.settings import GenerationSettings
+from ogpt.model.prompts import fills_up
+
+
+class Record:
+    """Scores and logits of every step, where they are asked for."""
+
+    def __init__(self, asked: Arguments) -> None:
+        self._scores = asked.as_dict and asked.output_scores
+        self._logits = asked.as_dict and asked.output_logits
+        self.wanted = self._scores or self._logits
+        self._rows: dict[int, list[tuple[Logits, Logits]]] = {}
+        self._beams: list[tuple[Logits, Logits]] = []
+
+    def row(self, continuation: int, logits: Logits, scores: Logits) -> None:
+        """A `Watch` of search."""
+        self._rows.setdefault(continuation, []).append((logits.copy(), scores.copy()))
+
+    def beams(self, logits: Logits, scores: Logits) -> None:
+        """A `BeamWatch`."""
+        self._beams.append((logits.copy(), scores.copy()))
+
+    def steps(
+        self, n_rows: int, settings: GenerationSettings
+    ) -> tuple[tuple[Tensor, ...] | None, tuple[Tensor, ...] | None]:
+        """Scores and logits, for each step (rows, V); a row that has ended is sure of the pad."""
+        steps = self._beams
+        if self._rows:
+            ended = np.full_like(self._rows[0][0][0], -np.inf)
+            ended[fills_up(settings)] = 0.0
+            longest = max(map(len, self._rows.values()))
+            filled = [
+                [*self._rows[row], *[(ended, ended)] * (longest - len(self._rows[row]))]
+                for row in range(n_rows)
+            ]
+            steps = [
+                (np.stack([row[at][0] for row in filled]), np.stack([row[at][1] for row in filled]))
+                for at in range(longest)
+            ]
+        logits, scores = (tuple(torch.from_numpy(step[part]) for step in steps) for part in (0, 1))
+        return scores if self._scores else None, logits if self._logits else None
