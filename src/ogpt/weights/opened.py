@@ -115,7 +115,7 @@ def damaged(path: Path, what: str) -> WeightsError:
     return WeightsError(f"{path} is damaged: {what}", hint="restore the file from a copy")
 
 
-def _unreadable(path: Path, why: str) -> WeightsError:
+def _unreadable(path: Path, why: str | None) -> WeightsError:
     return WeightsError(
         f"there is no weights file {path} to read: {why}",
         hint="a model folder holds model.safetensors; check the path and its permissions",
