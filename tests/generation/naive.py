@@ -103,12 +103,13 @@ def naive_beams(
             alive[group] = going_on[:size]
             finished[group] = sorted(finished[group], reverse=True)[:size]
             taken += [ids[-1] for _, ids in alive[group]]
-            full = len(finished[group]) == size or not alive[group]
-            over[group] = full and (
-                asked.early_stopping is True
-                or not alive[group]
-                or alive[group][0][0] / length**asked.length_penalty <= finished[group][-1][0]
-            )
+            full = len(finished[group]) == size
+            best = alive[group][0][0] if alive[group] else -np.inf
+            reach = length
+            if asked.early_stopping == "never" and asked.length_penalty > 0:
+                reach = asked.max_new_tokens
+            beaten = full and best / reach**asked.length_penalty <= finished[group][-1][0]
+            over[group] = not alive[group] or (full and asked.early_stopping is True) or beaten
         if all(over):
             break
     found = sorted((one for group in finished for one in group), reverse=True)

@@ -62,7 +62,7 @@ def draw_case(seed: int) -> Case:
         num_return_sequences=draw.randint(1, num_beams),
         max_new_tokens=max_new_tokens,
         min_new_tokens=draw.choice([0, 0, 0, draw.randint(0, max_new_tokens)]),
-        eos_token_id=draw.sample(range(vocab_size), draw.choice([0, 1, 2, 3])),
+        eos_token_id=draw.sample(range(vocab_size), draw.choice([0, 1, 3, 4])),
         length_penalty=draw.choice([-1, 0, 0.5, 1, 2]),
         early_stopping=draw.choice([False, True, "never"]),
         repetition_penalty=draw.choice([1.0, 1.0, 1.3]),
@@ -179,8 +179,8 @@ ASKED = st.builds(
     st.integers(1, 3),
     st.sampled_from([(4,), (2, 5)]),
     st.integers(1, 10),
-    st.sampled_from([0.0, 1.0, 2.0]),
-    st.booleans(),
+    st.sampled_from([-1.0, 0.0, 1.0, 2.0]),
+    st.sampled_from([False, True, "never"]),
     st.sampled_from([0.3, 1.0, 4.0]),
 )
 

@@ -99,6 +99,7 @@ NAN = float("nan")
         ),
         ({"diversity_penalty": -1}, "diversity_penalty is -1", "0 or more", "common choice"),
         ({"length_penalty": NAN}, "length_penalty is nan", "a finite number", "longer texts"),
+        ({"length_penalty": 101}, "length_penalty is 101", "-100 to 100", "longer texts"),
         ({"early_stopping": "soon"}, "early_stopping is 'soon'", "True, False or 'never'", "best"),
         ({"penalty_alpha": 1.1}, "penalty_alpha is 1.1", "0 to 1", "0.6"),
         (

@@ -23,7 +23,7 @@ from ogpt.errors import SamplingError
 from ogpt.generation import warpers
 from ogpt.generation.decoder import Decoder
 from ogpt.generation.processors import Logits
-from ogpt.generation.prompts import ReadPrompt, check_room, log_sum_exp, read
+from ogpt.generation.prompts import check_room, log_sum_exp, read
 from ogpt.generation.random_numbers import gumbel
 from ogpt.generation.rules import Rule, apply, require_choice, rules, warp
 from ogpt.generation.search import Open

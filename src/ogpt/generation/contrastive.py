@@ -18,7 +18,7 @@ from ogpt.errors import DecoderError, SamplingError
 from ogpt.generation import warpers
 from ogpt.generation.decoder import Decoder
 from ogpt.generation.processors import Logits
-from ogpt.generation.prompts import ReadPrompt, check_room, log_sum_exp, read
+from ogpt.generation.prompts import check_room, log_sum_exp, read
 from ogpt.generation.rules import Rule, apply, require_choice, rules
 from ogpt.generation.search import Ends, FinishReason, Open, Token, Watch, never
 from ogpt.generation.settings import GenerationSettings
@@ -64,7 +64,6 @@ def contrastive_search(
         ends: Ends a continuation early, for example at a stop string.
         extra: Rules of the caller, after those of the settings.
         watch: Told the logits of each step, before and after the rules.
-        read_prompt: Reads a prompt in place of `decoder.extend`.
         open_prompt: Reads a prompt in place of the decoder's extend.
 
     Raises:

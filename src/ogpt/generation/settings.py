@@ -78,7 +78,7 @@ class GenerationSettings:
     diversity_penalty: float = 0.0
     """Taken from a logit for each earlier group that took the token at this step; 0 or more."""
     length_penalty: float = 1.0
-    """A beam's score is divided by its number of tokens to this power."""
+    """A beam's score is divided by its number of new tokens to this power; -100 to 100."""
     early_stopping: bool | Literal["never"] = False
     """End at num_beams finished beams (True), when none can be expected to be better (False),
     or when none can be better ("never")."""
@@ -261,8 +261,8 @@ _RANGES: dict[str, tuple[Callable[[Any], bool], str, str]] = {
         "0 lets the groups be equal; 1.0 is a common choice",
     ),
     "length_penalty": (
-        _number(lambda value: True),
-        "a finite number",
+        _number(lambda value: -100 <= value <= 100),  # a length to this power is still a float
+        "a finite number, -100 to 100",
         "1.0 compares mean log-probabilities, 0.0 sums; more favours longer texts",
     ),
     "early_stopping": (
