@@ -15,6 +15,8 @@ from hub_stand_in import COMMIT, OLDER, StandIn, serving
 from ogpt.errors import CheckpointError, HubError
 from ogpt.hub import model_folder, push_folder
 from ogpt.notices import collecting
+from ogpt.tokens.fast import OpenAIGPTTokenizerFast
+from ogpt.tokens.opening import open_tokenizer
 
 REPO = "openai-community/openai-gpt"
 FILES = {
@@ -188,6 +190,37 @@ class TestFetching:
         folder = model_folder(REPO)
         assert (folder / "model.safetensors").read_bytes() == FILES["model.safetensors"]
         assert hub.sent == ["model.safetensors "]  # what was whole is not fetched again
+
+
+class TestTokenizers:
+    """The tokenizers of the Hub, without their models."""
+
+    @pytest.fixture
+    def tokenizer(self, hub: StandIn, tmp_path: Path) -> OpenAIGPTTokenizerFast:
+        made = OpenAIGPTTokenizerFast(vocab={"<unk>": 0, "a": 1, "a</w>": 2}, merges=[])
+        files = [Path(file) for file in made.save_pretrained(tmp_path / "made")]
+        content = {file.name: file.read_bytes() for file in files}
+        hub.repos["me/mine"] = {"model.safetensors": b"", **content}
+        hub.repos["me/two"] = {f"b/{name}": data for name, data in content.items()}
+        return made
+
+    def test_from_pretrained(self, hub: StandIn, tokenizer: OpenAIGPTTokenizerFast) -> None:
+        found = OpenAIGPTTokenizerFast.from_pretrained("me/mine", revision=COMMIT, pad_token="a")
+        assert found.get_vocab() == tokenizer.get_vocab()
+        assert found.pad_token_id == 1
+        assert "model.safetensors " not in hub.sent
+
+    def test_open(self, tokenizer: OpenAIGPTTokenizerFast, tmp_path: Path) -> None:
+        for found in (
+            open_tokenizer("me/mine"),
+            open_tokenizer("me/two", subfolder="b"),
+            open_tokenizer(tmp_path, subfolder="made"),
+        ):
+            assert found.fingerprint == tokenizer.fingerprint
+
+    def test_unknown(self, hub: StandIn) -> None:
+        with pytest.raises(HubError, match="me/none is neither"):
+            open_tokenizer("me/none")
 
 
 class TestRefusals:

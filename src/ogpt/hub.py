@@ -49,6 +49,12 @@ class HubOptions(TypedDict, total=False):
     subfolder: str
 
 
+def is_hub_id(path_or_id: str | Path) -> bool:
+    """Whether this is `name` or `owner/name`, and nothing here is called so."""
+    name = path_or_id.as_posix() if isinstance(path_or_id, Path) else path_or_id
+    return _ID.fullmatch(name) is not None and not Path(path_or_id).exists()
+
+
 def model_folder(
     path_or_id: str | Path,
     *,
@@ -82,9 +88,9 @@ def model_folder(
     path = Path(path_or_id)
     if path.is_dir():
         return path / subfolder
-    name = path.as_posix() if isinstance(path_or_id, Path) else path_or_id
-    if not _ID.fullmatch(name):
+    if not is_hub_id(path_or_id):
         raise CheckpointError(f"there is no folder {path_or_id}", hint=_GIVE)
+    name = path.as_posix()
     wanted = _Wanted(OLD_IDS.get(name, name), revision, subfolder, tokenizer_only)
     folder = wanted.fetch(cache_dir, token, local_files_only, force_download)
     _log.info("%s is commit %s in %s", name, folder.name, folder)

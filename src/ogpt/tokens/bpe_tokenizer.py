@@ -15,7 +15,13 @@ from ogpt.errors import TokenizerError
 from ogpt.reporting import Reporter, silent
 from ogpt.tokens import shaping
 from ogpt.tokens.base import TokenizerBase
-from ogpt.tokens.folder import TokenizerFolder, read_folder, read_tokenizer_file, write_folder
+from ogpt.tokens.folder import (
+    TokenizerFolder,
+    read_folder,
+    read_tokenizer_file,
+    tokenizer_folder,
+    write_folder,
+)
 from ogpt.tokens.merge_learning import learn_merges
 from ogpt.tokens.pipeline import bert_normalizer, bert_pipeline
 from ogpt.tokens.texts import as_texts
@@ -262,15 +268,19 @@ class BPETokenizer(TokenizerBase):
         """Open the tokenizer of a folder, under either naming of its files.
 
         Args:
-            folder: a model folder, or OpenAI's `model` folder.
-            overrides: arguments of the class that go before the folder's settings.
+            folder: a model folder, OpenAI's `model` folder, or an id of the Hub.
+            overrides: arguments of the class that go before the folder's settings; for an id of
+                the Hub also `revision`, `cache_dir`, `token`, `local_files_only`, `force_download`
+                and `subfolder`, as `ogpt.hub.model_folder`.
 
         Raises:
             TokenizerError: the folder is missing or damaged, or was made with a pre-tokenisation
                 that this class has not.
             BackendMissing: a package that the folder's pre-tokenisation needs is not installed.
+            HubError: no such model on the Hub, or no way to get it.
         """
-        content = read_folder(Path(folder))
+        folder = tokenizer_folder(folder, overrides)
+        content = read_folder(folder)
         arguments: dict[str, Any] = {
             "vocab": content.vocabulary.vocab,
             "merges": content.vocabulary.merges,
@@ -278,7 +288,7 @@ class BPETokenizer(TokenizerBase):
             **{name: content.settings[name] for name in _SETTINGS if name in content.settings},
             **content.special,
             "additional_special_tokens": content.additional,
-            **cls._choose(Path(folder), content.settings, overrides),
+            **cls._choose(folder, content.settings, overrides),
         }
         return cls(**{**arguments, **overrides})
 

@@ -11,6 +11,7 @@ from typing import Any
 from tokenizers import AddedToken
 
 from ogpt.errors import StorageError, TokenizerError
+from ogpt.hub import HubOptions, is_hub_id, model_folder
 from ogpt.storage import whole_file, write_json
 from ogpt.tokens.special_tokens import NAMES, content_of
 from ogpt.tokens.vocabulary import (
@@ -46,6 +47,22 @@ class TokenizerFolder:
     """Special tokens without a name."""
     settings: dict[str, Any] = field(default_factory=dict)
     """The rest of tokenizer_config.json."""
+
+
+def tokenizer_folder(path_or_id: str | Path, options: dict[str, Any]) -> Path:
+    """The folder of a tokenizer: a local path as it is, that of a Hub id after a download.
+
+    Args:
+        path_or_id: a path, or an id of the Hub.
+        options: the arguments of `ogpt.hub.model_folder` are taken out of them.
+
+    Raises:
+        HubError: no such model on the Hub, or no way to get it.
+    """
+    hub: dict[str, Any] = {n: options.pop(n) for n in HubOptions.__annotations__ if n in options}
+    if is_hub_id(path_or_id):
+        return model_folder(path_or_id, tokenizer_only=True, **hub)
+    return Path(path_or_id, hub.get("subfolder", ""))
 
 
 def read_folder(folder: Path) -> TokenizerFolder:
