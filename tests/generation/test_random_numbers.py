@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from markov import chi_square_limit
-from ogpt.generation.random_numbers import sample, uniform
+from ogpt.generation.random_numbers import gumbel, sample, uniform
 
 WORD = st.integers(0, 2**64 - 1)
 
@@ -36,6 +36,24 @@ def philox(key: list[int], counter: list[int]) -> int:
 def test_the_numbers_are_those_of_the_paper(seed: int, number: int, draw: int) -> None:
     word = philox([seed, number], [draw + 1, 0, 0, 0])  # numpy counts up before its first word
     assert uniform(seed, number, draw) == (word >> 11) / 2**53
+
+
+@given(WORD, WORD, st.integers(0, 2**64 - 2))
+def test_gumbel_numbers_are_words_of_counters_of_their_own(
+    seed: int, number: int, draw: int
+) -> None:
+    word = philox([seed, number], [1, draw + 1, 0, 0])
+    found = gumbel(seed, number, draw, 9)
+    assert found[0] == pytest.approx(-np.log(-np.log(((word >> 12) + 0.5) / 2**52)))
+    assert np.isfinite(found).all()
+    assert np.array_equal(found[:4], gumbel(seed, number, draw, 4))
+
+
+def test_gumbel_numbers_have_their_distribution() -> None:
+    found = np.sort(gumbel(5, 0, 3, 20_000))
+    expected = np.exp(-np.exp(-found))
+    reached = np.arange(1, len(found) + 1) / len(found)
+    assert np.abs(reached - expected).max() < 2.5 / len(found) ** 0.5  # Kolmogorov, chance 1e-5
 
 
 def test_draws_are_uniform_and_differ_along_every_key() -> None:
