@@ -108,9 +108,9 @@ def test_one_file_or_shards(tmp_path: Path) -> None:
 def test_shards_of_an_earlier_save_go(tmp_path: Path) -> None:
     three = {**arrays(), "c": Array("float32", np.zeros(4, np.float32))}
     write_weights(tmp_path, three, 16)
-    (tmp_path / "model-card.safetensors").touch()  # somebody else's
+    (tmp_path / "model-one-of-two.safetensors").touch()  # somebody else's
     write_weights(tmp_path, arrays(), 16)
-    assert names(tmp_path) == [*SHARDS, "model-card.safetensors", SHARDED[2]]
+    assert names(tmp_path) == [*SHARDS, "model-one-of-two.safetensors", SHARDED[2]]
 
 
 def test_no_arrays_make_a_file(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from ogpt.weights.names import normalise, stored_names, unused_names
+from ogpt.weights.names import stored_names, unused_names
 
 BARE = ["tokens_embed.weight", "positions_embed.weight", "h.0.ln_1.weight", "h.0.attn.c_attn.bias"]
 PREFIXED = ["transformer." + name for name in BARE]
@@ -25,7 +25,7 @@ def test_older_endings(old: tuple[str, str]) -> None:
 
 
 def test_buffers_are_neither_found_nor_unused() -> None:
-    old = ["h.0.attn.bias", "transformer.h.11.attn.masked_bias", "position_ids"]
+    old = ["h.0.attn.bias", "transformer.h.11.attn.masked_bias", "h.3.attn.b", "position_ids"]
     found = stored_names([*old, *BARE], [*BARE, "h.0.attn.bias"])
     assert list(found) == BARE
     assert unused_names([*old, *BARE], found) == []
@@ -57,30 +57,3 @@ def test_a_name_stored_as_it_is_wanted_goes_first() -> None:
 
 def test_a_stream_of_names_will_do() -> None:
     assert stored_names(iter(BARE), iter(PREFIXED)) == dict(zip(PREFIXED, BARE, strict=True))
-
-
-def test_prefix_is_added_or_taken_away() -> None:
-    bare = {"h.0.ln_1.weight": 1, "tokens_embed.weight": 2}
-    prefixed = {"transformer.h.0.ln_1.weight": 1, "transformer.tokens_embed.weight": 2}
-    assert normalise(bare, has_prefix=True) == prefixed
-    assert normalise(prefixed, has_prefix=True) == prefixed
-    assert normalise(prefixed, has_prefix=False) == bare
-
-
-def test_buffers_of_old_files_are_left_out() -> None:
-    old = {
-        "h.0.attn.bias": 0,
-        "h.11.attn.masked_bias": 0,
-        "position_ids": 0,
-        "h.0.attn.c_attn.bias": 1,
-        "tokens_embed.weight": 2,
-    }
-    assert set(normalise(old, has_prefix=False)) == {"h.0.attn.c_attn.bias", "tokens_embed.weight"}
-
-
-def test_the_tied_head_stands_in_for_a_missing_embedding() -> None:
-    assert normalise({"lm_head.weight": 7}, has_prefix=True) == {
-        "transformer.tokens_embed.weight": 7
-    }
-    both = {"lm_head.weight": 7, "transformer.tokens_embed.weight": 8}
-    assert normalise(both, has_prefix=True) == {"transformer.tokens_embed.weight": 8}

@@ -23,6 +23,7 @@ from ogpt.notices import tell
 from ogpt.weights.arrays import Array, LazyArrays
 from ogpt.weights.names import stored_names, unused_names
 from ogpt.weights.opened import Opened, damaged, read_json, shown
+from ogpt.weights.precision import as_floats
 from ogpt.weights.together import files_together, remove_stale
 
 SHAPES_FILE = "params_shapes.json"
@@ -246,14 +247,11 @@ def _is_shape(value: Any) -> bool:
 
 def _numbers(array: Array, name: str, shape: tuple[int, ...]) -> NDArray[Any]:
     """The array as a row of float32."""
-    data = array.data
-    if data.shape != shape or array.dtype not in _EXACT:
+    if array.data.shape != shape or array.dtype not in _EXACT:
         raise _cannot_be_written(
-            f"{name} is {array.dtype} {data.shape}; {shape} of {', '.join(_EXACT)} is allowed"
+            f"{name} is {array.dtype} {array.data.shape}; {shape} of {', '.join(_EXACT)} is allowed"
         )
-    if array.dtype == "bfloat16":  # the upper half of a float32
-        data = (data.astype("<u4") << 16).view(_DTYPE)
-    return np.ascontiguousarray(data, _DTYPE).reshape(-1)
+    return np.ascontiguousarray(as_floats(array), _DTYPE).reshape(-1)
 
 
 def _tell_left_out(arrays: Mapping[str, Array], names: Mapping[str, str]) -> None:

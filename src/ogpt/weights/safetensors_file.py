@@ -80,11 +80,6 @@ def open_safetensors(file: Path) -> LazyArrays[Entry]:
     return LazyArrays(entries, read)
 
 
-def read_arrays(file: Path) -> dict[str, Array]:
-    """All arrays of the file at once; `open_safetensors` reads them one by one."""
-    return dict(open_safetensors(file))
-
-
 def write_arrays(file: Path, arrays: Mapping[str, Array]) -> None:
     """Write the arrays, whole or not at all, without a second copy of them in memory.
 

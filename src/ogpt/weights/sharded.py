@@ -16,7 +16,7 @@ from ogpt.weights.together import files_together
 
 INDEX_FILE = "model.safetensors.index.json"
 
-SHARDS = "model-*-of-*.safetensors"
+SHARDS = f"model-{5 * '[0-9]'}-of-{5 * '[0-9]'}.safetensors"
 """A pattern that the files of `write_shards` match."""
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([KMGT]i?B)", re.IGNORECASE)
