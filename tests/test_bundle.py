@@ -1,10 +1,12 @@
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+import ogpt
 from ogpt import bundle, notices
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.errors import BackendMissing, CheckpointError, VocabularyMismatch
@@ -73,6 +75,88 @@ def test_a_tokenizer_larger_than_the_model(run: Path) -> None:
     with pytest.raises(VocabularyMismatch, match=r"has 3 entries.*has 2 rows") as caught:
         bundle.load_tokenizer(folder)
     assert "trained with" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("architectures", "loaded"),
+    [
+        (None, "OpenAIGPTLMHeadModel"),
+        (["OpenAIGPTModel"], "OpenAIGPTLMHeadModel"),
+        (["TFOpenAIGPTLMHeadModel"], "OpenAIGPTLMHeadModel"),
+        (["OpenAIGPTDoubleHeadsModel"], "OpenAIGPTDoubleHeadsModel"),
+        (["OpenAIGPTForSequenceClassification"], "OpenAIGPTForSequenceClassification"),
+    ],
+)
+def test_the_class_that_the_configuration_names(
+    run: Path, architectures: list[str] | None, loaded: str
+) -> None:
+    folder = run / "checkpoints" / "step-00000001"
+    saved = (architectures or ["OpenAIGPTLMHeadModel"])[0].removeprefix("TF")
+    config = OpenAIGPTConfig(vocab_size=3, n_embd=4, n_head=1, n_layer=1)
+    getattr(ogpt, saved)(config).save_pretrained(folder)
+    config.architectures = architectures
+    config.save_pretrained(folder)
+    tokenizer, model = bundle.load(folder, dtype="bfloat16")
+    assert type(model).__name__ == loaded
+    assert (len(tokenizer), model.dtype) == (3, torch.bfloat16)
+
+
+def test_a_class_of_another_architecture(run: Path) -> None:
+    folder = run / "checkpoints" / "step-00000001"
+    config = OpenAIGPTConfig(vocab_size=3, n_embd=4, n_head=1, n_layer=1, architectures=["Bert"])
+    config.save_pretrained(folder)
+    with pytest.raises(CheckpointError, match=r"is a Bert; allowed: OpenAIGPTLMHead") as caught:
+        bundle.load(folder)
+    assert "architectures" in caught.value.hint
+
+
+def test_hub_ids_and_subfolders(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, Any] = {}
+
+    def fetched(path: str, **options: Any) -> Path:
+        asked.update(options, path=path)
+        return run / "checkpoints" / "step-00000001"
+
+    monkeypatch.setattr(bundle, "model_folder", fetched)
+    assert bundle.resolve("me/mine", revision="v1") == fetched("me/mine")
+    assert asked == {"path": "me/mine", "revision": "v1"}
+    model = OpenAIGPTLMHeadModel(OpenAIGPTConfig(vocab_size=3, n_embd=4, n_head=1, n_layer=1))
+    model.save_pretrained(fetched(""))
+    bundle.load("me/mine", token="t", subfolder="a")
+    assert asked["token"] == "t"
+
+
+def test_openais_files_are_converted_first(tmp_path: Path) -> None:
+    (tmp_path / "params_shapes.json").touch()
+    with pytest.raises(CheckpointError, match=r"OpenAI's files, and no config\.json") as caught:
+        bundle.resolve(tmp_path)
+    assert "ogpt convert" in caught.value.hint
+
+
+def test_shards_make_a_checkpoint_whole(run: Path) -> None:
+    point(run, "step-00000001", None)
+    folder = run / "checkpoints" / "step-00000001"
+    (folder / "model.safetensors").rename(folder / "model.safetensors.index.json")
+    assert bundle.resolve(run) == folder
+
+
+def test_push(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pushed: list[Any] = []
+
+    def push_folder(folder: Path, repo_id: str, **options: Any) -> str:
+        pushed.extend([folder.name, repo_id, options])
+        return "https://hub/commit"
+
+    monkeypatch.setattr(bundle, "push_folder", push_folder)
+    point(run, "step-00000001", None)
+    options = {"private": True, "token": "t", "revision": "v", "commit_message": "First"}
+    assert bundle.push_to_hub(run, "me/mine", **options) == "https://hub/commit"  # type: ignore[arg-type]  # of several types
+    assert pushed == ["step-00000001", "me/mine", options]
+    card = run / "checkpoints" / "step-00000001" / "README.md"
+    assert "GPT-1 language model" in card.read_text()
+    card.write_text("mine")
+    bundle.push_to_hub(run, "me/mine")
+    assert card.read_text() == "mine"
 
 
 def test_without_torch(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import ogpt
+from ogpt import bundle
 from ogpt.bundle import resolve
 from ogpt.describing import info
 from ogpt.errors import CheckpointError, WeightsError
@@ -38,8 +39,25 @@ def test_model_folder(run: Path) -> None:
     _, loaded = ogpt.load(run)
     assert parameters == sum(weight.numel() for weight in loaded.parameters())
     assert facts["weights"]["dtype"] == ["float32"]
+    assert facts["weights"]["format"] == "safetensors"
+    assert facts["weights"]["files"] == ["model.safetensors"]
     assert facts["tokenizer"]["entries"] == model["vocab_size"]
     assert set(facts) == {"folder", "parameters", "model", "weights", "tokenizer"}
+
+
+def test_sharded_classifier(tmp_path: Path, run: Path) -> None:
+    config = ogpt.OpenAIGPTConfig.from_pretrained(resolve(run))
+    config.num_labels = 3
+    model = ogpt.OpenAIGPTForSequenceClassification(config)
+    model.save_pretrained(tmp_path, max_shard_size=10_000)
+    bundle.load_tokenizer(run).save_pretrained(tmp_path)
+    facts = info(tmp_path)
+    assert facts["parameters"] == model.num_parameters()
+    weights = facts["weights"]
+    assert weights["files"][0] == "model.safetensors.index.json"
+    assert len(weights["files"]) > 2
+    assert weights["file_bytes"] == sum((tmp_path / f).stat().st_size for f in weights["files"])
+    assert weights["arrays"] == len(model.stored_tensors())
 
 
 def test_run(run: Path) -> None:

@@ -8,7 +8,9 @@ Names load on first use, so that `import ogpt` is quick and loads no framework:
     ogpt.pretrain, ogpt.plan train a language model; what that would take
     ogpt.generate            write on from a prompt
     ogpt.evaluate            loss, perplexity and bits per byte of a text
-    ogpt.load                a model folder -> (tokenizer, model)
+    ogpt.load                a model folder or Hub id -> (tokenizer, model)
+    ogpt.convert             any checkpoint -> a model folder, or OpenAI's files
+    ogpt.push_to_hub         a model folder or run -> the Hugging Face Hub
     ogpt.info, ogpt.doctor   what a model or run is; what this machine offers
 """
 
@@ -24,14 +26,24 @@ if TYPE_CHECKING:
     from ogpt import notices as notices
     from ogpt.bundle import add_pad_token as add_pad_token
     from ogpt.bundle import load as load
+    from ogpt.bundle import push_to_hub as push_to_hub
     from ogpt.config.model import OpenAIGPTConfig as OpenAIGPTConfig
+    from ogpt.converting import convert as convert
     from ogpt.data.prepare import prepare as prepare
     from ogpt.data.tokenizer_training import train_tokenizer as train_tokenizer
     from ogpt.describing import info as info
     from ogpt.diagnosing import doctor as doctor
     from ogpt.evaluation import perplexity as evaluate
     from ogpt.generating import generate as generate
+    from ogpt.model.classification import (
+        OpenAIGPTForSequenceClassification as OpenAIGPTForSequenceClassification,
+    )
+    from ogpt.model.double_heads import OpenAIGPTDoubleHeadsModel as OpenAIGPTDoubleHeadsModel
     from ogpt.model.heads import OpenAIGPTLMHeadModel as OpenAIGPTLMHeadModel
+    from ogpt.model.outputs import (
+        OpenAIGPTDoubleHeadsModelOutput as OpenAIGPTDoubleHeadsModelOutput,
+    )
+    from ogpt.model.pretrained import OpenAIGPTPreTrainedModel as OpenAIGPTPreTrainedModel
     from ogpt.model.transformer import OpenAIGPTModel as OpenAIGPTModel
     from ogpt.pretraining import plan as plan
     from ogpt.pretraining import pretrain as pretrain
@@ -41,11 +53,18 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "OpenAIGPTConfig": "ogpt.config.model:OpenAIGPTConfig",
+    "OpenAIGPTDoubleHeadsModel": "ogpt.model.double_heads:OpenAIGPTDoubleHeadsModel",
+    "OpenAIGPTDoubleHeadsModelOutput": "ogpt.model.outputs:OpenAIGPTDoubleHeadsModelOutput",
+    "OpenAIGPTForSequenceClassification": (
+        "ogpt.model.classification:OpenAIGPTForSequenceClassification"
+    ),
     "OpenAIGPTLMHeadModel": "ogpt.model.heads:OpenAIGPTLMHeadModel",
     "OpenAIGPTModel": "ogpt.model.transformer:OpenAIGPTModel",
+    "OpenAIGPTPreTrainedModel": "ogpt.model.pretrained:OpenAIGPTPreTrainedModel",
     "OpenAIGPTTokenizer": "ogpt.tokens.tokenizer:OpenAIGPTTokenizer",
     "OpenAIGPTTokenizerFast": "ogpt.tokens.fast:OpenAIGPTTokenizerFast",
     "add_pad_token": "ogpt.bundle:add_pad_token",
+    "convert": "ogpt.converting:convert",
     "demo": "ogpt.recipes.demo:demo",
     "doctor": "ogpt.diagnosing:doctor",
     "errors": "ogpt.errors",
@@ -57,18 +76,24 @@ _HOMES = {
     "plan": "ogpt.pretraining:plan",
     "prepare": "ogpt.data.prepare:prepare",
     "pretrain": "ogpt.pretraining:pretrain",
+    "push_to_hub": "ogpt.bundle:push_to_hub",
     "train_tokenizer": "ogpt.data.tokenizer_training:train_tokenizer",
 }
 """Where each public name lives: `module:name`, or a module itself."""
 
 __all__ = [
     "OpenAIGPTConfig",
+    "OpenAIGPTDoubleHeadsModel",
+    "OpenAIGPTDoubleHeadsModelOutput",
+    "OpenAIGPTForSequenceClassification",
     "OpenAIGPTLMHeadModel",
     "OpenAIGPTModel",
+    "OpenAIGPTPreTrainedModel",
     "OpenAIGPTTokenizer",
     "OpenAIGPTTokenizerFast",
     "__version__",
     "add_pad_token",
+    "convert",
     "demo",
     "doctor",
     "errors",
@@ -80,6 +105,7 @@ __all__ = [
     "plan",
     "prepare",
     "pretrain",
+    "push_to_hub",
     "train_tokenizer",
 ]
 

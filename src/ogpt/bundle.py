@@ -1,21 +1,29 @@
-"""A model folder: config, weights, tokenizer. Where a model is asked for, a run serves too."""
+"""A model folder: config, weights, tokenizer.
+
+Where a model is asked for, a run serves too, and an id of the Hugging Face Hub.
+"""
 
 from __future__ import annotations
 
 import json
 import re
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from ogpt.config.model import CONFIG_FILE, OpenAIGPTConfig
 from ogpt.errors import BackendMissing, CheckpointError, VocabularyMismatch
+from ogpt.hub import HubOptions, model_folder, push_folder
+from ogpt.model_card import write_card
+from ogpt.model_files import CARD_FILE, weights_files
 from ogpt.notices import tell
 from ogpt.tokens.bpe_tokenizer import BPETokenizer
 from ogpt.tokens.opening import open_tokenizer
+from ogpt.weights.openai_files import SHAPES_FILE
 from ogpt.weights.safetensors_file import WEIGHTS_FILE
+from ogpt.weights.shapes import architecture_of
 
 if TYPE_CHECKING:
-    from ogpt.model.heads import OpenAIGPTLMHeadModel
     from ogpt.model.pretrained import OpenAIGPTPreTrainedModel
 
 RUN_FILE = "run.json"
@@ -23,25 +31,36 @@ CHECKPOINTS = "checkpoints"
 TOKENIZER_FINGERPRINT = "tokenizer_fingerprint"
 """Key of config.json: which tokenizer the model was trained with."""
 CHECKPOINT_NAME = r"step-\d+"
+MODEL_CLASSES = {
+    "OpenAIGPTLMHeadModel": "ogpt.model.heads",
+    "OpenAIGPTDoubleHeadsModel": "ogpt.model.double_heads",
+    "OpenAIGPTForSequenceClassification": "ogpt.model.classification",
+}
+"""The module of each class that config.json may name under `architectures`."""
 
 
-def resolve(path: str | Path) -> Path:
-    """The model folder that `path` names: itself, or a run's best, else last, checkpoint.
+def resolve(path: str | Path, **hub: Unpack[HubOptions]) -> Path:
+    """The model folder of `path`: itself, a run's best, else last, checkpoint, or a download.
 
     A checkpoint that lost its configuration or weights is passed over with the notice
     `checkpoint-set-aside`.
 
+    Args:
+        path: A model folder, the folder of a run, or an id of the Hub.
+        **hub: How to fetch from the Hub, as `ogpt.hub.model_folder`.
+
     Raises:
         CheckpointError: there is no such folder, or it holds neither a model nor a checkpoint.
+        HubError: no such model on the Hub, or no way to get it.
     """
-    path = Path(path)
-    if not path.is_dir():
-        raise CheckpointError(
-            f"there is no folder {path}",
-            hint="give a model folder (config.json, model.safetensors) or the folder of a run",
-        )
+    path = model_folder(path, **hub)
     if (path / CONFIG_FILE).exists():
         return path
+    if (path / SHAPES_FILE).exists():
+        raise CheckpointError(
+            f"{path} holds OpenAI's files, and no {CONFIG_FILE}",
+            hint="make a model folder of it: ogpt convert IN OUT",
+        )
     if not (path / RUN_FILE).exists():
         raise CheckpointError(
             f"{path} holds no {CONFIG_FILE} and no {RUN_FILE}, so it is no model and no run",
@@ -55,7 +74,10 @@ def resolve(path: str | Path) -> Path:
         )
     for name in named:
         folder = path / CHECKPOINTS / str(name)
-        missing = [file for file in (CONFIG_FILE, WEIGHTS_FILE) if not (folder / file).is_file()]
+        held = {file.name for file in folder.glob("*")}
+        missing = [CONFIG_FILE] if CONFIG_FILE not in held else []
+        if not weights_files(held).files:
+            missing.append(WEIGHTS_FILE)
         if not missing:
             return folder
         tell("checkpoint-set-aside", path=folder, reason=f"it has no {' and no '.join(missing)}")
@@ -155,19 +177,85 @@ def add_pad_token(
     return pad_id
 
 
-def load(path: str | Path) -> tuple[BPETokenizer, OpenAIGPTLMHeadModel]:
-    """Tokenizer and PyTorch model of a model folder or run.
+def load(
+    path: str | Path, *, subfolder: str = "", **options: Any
+) -> tuple[BPETokenizer, OpenAIGPTPreTrainedModel]:
+    """Tokenizer and PyTorch model of a model folder, a run or a model on the Hub.
+
+    The model is of the class that config.json names under `architectures`; of a checkpoint that
+    names none, or the bare OpenAIGPTModel, it is the language model, whose head is the embedding.
+
+    Args:
+        path: A model folder, the folder of a run, or an id of the Hub.
+        subfolder: Where the model lies inside it.
+        **options: `revision`, `cache_dir`, `token`, `local_files_only` and `force_download` as
+            `ogpt.hub.model_folder`; the others (`dtype`, `device`, ...) go to `from_pretrained`.
 
     Raises:
         BackendMissing: PyTorch is not installed.
-        CheckpointError: as resolve.
+        CheckpointError: as resolve, or `architectures` names another class.
         WeightsError: the weights are damaged or do not fit.
     """
+    hub = {name: options.pop(name) for name in HubOptions.__annotations__ if name in options}
+    folder = resolve(path, subfolder=subfolder, **hub)
+    model_class = _model_class(OpenAIGPTConfig.from_pretrained(folder), folder)
+    return load_tokenizer(folder), model_class.from_pretrained(folder, **options)
+
+
+def push_to_hub(
+    path: str | Path,
+    repo_id: str,
+    *,
+    private: bool | None = None,
+    token: str | bool | None = None,
+    revision: str | None = None,
+    commit_message: str = "Upload a GPT-1 model",
+) -> str:
+    """Push a model folder, or the best checkpoint of a run, to the Hub.
+
+    Its configuration, weights, tokenizer and card go, and nothing else. A folder without a card
+    gets one first. Models and tokenizers have a method of this name.
+
+    Args:
+        path: A model folder or the folder of a run.
+        repo_id: `name` or `owner/name`; made if it is not there.
+        private: Whether a new repository is private; None: as the owner's default is.
+        token: Of the Hub, with the right to write; None: the one that `hf auth login` saved.
+        revision: The branch, made if it is not there; None: `main`.
+        commit_message: Of the commit.
+
+    Returns:
+        The address of the commit.
+
+    Raises:
+        CheckpointError: as resolve, or the folder holds no weights.
+        HubError: the Hub does not take it.
+    """
+    folder = resolve(path)
+    if not (folder / CARD_FILE).exists():
+        write_card(folder)
+    return push_folder(
+        folder,
+        repo_id,
+        private=private,
+        token=token,
+        revision=revision,
+        commit_message=commit_message,
+    )
+
+
+def _model_class(config: OpenAIGPTConfig, folder: Path) -> type[OpenAIGPTPreTrainedModel]:
+    named = architecture_of(config)
+    name = "OpenAIGPTLMHeadModel" if named == "OpenAIGPTModel" else named
+    if name not in MODEL_CLASSES:
+        raise CheckpointError(
+            f"the model in {folder} is a {named}; allowed: {', '.join(MODEL_CLASSES)}",
+            hint="mend architectures in config.json, or load it with the class that you want",
+        )
     try:
-        from ogpt.model.heads import OpenAIGPTLMHeadModel
+        found: type[OpenAIGPTPreTrainedModel] = getattr(import_module(MODEL_CLASSES[name]), name)
     except ModuleNotFoundError as error:
         raise BackendMissing(
             f"loading a model needs PyTorch: {error}", hint="pip install 'ogpt[torch]'"
         ) from error
-    folder = resolve(path)
-    return load_tokenizer(folder), OpenAIGPTLMHeadModel.from_pretrained(folder)
+    return found

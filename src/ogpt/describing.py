@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
 from ogpt.bundle import load_tokenizer, resolve
 from ogpt.config.model import OpenAIGPTConfig
-from ogpt.training.measures import parameter_count
+from ogpt.model_files import weights_files
 from ogpt.training.run_folder import METRICS_FILE, RunFolder, read_events
-from ogpt.weights.safetensors_file import WEIGHTS_FILE, open_safetensors
+from ogpt.weights.folder import open_weights
+from ogpt.weights.shapes import architecture_of, parameter_count
 
 LAST_FACTS = ("step", "total_steps", "loss", "tokens_per_s", "mfu", "bits_per_byte", "perplexity")
 
@@ -41,16 +43,19 @@ def info(path: str | Path) -> dict[str, Any]:
 
 def _model(folder: Path) -> dict[str, Any]:
     config = OpenAIGPTConfig.from_pretrained(folder)
-    arrays = open_safetensors(folder / WEIGHTS_FILE).entries.values()
+    arrays = open_weights(folder)
+    weights = weights_files(file.name for file in folder.glob("*"))
     tokenizer = load_tokenizer(folder)
     return {
         "folder": str(folder),
-        "parameters": parameter_count(config),
-        "model": config.to_dict(),
+        "parameters": parameter_count(config, architecture_of(config)),
+        "model": json.loads(config.to_json_string(use_diff=False)),
         "weights": {
-            "dtype": sorted({array.dtype for array in arrays}),
+            "format": weights.format,
+            "files": list(weights.files),
+            "dtype": sorted({array.dtype for array in arrays.values()}),
             "arrays": len(arrays),
-            "file_bytes": (folder / WEIGHTS_FILE).stat().st_size,
+            "file_bytes": sum((folder / name).stat().st_size for name in weights.files),
         },
         "tokenizer": {
             "entries": len(tokenizer),

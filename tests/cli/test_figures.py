@@ -1,10 +1,12 @@
 """What is printed: pure functions of the numbers."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ogpt.cli import figures
+from ogpt.converting import Conversion
 
 
 @pytest.mark.parametrize(
@@ -143,3 +145,23 @@ def test_table() -> None:
     ]
     assert figures.table({"only": {"a": 1}}) == "only\n  a  1"
     assert figures.table({}) == ""
+
+
+def test_conversion_of_little() -> None:
+    made = Conversion(
+        folder=Path("o"),
+        source_format="h5",
+        format="openai",
+        architecture="OpenAIGPTModel",
+        parameters=9,
+        dtypes=["bfloat16", "float32"],
+        renamed={},
+        dropped=["a"],
+        added=["b"],
+        tokenizer=False,
+    )
+    assert figures.conversion(made) == [
+        "o: OpenAIGPTModel, 9 parameters, bfloat16 and float32",
+        "arrays of h5 as openai: 0 renamed, 1 dropped (a), 1 added",
+        "tokenizer: none, as in the source",
+    ]

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from cli.stand_ins import ok, record
 from ogpt.cli.main import app
+from ogpt.converting import Conversion
 from ogpt.diagnosing import Check
 
 
@@ -186,6 +187,71 @@ class TestInfo:
         result = CliRunner().invoke(app, ["info", str(tmp_path)])
         assert result.exit_code == 1
         assert "no model and no run" in result.stderr
+
+
+class TestConvert:
+    MADE = Conversion(
+        folder=Path("out"),
+        source_format="bin",
+        format="safetensors",
+        architecture="OpenAIGPTLMHeadModel",
+        parameters=116_534_784,
+        dtypes=["float32"],
+        renamed={"h.0.ln_1.weight": "transformer.h.0.ln_1.weight"},
+        dropped=["h.0.attn.bias", "h.1.attn.bias"],
+        added=[],
+        tokenizer=True,
+    )
+
+    def test_defaults_and_answer(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        called = record(monkeypatch, "convert", self.MADE)
+        result = ok("convert", "owner/name", "out")
+        assert called.arguments == ("owner/name", Path("out"))
+        assert called.options == {
+            "to": "safetensors",
+            "dtype": None,
+            "config": None,
+            "n_head": None,
+            "revision": None,
+        }
+        assert result.stdout.splitlines() == [
+            "out: OpenAIGPTLMHeadModel, 116.5 M parameters, float32",
+            "arrays of bin as safetensors: 1 renamed, "
+            "2 dropped (h.0.attn.bias and 1 more), 0 added",
+            "tokenizer: the source's",
+        ]
+
+    def test_every_option(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        called = record(monkeypatch, "convert", self.MADE)
+        words = "--to openai --dtype float32 --config c.json --n-head 4 --revision v1"
+        ok("convert", "in", "out", *words.split())
+        assert called.options == {
+            "to": "openai",
+            "dtype": "float32",
+            "config": Path("c.json"),
+            "n_head": 4,
+            "revision": "v1",
+        }
+
+    def test_for_real(self, story: Path, tmp_path: Path) -> None:
+        result = ok("convert", str(story / "run"), str(tmp_path / "out"), "--to", "openai")
+        assert "arrays of safetensors as openai" in result.stdout
+        assert (tmp_path / "out" / "params_9.npy").exists()
+        back = ok("convert", str(tmp_path / "out"), str(tmp_path / "back"), "--dtype", "bfloat16")
+        assert "bfloat16" in back.stdout
+        prompt = ("the cat", "--max-new-tokens", "4", "--greedy")
+        assert ok("generate", str(tmp_path / "back"), *prompt).stdout.strip()
+
+    def test_help(self) -> None:
+        text = ok("convert", "--help").stdout
+        assert "Make a model folder, or OpenAI's files, of any checkpoint." in text
+        assert "a Hub id" in " ".join(text.split())
+
+    def test_a_setting_that_cannot_be(self, story: Path, tmp_path: Path) -> None:
+        words = ["convert", str(story / "run"), str(tmp_path / "out"), "--to", "onnx"]
+        result = CliRunner().invoke(app, words)
+        assert result.exit_code == 2
+        assert "to is 'onnx'; allowed: safetensors, openai" in result.stderr
 
 
 class TestDoctor:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ogpt.converting import Conversion
     from ogpt.generating import Statistics
     from ogpt.recipes.demo import DemoResult
 
@@ -159,3 +160,18 @@ def table(facts: Mapping[str, Any]) -> str:
         body = table(section).splitlines()
         lines += [*([""] if lines else []), name, *(f"  {line}".rstrip() for line in body)]
     return "\n".join(lines)
+
+
+def conversion(made: Conversion) -> list[str]:
+    """What `convert` made of what, in three lines."""
+    what = f"{made.architecture}, {short_count(made.parameters)} parameters"
+    dropped = f"{len(made.dropped)} dropped"
+    if made.dropped:
+        rest = f" and {len(made.dropped) - 1} more" if len(made.dropped) > 1 else ""
+        dropped += f" ({made.dropped[0]}{rest})"
+    return [
+        f"{made.folder}: {what}, {' and '.join(made.dtypes)}",
+        f"arrays of {made.source_format} as {made.format}: {len(made.renamed)} renamed, {dropped}, "
+        f"{len(made.added)} added",
+        "tokenizer: the source's" if made.tokenizer else "tokenizer: none, as in the source",
+    ]

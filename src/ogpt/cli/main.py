@@ -30,6 +30,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "generate": use_commands.generate,
     "evaluate": use_commands.evaluate,
     "info": use_commands.info,
+    "convert": use_commands.convert,
     "doctor": use_commands.doctor,
 }
 for _name, _body in COMMANDS.items():

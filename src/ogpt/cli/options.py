@@ -10,7 +10,9 @@ import typer
 
 from ogpt.errors import ConfigError
 
-Model = Annotated[Path, typer.Argument(help="A model folder, or a run folder (its best model).")]
+Model = Annotated[
+    Path, typer.Argument(help="A model folder, a run folder (its best model), or a Hub id.")
+]
 Data = Annotated[
     list[str],
     typer.Option(

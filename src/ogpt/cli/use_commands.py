@@ -1,16 +1,17 @@
-"""Commands that use a model or look at the machine: generate, evaluate, info, doctor."""
+"""Commands that use a model or look at the machine."""
 
 from __future__ import annotations
 
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from ogpt.cli.answers import answer
 from ogpt.cli.command import reporter
-from ogpt.cli.figures import speed
+from ogpt.cli.figures import conversion, speed
 from ogpt.cli.options import (
     Data,
     DecoderName,
@@ -123,6 +124,47 @@ def info(model: Model, as_json: Json = False) -> None:
     import ogpt
 
     answer(ogpt.info(model), as_json=as_json)
+
+
+def convert(
+    ctx: typer.Context,
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="IN",
+            help="A folder of Hugging Face's (safetensors, .bin, .h5) or OpenAI's files "
+            "(params_*.npy), a run, a Hub id, or one weights file.",
+        ),
+    ],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to make.")],
+    to: Annotated[
+        str, typer.Option(help="safetensors: a model folder; openai: OpenAI's files.")
+    ] = "safetensors",
+    dtype: Annotated[
+        str | None, typer.Option(help="float32, bfloat16, float16 or float64; else as stored.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="config.json, where the weights have none beside them.")
+    ] = None,
+    n_head: Annotated[
+        int | None, typer.Option(min=1, help="Heads of OpenAI's files; else n_embd / 64.")
+    ] = None,
+    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a Hub id.")] = None,
+) -> None:
+    """Make a model folder, or OpenAI's files, of any checkpoint."""
+    import ogpt
+
+    made = ogpt.convert(
+        source,
+        out,
+        to=to,
+        dtype=dtype,
+        config=config,
+        n_head=n_head,
+        revision=revision,
+        reporter=reporter(ctx),
+    )
+    typer.echo("\n".join(conversion(made)))
 
 
 def doctor(as_json: Json = False) -> None:
