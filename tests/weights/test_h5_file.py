@@ -219,11 +219,11 @@ def odd_name(root: Any) -> None:
 
 
 REFUSED: list[tuple[Callable[[Any], None], str]] = [
-    (soft, "'out' is a SoftLink; groups and arrays are allowed"),
-    (external, "'out' is a ExternalLink; groups"),
+    (soft, "'out' is a SoftLink; Group and Dataset are allowed"),
+    (external, "'out' is a ExternalLink; Group"),
     (external_storage, "'x' keeps its data in other files; its own file is allowed"),
     (virtual, "'x' keeps its data in other files"),
-    (data_type, "'x' is a Datatype; groups"),
+    (data_type, "'x' is a Datatype; Group"),
     (loop, "the group 'x/again' is there under two names"),
     (two_names, "the group '.*' is there under two names"),
     (same_weight, "are both 'transformer.h.0.ln_1.weight'"),

@@ -134,8 +134,8 @@ def _datasets(file: Path, root: Any) -> Iterator[tuple[str, Any]]:
         seen.add(address)
         for name in group:
             path = f"{parent}/{name}".removeprefix("/")
-            link = type(group.get(name, getlink=True)).__name__
-            found = group[name] if link == "HardLink" else None
+            link = group.get(name, getlink=True)
+            found = group[name] if isinstance(link, h5py.HardLink) else link
             if not name.isprintable():  # it would reach terminals in messages
                 raise _refused(file, f"{shown(path)} is no printable name")
             count += 1
@@ -146,8 +146,8 @@ def _datasets(file: Path, root: Any) -> Iterator[tuple[str, Any]]:
             elif isinstance(found, h5py.Dataset):
                 yield path, found
             else:
-                kind = link if found is None else type(found).__name__
-                raise _refused(file, f"{shown(path)} is a {kind}; groups and arrays are allowed")
+                kind = type(found).__name__
+                raise _refused(file, f"{shown(path)} is a {kind}; Group and Dataset are allowed")
 
 
 def _check_storage(opened: Opened, path: str, dataset: Any) -> int:
