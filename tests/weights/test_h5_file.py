@@ -218,6 +218,10 @@ def odd_name(root: Any) -> None:
     root["\x1b[31m"] = NUMBERS
 
 
+def deep(root: Any) -> None:
+    root["/".join(["score"] * 200)] = NUMBERS
+
+
 REFUSED: list[tuple[Callable[[Any], None], str]] = [
     (soft, "'out' is a SoftLink; Group and Dataset are allowed"),
     (external, "'out' is a ExternalLink; Group"),
@@ -241,7 +245,8 @@ REFUSED: list[tuple[Callable[[Any], None], str]] = [
     (bomb, r"its arrays up to 'x' take 41943\d\d bytes; 20 times the file's"),
     (chunk_bomb, "its arrays up to 'x' take 167772"),
     (many_names, r"its arrays up to 'x/\d+' take"),
-    (odd_name, r"'\\x1b\[31m' is no printable name"),
+    (odd_name, r"'\\x1b\[31m' is no printable name of at most 1000"),
+    (deep, "'score/score/.*' is no printable name of at most 1000 characters"),
 ]
 
 
@@ -310,3 +315,12 @@ def test_no_hdf5_and_files_cut_short(tmp_path: Path) -> None:
     file.write_bytes(b"no HDF5 " * 100)
     with pytest.raises(WeightsError, match="file signature not found"):
         open_h5(file)
+
+
+def test_an_empty_array_too_large_for_numpy(tmp_path: Path) -> None:
+    file = write(tmp_path / H5_FILE)
+    with h5py.File(file, "r+") as root:
+        root.create_dataset("x", shape=(0, 2**40, 2**40), dtype="f4")
+    with pytest.raises(WeightsError, match="HDF5 cannot read it") as caught:
+        dict(open_h5(file))
+    assert "restore" in caught.value.hint

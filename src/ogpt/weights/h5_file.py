@@ -23,6 +23,7 @@ from ogpt.weights.opened import Opened, damaged, shown
 H5_FILE = "tf_model.h5"
 
 _MAX_OBJECTS = 10_000  # groups and datasets; GPT-1 has 320
+_MAX_PATH = 1000  # characters; a group's name counts in the path of all that it holds
 _MAX_GROWTH = 20  # bytes of all arrays for each byte of the file; weights hardly compress
 _DTYPES = {2: "float16", 4: "float32", 8: "float64"}  # by bytes
 _FILTERS = {1: "deflate", 2: "shuffle", 3: "fletcher32"}  # part of HDF5 itself
@@ -75,9 +76,9 @@ def open_h5(file: Path) -> Mapping[str, Array]:
             variables[name] = Variable(path, dtype, dataset.shape, kind)
 
     def read(variable: Variable) -> Array:
-        data = np.empty(variable.shape, variable.dtype)
         opened.check_unchanged()
         with _h5py_file(opened) as root:
+            data = np.empty(variable.shape, variable.dtype)
             if data.size:
                 root[variable.path].read_direct(data)
         if variable.kind == "kernel":  # of a dense layer: inputs x outputs
@@ -136,8 +137,10 @@ def _datasets(file: Path, root: Any) -> Iterator[tuple[str, Any]]:
             path = f"{parent}/{name}".removeprefix("/")
             link = group.get(name, getlink=True)
             found = group[name] if isinstance(link, h5py.HardLink) else link
-            if not name.isprintable():  # it would reach terminals in messages
-                raise _refused(file, f"{shown(path)} is no printable name")
+            if len(path) > _MAX_PATH or not name.isprintable():  # messages show it on terminals
+                raise _refused(
+                    file, f"{shown(path)} is no printable name of at most {_MAX_PATH} characters"
+                )
             count += 1
             if count > _MAX_OBJECTS:
                 raise _refused(file, f"it holds more than {_MAX_OBJECTS} groups and arrays")
