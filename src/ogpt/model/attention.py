@@ -99,6 +99,14 @@ def flash(query: Tensor, key: Tensor, value: Tensor, pdrop: float) -> Tensor:
     return mixed.transpose(1, 2)
 
 
+def best_attention() -> str:
+    """flash_attention_2 where its package is installed, otherwise sdpa.
+
+    The package serves what it knows (`can_flash`); all else goes by sdpa.
+    """
+    return "sdpa" if find_spec("flash_attn") is None else "flash_attention_2"
+
+
 def check_attention(name: str) -> str:
     """Check the name of an attention implementation, and that its package is there.
 
@@ -109,7 +117,7 @@ def check_attention(name: str) -> str:
     if name not in ATTENTIONS:
         raise ConfigError(
             f"attn_implementation is {name!r}; allowed: {', '.join(ATTENTIONS)}",
-            hint="sdpa, the default, uses torch's fused kernels",
+            hint="sdpa uses torch's fused kernels",
         )
     if name == "flash_attention_2" and find_spec("flash_attn") is None:
         raise BackendMissing(

@@ -14,6 +14,7 @@ from ogpt.model.generate import GenerationMixin
 from ogpt.model.inputs import rows_of
 from ogpt.model.losses import IGNORE_INDEX, next_token_loss
 from ogpt.model.outputs import CausalLMOutput
+from ogpt.model.resizing import changed
 from ogpt.model.transformer import OpenAIGPTModel
 
 
@@ -30,6 +31,11 @@ class WithLMHead(GenerationMixin):
         if self.config.tie_word_embeddings:
             self.lm_head.weight = self.transformer.tokens_embed.weight
         self.lm_head.out_features = self.config.vocab_size
+
+    def untie_weights(self) -> None:
+        """Give the head weights of its own, equal to the token embedding's at first."""
+        self._take_config(changed(self.config, tie_word_embeddings=False))
+        self.lm_head.weight = nn.Parameter(self.transformer.tokens_embed.weight.detach().clone())
 
 
 class OpenAIGPTLMHeadModel(WithLMHead):

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.errors import ConfigError
 from ogpt.hub import HubOptions, model_folder, push_folder
-from ogpt.model.attention import check_attention
+from ogpt.model.attention import best_attention, check_attention
 from ogpt.model.inputs import refuse_unknown
 from ogpt.model.loading import LoadReport, as_dtype, load_weights, tell_report
 from ogpt.model.resizing import changed, check_heads, padded, resized
@@ -39,7 +39,7 @@ class OpenAIGPTPreTrainedModel(nn.Module):
         super().__init__()
         config.check()
         self.config = config
-        self.attn_implementation = "sdpa"
+        self.attn_implementation = best_attention()
         self.gradient_checkpointing = False
         self.checkpoint_options: dict[str, Any] = {"use_reentrant": False}
 
@@ -306,7 +306,7 @@ class OpenAIGPTPreTrainedModel(nn.Module):
         config: OpenAIGPTConfig | None = None,
         dtype: torch.dtype | str | None = None,
         device: torch.device | str = "cpu",
-        attn_implementation: str = "sdpa",
+        attn_implementation: str | None = None,
         ignore_mismatched_sizes: bool = False,
         output_loading_info: bool = False,
         **options: Any,
@@ -322,7 +322,8 @@ class OpenAIGPTPreTrainedModel(nn.Module):
             config: In place of the folder's config.json.
             dtype: Of the weights, a torch.dtype or its name; None or "auto": as stored.
             device: Where to put them.
-            attn_implementation: sdpa, eager or flash_attention_2.
+            attn_implementation: sdpa, eager or flash_attention_2; None: the last of these where
+                the package flash_attn is installed, otherwise sdpa.
             ignore_mismatched_sizes: Draw weights of another shape anew, with a notice.
             output_loading_info: Return (model, what was not taken from the file) as transformers.
             **options: revision, cache_dir, token, local_files_only, force_download, subfolder for
@@ -337,7 +338,7 @@ class OpenAIGPTPreTrainedModel(nn.Module):
         hub = {name: options.pop(name) for name in HubOptions.__annotations__ if name in options}
         kind = as_dtype(options.pop("torch_dtype", dtype))
         device = options.pop("device_map", None) or device
-        attention = check_attention(attn_implementation)
+        attention = check_attention(attn_implementation or best_attention())
         folder = model_folder(pretrained_model_name_or_path, **hub)
         if config is None:
             config = OpenAIGPTConfig.from_pretrained(folder, **options)
