@@ -41,7 +41,6 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[StandIn]:
         monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
         monkeypatch.setenv("HF_HUB_DISABLE_PROGRESS_BARS", "1")
         for name in ("http_proxy", "https_proxy", "all_proxy"):
             monkeypatch.delenv(name, raising=False)
@@ -183,7 +182,7 @@ class TestFetching:
         hub.cut = 4000  # less than is read at once: it never gets on
         with pytest.raises(HubError, match="only a part of") as caught:
             model_folder(REPO)
-        assert "RemoteProtocolError" in str(caught.value)
+        assert "received 4000 bytes" in str(caught.value)
         assert "another machine" in caught.value.hint
         hub.cut = None
         hub.sent.clear()
@@ -293,7 +292,7 @@ class TestOffline:
         assert [notice.kind for notice in told] == ["hub-not-reached"]
         assert COMMIT in told[0].message
         assert REPO in told[0].message
-        with pytest.raises(HubError, match=r"other/model is no folder here.*ConnectError"):
+        with pytest.raises(HubError, match=r"other/model is no folder here.*Connect"):
             model_folder("other/model")
 
 

@@ -214,7 +214,7 @@ def push_to_hub(
     """Push a model folder, or the best checkpoint of a run, to the Hub.
 
     Its configuration, weights, tokenizer and card go, and nothing else. A folder without a card
-    gets one first. Models and tokenizers have a method of this name.
+    gets one first. Models in memory have a method of this name.
 
     Args:
         path: A model folder or the folder of a run.
