@@ -31,7 +31,11 @@ def cast(name: str, array: Array, dtype: str | None) -> Array:
     if dtype == "bfloat16":
         with np.errstate(over="ignore"):
             bits = values.astype(np.float32).view(np.uint32)
-        data: NDArray[Any] = ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
+        odd = (bits >> 16) & 1
+        bits += 0x7FFF
+        bits += odd
+        bits >>= 16
+        data: NDArray[Any] = bits.astype(np.uint16)
     else:
         with np.errstate(over="ignore"):
             data = values.astype(dtype)
