@@ -1,261 +1,64 @@
-"""What all models share: initial weights, model folders in and out, and changes of size."""
+"""Model folders in and out, for all models."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, ClassVar, Literal, Self, overload
+from typing import Any, Literal, Self, overload
 
 import torch
 from torch import Tensor, nn
 
 from ogpt.config.model import OpenAIGPTConfig
-from ogpt.errors import ConfigError
 from ogpt.hub import HubOptions, model_folder, push_folder
 from ogpt.model.attention import best_attention, check_attention
-from ogpt.model.inputs import refuse_unknown
+from ogpt.model.base import Model
 from ogpt.model.loading import LoadReport, as_dtype, load_weights, tell_report
-from ogpt.model.resizing import changed, check_heads, padded, resized
+from ogpt.model.resizing import changed
 from ogpt.model.tensors import array_of
+from ogpt.notices import tell
 from ogpt.weights.arrays import Array
 from ogpt.weights.folder import open_weights, write_weights
-from ogpt.weights.names import PREFIX
+from ogpt.weights.sharded import size_in_bytes
 
-MAX_SHARD_SIZE = 5 * 10**9
-"""Bytes of one weights file, beyond which a model is saved in several (as transformers 4)."""
+_NO_EFFECT = {
+    "low_cpu_mem_usage": "weights are always read one by one",
+    "use_safetensors": "safetensors are always preferred",
+    "weights_only": "nothing but weights is ever read",
+    "trust_remote_code": "no code is ever fetched",
+}
+"""Arguments of transformers that change nothing here, and why."""
 
 
-class OpenAIGPTPreTrainedModel(nn.Module):
+class OpenAIGPTPreTrainedModel(Model):
     """Base of the GPT-1 models: not a model itself."""
-
-    config_class: ClassVar[type[OpenAIGPTConfig]] = OpenAIGPTConfig
-    base_model_prefix: ClassVar[str] = PREFIX
-    main_input_name: ClassVar[str] = "input_ids"
-    supports_gradient_checkpointing: ClassVar[bool] = True
-
-    def __init__(self, config: OpenAIGPTConfig) -> None:
-        super().__init__()
-        config.check()
-        self.config = config
-        self.attn_implementation = best_attention()
-        self.gradient_checkpointing = False
-        self.checkpoint_options: dict[str, Any] = {"use_reentrant": False}
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return next(self.parameters()).device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Of the weights."""
-        return next(self.parameters()).dtype
-
-    @property
-    def base_model(self) -> OpenAIGPTPreTrainedModel:
-        """The transformer, without a head."""
-        found: OpenAIGPTPreTrainedModel = getattr(self, PREFIX, self)
-        return found
-
-    def post_init(self) -> None:
-        """Draw initial weights: N(0, initializer_range), biases zero, gains one (paper 4.1)."""
-        self._draw(dict(self.named_parameters()))
-
-    def _draw(self, parameters: Mapping[str, nn.Parameter]) -> None:
-        with torch.no_grad():
-            for name, parameter in parameters.items():
-                if name.endswith("bias"):
-                    parameter.zero_()
-                elif parameter.ndim == 1:  # gain of a layer norm
-                    parameter.fill_(1.0)
-                else:
-                    parameter.normal_(0.0, self.config.initializer_range)
-
-    def num_parameters(self, only_trainable: bool = False) -> int:
-        """Weights, tied ones counted once.
-
-        Args:
-            only_trainable: Leave frozen ones out.
-        """
-        return sum(p.numel() for p in self.parameters() if p.requires_grad or not only_trainable)
-
-    # embeddings and heads
-
-    def get_input_embeddings(self) -> nn.Embedding:
-        """The token embedding."""
-        found: nn.Embedding = self.base_model.get_submodule("tokens_embed")  # type: ignore[assignment]  # by its name
-        return found
-
-    def set_input_embeddings(self, value: nn.Embedding) -> None:
-        """Put another token embedding in place, of as many rows as config.vocab_size says."""
-        self.base_model.tokens_embed = value
-        self.tie_weights()
-
-    def get_output_embeddings(self) -> nn.Linear | None:
-        """The language-model head, of models that have one."""
-        return getattr(self, "lm_head", None)
-
-    def set_output_embeddings(self, value: nn.Linear) -> None:
-        """Put another language-model head in place."""
-        self.lm_head = value
-
-    def tie_weights(self) -> None:
-        """Make tied weights one again; models without a tied head have none."""
-
-    def resize_token_embeddings(
-        self,
-        new_num_tokens: int | None = None,
-        pad_to_multiple_of: int | None = None,
-        mean_resizing: bool = True,
-    ) -> nn.Embedding:
-        """Change the rows of the token embedding and of the head, and config.vocab_size.
-
-        The configuration is a copy: another model built from it is not changed.
-
-        Args:
-            new_num_tokens: Rows, 1 or more; None: as many as there are.
-            pad_to_multiple_of: Round the rows up to a multiple.
-            mean_resizing: New rows are the mean of the old ones, so that no new token is likelier
-                than a common one; False: drawn from N(0, initializer_range).
-
-        Raises:
-            ConfigError: fewer than 1.
-        """
-        rows = self.config.vocab_size if new_num_tokens is None else new_num_tokens
-        rows = padded(rows, pad_to_multiple_of)
-        self._take_config(changed(self.config, vocab_size=rows))
-        std = None if mean_resizing else self.config.initializer_range
-        embedding = self.get_input_embeddings()
-        embedding.weight = resized(embedding.weight, rows, std)
-        embedding.num_embeddings = rows
-        head = self.get_output_embeddings()
-        if head is not None and not self.config.tie_word_embeddings:
-            head.weight = resized(head.weight, rows, std)
-            head.out_features = rows
-        self.tie_weights()
-        return embedding
-
-    def resize_position_embeddings(self, new_num_position_embeddings: int) -> None:
-        """Change the longest sequence, n_positions; new positions are drawn anew, to be trained.
-
-        Args:
-            new_num_position_embeddings: 1 or more.
-
-        Raises:
-            ConfigError: fewer than 1.
-        """
-        rows = new_num_position_embeddings
-        self._take_config(changed(self.config, n_positions=rows))
-        table: nn.Embedding = self.base_model.get_submodule("positions_embed")  # type: ignore[assignment]  # by its name
-        table.weight = resized(table.weight, rows, self.config.initializer_range)
-        table.num_embeddings = rows
-
-    def prune_heads(self, heads_to_prune: dict[int, list[int]]) -> None:
-        """Cut attention heads out of the weights, for good; config.pruned_heads remembers them.
-
-        Args:
-            heads_to_prune: {layer: [heads]}, counted as in the whole model.
-
-        Raises:
-            ConfigError: a layer or head that is not there, or none left in a layer.
-        """
-        pruned = check_heads(self.config, heads_to_prune)
-        self._take_config(changed(self.config, pruned_heads=pruned))
-        for layer, heads in heads_to_prune.items():
-            self.base_model.get_submodule(f"h.{layer}.attn").prune_heads(heads)  # type: ignore[operator]  # an Attention
-
-    def _take_config(self, config: OpenAIGPTConfig) -> None:
-        for module in self.modules():
-            if isinstance(module, OpenAIGPTPreTrainedModel):
-                module.config = config
-
-    # training
-
-    def freeze(self, embeddings: bool = True, layers: int | Iterable[int] = ()) -> None:
-        """Keep weights from being trained; `freeze(False)` trains all again.
-
-        Args:
-            embeddings: Those of tokens and positions (a tied head is the token embedding).
-            layers: The first so many blocks, or the numbers of blocks.
-
-        Raises:
-            ConfigError: a block that is not there.
-        """
-        chosen = set(range(layers)) if isinstance(layers, int) else set(layers)
-        if not chosen <= set(range(self.config.n_layer)):
-            raise ConfigError(
-                f"layers {sorted(chosen)} were to be frozen; allowed: 0 to "
-                f"{self.config.n_layer - 1}",
-                hint="give how many of the first blocks, or their numbers",
-            )
-        tables = ("tokens_embed.", "positions_embed.")
-        blocks = tuple(f"h.{layer}." for layer in chosen)
-        for name, parameter in self.base_model.named_parameters():
-            frozen = (embeddings and name.startswith(tables)) or name.startswith(blocks)
-            parameter.requires_grad_(not frozen)
-
-    def gradient_checkpointing_enable(
-        self, gradient_checkpointing_kwargs: Mapping[str, Any] | None = None
-    ) -> None:
-        """Compute each block again in the backward pass rather than keep its activations.
-
-        Args:
-            gradient_checkpointing_kwargs: For torch.utils.checkpoint, such as use_reentrant.
-        """
-        base = self.base_model
-        base.gradient_checkpointing = True
-        base.checkpoint_options = {"use_reentrant": False, **(gradient_checkpointing_kwargs or {})}
-
-    def gradient_checkpointing_disable(self) -> None:
-        """Keep activations again."""
-        self.base_model.gradient_checkpointing = False
-
-    @property
-    def is_gradient_checkpointing(self) -> bool:
-        """Whether blocks are computed again in the backward pass."""
-        return self.base_model.gradient_checkpointing
-
-    def enable_input_require_grads(self) -> None:
-        """Let gradients reach the embeddings' output although the embeddings are frozen."""
-        self.get_input_embeddings().register_forward_hook(
-            lambda module, given, out: out.requires_grad_(True)
-        )
-
-    def set_attn_implementation(self, attn_implementation: str) -> None:
-        """Choose how attention is computed: sdpa, eager or flash_attention_2.
-
-        Raises:
-            ConfigError: another name.
-            BackendMissing: flash_attn is not installed.
-        """
-        self.base_model.attn_implementation = check_attention(attn_implementation)
-
-    # files
 
     def stored_tensors(self) -> dict[str, Tensor]:
         """The tensors that a file holds, by name: tied ones once."""
         return {name: tensor.detach() for name, tensor in self.named_parameters()}
 
     def save_pretrained(
-        self, save_directory: str | Path, *, max_shard_size: int = MAX_SHARD_SIZE
+        self, save_directory: str | Path, *, max_shard_size: int | str = "5GB"
     ) -> None:
         """Write config.json and safetensors, which transformers loads as they are.
 
         Args:
             save_directory: Made if missing.
-            max_shard_size: Bytes of one file at most; beyond, several and an index are written.
+            max_shard_size: Bytes of one file at most, or a size such as "5GB"; beyond, several and
+                an index are written.
 
         Raises:
+            ConfigError: a size that is none.
             StorageError: the disk is full or refuses; what was there is unchanged.
         """
+        limit = size_in_bytes(max_shard_size)
         folder = Path(save_directory)
         folder.mkdir(parents=True, exist_ok=True)
         saved = changed(self.config, architectures=[type(self).__name__])
         saved.save_pretrained(folder)
         arrays = {name: array_of(tensor) for name, tensor in self.stored_tensors().items()}
-        write_weights(folder, arrays, max_shard_size)
+        write_weights(folder, arrays, limit)
         self.write_beside(folder)
 
     def read_beside(self, folder: Path) -> None:
@@ -321,7 +124,7 @@ class OpenAIGPTPreTrainedModel(nn.Module):
             pretrained_model_name_or_path: Folder with config.json and weights, or `owner/name`.
             config: In place of the folder's config.json.
             dtype: Of the weights, a torch.dtype or its name; None or "auto": as stored.
-            device: Where to put them.
+            device: Where to put them; "auto": on a GPU where there is one.
             attn_implementation: sdpa, eager or flash_attention_2; None: the last of these where
                 the package flash_attn is installed, otherwise sdpa.
             ignore_mismatched_sizes: Draw weights of another shape anew, with a notice.
@@ -338,6 +141,11 @@ class OpenAIGPTPreTrainedModel(nn.Module):
         hub = {name: options.pop(name) for name in HubOptions.__annotations__ if name in options}
         kind = as_dtype(options.pop("torch_dtype", dtype))
         device = options.pop("device_map", None) or device
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        for name in [name for name in options if name in _NO_EFFECT]:
+            del options[name]
+            tell("setting-without-effect", setting=name, reason=_NO_EFFECT[name])
         attention = check_attention(attn_implementation or best_attention())
         folder = model_folder(pretrained_model_name_or_path, **hub)
         if config is None:
@@ -349,7 +157,7 @@ class OpenAIGPTPreTrainedModel(nn.Module):
         report = model.load_arrays(
             open_weights(folder),
             dtype=kind,
-            device="cpu" if device == "auto" else device,
+            device=device,
             ignore_mismatched_sizes=ignore_mismatched_sizes,
         )
         tell_report(report, str(pretrained_model_name_or_path))
@@ -389,19 +197,3 @@ class OpenAIGPTPreTrainedModel(nn.Module):
         self._draw(drawn)
         self.tie_weights()
         return report
-
-    # arguments of forward
-
-    def _asked(self, value: bool | None, name: str) -> bool:
-        """An argument, or what the configuration says where it is None."""
-        return bool(getattr(self.config, name) if value is None else value)
-
-    def _refuse_unknown(self, unknown: Mapping[str, Any]) -> None:
-        """Refuse arguments that no model has, by name.
-
-        Raises:
-            UnknownArgument: there are some, and parity does not ask to leave them out.
-        """
-        if unknown:
-            known = [*inspect.signature(type(self).forward).parameters][1:-1]
-            refuse_unknown(unknown, known, self.config.parity.arguments)
