@@ -119,8 +119,14 @@ class KVCache:
         return max(self.starts())
 
     def crop(self, max_length: int) -> None:
-        """Forget what lies beyond `max_length` tokens of every row; the memory stays."""
-        self.lengths = [min(length, max_length) for length in self.lengths]
+        """Forget what lies beyond `max_length` tokens of every row; the memory stays.
+
+        A negative number forgets so many tokens of each row (as in transformers).
+        """
+        if max_length < 0:
+            self.lengths = [max(0, length + max_length) for length in self.lengths]
+        else:
+            self.lengths = [min(length, max_length) for length in self.lengths]
 
     def reorder_cache(self, beam_idx: Tensor) -> None:
         """Make row i what row beam_idx[i] was, for a beam_idx (rows,)."""

@@ -83,7 +83,7 @@ class OpenAIGPTForSequenceClassification(OpenAIGPTPreTrainedModel):
         )
         rows = rows_of(input_ids, inputs_embeds, self.config.n_embd)
         hidden = out.last_hidden_state.reshape(rows.N, rows.T, -1)
-        kept = kept_tokens(attention_mask, rows, self.config.n_head)
+        kept = kept_tokens(attention_mask, rows, self.config.n_head, out.past_key_values)
         pad = self.config.pad_token_id
         if kept is None and input_ids is not None and pad is not None:
             kept = (input_ids != pad).reshape(rows.N, rows.T)
@@ -96,7 +96,7 @@ class OpenAIGPTForSequenceClassification(OpenAIGPTPreTrainedModel):
             hidden_states=out.hidden_states,
             attentions=out.attentions,
         )
-        return result if self._asked(return_dict, "return_dict") else result.to_tuple()
+        return result if self._asked(return_dict, "use_return_dict") else result.to_tuple()
 
     def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The mean loss that problem_type, or the labels, ask for, (); logits (N, num_labels)."""

@@ -92,7 +92,7 @@ class OpenAIGPTDoubleHeadsModel(WithLMHead):
             mc_token_ids = check_places(mc_token_ids, rows, "mc_token_ids")
         scores = self.multiple_choice_head(
             hidden.reshape(rows.N, rows.T, -1),
-            kept_tokens(attention_mask, rows, self.config.n_head),
+            kept_tokens(attention_mask, rows, self.config.n_head, out.past_key_values),
             mc_token_ids,
         )
         if scores.shape[-1] == 1:
@@ -113,7 +113,7 @@ class OpenAIGPTDoubleHeadsModel(WithLMHead):
             hidden_states=out.hidden_states,
             attentions=out.attentions,
         )
-        return result if self._asked(return_dict, "return_dict") else result.to_tuple()
+        return result if self._asked(return_dict, "use_return_dict") else result.to_tuple()
 
 
 def _choice_loss(mc_logits: Tensor, mc_labels: Tensor, rows: Rows) -> Tensor:

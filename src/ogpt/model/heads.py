@@ -137,7 +137,7 @@ class OpenAIGPTLMHeadModel(WithLMHead):
             hidden_states=out.hidden_states,
             attentions=out.attentions,
         )
-        return result if self._asked(return_dict, "return_dict") else result.to_tuple()
+        return result if self._asked(return_dict, "use_return_dict") else result.to_tuple()
 
     def token_loss(
         self,
@@ -183,9 +183,11 @@ def keep(hidden: Tensor, logits_to_keep: int | Tensor) -> Tensor:
         return hidden[..., -logits_to_keep:, :] if logits_to_keep else hidden
     if logits_to_keep.ndim == 1:
         return hidden[..., logits_to_keep, :]
-    if logits_to_keep.dtype == torch.bool and logits_to_keep.shape == hidden.shape[:-1]:
+    is_bool = logits_to_keep.dtype == torch.bool
+    if is_bool and logits_to_keep.shape == hidden.shape[:-1]:
         return hidden[logits_to_keep]
-    if logits_to_keep.dtype != torch.bool and logits_to_keep.shape[:-1] == hidden.shape[:-2]:
+    by_row = logits_to_keep.ndim == hidden.ndim - 1
+    if by_row and not is_bool and logits_to_keep.shape[:-1] == hidden.shape[:-2]:
         index = logits_to_keep[..., None].expand(*logits_to_keep.shape, hidden.shape[-1])
         return hidden.gather(-2, index)
     raise ConfigError(

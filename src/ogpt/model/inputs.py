@@ -49,12 +49,7 @@ def rows_of(input_ids: Tensor | None, inputs_embeds: Tensor | None, n_embd: int)
             hint="pass token ids as input_ids, or their embeddings as inputs_embeds",
         )
     if input_ids is not None:
-        if input_ids.is_floating_point() or input_ids.dtype == torch.bool:
-            raise ConfigError(
-                f"input_ids are of {input_ids.dtype}; allowed: whole numbers, such as torch.int64",
-                hint="pass token ids as a tokenizer gives them, or embeddings as inputs_embeds",
-            )
-        shape = tuple(input_ids.shape)
+        shape = tuple(whole_numbers(input_ids, "input_ids").shape)
     else:
         assert inputs_embeds is not None  # one of the two, checked above
         if inputs_embeds.ndim < 2 or inputs_embeds.shape[-1] != n_embd:
@@ -70,6 +65,20 @@ def rows_of(input_ids: Tensor | None, inputs_embeds: Tensor | None, n_embd: int)
             hint="an empty text needs a start token or a prompt",
         )
     return Rows(shape[:-1], shape[-1])
+
+
+def whole_numbers(x: Tensor, name: str) -> Tensor:
+    """`x` as int64.
+
+    Raises:
+        ConfigError: it holds other than whole numbers.
+    """
+    if x.is_floating_point() or x.is_complex() or x.dtype == torch.bool:
+        raise ConfigError(
+            f"{name} are of {x.dtype}; allowed: whole numbers, such as torch.int64",
+            hint="pass ids as a tokenizer gives them; embeddings go to inputs_embeds",
+        )
+    return x.long()
 
 
 def to_rows(x: Tensor, rows: Rows, name: str, hint: str = "give one for each token") -> Tensor:

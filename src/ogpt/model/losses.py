@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ogpt.errors import ConfigError
-from ogpt.model.inputs import Rows, check_rows, to_rows
+from ogpt.model.inputs import Rows, check_rows, to_rows, whole_numbers
 from ogpt.notices import tell
 
 IGNORE_INDEX = -100
@@ -41,17 +41,18 @@ def next_token_loss(
         ignore_index: The label that counts nothing.
 
     Raises:
-        ConfigError: labels of another shape than the input.
+        ConfigError: labels of another shape than the input, or no whole numbers.
         TokenOutOfRange: a label outside the vocabulary (CPU tensors, outside compile).
     """
     if labels is None and shift_labels is None:
         return None
     flat = logits.reshape(rows.N, rows.T, -1)
     if shift_labels is not None:
-        targets = to_rows(shift_labels, rows, "shift_labels", _LABELS)
+        shifted = whole_numbers(shift_labels, "shift_labels")
+        targets = to_rows(shifted, rows, "shift_labels", _LABELS)
     else:
         assert labels is not None  # one of the two, see above
-        targets = to_rows(labels, rows, "labels", _LABELS)[:, 1:]
+        targets = to_rows(whole_numbers(labels, "labels"), rows, "labels", _LABELS)[:, 1:]
         flat = flat[:, :-1]
     targets = targets.reshape(-1).to(logits.device)
     counted = targets != ignore_index
@@ -70,15 +71,15 @@ def class_loss(logits: Tensor, labels: Tensor, name: str) -> Tensor:
         name: Of the labels, for errors.
 
     Raises:
-        ConfigError: another number of labels, or a class that is not there (CPU tensors, outside
-            compile).
+        ConfigError: another number of labels, none that are whole numbers, or a class that is not
+            there (CPU tensors, outside compile).
     """
     if labels.numel() != len(logits):
         raise ConfigError(
             f"{name} have the shape {tuple(labels.shape)}; allowed: {len(logits)} labels",
             hint="give one label for each example",
         )
-    flat = labels.reshape(-1).to(logits.device)
+    flat = whole_numbers(labels, name).reshape(-1).to(logits.device)
     if flat.device.type == "cpu" and not torch.compiler.is_compiling():
         odd = flat[(flat != IGNORE_INDEX) & ((flat < 0) | (flat >= logits.shape[-1]))]
         if len(odd):
@@ -100,7 +101,9 @@ def _mean_cross_entropy(
         at_least_float32(logits), targets, reduction="sum", ignore_index=ignore_index
     )
     if num_items is not None:
-        return total / num_items
+        return total / (
+            num_items.clamp(min=1) if isinstance(num_items, Tensor) else max(num_items, 1)
+        )
     counted = (targets != ignore_index).sum()
     if targets.device.type == "cpu" and not torch.compiler.is_compiling() and not counted:
         tell("nothing-to-learn", ignored=ignore_index)

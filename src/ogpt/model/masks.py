@@ -7,6 +7,7 @@ so that every row is defined and finite in every dtype. The additive masks of ot
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -65,8 +66,18 @@ def visible(
         return _additive(allowed, seen, masking, hidden.dtype)
     assert seen is not None  # a boolean mask of ones was dropped above
     both = allowed & seen
-    itself = torch.arange(S - T, S, device=device)[:, None] == torch.arange(S, device=device)
+    places = torch.arange(T, device=device)[None] if cache is None else cache.positions(T)
+    itself = (places[..., None] == torch.arange(S, device=device))[:, None]
     return both | (itself & ~both.any(-1, keepdim=True))
+
+
+def of_heads(seen: Visible, heads: Sequence[int]) -> Visible:
+    """What these heads see: a mask for each head of the whole model, less the pruned ones."""
+    mask = seen.padding if isinstance(seen, AdditiveMask) else seen
+    if mask is None or mask.shape[1] <= len(heads):
+        return seen
+    left = mask[:, list(heads)]
+    return seen._replace(padding=left) if isinstance(seen, AdditiveMask) else left
 
 
 def check_mask(mask: Tensor, N: int, T: int, S: int, n_head: int) -> Tensor:
@@ -99,9 +110,19 @@ def check_mask(mask: Tensor, N: int, T: int, S: int, n_head: int) -> Tensor:
     return kept
 
 
-def positions_of(mask: Tensor, T: int) -> Tensor:
-    """Positions that count kept tokens only, (N, T), for a mask (N, S): padding takes none."""
-    return (mask.long().cumsum(-1) - 1).clamp(min=0)[:, -T:]
+def positions_of(mask: Tensor, places: Tensor | None) -> Tensor:
+    """Positions that count kept tokens only, (N, T), for a mask (N, S): padding takes none.
+
+    Args:
+        mask: (N, S); S counts cached tokens, too.
+        places: As of pick.
+    """
+    return pick((mask.long().cumsum(-1) - 1).clamp(min=0), places)
+
+
+def pick(x: Tensor, places: Tensor | None) -> Tensor:
+    """The values (N, T) at `places` (N or 1, T) of (N, S); None: all."""
+    return x if places is None else x.gather(-1, places.expand(len(x), -1))
 
 
 def follows_mask(parity: Parity, mask: Tensor | None) -> bool:

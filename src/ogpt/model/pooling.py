@@ -10,8 +10,10 @@ from torch import Tensor, nn
 
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.errors import ConfigError
+from ogpt.model.cache import KVCache
 from ogpt.model.dropout import draw_seed, dropout
-from ogpt.model.inputs import Rows, mask_rows
+from ogpt.model.inputs import Rows, mask_rows, whole_numbers
+from ogpt.model.masks import pick
 
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     # Hugging Face's general names: here, unlike in afn, gelu is the exact function
@@ -27,15 +29,25 @@ _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 _FIRST_SITE, _LAST_SITE = -1, -2  # of dropout; the transformer's count from 0
 
 
-def kept_tokens(mask: Tensor | None, rows: Rows, n_head: int) -> Tensor | None:
+def kept_tokens(
+    mask: Tensor | None, rows: Rows, n_head: int, cache: KVCache | None
+) -> Tensor | None:
     """Which tokens of the input an attention mask keeps, (N, T) bool; None: it does not say.
 
-    Only a mask with one value a token says so; of one that counts cached tokens, the last T.
+    Only a mask with one value a token says so.
+
+    Args:
+        mask: The caller's; it counts cached tokens, too.
+        rows: The shape of the input.
+        n_head: Of the whole model.
+        cache: That holds the input already.
     """
     if mask is None:
         return None
     kept = mask_rows(mask, rows, mask.shape[-1], n_head)
-    return kept[:, -rows.T :] if kept.ndim == 2 else None
+    if kept.ndim != 2:
+        return None
+    return pick(kept, None if cache is None else cache.positions(rows.T) - rows.T)
 
 
 def last_kept(kept: Tensor) -> Tensor:
@@ -59,14 +71,15 @@ def check_places(places: Tensor, rows: Rows, name: str) -> Tensor:
     """One position a row as (N,), checked.
 
     Raises:
-        ConfigError: another shape, or a position outside the input (CPU tensors, outside compile).
+        ConfigError: another shape, no whole numbers, or a position outside the input (CPU tensors,
+            outside compile).
     """
     if places.numel() != rows.N:
         raise ConfigError(
             f"{name} has the shape {tuple(places.shape)}; allowed: {rows.leading}",
             hint="give one position for each choice",
         )
-    flat = places.reshape(rows.N)
+    flat = whole_numbers(places, name).reshape(rows.N)
     if flat.device.type == "cpu" and not torch.compiler.is_compiling():
         low, high = (int(value) for value in torch.aminmax(flat))
         if low < 0 or high >= rows.T:

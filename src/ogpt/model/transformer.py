@@ -21,8 +21,8 @@ from ogpt.errors import ConfigError, ContextTooLong
 from ogpt.model.attention import attend, can_flash, flash, probabilities
 from ogpt.model.cache import KVCache
 from ogpt.model.dropout import draw_seed, dropout
-from ogpt.model.inputs import Rows, check_rows, mask_rows, rows_of, to_rows
-from ogpt.model.masks import AdditiveMask, Visible, follows_mask, positions_of, visible
+from ogpt.model.inputs import Rows, check_rows, mask_rows, rows_of, to_rows, whole_numbers
+from ogpt.model.masks import AdditiveMask, Visible, follows_mask, of_heads, positions_of, visible
 from ogpt.model.outputs import BaseModelOutput
 from ogpt.model.pretrained import OpenAIGPTPreTrainedModel
 
@@ -97,6 +97,7 @@ class Attention(nn.Module):
         head_mask = None
         if run.head_mask is not None:
             head_mask = run.head_mask[self.kept_heads][:, None, None]
+        seen = of_heads(seen, self.kept_heads)
         eager = run.attention == "eager" or run.attentions is not None
         if eager or isinstance(seen, AdditiveMask):
             probs = probabilities(query, key, seen)
@@ -235,6 +236,7 @@ class OpenAIGPTModel(OpenAIGPTPreTrainedModel):
         cache = self._cache(past_key_values, use_cache, rows)
         if inputs_embeds is None:
             assert input_ids is not None  # one of the two, checked by rows_of
+            input_ids = whole_numbers(input_ids, "input_ids")
             check_rows(input_ids, self.tokens_embed, "token id")
             inputs_embeds = self.tokens_embed(input_ids)
         hidden = inputs_embeds.reshape(rows.N, rows.T, -1)
@@ -244,6 +246,7 @@ class OpenAIGPTModel(OpenAIGPTPreTrainedModel):
             mask = mask_rows(attention_mask.to(hidden.device), rows, S, self.config.n_head)
         hidden = hidden + self.positions_embed(self._positions(position_ids, mask, rows, cache))
         if token_type_ids is not None:
+            token_type_ids = whole_numbers(token_type_ids, "token_type_ids")
             check_rows(token_type_ids, self.tokens_embed, "token type id")
             hidden = hidden + self.tokens_embed(to_rows(token_type_ids, rows, "token_type_ids"))
         seed = draw_seed(hidden.device) if self.training else None
@@ -283,17 +286,18 @@ class OpenAIGPTModel(OpenAIGPTPreTrainedModel):
             hidden_states=None if states is None else tuple(map(rows.restore, states)),
             attentions=None if attentions is None else tuple(map(rows.restore, attentions)),
         )
-        return out if self._asked(return_dict, "return_dict") else out.to_tuple()
+        return out if self._asked(return_dict, "use_return_dict") else out.to_tuple()
 
     def _positions(
         self, given: Tensor | None, mask: Tensor | None, rows: Rows, cache: KVCache | None
     ) -> Tensor:
         """Positions of the new tokens, (N or 1, T)."""
         if given is not None:
+            given = whole_numbers(given, "position_ids")
             check_rows(given, self.positions_embed, "position id")
             return to_rows(given, rows, "position_ids")
         if mask is not None and follows_mask(self.config.parity, mask):
-            return positions_of(mask, rows.T)
+            return positions_of(mask, None if cache is None else cache.positions(rows.T))
         if cache is not None:
             return cache.positions(rows.T)
         return torch.arange(rows.T, device=self.device)[None]
