@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from ogpt.errors import WeightsError
-from ogpt.weights import tensor_pickle
-from ogpt.weights.tensor_pickle import Pickled, Storage, Tensor, load
+from ogpt.weights import storages, tensor_pickle
+from ogpt.weights.storages import Storage, Tensor
+from ogpt.weights.tensor_pickle import Pickled, load
 
 
 def text(value: str) -> bytes:
@@ -130,7 +131,7 @@ def test_tensors_and_parameters(body: bytes) -> None:
 def test_storages_of_each_type(kind: str, dtype: str) -> None:
     found = read(tensor(storage(kind))).storages["0"]
     assert found == Storage("0", dtype, 6)
-    assert found.nbytes == 6 * tensor_pickle.ITEM_SIZES[dtype]
+    assert found.nbytes == 6 * storages.ITEM_SIZES[dtype]
 
 
 def test_attributes_of_a_dict_are_passed_over() -> None:

@@ -17,8 +17,8 @@ from torch import nn
 from ogpt.errors import WeightsError
 from ogpt.model.tensors import tensor_of
 from ogpt.notices import collecting
-from ogpt.weights import tensor_pickle, torch_file
-from ogpt.weights.tensor_pickle import Tensor
+from ogpt.weights import storages, tensor_pickle, torch_file
+from ogpt.weights.storages import Tensor
 from ogpt.weights.torch_file import open_bin
 
 GENERATIONS = {"zip": True, "legacy": False}
@@ -413,7 +413,7 @@ def test_big_endian_files(tmp_path: Path) -> None:
     with zipfile.ZipFile(file) as archive:
         pickled = archive.read("model/data.pkl")
     loaded = tensor_pickle.load(io.BytesIO(pickled), len(pickled), "x")
-    keys = {k: tensor_pickle.ITEM_SIZES[s.dtype] for k, s in loaded.storages.items()}
+    keys = {k: storages.ITEM_SIZES[s.dtype] for k, s in loaded.storages.items()}
 
     def swap(records: dict[str, bytes]) -> None:
         records["model/byteorder"] = b"big"

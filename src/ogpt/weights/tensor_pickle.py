@@ -14,6 +14,7 @@ from typing import BinaryIO, NamedTuple
 
 from ogpt.errors import WeightsError
 from ogpt.weights.opened import shown
+from ogpt.weights.storages import Storage, Tensor
 
 PICKLE_LIMIT = 2**26
 """Bytes of one pickle; a model of 10,000 tensors has about 2 MB."""
@@ -32,19 +33,6 @@ TRUST = (
     "state_dict() with safetensors"
 )
 DAMAGED = "restore the file from a copy"
-
-ITEM_SIZES: dict[str, int] = {
-    "float64": 8,
-    "float32": 4,
-    "float16": 2,
-    "bfloat16": 2,
-    "int64": 8,
-    "int32": 4,
-    "int16": 2,
-    "int8": 1,
-    "uint8": 1,
-    "bool": 1,
-}
 
 _STORAGE_TYPES = {
     "DoubleStorage": "float64",
@@ -76,37 +64,6 @@ _PARAMETERS = (
 _TENSORS = ("torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_tensor")
 _ORDERED_DICT = "collections.OrderedDict"
 _CALLS = {_ORDERED_DICT, *_TENSORS, *_PARAMETERS}
-
-
-@dataclass(frozen=True, slots=True)
-class Storage:
-    """Numbers of one type in a row, which several tensors may share; `key` finds them."""
-
-    key: str
-    dtype: str
-    numel: int
-
-    @property
-    def nbytes(self) -> int:
-        """What it takes in the file."""
-        return self.numel * ITEM_SIZES[self.dtype]
-
-
-@dataclass(frozen=True, slots=True)
-class Tensor:
-    """Where a tensor's numbers lie, or so the pickle says; offset and stride count elements."""
-
-    storage: Storage
-    offset: int
-    size: tuple[int, ...]
-    stride: tuple[int, ...]
-
-    @property
-    def span(self) -> int:
-        """Elements of the storage from its first to its last, those between included."""
-        if 0 in self.size:
-            return 0
-        return 1 + sum((n - 1) * step for n, step in zip(self.size, self.stride, strict=True))
 
 
 class Pickled(NamedTuple):

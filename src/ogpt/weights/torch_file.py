@@ -22,16 +22,8 @@ from ogpt.errors import WeightsError
 from ogpt.notices import tell
 from ogpt.weights.arrays import Array
 from ogpt.weights.opened import Opened, damaged
-from ogpt.weights.tensor_pickle import (
-    DAMAGED,
-    ITEM_SIZES,
-    TRUST,
-    Pickled,
-    Storage,
-    Tensor,
-    described,
-    load,
-)
+from ogpt.weights.storages import ITEM_SIZES, Storage, Tensor
+from ogpt.weights.tensor_pickle import DAMAGED, TRUST, Pickled, described, load
 
 WEIGHTS_FILE = "pytorch_model.bin"
 
