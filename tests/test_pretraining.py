@@ -83,6 +83,8 @@ def test_a_run_leaves_what_it_should(trained: PretrainResult) -> None:
     card = (folder / "README.md").read_text()
     assert "text.jsonl" in card
     assert "4 windows of 16 tokens" in card
+    last = (out / "checkpoints" / facts["last"] / "README.md").read_text()
+    assert f"| held-out perplexity | {trained.valid.perplexity:.4g} |" in last
     assert (folder / "resume" / "resume.safetensors").exists()
 
 

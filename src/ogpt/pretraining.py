@@ -126,11 +126,12 @@ def _pretrain(setup: Setup, out: Path, reporter: Reporter) -> PretrainResult:
     )
     tokenizer_ = open_tokenizer(setup.shards.tokenizer)
 
+    sources = [str(source["name"]) for source in setup.shards.manifest.inputs["data"]]
+    about = training_facts(settings, setup.config.n_positions, sources, step.description)
+
     def add_files(folder: Path) -> None:
         tokenizer_.save_pretrained(folder)
-        sources = [str(source["name"]) for source in setup.shards.manifest.inputs["data"]]
-        facts = training_facts(settings, setup.config.n_positions, sources, step.description)
-        write_card(folder, facts)
+        write_card(folder, about)
 
     try:
         with ExitStack() as stack:
@@ -156,6 +157,11 @@ def _pretrain(setup: Setup, out: Path, reporter: Reporter) -> PretrainResult:
             found = loop.run()
     except OSError as error:  # also when closing what a full disk did not take
         raise storage_error(out, error) from error
+    measures = {
+        "held-out perplexity": f"{found.perplexity:.4g}",
+        "held-out bits per byte": f"{found.bits_per_byte:.4g}",
+    }
+    write_card(run.checkpoint(loop.step), about, evaluation=measures)
     run.facts.update(finished=True, steps=loop.step, valid=dataclasses.asdict(found))
     run.save_facts()
     return PretrainResult(out, loop.step, found)
