@@ -50,6 +50,10 @@ KINDS: dict[str, str] = {
     ),
     "prompt-unknown": "{count} of {total} prompt tokens are unknown to this vocabulary",
     "weights-left-out": "{format} has no place for some weights, which are left out: {names}",
+    "padding-assumed": (
+        "there is no attention_mask: {count} pad tokens ({pad_token_id}) at the ends of prompts "
+        "are taken for padding"
+    ),
     "setting-without-effect": "{setting} has no effect: {reason}",
     "arguments-ignored": "arguments that no model takes were left out: {names}",
     "nothing-to-learn": "every label is {ignored}, which counts nothing: the loss is zero",

@@ -9,20 +9,34 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
+from numbers import Integral
 from typing import Any
 
 from ogpt.errors import SamplingError, UnknownArgument
-from ogpt.generation.settings import GenerationSettings
+from ogpt.generation.settings import GenerationSettings, require
 from ogpt.notices import tell
 
 DEFAULT_LENGTH = 20
-"""Tokens where no length is asked for: new ones, or with the prompt (`Parity.length`)."""
+"""Tokens where no length is asked for: new ones, as far as there are positions, or with the prompt
+(`Parity.length`)."""
 
 _DEFAULTS: dict[str, Any] = {"do_sample": False, "top_k": 50}
 _LENGTHS = ("max_length", "max_new_tokens", "min_length", "min_new_tokens")
 _LISTS = ("eos_token_id", "forced_eos_token_id")  # a number or a list of them
 _SETTINGS = tuple(item.name for item in fields(GenerationSettings) if item.name not in _LENGTHS)
 _OUTPUTS = ("return_dict_in_generate", "output_scores", "output_logits")
+_TENSORS = (  # of the call itself; here to be suggested for a name that is nearly theirs
+    "input_ids",
+    "inputs",
+    "inputs_embeds",
+    "attention_mask",
+    "token_type_ids",
+    "generation_config",
+    "logits_processor",
+    "stopping_criteria",
+    "streamer",
+    "tokenizer",
+)
 _NEUTRAL: dict[str, tuple[Any, ...]] = {
     # what is always so here, or is of no concern to a GPT-1; and the values that ask for that
     "use_cache": (True,),
@@ -47,6 +61,31 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "assistant_confidence_threshold": (),
     "assistant_lookbehind": (),
     "target_lookbehind": (),
+    "assistant_ensemble_weight": (),
+    "assistant_early_exit": (None,),
+    "assistant_model": (None,),
+    "is_assistant": (False,),
+    "use_mtp": (False,),
+    "speculation_type": (None,),
+    "prompt_lookup_num_tokens": (None,),
+    "max_matching_ngram_size": (),
+    "token_healing": (False,),
+    "watermarking_config": (None,),
+    "top_h": (None,),
+    "dola_layers": (None,),
+    "constraints": (None,),
+    "force_words_ids": (None,),
+    "negative_prompt_ids": (None,),
+    "prefix_allowed_tokens_fn": (None,),
+    "custom_generate": (None,),
+    "synced_gpus": (False,),
+    "cache_config": (),
+    "max_cache_len": (),
+    "return_legacy_cache": (),
+    "prefill_chunk_size": (),
+    "compile_config": (),
+    "disable_compile": (),
+    "continuous_batching_config": (),
     "trust_remote_code": (),
 }
 
@@ -63,23 +102,28 @@ class Arguments:
     output_logits: bool
 
 
-def read_arguments(given: Mapping[str, Any], width: int, length: str = "new") -> Arguments:
-    """Settings from arguments by transformers' names; None is an argument that is not given.
+def read_arguments(
+    given: Mapping[str, Any], width: int, length: str = "new", room: int = DEFAULT_LENGTH
+) -> Arguments:
+    """Settings from arguments by transformers' names; None switches an argument off.
 
     Args:
         given: The call's, over those of a generation configuration.
         width: Tokens of the prompt, padding included: max_length and min_length count them.
         length: What 20 tokens mean where no length is given, `Parity.length`.
+        room: Positions after the longest prompt: the most that is written where no length is
+            given. Below 1 it limits nothing.
 
     Raises:
         UnknownArgument: a name that `generate` has not.
         SamplingError: a value outside its range, or something that ogpt does not do.
     """
+    all_of_them = "top_k" in given and given["top_k"] is None
     given = {name: value for name, value in given.items() if value is not None}
     known = [*_LENGTHS, *_SETTINGS, *_OUTPUTS, "stop_strings", *_NEUTRAL]
     for name in given:
         if name not in known:
-            near = get_close_matches(name, known, n=1, cutoff=0.6)
+            near = get_close_matches(name, [*_TENSORS, *known], n=1, cutoff=0.6)
             raise UnknownArgument(
                 f"generate has no argument {name}; allowed: {', '.join(sorted(known))}",
                 hint=f"did you mean {near[0]}?" if near else "leave it out",
@@ -90,37 +134,75 @@ def read_arguments(given: Mapping[str, Any], width: int, length: str = "new") ->
     for name in _LISTS:
         if isinstance(values.get(name), int):
             values[name] = [values[name]]
-    if not values["do_sample"] and not values.get("penalty_alpha") and "top_k" not in given:
+    if isinstance(values.get("sequence_bias"), list):
+        values["sequence_bias"] = _pairs(values["sequence_bias"])
+    drawing = values["do_sample"] or values.get("penalty_alpha")
+    if "top_k" not in given and (all_of_them or not drawing):
         del values["top_k"]
-    most, least = _lengths(given, width, length)
+    if not values["do_sample"] and values.get("temperature") == 0:  # that is what it asks for
+        del values["temperature"]
+    most, least = _lengths(given, width, length, room)
     strings = given.get("stop_strings", [])
+    as_dict = bool(given.get("return_dict_in_generate", False))
+    for name in _OUTPUTS[1:]:
+        if given.get(name) and not as_dict:
+            tell("setting-without-effect", setting=name, reason="return_dict_in_generate is off")
     return Arguments(
         settings=GenerationSettings(max_new_tokens=most, min_new_tokens=least, **values),
         stop_strings=[strings] if isinstance(strings, str) else list(strings),
-        as_dict=bool(given.get("return_dict_in_generate", False)),
-        output_scores=bool(given.get("output_scores", False)),
-        output_logits=bool(given.get("output_logits", False)),
+        as_dict=as_dict,
+        output_scores=as_dict and bool(given.get("output_scores", False)),
+        output_logits=as_dict and bool(given.get("output_logits", False)),
     )
 
 
-def _lengths(given: Mapping[str, Any], width: int, length: str) -> tuple[int, int]:
-    """max_new_tokens and min_new_tokens."""
+def _pairs(bias: list[Any]) -> Any:
+    """A bias as JSON holds it, [[[17, 4], 2.0], ...], as GenerationSettings has it."""
+    try:
+        return {tuple(ids): value for ids, value in bias}
+    except (TypeError, ValueError):
+        return bias  # which the settings refuse
+
+
+def _lengths(given: Mapping[str, Any], width: int, length: str, room: int) -> tuple[int, int]:
+    """max_new_tokens and min_new_tokens.
+
+    Raises:
+        SamplingError: a length that is no whole number, or one that cannot be.
+    """
+    for name in _LENGTHS:
+        value = given.get(name, 1)
+        whole = isinstance(value, Integral) and not isinstance(value, bool)
+        require(whole, name, value, "a whole number", "it counts tokens")
     if "max_new_tokens" in given:
         most = given["max_new_tokens"]
         if "max_length" in given:
             tell("setting-without-effect", setting="max_length", reason="max_new_tokens is given")
     elif "max_length" in given or length == "total":
         total = given.get("max_length", DEFAULT_LENGTH)
-        if total <= width:
-            raise SamplingError(
-                f"max_length is {total}; allowed: more than the {width} tokens of the prompt",
-                hint="max_length counts the prompt; max_new_tokens does not",
-            )
+        require(
+            total > width,
+            "max_length",
+            total,
+            f"more than the {width} tokens of the prompt",
+            "max_length counts the prompt; max_new_tokens does not",
+        )
         most = total - width
     else:
-        most = DEFAULT_LENGTH
-    least = max(given.get("min_new_tokens", 0), given.get("min_length", 0) - width)
-    return most, min(least, most) if "min_new_tokens" not in given else least
+        most = min(DEFAULT_LENGTH, room) if room > 0 else DEFAULT_LENGTH
+    shortest = given.get("min_length", 0)
+    if "min_new_tokens" in given:
+        if shortest:
+            tell("setting-without-effect", setting="min_length", reason="min_new_tokens is given")
+        return most, given["min_new_tokens"]
+    require(
+        shortest <= width or shortest - width <= most,
+        "min_length",
+        shortest,
+        f"at most {width} tokens of the prompt and {most} new ones",
+        "ask for more with max_new_tokens",
+    )
+    return most, max(0, shortest - width)
 
 
 def _not_here(name: str, value: Any) -> None:

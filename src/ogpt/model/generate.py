@@ -28,7 +28,7 @@ from ogpt.generation.settings import MAX_SEED, GenerationSettings
 from ogpt.generation.writer import Vocabulary
 from ogpt.model.outputs import GenerateBeamDecoderOnlyOutput, GenerateDecoderOnlyOutput
 from ogpt.model.pretrained import OpenAIGPTPreTrainedModel
-from ogpt.model.prompts import Prompts, read_prompts, sequences
+from ogpt.model.prompts import Prompts, padding, prompt_ids, read_prompts, sequences
 from ogpt.model.recording import Record
 from ogpt.model.stopping import StoppingCriteria, Stops
 from ogpt.storage import write_json
@@ -42,6 +42,7 @@ each row by itself, without its padding."""
 
 GENERATION_FILE = "generation_config.json"
 _TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id")
+_LENGTHS = {"max_length", "max_new_tokens"}
 
 GenerateOutput = GenerateDecoderOnlyOutput | GenerateBeamDecoderOnlyOutput
 
@@ -62,16 +63,18 @@ class GenerationMixin(OpenAIGPTPreTrainedModel):
 
     def __init__(self, config: OpenAIGPTConfig) -> None:
         super().__init__(config)
-        self.generation_config: dict[str, Any] = {}
-        """Arguments of `generate` that a call need not repeat; kept in generation_config.json."""
+        self.generation_config: Any = {}
+        """Arguments of `generate` that a call need not repeat; kept in generation_config.json. A
+        dict, or anything with `to_dict()`."""
 
     def generate(
         self,
         input_ids: Tensor | None = None,
         generation_config: Any = None,
-        logits_processor: Sequence[LogitsProcessor] = (),
-        stopping_criteria: Sequence[StoppingCriteria] = (),
+        logits_processor: Sequence[LogitsProcessor] | None = None,
+        stopping_criteria: Sequence[StoppingCriteria] | None = None,
         *,
+        inputs: Tensor | None = None,
         streamer: Streamer | None = None,
         tokenizer: Vocabulary | None = None,
         attention_mask: Tensor | None = None,
@@ -86,25 +89,29 @@ class GenerationMixin(OpenAIGPTPreTrainedModel):
         refuse. Weights get no gradient.
 
         Args:
-            input_ids: (B, T) prompts, or (T,) for one.
+            input_ids: (B, T) prompts, or (T,) for one; without any, the start token.
             generation_config: Arguments by name: a dict, or anything with `to_dict()`; they go
-                before those of the model folder, and arguments of the call before both.
+                before those of the model folder, and arguments of the call before both. An
+                argument of the call that is None is switched off.
             logits_processor: Applied after our rules and before the temperature.
             stopping_criteria: End a row early.
+            inputs: Another name for input_ids.
             streamer: For one prompt without beams: told each token as it comes.
             tokenizer: The model's; stop_strings need it.
-            attention_mask: (B, T), 0 for padding, on either side.
+            attention_mask: (B, T), 0 for padding, on either side. Without it, pad tokens at the
+                ends of prompts are taken for padding, with a notice.
             token_type_ids: (B, T); new tokens take the last one of their row.
             inputs_embeds: (B, T, C) in place of input_ids; then new tokens alone are returned.
             **arguments: By transformers' names, with its defaults: max_new_tokens or max_length (20
-                new ones without either), min_new_tokens, min_length, do_sample, temperature, top_k
-                (50), top_p, min_p, typical_p, repetition_penalty, no_repeat_ngram_size,
-                bad_words_ids, suppress_tokens, begin_suppress_tokens, forced_bos_token_id,
-                forced_eos_token_id, sequence_bias, num_beams, num_beam_groups, diversity_penalty,
-                length_penalty, early_stopping, penalty_alpha, num_return_sequences, eos_token_id,
-                pad_token_id, stop_strings, return_dict_in_generate, output_scores, output_logits;
-                ours besides: seed (drawn from torch's generator where it is not given),
-                frequency_penalty, presence_penalty.
+                new ones without either, as far as there are positions), min_new_tokens, min_length,
+                do_sample, temperature, top_k (50), top_p, min_p, typical_p, repetition_penalty,
+                no_repeat_ngram_size, bad_words_ids, suppress_tokens, begin_suppress_tokens,
+                forced_bos_token_id, forced_eos_token_id, sequence_bias, num_beams,
+                num_beam_groups, diversity_penalty, length_penalty, early_stopping, penalty_alpha,
+                num_return_sequences, eos_token_id, pad_token_id, stop_strings,
+                return_dict_in_generate, output_scores, output_logits; ours besides: seed (drawn
+                from torch's generator where it is not given), frequency_penalty,
+                presence_penalty.
 
         Returns:
             (B * num_return_sequences, longest) int64: prompts as given, then what follows, filled
@@ -121,18 +128,22 @@ class GenerationMixin(OpenAIGPTPreTrainedModel):
         """
         from ogpt.model.torch_decoder import TorchDecoder
 
+        given = _given(self, generation_config, arguments)
+        if inputs_embeds is None or input_ids is not None:
+            input_ids = prompt_ids(input_ids, inputs, given.get("bos_token_id"))
+        if attention_mask is None and input_ids is not None:
+            attention_mask = padding(input_ids, given)
         rows = read_prompts(self, input_ids, attention_mask, token_type_ids, inputs_embeds)
-        asked = read_arguments(
-            _given(self, generation_config, arguments), rows.width, self.config.parity.length
-        )
+        room = self.config.n_positions - max(opening.next_position for opening in rows.openings)
+        asked = read_arguments(given, rows.width, self.config.parity.length, room)
         settings = asked.settings
         tell_without_effect(settings, [opening.ids for opening in rows.openings])
         _check_room(self, rows, settings)
         n_rows = len(rows.openings) * settings.num_return_sequences
-        stops = Stops(rows, asked, tokenizer, stopping_criteria, n_rows)
+        stops = Stops(rows, asked, tokenizer, stopping_criteria or (), n_rows)
         _check_streamer(streamer, n_rows, settings)
         record = Record(asked)
-        extra = [_as_rule(processor, self.device) for processor in logits_processor]
+        extra = [_as_rule(processor, self.device) for processor in logits_processor or ()]
         prompts = [opening.ids for opening in rows.openings]
         each = max(settings.num_return_sequences, settings.num_beams)
         slots = settings.top_k if settings.penalty_alpha else each
@@ -171,7 +182,7 @@ class GenerationMixin(OpenAIGPTPreTrainedModel):
         whole = sequences(rows, continuations, settings)
         if not asked.as_dict:
             return whole
-        scores, logits = record.steps(n_rows, settings)
+        scores, logits = record.steps(n_rows, settings, self.device)
         return GenerateDecoderOnlyOutput(whole, scores, logits)
 
     def compute_transition_scores(
@@ -192,13 +203,12 @@ class GenerationMixin(OpenAIGPTPreTrainedModel):
         stacked = torch.stack(list(scores), dim=1)  # (rows or beams, steps, V)
         if normalize_logits:
             stacked = stacked.log_softmax(-1)
-        new = sequences[:, sequences.shape[1] - stacked.shape[1] :]
         if beam_indices is None:
+            new = sequences[:, sequences.shape[1] - stacked.shape[1] :]
             return stacked.gather(-1, new[..., None])[..., 0]
-        places = beam_indices.clamp(min=0)
-        steps = torch.arange(places.shape[1], device=places.device)
-        found = stacked[places, steps, new[:, : places.shape[1]]]
-        return found.masked_fill(beam_indices < 0, 0.0)
+        new = sequences[:, sequences.shape[1] - beam_indices.shape[1] :]  # steps may be more
+        steps = torch.arange(new.shape[1], device=new.device)
+        return stacked[beam_indices.clamp(min=0), steps, new].masked_fill(beam_indices < 0, 0.0)
 
     def read_beside(self, folder: Path) -> None:
         """Take generation_config.json of a model folder, where there is one."""
@@ -216,13 +226,23 @@ class GenerationMixin(OpenAIGPTPreTrainedModel):
 
     def write_beside(self, folder: Path) -> None:
         """Write generation_config.json."""
-        ends = {name: getattr(self.config, name) for name in _TOKENS}
-        told = {name: value for name, value in ends.items() if value is not None}
-        write_json(folder / GENERATION_FILE, {**told, **self.generation_config})
+        values = {**_tokens(self.config), **_by_name(self.generation_config)}
+        bias = values.get("sequence_bias")
+        if isinstance(bias, Mapping):  # JSON has no tuples for keys
+            values["sequence_bias"] = [[list(ids), value] for ids, value in bias.items()]
+        write_json(folder / GENERATION_FILE, values)
 
 
-def _given(model: GenerationMixin, configured: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of a call over those of configurations."""
+def _tokens(config: OpenAIGPTConfig) -> dict[str, Any]:
+    return {name: value for name in _TOKENS if (value := getattr(config, name)) is not None}
+
+
+def _by_name(configured: Any) -> dict[str, Any]:
+    """What a generation configuration says, without what it leaves open.
+
+    Raises:
+        SamplingError: it is none.
+    """
     if configured is not None and not isinstance(configured, Mapping):
         to_dict = getattr(configured, "to_diff_dict", None) or getattr(configured, "to_dict", None)
         if to_dict is None:
@@ -232,10 +252,18 @@ def _given(model: GenerationMixin, configured: Any, arguments: Mapping[str, Any]
                 hint="give the arguments by name",
             )
         configured = to_dict()
-    ends = {name: getattr(model.config, name) for name in _TOKENS}
-    layers = (ends, model.generation_config, configured or {}, arguments)
-    given = {name: value for layer in layers for name, value in layer.items() if value is not None}
-    if given.get("do_sample") and "seed" not in given:  # torch.manual_seed decides
+    told = (configured or {}).items()
+    return {name: value for name, value in told if value is not None and not name.startswith("_")}
+
+
+def _given(model: GenerationMixin, configured: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a call over those of configurations."""
+    given = _tokens(model.config)
+    for layer in (_by_name(model.generation_config), _by_name(configured), arguments):
+        if any(layer.get(name) is not None for name in _LENGTHS):  # not against one of another kind
+            given = {name: value for name, value in given.items() if name not in _LENGTHS}
+        given = {**given, **layer}
+    if given.get("do_sample") and given.get("seed") is None:  # torch.manual_seed decides
         given["seed"] = int(torch.randint(MAX_SEED >> 2, (), dtype=torch.int64))
     return given
 
@@ -249,8 +277,9 @@ def _check_room(model: GenerationMixin, rows: Prompts, settings: GenerationSetti
     n_positions = model.config.n_positions
     longest = max(opening.next_position for opening in rows.openings)
     plain = all(opening.plain for opening in rows.openings)
-    fits = not slides(n_positions, longest, settings.max_new_tokens)
-    if fits and longest <= n_positions:
+    # contrastive search reads its last token too, to choose it
+    most = settings.max_new_tokens + (settings.penalty_alpha > 0)
+    if longest <= n_positions and not slides(n_positions, longest, most):
         return
     if plain and settings.num_beams == 1 and not settings.penalty_alpha:
         tell_length(n_positions, [opening.ids for opening in rows.openings], settings)
@@ -272,13 +301,16 @@ def _beam_output(
         return whole
     longest = max(len(one.ids) for one in best)
     indices = [[*one.beam_indices, *[-1] * (longest - len(one.ids))] for one in best]
-    scores, logits = record.steps(len(best), asked.settings)
+    device = whole.device
+    scores, logits = record.steps(len(best), asked.settings, device)
     return GenerateBeamDecoderOnlyOutput(
         sequences=whole,
-        sequences_scores=torch.tensor([one.score for one in best], dtype=torch.float64),
+        sequences_scores=torch.tensor(
+            [one.score for one in best], dtype=torch.float64, device=device
+        ),
         scores=scores,
         logits=logits,
-        beam_indices=torch.tensor(indices),
+        beam_indices=torch.tensor(indices, device=device),
     )
 
 
@@ -306,9 +338,10 @@ def _check_streamer(streamer: Streamer | None, n_rows: int, settings: Generation
 @contextmanager
 def _evaluating(model: GenerationMixin) -> Iterator[None]:
     """Without dropout, and as it was afterwards."""
-    training = model.training
+    modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
         yield
     finally:
-        model.train(training)
+        for module, training in modes:
+            module.training = training

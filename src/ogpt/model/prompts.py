@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -12,6 +12,8 @@ from torch import Tensor
 from ogpt.errors import ConfigError, SamplingError
 from ogpt.generation.settings import GenerationSettings
 from ogpt.model.inputs import check_rows, rows_of, to_rows
+from ogpt.model.masks import check_mask
+from ogpt.notices import tell
 
 if TYPE_CHECKING:
     from ogpt.model.generate import GenerationMixin
@@ -48,6 +50,55 @@ class Prompts(NamedTuple):
     """T, which max_length counts."""
 
 
+def prompt_ids(
+    input_ids: Tensor | None, inputs: Tensor | None, bos_token_id: int | None
+) -> Tensor | None:
+    """The ids of a call, under either name; without any, a text begins with its start token.
+
+    Raises:
+        ConfigError: both names, neither and no start token, or no tensor.
+    """
+    if input_ids is not None and inputs is not None:
+        raise ConfigError(
+            "input_ids and inputs are both given; allowed: one of the two",
+            hint="they are two names for the prompts: leave inputs out",
+        )
+    ids: Any = inputs if input_ids is None else input_ids
+    if ids is None:
+        return None if bos_token_id is None else torch.tensor([[bos_token_id]])
+    if not isinstance(ids, Tensor):
+        raise ConfigError(
+            f"the prompts are a {type(ids).__name__}; allowed: a tensor (B, T) of token ids",
+            hint="call the tokenizer with return_tensors='pt', and generate with **inputs",
+        )
+    found: Tensor = ids
+    return found
+
+
+def padding(ids: Tensor, given: Mapping[str, Any]) -> Tensor | None:
+    """A mask for prompts without one: pad tokens that a row begins or ends with are padding.
+
+    Not where the pad token also ends texts, as then it may be meant.
+
+    Args:
+        ids: (..., T).
+        given: The arguments of the call.
+
+    Returns:
+        Like `ids`; None where there is no padding.
+    """
+    pad, ends = (given.get(name) for name in ("pad_token_id", "eos_token_id"))
+    if pad is None or pad in (ends if isinstance(ends, Sequence) else [ends]):
+        return None
+    token = ids != pad
+    inside = token.cumsum(-1).bool() & token.flip(-1).cumsum(-1).flip(-1).bool()
+    found = int((~inside).sum())
+    if not found or not inside.any(-1).all():  # a prompt of pad tokens alone is meant as it is
+        return None
+    tell("padding-assumed", count=found, pad_token_id=pad)
+    return inside.long()
+
+
 def read_prompts(
     model: GenerationMixin,
     ids: Tensor | None,
@@ -64,13 +115,13 @@ def read_prompts(
         )
     kept = np.ones((shape.N, shape.T), dtype=bool)
     if mask is not None:
-        kept = to_rows(mask, shape, "attention_mask").bool().cpu().numpy()
+        given = to_rows(mask, shape, "attention_mask")
+        kept = check_mask(given, shape.N, shape.T, shape.T, 1).cpu().numpy()
     as_they_stand = model.config.parity.positions == "never"
-    flat = torch.zeros(shape.N, 0, dtype=torch.int64)
+    flat = torch.zeros(shape.N, 0, dtype=torch.int64, device=model.device)
     if ids is not None:
-        flat = to_rows(ids, shape, "input_ids")
+        flat = to_rows(ids, shape, "input_ids").long()
         check_rows(flat, model.transformer.tokens_embed, "token id")
-    None if embeds is None else embeds.reshape(shape.N, shape.T, -1)
     types = None if token_types is None else to_rows(token_types, shape, "token_type_ids")
     openings = []
     for row, tokens in enumerate(kept):

@@ -16,8 +16,8 @@ class Record:
     """Scores and logits of every step, where they are asked for."""
 
     def __init__(self, asked: Arguments) -> None:
-        self._scores = asked.as_dict and asked.output_scores
-        self._logits = asked.as_dict and asked.output_logits
+        self._scores = asked.output_scores
+        self._logits = asked.output_logits
         self.wanted = self._scores or self._logits
         self._rows: dict[int, list[tuple[Logits, Logits]]] = {}
         self._beams: list[tuple[Logits, Logits]] = []
@@ -31,7 +31,7 @@ class Record:
         self._beams.append((logits.copy(), scores.copy()))
 
     def steps(
-        self, n_rows: int, settings: GenerationSettings
+        self, n_rows: int, settings: GenerationSettings, device: torch.device
     ) -> tuple[tuple[Tensor, ...] | None, tuple[Tensor, ...] | None]:
         """Scores and logits, for each step (rows, V); a row that has ended is sure of the pad."""
         steps = self._beams
@@ -47,5 +47,7 @@ class Record:
                 (np.stack([row[at][0] for row in filled]), np.stack([row[at][1] for row in filled]))
                 for at in range(longest)
             ]
-        logits, scores = (tuple(torch.from_numpy(step[part]) for step in steps) for part in (0, 1))
+        logits, scores = (
+            tuple(torch.from_numpy(step[part]).to(device) for step in steps) for part in (0, 1)
+        )
         return scores if self._scores else None, logits if self._logits else None

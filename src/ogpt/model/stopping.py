@@ -12,6 +12,7 @@ from ogpt.errors import SamplingError
 from ogpt.generation.arguments import Arguments
 from ogpt.generation.writer import Vocabulary, Writer, ends_word, stop_forms
 from ogpt.model.prompts import Prompts
+from ogpt.notices import tell
 
 StoppingCriteria = Callable[[Tensor, Any], Any]
 """Given (ids so far (1, T), None), says whether this row ends: a bool or a bool tensor."""
@@ -47,9 +48,7 @@ class Stops:
         self._tokenizer = tokenizer
         self._min_tokens = settings.min_new_tokens
         self._per_prompt = settings.num_return_sequences
-        self._stop: list[str] = []
-        if tokenizer is not None:
-            self._stop = [form for s in asked.stop_strings for form in stop_forms(tokenizer, s)]
+        self._stop = [] if tokenizer is None else _forms(tokenizer, asked.stop_strings)
         self._written: dict[int, list[int]] = {}
         self._writers: dict[int, Writer] = {}
 
@@ -86,3 +85,24 @@ class Stops:
     def _meets(self, ids: Sequence[int]) -> bool:
         row = torch.tensor([list(ids)])
         return any(bool(torch.as_tensor(ends(row, None)).any()) for ends in self._criteria)
+
+
+def _forms(tokenizer: Vocabulary, strings: Sequence[str]) -> list[str]:
+    """The stop strings in every form that the vocabulary can write.
+
+    Raises:
+        SamplingError: an empty one, or none.
+    """
+    forms: list[str] = []
+    for string in strings:
+        if not isinstance(string, str) or not string:
+            raise SamplingError(
+                f"stop_strings holds {string!r}; allowed: strings of one character or more",
+                hint="leave it out",
+            )
+        found = stop_forms(tokenizer, string)
+        if not found:
+            reason = "this vocabulary cannot write it"
+            tell("setting-without-effect", setting=f"stop_strings={string!r}", reason=reason)
+        forms += found
+    return forms
