@@ -180,7 +180,7 @@ class TestModelFolder:
 
     def test_shards(self, tmp_path: Path) -> None:
         source, arrays = hugging_face(tmp_path / "in")
-        made = convert(source, tmp_path / "out", max_shard_size=2000)
+        made = convert(source, tmp_path / "out", max_shard_size="2KB")
         assert (made.folder / "model.safetensors.index.json").exists()
         assert_same(open_weights(made.folder), arrays)
         assert_same(open_weights(convert(made.folder, tmp_path / "one").folder), arrays)
@@ -337,6 +337,7 @@ class TestRefusals:
         ("options", "message", "hint"),
         [
             ({"to": "onnx"}, r"to is 'onnx'; allowed: safetensors, openai", "safetensors"),
+            ({"max_shard_size": "big"}, r"'big' is no size", "MB"),
             ({"dtype": "int8"}, r"dtype is 'int8'; allowed: float32, bfloat16", "float32"),
             (
                 {"to": "openai", "dtype": "float16"},

@@ -12,11 +12,13 @@ from huggingface_hub import constants, file_download
 from huggingface_hub.errors import LocalTokenNotFoundError
 
 from hub_stand_in import COMMIT, OLDER, StandIn, serving
+from ogpt import model_files
 from ogpt.errors import CheckpointError, HubError
 from ogpt.hub import model_folder, push_folder
 from ogpt.notices import collecting
 from ogpt.tokens.fast import OpenAIGPTTokenizerFast
 from ogpt.tokens.opening import open_tokenizer
+from ogpt.weights import folder as weights_folder
 
 REPO = "openai-community/openai-gpt"
 FILES = {
@@ -189,6 +191,11 @@ class TestFetching:
         folder = model_folder(REPO)
         assert (folder / "model.safetensors").read_bytes() == FILES["model.safetensors"]
         assert hub.sent == ["model.safetensors "]  # what was whole is not fetched again
+
+
+def test_what_is_fetched_is_what_would_be_read() -> None:
+    """The order of preference by name is that of the room that reads the files."""
+    assert [first for _, first, _ in model_files._FORMATS] == list(weights_folder._READERS)
 
 
 class TestTokenizers:

@@ -31,10 +31,10 @@ from ogpt.weights.openai_files import SHAPES_FILE, openai_sizes, write_openai
 from ogpt.weights.plan import plan_weights
 from ogpt.weights.precision import DTYPES, cast
 from ogpt.weights.safetensors_file import open_safetensors
+from ogpt.weights.sharded import size_in_bytes
 from ogpt.weights.torch_file import open_bin
 
 LAYOUTS = ("safetensors", "openai")
-MAX_SHARD_SIZE = 5 * 10**9
 OPENAI_HEAD_DIM = 64
 """Channels of one of OpenAI's attention heads: the files do not tell their number (paper, 4.1)."""
 
@@ -71,7 +71,7 @@ def convert(
     dtype: str | None = None,
     config: OpenAIGPTConfig | str | Path | None = None,
     n_head: int | None = None,
-    max_shard_size: int = MAX_SHARD_SIZE,
+    max_shard_size: int | str = "5GB",
     reporter: Reporter = silent,
     **hub: Unpack[HubOptions],
 ) -> Conversion:
@@ -91,7 +91,8 @@ def convert(
         config: Of a source that has no config.json: the configuration, its file or its folder.
         n_head: Attention heads of OpenAI's files, which do not tell; None: n_embd / 64, with the
             notice `heads-assumed`.
-        max_shard_size: Bytes of a weights file, beyond which there are several.
+        max_shard_size: Bytes of a weights file, or a size such as "200MB", beyond which there are
+            several; transformers 4's default.
         reporter: Told how far it is.
         **hub: How to fetch from the Hub, as `ogpt.hub.model_folder`.
 
@@ -113,6 +114,7 @@ def convert(
         )
     if dtype is not None:
         _check_choice("dtype", dtype, DTYPES)
+    shard_bytes = size_in_bytes(max_shard_size)
     if out.exists():
         raise OutputExists(f"{out} exists already", hint="choose another folder, or delete it")
     opened = _open(source, config, n_head, hub)
@@ -130,7 +132,7 @@ def convert(
         if to == "openai":
             write_openai(folder, weights)
         else:
-            write_weights(folder, weights, max_shard_size)
+            write_weights(folder, weights, shard_bytes)
         saved.save_pretrained(folder)
         if tokenizer is not None and opened.folder is not None:
             _write_tokenizer(tokenizer, opened.folder, folder, to, saved)

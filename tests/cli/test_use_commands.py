@@ -212,6 +212,7 @@ class TestConvert:
             "dtype": None,
             "config": None,
             "n_head": None,
+            "max_shard_size": "5GB",
             "revision": None,
         }
         assert result.stdout.splitlines() == [
@@ -224,12 +225,13 @@ class TestConvert:
     def test_every_option(self, monkeypatch: pytest.MonkeyPatch) -> None:
         called = record(monkeypatch, "convert", self.MADE)
         words = "--to openai --dtype float32 --config c.json --n-head 4 --revision v1"
-        ok("convert", "in", "out", *words.split())
+        ok("convert", "in", "out", *words.split(), "--max-shard-size", "9MB")
         assert called.options == {
             "to": "openai",
             "dtype": "float32",
             "config": Path("c.json"),
             "n_head": 4,
+            "max_shard_size": "9MB",
             "revision": "v1",
         }
 

@@ -149,6 +149,9 @@ def convert(
     n_head: Annotated[
         int | None, typer.Option(min=1, help="Heads of OpenAI's files; else n_embd / 64.")
     ] = None,
+    max_shard_size: Annotated[
+        str, typer.Option(help="Size of a weights file, beyond which there are several.")
+    ] = "5GB",
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a Hub id.")] = None,
 ) -> None:
     """Make a model folder, or OpenAI's files, of any checkpoint."""
@@ -161,6 +164,7 @@ def convert(
         dtype=dtype,
         config=config,
         n_head=n_head,
+        max_shard_size=max_shard_size,
         revision=revision,
         reporter=reporter(ctx),
     )
