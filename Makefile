@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: setup demo test test-slow test-all lint bench clean
+.PHONY: setup demo test test-slow test-all lint docs bench clean
 
 setup: $(VENV)/.ready
 	@cat $(VENV)/.ready
@@ -40,6 +40,10 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# build/docs/index.html is the first page
+docs: setup
+	$(BIN)/python -W error docs/api/build.py build/docs
 
 bench: setup
 	$(BIN)/python benchmarks/run.py

@@ -4,11 +4,11 @@
     ├── ConfigError (ValueError)          a setting or model configuration that cannot be
     │   └── UnknownSetting                a name that no setting has
     ├── DataError (ValueError)            text or shards that cannot be read
-    │   ├── SourceNotFound (FileNotFoundError)
+    │   ├── SourceNotFound (FileNotFoundError)   a path, glob or built-in source without text
     │   └── DamagedData                   a file cut short, or not what its name says
     ├── TokenizerError (ValueError)       vocabulary or merges that cannot be
     │   └── VocabularyMismatch            tokenizer, model and shards do not belong together
-    ├── UnknownArgument (TypeError)           an argument that a model does not take
+    ├── UnknownArgument (TypeError)       an argument that a model does not take
     ├── TokenOutOfRange (ValueError, IndexError)   a token id outside the vocabulary
     ├── ContextTooLong (ValueError)       more tokens than the model has positions
     ├── WeightsError (ValueError)         a weights file that cannot be read or does not fit

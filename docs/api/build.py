@@ -1,0 +1,60 @@
+"""Builds the API reference from the docstrings: `make docs`, or `python docs/api/build.py OUT`."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from pathlib import Path
+from typing import Unpack, get_args, get_origin
+
+import pdoc
+import pdoc.render
+from markupsafe import Markup
+
+MODULES = (
+    "ogpt",  # every public name
+    "ogpt.config.saved",  # what the public classes inherit, take and return
+    "ogpt.config.parity",
+    "ogpt.config.run",
+    "ogpt.config.settings",
+    "ogpt.tokens.base",
+    "ogpt.tokens.bpe_tokenizer",
+    "ogpt.tokens.batch_encoding",
+    "ogpt.generation.settings",
+    "ogpt.model.base",
+    "ogpt.model.cache",
+    "ogpt.model.generate",
+    "ogpt.model.heads",
+    "ogpt.model.outputs",
+    "ogpt.bundle",
+    "ogpt.converting",
+    "ogpt.evaluation",
+    "ogpt.generating",
+    "ogpt.hub",
+    "ogpt.pretraining",
+    "ogpt.reporting",
+)
+
+
+def build(out: Path) -> None:
+    """Write the reference into the folder `out`; its first page is index.html."""
+    pdoc.render.configure(
+        docformat="google", show_source=False, template_directory=Path(__file__).parent
+    )
+    pdoc.render.env.filters["format_signature"] = _signature
+    pdoc.pdoc(*MODULES, output_directory=out)
+
+
+def _signature(signature: inspect.Signature, colon: bool) -> Markup:
+    """A signature as pdoc shows it, `Unpack[Options]` as `Options`."""
+    shown = [
+        parameter.replace(annotation=get_args(parameter.annotation)[0])
+        if get_origin(parameter.annotation) is Unpack
+        else parameter
+        for parameter in signature.parameters.values()
+    ]
+    return pdoc.render.format_signature(signature.replace(parameters=shown), colon)
+
+
+if __name__ == "__main__":
+    build(Path(sys.argv[1]))
