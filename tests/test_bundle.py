@@ -126,11 +126,20 @@ def test_hub_ids_and_subfolders(run: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert asked["token"] == "t"
 
 
-def test_openais_files_are_converted_first(tmp_path: Path) -> None:
-    (tmp_path / "params_shapes.json").touch()
-    with pytest.raises(CheckpointError, match=r"OpenAI's files, and no config\.json") as caught:
-        bundle.resolve(tmp_path)
-    assert "ogpt convert" in caught.value.hint
+def test_openais_files_load_as_they_are(tmp_path: Path) -> None:
+    config = OpenAIGPTConfig(vocab_size=3, n_positions=8, n_embd=8, n_head=1, n_layer=1)
+    model = OpenAIGPTLMHeadModel(config).eval()
+    model.save_pretrained(tmp_path / "hf")
+    OpenAIGPTTokenizerFast(vocab=VOCAB, merges=[]).save_pretrained(tmp_path / "hf")
+    folder = ogpt.convert(tmp_path / "hf", tmp_path / "openai", to="openai").folder
+    (folder / "config.json").unlink()  # OpenAI published none
+    with notices.collecting() as told:
+        tokenizer, loaded = ogpt.load(folder)
+    assert [notice.kind for notice in told] == ["heads-assumed"]
+    ids = torch.tensor([[0, 2, 1]])
+    assert torch.equal(loaded(ids).logits, model(ids).logits)
+    assert len(tokenizer) == 3
+    assert bundle.read_config(folder).n_positions == 8
 
 
 def test_shards_make_a_checkpoint_whole(run: Path) -> None:

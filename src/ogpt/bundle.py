@@ -19,6 +19,7 @@ from ogpt.model_files import CARD_FILE, weights_files
 from ogpt.notices import tell
 from ogpt.tokens.bpe_tokenizer import BPETokenizer
 from ogpt.tokens.opening import open_tokenizer
+from ogpt.weights.folder import folder_config
 from ogpt.weights.openai_files import SHAPES_FILE
 from ogpt.weights.safetensors_file import WEIGHTS_FILE
 from ogpt.weights.shapes import architecture_of
@@ -54,13 +55,8 @@ def resolve(path: str | Path, **hub: Unpack[HubOptions]) -> Path:
         HubError: no such model on the Hub, or no way to get it.
     """
     path = model_folder(path, **hub)
-    if (path / CONFIG_FILE).exists():
+    if (path / CONFIG_FILE).exists() or (path / SHAPES_FILE).exists():
         return path
-    if (path / SHAPES_FILE).exists():
-        raise CheckpointError(
-            f"{path} holds OpenAI's files, and no {CONFIG_FILE}",
-            hint="make a model folder of it: ogpt convert IN OUT",
-        )
     if not (path / RUN_FILE).exists():
         raise CheckpointError(
             f"{path} holds no {CONFIG_FILE} and no {RUN_FILE}, so it is no model and no run",
@@ -114,11 +110,15 @@ def read_config(path: str | Path) -> OpenAIGPTConfig:
         CheckpointError: as resolve, or config.json is damaged.
         ConfigError: a value outside its range.
     """
-    return OpenAIGPTConfig.from_pretrained(resolve(path))
+    return folder_config(resolve(path))
 
 
-def load_tokenizer(path: str | Path) -> BPETokenizer:
+def load_tokenizer(path: str | Path, config: OpenAIGPTConfig | None = None) -> BPETokenizer:
     """The tokenizer of a model folder or run, checked against the model's vocabulary.
+
+    Args:
+        path: A model folder or the folder of a run.
+        config: Of the model, where it was read already.
 
     Raises:
         CheckpointError: as resolve.
@@ -127,7 +127,7 @@ def load_tokenizer(path: str | Path) -> BPETokenizer:
     """
     folder = resolve(path)
     tokenizer = open_tokenizer(folder)
-    check_vocabulary(tokenizer, OpenAIGPTConfig.from_pretrained(folder), folder)
+    check_vocabulary(tokenizer, config or folder_config(folder), folder)
     return tokenizer
 
 
@@ -198,8 +198,9 @@ def load(
     """
     hub = {name: options.pop(name) for name in HubOptions.__annotations__ if name in options}
     folder = resolve(path, subfolder=subfolder, **hub)
-    model_class = _model_class(OpenAIGPTConfig.from_pretrained(folder), folder)
-    return load_tokenizer(folder), model_class.from_pretrained(folder, **options)
+    config = folder_config(folder)
+    model = _model_class(config, folder).from_pretrained(folder, config=config, **options)
+    return load_tokenizer(folder, config), model
 
 
 def push_to_hub(

@@ -12,22 +12,21 @@ from typing import Any, NamedTuple, Unpack
 from tokenizers import AddedToken
 
 from ogpt.bundle import resolve
-from ogpt.config.model import CONFIG_FILE, OpenAIGPTConfig
+from ogpt.config.model import OpenAIGPTConfig
 from ogpt.data.progress import Progress
 from ogpt.errors import ConfigError, OutputExists, TokenizerError, VocabularyMismatch
 from ogpt.hub import HubOptions, model_folder
 from ogpt.model_card import write_card
 from ogpt.model_files import CARD_FILE, CONFIG_FILES, TOKENIZER_FILES, weights_files
-from ogpt.notices import tell
 from ogpt.reporting import Reporter, silent
 from ogpt.storage import whole_folder
 from ogpt.tokens.folder import TOKENIZER_FILE, TokenizerFolder, read_folder, write_folder
 from ogpt.tokens.pipeline import bert_pipeline
 from ogpt.tokens.vocabulary import NAMINGS, UNK_TOKEN, write_vocabulary
 from ogpt.weights.arrays import Array, LazyArrays
-from ogpt.weights.folder import open_weights, write_weights
+from ogpt.weights.folder import folder_config, open_weights, write_weights
 from ogpt.weights.h5_file import open_h5
-from ogpt.weights.openai_files import SHAPES_FILE, openai_sizes, write_openai
+from ogpt.weights.openai_files import write_openai
 from ogpt.weights.plan import plan_weights
 from ogpt.weights.precision import DTYPES, cast
 from ogpt.weights.safetensors_file import open_safetensors
@@ -35,9 +34,6 @@ from ogpt.weights.sharded import size_in_bytes
 from ogpt.weights.torch_file import open_bin
 
 LAYOUTS = ("safetensors", "openai")
-OPENAI_HEAD_DIM = 64
-"""Channels of one of OpenAI's attention heads: the files do not tell their number (paper, 4.1)."""
-
 _SINGLE = {".safetensors": open_safetensors, ".bin": open_bin, ".h5": open_h5}
 
 
@@ -174,7 +170,7 @@ def _open(
         arrays, form, folder = _SINGLE[file.suffix](file), file.suffix[1:], None
     else:
         folder = model_folder(source, **hub)
-        if config is None and not (folder / SHAPES_FILE).exists():
+        if config is None:
             folder = resolve(folder)
         arrays = open_weights(folder)
         form = weights_files(file.name for file in folder.glob("*")).format
@@ -189,34 +185,20 @@ def _config(
     source: str | Path,
 ) -> OpenAIGPTConfig:
     """The configuration: given, in the folder, or told by the shapes of OpenAI's files."""
-    if isinstance(given, OpenAIGPTConfig):
-        config = given
-    elif given is not None:
-        config = OpenAIGPTConfig.from_pretrained(given)
-    elif folder is not None and (folder / CONFIG_FILE).exists():
-        config = OpenAIGPTConfig.from_pretrained(folder)
-    elif folder is not None:
-        return _implied(folder, n_head)
-    else:
+    if given is None and folder is not None:
+        return folder_config(folder, n_head)
+    if given is None:
         raise ConfigError(
             f"{source} is a weights file, which has no configuration beside it",
             hint="give the model's config.json: --config FILE",
         )
+    config = given if isinstance(given, OpenAIGPTConfig) else OpenAIGPTConfig.from_pretrained(given)
     if n_head not in (None, config.n_head):
         raise ConfigError(
             f"n_head is {n_head}; the configuration says {config.n_head}",
             hint="leave n_head out: it is for OpenAI's files, which have no config.json",
         )
     return config
-
-
-def _implied(folder: Path, n_head: int | None) -> OpenAIGPTConfig:
-    """The configuration that the shapes of OpenAI's files tell, but for the heads."""
-    sizes = openai_sizes(folder)
-    if n_head is None:
-        n_head = max(1, sizes.n_embd // OPENAI_HEAD_DIM)
-        tell("heads-assumed", n_head=n_head, n_embd=sizes.n_embd)
-    return OpenAIGPTConfig(**sizes._asdict(), n_head=n_head)
 
 
 def _read_tokenizer(opened: _Opened) -> TokenizerFolder | None:

@@ -84,8 +84,9 @@ def perplexity(
             hint="name sources of text, or give the text itself",
         )
     folder = resolve(model)
-    _check_stride(stride, read_config(folder).n_positions)
-    tokenizer = load_tokenizer(folder)
+    config = read_config(folder)
+    _check_stride(stride, config.n_positions)
+    tokenizer = load_tokenizer(folder, config)
     if text is None:
         sources = open_sources(data, encoding)
         sizes = [source.size for source in sources]
@@ -94,7 +95,9 @@ def perplexity(
         sizes = [len(text.encode(errors="replace"))]
         texts = iter([Document(text, "text", 0, sizes[0])])
     progress = Progress(reporter, "evaluating", sum(sizes))
-    with closing(open_decoder(folder, decoder=decoder, dtype=dtype, threads=threads)) as opened:
+    with closing(
+        open_decoder(folder, config=config, decoder=decoder, dtype=dtype, threads=threads)
+    ) as opened:
         reading = _Reading(texts, tokenizer, sizes)
         nats, scored = 0.0, 0
         for window_nats, window_tokens in score(opened, reading.ids(), stride):

@@ -127,12 +127,17 @@ def generate(
     stop = check_given(prompt, ids, stop)
     folder = resolve(model)
     config = read_config(folder)
-    tokenizer = load_tokenizer(folder)
+    tokenizer = load_tokenizer(folder, config)
     settings = replace(settings, eos_token_id=_end_ids(getattr(config, "eos_token_id", None)))
     request = prepare(tokenizer, config.n_positions, config.vocab_size, prompt, ids, settings, stop)
     n_sequences = len(request.prompts) * num_return_sequences
     opened = open_decoder(
-        folder, decoder=decoder, dtype=dtype, threads=threads, slots=min(n_sequences, MAX_SLOTS)
+        folder,
+        config=config,
+        decoder=decoder,
+        dtype=dtype,
+        threads=threads,
+        slots=min(n_sequences, MAX_SLOTS),
     )
     with closing(opened):
         return _write(opened, tokenizer, request, on_text)

@@ -7,6 +7,7 @@ from typing import Literal, get_args
 
 from ogpt import processor
 from ogpt.bundle import resolve
+from ogpt.config.model import OpenAIGPTConfig
 from ogpt.errors import BackendMissing, ConfigError
 from ogpt.generation.decoder import Decoder
 
@@ -17,6 +18,7 @@ DtypeName = Literal["auto", "float32", "bfloat16"]
 def open_decoder(
     model: str | Path,
     *,
+    config: OpenAIGPTConfig | None = None,
     decoder: str = "auto",
     dtype: str = "auto",
     threads: int = 0,
@@ -26,6 +28,7 @@ def open_decoder(
 
     Args:
         model: Model folder, or a run (its best, else last, checkpoint).
+        config: Of the model, where it was read already.
         decoder: auto or torch.
         dtype: Of weights and cache; auto: bfloat16 on a GPU, otherwise as stored.
         threads: CPU threads; 0: all cores.
@@ -66,5 +69,5 @@ def open_decoder(
     if kind is None and on_gpu:
         kind = torch.bfloat16
     device = "cuda" if on_gpu else "cpu"
-    loaded = OpenAIGPTLMHeadModel.from_pretrained(folder, dtype=kind, device=device)
+    loaded = OpenAIGPTLMHeadModel.from_pretrained(folder, config=config, dtype=kind, device=device)
     return TorchDecoder(pack_weights(loaded), slots)

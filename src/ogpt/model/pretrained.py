@@ -14,12 +14,13 @@ from ogpt.config.model import OpenAIGPTConfig
 from ogpt.hub import HubOptions, model_folder, push_folder
 from ogpt.model.attention import best_attention, check_attention
 from ogpt.model.base import Model
-from ogpt.model.loading import LoadReport, as_dtype, load_weights, tell_report
+from ogpt.model.loading import LoadReport, as_device, as_dtype, load_weights, tell_report
 from ogpt.model.resizing import changed
 from ogpt.model.tensors import array_of
+from ogpt.model_card import write_card
 from ogpt.notices import tell
 from ogpt.weights.arrays import Array
-from ogpt.weights.folder import open_weights, write_weights
+from ogpt.weights.folder import folder_config, open_weights, write_weights
 from ogpt.weights.sharded import size_in_bytes
 
 _NO_EFFECT = {
@@ -32,7 +33,20 @@ _NO_EFFECT = {
 
 
 class OpenAIGPTPreTrainedModel(Model):
-    """Base of the GPT-1 models: not a model itself."""
+    """Base of the GPT-1 models: not a model itself.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from ogpt import OpenAIGPTConfig, OpenAIGPTLMHeadModel, OpenAIGPTPreTrainedModel
+    >>> config = OpenAIGPTConfig(vocab_size=50, n_positions=8, n_embd=16, n_layer=2, n_head=2)
+    >>> model = OpenAIGPTLMHeadModel(config)
+    >>> isinstance(model, OpenAIGPTPreTrainedModel)
+    True
+    >>> with TemporaryDirectory() as folder:
+    ...     model.save_pretrained(folder)
+    ...     again = OpenAIGPTLMHeadModel.from_pretrained(folder, dtype="bfloat16")
+    >>> again.dtype, again.num_parameters() == model.num_parameters()
+    (torch.bfloat16, True)
+    """
 
     def stored_tensors(self) -> dict[str, Tensor]:
         """The tensors that a file holds, by name: tied ones once."""
@@ -55,9 +69,14 @@ class OpenAIGPTPreTrainedModel(Model):
         limit = size_in_bytes(max_shard_size)
         folder = Path(save_directory)
         folder.mkdir(parents=True, exist_ok=True)
-        saved = changed(self.config, architectures=[type(self).__name__])
-        saved.save_pretrained(folder)
         arrays = {name: array_of(tensor) for name, tensor in self.stored_tensors().items()}
+        dtypes = {array.dtype for array in arrays.values()}
+        saved = changed(
+            self.config,
+            architectures=[type(self).__name__],
+            dtype=dtypes.pop() if len(dtypes) == 1 else None,
+        )
+        saved.save_pretrained(folder)
         write_weights(folder, arrays, limit)
         self.write_beside(folder)
 
@@ -79,6 +98,7 @@ class OpenAIGPTPreTrainedModel(Model):
         """
         with TemporaryDirectory() as folder:
             self.save_pretrained(folder)
+            write_card(Path(folder))
             return push_folder(folder, repo_id, **options)
 
     @overload
@@ -108,7 +128,7 @@ class OpenAIGPTPreTrainedModel(Model):
         *,
         config: OpenAIGPTConfig | None = None,
         dtype: torch.dtype | str | None = None,
-        device: torch.device | str = "cpu",
+        device: torch.device | str | int = "cpu",
         attn_implementation: str | None = None,
         ignore_mismatched_sizes: bool = False,
         output_loading_info: bool = False,
@@ -135,23 +155,22 @@ class OpenAIGPTPreTrainedModel(Model):
 
         Raises:
             CheckpointError: no model folder, a damaged one, or one that cannot be downloaded.
-            ConfigError: a field that the configuration has not.
+            ConfigError: a field that the configuration has not, or several devices.
             WeightsError: weights missing, of another shape, or not finite.
         """
         hub = {name: options.pop(name) for name in HubOptions.__annotations__ if name in options}
         kind = as_dtype(options.pop("torch_dtype", dtype))
-        device = options.pop("device_map", None) or device
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
+        mapped = options.pop("device_map", None)
+        device = as_device(device if mapped is None else mapped)
         for name in [name for name in options if name in _NO_EFFECT]:
             del options[name]
             tell("setting-without-effect", setting=name, reason=_NO_EFFECT[name])
         attention = check_attention(attn_implementation or best_attention())
         folder = model_folder(pretrained_model_name_or_path, **hub)
         if config is None:
-            config = OpenAIGPTConfig.from_pretrained(folder, **options)
-        elif options:
-            config = changed(config, **options)
+            config = folder_config(folder)
+        if options:
+            config = OpenAIGPTConfig.from_dict(config.to_dict(), **options)
         with torch.device("meta"):
             model = cls(config)
         report = model.load_arrays(

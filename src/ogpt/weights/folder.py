@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from ogpt.errors import WeightsError
+from ogpt.config.model import CONFIG_FILE, OpenAIGPTConfig
+from ogpt.errors import ConfigError, WeightsError
+from ogpt.notices import tell
 from ogpt.weights.arrays import Array
 from ogpt.weights.h5_file import H5_FILE, open_h5
-from ogpt.weights.openai_files import SHAPES_FILE, open_openai
+from ogpt.weights.openai_files import SHAPES_FILE, open_openai, openai_sizes
 from ogpt.weights.safetensors_file import WEIGHTS_FILE, open_safetensors, write_arrays
 from ogpt.weights.sharded import INDEX_FILE, SHARDS, open_index, split, write_shards
 from ogpt.weights.together import remove_stale
 from ogpt.weights.torch_file import WEIGHTS_FILE as BIN_FILE
 from ogpt.weights.torch_file import open_bin
+
+OPENAI_HEAD_DIM = 64
+"""Channels of one of OpenAI's attention heads: the files do not tell their number (paper, 4.1)."""
 
 _READERS: dict[str, Callable[[Path], Mapping[str, Array]]] = {  # in the order of preference
     WEIGHTS_FILE: open_safetensors,
@@ -41,6 +46,34 @@ def weights_file(folder: Path) -> Path:
         f"there are no weights in {folder}; looked for {', '.join(_READERS)}",
         hint="give the folder that holds one of these files",
     )
+
+
+def folder_config(folder: Path, n_head: int | None = None) -> OpenAIGPTConfig:
+    """The configuration of a model folder: its config.json, or what OpenAI's files tell by shape.
+
+    Args:
+        folder: The model folder.
+        n_head: Attention heads of OpenAI's files, which do not tell; None: n_embd / 64, with the
+            notice `heads-assumed`.
+
+    Raises:
+        CheckpointError: no config.json, nor OpenAI's files; or it is damaged.
+        ConfigError: a value outside its range, or an n_head other than that of config.json.
+        WeightsError: OpenAI's params_shapes.json is damaged.
+    """
+    if (folder / CONFIG_FILE).exists() or not (folder / SHAPES_FILE).exists():
+        config = OpenAIGPTConfig.from_pretrained(folder)
+        if n_head not in (None, config.n_head):
+            raise ConfigError(
+                f"n_head is {n_head}; the configuration says {config.n_head}",
+                hint="leave n_head out: it is for OpenAI's files, which have no config.json",
+            )
+        return config
+    sizes = openai_sizes(folder)
+    if n_head is None:
+        n_head = max(1, sizes.n_embd // OPENAI_HEAD_DIM)
+        tell("heads-assumed", n_head=n_head, n_embd=sizes.n_embd)
+    return OpenAIGPTConfig(**sizes._asdict(), n_head=n_head)
 
 
 def open_weights(folder: Path) -> Mapping[str, Array]:
