@@ -88,9 +88,9 @@ def padding(ids: Tensor, given: Mapping[str, Any]) -> Tensor | None:
         Like `ids`; None where there is no padding.
     """
     pad, ends = (given.get(name) for name in ("pad_token_id", "eos_token_id"))
-    if pad is None or pad in (ends if isinstance(ends, Sequence) else [ends]):
+    if not isinstance(pad, int) or pad in (ends if isinstance(ends, Sequence) else [ends]):
         return None
-    token = ids != pad
+    token = ids.ne(pad)
     inside = token.cumsum(-1).bool() & token.flip(-1).cumsum(-1).flip(-1).bool()
     found = int((~inside).sum())
     if not found or not inside.any(-1).all():  # a prompt of pad tokens alone is meant as it is
