@@ -139,7 +139,7 @@ def test_openais_files_load_as_they_are(tmp_path: Path) -> None:
     ids = torch.tensor([[0, 2, 1]])
     assert torch.equal(loaded(ids).logits, model(ids).logits)
     assert len(tokenizer) == 3
-    assert bundle.read_config(folder).n_positions == 8
+    assert loaded.config.n_positions == 8
 
 
 def test_shards_make_a_checkpoint_whole(run: Path) -> None:
