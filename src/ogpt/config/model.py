@@ -75,6 +75,7 @@ class OpenAIGPTConfig(SavedConfig):
     Raises:
         ConfigError: a value outside its range, at construction or at `check()`.
 
+    >>> from ogpt import OpenAIGPTConfig
     >>> config = OpenAIGPTConfig(n_layer=2, hidden_size=24, n_head=2, num_labels=3)
     >>> config.n_embd, config.id2label[2], config.label2id["LABEL_2"]
     (24, 'LABEL_2', 2)

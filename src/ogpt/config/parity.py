@@ -46,6 +46,7 @@ class Parity:
     Raises:
         ConfigError: a value that is not in the list.
 
+    >>> from ogpt.config.parity import as_parity
     >>> as_parity("transformers-5").positions
     'generate'
     >>> as_parity({"gelu": "erf"}).masking

@@ -86,7 +86,17 @@ class CausalLMOutput(ModelOutput):
 
 @dataclass
 class OpenAIGPTDoubleHeadsModelOutput(ModelOutput):
-    """Of OpenAIGPTDoubleHeadsModel."""
+    """Of OpenAIGPTDoubleHeadsModel.
+
+    >>> import torch
+    >>> from ogpt import OpenAIGPTDoubleHeadsModelOutput
+    >>> loss, logits = torch.tensor(0.5), torch.zeros(1, 2, 3, 9)
+    >>> out = OpenAIGPTDoubleHeadsModelOutput(mc_loss=loss, logits=logits)
+    >>> out.keys(), "loss" in out  # what was not asked for is left out
+    (['mc_loss', 'logits'], False)
+    >>> out[0] is out.mc_loss
+    True
+    """
 
     loss: Tensor | None = None
     """(), of the language model, mean over the labels of all choices that count."""

@@ -22,7 +22,21 @@ from ogpt.tokens.word_counting import count_words
 class OpenAIGPTTokenizerFast(BPETokenizer):
     """GPT-1's byte-pair encoding on words as BERT splits them, all in lower case.
 
-    Its arguments are those of BPETokenizer. It knows where in the text each token stands.
+    Its arguments are those of ogpt.tokens.bpe_tokenizer.BPETokenizer. It knows where in the text
+    each token stands.
+
+    >>> from ogpt import OpenAIGPTTokenizerFast
+    >>> entries = ["<unk>", "l", "o", "w</w>", "w", "e", "r</w>", "lo", "low</w>", "low", "er</w>"]
+    >>> merges = [("l", "o"), ("lo", "w</w>"), ("lo", "w"), ("e", "r</w>")]
+    >>> vocab = {token: index for index, token in enumerate(entries)}
+    >>> tokenizer = OpenAIGPTTokenizerFast(vocab=vocab, merges=merges)
+    >>> tokenizer.tokenize("Lower, low")
+    ['low', 'er</w>', '<unk>', 'low</w>']
+    >>> batch = tokenizer("Lower, low", return_offsets_mapping=True)
+    >>> batch.input_ids, batch.offset_mapping
+    ([9, 10, 0, 8], [(0, 3), (3, 5), (5, 6), (7, 10)])
+    >>> tokenizer.decode([9, 10, 8])
+    'lower low'
     """
 
     pre_tokenizer = "bert"

@@ -32,7 +32,7 @@ PreTokenizer = Literal["openai", "hf-spacy", "bert"]
 class OpenAIGPTTokenizer(BPETokenizer):
     """GPT-1's byte-pair encoding on words as one of three pre-tokenisations finds them.
 
-    Its arguments are those of BPETokenizer, and:
+    Its arguments are those of ogpt.tokens.bpe_tokenizer.BPETokenizer, and:
 
     Args:
         pre_tokenizer: "openai", the order of the 2018 code (ftfy, standardise, spaCy's English
@@ -43,6 +43,14 @@ class OpenAIGPTTokenizer(BPETokenizer):
     Raises:
         TokenizerError: a pre_tokenizer that there is not.
         BackendMissing: spaCy or ftfy is not installed and was asked for.
+
+    >>> from ogpt import OpenAIGPTTokenizer
+    >>> empty = OpenAIGPTTokenizer(vocab={"<unk>": 0}, merges=[], pre_tokenizer="openai")
+    >>> tokenizer = empty.train_new_from_iterator(["Mr. Low isn't low"] * 2, vocab_size=30)
+    >>> tokenizer.tokenize("Isn't Mr. Low?")  # mr. and n't are words, as in 2018
+    ['is</w>', "n't</w>", 'mr.</w>', 'low</w>', '?</w>']
+    >>> tokenizer("Isn't Mr. Low").input_ids
+    [26, 28, 29, 24]
     """
 
     is_fast = False
