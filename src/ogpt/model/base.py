@@ -173,7 +173,9 @@ class Model(nn.Module):
         Raises:
             ConfigError: a block that is not there.
         """
-        chosen = set(range(layers)) if isinstance(layers, int) else set(layers)
+        if isinstance(layers, int):
+            layers = range(layers) if layers >= 0 else [layers]
+        chosen = set(layers)
         if not chosen <= set(range(self.config.n_layer)):
             raise ConfigError(
                 f"layers {sorted(chosen)} were to be frozen; allowed: 0 to "
@@ -220,7 +222,8 @@ class Model(nn.Module):
             ConfigError: another name.
             BackendMissing: flash_attn is not installed.
         """
-        self.base_model.attn_implementation = check_attention(attn_implementation)
+        self.attn_implementation = check_attention(attn_implementation)
+        self.base_model.attn_implementation = self.attn_implementation
 
     # arguments of forward
 

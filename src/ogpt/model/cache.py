@@ -79,8 +79,7 @@ class KVCache:
 
     def update(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Write (rows, n_head, T, head_dim) after each active row; return all up to the longest."""
-        starts = self.starts()
-        count = key.shape[-2]
+        starts, count = self.starts(), key.shape[-2]
         reach = max(starts) + count
         found = []
         for store, new in ((self.keys[layer], key), (self.values[layer], value)):
@@ -89,17 +88,16 @@ class KVCache:
                 held = store[self.active[0] : self.active[-1] + 1]
                 if len(set(starts)) == 1:
                     held[:, :, starts[0] : reach] = kept
-                    if new.requires_grad:  # the new positions keep their gradient
-                        found.append(torch.cat([held[:, :, : starts[0]], new], dim=2))
-                        continue
                 else:
-                    for row, start in enumerate(starts):
-                        held[row, :, start : start + count] = kept[row]
-                found.append(held[:, :, :reach])
+                    _put(kept, held, range(len(held)), starts)
+                seen = held[:, :, :reach]
             else:
-                for row, start, part in zip(self.active, starts, kept, strict=True):
-                    store[row, :, start : start + count] = part
-                found.append(store[list(self.active), :, :reach])
+                _put(kept, store, self.active, starts)
+                seen = store[list(self.active), :, :reach]
+            if new.requires_grad:  # the new positions keep their gradient
+                seen = seen.clone()
+                _put(new, seen, range(len(seen)), starts)
+            found.append(seen)
         return found[0], found[1]
 
     def advance(self, count: int) -> None:
@@ -138,3 +136,9 @@ class KVCache:
 
 def _is_run(rows: Sequence[int]) -> bool:
     return list(rows) == list(range(rows[0], rows[0] + len(rows)))
+
+
+def _put(new: Tensor, store: Tensor, rows: Sequence[int], starts: Sequence[int]) -> None:
+    """Write (N, n_head, T, head_dim) into rows of a store, each from its start on."""
+    for part, row, start in zip(new, rows, starts, strict=True):
+        store[row, :, start : start + part.shape[1]] = part

@@ -32,7 +32,7 @@ class Rows(NamedTuple):
 
     def restore(self, x: Tensor) -> Tensor:
         """(N, ...) -> (*leading, ...)."""
-        return x if len(self.leading) == 1 else x.reshape(*self.leading, *x.shape[1:])
+        return x if len(self.leading) == 1 else x.reshape((*self.leading, *x.shape[1:]))
 
 
 def rows_of(input_ids: Tensor | None, inputs_embeds: Tensor | None, n_embd: int) -> Rows:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -72,6 +73,26 @@ def as_dtype(given: torch.dtype | str | None) -> torch.dtype | None:
     return found
 
 
+def as_device(given: object) -> torch.device | str:
+    """A device_map as one device; "auto": the accelerator, where there is one.
+
+    Raises:
+        ConfigError: several devices, or none that torch knows.
+    """
+    if isinstance(given, Mapping) and list(given) == [""]:
+        given = given[""]
+    if given == "auto":
+        return torch.accelerator.current_accelerator(check_available=True) or "cpu"
+    if isinstance(given, int):
+        return f"cuda:{given}"
+    if isinstance(given, str | torch.device):
+        return given
+    raise ConfigError(
+        f"device_map is {given!r}; allowed: one device, its name or number, or auto",
+        hint="a GPT-1 fits on one device: give 'cuda' or 'cpu'",
+    )
+
+
 def load_weights(
     model: nn.Module,
     wanted: Mapping[str, Tensor],
@@ -124,6 +145,10 @@ def load_weights(
             continue
         _check_numbers(name, tensor)
         state[name] = tensor.to(device=device, dtype=dtype)
+    kinds = {tensor.dtype for tensor in state.values()}
+    if len(kinds) > 1:  # a file may keep its norms wider; one model computes in one dtype
+        widest = reduce(torch.promote_types, kinds)
+        state = {name: tensor.to(widest) for name, tensor in state.items()}
     model.load_state_dict(state, assign=True, strict=False)
     return LoadReport(new, unused, mismatched)
 
