@@ -7,6 +7,7 @@ Names load on first use, so that `import ogpt` is quick and loads no framework:
     ogpt.prepare             text -> shards of token ids
     ogpt.pretrain, ogpt.plan train a language model; what that would take
     ogpt.generate            write on from a prompt
+    ogpt.pipeline            texts -> continuations, labels or features, as transformers' pipelines
     ogpt.evaluate            loss, perplexity and bits per byte of a text
     ogpt.load                a model folder or Hub id -> (tokenizer, model)
     ogpt.convert             any checkpoint -> a model folder, or OpenAI's files
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from ogpt.bundle import load as load
     from ogpt.bundle import push_to_hub as push_to_hub
     from ogpt.config.model import OpenAIGPTConfig as OpenAIGPTConfig
+    from ogpt.config.parity import Parity as Parity
     from ogpt.converting import convert as convert
     from ogpt.data.prepare import prepare as prepare
     from ogpt.data.tokenizer_training import train_tokenizer as train_tokenizer
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     )
     from ogpt.model.pretrained import OpenAIGPTPreTrainedModel as OpenAIGPTPreTrainedModel
     from ogpt.model.transformer import OpenAIGPTModel as OpenAIGPTModel
+    from ogpt.pipelines.opening import pipeline as pipeline
     from ogpt.pretraining import plan as plan
     from ogpt.pretraining import pretrain as pretrain
     from ogpt.recipes.demo import demo as demo
@@ -63,6 +66,7 @@ _HOMES = {
     "OpenAIGPTPreTrainedModel": "ogpt.model.pretrained:OpenAIGPTPreTrainedModel",
     "OpenAIGPTTokenizer": "ogpt.tokens.tokenizer:OpenAIGPTTokenizer",
     "OpenAIGPTTokenizerFast": "ogpt.tokens.fast:OpenAIGPTTokenizerFast",
+    "Parity": "ogpt.config.parity:Parity",
     "add_pad_token": "ogpt.bundle:add_pad_token",
     "convert": "ogpt.converting:convert",
     "demo": "ogpt.recipes.demo:demo",
@@ -73,6 +77,7 @@ _HOMES = {
     "info": "ogpt.describing:info",
     "load": "ogpt.bundle:load",
     "notices": "ogpt.notices",
+    "pipeline": "ogpt.pipelines.opening:pipeline",
     "plan": "ogpt.pretraining:plan",
     "prepare": "ogpt.data.prepare:prepare",
     "pretrain": "ogpt.pretraining:pretrain",
@@ -91,6 +96,7 @@ __all__ = [
     "OpenAIGPTPreTrainedModel",
     "OpenAIGPTTokenizer",
     "OpenAIGPTTokenizerFast",
+    "Parity",
     "__version__",
     "add_pad_token",
     "convert",
@@ -102,6 +108,7 @@ __all__ = [
     "info",
     "load",
     "notices",
+    "pipeline",
     "plan",
     "prepare",
     "pretrain",

@@ -26,6 +26,9 @@ KINDS: dict[str, str] = {
         "{n_positions} are read"
     ),
     "compile-unavailable": "training runs without torch.compile: {reason}",
+    "no-accelerator": (
+        "device {device} was asked for and there is no accelerator: the model runs on the CPU"
+    ),
     "precision-emulated": (
         "this processor has no instructions for {precision}: it is slower here than float32"
     ),

@@ -1,0 +1,1 @@
+"""Texts in, answers out: `ogpt.pipeline` and what it does for each task."""

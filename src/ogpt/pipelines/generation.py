@@ -1,0 +1,165 @@
+"""Texts that go on: the prompt as it was typed, one space, what the model writes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+from ogpt.errors import ConfigError
+from ogpt.generation.settings import GenerationSettings
+from ogpt.generation.writer import decode
+from ogpt.notices import tell
+from ogpt.pipelines.base import Pipeline, Row, tell_padding
+from ogpt.tokens.cleaning import clean_up_tokenization
+from ogpt.tokens.texts import as_texts
+
+MAX_NEW_TOKENS = 256
+TEMPERATURE = 0.7
+"""Where neither the caller nor the model says: as transformers 5."""
+
+_LENGTHS = ("max_new_tokens", "max_length")
+_COUNT_THE_PROMPT = ("max_length", "min_length")
+
+
+class TextGenerationPipeline(Pipeline):
+    """A text goes on: `[{"generated_text": ...}]`, one dict for each of num_return_sequences.
+
+    A list of texts gives a list of those lists. The prompt stands in generated_text as it was
+    given, and one space joins the two where the prompt does not end with white space. Where
+    neither the call, nor generation_config, nor config.task_specific_params says otherwise, the
+    text is sampled (do_sample) at temperature 0.7 and has 256 new tokens, or as many as still
+    fit n_positions.
+
+    Args of a call:
+        return_full_text: False leaves the prompt out, and keeps the space.
+        return_tensors: True for `{"generated_token_ids": [...]}`, those of the prompt included.
+        clean_up_tokenization_spaces: Take the space before punctuation away from what is new; None:
+            the tokenizer's setting.
+        skip_special_tokens: False keeps them in the text.
+        stop_sequence: Texts that end the text, which they are part of; as stop_strings.
+        generation_config, logits_processor, stopping_criteria, streamer and all others: of
+            `OpenAIGPTLMHeadModel.generate`.
+    """
+
+    task = "text-generation"
+    arguments = (
+        "return_full_text",
+        "return_tensors",
+        "clean_up_tokenization_spaces",
+        "skip_special_tokens",
+        "stop_sequence",
+        "stop_strings",
+        "max_length",
+        "min_length",
+        *(item.name for item in fields(GenerationSettings)),
+        "generation_config",
+        "logits_processor",
+        "stopping_criteria",
+        "streamer",
+        "use_cache",
+    )
+    _OWN = arguments[:5]
+
+    @classmethod
+    def checked(cls, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """As of every pipeline, of which return_tensors and return_full_text exclude each other."""
+        given = super().checked(arguments)
+        if given.get("return_tensors") and given.get("return_full_text") is not None:
+            raise ConfigError(
+                "return_tensors and return_full_text are both given; allowed: one of the two",
+                hint="leave return_tensors out for text",
+            )
+        return given
+
+    def __call__(  # type: ignore[override]  # the name of the input is transformers'
+        self, text_inputs: Any, *, batch_size: int | None = None, **arguments: Any
+    ) -> Any:
+        """As of every pipeline."""
+        return super().__call__(text_inputs, batch_size=batch_size, **arguments)
+
+    def _rows(self, inputs: Any, asked: Mapping[str, Any]) -> list[Row]:
+        if asked.get("pad_token_id") is not None:
+            tell_padding("pad_token_id")
+        texts = as_texts(inputs)
+        rows = list(map(Row, texts, self.tokenizer(texts)["input_ids"]))
+        ids = [token_id for row in rows for token_id in row.ids]
+        unknown = ids.count(self.tokenizer.unk_token_id)
+        if unknown:
+            tell("prompt-unknown", count=unknown, total=len(ids))
+        return rows
+
+    def _answer_batch(self, rows: Sequence[Row], asked: Mapping[str, Any]) -> list[Any]:
+        told = self._generation(asked)
+        groups: dict[tuple[int, int | None], list[int]] = {}
+        for place, row in enumerate(rows):  # what a length means may hang on the prompt's
+            n_prompt = len(row.ids)
+            counted = n_prompt if any(name in told for name in _COUNT_THE_PROMPT) else 0
+            room = min(MAX_NEW_TOKENS, max(1, self.model.config.n_positions - n_prompt))
+            most = None if any(name in told for name in _LENGTHS) else room
+            groups.setdefault((counted, most), []).append(place)
+        answers: list[Any] = [None] * len(rows)
+        for (_, most), places in groups.items():
+            length = {} if most is None else {"max_new_tokens": most}
+            members = [rows[place] for place in places]
+            written = self._write(members, {**told, **length})
+            for place, row, continuations in zip(places, members, written, strict=True):
+                answers[place] = [self._record(row, new, asked) for new in continuations]
+        return answers
+
+    def _generation(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments of generate, from the call, the model and the defaults, in this order."""
+        given = {k: v for k, v in asked.items() if k not in self._OWN and v is not None}
+        stop = asked.get("stop_sequence")
+        if stop is not None:
+            given["stop_strings"] = [stop] if isinstance(stop, str) else list(stop)
+        configured = given.get("generation_config", {})
+        if not isinstance(configured, Mapping):  # generate refuses what has neither of the two
+            to_dict = getattr(configured, "to_diff_dict", None) or getattr(configured, "to_dict", 0)
+            configured = to_dict() if to_dict else {}
+        told = {**self.model.generation_config, **configured, **given}
+        of_task = (self.model.config.task_specific_params or {}).get(self.task, {})
+        if any(name in told for name in _LENGTHS):
+            of_task = {name: value for name, value in of_task.items() if name not in _LENGTHS}
+        told = {**of_task, **told}
+        told.setdefault("do_sample", not told.get("penalty_alpha"))
+        if told["do_sample"]:
+            told.setdefault("temperature", TEMPERATURE)
+        return told
+
+    def _write(self, rows: Sequence[Row], told: Mapping[str, Any]) -> list[list[list[int]]]:
+        """The new ids of each continuation of each row."""
+        vocab_size = self.model.config.vocab_size
+        end = vocab_size  # fills up rows that have ended: no token has this id
+        no_token = range(len(self.tokenizer), vocab_size)
+        ids, mask = self._batch(rows, "left")
+        whole = self.model.generate(
+            ids,
+            attention_mask=mask,
+            tokenizer=self.tokenizer,
+            **{
+                **told,
+                "pad_token_id": end,
+                "suppress_tokens": [*(told.get("suppress_tokens") or ()), *no_token],
+                "return_dict_in_generate": False,
+            },
+        )
+        new = whole[:, ids.shape[1] :].tolist()
+        ended = [one[: one.index(end)] if end in one else one for one in new]
+        each = len(ended) // len(rows)
+        return [ended[first : first + each] for first in range(0, len(ended), each)]
+
+    def _record(self, row: Row, new: list[int], asked: Mapping[str, Any]) -> dict[str, Any]:
+        if asked.get("return_tensors"):
+            return {"generated_token_ids": [*row.ids, *new]}
+        if asked.get("skip_special_tokens", True):
+            special = {*self.tokenizer.all_special_ids} - {self.tokenizer.unk_token_id}
+            new = [token_id for token_id in new if token_id not in special]
+        text = decode(self.tokenizer, new)
+        if text and not row.text[-1].isspace():
+            text = " " + text
+        clean_up = asked.get("clean_up_tokenization_spaces")
+        if self.tokenizer.clean_up_tokenization_spaces if clean_up is None else clean_up:
+            text = clean_up_tokenization(text)
+        full = asked.get("return_full_text") is not False
+        return {"generated_text": row.text + text if full else text}

@@ -1,0 +1,208 @@
+"""`ogpt.pipeline`: a task and a model in, a function of texts out, as transformers' pipelines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ogpt.bundle import MODEL_CLASSES, check_vocabulary, load_tokenizer, resolve
+from ogpt.config.model import OpenAIGPTConfig
+from ogpt.errors import BackendMissing, ConfigError
+from ogpt.hub import HubOptions
+from ogpt.notices import tell
+from ogpt.pipelines.base import Pipeline, check_batch_size
+from ogpt.pipelines.classification import TextClassificationPipeline
+from ogpt.pipelines.features import FeatureExtractionPipeline
+from ogpt.pipelines.generation import TextGenerationPipeline
+from ogpt.reporting import Reporter, silent
+from ogpt.tokens.bpe_tokenizer import BPETokenizer
+from ogpt.tokens.opening import open_tokenizer
+from ogpt.weights.shapes import architecture_of
+
+if TYPE_CHECKING:
+    import torch
+
+    from ogpt.model.pretrained import OpenAIGPTPreTrainedModel
+
+TASKS: dict[str, type[Pipeline]] = {
+    "text-generation": TextGenerationPipeline,
+    "text-classification": TextClassificationPipeline,
+    "sentiment-analysis": TextClassificationPipeline,
+    "feature-extraction": FeatureExtractionPipeline,
+}
+"""The pipeline of each task; sentiment-analysis is another name."""
+
+_CLASSES = {
+    "text-generation": ("OpenAIGPTLMHeadModel", "OpenAIGPTDoubleHeadsModel"),
+    "text-classification": ("OpenAIGPTForSequenceClassification",),
+    "feature-extraction": ("OpenAIGPTModel", *MODEL_CLASSES),
+}
+"""The model classes of each task; a folder that names none of them is loaded as the first."""
+
+_MODULES = {"OpenAIGPTModel": "ogpt.model.transformer", **MODEL_CLASSES}
+
+_LOADING = ("attn_implementation", "torch_dtype", "device_map", "model_kwargs")
+
+
+def pipeline(
+    task: str,
+    model: str | Path | OpenAIGPTPreTrainedModel | None = None,
+    tokenizer: str | Path | BPETokenizer | None = None,
+    *,
+    device: int | str | torch.device | None = None,
+    dtype: str | torch.dtype | None = None,
+    batch_size: int = 1,
+    reporter: Reporter = silent,
+    **kwargs: Any,
+) -> Pipeline:
+    """A function from texts to what a model makes of them.
+
+    The calls and what they return are those of transformers' pipelines; the class of each task
+    has its arguments. Unlike there, batches need no padding token.
+
+    >>> import ogpt
+    >>> tokenizer = ogpt.OpenAIGPTTokenizerFast(vocab={"<unk>": 0, "a</w>": 1}, merges=[])
+    >>> config = ogpt.OpenAIGPTConfig(vocab_size=2, n_positions=8, n_embd=4, n_layer=1, n_head=1)
+    >>> write = ogpt.pipeline("text-generation", ogpt.OpenAIGPTLMHeadModel(config), tokenizer)
+    >>> write("A", max_new_tokens=2, suppress_tokens=[0])
+    [{'generated_text': 'A a a'}]
+
+    Args:
+        task: text-generation, text-classification (or sentiment-analysis) or feature-extraction.
+        model: A model folder, the folder of a run, an id of the Hub, or a model of ogpt, which
+            then is moved to `device` if one is given. A head that a folder lacks, or that the task
+            does not use, is told by a notice.
+        tokenizer: The model's own by default; a folder or id, or a tokenizer of ogpt. A model
+            object needs it.
+        device: Number of an accelerator (the CPU, with a notice, where there is none), -1 for the
+            CPU, or a torch.device or its name. None: of a model object where it is, else the
+            accelerator if there is one.
+        dtype: Of the weights, a torch.dtype or its name; None or "auto": as stored.
+        batch_size: Texts that go through the model at once.
+        reporter: Told how far a list of texts is.
+        **kwargs: `revision`, `cache_dir`, `token`, `local_files_only`, `force_download` and
+            `subfolder` as `ogpt.hub.model_folder`; attn_implementation as `from_pretrained`;
+            model_kwargs, a dict for `from_pretrained`; torch_dtype and device_map (one device, or
+            "auto") as other names of dtype and device; the rest are arguments of the task.
+
+    Raises:
+        BackendMissing: PyTorch is not installed.
+        ConfigError: no such task or device, no model, a model without the head that the task
+            needs, a model object without tokenizer, or an argument outside its range.
+        UnknownArgument: an argument that the task has not.
+        CheckpointError, TokenizerError, WeightsError, VocabularyMismatch: a model or tokenizer that
+            is missing, damaged, or not the other's.
+    """
+    kind = _kind(task)
+    hub = {name: kwargs.pop(name) for name in HubOptions.__annotations__ if name in kwargs}
+    loading = {name: kwargs.pop(name) for name in _LOADING if name in kwargs}
+    loading = {**(loading.pop("model_kwargs", None) or {}), **loading}
+    dtype = loading.pop("torch_dtype", loading.pop("dtype", dtype))
+    place = loading.pop("device_map", None)
+    if device is None and place != "auto":
+        device = place
+    kind.checked(kwargs)
+    check_batch_size(batch_size)
+    classes = tuple(map(_model_class, _CLASSES[kind.task]))
+    if isinstance(model, str | Path):
+        where = _device(device)
+        folder = resolve(model, **hub)
+        config = OpenAIGPTConfig.from_pretrained(folder)
+        if tokenizer is None:
+            opened = load_tokenizer(folder)
+        else:
+            opened = _tokenizer(tokenizer, hub)
+            check_vocabulary(opened, config, folder)
+        named = architecture_of(config)
+        chosen = next((one for one in classes if one.__name__ == named), classes[0])
+        loaded = chosen.from_pretrained(folder, dtype=dtype, device=where, **loading)
+    else:
+        if not isinstance(model, classes):
+            raise ConfigError(
+                f"{task} was given {_kind_of(model)}; allowed: a model folder, a run, an id of the "
+                f"Hub, {', '.join(one.__name__ for one in classes)}",
+                hint="for example model='openai-community/openai-gpt'",
+            )
+        for_files = {**hub, **loading, **({} if dtype is None else {"dtype": dtype})}
+        if for_files:
+            raise ConfigError(
+                f"{', '.join(for_files)} given with a model that is loaded already; allowed: with "
+                "a folder or an id",
+                hint="give it where the model is loaded",
+            )
+        opened = _tokenizer(tokenizer, {})
+        check_vocabulary(opened, model.config, "memory")
+        loaded = model if device is None else model.to(_device(device))
+    return kind(loaded, opened, batch_size=batch_size, reporter=reporter, **kwargs)
+
+
+def _kind(task: str) -> type[Pipeline]:
+    if task not in TASKS:
+        near = get_close_matches(str(task), TASKS, n=1)
+        raise ConfigError(
+            f"task is {task!r}; allowed: {', '.join(TASKS)}",
+            hint=f"did you mean {near[0]}?" if near else "ogpt has these for GPT-1",
+        )
+    return TASKS[task]
+
+
+def _model_class(name: str) -> type[OpenAIGPTPreTrainedModel]:
+    try:
+        found: type[OpenAIGPTPreTrainedModel] = getattr(import_module(_MODULES[name]), name)
+    except ModuleNotFoundError as error:
+        raise BackendMissing(
+            f"a pipeline needs PyTorch: {error}", hint="pip install 'ogpt[torch]'"
+        ) from error
+    return found
+
+
+def _kind_of(model: object) -> str:
+    return "no model" if model is None else f"a model of the class {type(model).__name__}"
+
+
+def _tokenizer(given: str | Path | BPETokenizer | None, hub: Mapping[str, Any]) -> BPETokenizer:
+    """A tokenizer, opened where it is a folder or id; its revision is not the model's."""
+    if isinstance(given, str | Path):
+        of_model = ("revision", "subfolder")
+        return open_tokenizer(given, **{k: v for k, v in hub.items() if k not in of_model})
+    if not isinstance(given, BPETokenizer):
+        raise ConfigError(
+            f"tokenizer is {given!r}; allowed: a folder, an id of the Hub, OpenAIGPTTokenizer, "
+            "OpenAIGPTTokenizerFast",
+            hint="for example tokenizer=ogpt.OpenAIGPTTokenizer.from_pretrained(folder)",
+        )
+    return given
+
+
+def _device(given: int | str | torch.device | None) -> torch.device:
+    """Where to compute."""
+    import torch
+
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    if given is None:
+        return accelerator or torch.device("cpu")
+    problem = "there is no such device"
+    try:
+        if isinstance(given, int):
+            if given == -1:
+                return torch.device("cpu")
+            if accelerator is None and given >= 0:
+                tell("no-accelerator", device=given)
+                return torch.device("cpu")
+            found = torch.device(accelerator.type if accelerator else "cpu", given)
+        else:
+            found = torch.device(given)
+        count = torch.accelerator.device_count()
+        there = accelerator is not None and accelerator.type == found.type
+        if found.type == "cpu" or (there and (found.index or 0) < count):
+            return found
+    except (RuntimeError, TypeError) as error:
+        problem = str(error)
+    raise ConfigError(
+        f"device is {given!r}: {problem}; allowed: -1 or 'cpu'"
+        + (f", 0 to {torch.accelerator.device_count() - 1}" if accelerator else ""),
+        hint="leave it out for the best one",
+    )
