@@ -77,6 +77,7 @@ class _Group:
     """The beams of a prompt that compete with each other."""
 
     first: int  # its first beam's number among all beams, and that beam's slot
+    number: int  # keys the random numbers
     size: int
     n_prompt: int
     beams: list[_Beam]
@@ -127,13 +128,14 @@ def beam_search(
     extra: Sequence[Rule] = (),
     watch: BeamWatch | None = None,
     open_prompt: Open | None = None,
+    numbers: Sequence[int] = (),
 ) -> list[list[Hypothesis]]:
     """The `num_return_sequences` best hypotheses of each prompt, best first.
 
     All slots of the decoder are used and left empty. A prompt is read once; of the beams that
     follow one beam the first goes on in its slot, and only the others are copied. No choice
-    depends on the other prompts: random numbers are keyed by (seed, 0, new token), so that equal
-    prompts get equal hypotheses.
+    depends on the other prompts: random numbers are keyed by (seed, number of the prompt, new
+    token).
 
     Args:
         decoder: With len(prompts) * num_beams slots at least.
@@ -145,6 +147,8 @@ def beam_search(
             log-probabilities.
         watch: Told the logits and scores of every step.
         open_prompt: Reads a prompt in place of the decoder's extend.
+        numbers: For each prompt the number that keys its random numbers; none: 0 for each, so that
+            equal prompts get equal hypotheses.
 
     Raises:
         ContextTooLong: a prompt and its continuation outgrow the positions.
@@ -157,8 +161,8 @@ def beam_search(
     check_room(decoder, prompts, settings.num_beams, settings.max_new_tokens - 1)
     try:
         families = [
-            _groups(prompt, number * settings.num_beams, settings)
-            for number, prompt in enumerate(prompts)
+            _groups(prompt, place * settings.num_beams, numbers[place] if numbers else 0, settings)
+            for place, prompt in enumerate(prompts)
         ]
         logits = _start(decoder, families, open_prompt)
         while any(not group.done for family in families for group in family):
@@ -174,12 +178,15 @@ def beam_search(
     return [_answer(number, family, settings) for number, family in enumerate(families)]
 
 
-def _groups(prompt: Sequence[int], first: int, settings: GenerationSettings) -> list[_Group]:
+def _groups(
+    prompt: Sequence[int], first: int, number: int, settings: GenerationSettings
+) -> list[_Group]:
     """The groups of one prompt; at first all beams are equal, and all but the first impossible."""
     size = settings.num_beams // settings.num_beam_groups
     return [
         _Group(
             start,
+            number,
             size,
             len(prompt),
             [
@@ -268,7 +275,9 @@ def _candidates(group: _Group, scores: Logits, settings: GenerationSettings) -> 
         written = len(group.beams[0].ids) - group.n_prompt
         possible = np.flatnonzero(totals > -np.inf)
         order = np.full_like(totals, -np.inf)
-        order[possible] = totals[possible] + gumbel(settings.seed, 0, written, len(possible))
+        order[possible] = totals[possible] + gumbel(
+            settings.seed, group.number, written, len(possible)
+        )
     kept = warpers.top_k(order, max(2, 1 + len(settings.eos_token_id)) * group.size)
     kept = kept[np.argsort(-order[kept], kind="stable")]
     return [

@@ -62,7 +62,7 @@ class _Sequence:
     """A continuation while it is written."""
 
     continuation: int
-    number: int  # among the continuations of its prompt: keys the random numbers
+    number: int  # keys the random numbers
     slot: int
     ids: list[int]  # the prompt and what was written since
     n_prompt: int
@@ -90,6 +90,7 @@ def search(
     extra: Sequence[Rule] = (),
     watch: Watch | None = None,
     open_prompt: Open | None = None,
+    numbers: Sequence[int] = (),
 ) -> Generator[Token, None, None]:
     """Continue each prompt `settings.num_return_sequences` times, yielding tokens as they come.
 
@@ -105,6 +106,8 @@ def search(
         extra: Rules of the caller, after those of the settings and before the temperature.
         watch: Told the logits and scores of each step.
         open_prompt: Reads a prompt in place of the decoder's extend; what slides is read by ids.
+        numbers: For each prompt the number of its first continuation, which keys the random
+            numbers; none: 0 for each, so that equal prompts are continued equally.
 
     Raises:
         DecoderError: the decoder's logits are not numbers.
@@ -125,7 +128,10 @@ def search(
             decoder.free(slot)
         while live or waiting:
             while empty and waiting:
+                prompt = waiting[0][0]
                 started, first = _start(decoder, prompts, waiting, empty, per_prompt, open_prompt)
+                for sequence in started:
+                    sequence.number += numbers[prompt] if numbers else 0
                 live += started
                 logits += [first] * len(started)
             going_on = []

@@ -109,9 +109,9 @@ class GenerationMixin(OpenAIGPTPreTrainedModel):
                 forced_bos_token_id, forced_eos_token_id, sequence_bias, num_beams,
                 num_beam_groups, diversity_penalty, length_penalty, early_stopping, penalty_alpha,
                 num_return_sequences, eos_token_id, pad_token_id, stop_strings,
-                return_dict_in_generate, output_scores, output_logits; ours besides: seed (drawn
-                from torch's generator where it is not given), frequency_penalty,
-                presence_penalty.
+                return_dict_in_generate, output_scores, output_logits; ours besides:
+                frequency_penalty, presence_penalty, and seed: with it a prompt is continued in the
+                same way in every batch; without, torch's generator decides, for each row anew.
 
         Returns:
             (B * num_return_sequences, longest) int64: prompts as given, then what follows, filled
@@ -133,6 +133,9 @@ class GenerationMixin(OpenAIGPTPreTrainedModel):
             input_ids = prompt_ids(input_ids, inputs, given.get("bos_token_id"))
         if attention_mask is None and input_ids is not None:
             attention_mask = padding(input_ids, given)
+        seeded = given.get("seed") is not None
+        if given.get("do_sample") and not seeded:  # torch.manual_seed decides
+            given["seed"] = int(torch.randint(MAX_SEED >> 2, (), dtype=torch.int64))
         rows = read_prompts(self, input_ids, attention_mask, token_type_ids, inputs_embeds)
         room = self.config.n_positions - max(opening.next_position for opening in rows.openings)
         asked = read_arguments(given, rows.width, self.config.parity.length, room)
@@ -145,31 +148,24 @@ class GenerationMixin(OpenAIGPTPreTrainedModel):
         record = Record(asked)
         extra = [_as_rule(processor, self.device) for processor in logits_processor or ()]
         prompts = [opening.ids for opening in rows.openings]
+        numbers = () if seeded else range(0, n_rows, settings.num_return_sequences)
         each = max(settings.num_return_sequences, settings.num_beams)
         slots = settings.top_k if settings.penalty_alpha else each
         with _evaluating(self):
             decoder = TorchDecoder(self, len(prompts) * slots, rows.openings)
             read = None if all(opening.plain for opening in rows.openings) else decoder.open
             if settings.num_beams > 1:
+                beam_watch = record.beams if record.wanted else None
                 found = beam_search(
-                    decoder,
-                    prompts,
-                    settings,
-                    stops.of_beam,
-                    extra,
-                    record.beams if record.wanted else None,
-                    read,
+                    decoder, prompts, settings, stops.of_beam, extra, beam_watch, read, numbers
                 )
                 return _beam_output(rows, found, asked, record)
-            tokens = (contrastive_search if settings.penalty_alpha else search)(
-                decoder,
-                prompts,
-                settings,
-                stops.of_token,
-                extra,
-                record.row if record.wanted else None,
-                read,
-            )
+            watch = record.row if record.wanted else None
+            asked_of = (decoder, prompts, settings, stops.of_token, extra, watch, read)
+            if settings.penalty_alpha:
+                tokens = contrastive_search(*asked_of)
+            else:
+                tokens = search(*asked_of, numbers)
             continuations: list[list[int]] = [[] for _ in range(n_rows)]
             if streamer is not None:
                 streamer.put(rows.ids[0].cpu())
@@ -263,8 +259,6 @@ def _given(model: GenerationMixin, configured: Any, arguments: Mapping[str, Any]
         if any(layer.get(name) is not None for name in _LENGTHS):  # not against one of another kind
             given = {name: value for name, value in given.items() if name not in _LENGTHS}
         given = {**given, **layer}
-    if given.get("do_sample") and given.get("seed") is None:  # torch.manual_seed decides
-        given["seed"] = int(torch.randint(MAX_SEED >> 2, (), dtype=torch.int64))
     return given
 
 
