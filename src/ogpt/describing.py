@@ -49,7 +49,7 @@ def _model(folder: Path) -> dict[str, Any]:
     return {
         "folder": str(folder),
         "parameters": parameter_count(config, architecture_of(config)),
-        "model": json.loads(config.to_json_string(use_diff=False)),
+        "model": json.loads(config.to_json_string()),
         "weights": {
             "format": weights.format,
             "files": list(weights.files),
