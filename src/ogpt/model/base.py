@@ -16,6 +16,15 @@ from ogpt.model.inputs import refuse_unknown
 from ogpt.model.resizing import changed, check_heads, padded, resized
 from ogpt.weights.names import PREFIX
 
+OPTIONS = (
+    "head_mask",
+    "past_key_values",
+    "use_cache",
+    "output_attentions",
+    "output_hidden_states",
+)
+"""Arguments of every forward that the heads pass on to the transformer."""
+
 
 class Model(nn.Module):
     """A GPT-1 in memory. Base of OpenAIGPTPreTrainedModel, which adds files."""
@@ -231,12 +240,15 @@ class Model(nn.Module):
         """An argument, or what the configuration says where it is None."""
         return bool(getattr(self.config, name) if value is None else value)
 
-    def _refuse_unknown(self, unknown: Mapping[str, Any]) -> None:
-        """Refuse arguments that no model has, by name.
+    def _known(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """The options that every model takes; any other is refused by name.
 
         Raises:
             UnknownArgument: there are some, and parity does not ask to leave them out.
         """
+        unknown = [name for name in options if name not in OPTIONS]
         if unknown:
-            known = [*inspect.signature(type(self).forward).parameters][1:-1]
+            own = [*inspect.signature(type(self).forward).parameters][1:-1]
+            known = list(dict.fromkeys([*own, *OPTIONS]))
             refuse_unknown(unknown, known, self.config.parity.arguments)
+        return {name: options[name] for name in OPTIONS if name in options}

@@ -83,7 +83,7 @@ class OpenAIGPTDoubleHeadsModel(WithLMHead):
             position_ids=position_ids,
             inputs_embeds=inputs_embeds,
             return_dict=True,
-            **options,
+            **self._known(options),
         )
         rows = rows_of(input_ids, inputs_embeds, self.config.n_embd)
         hidden = out.last_hidden_state

@@ -118,7 +118,7 @@ class OpenAIGPTLMHeadModel(WithLMHead):
             position_ids=position_ids,
             inputs_embeds=inputs_embeds,
             return_dict=True,
-            **options,
+            **self._known(options),
         )
         logits = self.lm_head(keep(out.last_hidden_state, logits_to_keep))
         loss = next_token_loss(

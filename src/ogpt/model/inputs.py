@@ -7,7 +7,7 @@ all of it is N rows of T tokens.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from typing import NamedTuple
 
@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from ogpt.errors import ConfigError, TokenOutOfRange, UnknownArgument
 from ogpt.model.masks import check_mask
 from ogpt.notices import tell
+
+_RENAMED = {"lm_labels": "labels", "past": "past_key_values"}  # transformers, until 2020
 
 
 class Rows(NamedTuple):
@@ -128,7 +130,7 @@ def check_rows(ids: Tensor, table: nn.Embedding, what: str) -> None:
         )
 
 
-def refuse_unknown(given: Iterable[str], known: Iterable[str], arguments: str) -> None:
+def refuse_unknown(given: Iterable[str], known: Sequence[str], arguments: str) -> None:
     """Refuse arguments that no model has, or leave them out where parity asks for it.
 
     Args:
@@ -146,7 +148,9 @@ def refuse_unknown(given: Iterable[str], known: Iterable[str], arguments: str) -
         if not torch.compiler.is_compiling():
             tell("arguments-ignored", names=", ".join(names))
         return
-    near = get_close_matches(names[0], list(known), n=1, cutoff=0.5)
+    near = (
+        [_RENAMED[names[0]]] if names[0] in _RENAMED else get_close_matches(names[0], known, 1, 0.5)
+    )
     raise UnknownArgument(
         f"there is no argument {', '.join(names)}; allowed: {', '.join(known)}",
         hint=f"did you mean {near[0]}?" if near else "look at the arguments of forward",

@@ -231,7 +231,7 @@ class OpenAIGPTModel(OpenAIGPTPreTrainedModel):
                 fit.
             UnknownArgument: an argument that no model has.
         """
-        self._refuse_unknown(unknown)
+        self._known(unknown)
         rows = rows_of(input_ids, inputs_embeds, self.config.n_embd)
         cache = self._cache(past_key_values, use_cache, rows)
         if inputs_embeds is None:

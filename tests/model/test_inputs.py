@@ -1,0 +1,177 @@
+"""What a model is handed: every error names what was wrong, and what to do."""
+
+import re
+from typing import Any
+
+import pytest
+import torch
+
+from ogpt.errors import ConfigError, TokenOutOfRange, UnknownArgument
+from ogpt.model.base import OPTIONS
+from ogpt.model.double_heads import OpenAIGPTDoubleHeadsModel
+from ogpt.model.heads import OpenAIGPTLMHeadModel
+from ogpt.model.transformer import OpenAIGPTModel
+from ogpt.notices import collecting
+from tests.model.small import KINDS, apart, draw_ids, small
+
+MODEL = small()
+IDS = draw_ids(2, 5)
+
+
+def refused(kind: type[Exception], message: str, hint: str, **given: Any) -> None:
+    with pytest.raises(kind, match=message) as caught:
+        MODEL(**given)
+    assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize("shape", [(), (2, 0), (0, 5), (0,)])
+def test_an_input_without_tokens(shape: tuple[int, ...]) -> None:
+    message = rf"shape {re.escape(str(shape))}; allowed: \(B, T\), one token or more"
+    refused(ConfigError, message, "prompt", input_ids=torch.zeros(shape, dtype=torch.int64))
+
+
+@pytest.mark.parametrize("shape", [(16,), (2, 5, 15)])
+def test_embeddings_of_another_width(shape: tuple[int, ...]) -> None:
+    message = rf"inputs_embeds have the shape {re.escape(str(shape))}; allowed: \(B, T, 16\)"
+    refused(ConfigError, message, "n_embd", inputs_embeds=torch.zeros(shape))
+
+
+@pytest.mark.parametrize("name", ["input_ids", "token_type_ids", "position_ids", "labels"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bool, torch.complex64])
+def test_ids_that_are_no_whole_numbers(name: str, dtype: torch.dtype) -> None:
+    message = f"{name} are of {dtype}; allowed: whole numbers"
+    refused(ConfigError, message, "tokenizer", **{"input_ids": IDS, name: IDS.to(dtype)})
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.uint16, torch.int32])
+def test_every_whole_number_dtype_serves(dtype: torch.dtype) -> None:
+    given = {"token_type_ids": IDS, "position_ids": IDS % 16, "labels": IDS}
+    expected = MODEL(IDS, **given)
+    found = MODEL(IDS.to(dtype), **{name: value.to(dtype) for name, value in given.items()})
+    assert torch.equal(found.logits, expected.logits)
+    assert torch.equal(found.loss, expected.loss)
+
+
+@pytest.mark.parametrize("name", ["token_type_ids", "position_ids"])
+def test_values_for_other_tokens(name: str) -> None:
+    message = rf"{name} has the shape \(2, 4\); allowed: \(2, 5\)"
+    refused(ConfigError, message, "each token", **{"input_ids": IDS, name: IDS[:, :4] % 16})
+
+
+def test_token_types_outside_the_vocabulary() -> None:
+    message = "token type id 40 was given; the model has 0 to 39"
+    refused(TokenOutOfRange, message, "tokenizer", input_ids=IDS, token_type_ids=IDS + 40 - IDS)
+
+
+@pytest.mark.parametrize("shape", [(5,), (1, 5), (2, 5)])
+def test_one_row_of_positions_or_types_serves_all(shape: tuple[int, ...]) -> None:
+    row = torch.tensor([3, 1, 4, 1, 5])
+    whole = row.expand(2, 5)
+    for name in ("position_ids", "token_type_ids"):
+        found = MODEL(IDS, **{name: row.expand(shape)}).logits
+        assert torch.equal(found, MODEL(IDS, **{name: whole}).logits)
+
+
+@pytest.mark.parametrize("odd", [-1e4, float("-inf"), 0.5, float("nan")])
+def test_an_additive_mask(odd: float) -> None:
+    mask = torch.zeros(2, 1, 5, 5)
+    mask[0, 0, 1, 2] = odd
+    message = rf"attention_mask holds {re.escape(str(odd))}; allowed: 1 .* 0"
+    refused(ConfigError, message, "mask == 0", input_ids=IDS, attention_mask=mask)
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.int32, torch.float32, torch.float16])
+def test_a_mask_of_any_dtype(dtype: torch.dtype) -> None:
+    mask = torch.tensor([[0, 0, 1, 1, 1], [1, 1, 1, 0, 0]])
+    expected = MODEL(IDS, attention_mask=mask).logits
+    assert torch.equal(MODEL(IDS, attention_mask=mask.to(dtype)).logits, expected)
+
+
+def test_masks_of_more_axes() -> None:
+    """(B, T, S) is one for all heads; of 4 axes the first two may be 1."""
+    mask = torch.rand(1, 1, 5, 5, generator=torch.Generator().manual_seed(0)) > 0.3
+    expected = MODEL(IDS, attention_mask=mask).logits
+    for shape in [(2, 1, 5, 5), (1, 4, 5, 5), (2, 4, 5, 5)]:
+        assert torch.equal(MODEL(IDS, attention_mask=mask.expand(shape)).logits, expected)
+    assert torch.equal(MODEL(IDS, attention_mask=mask[0]).logits, expected)
+    assert torch.equal(MODEL(IDS, attention_mask=mask[0].expand(2, 5, 5)).logits, expected)
+
+
+def test_a_mask_for_each_head() -> None:
+    """Only the masked head changes: the others see what they saw."""
+    mask = torch.ones(2, 4, 5, 5, dtype=torch.bool)
+    mask[:, 1, :, 0] = False
+    found = MODEL(IDS, attention_mask=mask, output_attentions=True).attentions[0]
+    plain = MODEL(IDS, output_attentions=True).attentions[0]
+    for head in (0, 2, 3):
+        assert torch.equal(found[:, head], plain[:, head])
+    assert not found[:, 1, 1:, 0].any()
+    assert torch.equal(found[:, 1, 0, 0], torch.ones(2))  # it may see nothing else
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 3), (3, 4), (2, 4, 1)])
+def test_a_head_mask_of_another_shape(shape: tuple[int, ...]) -> None:
+    message = rf"head_mask has the shape {re.escape(str(shape))}; allowed: \(4,\) or \(2, 4\)"
+    refused(ConfigError, message, "each head", input_ids=IDS, head_mask=torch.ones(shape))
+
+
+def test_head_masks() -> None:
+    ones = torch.ones(4)
+    assert torch.equal(MODEL(IDS, head_mask=ones).logits, MODEL(IDS).logits)
+    mask = torch.tensor([1.0, 0.0, 1.0, 0.5])
+    both = torch.stack([mask, mask])
+    expected = MODEL(IDS, head_mask=both)
+    assert torch.equal(MODEL(IDS, head_mask=mask).logits, expected.logits)
+    eager = MODEL(IDS, head_mask=mask, output_attentions=True)
+    assert apart(eager.logits, expected.logits) < 1e-5
+    assert not eager.attentions[0][:, 1].any()
+    assert apart(MODEL(IDS).logits, expected.logits) > 0.1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_arguments_that_no_model_has(kind: type[OpenAIGPTModel]) -> None:
+    model = small(kind)
+    hints = {
+        "attention_masks": "attention_mask",
+        "past": "past_key_values",
+        "output_attention": "output_attentions",
+    }
+    if kind is not OpenAIGPTModel:
+        hints["lm_labels"] = "labels"
+    if kind is OpenAIGPTLMHeadModel:
+        hints["logit_to_keep"] = "logits_to_keep"
+    if kind is OpenAIGPTDoubleHeadsModel:
+        hints["multiple_choice_token_ids"] = "mc_token_ids"
+    for wrong, right in hints.items():
+        message = rf"there is no argument {wrong}; allowed: .*\b{right}\b"
+        with pytest.raises(UnknownArgument, match=message) as caught:
+            model(IDS, **{wrong: 1})
+        assert caught.value.hint == f"did you mean {right}?"
+    with pytest.raises(UnknownArgument, match="no argument xyzzy") as caught:
+        model(IDS, xyzzy=None)
+    assert "forward" in caught.value.hint
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_unknown_arguments_are_left_out_where_parity_asks(kind: type[OpenAIGPTModel]) -> None:
+    model = small(kind, parity="transformers-5")
+    with collecting() as notices:
+        model(IDS, lm_labels=IDS, b=1, output_hidden_states=True)
+    assert [notice.kind for notice in notices] == ["arguments-ignored"]
+    assert notices[0].fields == {"names": "b, lm_labels"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_option_reaches_the_transformer(kind: type[OpenAIGPTModel]) -> None:
+    given = {
+        "head_mask": torch.tensor([1.0, 0.0, 1.0, 1.0]),
+        "past_key_values": None,
+        "use_cache": True,
+        "output_attentions": True,
+        "output_hidden_states": True,
+    }
+    assert tuple(given) == OPTIONS
+    out = small(kind)(IDS, **given)
+    assert out.past_key_values.get_seq_length() == 5
+    assert len(out.hidden_states) == 3
+    assert not out.attentions[0][:, 1].any()
