@@ -188,8 +188,8 @@ def test_long_texts_are_cut_with_a_notice(classifiers: dict[str, Path]) -> None:
         assert notice.kind == "text-truncated"
         assert (notice.fields["count"], notice.fields["max_length"]) == (1, length)
         kept = classify.tokenizer.encode(long)[:length]
-        with collecting():
-            assert same(found[0], classify(classify.tokenizer.decode(kept))[0], 1e-6)
+        scores = classify.model(torch.tensor([kept])).logits.softmax(-1)
+        assert found[0]["score"] == pytest.approx(scores.max().item(), abs=1e-6)
     with collecting() as notices:
         classify(long)
     assert [notice.kind for notice in notices] == ["text-truncated"]
