@@ -74,6 +74,23 @@ def test_tuples_and_dicts(kind: str, seed: int) -> None:
 
 
 @pytest.mark.parametrize("kind", CASES)
+def test_what_the_configuration_asks_for(kind: str) -> None:
+    case = CASES[kind](1, output_attentions=True, output_hidden_states=True, return_dict=False)
+    for name in ("output_attentions", "output_hidden_states"):
+        case.ours.pop(name, None), case.theirs.pop(name, None)
+    ours, expected = case.model(**case.ours), theirs(case.model)(**case.theirs)
+    assert isinstance(ours, tuple)
+    assert len(ours) == len(expected)
+    assert [len(part) for part in ours[-2:]] == [len(part) for part in expected[-2:]]
+    for name, mine, other in zip(
+        ("hidden_states", "attentions"), ours[-2:], expected[-2:], strict=True
+    ):
+        found = dict(parts({name: mine}, case.counted))
+        for key, tensor in parts({name: other}, case.counted):
+            assert gap(found[key], tensor) < TOLERANCE, key
+
+
+@pytest.mark.parametrize("kind", CASES)
 def test_double_precision_is_equal_to_its_own_rounding(kind: str) -> None:
     """In float64 nothing but the order of sums is left; transformers' LM loss is in float32."""
     for seed in range(6):
@@ -96,3 +113,16 @@ def test_other_models_have_other_answers() -> None:
     model = random_model(7, OpenAIGPTDoubleHeadsModel, **fields)
     assert max(gaps(case, theirs(model)).values()) > 0.1
     assert other.model.config != case.model.config
+
+
+@pytest.mark.slow
+def test_at_the_papers_width_and_depth() -> None:
+    model = random_model(1, vocab_size=500, n_positions=512, n_embd=768, n_layer=12, n_head=12)
+    with torch.no_grad():  # as trained weights are: about a fifth of what random_model draws
+        for parameter in model.parameters():
+            if parameter.ndim > 1:
+                parameter.mul_(0.2)
+    ids = torch.randint(0, 500, (2, 48))
+    mask = torch.arange(48) < torch.tensor([[48], [30]])
+    given = {"input_ids": ids, "attention_mask": mask, "labels": ids.masked_fill(~mask, -100)}
+    assert_equal(Case(model, given, given, mask))
