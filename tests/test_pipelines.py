@@ -6,6 +6,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -30,7 +31,7 @@ from ogpt.model.double_heads import OpenAIGPTDoubleHeadsModel
 from ogpt.model.heads import OpenAIGPTLMHeadModel
 from ogpt.model.transformer import OpenAIGPTModel
 from ogpt.notices import OgptNotice, collecting
-from ogpt.pipelines import base, opening
+from ogpt.pipelines import classification, features, generation, opening
 from ogpt.tokens.fast import OpenAIGPTTokenizerFast
 from ogpt.tokens.merge_learning import learn_merges
 from ogpt.tokens.word_counting import count_words
@@ -215,12 +216,12 @@ def test_features_are_transformers(folder: Path) -> None:
 
 def test_a_batch_of_features_has_no_padding(folder: Path) -> None:
     """Transformers gives every text of a batch the rows of the longest one."""
-    features = ogpt.pipeline("feature-extraction", folder, batch_size=3)
-    found = features(TEXTS)
-    lengths = [len(ids) for ids in features.tokenizer(TEXTS)["input_ids"]]
+    extract = ogpt.pipeline("feature-extraction", folder, batch_size=3)
+    found = extract(TEXTS)
+    lengths = [len(ids) for ids in extract.tokenizer(TEXTS)["input_ids"]]
     assert len(set(lengths)) > 1
     assert [len(states[0]) for states in found] == lengths
-    assert same(found, [features(text) for text in TEXTS], 1e-5)
+    assert same(found, [extract(text) for text in TEXTS], 1e-5)
 
 
 def test_features_of_every_class(
@@ -242,21 +243,21 @@ def test_features_of_every_class(
 
 
 def test_arguments_for_the_tokenizer(folder: Path) -> None:
-    features = ogpt.pipeline("feature-extraction", folder)
+    extract = ogpt.pipeline("feature-extraction", folder)
     with collecting() as notices:
-        short = features(TEXTS[0], tokenize_kwargs={"truncation": True, "max_length": 3})
-        assert features(TEXTS[0], tokenize_kwargs=None, max_length=3) == short
+        short = extract(TEXTS[0], tokenize_kwargs={"truncation": True, "max_length": 3})
+        assert extract(TEXTS[0], tokenize_kwargs=None, max_length=3) == short
     assert len(short[0]) == 3
     assert [notice.fields["max_length"] for notice in notices] == [3, 3]
     with pytest.raises(UnknownArgument, match="has no argument max_lenght") as caught:
-        features(TEXTS[0], tokenize_kwargs={"max_lenght": 3})
+        extract(TEXTS[0], tokenize_kwargs={"max_lenght": 3})
     assert caught.value.hint == "did you mean max_length?"
 
 
 def test_padding_has_no_effect_and_says_so(folder: Path) -> None:
-    features = ogpt.pipeline("feature-extraction", folder)
+    extract = ogpt.pipeline("feature-extraction", folder)
     with pytest.warns(OgptNotice, match="padding has no effect: a pipeline pads"):
-        assert features(TEXTS, padding=True, batch_size=2) == features(TEXTS, batch_size=2)
+        assert extract(TEXTS, padding=True, batch_size=2) == extract(TEXTS, batch_size=2)
 
 
 # ---- generation
@@ -370,6 +371,9 @@ def test_the_defaults(write: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert seen(generation_config={"do_sample": False, "max_length": 9}) == (False, None, None, 9)
     monkeypatch.setattr(write.model, "generation_config", {"temperature": 0.5, "max_length": 8})
     assert seen() == (True, 0.5, None, 8)
+    assert seen(temperature=None) == (True, 0.5, None, 8)
+    monkeypatch.setattr(write.model, "generation_config", {"temperature": None, "max_length": None})
+    assert seen() == (True, 0.7, POSITIONS - n_prompt, None)
     monkeypatch.setattr(write.model, "generation_config", {"return_dict_in_generate": True})
     of_task = {"text-generation": {"do_sample": True, "temperature": 0.9, "max_length": 10}}
     monkeypatch.setattr(write.model.config, "task_specific_params", of_task)
@@ -557,8 +561,9 @@ def test_a_model_object(model: OpenAIGPTLMHeadModel, tokenizer: OpenAIGPTTokeniz
     with pytest.raises(ConfigError, match="tokenizer is None; allowed: a folder") as caught:
         ogpt.pipeline("text-generation", model)
     assert "OpenAIGPTTokenizer.from_pretrained" in caught.value.hint
-    with pytest.raises(ConfigError, match="revision, dtype given with a model that is loaded"):
+    with pytest.raises(ConfigError, match="revision, dtype given with a model that is") as caught:
         ogpt.pipeline("text-generation", model, tokenizer, dtype="bfloat16", revision="main")
+    assert caught.value.hint == "give it where the model is loaded"
 
 
 def test_a_model_without_the_head(
@@ -684,6 +689,8 @@ def test_without_torch(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert caught.value.hint == "pip install 'ogpt[torch]'"
 
 
-def test_the_examples() -> None:
-    assert doctest.testmod(opening) == (0, 5)
-    assert base.Pipeline.__doc__
+@pytest.mark.parametrize("module", [opening, features, classification, generation])
+def test_the_examples(module: ModuleType) -> None:
+    failed, tried = doctest.testmod(module)
+    assert failed == 0
+    assert tried >= 5

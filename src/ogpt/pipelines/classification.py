@@ -17,6 +17,15 @@ class TextClassificationPipeline(Pipeline):
     answer is a list of dicts. As in transformers, one text gives a list round its answer unless
     top_k is given to the call itself.
 
+    >>> import ogpt
+    >>> tokenizer = ogpt.OpenAIGPTTokenizerFast(vocab={"<unk>": 0, "a</w>": 1}, merges=[])
+    >>> sizes = {"vocab_size": 2, "n_positions": 8, "n_embd": 4, "n_layer": 1, "n_head": 1}
+    >>> config = ogpt.OpenAIGPTConfig(**sizes, id2label={0: "no", 1: "yes"})
+    >>> model = ogpt.OpenAIGPTForSequenceClassification(config)
+    >>> classify = ogpt.pipeline("text-classification", model, tokenizer)
+    >>> sorted(found["label"] for found in classify("A a", top_k=None))
+    ['no', 'yes']
+
     Args of a call:
         top_k: The most likely so many labels, best first; None for all.
         return_all_scores: True for all labels in the order of their ids (transformers 4).

@@ -14,6 +14,13 @@ class FeatureExtractionPipeline(Pipeline):
 
     A list of texts gives a list of those, each with one row for each of its own tokens.
 
+    >>> import ogpt
+    >>> tokenizer = ogpt.OpenAIGPTTokenizerFast(vocab={"<unk>": 0, "a</w>": 1}, merges=[])
+    >>> config = ogpt.OpenAIGPTConfig(vocab_size=2, n_positions=8, n_embd=4, n_layer=1, n_head=1)
+    >>> features = ogpt.pipeline("feature-extraction", ogpt.OpenAIGPTModel(config), tokenizer)
+    >>> features("A a a", return_tensors=True).shape
+    torch.Size([1, 3, 4])
+
     Args of a call:
         return_tensors: True for tensors on the CPU in place of lists.
         truncation: False: a text beyond n_positions is an error; otherwise it is cut, with a

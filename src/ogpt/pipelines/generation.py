@@ -31,6 +31,13 @@ class TextGenerationPipeline(Pipeline):
     text is sampled (do_sample) at temperature 0.7 and has 256 new tokens, or as many as still
     fit n_positions.
 
+    >>> import ogpt
+    >>> tokenizer = ogpt.OpenAIGPTTokenizerFast(vocab={"<unk>": 0, "a</w>": 1}, merges=[])
+    >>> config = ogpt.OpenAIGPTConfig(vocab_size=2, n_positions=8, n_embd=4, n_layer=1, n_head=1)
+    >>> write = ogpt.pipeline("text-generation", ogpt.OpenAIGPTLMHeadModel(config), tokenizer)
+    >>> write(["A", "A a"], max_new_tokens=2, suppress_tokens=[0])
+    [[{'generated_text': 'A a a'}], [{'generated_text': 'A a a a'}]]
+
     Args of a call:
         return_full_text: False leaves the prompt out, and keeps the space.
         return_tensors: True for `{"generated_token_ids": [...]}`, those of the prompt included.
@@ -109,15 +116,16 @@ class TextGenerationPipeline(Pipeline):
 
     def _generation(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments of generate, from the call, the model and the defaults, in this order."""
-        given = {k: v for k, v in asked.items() if k not in self._OWN and v is not None}
+        given = {name: value for name, value in asked.items() if name not in self._OWN}
         stop = asked.get("stop_sequence")
         if stop is not None:
             given["stop_strings"] = [stop] if isinstance(stop, str) else list(stop)
-        configured = given.get("generation_config", {})
+        configured = given.get("generation_config") or {}
         if not isinstance(configured, Mapping):  # generate refuses what has neither of the two
             to_dict = getattr(configured, "to_diff_dict", None) or getattr(configured, "to_dict", 0)
             configured = to_dict() if to_dict else {}
-        told = {**self.model.generation_config, **configured, **given}
+        layers = (self.model.generation_config, configured, given)
+        told = {k: v for layer in layers for k, v in layer.items() if v is not None}
         of_task = (self.model.config.task_specific_params or {}).get(self.task, {})
         if any(name in told for name in _LENGTHS):
             of_task = {name: value for name, value in of_task.items() if name not in _LENGTHS}
