@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import re
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_type_hints
 
 import pytest
 
 from contracts.sources import ROOT
+from ogpt.config.run import PretrainSettings
 from ogpt.tokens.tokenizer import OpenAIGPTTokenizer
 from tokens.real import VOCABULARY, needs_vocabulary
 
@@ -150,3 +152,60 @@ def test_the_table_of_ids_is_right(path: Any) -> None:
     tokenizer = OpenAIGPTTokenizer.from_pretrained(VOCABULARY, pre_tokenizer=path)
     for text, ids in table_of_ids():
         assert tokenizer.encode(text) == ids[path], text
+
+
+SCRIPTS = {  # the options of transformers' examples, their own and those of its version 4
+    "run_clm.py": """model_name_or_path model_type config_overrides config_name tokenizer_name
+        cache_dir use_fast_tokenizer model_revision token trust_remote_code dtype low_cpu_mem_usage
+        dataset_name dataset_config_name train_file validation_file max_train_samples
+        max_eval_samples streaming block_size overwrite_cache validation_split_percentage
+        preprocessing_num_workers keep_linebreaks""",
+    "run_generation.py": """model_type model_name_or_path prompt length stop_token temperature
+        repetition_penalty k p prefix padding_text xlm_language seed use_cpu num_return_sequences
+        fp16 jit""",
+}
+
+
+def names_in_first_column(header: str) -> list[str]:
+    """The names in the first cells of a table of from-transformers.md."""
+    page = (GUIDES / "from-transformers.md").read_text("utf-8")
+    table = re.search(rf"^\| {re.escape(header)} \|.*\n\|[-| ]+\n((?:\|.*\n)+)", page, re.MULTILINE)
+    assert table is not None
+    return [
+        name.lstrip("-")
+        for row in table[1].splitlines()
+        for name in re.findall(r"`(-*\w+)`", row.split(" | ")[0])
+    ]
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_every_option_of_a_script_is_mapped(script: str) -> None:
+    assert sorted(names_in_first_column(f"option of `{script}`")) == sorted(SCRIPTS[script].split())
+
+
+def test_training_arguments_are_those_of_transformers() -> None:
+    from transformers import TrainingArguments
+
+    names = names_in_first_column("TrainingArguments")
+    known = {field.name for field in dataclasses.fields(TrainingArguments)}
+    of_version_4 = {"overwrite_output_dir", "warmup_ratio"}
+    of_trainer = {"compute_metrics"}
+    assert len(names) > 40
+    assert set(names) - known - of_version_4 - of_trainer == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_settings_named_in_a_guide_exist(page: Path) -> None:
+    text = page.read_text("utf-8")
+    for section, kind in get_type_hints(PretrainSettings).items():
+        fields = {field.name for field in dataclasses.fields(kind)}
+        assigned = set(re.findall(rf"--set {section}\.(\w+)=", text))
+        if section == "training":  # the other sections are also names of variables
+            assigned |= set(re.findall(rf"`{section}\.(\w+)", text))
+        assert assigned <= fields, f"{page.name}: {section}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_links_of_a_guide_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\((?!https:)([^)#]+)", page.read_text("utf-8"))
+    assert [link for link in links if not (page.parent / link).exists()] == []
