@@ -130,7 +130,7 @@ class GenerationMixin(OpenAIGPTPreTrainedModel):
 
         given = _given(self, generation_config, arguments)
         if inputs_embeds is None or input_ids is not None:
-            input_ids = prompt_ids(input_ids, inputs, given.get("bos_token_id"))
+            input_ids = prompt_ids(input_ids, inputs, given.get("bos_token_id"), self.device)
         if attention_mask is None and input_ids is not None:
             attention_mask = padding(input_ids, given)
         seeded = given.get("seed") is not None

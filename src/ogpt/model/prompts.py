@@ -51,7 +51,10 @@ class Prompts(NamedTuple):
 
 
 def prompt_ids(
-    input_ids: Tensor | None, inputs: Tensor | None, bos_token_id: int | None
+    input_ids: Tensor | None,
+    inputs: Tensor | None,
+    bos_token_id: int | None,
+    device: torch.device,
 ) -> Tensor | None:
     """The ids of a call, under either name; without any, a text begins with its start token.
 
@@ -65,7 +68,7 @@ def prompt_ids(
         )
     ids: Any = inputs if input_ids is None else input_ids
     if ids is None:
-        return None if bos_token_id is None else torch.tensor([[bos_token_id]])
+        return None if bos_token_id is None else torch.tensor([[bos_token_id]], device=device)
     if not isinstance(ids, Tensor):
         raise ConfigError(
             f"the prompts are a {type(ids).__name__}; allowed: a tensor (B, T) of token ids",
