@@ -124,7 +124,7 @@ def lm_case(seed: int, **changes: Any) -> Case:
     given: dict[str, Any] = {"labels": labels}
     if form == "shift_labels":
         shifted = labels.roll(-1, -1)
-        shifted[:, -1] = -100
+        shifted[..., -1] = -100
         given = {"labels": torch.zeros_like(labels), "shift_labels": shifted}
     elif form == "num_items_in_batch":
         given[form] = draw.choice([7, torch.tensor(11)])

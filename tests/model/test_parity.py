@@ -108,11 +108,9 @@ def test_double_precision_is_equal_to_its_own_rounding(kind: str) -> None:
 
 def test_other_models_have_other_answers() -> None:
     """The comparison can fail: weights of another seed are far away."""
-    case, other = double_case(1), double_case(2)
-    fields = case.model.config.to_dict()
-    model = random_model(7, OpenAIGPTDoubleHeadsModel, **fields)
+    case = double_case(1)
+    model = random_model(7, OpenAIGPTDoubleHeadsModel, **case.model.config.to_dict())
     assert max(gaps(case, theirs(model)).values()) > 0.1
-    assert other.model.config != case.model.config
 
 
 @pytest.mark.slow
