@@ -88,12 +88,12 @@ def check_mask(mask: Tensor, N: int, T: int, S: int, n_head: int) -> Tensor:
             compile and export), such as the additive masks of other libraries.
     """
     shape = tuple(mask.shape)
-    fits = {
-        2: shape == (N, S),
-        3: shape[-2:] == (T, S) and shape[0] in (1, N),
-        4: shape[-2:] == (T, S) and shape[0] in (1, N) and shape[1] in (1, n_head),
-    }
-    if not fits.get(mask.ndim, False):
+    if mask.ndim == 2:  # no other comparison then, which export would make a guard
+        fits = shape == (N, S)
+    else:
+        square = shape[-2:] == (T, S) and shape[0] in (1, N)
+        fits = square and (mask.ndim == 3 or (mask.ndim == 4 and shape[1] in (1, n_head)))
+    if not fits:
         raise ConfigError(
             f"attention_mask has the shape {shape}; allowed: {(N, S)}, {(N, T, S)} "
             f"or {(N, n_head, T, S)}",
