@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Unpack, get_args, get_origin
 
 import pdoc
+import pdoc.docstrings
 import pdoc.render
 from markupsafe import Markup
 
@@ -26,11 +27,16 @@ MODULES = (
     "ogpt.model.generate",
     "ogpt.model.heads",
     "ogpt.model.outputs",
+    "ogpt.model.pretrained",
     "ogpt.bundle",
     "ogpt.converting",
     "ogpt.evaluation",
     "ogpt.generating",
     "ogpt.hub",
+    "ogpt.pipelines.base",
+    "ogpt.pipelines.generation",
+    "ogpt.pipelines.classification",
+    "ogpt.pipelines.features",
     "ogpt.pretraining",
     "ogpt.reporting",
 )
@@ -41,6 +47,8 @@ def build(out: Path) -> None:
     pdoc.render.configure(
         docformat="google", show_source=False, template_directory=Path(__file__).parent
     )
+    if "Args of a call" not in pdoc.docstrings.GOOGLE_LIST_SECTIONS:  # those of pipelines
+        pdoc.docstrings.GOOGLE_LIST_SECTIONS.append("Args of a call")
     pdoc.render.env.filters["format_signature"] = _signature
     pdoc.pdoc(*MODULES, output_directory=out)
 

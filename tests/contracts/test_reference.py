@@ -123,6 +123,21 @@ def test_every_public_name_is_there_with_its_docstring(reference: Path, name: st
     assert words(first) in words(section)
 
 
+@pytest.mark.parametrize(
+    ("page", "member"),
+    [
+        ("ogpt", "OpenAIGPTConfig.__init__"),  # where the defaults are seen
+        ("ogpt", "OpenAIGPTLMHeadModel.forward"),
+        ("ogpt", "OpenAIGPTLMHeadModel.from_pretrained"),  # among the inherited ones
+        ("ogpt", "OpenAIGPTTokenizer.__call__"),
+        ("ogpt/model/generate", "GenerationMixin.generate"),
+        ("ogpt/tokens/base", "TokenizerBase.__call__"),
+    ],
+)
+def test_members_are_there(reference: Path, page: str, member: str) -> None:
+    assert member in Page((reference / f"{page}.html").read_text("utf-8")).ids
+
+
 def test_every_docstring_is_set_whole(reference: Path) -> None:
     pages = sorted(reference.rglob("*.html"))
     assert len(pages) > 10
