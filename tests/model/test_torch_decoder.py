@@ -4,6 +4,7 @@ import torch
 
 from ogpt.errors import ContextTooLong, DecoderError, TokenOutOfRange
 from ogpt.model.cache import KVCache
+from ogpt.model.prompts import Opening
 from ogpt.model.torch_decoder import TorchDecoder
 from tests.model.parity import random_model
 
@@ -102,7 +103,12 @@ def test_score(decoder, ids, whole) -> None:  # type: ignore[no-untyped-def]
         (lambda d: d.extend(0, []), DecoderError, "0 tokens", "no empty prompt"),
         (lambda d: d.step([0, 1], [1]), DecoderError, "1 rows", "as many tokens as slots"),
         (lambda d: d.extend(0, [50]), TokenOutOfRange, "token id 50 at place 0", "belong together"),
-        (lambda d: d.extend(0, [1] * 21), ContextTooLong, "21 more given", "slides"),
+        (
+            lambda d: d.extend(0, [1] * 21),
+            ContextTooLong,
+            "taken and 21 tokens given",
+            "slides",
+        ),
         (lambda d: d.truncate(0, 1), DecoderError, "cannot be cut to 1", "0 to 0"),
         (lambda d: d.score(0, [1, 2], [1]), DecoderError, "1 targets.*2 ids", "follows each id"),
         (lambda d: d.score(0, [1], [-1]), TokenOutOfRange, "token id -1", "belong together"),
@@ -135,3 +141,61 @@ def test_cached_forward_with_attentions_and_mask(model, ids, whole) -> None:  # 
     )
     close(out.logits[0].detach().numpy(), whole[7:12])
     assert out.attentions[0].shape == (1, 2, 5, 12)
+
+
+@pytest.fixture
+def openings(model, ids) -> list[Opening]:  # type: ignore[no-untyped-def]
+    embeds = model.transformer.tokens_embed(torch.tensor(ids[:4])).detach()
+    return [
+        Opening(ids[:4], None, [7, 8, 7, 8], None, 4, 4),
+        Opening(ids[:4], None, None, [2, 3, 4, 5], 4, 6),
+        Opening([], embeds, None, None, 4, 4),
+    ]
+
+
+def whole_again(model, opening, ids) -> np.ndarray:  # type: ignore[no-untyped-def]
+    """Logits of the last of `ids`, of which the first four are the opening's."""
+    T = len(ids)
+    kinds, places = opening.token_types, opening.positions
+    more = range(opening.next_position, opening.next_position + T - 4)
+    return (
+        model(
+            torch.tensor([ids]),
+            token_type_ids=None if kinds is None else torch.tensor([kinds + kinds[-1:] * (T - 4)]),
+            position_ids=None if places is None else torch.tensor([[*places, *more]]),
+        )
+        .logits[0, -1]
+        .detach()
+        .numpy()
+    )
+
+
+def test_openings_and_what_follows_them(model, ids, openings) -> None:  # type: ignore[no-untyped-def]
+    decoder = TorchDecoder(model, 6, openings)
+    for prompt, opening in enumerate(openings):
+        close(decoder.open(prompt, prompt), whole_again(model, opening, ids[:4]))
+        close(decoder.extend(prompt, ids[4:6]), whole_again(model, opening, ids[:6]))
+    for prompt, opening in enumerate(openings):
+        decoder.copy(prompt, 5)  # with its token type and positions
+        decoder.copy(prompt, 4)
+        for row in decoder.step([4, 5], [ids[6], ids[6]]):
+            close(row, whole_again(model, opening, ids[:7]))
+
+
+def test_a_freed_slot_forgets_its_opening(model, ids, openings, whole) -> None:  # type: ignore[no-untyped-def]
+    decoder = TorchDecoder(model, 1, openings)
+    for prompt in range(len(openings)):
+        decoder.open(0, prompt)
+        decoder.free(0)
+        close(decoder.extend(0, ids[:5]), whole[4])
+        decoder.free(0)
+
+
+def test_positions_ahead_of_the_tokens_end_sooner(model, ids, openings) -> None:  # type: ignore[no-untyped-def]
+    decoder = TorchDecoder(model, 1, openings)
+    decoder.open(0, 1)
+    with pytest.raises(ContextTooLong, match="6 positions are taken and 15 tokens given") as caught:
+        decoder.extend(0, ids[:15])
+    assert "truncate" in caught.value.hint
+    assert decoder.length(0) == 4
+    decoder.extend(0, ids[:14])

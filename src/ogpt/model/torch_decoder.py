@@ -156,10 +156,10 @@ class TorchDecoder:
             )
         for row in rows:
             self._check_ids(row)
-        longest = max(self.cache.lengths[slot] for slot in slots)
+        longest = max(self.cache.lengths[slot] + self._shifts[slot] for slot in slots)
         if longest + len(rows[0]) > self.n_positions:
             raise ContextTooLong(
-                f"{longest} tokens are held and {len(rows[0])} more given; the model has "
+                f"{longest} positions are taken and {len(rows[0])} tokens given; the model has "
                 f"{self.n_positions} positions",
                 hint="truncate the slot first; generate() slides by itself",
             )
