@@ -238,3 +238,16 @@ def test_a_pad_token_for_a_model_of_another_vocabulary(run: Path) -> None:
     with pytest.raises(VocabularyMismatch, match=r"has 3 entries.*has 2 rows"):
         bundle.add_pad_token(tokenizer, model)
     assert tokenizer.pad_token is None
+
+
+def test_more_tokens_after_a_pad_token(tmp_path: Path) -> None:
+    tokenizer = OpenAIGPTTokenizerFast(vocab=VOCAB, merges=[])
+    config = OpenAIGPTConfig(vocab_size=3, n_embd=4, n_head=1, n_layer=1)
+    model = OpenAIGPTLMHeadModel(config)
+    ogpt.add_pad_token(tokenizer, model)
+    tokenizer.add_special_tokens({"cls_token": "[CLS]"})
+    model.resize_token_embeddings(len(tokenizer))
+    for saved in (tokenizer, model):
+        saved.save_pretrained(tmp_path)
+    read, loaded = ogpt.load(tmp_path)
+    assert len(read) == loaded.config.vocab_size == 5

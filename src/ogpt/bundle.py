@@ -11,7 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from ogpt.config.model import CONFIG_FILE, OpenAIGPTConfig
+from ogpt.config.model import CONFIG_FILE, TOKENIZER_FINGERPRINT, OpenAIGPTConfig
 from ogpt.errors import BackendMissing, CheckpointError, VocabularyMismatch
 from ogpt.hub import HubOptions, model_folder, push_folder
 from ogpt.model_card import write_card
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 RUN_FILE = "run.json"
 CHECKPOINTS = "checkpoints"
-TOKENIZER_FINGERPRINT = "tokenizer_fingerprint"
-"""Key of config.json: which tokenizer the model was trained with."""
 CHECKPOINT_NAME = r"step-\d+"
 MODEL_CLASSES = {
     "OpenAIGPTLMHeadModel": "ogpt.model.heads",

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ogpt.bundle import CHECKPOINTS, TOKENIZER_FINGERPRINT, check_vocabulary, resolve
-from ogpt.config.model import OpenAIGPTConfig
+from ogpt.bundle import CHECKPOINTS, check_vocabulary, resolve
+from ogpt.config.model import TOKENIZER_FINGERPRINT, OpenAIGPTConfig
 from ogpt.config.run import PretrainSettings
 from ogpt.config.settings import load_settings
 from ogpt.data.manifest import NAME as MANIFEST_FILE
@@ -251,9 +251,7 @@ def _initial_model(setup: Setup, device: Any) -> OpenAIGPTLMHeadModel:
     from ogpt.model.heads import OpenAIGPTLMHeadModel
 
     if setup.init is not None:
-        model = OpenAIGPTLMHeadModel.from_pretrained(
-            setup.init, dtype=torch.float32, device=device
-        )
+        model = OpenAIGPTLMHeadModel.from_pretrained(setup.init, dtype=torch.float32, device=device)
         setattr(model.config, TOKENIZER_FINGERPRINT, setup.shards.fingerprint)
         return model
     with torch.random.fork_rng(devices=[]):

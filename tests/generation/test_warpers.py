@@ -53,6 +53,7 @@ def test_top_k_at_the_size_of_gpt_1() -> None:
 
 @given(LOGITS, MASS)
 @example(np.zeros(10, np.float32), 0.5)
+@example(np.array([0, 0.5, 1e-8], np.float32), 0.5)  # 1e-8 is lost in the distance to 0.5
 def test_top_p_keeps_the_smallest_set_that_reaches_p(row: np.ndarray, p: float) -> None:
     kept = warpers.top_p(row, p)
     # the most likely ones, the lower of equal ids first

@@ -1,5 +1,6 @@
 """generate() where ids alone do not tell: draws, padding, embeddings, stops, configurations."""
 
+import copy
 import json
 import threading
 from pathlib import Path
@@ -859,3 +860,11 @@ class TestOtherSearches:
         assert [step.shape for step in out.scores] == [(2, V)] * 3
         torch.testing.assert_close(out.logits[0], model(IDS).logits[:, -1].detach())
         assert torch.equal(out.scores[0], out.logits[0])
+
+
+def test_generation_config_by_attribute() -> None:
+    model = random_model(0, n_positions=20)
+    assert model.generation_config.max_new_tokens is None
+    model.generation_config.max_new_tokens = 3
+    assert model.generate(torch.tensor([[1, 2]])).shape == (1, 5)
+    assert copy.deepcopy(model.generation_config) == {"max_new_tokens": 3}

@@ -295,3 +295,14 @@ def test_pickle_and_fingerprint() -> None:
     assert len(tokenizer.fingerprint) == 64
     assert fresh(bos_token="<s>").fingerprint != tokenizer.fingerprint
     assert learned().fingerprint != tokenizer.fingerprint
+
+
+def test_special_tokens_by_their_id() -> None:
+    tokenizer = fresh()
+    tokenizer.pad_token_id = 0
+    assert (tokenizer.pad_token, tokenizer.pad_token_id) == (tokenizer.convert_ids_to_tokens(0), 0)
+    with pytest.raises(TokenizerError, match=r"pad_token_id cannot be 99999; allowed: 0 to") as bad:
+        tokenizer.pad_token_id = 99_999
+    assert "add_special_tokens" in bad.value.hint
+    tokenizer.pad_token_id = None
+    assert tokenizer.pad_token is None

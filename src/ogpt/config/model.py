@@ -14,6 +14,9 @@ from ogpt.config.saved import CONFIG_FILE as CONFIG_FILE
 from ogpt.config.saved import SavedConfig
 from ogpt.errors import ConfigError
 
+TOKENIZER_FINGERPRINT = "tokenizer_fingerprint"
+"""Extra of the configuration: which tokenizer the model was trained with."""
+
 
 class OpenAIGPTConfig(SavedConfig):
     """The configuration of a GPT-1 model (Hugging Face's class of the same name).

@@ -90,6 +90,18 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
 }
 
 
+class GenerationConfig(dict[str, Any]):
+    """Arguments of `generate` by name, also as attributes; one that is not set is None."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # what Python itself asks for, as copying does
+            raise AttributeError(name)
+        return self.get(name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self[name] = value
+
+
 @dataclass(frozen=True)
 class Arguments:
     """What a call of `generate` asks for."""

@@ -64,7 +64,7 @@ def top_p(logits: Logits, p: float, at_least: int = 1) -> Ids:
     Source: Holtzman et al. 2020 (arXiv 1904.09751).
     """
     depth = logits.max() - logits  # 0 for the most likely token, inf for one ruled out
-    kept = _nearest(depth, np.exp(-depth), p)
+    kept = _nearest(depth, np.exp(-depth), p, -logits)  # a difference rounds, a sign does not
     return kept if len(kept) >= at_least else top_k(logits, at_least)
 
 
@@ -107,8 +107,12 @@ def typical_p(logits: Logits, p: float, at_least: int = 1) -> Ids:
     return np.flatnonzero(distance <= distance[kept].max())
 
 
-def _nearest(distance: Logits, mass: Logits, p: float) -> Ids:
-    """The ids of the fewest entries, nearest first, that hold p of the mass; in order."""
+def _nearest(distance: Logits, mass: Logits, p: float, order: Logits | None = None) -> Ids:
+    """The ids of the fewest entries, nearest first, that hold p of the mass; in order.
+
+    `order` sorts like `distance`, and tells entries apart that it does not.
+    """
+    order = distance if order is None else order
     # a histogram over distances finds the edge; only the entries in its bin there are sorted
     bins = (np.minimum(distance, _SPAN) * ((_BINS - 1) / _SPAN)).astype(np.intp)
     weights = mass.astype(np.float64)  # or bincount converts them, slowly
@@ -117,7 +121,7 @@ def _nearest(distance: Logits, mass: Logits, p: float) -> Ids:
     edge = int(np.searchsorted(cumulative, wanted))  # the first bin that reaches the mass
     before = cumulative[edge - 1] if edge else 0.0
     inside = np.flatnonzero(bins == edge)
-    inside = inside[np.argsort(distance[inside], kind="stable")]
+    inside = inside[np.argsort(order[inside], kind="stable")]
     reached = before + np.cumsum(weights[inside])
     needed = int(np.searchsorted(reached, wanted)) + 1
     kept = bins < edge

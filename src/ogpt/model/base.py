@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from ogpt.config.model import OpenAIGPTConfig
+from ogpt.config.model import TOKENIZER_FINGERPRINT, OpenAIGPTConfig
 from ogpt.errors import ConfigError
 from ogpt.model.attention import best_attention, check_attention
 from ogpt.model.inputs import refuse_unknown
@@ -124,7 +124,10 @@ class Model(nn.Module):
         """
         rows = self.config.vocab_size if new_num_tokens is None else new_num_tokens
         rows = padded(rows, pad_to_multiple_of)
-        self._take_config(changed(self.config, vocab_size=rows))
+        config = changed(self.config, vocab_size=rows)
+        if rows != self.config.vocab_size:  # another tokenizer belongs to it from now on
+            vars(config).pop(TOKENIZER_FINGERPRINT, None)
+        self._take_config(config)
         std = None if mean_resizing else self.config.initializer_range
         embedding = self.get_input_embeddings()
         embedding.weight = resized(embedding.weight, rows, std)

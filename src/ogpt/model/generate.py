@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.errors import CheckpointError, ContextTooLong, SamplingError
-from ogpt.generation.arguments import Arguments, read_arguments
+from ogpt.generation.arguments import Arguments, GenerationConfig, read_arguments
 from ogpt.generation.beam import Hypothesis, beam_search
 from ogpt.generation.contrastive import contrastive_search
 from ogpt.generation.processors import Logits
@@ -63,9 +63,9 @@ class GenerationMixin(OpenAIGPTPreTrainedModel):
 
     def __init__(self, config: OpenAIGPTConfig) -> None:
         super().__init__(config)
-        self.generation_config: Any = {}
-        """Arguments of `generate` that a call need not repeat; kept in generation_config.json. A
-        dict, or anything with `to_dict()`."""
+        self.generation_config: Any = GenerationConfig()
+        """Arguments of `generate` that a call need not repeat; kept in generation_config.json. It
+        may be replaced by a dict, or by anything with `to_dict()`."""
 
     def generate(
         self,
@@ -213,12 +213,13 @@ class GenerationMixin(OpenAIGPTPreTrainedModel):
             return
         try:
             values = json.loads(file.read_text("utf-8"))
-            self.generation_config = {k: v for k, v in values.items() if not k.startswith("_")}
+            told = {k: v for k, v in values.items() if not k.startswith("_")}
         except (OSError, ValueError, AttributeError) as error:
             raise CheckpointError(
                 f"{file} is damaged: {error!r}",
                 hint="restore it from a copy of the model, or delete it: it holds only defaults",
             ) from error
+        self.generation_config = GenerationConfig(told)
 
     def write_beside(self, folder: Path) -> None:
         """Write generation_config.json."""

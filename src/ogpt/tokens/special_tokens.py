@@ -16,6 +16,10 @@ class HasVocabulary(Protocol):
 
     def _id_of(self, token: str) -> int | None: ...
 
+    def _token_of(self, token_id: int) -> str: ...
+
+    def __len__(self) -> int: ...
+
 
 class SpecialToken:
     """An attribute that holds a special token, or None; the token must be in the vocabulary."""
@@ -47,6 +51,15 @@ class SpecialTokenId:
     def __get__(self, tokenizer: HasVocabulary, owner: type | None = None) -> int | None:
         token = tokenizer._special_tokens.get(self.name)
         return None if token is None else tokenizer._id_of(token)
+
+    def __set__(self, tokenizer: HasVocabulary, token_id: int | None) -> None:
+        if token_id is not None and not 0 <= token_id < len(tokenizer):
+            raise TokenizerError(
+                f"{self.name}_id cannot be {token_id}; allowed: 0 to {len(tokenizer) - 1}",
+                hint=f"tokenizer.add_special_tokens({{'{self.name}': ...}}) adds a token",
+            )
+        token = None if token_id is None else tokenizer._token_of(token_id)
+        setattr(tokenizer, self.name, token)
 
 
 def content_of(name: str, token: Any) -> str:
