@@ -1,0 +1,72 @@
+#include "abi.h"
+
+#include <cstdio>
+#include <cstring>
+#include <exception>
+#include <new>
+
+#include "model.h"
+
+struct ogpt_model {
+  ogpt::Model model;
+};
+
+namespace {
+
+const ogpt::Kernels* const kAll[] = {
+#if defined(__x86_64__)
+    &ogpt::kAvx512Bf16, &ogpt::kAvx512, &ogpt::kAvx2,
+#endif
+    &ogpt::kPortable};
+
+const ogpt::Kernels* choose(const char* name) {
+  for (const ogpt::Kernels* kernels : kAll)
+    if ((!*name || !std::strcmp(name, kernels->name)) && kernels->available()) return kernels;
+  return nullptr;
+}
+
+}  // namespace
+
+extern "C" {
+
+ogpt_model* ogpt_create(const ogpt_shape* shape, const char* kernels, char* error, size_t size) {
+  const ogpt::Kernels* chosen = choose(kernels);
+  if (!chosen) {
+    std::snprintf(error, size, "this processor has no %s", kernels);
+    return nullptr;
+  }
+  try {
+    return new ogpt_model{ogpt::Model(*shape, *chosen)};
+  } catch (const std::bad_alloc&) {
+    std::snprintf(error, size, "there is not enough memory for weights and cache");
+  } catch (const std::exception& raised) {
+    std::snprintf(error, size, "%s", raised.what());
+  }
+  return nullptr;
+}
+
+void ogpt_destroy(ogpt_model* model) { delete model; }
+
+int ogpt_set(ogpt_model* model, int weight, int layer, const float* data) {
+  model->model.set(weight, layer, data);
+  return 0;
+}
+
+int ogpt_run(ogpt_model* model, const ogpt_row* rows, int count, const int32_t* wanted,
+             int n_wanted, float* logits, float* hidden) {
+  try {
+    model->model.run(rows, count, wanted, n_wanted, logits, hidden);
+  } catch (const std::exception&) {  // memory for the rows, or a thread, cannot be had
+    return 1;
+  }
+  return 0;
+}
+
+int ogpt_copy(ogpt_model* model, int source, int target, int length) {
+  model->model.copy(source, target, length);
+  return 0;
+}
+
+const char* ogpt_kernels(const ogpt_model* model) { return model->model.kernels().name; }
+size_t ogpt_bytes(const ogpt_model* model) { return model->model.bytes(); }
+}

@@ -1,0 +1,48 @@
+// The native decoder's C interface, for ctypes. Every function that can fail returns nonzero and
+// leaves a message in the model's `ogpt_error`. A model is used by one caller at a time.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+extern "C" {
+
+struct ogpt_model;
+
+// Shapes in the names of config.json; `precision`: 0 float32, 1 bfloat16, 2 int8, 3 int4.
+struct ogpt_shape {
+  int32_t vocab_size, n_positions, n_embd, n_layer, n_head;
+  int32_t precision, activation, slots, threads, half_cache;
+  float layer_norm_epsilon;
+};
+
+// One row of a forward pass: a token, the slot that it is appended to, and its place there.
+struct ogpt_row {
+  int32_t token, slot, position;
+};
+
+// Which weight `ogpt_set` gives; matrices are (in, out), the embedding is (vocab_size, n_embd).
+enum ogpt_weight {
+  OGPT_TOKENS, OGPT_POSITIONS, OGPT_ATTN_W, OGPT_ATTN_B, OGPT_ATTN_PROJ_W, OGPT_ATTN_PROJ_B,
+  OGPT_LN_1_W, OGPT_LN_1_B, OGPT_FC_W, OGPT_FC_B, OGPT_PROJ_W, OGPT_PROJ_B, OGPT_LN_2_W,
+  OGPT_LN_2_B
+};
+
+// Make a model without weights; NULL with a message in `error` where memory cannot be had.
+ogpt_model* ogpt_create(const ogpt_shape* shape, const char* kernels, char* error, size_t size);
+void ogpt_destroy(ogpt_model* model);
+
+// Take a weight, float32, packed for the model's precision; `data` may go afterwards.
+int ogpt_set(ogpt_model* model, int weight, int layer, const float* data);
+
+// Append `count` rows, all layers; rows of one slot stand in order. Then the logits of the rows
+// that `wanted` names, (n_wanted, vocab_size), and the last hidden states of all rows,
+// (count, n_embd), where the pointers are not NULL.
+int ogpt_run(ogpt_model* model, const ogpt_row* rows, int count, const int32_t* wanted,
+             int n_wanted, float* logits, float* hidden);
+
+// Make the first `length` tokens of a slot those of another one.
+int ogpt_copy(ogpt_model* model, int source, int target, int length);
+
+const char* ogpt_kernels(const ogpt_model* model);  // which instructions are used
+size_t ogpt_bytes(const ogpt_model* model);         // of the packed weights and of the cache
+}

@@ -1,0 +1,80 @@
+// What the model asks of an instruction set. Every output is summed in one order of the inputs,
+// however many rows are computed together: the same request gives the same bits in any company.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+namespace ogpt {
+
+enum Precision { kFloat32, kBFloat16, kInt8, kInt4 };
+enum Activation { kGelu, kRelu, kSilu, kErfGelu };
+
+constexpr int kPanel = 64;  // outputs that lie side by side in memory
+constexpr int kGroup = 64;  // inputs that share a scale
+
+// A weight (in, out), cut into panels of 64 outputs; within a panel inputs follow each other.
+//   float32   [in][64]
+//   bfloat16  [in / 2][64][2]
+//   int8      for each group of 64 inputs: [16][64][4] of weight + 128, then 64 scales
+//   int4      for each group of 64 inputs: [8][64][4] of two weights + 8 (four inputs in the low
+//             nibbles, the next four in the high ones), then 64 scales
+struct Matrix {
+  int in = 0, out = 0;
+  Precision precision = kFloat32;
+  uint8_t* data = nullptr;
+  const float* bias = nullptr;  // padded to whole panels; nullptr: none
+
+  int panels() const { return (out + kPanel - 1) / kPanel; }
+  int padded_in() const { return (in + kGroup - 1) / kGroup * kGroup; }
+  size_t panel_bytes() const {
+    const size_t inputs = padded_in();
+    switch (precision) {
+      case kFloat32: return inputs * kPanel * 4;
+      case kBFloat16: return inputs * kPanel * 2;
+      case kInt8: return inputs * kPanel + inputs / kGroup * kPanel * 4;
+      default: return inputs * kPanel / 2 + inputs / kGroup * kPanel * 4;
+    }
+  }
+};
+
+// One row of inputs as `multiply` wants it: float32 or bfloat16 numbers, or for each group of 64
+// inputs 64 int8, their scale and their sum.
+struct Int8Group {
+  int8_t values[kGroup];
+  float scale;
+  int32_t sum;
+};
+
+inline size_t row_bytes(Precision precision, int padded_in) {
+  if (precision == kFloat32) return size_t(padded_in) * 4;
+  if (precision == kBFloat16) return size_t(padded_in) * 2;
+  return size_t(padded_in) / kGroup * sizeof(Int8Group);
+}
+
+// Keys lie [head_dim][n_positions] so that scores of 16 positions are computed together, values
+// [n_positions][head_dim]; both float or bfloat16.
+struct Attention {
+  int head_dim, n_positions;
+  bool half;
+};
+
+struct Kernels {
+  const char* name;
+  bool (*available)();
+  // Narrow a row of `in` floats, zeros behind them, into `row_bytes`.
+  void (*narrow)(Precision precision, const float* x, int in, int padded_in, void* row);
+  // y[r][64 * first ..] = x[r] . weight + bias for panels [first, last).
+  void (*multiply)(const Matrix& weight, const void* x, int rows, int first, int last, float* y,
+                   size_t stride);
+  void (*activate)(Activation activation, float* x, int count);
+  // out = norm(x + y) * gain + bias over n numbers.
+  void (*add_norm)(const float* x, const float* y, const float* gain, const float* bias,
+                   float epsilon, int n, float* out);
+  // Mix values by softmax(query . key / sqrt(head_dim)) over positions [0, count).
+  void (*attend)(const Attention& shape, const float* query, const void* keys, const void* values,
+                 int count, float* scores, float* out);
+};
+
+extern const Kernels kPortable, kAvx2, kAvx512, kAvx512Bf16;
+
+}  // namespace ogpt

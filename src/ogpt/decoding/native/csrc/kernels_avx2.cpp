@@ -1,0 +1,13 @@
+// AVX2 with fused multiply-add.
+#pragma GCC target("avx2,fma")
+#include <stdint.h>
+#define OGPT_ROWS 4
+#define OGPT_VECTORS 1
+#include "kernels_body.inc"
+
+namespace ogpt {
+namespace {
+bool available() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
+}
+const Kernels kAvx2{"avx2", available, narrow, multiply, activate, add_norm, attend};
+}  // namespace ogpt

@@ -1,0 +1,25 @@
+// AVX-512 with VNNI for bytes; bfloat16 is widened.
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,fma")
+#include <immintrin.h>
+#include <stdint.h>
+#define OGPT_ROWS 6
+#define OGPT_VECTORS 4
+#define OGPT_VNNI
+namespace ogpt { namespace {
+typedef int32_t I __attribute__((vector_size(64), aligned(4)));
+typedef uint8_t B __attribute__((vector_size(64), aligned(1)));
+inline I dot_bytes(I acc, B weight, uint32_t four) {
+  return (I)_mm512_dpbusd_epi32((__m512i)acc, (__m512i)weight, _mm512_set1_epi32(int(four)));
+}
+} }
+#include "kernels_body.inc"
+
+namespace ogpt {
+namespace {
+bool available() {
+  return __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");
+}
+}
+const Kernels kAvx512{"avx512", available, narrow, multiply, activate, add_norm, attend};
+}  // namespace ogpt
