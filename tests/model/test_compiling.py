@@ -81,6 +81,15 @@ def test_nothing_to_learn_is_silent_in_compiled_code() -> None:
     assert not notices
 
 
+def test_arguments_left_out_are_left_out_of_compiled_code() -> None:
+    model = small(parity="transformers-5")
+    compiled = torch.compile(model, fullgraph=True, backend="eager")
+    with collecting() as notices:
+        found = compiled(IDS, lm_labels=1).logits
+    assert not notices
+    assert apart(found, model(IDS).logits) < 1e-6
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning")  # the compiler's own
 @pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")

@@ -53,6 +53,13 @@ def test_every_whole_number_dtype_serves(dtype: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize("name", ["token_type_ids", "position_ids"])
+def test_values_for_other_rows(name: str) -> None:
+    message = rf"{name} has the shape \(3, 5\); allowed: \(2, 5\)"
+    given = {"input_ids": IDS, name: torch.zeros(3, 5, dtype=torch.int64)}
+    refused(ConfigError, message, "each token", **given)
+
+
+@pytest.mark.parametrize("name", ["token_type_ids", "position_ids"])
 def test_values_for_other_tokens(name: str) -> None:
     message = rf"{name} has the shape \(2, 4\); allowed: \(2, 5\)"
     refused(ConfigError, message, "each token", **{"input_ids": IDS, name: IDS[:, :4] % 16})

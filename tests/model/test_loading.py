@@ -228,6 +228,15 @@ def test_what_an_earlier_save_left_goes(tmp_path: Path) -> None:
     assert torch.equal(LM.from_pretrained(tmp_path)(IDS).logits, small(seed=2)(IDS).logits)
 
 
+def test_a_model_is_pushed_as_a_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    def push_folder(folder: str, repo_id: str, **options: object) -> str:
+        assert torch.equal(LM.from_pretrained(folder)(IDS).logits, small()(IDS).logits)
+        return f"{repo_id} {options}"
+
+    monkeypatch.setattr("ogpt.model.pretrained.push_folder", push_folder)
+    assert small().push_to_hub("me/mine", private=True) == "me/mine {'private': True}"
+
+
 # generation_config.json
 
 

@@ -134,16 +134,14 @@ def refuse_unknown(given: Iterable[str], known: Sequence[str], arguments: str) -
     """Refuse arguments that no model has, or leave them out where parity asks for it.
 
     Args:
-        given: Names that were given and are not in the signature.
+        given: Names that were given and are not in the signature, one or more.
         known: Names that are.
         arguments: `Parity.arguments`.
 
     Raises:
-        UnknownArgument: there are some, and arguments is "refuse".
+        UnknownArgument: arguments is "refuse".
     """
     names = sorted(given)
-    if not names:
-        return
     if arguments == "ignore":
         if not torch.compiler.is_compiling():
             tell("arguments-ignored", names=", ".join(names))

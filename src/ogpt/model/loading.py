@@ -161,9 +161,8 @@ def tell_report(report: LoadReport, name: str) -> None:
 
 def _is_copy(arrays: Mapping[str, Array], homes: Mapping[str, str]) -> bool:
     """Whether a file's untaken head is the embedding once more, as tied files often hold it."""
-    embedding = next((homes[name] for name in homes if name.endswith("tokens_embed.weight")), None)
-    if embedding is None:
-        return False
+    # an untaken head has its embedding beside it, or it would stand in for that
+    embedding = next(homes[name] for name in homes if name.endswith("tokens_embed.weight"))
     one, other = arrays[embedding].data, arrays[_TIED_HEAD].data
     if one.shape != other.shape:
         return False
