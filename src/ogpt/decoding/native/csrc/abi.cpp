@@ -6,6 +6,7 @@
 #include <new>
 
 #include "model.h"
+#include "packing.h"
 
 struct ogpt_model {
   ogpt::Model model;
@@ -48,7 +49,28 @@ ogpt_model* ogpt_create(const ogpt_shape* shape, const char* kernels, char* erro
 void ogpt_destroy(ogpt_model* model) { delete model; }
 
 int ogpt_set(ogpt_model* model, int weight, int layer, const float* data) {
-  model->model.set(weight, layer, data);
+  try {
+    model->model.set(weight, layer, data);
+  } catch (const std::exception&) {  // a thread cannot be had
+    return 1;
+  }
+  return 0;
+}
+
+void ogpt_quantize(int precision, int weight, int in, int out, const float* data, int8_t* q,
+                   float* scales) {
+  const bool embedding = weight == OGPT_TOKENS;
+  ogpt::quantize(data, embedding ? 1 : out, embedding ? in : 1, in, out,
+                 ogpt::Precision(precision), q, scales);
+}
+
+int ogpt_set_quantized(ogpt_model* model, int weight, int layer, const int8_t* q,
+                       const float* scales) {
+  try {
+    model->model.set_quantized(weight, layer, q, scales);
+  } catch (const std::exception&) {
+    return 1;
+  }
   return 0;
 }
 

@@ -34,6 +34,15 @@ void ogpt_destroy(ogpt_model* model);
 // Take a weight, float32, packed for the model's precision; `data` may go afterwards.
 int ogpt_set(ogpt_model* model, int weight, int layer, const float* data);
 
+// Round a matrix (in, out), or the embedding (vocab_size, n_embd) as `out` rows of `in`, to int8 (2)
+// or int4 (3): steps q (out, ceil(in / 64), 64) and their sizes (out, ceil(in / 64)).
+void ogpt_quantize(int precision, int weight, int in, int out, const float* data, int8_t* q,
+                   float* scales);
+
+// Take a matrix that `ogpt_quantize` rounded; for models of that precision.
+int ogpt_set_quantized(ogpt_model* model, int weight, int layer, const int8_t* q,
+                       const float* scales);
+
 // Append `count` rows, all layers; rows of one slot stand in order. Then the logits of the rows
 // that `wanted` names, (n_wanted, vocab_size), and the last hidden states of all rows,
 // (count, n_embd), where the pointers are not NULL.

@@ -100,29 +100,60 @@ void Model::place(Matrix& matrix, bool bias) {
   if (bias) matrix.bias = weights_->take<float>(size_t(matrix.panels()) * kPanel);
 }
 
+Matrix* Model::matrix_of(int weight, int number) {
+  switch (weight) {
+    case OGPT_TOKENS: return &tokens_;
+    case OGPT_ATTN_W: return &layers_[number].attn;
+    case OGPT_ATTN_PROJ_W: return &layers_[number].attn_proj;
+    case OGPT_FC_W: return &layers_[number].fc;
+    case OGPT_PROJ_W: return &layers_[number].proj;
+    default: return nullptr;
+  }
+}
+
 void Model::set(int weight, int number, const float* data) {
   const size_t C = shape_.n_embd;
-  auto matrix = [&](const Matrix& m) { pack(data, m.out, 1, m); };
+  if (const Matrix* matrix = matrix_of(weight, number)) {
+    const bool embedding = weight == OGPT_TOKENS;
+    each_panel(*matrix, [&](int first, int last) {
+      pack(data, embedding ? 1 : matrix->out, embedding ? C : 1, *matrix, first, last);
+    });
+    return;
+  }
   auto floats = [&](const float* to, size_t n) {
     std::memcpy(const_cast<float*>(to), data, n * 4);
   };
-  if (weight == OGPT_TOKENS) return pack(data, 1, C, tokens_);
   if (weight == OGPT_POSITIONS) return floats(position_table_, C * shape_.n_positions);
-  Layer& layer = layers_[number];
+  const Layer& layer = layers_[number];
   switch (weight) {
-    case OGPT_ATTN_W: return matrix(layer.attn);
     case OGPT_ATTN_B: return floats(layer.attn.bias, 3 * C);
-    case OGPT_ATTN_PROJ_W: return matrix(layer.attn_proj);
     case OGPT_ATTN_PROJ_B: return floats(layer.attn_proj.bias, C);
     case OGPT_LN_1_W: return floats(layer.ln_1.gain, C);
     case OGPT_LN_1_B: return floats(layer.ln_1.bias, C);
-    case OGPT_FC_W: return matrix(layer.fc);
     case OGPT_FC_B: return floats(layer.fc.bias, 4 * C);
-    case OGPT_PROJ_W: return matrix(layer.proj);
     case OGPT_PROJ_B: return floats(layer.proj.bias, C);
     case OGPT_LN_2_W: return floats(layer.ln_2.gain, C);
     default: return floats(layer.ln_2.bias, C);
   }
+}
+
+void Model::set_quantized(int weight, int number, const int8_t* q, const float* scales) {
+  const Matrix* matrix = matrix_of(weight, number);
+  each_panel(*matrix, [&](int first, int last) { pack_quantized(q, scales, *matrix, first, last); });
+}
+
+template <typename Pack>
+void Model::each_panel(const Matrix& matrix, Pack pack) {
+  struct Task {
+    const Matrix& matrix;
+    Pack& pack;
+    int threads;
+  } task{matrix, pack, threads_.count()};
+  threads_.run([](void* context, int thread) {
+    Task& task = *static_cast<Task*>(context);
+    const Part part(task.matrix.panels(), thread, task.threads);
+    task.pack(part.first, part.last);
+  }, &task);
 }
 
 void Model::run(const ogpt_row* rows, int count, const int32_t* wanted, int n_wanted,

@@ -4,8 +4,21 @@
 
 namespace ogpt {
 
-// Pack a float weight whose element (i, o) of (in, out) is source[i * in_step + o * out_step].
-void pack(const float* source, size_t in_step, size_t out_step, const Matrix& weight);
+// Pack the panels [first_panel, last_panel) of a float weight whose element (i, o) of (in, out) is
+// source[i * in_step + o * out_step].
+void pack(const float* source, size_t in_step, size_t out_step, const Matrix& weight,
+          int first_panel, int last_panel);
+
+// Round 64 weights to whole steps, -128..127 for int8 and -8..7 for int4; the size of a step.
+float quantize_group(const float* w, Precision precision, int8_t* q);
+
+// A whole weight as steps q (out, groups, 64) and their sizes (out, groups); zeros beyond `in`.
+void quantize(const float* source, size_t in_step, size_t out_step, int in, int out,
+              Precision precision, int8_t* q, float* scales);
+
+// Pack what `quantize` gave.
+void pack_quantized(const int8_t* q, const float* scales, const Matrix& weight, int first_panel,
+                    int last_panel);
 
 // One output's weights as floats, (in,): a row of the embedding.
 void unpack(const Matrix& weight, int output, float* out);
