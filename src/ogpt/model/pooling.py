@@ -44,6 +44,8 @@ def kept_tokens(
     """
     if mask is None:
         return None
+    if cache is not None:
+        mask = mask.to(cache.device)
     kept = mask_rows(mask, rows, mask.shape[-1], n_head)
     if kept.ndim != 2:
         return None
@@ -63,7 +65,7 @@ def first_kept(kept: Tensor) -> Tensor:
 
 def at(hidden: Tensor, places: Tensor) -> Tensor:
     """The states (N, C) at one position a row, of hidden (N, T, C)."""
-    index = places[:, None, None].expand(-1, 1, hidden.shape[-1])
+    index = places.to(hidden.device)[:, None, None].expand(-1, 1, hidden.shape[-1])
     return hidden.gather(1, index)[:, 0]
 
 
@@ -121,7 +123,7 @@ class OpenAIGPTSequenceSummary(nn.Module):
         if kept is None:
             kept = torch.ones(hidden.shape[:2], dtype=torch.bool, device=hidden.device)
         if self.summary_type == "mean":
-            weights = kept.to(hidden.dtype)[..., None]
+            weights = kept.to(hidden)[..., None]
             pooled = (hidden * weights).sum(1) / weights.sum(1).clamp(min=1)
         elif self.summary_type == "first":
             pooled = at(hidden, first_kept(kept))
