@@ -15,6 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ogpt.bundle import load_tokenizer, read_config, resolve
 from ogpt.data.documents import Document, documents
 from ogpt.data.progress import Progress
@@ -78,31 +81,18 @@ def perplexity(
         CheckpointError, TokenizerError, WeightsError: a model that is missing or damaged.
         BackendMissing: the decoder's package is not installed.
     """
-    if (text is None) == (not data):
-        raise ConfigError(
-            f"{'neither data nor' if text is None else 'both data and'} text given; allowed: one",
-            hint="name sources of text, or give the text itself",
-        )
     folder = resolve(model)
     config = read_config(folder)
-    _check_stride(stride, config.n_positions)
-    tokenizer = load_tokenizer(folder, config)
-    if text is None:
-        sources = open_sources(data, encoding)
-        sizes = [source.size for source in sources]
-        texts = documents(sources)
-    else:
-        sizes = [len(text.encode(errors="replace"))]
-        texts = iter([Document(text, "text", 0, sizes[0])])
-    progress = Progress(reporter, "evaluating", sum(sizes))
+    check_stride(stride, config.n_positions)
+    reading = open_reading(load_tokenizer(folder, config), data, text, encoding)
+    progress = Progress(reporter, "evaluating", sum(reading.sizes))
     with closing(
         open_decoder(folder, config=config, decoder=decoder, dtype=dtype, threads=threads)
     ) as opened:
-        reading = _Reading(texts, tokenizer, sizes)
         nats, scored = 0.0, 0
-        for window_nats, window_tokens in score(opened, reading.ids(), stride):
-            nats += window_nats
-            scored += window_tokens
+        for log_probs in score(opened, reading.ids(), stride):
+            nats -= float(log_probs.sum(dtype="float64"))
+            scored += len(log_probs)
             progress(reading.position * scored // reading.tokens)
     if not scored:
         raise DataError(
@@ -124,7 +114,7 @@ def perplexity(
 
 def score(
     decoder: Decoder, ids: Iterable[Sequence[int]], stride: int = 0
-) -> Iterator[tuple[float, int]]:
+) -> Iterator[NDArray[np.float32]]:
     """Score running text in the decoder's first slot, window by window.
 
     Args:
@@ -133,14 +123,14 @@ def score(
         stride: As in `perplexity`.
 
     Yields:
-        The negative log-likelihood of a window's new tokens in nats, and how many they are.
+        The log-probabilities of a window's new tokens in nats, (T,).
 
     Raises:
         ConfigError: a stride outside its range.
         DecoderError: a log-probability that is not a number.
         TokenOutOfRange: an id outside the vocabulary.
     """
-    _check_stride(stride, decoder.n_positions)
+    check_stride(stride, decoder.n_positions)
     stride = stride or max(1, decoder.n_positions // 2)
     try:
         for window in windows(ids, decoder.n_positions, stride):
@@ -148,16 +138,25 @@ def score(
             if window.context:
                 decoder.extend(0, window.context, "none")
             log_probs = decoder.score(0, window.ids, window.targets).log_probs
-            nats = -float(log_probs.sum(dtype="float64"))
-            if not math.isfinite(nats):
-                raise DecoderError(
-                    f"the log-probabilities of {len(log_probs)} tokens sum to {-nats}; they must "
-                    "be finite numbers",
-                    hint="the weights hold NaN or infinite values: use another checkpoint",
-                )
-            yield nats, len(log_probs)
+            check_finite(log_probs)
+            yield log_probs
     finally:
         decoder.free(0)
+
+
+def check_finite(log_probs: NDArray[np.float32]) -> None:
+    """Check that log-probabilities are numbers.
+
+    Raises:
+        DecoderError: they are not.
+    """
+    total = float(log_probs.sum(dtype="float64"))
+    if not math.isfinite(total):
+        raise DecoderError(
+            f"the log-probabilities of {len(log_probs)} tokens sum to {total}; they must be finite "
+            "numbers",
+            hint="the weights hold NaN or infinite values: use another checkpoint",
+        )
 
 
 class Window(NamedTuple):
@@ -192,8 +191,14 @@ def _window(held: list[int], begin: int, end: int, n_positions: int) -> Window:
     return Window(held[start:begin], held[begin:end], held[begin + 1 : end + 1])
 
 
-class _Reading:
-    """The token ids of documents, and counts of what was read so far."""
+class Reading:
+    """The token ids of documents, and counts of what was read so far.
+
+    Args:
+        texts: The documents.
+        tokenizer: Of the model.
+        sizes: Bytes of each of their sources.
+    """
 
     def __init__(
         self, texts: Iterable[Document], tokenizer: BPETokenizer, sizes: Sequence[int]
@@ -204,7 +209,7 @@ class _Reading:
         self.position = 0  # bytes of all sources
         self._texts = texts
         self._tokenizer = tokenizer
-        self._sizes = sizes
+        self.sizes = sizes
 
     def ids(self) -> Iterator[list[int]]:
         """The ids of each document."""
@@ -214,7 +219,7 @@ class _Reading:
                 self.tokens += len(ids)
                 self.n_bytes += len(document.text.encode(errors="replace"))
                 self.unknown += int((ids == self._tokenizer.unk_token_id).sum())
-                self.position = sum(self._sizes[: document.source]) + document.position
+                self.position = sum(self.sizes[: document.source]) + document.position
                 yield ids.tolist()
 
     def _groups(self) -> Iterator[list[Document]]:
@@ -230,7 +235,33 @@ class _Reading:
             yield group
 
 
-def _check_stride(stride: int, n_positions: int) -> None:
+def open_reading(
+    tokenizer: BPETokenizer, data: Specs, text: str | None, encoding: str = "utf-8"
+) -> Reading:
+    """What `perplexity` reads.
+
+    Raises:
+        ConfigError: not exactly one of data and text.
+        DataError: sources that cannot be found or opened.
+    """
+    if (text is None) == (not data):
+        raise ConfigError(
+            f"{'neither data nor' if text is None else 'both data and'} text given; allowed: one",
+            hint="name sources of text, or give the text itself",
+        )
+    if text is None:
+        sources = open_sources(data, encoding)
+        return Reading(documents(sources), tokenizer, [source.size for source in sources])
+    size = len(text.encode(errors="replace"))
+    return Reading([Document(text, "text", 0, size)], tokenizer, [size])
+
+
+def check_stride(stride: int, n_positions: int) -> None:
+    """Check that windows can be so far apart.
+
+    Raises:
+        ConfigError: they cannot.
+    """
     if not 0 <= stride <= n_positions:
         raise ConfigError(
             f"stride is {stride}; allowed: 1 to {n_positions}, or 0 for half of it",

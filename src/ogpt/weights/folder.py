@@ -11,6 +11,7 @@ from ogpt.notices import tell
 from ogpt.weights.arrays import Array
 from ogpt.weights.h5_file import H5_FILE, open_h5
 from ogpt.weights.openai_files import SHAPES_FILE, open_openai, openai_sizes
+from ogpt.weights.quantised import refuse_quantised
 from ogpt.weights.safetensors_file import WEIGHTS_FILE, open_safetensors, write_arrays
 from ogpt.weights.sharded import INDEX_FILE, SHARDS, open_index, split, write_shards
 from ogpt.weights.together import remove_stale
@@ -80,11 +81,13 @@ def open_weights(folder: Path) -> Mapping[str, Array]:
     """Open the folder's weights; each array is read when it is asked for, into its own memory.
 
     Raises:
-        WeightsError: there are none, or they are damaged.
+        WeightsError: there are none, or they are damaged or quantised.
         BackendMissing: they are in tf_model.h5, and h5py is not installed.
     """
     file = weights_file(folder)
-    return _READERS[file.name](file)
+    arrays = _READERS[file.name](file)
+    refuse_quantised(folder, arrays)
+    return arrays
 
 
 def write_weights(folder: Path, arrays: Mapping[str, Array], max_shard_size: int) -> None:
