@@ -15,7 +15,8 @@ from markov import StandInDecoder, StandInTokenizer, contextual, log_softmax
 from ogpt import evaluation
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.errors import ConfigError, DataError, DecoderError, TokenOutOfRange
-from ogpt.evaluation import PerplexityResult, score, windows
+from ogpt.evaluation import PerplexityResult
+from ogpt.generation.likelihood import score, windows
 from ogpt.model.heads import OpenAIGPTLMHeadModel
 from ogpt.tokens.fast import OpenAIGPTTokenizerFast
 

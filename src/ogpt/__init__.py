@@ -9,6 +9,8 @@ Names load on first use, so that `import ogpt` is quick and loads no framework:
     ogpt.generate            write on from a prompt
     ogpt.pipeline            texts -> continuations, labels or features, as transformers' pipelines
     ogpt.evaluate            loss, perplexity and bits per byte of a text
+    ogpt.score               log-probabilities of a text, or of choices that follow it
+    ogpt.quantize            a model folder -> one of 8 or 4 bits, and what that costs
     ogpt.load                a model folder or Hub id -> (tokenizer, model)
     ogpt.convert             any checkpoint -> a model folder, or OpenAI's files
     ogpt.push_to_hub         a model folder or run -> the Hugging Face Hub
@@ -50,7 +52,9 @@ if TYPE_CHECKING:
     from ogpt.pipelines.opening import pipeline as pipeline
     from ogpt.pretraining import plan as plan
     from ogpt.pretraining import pretrain as pretrain
+    from ogpt.quantising import quantize as quantize
     from ogpt.recipes.demo import demo as demo
+    from ogpt.scoring import score as score
     from ogpt.tokens.fast import OpenAIGPTTokenizerFast as OpenAIGPTTokenizerFast
     from ogpt.tokens.tokenizer import OpenAIGPTTokenizer as OpenAIGPTTokenizer
 
@@ -82,6 +86,8 @@ _HOMES = {
     "prepare": "ogpt.data.prepare:prepare",
     "pretrain": "ogpt.pretraining:pretrain",
     "push_to_hub": "ogpt.bundle:push_to_hub",
+    "quantize": "ogpt.quantising:quantize",
+    "score": "ogpt.scoring:score",
     "train_tokenizer": "ogpt.data.tokenizer_training:train_tokenizer",
 }
 """Where each public name lives: `module:name`, or a module itself."""
@@ -113,6 +119,8 @@ __all__ = [
     "prepare",
     "pretrain",
     "push_to_hub",
+    "quantize",
+    "score",
     "train_tokenizer",
 ]
 

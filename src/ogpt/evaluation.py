@@ -1,30 +1,23 @@
 """How well a model predicts a text: loss, perplexity, bits per byte, by sliding windows.
 
-The documents are read end to end, as in training. A window holds n_positions tokens; the next one
-begins `stride` tokens later and scores only what the last one did not, so every token is scored
-once, and all but those of the first window are predicted from more than n_positions - stride
-tokens. The first token of the text follows nothing and is not scored.
+The documents are read end to end, as in training, and scored window by window
+(`ogpt.generation.likelihood`). The first token of the text follows nothing and is not scored.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
 
 from ogpt.bundle import load_tokenizer, read_config, resolve
 from ogpt.data.documents import Document, documents
 from ogpt.data.progress import Progress
 from ogpt.data.sources import Specs, open_sources
 from ogpt.decoding.choice import open_decoder
-from ogpt.errors import ConfigError, DataError, DecoderError
-from ogpt.generation.decoder import Decoder
+from ogpt.errors import ConfigError, DataError
+from ogpt.generation.likelihood import check_stride, score
 from ogpt.reporting import Reporter, silent
 from ogpt.tokens.bpe_tokenizer import BPETokenizer
 from ogpt.training import measures
@@ -112,85 +105,6 @@ def perplexity(
     )
 
 
-def score(
-    decoder: Decoder, ids: Iterable[Sequence[int]], stride: int = 0
-) -> Iterator[NDArray[np.float32]]:
-    """Score running text in the decoder's first slot, window by window.
-
-    Args:
-        decoder: Scores; its first slot is left empty.
-        ids: The token ids in pieces of any length.
-        stride: As in `perplexity`.
-
-    Yields:
-        The log-probabilities of a window's new tokens in nats, (T,).
-
-    Raises:
-        ConfigError: a stride outside its range.
-        DecoderError: a log-probability that is not a number.
-        TokenOutOfRange: an id outside the vocabulary.
-    """
-    check_stride(stride, decoder.n_positions)
-    stride = stride or max(1, decoder.n_positions // 2)
-    try:
-        for window in windows(ids, decoder.n_positions, stride):
-            decoder.free(0)
-            if window.context:
-                decoder.extend(0, window.context, "none")
-            log_probs = decoder.score(0, window.ids, window.targets).log_probs
-            check_finite(log_probs)
-            yield log_probs
-    finally:
-        decoder.free(0)
-
-
-def check_finite(log_probs: NDArray[np.float32]) -> None:
-    """Check that log-probabilities are numbers.
-
-    Raises:
-        DecoderError: they are not.
-    """
-    total = float(log_probs.sum(dtype="float64"))
-    if not math.isfinite(total):
-        raise DecoderError(
-            f"the log-probabilities of {len(log_probs)} tokens sum to {total}; they must be finite "
-            "numbers",
-            hint="the weights hold NaN or infinite values: use another checkpoint",
-        )
-
-
-class Window(NamedTuple):
-    """What is read without being scored, and ids with the token that follows each."""
-
-    context: list[int]
-    ids: list[int]
-    targets: list[int]
-
-
-def windows(ids: Iterable[Sequence[int]], n_positions: int, stride: int) -> Iterator[Window]:
-    """Cut running text into windows of at most n_positions tokens, `stride` apart.
-
-    Every token but the first is a target once. The last window reaches back to a full one.
-    """
-    held: list[int] = []
-    begin, end = 0, n_positions  # of held, what the next window scores
-    for piece in ids:
-        held.extend(piece)
-        while len(held) > end:  # its last token needs a target
-            yield _window(held, begin, end, n_positions)
-            begin, end = end, end + stride
-        forgotten = max(0, begin - n_positions)
-        del held[:forgotten]
-        begin, end = begin - forgotten, end - forgotten
-    if len(held) - 1 > begin:
-        yield _window(held, begin, len(held) - 1, n_positions)
-
-
-def _window(held: list[int], begin: int, end: int, n_positions: int) -> Window:
-    start = max(0, end - n_positions)
-    return Window(held[start:begin], held[begin:end], held[begin + 1 : end + 1])
-
-
 class Reading:
     """The token ids of documents, and counts of what was read so far.
 
@@ -254,16 +168,3 @@ def open_reading(
         return Reading(documents(sources), tokenizer, [source.size for source in sources])
     size = len(text.encode(errors="replace"))
     return Reading([Document(text, "text", 0, size)], tokenizer, [size])
-
-
-def check_stride(stride: int, n_positions: int) -> None:
-    """Check that windows can be so far apart.
-
-    Raises:
-        ConfigError: they cannot.
-    """
-    if not 0 <= stride <= n_positions:
-        raise ConfigError(
-            f"stride is {stride}; allowed: 1 to {n_positions}, or 0 for half of it",
-            hint="leave it out for half a window",
-        )

@@ -25,10 +25,15 @@ KINDS: dict[str, str] = {
         "the prompt has {tokens} tokens and the model {n_positions} positions: only the last "
         "{n_positions} are read"
     ),
+    "prefix-cut": (
+        "the text has {tokens} tokens and the model {n_positions} positions: only the last {kept} "
+        "are read before the choices, so that the longest has room"
+    ),
     "compile-unavailable": "training runs without torch.compile: {reason}",
     "no-accelerator": (
         "device {device} was asked for and there is no accelerator: the model runs on the CPU"
     ),
+    "native-decoder-unused": "PyTorch decodes, not the native decoder: {reason}",
     "precision-emulated": (
         "this processor has no instructions for {precision}: it is slower here than float32"
     ),

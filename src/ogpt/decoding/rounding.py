@@ -1,0 +1,121 @@
+"""Model folders of fewer bits: weights rounded by the native core, as it rounds them at load."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from ctypes import c_int, c_void_p
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ogpt import processor
+from ogpt.config.model import OpenAIGPTConfig
+from ogpt.decoding.native.library import PRECISIONS, load_library
+from ogpt.model_card import write_card
+from ogpt.model_files import CARD_FILE, CONFIG_FILES, TOKENIZER_FILES
+from ogpt.weights.arrays import Array, LazyArrays
+from ogpt.weights.folder import folder_config, open_weights, write_weights
+from ogpt.weights.plan import plan_weights
+from ogpt.weights.precision import as_floats, cast
+from ogpt.weights.quantised import (
+    GROUP_SIZE,
+    Rounded,
+    inputs_and_outputs,
+    is_embedding,
+    is_quantised,
+    quantised_arrays,
+    quantization_config,
+)
+from ogpt.weights.safetensors_file import WEIGHTS_FILE, write_arrays
+
+TARGETS = ("int8", "int4", "bf16")
+"""What a folder can be made of: weights of 8 or 4 bits for the native decoder, or bfloat16."""
+
+_TOKENS, _MATRIX = 0, 2  # in abi.h: (out, in), and one of the (in, out)
+_SHARD_BYTES = 5_000_000_000
+
+
+def round_matrix(name: str, values: NDArray[np.float32], dtype: str) -> Rounded:
+    """Round a matrix, or the token embedding, as the native core does.
+
+    Args:
+        name: Of the weight: the embedding is (out, in), the others (in, out).
+        values: Finite numbers.
+        dtype: int8 or int4.
+
+    Raises:
+        BackendMissing: the native core is not built.
+    """
+    inputs, outputs = inputs_and_outputs(name, values.shape)
+    groups = -(-inputs // GROUP_SIZE)
+    steps = np.empty((outputs, groups, GROUP_SIZE), np.int8)
+    sizes = np.empty((outputs, groups), np.float32)
+    values = np.ascontiguousarray(values, np.float32)
+    quantize = load_library().ogpt_quantize
+    quantize.restype, quantize.argtypes = None, [c_int] * 4 + [c_void_p] * 3
+    quantize(
+        PRECISIONS.index(dtype),
+        _TOKENS if is_embedding(name) else _MATRIX,
+        inputs,
+        outputs,
+        *(array.ctypes.data for array in (values, steps, sizes)),
+    )
+    return Rounded(dtype, steps, sizes)
+
+
+def write_rounded(
+    source: Path, folder: Path, to: str, progress: Callable[[int, int], None], threads: int = 0
+) -> None:
+    """Write the model folder `source` into `folder`, which exists, with fewer bits.
+
+    Args:
+        source: Stays as it is.
+        folder: Empty.
+        to: One of TARGETS.
+        progress: Told how many arrays are done, and of how many.
+        threads: That round; 0: all cores.
+
+    Raises:
+        BackendMissing: the native core is not built.
+        CheckpointError, ConfigError: the configuration is missing or damaged.
+        WeightsError: weights missing, left over, damaged, quantised already, or not finite.
+        StorageError: the disk is full or refuses.
+    """
+    config = folder_config(source)
+    arrays = open_weights(source)
+    plan = plan_weights(arrays, config)
+    saved = OpenAIGPTConfig.from_dict(config.to_dict())
+    saved.architectures = [plan.architecture]
+    if to == "bf16":
+        plan.check(arrays, "bfloat16", lambda done: progress(done, len(plan.homes)))
+        saved.dtype = "bfloat16"
+        weights = LazyArrays(plan.homes, lambda home: cast(home, arrays[home], "bfloat16"))
+        write_weights(folder, weights, _SHARD_BYTES)
+    else:
+        plan.check(arrays, "float32")
+        saved.dtype = "float32"
+        saved.quantization_config = quantization_config(to)
+        made = {}
+        with ThreadPoolExecutor(threads or processor.cores()) as pool:
+            parts = pool.map(lambda name: _rounded(name, arrays[plan.homes[name]], to), plan.homes)
+            for done, part in enumerate(parts, 1):
+                made.update(part)
+                progress(done, len(plan.homes))
+        write_arrays(folder / WEIGHTS_FILE, made)
+    saved.save_pretrained(folder)
+    for name in (*TOKENIZER_FILES, CONFIG_FILES[1], CARD_FILE):
+        if (source / name).is_file():
+            shutil.copyfile(source / name, folder / name)
+    if not (folder / CARD_FILE).exists():
+        write_card(folder)
+
+
+def _rounded(name: str, array: Array, to: str) -> dict[str, Array]:
+    """What the file holds of a weight."""
+    wide = cast(name, array, "float32")
+    if not is_quantised(name):
+        return {name: wide}
+    return quantised_arrays(name, round_matrix(name, as_floats(wide), to))
