@@ -1,7 +1,6 @@
 """OpenAIGPTConfig: fields, aliases and labels, and every value that is refused."""
 
 import copy
-import doctest
 import math
 import pickle
 from typing import Any
@@ -10,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from ogpt.config import model
 from ogpt.config.fields import ACTIVATIONS, DTYPES, PROBLEM_TYPES, SUMMARY_ACTIVATIONS
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.config.parity import PARITY, Parity
@@ -290,7 +288,3 @@ def test_repr_shows_what_is_not_plain() -> None:
     assert '"n_ctx": 512' in shown
     assert "range(0, 3)" in shown
     assert "output_attentions" not in shown
-
-
-def test_the_example_in_the_docstring() -> None:
-    assert doctest.testmod(model) == (0, 3)

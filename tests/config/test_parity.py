@@ -1,12 +1,10 @@
 """Parity: named implementations, dictionaries of choices, and what is refused."""
 
 import dataclasses
-import doctest
 from typing import Any
 
 import pytest
 
-from ogpt.config import parity
 from ogpt.config.parity import PARITY, Parity, as_parity
 from ogpt.errors import ConfigError
 
@@ -90,7 +88,3 @@ def test_a_choice_that_there_is_not(name: str, hint: str) -> None:
 
 def test_every_name_is_another_way() -> None:
     assert len(set(PARITY.values())) == len(PARITY)
-
-
-def test_the_example_in_the_docstring() -> None:
-    assert doctest.testmod(parity) == (0, 2)
