@@ -9,7 +9,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 setup: $(VENV)/.ready
 	@cat $(VENV)/.ready
 
-$(VENV)/.ready: pyproject.toml constraints.txt
+# where there is a C++ compiler, a native decoder that does not build is an error
+$(VENV)/.ready: pyproject.toml constraints.txt setup.py $(wildcard src/ogpt/decoding/native/csrc/*)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "error: Python 3.11 or later is needed, $(PYTHON) is $$($(PYTHON) --version 2>&1)"; \
 	  echo "hint: name another one, for example: make setup PYTHON=python3.12"; exit 1; }
@@ -19,7 +20,8 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	@echo "setting up $(VENV); this takes minutes where PyTorch is still to be fetched"
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install --quiet -c constraints.txt setuptools wheel
-	$(PIP) install --quiet -c constraints.txt --no-build-isolation -e '.[dev]'
+	OGPT_REQUIRE_NATIVE=$$(command -v $${CXX:-g++} >/dev/null && echo 1) \
+	  $(PIP) install --quiet -c constraints.txt --no-build-isolation -e '.[dev]'
 	@$(BIN)/python -c 'import sys, torch; print(f"torch {torch.__version__}, Python {sys.version.split()[0]}, in $(VENV)")' > $@.tmp
 	@mv $@.tmp $@
 
@@ -49,4 +51,4 @@ bench: setup
 	$(BIN)/python benchmarks/run.py
 
 clean:
-	rm -rf $(VENV) build dist .coverage coverage.json .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) build dist src/ogpt/decoding/native/libogpt.* .coverage coverage.json .pytest_cache .mypy_cache .ruff_cache

@@ -1,11 +1,20 @@
+import ctypes
+import importlib.util
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from ogpt.decoding import choice
 from ogpt.decoding.choice import open_decoder
+from ogpt.decoding.native import library
+from ogpt.decoding.native.decoder import NativeDecoder
 from ogpt.errors import BackendMissing, CheckpointError, ConfigError
+from ogpt.model.double_heads import OpenAIGPTDoubleHeadsModel
+from ogpt.model.torch_decoder import TorchDecoder
+from ogpt.notices import collecting
 from tests.model.parity import random_model
 
 
@@ -15,31 +24,148 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def not_built(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    monkeypatch.setattr(library, "LIBRARY", tmp_path / "libogpt.so")
+    library.load_library.cache_clear()
+    yield
+    library.load_library.cache_clear()
+
+
+@pytest.fixture
+def with_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    library.load_library()
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
+
+
+@pytest.mark.parametrize("decoder", ["auto", "native", "torch"])
 @pytest.mark.parametrize("dtype", ["auto", "float32", "bfloat16"])
-def test_a_decoder_of_a_folder(folder: Path, dtype: str) -> None:
-    decoder = open_decoder(folder, dtype=dtype, threads=1, slots=2)
+def test_a_decoder_of_a_folder(folder: Path, decoder: str, dtype: str) -> None:
+    opened = open_decoder(folder, decoder=decoder, dtype=dtype, threads=1, slots=2)
+    assert isinstance(opened, TorchDecoder if decoder == "torch" else NativeDecoder)
     model = random_model(2, n_positions=12)
     expected = model(torch.tensor([[1, 2, 3]])).logits[0, -1].detach().numpy()
-    found = decoder.extend(1, [1, 2, 3])
+    found = opened.extend(1, [1, 2, 3])
     assert found is not None
     limit = 0.1 if dtype == "bfloat16" else 1e-4
     assert abs(found - expected).max() < limit * abs(expected).max()
-    assert decoder.slots == 2
+    assert opened.slots == 2
+    opened.close()
+
+
+@pytest.mark.parametrize(
+    ("stored", "asked", "opened"),
+    [
+        (torch.float32, "auto", "float32"),
+        (torch.float16, "auto", "float32"),
+        (torch.bfloat16, "auto", "bfloat16"),
+        (torch.bfloat16, "float32", "float32"),
+        (torch.float64, "float32", "float32"),
+        (torch.float32, "int8", "int8"),
+        (torch.float32, "int4", "int4"),
+    ],
+)
+def test_native_dtypes(tmp_path: Path, stored: torch.dtype, asked: str, opened: str) -> None:
+    random_model(2, n_positions=12).to(stored).save_pretrained(tmp_path)
+    decoder = open_decoder(tmp_path, dtype=asked)
+    assert isinstance(decoder, NativeDecoder)
+    assert decoder.dtype == opened
+    decoder.close()
 
 
 @pytest.mark.parametrize(
     ("arguments", "match"),
     [
-        ({"decoder": "native"}, "decoder is 'native'; allowed: auto, torch"),
-        ({"dtype": "int8"}, "dtype is 'int8'; allowed: auto, float32, bfloat16"),
+        ({"decoder": "mlx"}, "decoder is 'mlx'; allowed: auto, native, torch"),
+        ({"dtype": "int2"}, "dtype is 'int2'; allowed: auto, float32, bfloat16, int8, int4"),
         ({"threads": -1}, "threads is -1; allowed: 0 or more"),
         ({"slots": 0}, "slots is 0; allowed: 1 or more"),
+        ({"decoder": "torch", "dtype": "int8"}, "dtype is 'int8'; the decoder torch knows float32"),
     ],
 )
-def test_values_outside_their_range(folder: Path, arguments: dict[str, int], match: str) -> None:
+def test_values_outside_their_range(folder: Path, arguments: dict[str, Any], match: str) -> None:
     with pytest.raises(ConfigError, match=match) as caught:
         open_decoder(folder, **arguments)
     assert caught.value.hint
+
+
+UNFIT: list[tuple[dict[str, Any], str]] = [
+    ({"pruned_heads": {0: [1]}}, "pruned heads"),
+    ({"tie_word_embeddings": False}, "tie_word_embeddings is false"),
+    ({"parity": "2018"}, "parity.masking is '2018'"),
+    ({"dtype": "float64"}, "no float64"),
+]
+
+
+@pytest.mark.parametrize(("change", "why"), UNFIT)
+def test_what_native_cannot_run(tmp_path: Path, change: dict[str, Any], why: str) -> None:
+    model = random_model(2, n_positions=12, n_head=2, n_embd=8, **change)
+    if "dtype" in change:
+        model.double()
+    model.save_pretrained(tmp_path)
+    with collecting() as notices:
+        decoder = open_decoder(tmp_path)
+    assert isinstance(decoder, TorchDecoder)
+    assert [notice.kind for notice in notices] == ["native-decoder-unused"]
+    assert why in notices[0].message
+    with pytest.raises(ConfigError, match="the native decoder cannot run") as caught:
+        open_decoder(tmp_path, decoder="native")
+    assert why in str(caught.value)
+    assert "--decoder torch" in caught.value.hint
+    if "dtype" not in change:
+        with pytest.raises(ConfigError, match="the native decoder cannot run"):
+            open_decoder(tmp_path, dtype="int8")
+
+
+def test_not_built(folder: Path, not_built: None) -> None:
+    with collecting() as notices:
+        assert isinstance(open_decoder(folder), TorchDecoder)
+    assert "it is not built" in notices[0].message
+    for arguments in ({"decoder": "native"}, {"dtype": "int8"}):
+        with pytest.raises(BackendMissing, match="the native decoder is not built") as caught:
+            open_decoder(folder, **arguments)
+        assert "C++17 compiler" in caught.value.hint
+
+
+def test_with_a_gpu_torch_decodes(
+    folder: Path, with_driver: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = object()
+    monkeypatch.setattr(choice, "_open_torch", lambda *arguments: opened)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert open_decoder(folder) is opened
+    assert isinstance(open_decoder(folder, dtype="int8"), NativeDecoder)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)  # torch for the CPU only
+    assert isinstance(open_decoder(folder), NativeDecoder)
+
+
+def test_without_torch_the_driver_is_not_looked_for(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choice, "find_spec", lambda name: None)
+    monkeypatch.setattr(choice, "_has_cuda_driver", pytest.fail)
+    assert isinstance(open_decoder(folder), NativeDecoder)
+    assert importlib.util.find_spec("torch")
+
+
+@pytest.mark.parametrize(("system", "name"), [("linux", "libcuda.so.1"), ("win32", "nvcuda.dll")])
+def test_the_drivers_name(monkeypatch: pytest.MonkeyPatch, system: str, name: str) -> None:
+    asked = []
+    monkeypatch.setattr(sys, "platform", system)
+    monkeypatch.setattr(ctypes, "CDLL", asked.append)
+    assert choice._has_cuda_driver()
+    assert asked == [name]
+
+
+def test_what_the_model_has_no_use_for_is_told(tmp_path: Path) -> None:
+    random_model(2, OpenAIGPTDoubleHeadsModel, n_positions=12).save_pretrained(tmp_path)
+    told = []
+    for decoder in ("native", "torch"):
+        with collecting() as notices:
+            open_decoder(tmp_path, decoder=decoder)
+        told.append([notice.message for notice in notices])
+    assert told[0] == told[1]
+    assert "multiple_choice_head.summary.bias" in told[0][0]
 
 
 def test_no_model(tmp_path: Path) -> None:
@@ -50,5 +176,5 @@ def test_no_model(tmp_path: Path) -> None:
 def test_without_torch(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(BackendMissing, match="needs PyTorch") as caught:
-        open_decoder(folder)
+        open_decoder(folder, decoder="torch")
     assert caught.value.hint == "pip install 'ogpt[torch]'"

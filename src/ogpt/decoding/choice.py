@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
+from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from ogpt import processor
 from ogpt.bundle import resolve
 from ogpt.config.model import OpenAIGPTConfig
+from ogpt.decoding.native.decoder import NativeDecoder
+from ogpt.decoding.native.library import PRECISIONS, is_built
+from ogpt.decoding.native.loading import stored_dtype, unfit, unused_weights
 from ogpt.errors import BackendMissing, ConfigError
 from ogpt.generation.decoder import Decoder
+from ogpt.notices import tell
+from ogpt.weights.arrays import Array
+from ogpt.weights.folder import folder_config, open_weights
 
-DecoderName = Literal["auto", "torch"]
-DtypeName = Literal["auto", "float32", "bfloat16"]
+if TYPE_CHECKING:
+    from ogpt.model.torch_decoder import TorchDecoder
+
+DecoderName = Literal["auto", "native", "torch"]
+DtypeName = Literal["auto", "float32", "bfloat16", "int8", "int4"]
+
+_QUANTISED = PRECISIONS[2:]
 
 
 def open_decoder(
@@ -29,14 +44,17 @@ def open_decoder(
     Args:
         model: Model folder, or a run (its best, else last, checkpoint).
         config: Of the model, where it was read already.
-        decoder: auto or torch.
-        dtype: Of weights and cache; auto: bfloat16 on a GPU, otherwise as stored.
+        decoder: native (C++, on the CPU), torch, or auto: torch where it has a GPU, otherwise
+            native; torch, with a notice, where native is not built or cannot run the model.
+        dtype: Of the weights: float32, bfloat16, and natively int8 or int4; auto: as stored,
+            which is bfloat16 for torch on a GPU, and natively float32 where float16 is stored.
         threads: CPU threads; 0: all cores.
         slots: Sequences held at once, 1 or more.
 
     Raises:
-        ConfigError: a value outside its range.
-        BackendMissing: the decoder's framework is not installed.
+        ConfigError: a value outside its range, or one that the decoder does not know.
+        DecoderError: memory cannot be had, or OGPT_KERNELS names what the processor has not.
+        BackendMissing: the decoder's library or framework is not installed.
         CheckpointError, WeightsError: the folder is no model, or is damaged.
     """
     for name, value, allowed in (
@@ -52,7 +70,54 @@ def open_decoder(
             raise ConfigError(
                 f"{name} is {number}; allowed: {least} or more", hint="leave it at its default"
             )
+    if decoder == "torch" and dtype in _QUANTISED:
+        raise ConfigError(
+            f"dtype is {dtype!r}; the decoder torch knows float32 and bfloat16",
+            hint="use --decoder native",
+        )
     folder = resolve(model)
+    config = config or folder_config(folder)
+    threads = threads or processor.cores()
+    if decoder == "torch" or (decoder == "auto" and dtype not in _QUANTISED and _torch_has_gpu()):
+        return _open_torch(folder, config, dtype, threads, slots)
+    arrays = open_weights(folder)
+    stored = stored_dtype(arrays)
+    why = unfit(config)
+    if stored == "float64" and dtype == "auto":
+        why = "it knows no float64, in which the weights are stored"
+    if decoder == "auto" and dtype not in _QUANTISED:
+        why = why or ("" if is_built() else "it is not built")
+        if why:
+            tell("native-decoder-unused", reason=why)
+            return _open_torch(folder, config, dtype, threads, slots)
+    elif why:
+        raise ConfigError(
+            f"the native decoder cannot run {folder}: {why}",
+            hint="use --decoder torch, or another --dtype",
+        )
+    if dtype == "auto":
+        dtype = "bfloat16" if stored == "bfloat16" else "float32"
+    return _open_native(folder, config, arrays, dtype, threads, slots)
+
+
+def _open_native(
+    folder: Path,
+    config: OpenAIGPTConfig,
+    arrays: Mapping[str, Array],
+    dtype: str,
+    threads: int,
+    slots: int,
+) -> NativeDecoder:
+    opened = NativeDecoder(config, arrays, dtype=dtype, threads=threads, slots=slots)
+    if unused := unused_weights(arrays, config):
+        report = f"in the file, not in the model: {', '.join(unused)}"
+        tell("weights-not-from-file", name=str(folder), report=report)
+    return opened
+
+
+def _open_torch(
+    folder: Path, config: OpenAIGPTConfig, dtype: str, threads: int, slots: int
+) -> TorchDecoder:
     try:
         import torch
     except ModuleNotFoundError as error:
@@ -63,7 +128,7 @@ def open_decoder(
     from ogpt.model.packing import pack_weights
     from ogpt.model.torch_decoder import TorchDecoder
 
-    torch.set_num_threads(threads or processor.cores())
+    torch.set_num_threads(threads)
     on_gpu = torch.cuda.is_available()
     kind = {"float32": torch.float32, "bfloat16": torch.bfloat16}.get(dtype)
     if kind is None and on_gpu:
@@ -71,3 +136,20 @@ def open_decoder(
     device = "cuda" if on_gpu else "cpu"
     loaded = OpenAIGPTLMHeadModel.from_pretrained(folder, config=config, dtype=kind, device=device)
     return TorchDecoder(pack_weights(loaded), slots)
+
+
+def _torch_has_gpu() -> bool:
+    """Whether PyTorch has a GPU; it is imported, to be asked, only where there is a driver."""
+    if find_spec("torch") is None or not _has_cuda_driver():
+        return False
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def _has_cuda_driver() -> bool:
+    try:
+        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""The native CPU decoder: a C++ core (`csrc/`), its library, and the Decoder over it."""

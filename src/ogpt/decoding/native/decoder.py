@@ -1,0 +1,323 @@
+"""The Decoder protocol over the native core.
+
+Whatever a caller could get wrong (ids, slots, positions, use after close) is refused before C sees
+it; a fork waits until no core computes.
+"""
+
+from __future__ import annotations
+
+import operator
+import os
+import weakref
+from collections.abc import Mapping, Sequence
+from threading import RLock
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ogpt.config.model import OpenAIGPTConfig
+from ogpt.decoding.native.library import PRECISIONS, ROW, Core
+from ogpt.decoding.native.loading import load_core, unfit
+from ogpt.errors import ConfigError, ContextTooLong, DecoderError, TokenOutOfRange
+from ogpt.generation.decoder import Abilities, Scores, Want
+from ogpt.generation.processors import Logits
+from ogpt.generation.prompts import log_sum_exp
+from ogpt.weights.arrays import Array
+
+MOST_THREADS = 1024
+
+_CHUNK_ROWS = 512  # tokens read at once
+_CHUNK_LOGITS = 2**23  # logits scored at once
+
+
+class NativeDecoder:
+    """A Decoder that computes in C++ on the CPU, without a framework.
+
+    The same ids give the same bits: alone or in a batch, at any number of threads, in whatever
+    pieces they are appended, in every slot. It depends on the dtype and on the kernels.
+
+    Args:
+        config: Of the model.
+        arrays: Its weights by name, in any floating-point dtype (`ogpt.weights`); read once.
+        dtype: Of the packed weights: float32, bfloat16, int8 or int4.
+        cache_dtype: Of keys and values: float32 or bfloat16.
+        slots: Sequences held at once.
+        threads: That compute, the caller's among them; the others sleep between calls.
+
+    Attributes:
+        dtype: As given.
+        kernels: The instruction set in use, one of `library.KERNELS`.
+        nbytes: Memory of weights and cache.
+
+    Raises:
+        BackendMissing: the library is not built.
+        ConfigError: a value outside its range, a model that the core does not know, or OGPT_KERNELS
+            names no kernels.
+        DecoderError: the processor lacks the kernels, or memory cannot be had.
+        WeightsError: weights missing, of another shape, or not finite.
+    """
+
+    abilities = Abilities(hidden_states=True, attentions=False, device_sampling=False, bitwise=True)
+
+    def __init__(
+        self,
+        config: OpenAIGPTConfig,
+        arrays: Mapping[str, Array],
+        *,
+        dtype: str = "float32",
+        cache_dtype: str = "float32",
+        slots: int = 1,
+        threads: int = 1,
+    ) -> None:
+        for name, value, allowed in (
+            ("dtype", dtype, PRECISIONS),
+            ("cache_dtype", cache_dtype, PRECISIONS[:2]),
+        ):
+            if value not in allowed:
+                raise ConfigError(
+                    f"{name} is {value!r}; allowed: {', '.join(allowed)}",
+                    hint="choose one of these",
+                )
+        if not 1 <= threads <= MOST_THREADS:
+            raise ConfigError(
+                f"threads is {threads}; allowed: 1 to {MOST_THREADS}",
+                hint="more threads than cores make it slower",
+            )
+        if slots < 1:
+            raise ConfigError(
+                f"slots is {slots}; allowed: 1 or more", hint="leave it at its default"
+            )
+        if why := unfit(config):
+            raise ConfigError(
+                f"the native decoder cannot run this model: {why}",
+                hint="use --decoder torch",
+            )
+        self._core: Core | None = load_core(
+            config,
+            arrays,
+            precision=dtype,
+            slots=slots,
+            threads=threads,
+            half_cache=cache_dtype == "bfloat16",
+        )
+        self.n_positions = config.n_positions
+        self.vocab_size = config.vocab_size
+        self.slots = slots
+        self.dtype = dtype
+        self.kernels = self._core.kernels
+        self.nbytes = self._core.nbytes
+        self._lengths = [0] * slots
+        self._appended: dict[int, NDArray[np.float32]] = {}  # slot -> last hidden states (T, C)
+        self._lock = RLock()  # the core serves one caller at a time
+        _OPEN.add(self)
+
+    def extend(self, slot: int, ids: Sequence[int], want: Want = "last") -> Logits | None:
+        """Append `ids` to the slot; see Decoder."""
+        with self._lock:
+            rows = self._rows([slot], [ids])
+            wanted = {"none": [], "last": [len(rows) - 1], "all": range(len(rows))}[want]
+            logits = self._read([slot], rows, wanted)
+        if want == "none":
+            return None
+        return logits[0] if want == "last" else logits
+
+    def step(self, slots: Sequence[int], ids: Sequence[int]) -> Logits:
+        """Append one token to each slot; see Decoder."""
+        with self._lock:
+            rows = self._rows(slots, [[token] for token in ids])
+            return self._read(slots, rows, range(len(rows)))
+
+    def score(self, slot: int, ids: Sequence[int], targets: Sequence[int], top: int = 0) -> Scores:
+        """Append `ids` and score `targets`; see Decoder."""
+        if len(targets) != len(ids):
+            raise DecoderError(
+                f"{len(targets)} targets were given for {len(ids)} ids; one for each is needed",
+                hint="pass the token that follows each id",
+            )
+        if not 0 <= top <= self.vocab_size:
+            raise DecoderError(
+                f"the {top} most likely tokens were asked for; there are {self.vocab_size}",
+                hint=f"choose 0 to {self.vocab_size}",
+            )
+        labels = self._checked(targets)
+        scores = Scores(
+            np.empty(len(ids), np.float32),
+            np.empty((len(ids), top), np.int64),
+            np.empty((len(ids), top), np.float32),
+        )
+        step = max(1, _CHUNK_LOGITS // self.vocab_size)
+        with self._lock:
+            rows = self._rows([slot], [ids])
+            hidden = []
+            for first in range(0, len(rows), step):
+                part = rows[first : first + step]
+                logits, states = self._run(part, range(len(part)))
+                hidden.append(states)
+                for place, row in enumerate(logits, first):
+                    _score(row, labels[place], scores, place)
+            self._keep([slot], rows, np.concatenate(hidden))
+        return scores
+
+    def hidden(self, slot: int) -> NDArray[np.float32]:
+        """Last hidden states of what the last call appended to the slot; see Decoder."""
+        with self._lock:
+            self._opened()
+            if slot not in self._appended:
+                raise DecoderError(
+                    f"slot {slot} was asked for hidden states; the last call appended tokens to "
+                    f"{list(self._appended) or 'no slot'}",
+                    hint="ask for them right after extend, step or score",
+                )
+            return self._appended[slot]
+
+    def length(self, slot: int) -> int:
+        """Tokens that the slot holds."""
+        self._opened()
+        return self._lengths[self._slots([slot])[0]]
+
+    def truncate(self, slot: int, length: int) -> None:
+        """Rewind the slot."""
+        with self._lock:
+            held = self.length(slot)
+            if not 0 <= length <= held:
+                raise DecoderError(
+                    f"slot {slot} cannot be cut to {length} tokens; it holds {held}",
+                    hint=f"choose 0 to {held}",
+                )
+            self._lengths[slot] = operator.index(length)
+
+    def copy(self, source: int, target: int) -> None:
+        """Make the target slot equal to the source slot."""
+        with self._lock:
+            held, _ = self.length(source), self.length(target)
+            if source != target:
+                self._opened().copy(source, target, held)
+                self._lengths[target] = held
+
+    def free(self, slot: int) -> None:
+        """Empty the slot."""
+        self.truncate(slot, 0)
+
+    def close(self) -> None:
+        """Give memory and threads back; a second time does nothing."""
+        with self._lock:
+            if self._core is not None:
+                self._core.close()
+            self._core = None
+            self._appended = {}
+
+    def _opened(self) -> Core:
+        if self._core is None:
+            raise DecoderError("the decoder was used after it was closed", hint="open another one")
+        return self._core
+
+    def _rows(self, slots: Sequence[int], rows: Sequence[Sequence[int]]) -> NDArray[np.void]:
+        """What is to be appended, one row after the other, as the core takes it; all checked."""
+        self._opened()
+        slots = self._slots(slots)
+        if not rows or not len(rows[0]) or len(rows) != len(slots):
+            raise DecoderError(
+                f"{len(rows)} rows of {len(rows[0]) if rows else 0} tokens were given for "
+                f"{len(slots)} slots; at least one token for each is needed",
+                hint="pass as many tokens as slots, and no empty prompt",
+            )
+        n_new = len(rows[0])
+        ids = [self._checked(row) for row in rows]
+        longest = max(self._lengths[slot] for slot in slots)
+        if longest + n_new > self.n_positions:
+            raise ContextTooLong(
+                f"{longest} positions are taken and {n_new} tokens given; the model has "
+                f"{self.n_positions} positions",
+                hint="truncate the slot first; generate() slides by itself",
+            )
+        found = np.empty(len(slots) * n_new, ROW)
+        found["token"] = np.concatenate(ids)
+        found["slot"] = np.repeat(slots, n_new)
+        found["position"] = np.concatenate(
+            [np.arange(self._lengths[slot], self._lengths[slot] + n_new) for slot in slots]
+        )
+        return found
+
+    def _read(
+        self, slots: Sequence[int], rows: NDArray[np.void], wanted: Sequence[int]
+    ) -> NDArray[np.float32]:
+        """Append the rows; return the logits of those wanted, which stand in order."""
+        logits = np.empty((len(wanted), self.vocab_size), np.float32)
+        hidden, done = [], 0
+        for first in range(0, len(rows), _CHUNK_ROWS):
+            part = rows[first : first + _CHUNK_ROWS]
+            places = [place - first for place in wanted if 0 <= place - first < len(part)]
+            found, states = self._run(part, places)
+            logits[done : done + len(places)] = found
+            done += len(places)
+            hidden.append(states)
+        self._keep(slots, rows, np.concatenate(hidden))
+        return logits
+
+    def _run(
+        self, rows: NDArray[np.void], wanted: Sequence[int]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        return self._opened().run(rows, np.array(wanted, np.int32))
+
+    def _keep(
+        self, slots: Sequence[int], rows: NDArray[np.void], hidden: NDArray[np.float32]
+    ) -> None:
+        """Remember what was appended; from here on the slots hold it."""
+        self._appended = {}
+        for slot, states in zip(slots, np.split(hidden, len(slots)), strict=True):
+            self._appended[slot] = states
+            self._lengths[slot] += len(states)
+
+    def _slots(self, slots: Sequence[int]) -> list[int]:
+        found = [operator.index(slot) for slot in slots]
+        if len(set(found)) != len(found) or not all(0 <= slot < self.slots for slot in found):
+            raise DecoderError(
+                f"slots {found} were given; they must differ and lie in 0 to {self.slots - 1}",
+                hint="open the decoder with more slots, or name each slot once",
+            )
+        return found
+
+    def _checked(self, ids: Sequence[int]) -> list[int]:
+        found = [operator.index(token) for token in ids]
+        for place, token in enumerate(found):
+            if not 0 <= token < self.vocab_size:
+                raise TokenOutOfRange(
+                    f"token id {token} at place {place}; ids go from 0 to {self.vocab_size - 1}",
+                    hint="check that tokenizer and model belong together",
+                )
+        return found
+
+
+def _score(row: NDArray[np.float32], target: int, scores: Scores, place: int) -> None:
+    """Put the log-probabilities of one row of logits in their place; of equal ones, lower ids."""
+    total = log_sum_exp(row)
+    scores.log_probs[place] = row[target] - total
+    top = scores.top_ids.shape[1]
+    if top:
+        least = np.partition(row, -top)[-top]
+        candidates = np.flatnonzero(row >= least)
+        best = candidates[np.argsort(-row[candidates], kind="stable")][:top]
+        scores.top_ids[place] = best
+        scores.top_log_probs[place] = row[best] - total
+
+
+_OPEN: weakref.WeakSet[NativeDecoder] = weakref.WeakSet()
+_waiting: list[NativeDecoder] = []  # those that a fork keeps from computing
+
+
+def _before_fork() -> None:
+    """Let every core finish what it computes, so that the child finds none half-way."""
+    _waiting[:] = list(_OPEN)
+    for decoder in _waiting:
+        decoder._lock.acquire()
+
+
+def _after_fork() -> None:
+    while _waiting:
+        _waiting.pop()._lock.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork
+    )

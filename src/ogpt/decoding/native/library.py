@@ -1,0 +1,281 @@
+"""The native core as Python calls it: finding the library, and its models by ctypes (csrc/abi.h).
+
+Nothing is checked here that a caller could get wrong: a wrong id, slot or position is memory that
+is not ours. NativeDecoder checks.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+import weakref
+from ctypes import POINTER, byref, c_char_p, c_float, c_int, c_int32, c_size_t, c_void_p
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ogpt.errors import BackendMissing, ConfigError, DecoderError
+
+LIBRARY = Path(__file__).with_name(
+    "libogpt" + {"darwin": ".dylib", "win32": ".dll"}.get(sys.platform, ".so")
+)
+"""Where setup.py builds it, in a checkout as in an installed package."""
+
+PRECISIONS = ("float32", "bfloat16", "int8", "int4")
+"""Of packed weights, in the order of abi.h."""
+
+ACTIVATIONS = ("gelu", "relu", "silu", "gelu-erf")
+"""Of the MLP, in the order of kernels.h."""
+
+KERNELS = ("avx512_bf16", "avx512", "avx2", "portable")
+"""Instruction sets, in the order in which the core tries them."""
+
+KERNELS_VARIABLE = "OGPT_KERNELS"
+"""Environment variable that names one of KERNELS in place of the first that the processor has."""
+
+WEIGHTS = (
+    "attn.c_attn.weight",
+    "attn.c_attn.bias",
+    "attn.c_proj.weight",
+    "attn.c_proj.bias",
+    "ln_1.weight",
+    "ln_1.bias",
+    "mlp.c_fc.weight",
+    "mlp.c_fc.bias",
+    "mlp.c_proj.weight",
+    "mlp.c_proj.bias",
+    "ln_2.weight",
+    "ln_2.bias",
+)
+"""Of a layer, in the order of abi.h, where the two embeddings come before them."""
+
+ROW = np.dtype([("token", np.int32), ("slot", np.int32), ("position", np.int32)])
+"""A token, the slot that it is appended to, and its place there."""
+
+# with int8 and int4 goes a scale for 64 weights
+_BYTES_PER_WEIGHT = {"float32": 4.0, "bfloat16": 2.0, "int8": 1.0625, "int4": 0.5625}
+_MOST_BYTES = 2**46  # what a process can address
+_LARGEST = 2**30  # of a size, far from where 32 bits end
+_ERROR_SIZE = 200
+
+
+class Shape(NamedTuple):
+    """A model's sizes, and how it is held."""
+
+    vocab_size: int
+    n_positions: int
+    n_embd: int
+    n_layer: int
+    n_head: int
+    precision: str = "float32"
+    """One of PRECISIONS."""
+    activation: str = "gelu"
+    """One of ACTIVATIONS."""
+    slots: int = 1
+    threads: int = 1
+    half_cache: bool = False
+    """Keys and values are kept in bfloat16."""
+    layer_norm_epsilon: float = 1e-5
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the packed matrices and the cache."""
+        n_embd, wide = _padded(self.n_embd), _padded(4 * self.n_embd)
+        layer = (_padded(3 * self.n_embd) + n_embd + wide) * n_embd + wide * n_embd
+        weights = _padded(self.vocab_size) * n_embd + self.n_layer * layer
+        numbers = _padded(self.n_positions, 16) * self.n_embd * self.n_layer * self.slots * 2
+        cache = numbers * (2 if self.half_cache else 4)
+        return int(weights * _BYTES_PER_WEIGHT[self.precision]) + cache
+
+
+class _Shape(ctypes.Structure):
+    """`ogpt_shape` of abi.h."""
+
+    _fields_ = (
+        *((name, c_int32) for name in Shape._fields[:-1]),
+        (Shape._fields[-1], c_float),
+    )
+
+    @classmethod
+    def of(cls, shape: Shape) -> _Shape:
+        """The same with places in PRECISIONS and ACTIVATIONS."""
+        numbers = shape._asdict()
+        numbers["precision"] = PRECISIONS.index(shape.precision)
+        numbers["activation"] = ACTIVATIONS.index(shape.activation)
+        return cls(**numbers)
+
+
+class Core:
+    """A model of the native core: packed weights, and a cache of keys and values in slots.
+
+    Args:
+        shape: Of the model.
+        kernels: One of KERNELS; empty: the first that the processor has.
+
+    Raises:
+        BackendMissing: the library is not built.
+        DecoderError: the processor lacks the kernels, or memory cannot be had.
+    """
+
+    def __init__(self, shape: Shape, kernels: str = "") -> None:
+        library = load_library()
+        error = ctypes.create_string_buffer(b"it is more than an address space", _ERROR_SIZE)
+        model = None
+        if shape.nbytes <= _MOST_BYTES and max(shape[:5] + shape[7:9]) <= _LARGEST:
+            model = library.ogpt_create(
+                byref(_Shape.of(shape)), kernels.encode(), error, _ERROR_SIZE
+            )
+        if not model:
+            raise DecoderError(
+                f"the native decoder cannot have {shape.nbytes:,} bytes for weights and "
+                f"{shape.slots} slots: {error.value.decode()}",
+                hint="give fewer slots or a smaller dtype",
+            )
+        self.shape = shape
+        self._library = library
+        self._model = c_void_p(model)
+        self._destroy = weakref.finalize(self, library.ogpt_destroy, self._model)
+
+    @property
+    def kernels(self) -> str:
+        """Which of KERNELS compute."""
+        name: bytes = self._library.ogpt_kernels(self._model)
+        return name.decode()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the packed weights and the cache."""
+        return int(self._library.ogpt_bytes(self._model))
+
+    def set(self, weight: int, layer: int, values: NDArray[np.float32]) -> None:
+        """Pack a weight: 0 the tokens, 1 the positions, then those of WEIGHTS."""
+        values = np.ascontiguousarray(values, np.float32)
+        self._library.ogpt_set(self._model, weight, layer, _address(values))
+
+    def run(
+        self, rows: NDArray[Any], wanted: NDArray[np.int32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Append rows (ROW); return logits of those `wanted` names, and all rows' last hidden.
+
+        Raises:
+            DecoderError: memory or a thread cannot be had.
+        """
+        shape = self.shape
+        logits = np.empty((len(wanted), shape.vocab_size), np.float32)
+        hidden = np.empty((len(rows), shape.n_embd), np.float32)
+        failed = self._library.ogpt_run(
+            self._model,
+            _address(rows),
+            len(rows),
+            _address(wanted),
+            len(wanted),
+            _address(logits) if len(wanted) else None,
+            _address(hidden),
+        )
+        if failed:
+            raise DecoderError(
+                f"{len(rows)} tokens could not be read: there is no memory, or no thread, for them",
+                hint="give fewer tokens at once, or fewer threads",
+            )
+        return logits, hidden
+
+    def copy(self, source: int, target: int, length: int) -> None:
+        """Make the first `length` tokens of a slot those of another one."""
+        self._library.ogpt_copy(self._model, source, target, length)
+
+    def close(self) -> None:
+        """Give memory and threads back; nothing but another close may follow."""
+        self._destroy()
+
+
+@cache
+def load_library() -> Any:
+    """The library, its functions declared.
+
+    Raises:
+        BackendMissing: it is not built, or cannot be loaded here.
+    """
+    try:
+        library = ctypes.CDLL(str(LIBRARY))
+        declare = {
+            "ogpt_create": (c_void_p, [POINTER(_Shape), c_char_p, c_char_p, c_size_t]),
+            "ogpt_destroy": (None, [c_void_p]),
+            "ogpt_set": (c_int, [c_void_p, c_int, c_int, c_void_p]),
+            "ogpt_quantize": (None, [c_int, c_int, c_int, c_int, c_void_p, c_void_p, c_void_p]),
+            "ogpt_set_quantized": (c_int, [c_void_p, c_int, c_int, c_void_p, c_void_p]),
+            "ogpt_run": (c_int, [c_void_p, c_void_p, c_int, c_void_p, c_int, c_void_p, c_void_p]),
+            "ogpt_copy": (c_int, [c_void_p, c_int, c_int, c_int]),
+            "ogpt_kernels": (c_char_p, [c_void_p]),
+            "ogpt_bytes": (c_size_t, [c_void_p]),
+        }
+        for name, (result, arguments) in declare.items():
+            function = getattr(library, name)
+            function.restype, function.argtypes = result, arguments
+    except (OSError, AttributeError) as error:
+        raise BackendMissing(
+            f"the native decoder is not built: {error}",
+            hint="install a C++17 compiler (apt install g++), then pip install ogpt again",
+        ) from error
+    return library
+
+
+def is_built() -> bool:
+    """Whether the library is there and loads."""
+    try:
+        load_library()
+    except BackendMissing:
+        return False
+    return True
+
+
+@cache
+def available_kernels() -> tuple[str, ...]:
+    """Those of KERNELS that this processor has, best first.
+
+    Raises:
+        BackendMissing: the library is not built.
+    """
+    library = load_library()
+    smallest = _Shape.of(Shape(1, 1, 1, 1, 1))
+    found = []
+    for name in KERNELS:
+        model = library.ogpt_create(byref(smallest), name.encode(), None, 0)
+        if model:
+            library.ogpt_destroy(model)
+            found.append(name)
+    return tuple(found)
+
+
+def chosen_kernels() -> str:
+    """The kernels that OGPT_KERNELS asks for, or the best.
+
+    Raises:
+        BackendMissing: the library is not built.
+        ConfigError: a name that is not in KERNELS.
+        DecoderError: the processor lacks them.
+    """
+    available = available_kernels()
+    name = os.environ.get(KERNELS_VARIABLE) or available[0]
+    if name not in KERNELS:
+        raise ConfigError(
+            f"{KERNELS_VARIABLE} is {name!r}; allowed: {', '.join(KERNELS)}",
+            hint="unset it for the best that this processor has",
+        )
+    if name not in available:
+        raise DecoderError(
+            f"{KERNELS_VARIABLE} is {name!r}; this processor has {', '.join(available)}",
+            hint="unset it for the best that this processor has",
+        )
+    return name
+
+
+def _address(array: NDArray[Any]) -> int:
+    return array.ctypes.data
+
+
+def _padded(size: int, unit: int = 64) -> int:
+    return -(-size // unit) * unit
