@@ -118,8 +118,8 @@ def test_an_end_token_ends_the_text_and_is_no_text() -> None:
 
 def test_settings_of_another_search_are_refused() -> None:
     decoder = contextual(SIZE)
-    with pytest.raises(SamplingError, match="num_beams is 2; allowed: 1"):
-        generate_with(decoder, TOKENIZER, "a", greedy(num_beams=2, max_new_tokens=2))
+    with pytest.raises(SamplingError, match="penalty_alpha is 0.5; allowed: 0"):
+        generate_with(decoder, TOKENIZER, "a", greedy(penalty_alpha=0.5, top_k=4, max_new_tokens=2))
     assert decoder.calls == []
 
 

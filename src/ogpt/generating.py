@@ -6,41 +6,26 @@ Whatever can be wrong with a request is found before the weights are read.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from ogpt.bundle import load_tokenizer, read_config, resolve
+from ogpt.config.model import OpenAIGPTConfig
+from ogpt.data.progress import Progress
 from ogpt.decoding.choice import open_decoder
+from ogpt.decoding.floor import weight_bytes
+from ogpt.generation.continuing import Generation, OnText, continuations
 from ogpt.generation.decoder import Decoder
-from ogpt.generation.request import Prompt, Request, check_given, prepare
-from ogpt.generation.search import FinishReason, search
+from ogpt.generation.request import Request, check_given, prepare
+from ogpt.generation.rows import FinishedRows, model_hash, read_rows
 from ogpt.generation.settings import GenerationSettings
-from ogpt.generation.writer import Vocabulary, Writer
+from ogpt.generation.writer import Vocabulary
+from ogpt.reporting import Reporter, silent
 
 MAX_SLOTS = 16
 """Sequences written at once; more wait for a slot. Each holds a key-value cache in memory."""
-
-OnText = Callable[[int, str], None]
-"""Receives (which generation, its next text); the texts of one, joined, are its `text`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Generation:
-    """One continuation of a prompt."""
-
-    text: str
-    """What follows the prompt: `prompt + text` reads on, with a space between where one belongs."""
-    prompt: str
-    """The prompt as it was given; of token ids, their text."""
-    ids: list[int]
-    """The new tokens, with those of a stop string and the token that ended the text."""
-    finish_reason: FinishReason
-    """stop: a stop string or the end token; length: max_new_tokens were written."""
-    log_probs: list[float]
-    """Log-probability of each new token under the model, whatever the sampling settings."""
-    n_prompt_tokens: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +37,28 @@ class Statistics:
     """From the first prompt token to the first new one."""
     seconds: float
     """From the first prompt token to the last new one."""
+    texts: int = 1
+    weight_bytes: int | None = None
+    """Of the packed weights that a token reads; None: not known of this decoder."""
 
     @property
     def tokens_per_s(self) -> float:
         """New tokens over seconds."""
         return self.new_tokens / self.seconds
+
+    def share_of_floor(self, bandwidth: float) -> float | None:
+        """The least time that reading the weights takes over the time taken, after the first token.
+
+        None where it says nothing: of several texts, which share a reading, of a single token, or
+        where the weights are not known.
+
+        Args:
+            bandwidth: Of the memory, bytes a second.
+        """
+        steps = self.new_tokens - 1
+        if self.texts != 1 or not steps or self.weight_bytes is None:
+            return None
+        return self.weight_bytes * steps / bandwidth / (self.seconds - self.seconds_to_first_token)
 
 
 class Generations(list[Generation]):
@@ -74,12 +76,13 @@ def generate(
     ids: Sequence[int] | None = None,
     max_new_tokens: int = 50,
     min_new_tokens: int = 0,
-    do_sample: bool = True,
+    do_sample: bool | None = None,
     temperature: float = 1.0,
     top_k: int = 0,
     top_p: float = 1.0,
     seed: int = 0,
     num_return_sequences: int = 1,
+    num_beams: int = 1,
     stop: str | Sequence[str] = (),
     decoder: str = "auto",
     dtype: str = "auto",
@@ -89,6 +92,7 @@ def generate(
     """Write on from a prompt.
 
     Beyond the model's n_positions the text slides: the last half is read again, with a notice.
+    Beams do not slide.
 
     Args:
         model: A model folder or a run.
@@ -96,51 +100,119 @@ def generate(
         ids: Token ids in place of a prompt.
         max_new_tokens: Most tokens to write, 1 or more.
         min_new_tokens: Tokens to write before a stop string or end token counts.
-        do_sample: False takes the most likely token every time.
+        do_sample: False takes the most likely token every time, or the most likely beams; None:
+            True without beams.
         temperature: Above 0; below 1 is safer, above 1 wilder.
         top_k: Draw among the k most likely tokens; 0 for all.
         top_p: Draw among the fewest tokens that hold this probability; 1 for all.
         seed: The same seed writes the same text; 0 to 2**64 - 1.
-        num_return_sequences: Continuations of each prompt.
+        num_return_sequences: Continuations of each prompt; with beams, at most num_beams.
+        num_beams: Beams of a beam search, whose most likely texts come first; 1 for none.
         stop: Strings that end the text; they are not part of it.
         decoder: Which implementation decodes (`ogpt.decoding.choice`).
         dtype: Precision of its weights.
         threads: Threads it may use; 0 for all cores.
-        on_text: Told each text as soon as its words are whole.
+        on_text: Told each text as soon as its words are whole; of beams, when all is written.
 
     Raises:
         SamplingError: a prompt without tokens, or a setting outside its range.
         TokenOutOfRange: an id outside the vocabulary.
+        ContextTooLong: a beam search outgrows the model's positions.
         CheckpointError, TokenizerError, WeightsError: a model that is missing or damaged.
         BackendMissing: the decoder's package is not installed.
     """
     settings = GenerationSettings(
         max_new_tokens=max_new_tokens,
         min_new_tokens=min_new_tokens,
-        do_sample=do_sample,
+        do_sample=num_beams == 1 if do_sample is None else do_sample,
         temperature=temperature,
         top_k=top_k,
         top_p=top_p,
         seed=seed,
         num_return_sequences=num_return_sequences,
+        num_beams=num_beams,
     )
     stop = check_given(prompt, ids, stop)
     folder = resolve(model)
     config = read_config(folder)
     tokenizer = load_tokenizer(folder, config)
-    settings = replace(settings, eos_token_id=_end_ids(getattr(config, "eos_token_id", None)))
-    request = prepare(tokenizer, config.n_positions, config.vocab_size, prompt, ids, settings, stop)
-    n_sequences = len(request.prompts) * num_return_sequences
-    opened = open_decoder(
-        folder,
-        config=config,
-        decoder=decoder,
-        dtype=dtype,
-        threads=threads,
-        slots=min(n_sequences, MAX_SLOTS),
-    )
-    with closing(opened):
-        return _write(opened, tokenizer, request, on_text)
+    request = _request(config, tokenizer, prompt, ids, settings, stop)
+    with closing(_open(folder, config, request, decoder, dtype, threads)) as opened:
+        return _write(opened, tokenizer, request, on_text, weight_bytes(opened, config))
+
+
+@dataclass(frozen=True, slots=True)
+class FileResult:
+    """What `generate_file` did."""
+
+    file: Path
+    rows: int
+    kept: int
+    """Of them, those that were there already."""
+
+
+def generate_file(
+    model: str | Path,
+    data: str | Path,
+    out: str | Path,
+    settings: GenerationSettings | None = None,
+    *,
+    stop: str | Sequence[str] = (),
+    decoder: str = "auto",
+    dtype: str = "auto",
+    threads: int = 0,
+    reporter: Reporter = silent,
+) -> FileResult:
+    """Write on from every row of a JSON Lines file, into another one, row by row in their order.
+
+    A row is written as soon as it and all before it are whole. The same call goes on where a
+    stopped one was: rows that are there are kept, if they answer the same request.
+
+    Args:
+        model: A model folder or a run.
+        data: Rows with a text `prompt` or, where there is none, `text`; their other fields go
+            along.
+        out: Rows with `prompt` and `text`, `finish_reason`, `new_tokens` and `log_prob` of what
+            was written, in a list `continuations` where there are several; `request` tells model,
+            settings and prompt from others.
+        settings: How to write; the model's end tokens are added.
+        stop: Strings that end the text; they are not part of it.
+        decoder: Which implementation decodes (`ogpt.decoding.choice`).
+        dtype: Precision of its weights.
+        threads: Threads it may use; 0 for all cores.
+        reporter: Told how far it is.
+
+    Raises:
+        DataError: `data` cannot be read, or a row has no prompt.
+        OutputExists: `out` holds something other than the first rows of this request.
+        SamplingError, ContextTooLong: a prompt that cannot be continued.
+        CheckpointError, TokenizerError, WeightsError: a model that is missing or damaged.
+        BackendMissing: the decoder's package is not installed.
+        StorageError: the disk is full or refuses; the rows written so far are whole.
+    """
+    rows = read_rows(Path(data))
+    prompts = [row.prompt for row in rows]
+    strings = check_given(prompts, None, stop)
+    folder = resolve(model)
+    config = read_config(folder)
+    tokenizer = load_tokenizer(folder, config)
+    settings = settings or GenerationSettings()
+    request = _request(config, tokenizer, prompts, None, settings, strings)
+    asked = [model_hash(folder), asdict(request.settings), strings, decoder, dtype]
+    finished = FinishedRows(Path(out), rows, asked)
+    progress = Progress(reporter, "generating", len(rows), "rows")
+    progress(finished.count)
+    result = FileResult(Path(out), len(rows), finished.count)
+    if result.kept < result.rows:
+        request = replace(request, prompts=request.prompts[result.kept :])
+        with (
+            closing(_open(folder, config, request, decoder, dtype, threads)) as opened,
+            finished.appending(request.settings.num_return_sequences) as append,
+        ):
+            for number, generation in continuations(opened, tokenizer, request):
+                append(number, generation)
+                progress(finished.count)
+    return result
 
 
 def generate_with(
@@ -162,70 +234,68 @@ def generate_with(
     return _write(decoder, tokenizer, request, on_text)
 
 
-@dataclass(slots=True)
-class _Draft:
-    """A generation while it is written."""
+def _request(
+    config: OpenAIGPTConfig,
+    tokenizer: Vocabulary,
+    prompt: str | Sequence[str] | None,
+    ids: Sequence[int] | None,
+    settings: GenerationSettings,
+    stop: Sequence[str],
+) -> Request:
+    """What is to be written; the end tokens of the configuration end it."""
+    end_ids = _end_ids(getattr(config, "eos_token_id", None))
+    settings = replace(settings, eos_token_id=(*settings.eos_token_id, *end_ids))
+    size = (config.n_positions, config.vocab_size)
+    return prepare(tokenizer, *size, prompt, ids, settings, stop)
 
-    prompt: Prompt
-    writer: Writer
-    texts: list[str] = field(default_factory=list)
-    ids: list[int] = field(default_factory=list)
-    log_probs: list[float] = field(default_factory=list)
+
+def _open(
+    folder: Path,
+    config: OpenAIGPTConfig,
+    request: Request,
+    decoder: str,
+    dtype: str,
+    threads: int,
+) -> Decoder:
+    """A decoder with the slots that a request can use."""
+    settings = request.settings
+    if settings.num_beams == 1:
+        slots = min(len(request.prompts) * settings.num_return_sequences, MAX_SLOTS)
+    else:
+        together = max(1, MAX_SLOTS // settings.num_beams)
+        slots = settings.num_beams * min(len(request.prompts), together)
+    return open_decoder(
+        folder, config=config, decoder=decoder, dtype=dtype, threads=threads, slots=slots
+    )
 
 
 def _write(
-    decoder: Decoder, tokenizer: Vocabulary, request: Request, on_text: OnText | None
+    decoder: Decoder,
+    tokenizer: Vocabulary,
+    request: Request,
+    on_text: OnText | None,
+    weights: int | None = None,
 ) -> Generations:
-    settings = request.settings
-    drafts = [
-        _Draft(
-            prompt,
-            Writer(
-                tokenizer,
-                after_word=prompt.after_word,
-                stop=request.stop,
-                min_tokens=settings.min_new_tokens,
-            ),
-        )
-        for prompt in request.prompts
-        for _ in range(settings.num_return_sequences)
-    ]
-
-    def show(continuation: int, text: str) -> None:
-        if text:
-            drafts[continuation].texts.append(text)
-            if on_text is not None:
-                on_text(continuation, text)
-
-    def ends(continuation: int, token_id: int) -> bool:
-        writer = drafts[continuation].writer
-        show(continuation, writer.write(token_id))
-        return writer.stopped
-
-    reasons: dict[int, FinishReason] = {}
     times: list[float] = []
     begun = time.perf_counter()
-    with closing(search(decoder, [one.ids for one in request.prompts], settings, ends)) as tokens:
-        for token in tokens:
-            times.append(time.perf_counter() - begun)
-            draft = drafts[token.continuation]
-            draft.ids.append(token.id)
-            draft.log_probs.append(token.log_prob)
-            if token.finish_reason is not None:
-                reasons[token.continuation] = token.finish_reason
-                show(token.continuation, draft.writer.finish())
-    generations = [
-        Generation(
-            text="".join(draft.texts),
-            prompt=draft.prompt.text,
-            ids=draft.ids,
-            finish_reason=reasons[continuation],
-            log_probs=draft.log_probs,
-            n_prompt_tokens=len(draft.prompt.ids),
+    found = dict(
+        continuations(
+            decoder,
+            tokenizer,
+            request,
+            on_text,
+            on_token=lambda: times.append(time.perf_counter() - begun),
         )
-        for continuation, draft in enumerate(drafts)
-    ]
-    return Generations(generations, Statistics(len(times), times[0], times[-1]))
+    )
+    generations = [found[number] for number in sorted(found)]
+    statistics = Statistics(
+        new_tokens=sum(len(one.ids) for one in generations),
+        seconds_to_first_token=times[0],
+        seconds=times[-1],
+        texts=max(len(generations), request.settings.num_beams),
+        weight_bytes=weights,
+    )
+    return Generations(generations, statistics)
 
 
 def _end_ids(eos_token_id: int | list[int] | None) -> tuple[int, ...]:

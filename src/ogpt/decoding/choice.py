@@ -20,6 +20,7 @@ from ogpt.generation.decoder import Decoder
 from ogpt.notices import tell
 from ogpt.weights.arrays import Array
 from ogpt.weights.folder import folder_config, open_weights
+from ogpt.weights.quantised import Rounded, open_quantised, quantised_dtype
 
 if TYPE_CHECKING:
     from ogpt.model.torch_decoder import TorchDecoder
@@ -46,8 +47,9 @@ def open_decoder(
         config: Of the model, where it was read already.
         decoder: native (C++, on the CPU), torch, or auto: torch where it has a GPU, otherwise
             native; torch, with a notice, where native is not built or cannot run the model.
-        dtype: Of the weights: float32, bfloat16, and natively int8 or int4; auto: as stored,
-            which is bfloat16 for torch on a GPU, and natively float32 where float16 is stored.
+        dtype: Of the weights: float32, bfloat16, and natively int8 or int4; auto: as stored, but
+            bfloat16 for torch on a GPU, and natively float32 where float16 is stored. Quantised
+            folders have one dtype.
         threads: CPU threads; 0: all cores.
         slots: Sequences held at once, 1 or more.
 
@@ -78,9 +80,17 @@ def open_decoder(
     folder = resolve(model)
     config = config or folder_config(folder)
     threads = threads or processor.cores()
+    quantised = quantised_dtype(config)
+    if quantised is not None:
+        if dtype not in ("auto", quantised):
+            raise ConfigError(
+                f"dtype is {dtype!r}; the weights in {folder} are quantised to {quantised}",
+                hint="leave dtype out, or take the model that was quantised",
+            )
+        dtype = quantised
     if decoder == "torch" or (decoder == "auto" and dtype not in _QUANTISED and _torch_has_gpu()):
         return _open_torch(folder, config, dtype, threads, slots)
-    arrays = open_weights(folder)
+    arrays = open_weights(folder) if quantised is None else open_quantised(folder, config)
     stored = stored_dtype(arrays)
     why = unfit(config)
     if stored == "float64" and dtype == "auto":
@@ -103,7 +113,7 @@ def open_decoder(
 def _open_native(
     folder: Path,
     config: OpenAIGPTConfig,
-    arrays: Mapping[str, Array],
+    arrays: Mapping[str, Array | Rounded],
     dtype: str,
     threads: int,
     slots: int,

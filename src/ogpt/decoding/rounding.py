@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from ctypes import c_int, c_void_p
 from pathlib import Path
 
 import numpy as np
@@ -54,9 +53,7 @@ def round_matrix(name: str, values: NDArray[np.float32], dtype: str) -> Rounded:
     steps = np.empty((outputs, groups, GROUP_SIZE), np.int8)
     sizes = np.empty((outputs, groups), np.float32)
     values = np.ascontiguousarray(values, np.float32)
-    quantize = load_library().ogpt_quantize
-    quantize.restype, quantize.argtypes = None, [c_int] * 4 + [c_void_p] * 3
-    quantize(
+    load_library().ogpt_quantize(
         PRECISIONS.index(dtype),
         _TOKENS if is_embedding(name) else _MATRIX,
         inputs,

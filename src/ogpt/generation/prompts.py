@@ -30,11 +30,20 @@ def check_room(decoder: Decoder, prompts: Sequence[Sequence[int]], slots: int, m
             f"continuations each need {len(prompts) * slots}",
             hint="open the decoder with more slots, or give fewer prompts at a time",
         )
+    check_length(decoder.n_positions, prompts, more)
+
+
+def check_length(n_positions: int, prompts: Sequence[Sequence[int]], more: int) -> None:
+    """Check that every prompt leaves room for `more` tokens.
+
+    Raises:
+        ContextTooLong: one does not.
+    """
     longest = max(map(len, prompts), default=0)
-    if longest + more > decoder.n_positions:
+    if longest + more > n_positions:
         raise ContextTooLong(
             f"a prompt has {longest} tokens and up to {more} new ones are read after it; the model "
-            f"has {decoder.n_positions} positions, and this search does not slide",
+            f"has {n_positions} positions, and this search does not slide",
             hint="shorten the prompt or lower max_new_tokens",
         )
 

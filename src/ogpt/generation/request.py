@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from operator import index
 
 from ogpt.errors import SamplingError, TokenOutOfRange
+from ogpt.generation.prompts import check_length
 from ogpt.generation.search import kept_when_full, slides
 from ogpt.generation.settings import GenerationSettings
 from ogpt.generation.writer import Vocabulary, decode, ends_word, stop_forms
@@ -81,6 +82,7 @@ def prepare(
     Raises:
         SamplingError: no prompt, or one without tokens.
         TokenOutOfRange: an id outside the vocabulary.
+        ContextTooLong: a beam search outgrows the model's positions.
     """
     if ids is not None:
         prompts = [_ids_prompt(tokenizer, ids, vocab_size)]
@@ -91,7 +93,10 @@ def prepare(
     if not prompts:
         raise SamplingError("prompt is an empty list; allowed: one text or more", hint="give one")
     every_ids = [one.ids for one in prompts]
-    tell_length(n_positions, every_ids, settings)
+    if settings.num_beams > 1:  # beams do not slide
+        check_length(n_positions, every_ids, settings.max_new_tokens - 1)
+    else:
+        tell_length(n_positions, every_ids, settings)
     tell_without_effect(settings, every_ids)
     no_token = range(len(tokenizer), vocab_size)
     settings = replace(settings, suppress_tokens=(*settings.suppress_tokens, *no_token))

@@ -23,6 +23,7 @@ from ogpt.generation.decoder import Abilities, Scores, Want
 from ogpt.generation.processors import Logits
 from ogpt.generation.prompts import log_sum_exp
 from ogpt.weights.arrays import Array
+from ogpt.weights.quantised import Rounded
 
 MOST_THREADS = 1024
 
@@ -62,7 +63,7 @@ class NativeDecoder:
     def __init__(
         self,
         config: OpenAIGPTConfig,
-        arrays: Mapping[str, Array],
+        arrays: Mapping[str, Array | Rounded],
         *,
         dtype: str = "float32",
         cache_dtype: str = "float32",

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ogpt.errors import BackendMissing, ConfigError, DecoderError
+from ogpt.weights.quantised import Rounded
 
 LIBRARY = Path(__file__).with_name(
     "libogpt" + {"darwin": ".dylib", "win32": ".dll"}.get(sys.platform, ".so")
@@ -155,6 +156,13 @@ class Core:
         """Pack a weight: 0 the tokens, 1 the positions, then those of WEIGHTS."""
         values = np.ascontiguousarray(values, np.float32)
         self._library.ogpt_set(self._model, weight, layer, _address(values))
+
+    def set_rounded(self, weight: int, layer: int, rounded: Rounded) -> None:
+        """Pack a matrix that was rounded to the model's precision before."""
+        steps, sizes = map(np.ascontiguousarray, (rounded.steps, rounded.sizes))
+        self._library.ogpt_set_quantized(
+            self._model, weight, layer, _address(steps), _address(sizes)
+        )
 
     def run(
         self, rows: NDArray[Any], wanted: NDArray[np.int32]

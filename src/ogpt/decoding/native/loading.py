@@ -13,6 +13,7 @@ from ogpt.errors import WeightsError
 from ogpt.weights.arrays import Array
 from ogpt.weights.names import PREFIX, stored_names, unused_names
 from ogpt.weights.precision import DTYPES, as_floats, cast
+from ogpt.weights.quantised import Rounded
 from ogpt.weights.shapes import weight_shapes
 
 _EMBEDDINGS = (f"{PREFIX}.tokens_embed.weight", f"{PREFIX}.positions_embed.weight")
@@ -32,26 +33,26 @@ def unfit(config: OpenAIGPTConfig) -> str:
     return ""
 
 
-def stored_dtype(arrays: Mapping[str, Array]) -> str:
+def stored_dtype(arrays: Mapping[str, Array | Rounded]) -> str:
     """The dtype in which a file holds the matrices."""
     homes = stored_names(arrays, [_A_MATRIX])
     return arrays[homes[_A_MATRIX]].dtype if homes else "float32"
 
 
-def unused_weights(arrays: Mapping[str, Array], config: OpenAIGPTConfig) -> list[str]:
+def unused_weights(arrays: Mapping[str, Array | Rounded], config: OpenAIGPTConfig) -> list[str]:
     """Names in the file that the language model has no use for; a copy of the embedding counts."""
     homes = stored_names(arrays, weight_shapes(config))
     unused = unused_names(arrays, homes)
     if _TIED_HEAD in unused:
-        one, other = arrays[homes[_EMBEDDINGS[0]]].data, arrays[_TIED_HEAD].data
-        if np.array_equal(one, other):
+        one, other = arrays[homes[_EMBEDDINGS[0]]], arrays[_TIED_HEAD]
+        if isinstance(one, Array) and np.array_equal(one.data, other[1]):
             unused.remove(_TIED_HEAD)
     return unused
 
 
 def load_core(
     config: OpenAIGPTConfig,
-    arrays: Mapping[str, Array],
+    arrays: Mapping[str, Array | Rounded],
     *,
     precision: str = "float32",
     slots: int = 1,
@@ -63,7 +64,7 @@ def load_core(
     Args:
         config: Of the model.
         arrays: Its weights, each read once.
-        precision: One of library.PRECISIONS.
+        precision: One of library.PRECISIONS; of rounded weights, theirs.
         slots: Sequences held at once.
         threads: That compute, with the caller's.
         half_cache: Keep keys and values in bfloat16.
@@ -87,7 +88,11 @@ def load_core(
     try:
         for name, shape in shapes.items():
             weight, layer = _place(name)
-            core.set(weight, layer, _numbers(name, arrays[homes[name]], shape, precision))
+            array = arrays[homes[name]]
+            if isinstance(array, Rounded):
+                core.set_rounded(weight, layer, array)
+            else:
+                core.set(weight, layer, _numbers(name, array, shape, precision))
     except BaseException:
         core.close()
         raise

@@ -1,0 +1,171 @@
+"""Prompts from JSON Lines, continuations into JSON Lines: in order, and resumable."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ogpt.errors import DataError, OgptError, OutputExists
+from ogpt.generation.continuing import Generation
+from ogpt.model_files import CONFIG_FILES, TOKENIZER_FILES, weights_files
+from ogpt.storage import sha256_of, storage_error
+
+_FIELDS = ("prompt", "text")
+
+
+class Row(NamedTuple):
+    """A row of the input."""
+
+    prompt: str
+    others: dict[str, Any]
+    """The fields that go along."""
+
+
+def read_rows(file: Path) -> list[Row]:
+    """The rows of a JSON Lines file: `prompt`, or `text` where there is none; no blank lines.
+
+    Raises:
+        DataError: the file cannot be read, has no rows, or a line is no object with one of these.
+    """
+    try:
+        lines = file.read_text("utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"{file} cannot be read: {error}", hint="give a JSON Lines file in UTF-8"
+        ) from error
+    rows = [_row(file, number, line) for number, line in enumerate(lines, 1) if line.strip()]
+    if not rows:
+        raise DataError(f"{file} has no rows; at least one is needed", hint="give another file")
+    return rows
+
+
+def _row(file: Path, number: int, line: str) -> Row:
+    try:
+        fields = json.loads(line)
+    except ValueError:
+        fields = None
+    if isinstance(fields, dict):
+        for name in _FIELDS:
+            if isinstance(fields.get(name), str):
+                rest = {key: value for key, value in fields.items() if key not in _FIELDS}
+                return Row(fields[name], rest)
+    raise DataError(
+        f"line {number} of {file} is {line[:60]!r}; it must be a JSON object with a text 'prompt' "
+        "or 'text'",
+        hint='for example {"prompt": "the cat"}',
+    )
+
+
+def model_hash(folder: Path) -> str:
+    """What tells a model folder's configuration, tokenizer and weights from others."""
+    held = {file.name for file in folder.glob("*")}
+    names = [*CONFIG_FILES, *TOKENIZER_FILES, *weights_files(held).files]
+    hashes = [(name, sha256_of(folder / name)) for name in names if name in held]
+    return hashlib.sha256(json.dumps(hashes).encode()).hexdigest()
+
+
+class FinishedRows:
+    """The output file: rows that are whole stand in it, in the order of the input.
+
+    Each holds a hash of all that its text depends on, so that a file goes on only where the same
+    was asked for. What a kill left of a last row is cut off.
+
+    Args:
+        file: Need not exist.
+        rows: Of the input.
+        asked: What the texts depend on besides their prompts, as plain values.
+
+    Attributes:
+        count: Rows that are written.
+
+    Raises:
+        OutputExists: the file holds something else.
+    """
+
+    def __init__(self, file: Path, rows: Sequence[Row], asked: Sequence[Any]) -> None:
+        self.count = 0
+        self._file = file
+        self._rows = rows
+        common = json.dumps(asked, sort_keys=True, default=repr)
+        self._keys = [
+            hashlib.sha256(f"{common}\n{row.prompt}".encode(errors="replace")).hexdigest()[:16]
+            for row in rows
+        ]
+        self._length = 0  # bytes of the whole rows
+        if file.exists():
+            self._read()
+
+    def _read(self) -> None:
+        try:
+            *lines, _ = self._file.read_bytes().split(b"\n")
+        except OSError as error:
+            raise storage_error(self._file, error) from error
+        for number, line in enumerate(lines):
+            if number >= len(self._keys) or _key_of(line) != self._keys[number]:
+                raise OutputExists(
+                    f"line {number + 1} of {self._file} does not answer row {number + 1} of this "
+                    "request: input, model or settings are others",
+                    hint="choose another --out, or delete the file to begin anew",
+                )
+            self._length += len(line) + 1
+        self.count = len(lines)
+
+    @contextmanager
+    def appending(self, per_row: int = 1) -> Iterator[Callable[[int, Generation], None]]:
+        """Yield what takes (number among all that are still to be written, continuation).
+
+        Args:
+            per_row: Continuations of each row.
+
+        Raises:
+            StorageError: the disk is full or refuses.
+        """
+        begun = self.count
+        waiting: defaultdict[int, dict[int, Generation]] = defaultdict(dict)
+        try:
+            with open(self._file, "ab") as stream:
+                stream.truncate(self._length)
+
+                def append(number: int, generation: Generation) -> None:
+                    waiting[begun + number // per_row][number] = generation
+                    while len(waiting[self.count]) == per_row:
+                        whole = waiting.pop(self.count)
+                        stream.write(self._line([whole[number] for number in sorted(whole)]))
+                        stream.flush()
+                        self.count += 1
+
+                yield append
+        except OgptError:
+            raise
+        except OSError as error:
+            raise storage_error(self._file, error) from error
+
+    def _line(self, generations: Sequence[Generation]) -> bytes:
+        """The next row as it stands in the file."""
+        row, key = self._rows[self.count], self._keys[self.count]
+        written = [
+            {
+                "text": one.text,
+                "finish_reason": one.finish_reason,
+                "new_tokens": len(one.ids),
+                "log_prob": sum(one.log_probs),
+            }
+            for one in generations
+        ]
+        told = written[0] if len(written) == 1 else {"continuations": written}
+        fields = {**row.others, "prompt": row.prompt, **told, "request": key}
+        return (json.dumps(fields, ensure_ascii=False) + "\n").encode(errors="replace")
+
+
+def _key_of(line: bytes) -> str | None:
+    """The hash in a line of an output file; None where it is no such line."""
+    try:
+        fields = json.loads(line)
+    except ValueError:
+        return None
+    return fields.get("request") if isinstance(fields, dict) else None
