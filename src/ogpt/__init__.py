@@ -6,7 +6,7 @@ Names load on first use, so that `import ogpt` is quick and loads no framework:
     ogpt.train_tokenizer     learn a vocabulary and its merges
     ogpt.prepare             text -> shards of token ids
     ogpt.pretrain, ogpt.plan train a language model; what that would take
-    ogpt.generate            write on from a prompt
+    ogpt.generate            write on from a prompt; generate_file: from every row of a file
     ogpt.pipeline            texts -> continuations, labels or features, as transformers' pipelines
     ogpt.evaluate            loss, perplexity and bits per byte of a text
     ogpt.score               log-probabilities of a text, or of choices that follow it
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from ogpt.diagnosing import doctor as doctor
     from ogpt.evaluation import perplexity as evaluate
     from ogpt.generating import generate as generate
+    from ogpt.generating import generate_file as generate_file
+    from ogpt.generation.settings import GenerationSettings as GenerationSettings
     from ogpt.model.classification import (
         OpenAIGPTForSequenceClassification as OpenAIGPTForSequenceClassification,
     )
@@ -59,6 +61,7 @@ if TYPE_CHECKING:
     from ogpt.tokens.tokenizer import OpenAIGPTTokenizer as OpenAIGPTTokenizer
 
 _HOMES = {
+    "GenerationSettings": "ogpt.generation.settings:GenerationSettings",
     "OpenAIGPTConfig": "ogpt.config.model:OpenAIGPTConfig",
     "OpenAIGPTDoubleHeadsModel": "ogpt.model.double_heads:OpenAIGPTDoubleHeadsModel",
     "OpenAIGPTDoubleHeadsModelOutput": "ogpt.model.outputs:OpenAIGPTDoubleHeadsModelOutput",
@@ -78,6 +81,7 @@ _HOMES = {
     "errors": "ogpt.errors",
     "evaluate": "ogpt.evaluation:perplexity",
     "generate": "ogpt.generating:generate",
+    "generate_file": "ogpt.generating:generate_file",
     "info": "ogpt.describing:info",
     "load": "ogpt.bundle:load",
     "notices": "ogpt.notices",
@@ -93,6 +97,7 @@ _HOMES = {
 """Where each public name lives: `module:name`, or a module itself."""
 
 __all__ = [
+    "GenerationSettings",
     "OpenAIGPTConfig",
     "OpenAIGPTDoubleHeadsModel",
     "OpenAIGPTDoubleHeadsModelOutput",
@@ -111,6 +116,7 @@ __all__ = [
     "errors",
     "evaluate",
     "generate",
+    "generate_file",
     "info",
     "load",
     "notices",

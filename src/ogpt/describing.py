@@ -12,6 +12,8 @@ from ogpt.config.model import OpenAIGPTConfig
 from ogpt.model_files import weights_files
 from ogpt.training.run_folder import METRICS_FILE, RunFolder, read_events
 from ogpt.weights.folder import open_weights
+from ogpt.weights.quantised import quantised_dtype
+from ogpt.weights.safetensors_file import WEIGHTS_FILE, open_safetensors
 from ogpt.weights.shapes import architecture_of, parameter_count
 
 LAST_FACTS = ("step", "total_steps", "loss", "tokens_per_s", "mfu", "bits_per_byte", "perplexity")
@@ -43,7 +45,8 @@ def info(path: str | Path) -> dict[str, Any]:
 
 def _model(folder: Path) -> dict[str, Any]:
     config = OpenAIGPTConfig.from_pretrained(folder)
-    arrays = open_weights(folder)
+    quantised = quantised_dtype(config)
+    arrays = open_weights(folder) if quantised is None else open_safetensors(folder / WEIGHTS_FILE)
     weights = weights_files(file.name for file in folder.glob("*"))
     tokenizer = load_tokenizer(folder)
     return {
@@ -54,6 +57,7 @@ def _model(folder: Path) -> dict[str, Any]:
             "format": weights.format,
             "files": list(weights.files),
             "dtype": sorted({array.dtype for array in arrays.values()}),
+            "quantised": quantised,
             "arrays": len(arrays),
             "file_bytes": sum((folder / name).stat().st_size for name in weights.files),
         },

@@ -46,19 +46,28 @@ class Statistics:
         """New tokens over seconds."""
         return self.new_tokens / self.seconds
 
-    def share_of_floor(self, bandwidth: float) -> float | None:
-        """The least time that reading the weights takes over the time taken, after the first token.
+    @property
+    def why_no_share(self) -> str | None:
+        """Why a share of the bandwidth floor would say nothing; None where it says something."""
+        if self.weight_bytes is None:
+            return "only the native decoder tells its weights"
+        if self.texts > 1:
+            return "several texts share each reading of the weights"
+        return "one token alone was written" if self.new_tokens == 1 else None
 
-        None where it says nothing: of several texts, which share a reading, of a single token, or
-        where the weights are not known.
+    def share_of_floor(self, bandwidth: float) -> float | None:
+        """The time that reading the weights takes over the time taken, after the first token.
 
         Args:
             bandwidth: Of the memory, bytes a second.
+
+        Returns:
+            0 to about 1; None where `why_no_share`.
         """
-        steps = self.new_tokens - 1
-        if self.texts != 1 or not steps or self.weight_bytes is None:
+        if self.weight_bytes is None or self.why_no_share is not None:
             return None
-        return self.weight_bytes * steps / bandwidth / (self.seconds - self.seconds_to_first_token)
+        taken = self.seconds - self.seconds_to_first_token
+        return self.weight_bytes * (self.new_tokens - 1) / bandwidth / taken
 
 
 class Generations(list[Generation]):
@@ -149,6 +158,8 @@ class FileResult:
     rows: int
     kept: int
     """Of them, those that were there already."""
+    statistics: Statistics | None
+    """Of the others; None where there are none."""
 
 
 def generate_file(
@@ -202,17 +213,22 @@ def generate_file(
     finished = FinishedRows(Path(out), rows, asked)
     progress = Progress(reporter, "generating", len(rows), "rows")
     progress(finished.count)
-    result = FileResult(Path(out), len(rows), finished.count)
-    if result.kept < result.rows:
-        request = replace(request, prompts=request.prompts[result.kept :])
+    kept, statistics = finished.count, None
+    if kept < len(rows):
+        request = replace(request, prompts=request.prompts[kept:])
         with (
             closing(_open(folder, config, request, decoder, dtype, threads)) as opened,
-            finished.appending(request.settings.num_return_sequences) as append,
+            finished.appending(settings.num_return_sequences) as append,
         ):
-            for number, generation in continuations(opened, tokenizer, request):
-                append(number, generation)
+            clock = _Clock()
+            tokens = 0
+            for number, one in continuations(opened, tokenizer, request, on_token=clock.tick):
+                append(number, one)
+                tokens += len(one.ids)
                 progress(finished.count)
-    return result
+            texts = len(request.prompts) * settings.num_return_sequences
+            statistics = clock.statistics(tokens, texts, weight_bytes(opened, config))
+    return FileResult(Path(out), len(rows), kept, statistics)
 
 
 def generate_with(
@@ -276,26 +292,29 @@ def _write(
     on_text: OnText | None,
     weights: int | None = None,
 ) -> Generations:
-    times: list[float] = []
-    begun = time.perf_counter()
-    found = dict(
-        continuations(
-            decoder,
-            tokenizer,
-            request,
-            on_text,
-            on_token=lambda: times.append(time.perf_counter() - begun),
-        )
-    )
+    clock = _Clock()
+    found = dict(continuations(decoder, tokenizer, request, on_text, clock.tick))
     generations = [found[number] for number in sorted(found)]
-    statistics = Statistics(
-        new_tokens=sum(len(one.ids) for one in generations),
-        seconds_to_first_token=times[0],
-        seconds=times[-1],
-        texts=max(len(generations), request.settings.num_beams),
-        weight_bytes=weights,
-    )
-    return Generations(generations, statistics)
+    tokens = sum(len(one.ids) for one in generations)
+    texts = max(len(generations), request.settings.num_beams)
+    return Generations(generations, clock.statistics(tokens, texts, weights))
+
+
+class _Clock:
+    """When the first new token came, and the last, since the clock was made."""
+
+    def __init__(self) -> None:
+        self._begun = time.perf_counter()
+        self._first = self._last = 0.0
+
+    def tick(self) -> None:
+        """Take note of a token."""
+        self._last = time.perf_counter() - self._begun
+        self._first = self._first or self._last
+
+    def statistics(self, new_tokens: int, texts: int, weights: int | None) -> Statistics:
+        """What the times say."""
+        return Statistics(new_tokens, self._first, self._last, texts, weights)
 
 
 def _end_ids(eos_token_id: int | list[int] | None) -> tuple[int, ...]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ogpt.converting import Conversion
-    from ogpt.generating import Statistics
+    from ogpt.generating import FileResult, Statistics
+    from ogpt.quantising import Quantisation
     from ogpt.recipes.demo import DemoResult
+    from ogpt.scoring import Score
 
 
 def count(number: float) -> str:
@@ -86,13 +88,75 @@ def scores(fields: Mapping[str, Any]) -> str:
     return "  ".join(parts)
 
 
-def speed(statistics: Statistics) -> str:
-    """How fast text was written; scripts read `N tokens/s`."""
+def speed(statistics: Statistics, bandwidth: float | None = None) -> str:
+    """How fast text was written; scripts read `N tokens/s`.
+
+    Args:
+        statistics: Of the generation.
+        bandwidth: Of the memory, bytes a second; None where it says nothing.
+    """
+    floor = f"no share of the bandwidth floor: {statistics.why_no_share}"
+    if bandwidth is not None and statistics.weight_bytes is not None:
+        floor = (
+            f"{statistics.share_of_floor(bandwidth):.0%} of the bandwidth floor: "
+            f"{statistics.weight_bytes / 1e6:,.1f} MB of weights a token at "
+            f"{bandwidth / 1e9:.1f} GB/s"
+        )
     return (
         f"{statistics.new_tokens} new tokens in {statistics.seconds:.3f} s "
-        f"(the first after {statistics.seconds_to_first_token:.3f} s): "
+        f"(the first after {statistics.seconds_to_first_token:.3f} s; {floor}): "
         f"{statistics.tokens_per_s:.1f} tokens/s"
     )
+
+
+def rows_written(made: FileResult) -> str:
+    """What `generate --data` did: `out.jsonl: 12 rows, 5 of them were there already`."""
+    kept = f", {count(made.kept)} of them were there already" if made.kept else ""
+    return f"{made.file}: {count(made.rows)} rows{kept}"
+
+
+def score_facts(score: Score) -> dict[str, Any]:
+    """The score of a text as facts."""
+    return {
+        "log-probability": score.log_prob,
+        "for each token": score.mean,
+        "for each byte": score.per_byte,
+        "perplexity": score.perplexity,
+        "scored tokens": len(score.tokens),
+    }
+
+
+def choices_table(scores: Sequence[Score]) -> str:
+    """Choices in their order, one a line; `*` marks the best sum, mean and share of a byte."""
+    columns = [
+        [one.log_prob for one in scores],
+        [one.mean for one in scores],
+        [one.per_byte for one in scores],
+    ]
+    lines = [f"{'sum':>11}{'mean':>11}{'per byte':>11}  choice"]
+    for place, one in enumerate(scores):
+        cells = "".join(
+            f"{column[place]:10.4f}{'*' if column[place] == max(column) else ' '}"
+            for column in columns
+        )
+        lines.append(f"{cells}  {one.text}")
+    return "\n".join(lines)
+
+
+def quantisation(made: Quantisation) -> list[str]:
+    """What `quantize` made, and what it costs."""
+    found = made.comparison
+    worse = found.perplexity / found.original_perplexity - 1
+    return [
+        f"{made.folder}: {size(made.original_bytes)} of weights became {size(made.weights_bytes)} "
+        f"({made.to})",
+        f"on {count(found.tokens)} tokens:",
+        f"{'':10}{'loss':>10}{'perplexity':>14}",
+        f"{'original':10}{found.original_loss:10.4f}{found.original_perplexity:14,.3f}",
+        f"{made.to:10}{found.loss:10.4f}{found.perplexity:14,.3f}  ({worse:+.2%})",
+        f"KL divergence {found.kl_divergence:.2g} nats, same most likely token "
+        f"{found.top_1_agreement:.1%}",
+    ]
 
 
 def demo_story(result: DemoResult) -> str:

@@ -28,9 +28,11 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "prepare": train_commands.prepare,
     "pretrain": train_commands.pretrain,
     "generate": use_commands.generate,
+    "score": use_commands.score,
     "evaluate": use_commands.evaluate,
     "info": use_commands.info,
     "convert": use_commands.convert,
+    "quantize": use_commands.quantize,
     "doctor": use_commands.doctor,
 }
 for _name, _body in COMMANDS.items():

@@ -27,7 +27,18 @@ Valid = Annotated[
     typer.Option("--valid", metavar="SOURCE", help="Text held out for validation."),
 ]
 Encoding = Annotated[str, typer.Option(help="Encoding of text files.")]
-DecoderName = Annotated[str, typer.Option("--decoder", help="auto or torch.")]
+DecoderName = Annotated[
+    str,
+    typer.Option(
+        "--decoder", help="native (C++, on the CPU), torch, or auto: torch on a GPU, else native."
+    ),
+]
+DtypeName = Annotated[
+    str,
+    typer.Option(
+        "--dtype", help="Of the weights: auto (as stored), float32, bfloat16, int8 or int4."
+    ),
+]
 Threads = Annotated[int, typer.Option(min=0, help="CPU threads; 0: all cores.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 

@@ -11,10 +11,18 @@ import typer
 
 from ogpt.cli.answers import answer
 from ogpt.cli.command import reporter
-from ogpt.cli.figures import conversion, speed
+from ogpt.cli.figures import (
+    choices_table,
+    conversion,
+    quantisation,
+    rows_written,
+    score_facts,
+    speed,
+)
 from ogpt.cli.options import (
     Data,
     DecoderName,
+    DtypeName,
     Encoding,
     Json,
     Model,
@@ -23,10 +31,11 @@ from ogpt.cli.options import (
     parse_ids,
     sources,
 )
-from ogpt.errors import DataError
+from ogpt.errors import ConfigError, DataError
 
 
 def generate(
+    ctx: typer.Context,
     model: Model,
     prompt: Annotated[str | None, typer.Argument(help="Text to go on from; - reads stdin.")] = None,
     ids: Annotated[str | None, typer.Option(metavar="1,2,3", help="Token ids as prompt.")] = None,
@@ -40,35 +49,91 @@ def generate(
         list[str] | None, typer.Option(help="End before this text; repeatable.")
     ] = None,
     num_return_sequences: Annotated[int, typer.Option(help="Continuations to write.")] = 1,
+    beams: Annotated[int, typer.Option(help="Beams of a beam search; 1: none.")] = 1,
     seed: Annotated[int, typer.Option(help="The same seed writes the same text.")] = 0,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="JSON Lines with a prompt (or text) in each row, in place of a prompt."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="JSON Lines to write for --data; a stopped command goes on there."),
+    ] = None,
     decoder: DecoderName = "auto",
+    dtype: DtypeName = "auto",
     threads: Threads = 0,
     stats: Annotated[bool, typer.Option("--stats", help="End with the speed, on stderr.")] = False,
 ) -> None:
-    """Write on from a prompt, showing words as they come."""
+    """Write on from a prompt, showing words as they come; or from every row of a file."""
     import ogpt
 
-    alone = num_return_sequences == 1
-    written = ogpt.generate(
-        model,
-        _read_stdin() if prompt == "-" else prompt,
-        ids=None if ids is None else parse_ids(ids),
-        max_new_tokens=max_new_tokens,
-        min_new_tokens=min_new_tokens,
-        do_sample=not greedy,
-        temperature=temperature,
-        top_k=top_k,
-        top_p=top_p,
-        seed=seed,
-        num_return_sequences=num_return_sequences,
-        stop=stop or (),
-        decoder=decoder,
-        threads=threads,
-        on_text=_Stream() if alone else None,
-    )
-    typer.echo("" if alone else "\n".join(one.text.lstrip(" ") for one in written))
-    if stats:
-        typer.echo(speed(written.statistics), err=True)
+    settings: dict[str, Any] = {
+        "max_new_tokens": max_new_tokens,
+        "min_new_tokens": min_new_tokens,
+        "do_sample": not greedy and beams == 1,
+        "temperature": temperature,
+        "top_k": top_k,
+        "top_p": top_p,
+        "seed": seed,
+        "num_return_sequences": num_return_sequences,
+        "num_beams": beams,
+    }
+    how: dict[str, Any] = {
+        "stop": stop or (),
+        "decoder": decoder,
+        "dtype": dtype,
+        "threads": threads,
+    }
+    if data is not None or out is not None:
+        data, out = _both_files(data, out, prompt, ids)
+        made = ogpt.generate_file(
+            model,
+            data,
+            out,
+            ogpt.GenerationSettings(**settings),
+            **how,
+            reporter=reporter(ctx),
+        )
+        typer.echo(rows_written(made))
+        statistics = made.statistics
+    else:
+        alone = num_return_sequences == 1
+        written = ogpt.generate(
+            model,
+            _read_stdin() if prompt == "-" else prompt,
+            ids=None if ids is None else parse_ids(ids),
+            **settings,
+            **how,
+            on_text=_Stream() if alone else None,
+        )
+        typer.echo("" if alone else "\n".join(one.text.lstrip(" ") for one in written))
+        statistics = written.statistics
+    if stats and statistics is not None:
+        typer.echo(speed(statistics, _bandwidth(statistics, threads)), err=True)
+
+
+def _both_files(
+    data: Path | None, out: Path | None, prompt: str | None, ids: str | None
+) -> tuple[Path, Path]:
+    """Input and output, where both are given and no other prompt is."""
+    if data is None or out is None:
+        raise ConfigError(
+            f"{'--out' if data is None else '--data'} was given alone; allowed: both or neither",
+            hint="for example --data prompts.jsonl --out texts.jsonl",
+        )
+    if prompt is not None or ids is not None:
+        raise ConfigError(
+            "a prompt and --data were given; allowed: one of the two",
+            hint="put the prompt into the file",
+        )
+    return data, out
+
+
+def _bandwidth(statistics: Any, threads: int) -> float | None:
+    """Bytes a second of this machine's memory, where a share of it can be told."""
+    from ogpt.decoding.floor import read_bandwidth
+
+    return read_bandwidth(threads) if statistics.why_no_share is None else None
 
 
 class _Stream:
@@ -101,6 +166,7 @@ def evaluate(
     stride: Annotated[int, typer.Option(help="Tokens between two windows; 0: half of one.")] = 0,
     encoding: Encoding = "utf-8",
     decoder: DecoderName = "auto",
+    dtype: DtypeName = "auto",
     threads: Threads = 0,
     as_json: Json = False,
 ) -> None:
@@ -113,10 +179,83 @@ def evaluate(
         stride=stride,
         encoding=encoding,
         decoder=decoder,
+        dtype=dtype,
         threads=threads,
         reporter=reporter(ctx),
     )
     answer(result, as_json=as_json)
+
+
+def score(
+    model: Model,
+    text: Annotated[str, typer.Argument(help="Text to score; - reads stdin.")],
+    choices: Annotated[
+        list[str] | None,
+        typer.Option(help="Score this instead, as what follows the text; repeatable."),
+    ] = None,
+    stride: Annotated[
+        int, typer.Option(help="Tokens between two windows of a long text; 0: half of one.")
+    ] = 0,
+    decoder: DecoderName = "auto",
+    dtype: DtypeName = "auto",
+    threads: Threads = 0,
+    as_json: Json = False,
+) -> None:
+    """Log-probabilities of a text, or of choices that follow it."""
+    import ogpt
+
+    found = ogpt.score(
+        model,
+        _read_stdin() if text == "-" else text,
+        choices=choices or (),
+        stride=stride,
+        decoder=decoder,
+        dtype=dtype,
+        threads=threads,
+    )
+    if as_json:
+        plain = [asdict(one) for one in found]
+        answer({"choices": plain} if choices else plain[0], as_json=True)
+    elif choices:
+        typer.echo(choices_table(found))
+    else:
+        answer(score_facts(found[0]), as_json=False)
+
+
+def quantize(
+    ctx: typer.Context,
+    model: Model,
+    out: Annotated[Path, typer.Option(help="The folder to make.")],
+    to: Annotated[
+        str, typer.Option(help="int8 or int4, for the native decoder, or bf16, for any.")
+    ] = "int8",
+    data: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SOURCE...", help="Text to compare on; else Python's documentation."),
+    ] = None,
+    more: More = None,
+    max_tokens: Annotated[int, typer.Option(help="Tokens of it that are read; 0: all.")] = 4096,
+    encoding: Encoding = "utf-8",
+    threads: Threads = 0,
+    as_json: Json = False,
+) -> None:
+    """Make a model folder of fewer bits, and show what it costs on a text."""
+    import ogpt
+
+    made = ogpt.quantize(
+        model,
+        out,
+        to=to,
+        data=sources(data or (), more),
+        max_tokens=max_tokens,
+        encoding=encoding,
+        threads=threads,
+        reporter=reporter(ctx),
+    )
+    if as_json:
+        answer(made, as_json=True)
+    else:
+        typer.echo("\n".join(quantisation(made)))
 
 
 def info(model: Model, as_json: Json = False) -> None:
