@@ -153,15 +153,21 @@ class Core:
         return int(self._library.ogpt_bytes(self._model))
 
     def set(self, weight: int, layer: int, values: NDArray[np.float32]) -> None:
-        """Pack a weight: 0 the tokens, 1 the positions, then those of WEIGHTS."""
+        """Pack a weight: 0 the tokens, 1 the positions, then those of WEIGHTS.
+
+        Raises:
+            DecoderError: a thread cannot be had.
+        """
         values = np.ascontiguousarray(values, np.float32)
-        self._library.ogpt_set(self._model, weight, layer, _address(values))
+        self._require(self._library.ogpt_set(self._model, weight, layer, _address(values)))
 
     def set_rounded(self, weight: int, layer: int, rounded: Rounded) -> None:
-        """Pack a matrix that was rounded to the model's precision before."""
+        """Pack a matrix that was rounded to the model's precision before; raises as `set`."""
         steps, sizes = map(np.ascontiguousarray, (rounded.steps, rounded.sizes))
-        self._library.ogpt_set_quantized(
-            self._model, weight, layer, _address(steps), _address(sizes)
+        self._require(
+            self._library.ogpt_set_quantized(
+                self._model, weight, layer, _address(steps), _address(sizes)
+            )
         )
 
     def run(
@@ -175,20 +181,17 @@ class Core:
         shape = self.shape
         logits = np.empty((len(wanted), shape.vocab_size), np.float32)
         hidden = np.empty((len(rows), shape.n_embd), np.float32)
-        failed = self._library.ogpt_run(
-            self._model,
-            _address(rows),
-            len(rows),
-            _address(wanted),
-            len(wanted),
-            _address(logits) if len(wanted) else None,
-            _address(hidden),
-        )
-        if failed:
-            raise DecoderError(
-                f"{len(rows)} tokens could not be read: there is no memory, or no thread, for them",
-                hint="give fewer tokens at once, or fewer threads",
+        self._require(
+            self._library.ogpt_run(
+                self._model,
+                _address(rows),
+                len(rows),
+                _address(wanted),
+                len(wanted),
+                _address(logits) if len(wanted) else None,
+                _address(hidden),
             )
+        )
         return logits, hidden
 
     def copy(self, source: int, target: int, length: int) -> None:
@@ -198,6 +201,13 @@ class Core:
     def close(self) -> None:
         """Give memory and threads back; nothing but another close may follow."""
         self._destroy()
+
+    def _require(self, failed: int) -> None:
+        if failed:
+            raise DecoderError(
+                f"the native decoder cannot have {self.shape.threads} threads, or memory for them",
+                hint="give fewer threads, or fewer tokens at once",
+            )
 
 
 @cache

@@ -1,0 +1,102 @@
+"""The same ids give the same bits: in any company, on any threads, in any pieces (DESIGN, 7)."""
+
+import random
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ogpt.decoding.native import library
+from ogpt.decoding.native.decoder import NativeDecoder
+from ogpt.weights.arrays import Array
+from tests.decoding.models import DTYPES, arrays_of, random_ids, small_model
+
+T = 32
+SHAPES: list[dict[str, Any]] = [
+    {},
+    {"n_embd": 192, "n_head": 2, "vocab_size": 200, "n_layer": 1},  # several panels and groups
+]
+KERNELS = library.available_kernels()
+
+
+@pytest.fixture(scope="module", params=SHAPES, ids=str)
+def parts(request: pytest.FixtureRequest) -> tuple[Any, dict[str, Array], list[int]]:
+    model = small_model(5, **request.param)
+    return model.config, arrays_of(model), random_ids(T, model.config.vocab_size, 1)
+
+
+def one_by_one(decoder: NativeDecoder, ids: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Logits (T, V) and last hidden states (T, C)."""
+    rows = [(decoder.step([0], [token])[0], decoder.hidden(0)[0]) for token in ids]
+    return np.array([logits for logits, _ in rows]), np.array([hidden for _, hidden in rows])
+
+
+@pytest.mark.parametrize("kernels", KERNELS)
+@pytest.mark.parametrize(
+    ("dtype", "cache_dtype"),
+    [*((dtype, "float32") for dtype in DTYPES), ("bfloat16", "bfloat16")],
+)
+def test_same_bits(
+    parts: Any, monkeypatch: pytest.MonkeyPatch, kernels: str, dtype: str, cache_dtype: str
+) -> None:
+    config, arrays, ids = parts
+    monkeypatch.setenv(library.KERNELS_VARIABLE, kernels)
+    options: Any = {"dtype": dtype, "cache_dtype": cache_dtype}
+    alone = NativeDecoder(config, arrays, **options)
+    expected, hidden = one_by_one(alone, ids)
+    alone.close()
+    draw = random.Random(f"{kernels} {dtype}")
+    for threads in (1, 2, 3):
+        decoder = NativeDecoder(config, arrays, slots=9, threads=threads, **options)
+        assert np.array_equal(decoder.extend(0, ids, "all"), expected)
+        assert np.array_equal(decoder.hidden(0), hidden)
+        decoder.free(0)
+        at = 0
+        while at < T:  # in pieces
+            end = min(T, at + draw.randint(1, 13))
+            assert np.array_equal(decoder.extend(0, ids[at:end], "all"), expected[at:end])
+            at = end
+        for slot in range(1, 9):  # in company: other texts, other lengths
+            decoder.extend(slot, random_ids(draw.randint(1, 20), config.vocab_size, slot))
+        for place in (17, 3):  # rewound, and copied
+            decoder.truncate(0, place)
+            decoder.copy(0, 4)
+            order = draw.sample(range(9), 9)
+            found = decoder.step(order, [ids[place]] * 9)
+            for slot in (0, 4):
+                assert np.array_equal(found[order.index(slot)], expected[place])
+        scores = decoder.score(4, ids[18:30], ids[19:31])
+        again = decoder.score(0, ids[18:30], ids[19:31])
+        assert np.array_equal(scores.log_probs, again.log_probs)
+        decoder.close()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_another_order_of_summation_is_caught(parts: Any, dtype: str) -> None:
+    """The comparison sees what a sum in another order changes."""
+    config, arrays, ids = parts
+    first = NativeDecoder(config, arrays, dtype=dtype)
+    first.extend(0, ids)
+    turned = dict(arrays)  # the inputs of an MLP's second matrix, and what makes them, reversed
+    for name in ("transformer.h.0.mlp.c_fc.weight", "transformer.h.0.mlp.c_fc.bias"):
+        turned[name] = Array("float32", arrays[name].data[..., ::-1])
+    name = "transformer.h.0.mlp.c_proj.weight"
+    turned[name] = Array("float32", arrays[name].data[::-1])
+    other = NativeDecoder(config, turned, dtype=dtype)
+    other.extend(0, ids)
+    # in the states, as narrow logits may swallow it
+    assert not np.array_equal(other.hidden(0), first.hidden(0))
+    assert np.abs(other.hidden(0) - first.hidden(0)).max() < 1e-2 * np.abs(first.hidden(0)).max()
+
+
+@pytest.mark.skipif(len(KERNELS) < 2, reason="this processor has one set of kernels")
+def test_kernels_may_differ_in_bits_only(parts: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    config, arrays, ids = parts
+    found = []
+    for kernels in (KERNELS[0], "portable"):
+        monkeypatch.setenv(library.KERNELS_VARIABLE, kernels)
+        found.append(NativeDecoder(config, arrays).extend(0, ids, "all"))
+    assert found[0] is not None
+    assert found[1] is not None
+    assert not np.array_equal(found[0], found[1])
+    assert np.abs(found[0] - found[1]).max() < 1e-4 * np.abs(found[0]).max()

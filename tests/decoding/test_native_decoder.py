@@ -1,0 +1,310 @@
+"""The native decoder computes what PyTorch computes, and keeps the protocol of decoders."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from ogpt.decoding.native import library
+from ogpt.decoding.native.decoder import NativeDecoder
+from ogpt.errors import ConfigError, ContextTooLong, DecoderError, TokenOutOfRange
+from ogpt.generation.prompts import log_sum_exp
+from ogpt.model.heads import OpenAIGPTLMHeadModel
+from tests.decoding.models import DTYPES, arrays_of, native, random_ids, relative, small_model
+
+BOUNDS = {"float32": 1e-4, "bfloat16": 0.05, "int8": 0.1, "int4": 0.7}
+"""Relative to PyTorch in float32, of models with weights far wilder than trained ones."""
+
+
+@pytest.fixture(scope="module")
+def model() -> OpenAIGPTLMHeadModel:
+    return small_model()
+
+
+@pytest.fixture(scope="module")
+def ids() -> list[int]:
+    return random_ids(40, 131)
+
+
+@pytest.fixture(scope="module")
+def whole(model: OpenAIGPTLMHeadModel, ids: list[int]) -> np.ndarray:
+    return model(torch.tensor([ids])).logits[0].detach().numpy()
+
+
+@pytest.fixture
+def decoder(model: OpenAIGPTLMHeadModel) -> Iterator[NativeDecoder]:
+    opened = native(model, slots=4, threads=2)
+    yield opened
+    opened.close()
+
+
+@pytest.mark.parametrize("kernels", library.available_kernels())
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("cache_dtype", ["float32", "bfloat16"])
+def test_logits_are_those_of_pytorch(
+    model: OpenAIGPTLMHeadModel,
+    ids: list[int],
+    whole: np.ndarray,
+    monkeypatch: pytest.MonkeyPatch,
+    kernels: str,
+    dtype: str,
+    cache_dtype: str,
+) -> None:
+    monkeypatch.setenv(library.KERNELS_VARIABLE, kernels)
+    decoder = native(model, dtype=dtype, cache_dtype=cache_dtype)
+    assert (decoder.kernels, decoder.dtype) == (kernels, dtype)
+    bound = max(BOUNDS[dtype], BOUNDS[cache_dtype])
+    assert relative(decoder.extend(0, ids, "all"), whole) < bound
+    decoder.close()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_every_shape_and_activation(seed: int) -> None:
+    parity = "transformers-4-tf" if seed == 7 else None
+    afn = ("gelu", "relu", "silu", "swish", "gelu_new", "gelu", "silu", "gelu")[seed]
+    model = small_model(seed, afn=afn)
+    if parity:
+        model = small_model(seed, afn=afn, parity={"gelu": "erf"})
+    found = native(model).extend(0, random_ids(30, 131), "all")
+    expected = model(torch.tensor([random_ids(30, 131)])).logits[0].detach().numpy()
+    assert relative(found, expected) < BOUNDS["float32"]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [{"parity": {"gelu": "erf"}}, {"layer_norm_epsilon": 1e-2}, {"n_head": 4}, {"afn": "silu"}],
+    ids=str,
+)
+def test_the_bound_catches_faults(
+    model: OpenAIGPTLMHeadModel, ids: list[int], whole: np.ndarray, fault: dict[str, Any]
+) -> None:
+    settings = {**model.config.to_dict(), "afn": "gelu"}
+    right = OpenAIGPTLMHeadModel(type(model.config)(**settings)).eval()
+    right.load_state_dict(model.state_dict())
+    wrong = OpenAIGPTLMHeadModel(type(model.config)(**{**settings, **fault})).eval()
+    wrong.load_state_dict(model.state_dict())
+    expected = right(torch.tensor([ids])).logits[0].detach().numpy()
+    assert relative(native(right).extend(0, ids, "all"), expected) < BOUNDS["float32"]
+    assert relative(native(wrong).extend(0, ids, "all"), expected) > BOUNDS["float32"]
+
+
+def test_slots_of_different_lengths_step_together(
+    decoder: NativeDecoder, ids: list[int], whole: np.ndarray
+) -> None:
+    decoder.extend(0, ids[:9])
+    decoder.copy(0, 2)
+    decoder.copy(0, 0)
+    assert decoder.extend(1, ids[:3], "none") is None
+    found = decoder.step([2, 0, 1], [ids[9], ids[9], ids[3]])
+    for row, place in zip(found, (9, 9, 3), strict=True):
+        assert relative(row, whole[place]) < 1e-4
+    assert [decoder.length(slot) for slot in range(4)] == [10, 4, 10, 0]
+
+
+def test_a_long_prompt_goes_in_pieces() -> None:
+    model = small_model(n_positions=1100, n_layer=1)
+    ids = random_ids(1100, 131)
+    decoder, other = native(model), native(model)
+    found = decoder.extend(0, ids, "all")
+    assert found is not None
+    assert found.shape == (1100, 131)
+    assert np.array_equal(other.extend(0, ids), found[-1])
+    assert np.array_equal(decoder.hidden(0), other.hidden(0))
+    assert decoder.hidden(0).shape == (1100, 48)
+    assert other.length(0) == 1100
+
+
+def test_hidden_states_are_those_of_what_was_appended(
+    model: OpenAIGPTLMHeadModel, decoder: NativeDecoder, ids: list[int]
+) -> None:
+    expected = model.transformer(torch.tensor([ids])).last_hidden_state[0].detach().numpy()
+    decoder.extend(1, ids[:6])
+    decoder.copy(1, 3)
+    assert relative(decoder.hidden(1), expected[:6]) < 1e-4
+    decoder.step([3, 1], [ids[6], ids[7]])
+    assert relative(decoder.hidden(3), expected[6:7]) < 1e-4
+    with pytest.raises(DecoderError, match=r"slot 0 .*appended tokens to \[3, 1\]") as caught:
+        decoder.hidden(0)
+    assert "right after" in caught.value.hint
+
+
+def test_hidden_before_anything(decoder: NativeDecoder) -> None:
+    with pytest.raises(DecoderError, match="appended tokens to no slot"):
+        decoder.hidden(0)
+
+
+def test_score(decoder: NativeDecoder, ids: list[int], whole: np.ndarray) -> None:
+    log_probs = torch.log_softmax(torch.tensor(whole), -1)
+    scores = decoder.score(1, ids[:10], ids[1:11], top=3)
+    assert np.allclose(scores.log_probs, log_probs[range(10), ids[1:11]].numpy(), atol=1e-4)
+    best = log_probs[:10].topk(3)
+    assert np.array_equal(scores.top_ids, best.indices.numpy())
+    assert np.allclose(scores.top_log_probs, best.values.numpy(), atol=1e-4)
+    assert decoder.length(1) == 10
+    assert decoder.hidden(1).shape == (10, 48)
+    none = decoder.score(0, ids[:10], ids[1:11])
+    assert none.top_ids.shape == none.top_log_probs.shape == (10, 0)
+    assert decoder.score(2, ids[:2], ids[:2], top=131).top_ids.shape == (2, 131)
+
+
+def test_scores_are_those_of_search(
+    decoder: NativeDecoder, ids: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = decoder.score(0, ids[:20], ids[1:21], top=5)
+    monkeypatch.setattr("ogpt.decoding.native.decoder._CHUNK_LOGITS", 3 * 131)  # three at once
+    pieces = decoder.score(1, ids[:20], ids[1:21], top=5)
+    logits = decoder.extend(2, ids[:20], "all")
+    assert logits is not None
+    for place, row in enumerate(logits):
+        expected = np.float32(row[ids[place + 1]] - log_sum_exp(row))
+        assert whole.log_probs[place] == pieces.log_probs[place] == expected
+    for one, other in zip(whole, pieces, strict=True):
+        assert np.array_equal(one, other)
+    assert np.array_equal(decoder.hidden(2), native_hidden(decoder, ids[:20]))
+
+
+def native_hidden(decoder: NativeDecoder, ids: list[int]) -> np.ndarray:
+    decoder.score(3, ids, ids)
+    return decoder.hidden(3)
+
+
+def test_of_equal_scores_the_lower_ids_come_first() -> None:
+    model = small_model()
+    with torch.no_grad():
+        model.transformer.tokens_embed.weight[50:100] = model.transformer.tokens_embed.weight[50]
+    decoder = native(model, slots=1)
+    scores = decoder.score(0, [3], [3], top=131)
+    where = scores.top_ids[0].tolist().index(50)
+    assert scores.top_ids[0, where : where + 50].tolist() == list(range(50, 100))
+    decoder.free(0)
+    cut = decoder.score(0, [3], [3], top=where + 7)
+    assert np.array_equal(cut.top_ids[0], scores.top_ids[0, : where + 7])
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "match", "hint"),
+    [
+        (lambda d: d.extend(4, [1]), DecoderError, r"slots \[4\].*0 to 3", "more slots"),
+        (lambda d: d.extend(-1, [1]), DecoderError, r"slots \[-1\]", "more slots"),
+        (lambda d: d.step([1, 1], [1, 2]), DecoderError, r"slots \[1, 1\]", "each slot once"),
+        (lambda d: d.extend(0, []), DecoderError, "0 tokens", "no empty prompt"),
+        (lambda d: d.step([], []), DecoderError, "0 rows of 0 tokens", "as many tokens"),
+        (lambda d: d.step([0, 1], [1]), DecoderError, "1 rows", "as many tokens as slots"),
+        (lambda d: d.extend(0, [131]), TokenOutOfRange, "id 131 at place 0", "belong together"),
+        (lambda d: d.extend(0, [1, -1]), TokenOutOfRange, "id -1 at place 1", "belong together"),
+        (lambda d: d.extend(0, [2**70]), TokenOutOfRange, "token id 118", "belong together"),
+        (lambda d: d.extend(0, [1] * 41), ContextTooLong, "taken and 41 tokens given", "slides"),
+        (lambda d: d.truncate(0, 1), DecoderError, "cannot be cut to 1", "0 to 0"),
+        (lambda d: d.truncate(0, -1), DecoderError, "cannot be cut to -1", "0 to 0"),
+        (lambda d: d.length(4), DecoderError, r"slots \[4\]", "more slots"),
+        (lambda d: d.free(7), DecoderError, r"slots \[7\]", "more slots"),
+        (lambda d: d.copy(0, 4), DecoderError, r"slots \[4\]", "more slots"),
+        (lambda d: d.copy(-3, 0), DecoderError, r"slots \[-3\]", "more slots"),
+        (lambda d: d.score(0, [1, 2], [1]), DecoderError, "1 targets.*2 ids", "follows each id"),
+        (lambda d: d.score(0, [1], [-1]), TokenOutOfRange, "token id -1", "belong together"),
+        (lambda d: d.score(0, [1], [1], top=132), DecoderError, "the 132 most", "0 to 131"),
+    ],
+)
+def test_misuse_is_refused_and_changes_nothing(
+    decoder: NativeDecoder, call: Any, error: type[Exception], match: str, hint: str
+) -> None:
+    with pytest.raises(error, match=match) as caught:
+        call(decoder)
+    assert hint in caught.value.hint  # type: ignore[attr-defined]  # every OgptError has one
+    assert [decoder.length(slot) for slot in range(4)] == [0, 0, 0, 0]
+
+
+def test_what_is_no_whole_number_never_reaches_c(decoder: NativeDecoder) -> None:
+    for call in (
+        lambda: decoder.extend(0, [1.5]),  # type: ignore[list-item]
+        lambda: decoder.extend(0.5, [1]),  # type: ignore[arg-type]
+        lambda: decoder.score(0, [1], ["a"]),  # type: ignore[list-item]
+    ):
+        with pytest.raises(TypeError):
+            call()
+    assert decoder.length(0) == 0
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda d: d.extend(0, [1]),
+        lambda d: d.step([0], [1]),
+        lambda d: d.score(0, [1], [1]),
+        lambda d: d.hidden(0),
+        lambda d: d.length(0),
+        lambda d: d.truncate(0, 0),
+        lambda d: d.copy(0, 1),
+        lambda d: d.copy(0, 0),
+        lambda d: d.free(0),
+    ],
+)
+def test_use_after_close(decoder: NativeDecoder, call: Any) -> None:
+    decoder.extend(0, [1])
+    decoder.close()
+    decoder.close()
+    with pytest.raises(DecoderError, match="used after it was closed") as caught:
+        call(decoder)
+    assert caught.value.hint == "open another one"
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"dtype": "float16"}, "dtype is 'float16'; allowed: float32, bfloat16, int8, int4"),
+        ({"cache_dtype": "int8"}, "cache_dtype is 'int8'; allowed: float32, bfloat16"),
+        ({"threads": 0}, "threads is 0; allowed: 1 to 1024"),
+        ({"threads": 1025}, "threads is 1025; allowed: 1 to 1024"),
+        ({"slots": 0}, "slots is 0; allowed: 1 or more"),
+    ],
+)
+def test_values_outside_their_range(
+    model: OpenAIGPTLMHeadModel, options: dict[str, Any], match: str
+) -> None:
+    with pytest.raises(ConfigError, match=match) as caught:
+        native(model, **options)
+    assert caught.value.hint
+
+
+def test_a_model_that_the_core_does_not_know() -> None:
+    model = small_model(pruned_heads={0: [1]})
+    with pytest.raises(ConfigError, match="cannot run this model: it knows no pruned") as caught:
+        native(model)
+    assert caught.value.hint == "use --decoder torch"
+
+
+def test_abilities_and_sizes(decoder: NativeDecoder) -> None:
+    assert decoder.abilities.bitwise
+    assert decoder.abilities.hidden_states
+    assert (decoder.vocab_size, decoder.n_positions, decoder.slots) == (131, 40, 4)
+    assert decoder.nbytes > 131 * 48 * 4
+
+
+def test_no_framework_is_imported(model: OpenAIGPTLMHeadModel, tmp_path: Any) -> None:
+    model.save_pretrained(tmp_path)
+    program = (
+        "import sys\n"
+        "from ogpt.decoding.choice import open_decoder\n"
+        f"decoder = open_decoder({str(tmp_path)!r}, threads=2)\n"
+        "decoder.extend(0, [1, 2, 3])\n"
+        "decoder.score(0, [1, 2, 3], [2, 3, 4], top=2)\n"
+        "decoder.close()\n"
+        "sys.exit(bool({'torch', 'tensorflow', 'transformers'} & set(sys.modules)))\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_weights_are_read_once_each(model: OpenAIGPTLMHeadModel) -> None:
+    asked: list[str] = []
+
+    class Counting(dict[str, Any]):
+        def __getitem__(self, name: str) -> Any:
+            asked.append(name)
+            return super().__getitem__(name)
+
+    NativeDecoder(model.config, Counting(arrays_of(model))).close()
+    assert len(asked) == len(set(asked)) == len(model.stored_tensors())
