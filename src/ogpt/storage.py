@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,54 @@ def whole_folder(path: Path) -> Iterator[Path]:
             outgoing.rename(path)
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(outgoing, ignore_errors=True)
+
+
+@contextmanager
+def whole_files(folder: Path, stale: Callable[[Path], set[Path]], last: str) -> Iterator[Path]:
+    """Yield a temporary folder; when the block ends well, its files take their places in `folder`.
+
+    All that takes time or space happens before the first of them moves. What processes that were
+    killed left behind is removed.
+
+    Args:
+        folder: Made if missing; other files in it stay.
+        stale: Which files of a folder an earlier call may have written; those that are not written
+            again are removed.
+        last: Name of the file that moves last.
+
+    Raises:
+        StorageError: the disk is full or refuses; the files in `folder` are as they were.
+    """
+    temporary = folder / f".files.{os.getpid()}.tmp"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for leftover in folder.glob(".*.tmp"):
+            if not _lives(leftover.name.split(".")[-2]):
+                shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
+        yield temporary
+        files = sorted(temporary.iterdir(), key=lambda file: (file.name == last, file.name))
+        for file in files:
+            _flush_to_disk(file)
+        names = {file.name for file in files}
+        old = stale(folder)
+        for index in old:
+            if (
+                index.suffix == ".json" and index.name in names
+            ):  # or it would name files of two saves
+                index.unlink()
+        for file in files:
+            os.replace(file, folder / file.name)
+        for file in old:
+            if file.name not in names:
+                file.unlink()
+    except OgptError:
+        raise
+    except OSError as error:
+        raise storage_error(folder, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import Any, Literal, Self, overload
 import torch
 from torch import Tensor, nn
 
-from ogpt.config.model import OpenAIGPTConfig
+from ogpt.config.model import CONFIG_FILE, OpenAIGPTConfig
 from ogpt.hub import HubOptions, model_folder, push_folder
 from ogpt.model.attention import best_attention, check_attention
 from ogpt.model.base import Model
@@ -19,8 +19,9 @@ from ogpt.model.resizing import changed
 from ogpt.model.tensors import array_of
 from ogpt.model_card import write_card
 from ogpt.notices import tell
+from ogpt.storage import whole_files
 from ogpt.weights.arrays import Array
-from ogpt.weights.folder import folder_config, open_weights, write_weights
+from ogpt.weights.folder import folder_config, open_weights, write_weights, written_weights
 from ogpt.weights.sharded import size_in_bytes
 
 _NO_EFFECT = {
@@ -57,8 +58,11 @@ class OpenAIGPTPreTrainedModel(Model):
     ) -> None:
         """Write config.json and safetensors, which transformers loads as they are.
 
+        All of it is written before the first file takes its place: what an earlier save left stays
+        whole when this one fails.
+
         Args:
-            save_directory: Made if missing.
+            save_directory: Made if missing; other files in it stay.
             max_shard_size: Bytes of one file at most, or a size such as "5GB"; beyond, several and
                 an index are written.
 
@@ -67,8 +71,6 @@ class OpenAIGPTPreTrainedModel(Model):
             StorageError: the disk is full or refuses; what was there is unchanged.
         """
         limit = size_in_bytes(max_shard_size)
-        folder = Path(save_directory)
-        folder.mkdir(parents=True, exist_ok=True)
         arrays = {name: array_of(tensor) for name, tensor in self.stored_tensors().items()}
         dtypes = {array.dtype for array in arrays.values()}
         saved = changed(
@@ -76,9 +78,10 @@ class OpenAIGPTPreTrainedModel(Model):
             architectures=[type(self).__name__],
             dtype=dtypes.pop() if len(dtypes) == 1 else None,
         )
-        saved.save_pretrained(folder)
-        write_weights(folder, arrays, limit)
-        self.write_beside(folder)
+        with whole_files(Path(save_directory), written_weights, last=CONFIG_FILE) as folder:
+            saved.save_pretrained(folder)
+            write_weights(folder, arrays, limit)
+            self.write_beside(folder)
 
     def read_beside(self, folder: Path) -> None:
         """Read what a kind of model keeps beside its weights."""

@@ -90,6 +90,12 @@ def open_weights(folder: Path) -> Mapping[str, Array]:
     return arrays
 
 
+def written_weights(folder: Path) -> set[Path]:
+    """The files in a folder that `write_weights` may have written."""
+    candidates = {folder / WEIGHTS_FILE, folder / INDEX_FILE, *folder.glob(SHARDS)}
+    return {file for file in candidates if file.exists()}
+
+
 def write_weights(folder: Path, arrays: Mapping[str, Array], max_shard_size: int) -> None:
     """Write model.safetensors, or shards and their index; what an earlier save left is removed.
 
@@ -102,7 +108,7 @@ def write_weights(folder: Path, arrays: Mapping[str, Array], max_shard_size: int
         StorageError: the disk is full or refuses.
     """
     shards = split(arrays, max_shard_size)
-    stale = {folder / WEIGHTS_FILE, folder / INDEX_FILE, *folder.glob(SHARDS)}
+    stale = written_weights(folder)
     if len(shards) <= 1:
         write_arrays(folder / WEIGHTS_FILE, arrays)
         remove_stale(sorted(stale - {folder / WEIGHTS_FILE}))
