@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
@@ -14,13 +13,12 @@ from ogpt.bundle import resolve
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.decoding.native.decoder import NativeDecoder
 from ogpt.decoding.native.library import PRECISIONS, is_built
-from ogpt.decoding.native.loading import stored_dtype, unfit, unused_weights
+from ogpt.decoding.native.loading import Weights, stored_dtype, unfit, unused_weights
 from ogpt.errors import BackendMissing, ConfigError
 from ogpt.generation.decoder import Decoder
 from ogpt.notices import tell
-from ogpt.weights.arrays import Array
 from ogpt.weights.folder import folder_config, open_weights
-from ogpt.weights.quantised import Rounded, open_quantised, quantised_dtype
+from ogpt.weights.quantised import open_quantised, quantised_dtype
 
 if TYPE_CHECKING:
     from ogpt.model.torch_decoder import TorchDecoder
@@ -90,6 +88,7 @@ def open_decoder(
         dtype = quantised
     if decoder == "torch" or (decoder == "auto" and dtype not in _QUANTISED and _torch_has_gpu()):
         return _open_torch(folder, config, dtype, threads, slots)
+    arrays: Weights
     arrays = open_weights(folder) if quantised is None else open_quantised(folder, config)
     stored = stored_dtype(arrays)
     why = unfit(config)
@@ -113,7 +112,7 @@ def open_decoder(
 def _open_native(
     folder: Path,
     config: OpenAIGPTConfig,
-    arrays: Mapping[str, Array | Rounded],
+    arrays: Weights,
     dtype: str,
     threads: int,
     slots: int,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ogpt import processor
 from ogpt.config.model import OpenAIGPTConfig
+from ogpt.decoding.native.balancing import balanced
 from ogpt.decoding.native.library import PRECISIONS, load_library
 from ogpt.model_card import write_card
 from ogpt.model_files import CARD_FILE, CONFIG_FILES, TOKENIZER_FILES
@@ -95,9 +96,10 @@ def write_rounded(
         plan.check(arrays, "float32")
         saved.dtype = "float32"
         saved.quantization_config = quantization_config(to)
+        weights = balanced(LazyArrays(plan.homes, lambda home: arrays[home]))
         made = {}
         with ThreadPoolExecutor(threads or processor.cores()) as pool:
-            parts = pool.map(lambda name: _rounded(name, arrays[plan.homes[name]], to), plan.homes)
+            parts = pool.map(lambda name: _rounded(name, weights[name], to), weights)
             for done, part in enumerate(parts, 1):
                 made.update(part)
                 progress(done, len(plan.homes))

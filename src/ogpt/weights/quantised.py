@@ -1,10 +1,12 @@
 """Quantised model folders: matrices as small whole numbers, each group of them with a step size.
 
-In place of a matrix NAME the file model.safetensors holds two arrays. `NAME.steps` has a row for
+In place of a matrix NAME the file model.safetensors holds two arrays. NAME itself has a row for
 each output and a column for each input, filled up with zeros to whole groups of 64: int8, or for
 4 bits two to a byte (uint8), the earlier one in the low half, both plus 8. `NAME.step_sizes`,
 float32 (outputs, groups), holds what one step of a group is worth. All other weights are float32.
-config.json says so in `quantization_config`, which other programs refuse by its name.
+config.json says so in `quantization_config`. transformers complains of its unknown method and goes
+on, with new weights for those that it misses; so none is missing, but the shapes of NAME are not
+those that it wants, which it refuses.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ GROUP_SIZE = 64
 BITS = {"int8": 8, "int4": 4}
 """Of each dtype that weights are quantised to."""
 
-STEPS, SIZES = ".steps", ".step_sizes"
+SIZES = ".step_sizes"
 
 _CONFIG = "quantization_config"
 _EMBEDDING = "tokens_embed.weight"
@@ -98,7 +100,7 @@ def quantised_arrays(name: str, rounded: Rounded) -> dict[str, Array]:
         steps = Array("uint8", halves[..., 0] | halves[..., 1] << 4)
     else:
         steps = Array("int8", flat)
-    return {name + STEPS: steps, name + SIZES: Array("float32", rounded.sizes)}
+    return {name: steps, name + SIZES: Array("float32", rounded.sizes)}
 
 
 class QuantisedWeights(Mapping[str, Array | Rounded]):
@@ -154,7 +156,7 @@ def open_quantised(folder: Path, config: OpenAIGPTConfig) -> QuantisedWeights:
         if not is_quantised(name):
             return finite(name)
         sizes = finite(name + SIZES).data
-        flat = arrays[name + STEPS].data
+        flat = arrays[name].data
         if dtype == "int4":
             halves = np.stack([flat & 15, flat >> 4], axis=-1)
             flat = halves.astype(np.int8) - np.int8(8)
@@ -169,7 +171,7 @@ def refuse_quantised(folder: Path, arrays: Mapping[str, Array]) -> None:
     Raises:
         WeightsError: the arrays are those of a quantised folder.
     """
-    if any(name.endswith(STEPS) for name in arrays):
+    if any(name.endswith(SIZES) for name in arrays):
         raise WeightsError(
             f"the weights in {folder} were quantised by ogpt; allowed here: floating-point "
             "numbers. Only the native decoder reads them",
@@ -190,7 +192,7 @@ def _layout(
         inputs, outputs = inputs_and_outputs(name, shape)
         groups = -(-inputs // GROUP_SIZE)
         columns = groups * GROUP_SIZE
-        found[name + STEPS] = (
+        found[name] = (
             ("int8", (outputs, columns)) if dtype == "int8" else ("uint8", (outputs, columns // 2))
         )
         found[name + SIZES] = ("float32", (outputs, groups))

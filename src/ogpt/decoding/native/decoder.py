@@ -9,7 +9,7 @@ from __future__ import annotations
 import operator
 import os
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from threading import RLock
 
 import numpy as np
@@ -17,13 +17,11 @@ from numpy.typing import NDArray
 
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.decoding.native.library import PRECISIONS, ROW, Core
-from ogpt.decoding.native.loading import load_core, unfit
+from ogpt.decoding.native.loading import Weights, load_core, unfit
 from ogpt.errors import ConfigError, ContextTooLong, DecoderError, TokenOutOfRange
 from ogpt.generation.decoder import Abilities, Scores, Want
 from ogpt.generation.processors import Logits
 from ogpt.generation.prompts import log_sum_exp
-from ogpt.weights.arrays import Array
-from ogpt.weights.quantised import Rounded
 
 MOST_THREADS = 1024
 
@@ -63,7 +61,7 @@ class NativeDecoder:
     def __init__(
         self,
         config: OpenAIGPTConfig,
-        arrays: Mapping[str, Array | Rounded],
+        arrays: Weights,
         *,
         dtype: str = "float32",
         cache_dtype: str = "float32",

@@ -8,13 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ogpt.config.model import OpenAIGPTConfig
+from ogpt.decoding.native.balancing import balanced
 from ogpt.decoding.native.library import WEIGHTS, Core, Shape, chosen_kernels
 from ogpt.errors import WeightsError
-from ogpt.weights.arrays import Array
+from ogpt.weights.arrays import Array, LazyArrays
 from ogpt.weights.names import PREFIX, stored_names, unused_names
 from ogpt.weights.precision import DTYPES, as_floats, cast
-from ogpt.weights.quantised import Rounded
+from ogpt.weights.quantised import BITS, QuantisedWeights, Rounded
 from ogpt.weights.shapes import weight_shapes
+
+Weights = Mapping[str, Array] | QuantisedWeights
 
 _EMBEDDINGS = (f"{PREFIX}.tokens_embed.weight", f"{PREFIX}.positions_embed.weight")
 _TIED_HEAD = "lm_head.weight"
@@ -33,13 +36,13 @@ def unfit(config: OpenAIGPTConfig) -> str:
     return ""
 
 
-def stored_dtype(arrays: Mapping[str, Array | Rounded]) -> str:
+def stored_dtype(arrays: Weights) -> str:
     """The dtype in which a file holds the matrices."""
     homes = stored_names(arrays, [_A_MATRIX])
     return arrays[homes[_A_MATRIX]].dtype if homes else "float32"
 
 
-def unused_weights(arrays: Mapping[str, Array | Rounded], config: OpenAIGPTConfig) -> list[str]:
+def unused_weights(arrays: Weights, config: OpenAIGPTConfig) -> list[str]:
     """Names in the file that the language model has no use for; a copy of the embedding counts."""
     homes = stored_names(arrays, weight_shapes(config))
     unused = unused_names(arrays, homes)
@@ -52,7 +55,7 @@ def unused_weights(arrays: Mapping[str, Array | Rounded], config: OpenAIGPTConfi
 
 def load_core(
     config: OpenAIGPTConfig,
-    arrays: Mapping[str, Array | Rounded],
+    arrays: Weights,
     *,
     precision: str = "float32",
     slots: int = 1,
@@ -84,11 +87,12 @@ def load_core(
             f"{' and more' if len(missing) > 6 else ''}",
             hint="check that config.json and the weights file belong together",
         )
+    weights = _named(arrays, homes, precision)
     core = Core(_shape(config, precision, slots, threads, half_cache), chosen_kernels())
     try:
         for name, shape in shapes.items():
             weight, layer = _place(name)
-            array = arrays[homes[name]]
+            array = weights[name]
             if isinstance(array, Rounded):
                 core.set_rounded(weight, layer, array)
             else:
@@ -97,6 +101,15 @@ def load_core(
         core.close()
         raise
     return core
+
+
+def _named(arrays: Weights, homes: Mapping[str, str], precision: str) -> Weights:
+    """The weights under the model's names, balanced where they will be rounded."""
+    if isinstance(arrays, QuantisedWeights):
+        return arrays
+    stored = arrays
+    named = LazyArrays(homes, lambda home: stored[home])
+    return balanced(named) if precision in BITS else named
 
 
 def _shape(
