@@ -1,4 +1,6 @@
 import itertools
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +11,16 @@ import torch
 from markov import StandInDecoder, StandInTokenizer, contextual, log_softmax, markov
 from ogpt import generating
 from ogpt.config.model import OpenAIGPTConfig
-from ogpt.errors import DecoderError, SamplingError, TokenOutOfRange
-from ogpt.generating import Generations, generate_with
+from ogpt.decoding.floor import read_bandwidth
+from ogpt.errors import (
+    ContextTooLong,
+    DecoderError,
+    OutputExists,
+    SamplingError,
+    TokenOutOfRange,
+)
+from ogpt.generating import Generations, Statistics, generate_file, generate_with
+from ogpt.generation.beam import beam_search
 from ogpt.generation.request import tell_without_effect
 from ogpt.generation.settings import GenerationSettings
 from ogpt.model.heads import OpenAIGPTLMHeadModel
@@ -118,9 +128,76 @@ def test_an_end_token_ends_the_text_and_is_no_text() -> None:
 
 def test_settings_of_another_search_are_refused() -> None:
     decoder = contextual(SIZE)
-    with pytest.raises(SamplingError, match="penalty_alpha is 0.5; allowed: 0"):
+    with pytest.raises(SamplingError, match=r"penalty_alpha is 0\.5; allowed: 0"):
         generate_with(decoder, TOKENIZER, "a", greedy(penalty_alpha=0.5, top_k=4, max_new_tokens=2))
     assert decoder.calls == []
+
+
+def test_beams_come_best_first() -> None:
+    decoder = contextual(SIZE, slots=6)
+    settings = greedy(num_beams=3, num_return_sequences=2, max_new_tokens=4)
+    shown: list[tuple[int, str]] = []
+    found = generate_with(
+        decoder, TOKENIZER, ["a b", "c"], settings, on_text=lambda i, text: shown.append((i, text))
+    )
+    prompts = [TOKENIZER.encode(text) for text in ("a b", "c")]
+    expected = beam_search(contextual(SIZE, slots=6), prompts, settings)
+    assert [one.ids for one in found] == [one.ids for best in expected for one in best]
+    assert [one.prompt for one in found] == ["a b", "a b", "c", "c"]
+    assert shown == list(enumerate(one.text for one in found))
+    for one, best in zip(found, itertools.chain.from_iterable(expected), strict=True):
+        assert one.text == " " + TOKENIZER.decode(one.ids)
+        assert sum(one.log_probs) / 4 == pytest.approx(best.score, rel=1e-5)
+        assert (one.finish_reason, len(one.log_probs)) == ("length", 4)
+    assert found.statistics.new_tokens == 16
+    assert 0 < found.statistics.seconds_to_first_token < found.statistics.seconds
+    alone = generate_with(contextual(SIZE, slots=3), TOKENIZER, ["a b", "c"], settings)
+    assert alone == found
+    assert decoder.held == [[]] * 6
+
+
+def test_beams_end_at_stop_strings_and_end_tokens() -> None:
+    settings = greedy(num_beams=2, max_new_tokens=6, eos_token_id=(SIZE - 1,))
+    for prompt in ("a", "b c", "d"):
+        [plain] = generate_with(contextual(SIZE), TOKENIZER, prompt, settings)
+        at = len(plain.text) // 2
+        stop = plain.text[at : at + 3]
+        [one] = generate_with(contextual(SIZE), TOKENIZER, prompt, settings, stop=[stop])
+        assert stop not in one.text
+    decoder = writes("b</w>", "c", "d</w>", ".</w>", "a", "e</w>", "f</w>", n_positions=32)
+    settings = greedy(num_beams=2, max_new_tokens=6)
+    [one] = generate_with(decoder, TOKENIZER, "b", settings, stop=". ae")
+    assert (one.text, one.finish_reason, len(one.ids)) == (" cd ", "stop", 5)
+    tokenizer = StandInTokenizer(eos=True)
+    end = tokenizer.get_vocab()["<eos>"]
+    table = np.full((len(tokenizer),) * 2, -60.0, dtype=np.float32)
+    table[:, end] = 0
+    settings = greedy(num_beams=2, eos_token_id=(end,), max_new_tokens=5)
+    [one] = generate_with(markov(table), tokenizer, "a", settings)
+    assert (one.text, one.ids, one.finish_reason) == ("", [end], "stop")
+
+
+def test_beams_do_not_slide() -> None:
+    decoder = contextual(SIZE, n_positions=8)
+    generate_with(decoder, TOKENIZER, "a a a a", greedy(num_beams=2, max_new_tokens=5))
+    decoder.calls.clear()
+    with pytest.raises(ContextTooLong, match=r"4 tokens and up to 5 new .* 8 pos") as caught:
+        generate_with(decoder, TOKENIZER, "a a a a", greedy(num_beams=2, max_new_tokens=6))
+    assert "max_new_tokens" in caught.value.hint
+    assert decoder.calls == []
+
+
+def test_the_share_of_the_floor() -> None:
+    found = Statistics(11, 1.0, 3.0, weight_bytes=100)
+    assert found.share_of_floor(1_000) == pytest.approx(10 * 0.1 / 2)
+    assert found.why_no_share is None
+    for other, why in (
+        (replace(found, texts=2), "several texts share"),
+        (replace(found, new_tokens=1), "one token alone"),
+        (replace(found, weight_bytes=None), "only the native decoder"),
+    ):
+        assert other.share_of_floor(1_000) is None
+        assert why in str(other.why_no_share)
 
 
 def test_penalties_and_bans_reach_the_text() -> None:
@@ -382,3 +459,59 @@ def test_the_decoder_is_closed_whatever_happens(
         with pytest.raises(DecoderError):
             decoder.length(0)
         assert decoder.held == [[]] * decoder.slots
+
+
+def test_a_model_folder_searches_with_beams(folder: Path) -> None:
+    found = generate(folder, ["a b", "c"], num_beams=3, num_return_sequences=2, max_new_tokens=5)
+    model = OpenAIGPTLMHeadModel.from_pretrained(folder)
+    tokenizer = OpenAIGPTTokenizerFast.from_pretrained(folder)
+    ids = torch.tensor([tokenizer.encode("a b")])
+    expected = model.generate(ids, num_beams=3, num_return_sequences=2, max_new_tokens=5)
+    row = [*ids[0].tolist(), *found[0].ids]
+    assert row == expected[0].tolist()
+    assert found.statistics.texts == 4
+
+
+def test_the_native_decoder_tells_its_weights(folder: Path) -> None:
+    found = generate(folder, "a b", max_new_tokens=3, decoder="native", dtype="int8").statistics
+    config = OpenAIGPTConfig.from_pretrained(folder)
+    weights = config.vocab_size * 16 + 2 * 12 * 16 * 16
+    assert found.weight_bytes == int(weights * (1 + 4 / 64))
+    assert generate(folder, "a", max_new_tokens=3, decoder="torch").statistics.weight_bytes is None
+    assert read_bandwidth(1) > 1e8  # bytes a second
+
+
+def rows(folder: Path, data: Path, out: Path, **options: Any) -> generating.FileResult:
+    settings = GenerationSettings(max_new_tokens=4, **options)
+    return generate_file(folder, data, out, settings, decoder="native", threads=1)
+
+
+@pytest.mark.parametrize("options", [{}, {"num_beams": 2, "do_sample": False}])
+def test_rows_of_a_file(folder: Path, tmp_path: Path, options: dict[str, Any]) -> None:
+    data, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    prompts = [f"{a} {b}" for a in "abc" for b in "dace" for _ in range(2)]
+    data.write_text("".join(json.dumps({"text": p, "id": i}) + "\n" for i, p in enumerate(prompts)))
+    made = rows(folder, data, out, **options)
+    assert (made.rows, made.kept) == (24, 0)
+    assert made.statistics is not None
+    assert made.statistics.new_tokens == 24 * 4
+    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [line["id"] for line in lines] == list(range(24))
+    for line, prompt in zip(lines, prompts, strict=True):
+        settings = {"do_sample": True} | options
+        [alone] = generate(folder, prompt, max_new_tokens=4, decoder="native", **settings)
+        assert (line["prompt"], line["text"]) == (prompt, alone.text)
+        assert line["log_prob"] == sum(alone.log_probs)
+    whole = out.read_bytes()
+    out.write_bytes(whole[: len(whole) // 2])
+    again = rows(folder, data, out, **options)
+    assert 0 < again.kept < 24
+    assert out.read_bytes() == whole
+    done = rows(folder, data, out, **options)
+    assert (done.kept, done.statistics) == (24, None)
+    with pytest.raises(OutputExists, match="line 1 of"):
+        rows(folder, data, out, repetition_penalty=1.5, **options)
+    data.write_text(data.read_text().replace("a d", "a e", 1))
+    with pytest.raises(OutputExists, match="line 1 of"):
+        rows(folder, data, out, **options)
+    assert out.read_bytes() == whole
