@@ -1,5 +1,6 @@
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from ogpt.config.model import OpenAIGPTConfig
 from ogpt.errors import BackendMissing, CheckpointError, VocabularyMismatch
 from ogpt.model.heads import OpenAIGPTLMHeadModel
 from ogpt.tokens.fast import OpenAIGPTTokenizerFast
+from openai_folder import openai_folder
 
 VOCAB = {"<unk>": 0, "a": 1, "a</w>": 2}
 
@@ -126,20 +128,51 @@ def test_hub_ids_and_subfolders(run: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert asked["token"] == "t"
 
 
+def kinds_of(told: list[notices.Notice]) -> list[str]:
+    """Without that of a machine that has no spaCy."""
+    return [notice.kind for notice in told if notice.kind != "bert-words"]
+
+
 def test_openais_files_load_as_they_are(tmp_path: Path) -> None:
-    config = OpenAIGPTConfig(vocab_size=3, n_positions=8, n_embd=8, n_head=1, n_layer=1)
-    model = OpenAIGPTLMHeadModel(config).eval()
-    model.save_pretrained(tmp_path / "hf")
-    OpenAIGPTTokenizerFast(vocab=VOCAB, merges=[]).save_pretrained(tmp_path / "hf")
-    folder = ogpt.convert(tmp_path / "hf", tmp_path / "openai", to="openai").folder
-    (folder / "config.json").unlink()  # OpenAI published none
+    folder, model = openai_folder(tmp_path)
     with notices.collecting() as told:
         tokenizer, loaded = ogpt.load(folder)
-    assert [notice.kind for notice in told] == ["heads-assumed"]
+    assert kinds_of(told) == ["heads-assumed"]
     ids = torch.tensor([[0, 2, 1]])
     assert torch.equal(loaded(ids).logits, model(ids).logits)
     assert len(tokenizer) == 3
     assert loaded.config.n_positions == 8
+
+
+@pytest.mark.parametrize(
+    ("use", "expected"),
+    [
+        (lambda folder: ogpt.pipeline("text-generation", folder).model.config.n_embd, 8),
+        (lambda folder: ogpt.info(folder)["model"]["n_embd"], 8),
+        (lambda folder: ogpt.info(folder)["tokenizer"]["entries"], 3),
+        (lambda folder: ogpt.evaluate(folder, text="a a a").tokens, 3),
+        (lambda folder: ogpt.score(folder, "a a a")[0].tokens, ["a</w>", "a</w>"]),
+        (lambda folder: len(ogpt.generate(folder, "a", max_new_tokens=2)[0].ids), 2),
+    ],
+)
+def test_openais_files_serve_wherever_a_folder_does(
+    use: Callable[[Path], Any], expected: object, tmp_path: Path
+) -> None:
+    folder, _ = openai_folder(tmp_path)
+    with notices.collecting() as told:
+        assert use(folder) == expected
+    assert set(kinds_of(told)) <= {"heads-assumed", "native-decoder-unused"}
+    assert kinds_of(told).count("heads-assumed") == 1
+
+
+def test_openais_files_are_not_pushed(tmp_path: Path) -> None:
+    folder, _ = openai_folder(tmp_path)
+    with pytest.raises(
+        CheckpointError, match=r"OpenAI's files of 2018 without a config\.json"
+    ) as caught:
+        bundle.push_to_hub(folder, "me/mine")
+    assert "ogpt convert" in caught.value.hint
+    assert not (folder / "README.md").exists()
 
 
 def test_shards_make_a_checkpoint_whole(run: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 import ogpt
 from ogpt import bundle
 from ogpt.bundle import resolve
+from ogpt.cli.figures import table
 from ogpt.describing import info
 from ogpt.errors import CheckpointError, WeightsError
 from ogpt.notices import collecting
@@ -58,6 +59,14 @@ def test_sharded_classifier(tmp_path: Path, run: Path) -> None:
     assert len(weights["files"]) > 2
     assert weights["file_bytes"] == sum((tmp_path / f).stat().st_size for f in weights["files"])
     assert weights["arrays"] == len(model.stored_tensors())
+
+
+def test_a_folder_without_tokenizer(tmp_path: Path) -> None:
+    config = ogpt.OpenAIGPTConfig(vocab_size=3, n_embd=4, n_head=1, n_layer=1)
+    ogpt.OpenAIGPTModel(config).save_pretrained(tmp_path)
+    facts = info(tmp_path)
+    assert facts["tokenizer"] is None
+    assert "tokenizer   none" in table(facts).splitlines()
 
 
 def test_run(run: Path) -> None:

@@ -227,10 +227,16 @@ def push_to_hub(
         The address of the commit.
 
     Raises:
-        CheckpointError: as resolve, or the folder holds no weights.
+        CheckpointError: as resolve, or the folder holds no weights or no configuration.
         HubError: the Hub does not take it.
     """
     folder = resolve(path)
+    if not (folder / CONFIG_FILE).exists():
+        raise CheckpointError(
+            f"{folder} holds OpenAI's files of 2018 without a {CONFIG_FILE}: nobody could load them "
+            "from the Hub",
+            hint="make a model folder of them first: ogpt convert IN OUT",
+        )
     if not (folder / CARD_FILE).exists():
         write_card(folder)
     return push_folder(

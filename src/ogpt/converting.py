@@ -20,7 +20,7 @@ from ogpt.model_card import write_card
 from ogpt.model_files import CARD_FILE, CONFIG_FILES, TOKENIZER_FILES, weights_files
 from ogpt.reporting import Reporter, silent
 from ogpt.storage import whole_folder
-from ogpt.tokens.folder import TOKENIZER_FILE, TokenizerFolder, read_folder, write_folder
+from ogpt.tokens.folder import TokenizerFolder, holds_tokenizer, read_folder, write_folder
 from ogpt.tokens.pipeline import bert_pipeline
 from ogpt.tokens.vocabulary import NAMINGS, UNK_TOKEN, write_vocabulary
 from ogpt.weights.arrays import Array, LazyArrays
@@ -209,8 +209,7 @@ def _read_tokenizer(opened: _Opened) -> TokenizerFolder | None:
         VocabularyMismatch: it has more entries than the model has rows.
     """
     folder = opened.folder
-    names = (TOKENIZER_FILE, *(name for naming in NAMINGS for name in naming))
-    if folder is None or not any((folder / name).exists() for name in names):
+    if folder is None or not holds_tokenizer(folder):
         return None
     content = read_folder(folder)
     entries = max(*content.vocabulary.vocab.values(), *content.added, 0) + 1

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from ogpt.bundle import load_tokenizer, resolve
-from ogpt.config.model import OpenAIGPTConfig
 from ogpt.model_files import weights_files
+from ogpt.tokens.folder import holds_tokenizer
 from ogpt.training.run_folder import METRICS_FILE, RunFolder, read_events
-from ogpt.weights.folder import open_weights
+from ogpt.weights.folder import folder_config, open_weights
 from ogpt.weights.quantised import quantised_dtype
 from ogpt.weights.safetensors_file import WEIGHTS_FILE, open_safetensors
 from ogpt.weights.shapes import architecture_of, parameter_count
@@ -22,9 +22,9 @@ LAST_FACTS = ("step", "total_steps", "loss", "tokens_per_s", "mfu", "bits_per_by
 def info(path: str | Path) -> dict[str, Any]:
     """The facts of a model folder or run, as nested plain values that JSON can hold.
 
-    Sections: `model` (its configuration), `weights`, `tokenizer`; of a run also `run` (how far it
-    is), `settings`, and the last `train` and `eval` events. A run without a checkpoint has no
-    model yet. No framework is loaded.
+    Sections: `model` (its configuration), `weights`, `tokenizer` (None without one); of a run also
+    `run` (how far it is), `settings`, and the last `train` and `eval` events. A run without a
+    checkpoint has no model yet. No framework is loaded.
 
     Raises:
         CheckpointError: `path` is no folder, neither model nor run, or damaged.
@@ -44,11 +44,11 @@ def info(path: str | Path) -> dict[str, Any]:
 
 
 def _model(folder: Path) -> dict[str, Any]:
-    config = OpenAIGPTConfig.from_pretrained(folder)
+    config = folder_config(folder)
     quantised = quantised_dtype(config)
     arrays = open_weights(folder) if quantised is None else open_safetensors(folder / WEIGHTS_FILE)
     weights = weights_files(file.name for file in folder.glob("*"))
-    tokenizer = load_tokenizer(folder)
+    tokenizer = load_tokenizer(folder, config) if holds_tokenizer(folder) else None
     return {
         "folder": str(folder),
         "parameters": parameter_count(config, architecture_of(config)),
@@ -61,7 +61,8 @@ def _model(folder: Path) -> dict[str, Any]:
             "arrays": len(arrays),
             "file_bytes": sum((folder / name).stat().st_size for name in weights.files),
         },
-        "tokenizer": {
+        "tokenizer": tokenizer
+        and {
             "entries": len(tokenizer),
             "pre_tokenizer": tokenizer.pre_tokenizer,
             "fingerprint": tokenizer.fingerprint,

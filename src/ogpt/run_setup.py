@@ -24,6 +24,7 @@ from ogpt.tokens.opening import open_tokenizer
 from ogpt.training.loop import total_steps
 from ogpt.training.measures import flops_per_token
 from ogpt.training.run_folder import SETTINGS_FILE, RunFolder
+from ogpt.weights.folder import folder_config
 
 if TYPE_CHECKING:
     from ogpt.model.heads import OpenAIGPTLMHeadModel
@@ -116,7 +117,7 @@ def set_up(
     if init is None:
         config = OpenAIGPTConfig(vocab_size=shards.vocab_size, **dataclasses.asdict(settings.model))
     else:
-        config = OpenAIGPTConfig.from_pretrained(init)
+        config = folder_config(init)
         check_vocabulary(open_tokenizer(shards.tokenizer), config, init)
     setattr(config, TOKENIZER_FINGERPRINT, shards.fingerprint)
     if begun is not None and begun.facts["last"]:  # its own shape, whatever it was begun from

@@ -121,7 +121,7 @@ def test_event_lines(kind: str, fields: dict[str, Any], line: str | None) -> Non
         ("loss", 3.14159265, "3.14159"),
         ("finished", True, "yes"),
         ("finished", False, "no"),
-        ("best", None, "-"),
+        ("best", None, "none"),
         ("labels", ["a", "b"], "a, b"),
         ("precision", "bfloat16", "bfloat16"),
     ],

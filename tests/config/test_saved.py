@@ -321,6 +321,17 @@ def test_a_missing_file(read: Callable[[Path], OpenAIGPTConfig], tmp_path: Path)
     assert "model.safetensors" in caught.value.hint
 
 
+@pytest.mark.parametrize("read", READERS)
+def test_openais_files(read: Callable[[Path], OpenAIGPTConfig], tmp_path: Path) -> None:
+    (tmp_path / "params_shapes.json").touch()
+    with pytest.raises(
+        CheckpointError, match=r"OpenAI's files of 2018, .* no config\.json"
+    ) as caught:
+        read(tmp_path)
+    assert "ogpt.load" in caught.value.hint
+    assert "ogpt convert" in caught.value.hint
+
+
 def test_a_missing_folder(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"no folder .*none"):
         OpenAIGPTConfig.from_pretrained(tmp_path / "none")

@@ -194,7 +194,7 @@ def event_line(kind: str, fields: Mapping[str, Any]) -> str | None:
 def value_text(name: str, value: Any) -> str:
     """A value as people read it; the unit is the end of its name (`eta_s`, `memory_bytes`)."""
     if value is None:
-        return "-"
+        return "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int | float):

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal, Self, overload
 from ogpt.config.parity import Parity
 from ogpt.errors import CheckpointError, ConfigError, UnknownSetting
 from ogpt.hub import HubOptions, model_folder
+from ogpt.model_files import weights_files
 from ogpt.storage import storage_error, whole_file
 
 CONFIG_FILE = "config.json"
@@ -268,6 +269,11 @@ def _read(file: Path) -> dict[str, Any]:
     try:
         values = json.loads(file.read_text("utf-8"))
     except FileNotFoundError as error:
+        if weights_files(item.name for item in file.parent.glob("*")).format == "openai":
+            raise CheckpointError(
+                f"{file.parent} holds OpenAI's files of 2018, which have no {file.name}",
+                hint="ogpt.load reads them as they are; ogpt convert makes a model folder of them",
+            ) from error
         raise CheckpointError(
             f"{file.parent} holds no {file.name}, so it is no model folder",
             hint="give the folder that holds config.json and model.safetensors, or a run",

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ogpt.bundle import MODEL_CLASSES, check_vocabulary, load_tokenizer, resolve
-from ogpt.config.model import OpenAIGPTConfig
 from ogpt.errors import BackendMissing, ConfigError
 from ogpt.hub import HubOptions
 from ogpt.notices import tell
@@ -20,6 +19,7 @@ from ogpt.pipelines.generation import TextGenerationPipeline
 from ogpt.reporting import Reporter, silent
 from ogpt.tokens.bpe_tokenizer import BPETokenizer
 from ogpt.tokens.opening import open_tokenizer
+from ogpt.weights.folder import folder_config
 from ogpt.weights.shapes import architecture_of
 
 if TYPE_CHECKING:
@@ -110,15 +110,16 @@ def pipeline(
     if isinstance(model, str | Path):
         where = _device(device)
         folder = resolve(model, **hub)
-        config = OpenAIGPTConfig.from_pretrained(folder)
+        config = folder_config(folder)
         if tokenizer is None:
-            opened = load_tokenizer(folder)
+            opened = load_tokenizer(folder, config)
         else:
             opened = _tokenizer(tokenizer, hub)
             check_vocabulary(opened, config, folder)
         named = architecture_of(config)
         chosen = next((one for one in classes if one.__name__ == named), classes[0])
-        loaded = chosen.from_pretrained(folder, dtype=dtype, device=where, **loading)
+        options = {"config": config, "dtype": dtype, "device": where, **loading}
+        loaded = chosen.from_pretrained(folder, **options)
     else:
         if not isinstance(model, classes):
             raise ConfigError(

@@ -17,6 +17,7 @@ from ogpt.tokens.special_tokens import NAMES, content_of
 from ogpt.tokens.vocabulary import (
     END_OF_WORD,
     MERGES_FILE,
+    NAMINGS,
     VOCAB_FILE,
     Vocabulary,
     find_vocabulary,
@@ -63,6 +64,12 @@ def tokenizer_folder(path_or_id: str | Path, options: dict[str, Any]) -> Path:
     if is_hub_id(path_or_id):
         return model_folder(path_or_id, tokenizer_only=True, **hub)
     return Path(path_or_id, hub.get("subfolder", ""))
+
+
+def holds_tokenizer(folder: Path) -> bool:
+    """Whether a folder has any file of a vocabulary, whole or not."""
+    names = (TOKENIZER_FILE, *(name for naming in NAMINGS for name in naming))
+    return any((folder / name).exists() for name in names)
 
 
 def read_folder(folder: Path) -> TokenizerFolder:
