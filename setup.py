@@ -12,7 +12,8 @@ from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
 
 SOURCES = sorted(map(str, Path("src/ogpt/decoding/native/csrc").iterdir()))
-ENDING = {"darwin": ".dylib", "win32": ".dll"}.get(sys.platform, ".so")
+# .so alone is a Python module to whoever walks the package
+ENDING = {"darwin": ".dylib", "win32": ".dll"}.get(sys.platform, ".so.1")
 
 
 class BuildLibrary(build_ext):

@@ -14,6 +14,7 @@ import pytest
 
 from ogpt import diagnosing, processor
 from ogpt.diagnosing import Check, doctor
+from ogpt.errors import BackendMissing
 
 ROOT = Path(__file__).parents[1]
 
@@ -24,9 +25,17 @@ def by_name(checks: list[Check]) -> dict[str, Check]:
 
 def test_everything_is_looked_at() -> None:
     checks = by_name(doctor())
-    assert {"ogpt", "python", "torch", "cores", "bfloat16", "amx", "gpu", "c++ compiler"} <= set(
-        checks
-    )
+    assert {
+        "ogpt",
+        "python",
+        "torch",
+        "cores",
+        "bfloat16",
+        "amx",
+        "gpu",
+        "c++ compiler",
+        "native decoder",
+    } <= set(checks)
     assert all(check.value for check in checks.values())
     assert checks["numpy"] == Check("numpy", metadata.version("numpy"))
 
@@ -139,6 +148,22 @@ class TestCompiler:
         (tmp_path / "Python.h").touch()
         monkeypatch.setattr(sysconfig, "get_path", lambda name: str(tmp_path))
         assert by_name(diagnosing.compiler())["python headers"].mend == ""
+
+
+class TestNativeDecoder:
+    def test_built(self) -> None:
+        check = diagnosing.native_decoder()
+        assert check.value.startswith("built; kernels: ")
+        assert check.value.endswith("portable")
+
+    def test_missing(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def missing() -> tuple[str, ...]:
+            raise BackendMissing("not built", hint="build it")
+
+        monkeypatch.setattr(diagnosing, "available_kernels", missing)
+        assert diagnosing.native_decoder() == Check(
+            "native decoder", "missing: PyTorch decodes, far slower", "build it"
+        )
 
 
 class TestGpu:

@@ -14,6 +14,8 @@ from importlib import metadata
 from pathlib import Path
 
 from ogpt import processor
+from ogpt.decoding.native.library import available_kernels
+from ogpt.errors import BackendMissing
 from ogpt.version import __version__
 
 CORE = ("numpy", "tokenizers", "safetensors", "huggingface_hub", "filelock", "typer", "rich")
@@ -40,13 +42,14 @@ class Check:
 
 
 def doctor() -> list[Check]:
-    """Look at the packages, the processor, the compiler and the GPU."""
+    """Look at the packages, the processor, the compiler, the native decoder and the GPU."""
     return [
         Check("ogpt", __version__),
         Check("python", f"{platform.python_version()} on {platform.platform()}"),
         *packages(),
         *machine(),
         *compiler(),
+        native_decoder(),
         gpu(),
     ]
 
@@ -94,6 +97,14 @@ def compiler() -> list[Check]:
     if not header.is_file():
         headers = Check("python headers", f"missing: {header}", "apt install python3-dev")
     return [Check("c++ compiler", version, mend), headers]
+
+
+def native_decoder() -> Check:
+    """Whether it is built, and the instruction sets that it can use, the one that it does first."""
+    try:
+        return Check("native decoder", f"built; kernels: {', '.join(available_kernels())}")
+    except BackendMissing as error:
+        return Check("native decoder", "missing: PyTorch decodes, far slower", error.hint)
 
 
 def gpu() -> Check:

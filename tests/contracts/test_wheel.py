@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from contracts.sources import ROOT
+from ogpt.decoding.native.library import LIBRARY as LIBRARY_FILE
 from ogpt.version import __version__
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -27,17 +28,27 @@ for name in preset_names():
 sys.stdout.write(ogpt.__file__)
 """
 
+PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input")
+NATIVE = "ogpt/decoding/native/"
+LIBRARY = NATIVE + LIBRARY_FILE.name
 
-def run(*command: str | Path, cwd: Path, path: Path | None = None) -> str:
-    env = {**os.environ, "PYTHONPATH": str(path or ""), "OMP_NUM_THREADS": "1"}
-    result = subprocess.run(
+
+def outcome(
+    *command: str | Path, cwd: Path, path: Path | None = None, **settings: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a command with the environment variables `settings`."""
+    return subprocess.run(
         [str(word) for word in command],
         cwd=cwd,
-        env=env,
+        env={**os.environ, "PYTHONPATH": str(path or ""), "OMP_NUM_THREADS": "1", **settings},
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+def run(*command: str | Path, cwd: Path, path: Path | None = None, **settings: str) -> str:
+    result = outcome(*command, cwd=cwd, path=path, **settings)
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout
 
@@ -46,7 +57,16 @@ def run(*command: str | Path, cwd: Path, path: Path | None = None) -> str:
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the project, so that building leaves nothing behind in it."""
     source = tmp_path_factory.mktemp("source") / "ogpt"
-    unwanted = (".*cache", "__pycache__", "*.egg-info", ".git", ".venv", "runs")
+    unwanted = (
+        ".*cache",
+        "__pycache__",
+        "*.egg-info",
+        ".git",
+        ".venv",
+        "runs",
+        "build",
+        "libogpt.*",
+    )
     shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(*unwanted))
     return source
 
@@ -55,7 +75,8 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def built(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the sdist, and the wheel that was built from it."""
     out = tmp_path_factory.mktemp("dist")
-    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", out, cwd=source)
+    command = (sys.executable, "-m", "build", "--no-isolation", "--outdir", out)
+    run(*command, cwd=source, OGPT_REQUIRE_NATIVE="1")
     return out
 
 
@@ -64,8 +85,7 @@ def site(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder into which the wheel is installed; what it depends on is where the tests run."""
     site = tmp_path_factory.mktemp("site")
     wheel = next(built.glob("*.whl"))
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
-    run(*pip, "--no-index", "--no-deps", "--target", site, wheel, cwd=site)
+    run(*PIP, "install", "--quiet", "--no-deps", "--target", site, wheel, cwd=site)
     return site
 
 
@@ -79,9 +99,38 @@ def test_wheel_holds_every_file(source: Path, built: Path) -> None:
     with zipfile.ZipFile(next(built.glob("*.whl"))) as wheel:
         names = set(wheel.namelist())
     assert {"ogpt/py.typed", "ogpt/config/presets/paper.toml", "ogpt/recipes/report.html"} <= names
-    assert files_below(source / "src" / "ogpt") == {n for n in names if n.startswith("ogpt/")}
+    needless = {name for name in files_below(source / "src" / "ogpt") if "/csrc/" in name}
+    expected = files_below(source / "src" / "ogpt") - needless | {LIBRARY}
+    assert expected == {name for name in names if name.startswith("ogpt/")}
     licences = f"ogpt-{__version__}.dist-info/licenses/"
     assert {licences + "LICENSE", licences + "THIRD_PARTY_NOTICES.md"} <= names
+
+
+def test_the_wheel_is_for_every_python_of_this_platform(built: Path) -> None:
+    (wheel,) = built.glob("*.whl")
+    assert wheel.name.startswith(f"ogpt-{__version__}-py3-none-")
+    assert not wheel.name.endswith("-any.whl")
+
+
+def test_without_a_compiler(source: Path, tmp_path: Path) -> None:
+    command = (*PIP, "wheel", "--no-build-isolation", "--no-deps", "--wheel-dir", tmp_path, source)
+    run(*command, cwd=tmp_path, CC="false", CXX="false")
+    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
+        names = wheel.namelist()
+    assert LIBRARY not in names
+    assert NATIVE + "library.py" in names
+    refused = outcome(*command, cwd=tmp_path, CC="false", CXX="false", OGPT_REQUIRE_NATIVE="1")
+    assert refused.returncode != 0
+    assert "libogpt" in refused.stdout + refused.stderr
+
+
+def test_an_editable_install_builds_in_place(source: Path, tmp_path: Path) -> None:
+    command = (*PIP, "install", "--no-build-isolation", "--no-deps", "--target", tmp_path)
+    try:
+        run(*command, "-e", source, cwd=tmp_path, OGPT_REQUIRE_NATIVE="1")
+        assert (source / "src" / LIBRARY).is_file()
+    finally:
+        (source / "src" / LIBRARY).unlink(missing_ok=True)
 
 
 def test_sdist_holds_what_the_tests_need(source: Path, built: Path) -> None:
@@ -90,6 +139,7 @@ def test_sdist_holds_what_the_tests_need(source: Path, built: Path) -> None:
     for folder in ("src", "tests", "docs", "benchmarks"):
         assert files_below(source / folder) <= names
     assert {"Makefile", "constraints.txt", ".ci/run", "README.md", "CHANGELOG.md"} <= names
+    assert "setup.py" in names
 
 
 def test_everything_imports_from_the_wheel(site: Path, tmp_path: Path) -> None:
@@ -101,7 +151,7 @@ def test_the_command_runs_from_the_wheel(site: Path, tmp_path: Path) -> None:
     ogpt = site / "bin" / "ogpt"
     assert run(ogpt, "--version", cwd=tmp_path, path=site) == f"ogpt {__version__}\n"
     assert "train-tokenizer" in run(ogpt, "--help", cwd=tmp_path, path=site)
-    assert "python headers" in run(ogpt, "doctor", cwd=tmp_path, path=site)
+    assert "built; kernels: " in run(ogpt, "doctor", cwd=tmp_path, path=site)
     assert "--help" in run(sys.executable, "-m", "ogpt", "--help", cwd=tmp_path, path=site)
 
 

@@ -22,7 +22,7 @@ from ogpt.errors import BackendMissing, ConfigError, DecoderError
 from ogpt.weights.quantised import Rounded
 
 LIBRARY = Path(__file__).with_name(
-    "libogpt" + {"darwin": ".dylib", "win32": ".dll"}.get(sys.platform, ".so")
+    "libogpt" + {"darwin": ".dylib", "win32": ".dll"}.get(sys.platform, ".so.1")
 )
 """Where setup.py builds it, in a checkout as in an installed package."""
 

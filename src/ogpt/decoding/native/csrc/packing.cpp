@@ -168,7 +168,8 @@ void unpack(const Matrix& weight, int output, float* out) {
       const uint8_t* group = panel + size_t(i / kGroup) * bytes;
       const float scale = (reinterpret_cast<const float*>(group + bytes) - kPanel)[o];
       int shift;
-      const int byte = group[byte_at(weight.precision, i % kGroup, o, &shift)] >> shift;
+      const size_t at = byte_at(weight.precision, i % kGroup, o, &shift);
+      const int byte = group[at] >> shift;
       out[i] = scale * float(weight.precision == kInt4 ? (byte & 15) - 8 : byte - 128);
     }
   }
