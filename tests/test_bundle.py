@@ -71,6 +71,21 @@ def test_no_folder_and_no_model(tmp_path: Path) -> None:
     assert "model.safetensors" in caught.value.hint
 
 
+def test_no_path_at_all() -> None:
+    with pytest.raises(
+        CheckpointError, match=r"the model is None; allowed: a folder, or"
+    ) as caught:
+        ogpt.load(None)  # type: ignore[arg-type]  # the point of the test
+    assert "model folder" in caught.value.hint
+
+
+def test_a_file_in_place_of_a_folder(run: Path) -> None:
+    file = run / "checkpoints" / "step-00000001" / "model.safetensors"
+    with pytest.raises(CheckpointError, match=r"model\.safetensors is a file, not a mod") as caught:
+        ogpt.load(file)
+    assert "ogpt convert FILE OUT" in caught.value.hint
+
+
 def test_a_tokenizer_larger_than_the_model(run: Path) -> None:
     folder = run / "checkpoints" / "step-00000001"
     OpenAIGPTConfig(vocab_size=2, n_embd=4, n_head=1, n_layer=1).save_pretrained(folder)

@@ -233,8 +233,8 @@ def push_to_hub(
     folder = resolve(path)
     if not (folder / CONFIG_FILE).exists():
         raise CheckpointError(
-            f"{folder} holds OpenAI's files of 2018 without a {CONFIG_FILE}: nobody could load them "
-            "from the Hub",
+            f"{folder} holds OpenAI's files of 2018 without a {CONFIG_FILE}, which transformers "
+            "needs",
             hint="make a model folder of them first: ogpt convert IN OUT",
         )
     if not (folder / CARD_FILE).exists():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
@@ -82,12 +83,22 @@ def model_folder(
         tokenizer_only: Fetch no weights.
 
     Raises:
-        CheckpointError: a path where no folder is.
+        CheckpointError: a path where no folder is, or no path.
         HubError: the Hub does not give the model, and the cache does not hold it.
     """
+    if not isinstance(path_or_id, str | PathLike):
+        raise CheckpointError(
+            f"the model is {path_or_id!r}; allowed: a folder, or an id of the Hub", hint=_GIVE
+        )
     path = Path(path_or_id)
     if path.is_dir():
         return path / subfolder
+    if path.exists():
+        raise CheckpointError(
+            f"{path_or_id} is a file, not a model folder",
+            hint="give the folder that it lies in; of weights alone, ogpt convert FILE OUT "
+            "--config config.json makes one",
+        )
     if not is_hub_id(path_or_id):
         raise CheckpointError(f"there is no folder {path_or_id}", hint=_GIVE)
     name = path.as_posix()
