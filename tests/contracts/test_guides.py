@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, get_type_hints
 
 import pytest
 
+import ogpt
 from contracts.sources import ROOT
 from ogpt.config.run import PretrainSettings
 from ogpt.tokens.tokenizer import OpenAIGPTTokenizer
@@ -61,6 +62,40 @@ def test_a_guide_prints_what_it_says(page: Path, tmp_path: Path, monkeypatch: An
     )
     run(text, page.name)
     assert list(tmp_path.iterdir()) == [], "a guide cleans up behind itself"
+
+
+@pytest.fixture
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder in which runs/mine is a run, as after the commands of the README."""
+    monkeypatch.chdir(tmp_path)
+    text = "The function returns a list.\nA list returns the function.\n" * 300
+    (tmp_path / "train.txt").write_text(text)
+    (tmp_path / "valid.txt").write_text(text[:2000])
+    shape = ["n_layer=1", "n_head=1", "n_embd=8", "n_positions=64"]
+    rest = ["batch_size=4", "micro_batch_size=4", "threads=1", "compile='off'", "max_steps=2"]
+    ogpt.pretrain(
+        data=[str(tmp_path / "train.txt")],
+        valid=[str(tmp_path / "valid.txt")],
+        out=tmp_path / "runs" / "mine",
+        overrides=[
+            *(f"model.{item}" for item in shape),
+            *(f"training.{item}" for item in rest),
+            "tokenizer.vocab_size=40",
+        ],
+    )
+
+
+@pytest.mark.usefixtures("runs")
+def test_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    found = blocks((ROOT / "README.md").read_text("utf-8"))
+    assert any("runs/mine" in block.code for block in found)
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    for block in found:
+        program = compile("\n" * block.line + block.code, "README.md", "exec")
+        exec(program, namespace)  # noqa: S102 - it is our own page
+    written = capsys.readouterr().out.splitlines()[-1]
+    assert "the function returns" in written
+    assert "<pad>" not in written
 
 
 GOOD = """
