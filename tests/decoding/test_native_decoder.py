@@ -3,17 +3,20 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from markov import StandInTokenizer
 from ogpt.decoding.native import library
 from ogpt.decoding.native.decoder import NativeDecoder
 from ogpt.errors import ConfigError, ContextTooLong, DecoderError, TokenOutOfRange
 from ogpt.generation.prompts import log_sum_exp
 from ogpt.model.heads import OpenAIGPTLMHeadModel
+from ogpt.tokens.fast import OpenAIGPTTokenizerFast
 from tests.decoding.models import DTYPES, arrays_of, native, random_ids, relative, small_model
 
 BOUNDS = {"float32": 1e-4, "bfloat16": 0.05, "int8": 0.1, "int4": 0.7}
@@ -293,6 +296,21 @@ def test_no_framework_is_imported(model: OpenAIGPTLMHeadModel, tmp_path: Any) ->
         "decoder.extend(0, [1, 2, 3])\n"
         "decoder.score(0, [1, 2, 3], [2, 3, 4], top=2)\n"
         "decoder.close()\n"
+        "sys.exit(bool({'torch', 'tensorflow', 'transformers'} & set(sys.modules)))\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_generate_imports_no_framework(tmp_path: Path) -> None:
+    vocab = {piece: i for i, piece in enumerate(StandInTokenizer().pieces)}
+    tokenizer = OpenAIGPTTokenizerFast(vocab=vocab, merges=[])
+    tokenizer.save_pretrained(tmp_path)
+    small_model(vocab_size=len(tokenizer)).save_pretrained(tmp_path)
+    program = (
+        "import sys\n"
+        "from ogpt.cli.main import app\n"
+        f"app(['generate', {str(tmp_path)!r}, 'a b', '--max-new-tokens', '3', '--decoder', "
+        "'native'], standalone_mode=False)\n"
         "sys.exit(bool({'torch', 'tensorflow', 'transformers'} & set(sys.modules)))\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
