@@ -3,11 +3,13 @@
 import re
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from ogpt.errors import ConfigError, TokenOutOfRange, UnknownArgument
 from ogpt.model.base import OPTIONS
+from ogpt.model.classification import OpenAIGPTForSequenceClassification
 from ogpt.model.double_heads import OpenAIGPTDoubleHeadsModel
 from ogpt.model.heads import OpenAIGPTLMHeadModel
 from ogpt.model.transformer import OpenAIGPTModel
@@ -182,3 +184,53 @@ def test_every_option_reaches_the_transformer(kind: type[OpenAIGPTModel]) -> Non
     assert out.past_key_values.get_seq_length() == 5
     assert len(out.hidden_states) == 3
     assert not out.attentions[0][:, 1].any()
+
+
+# shapes that hold as many numbers as the right one
+
+
+def test_shapes_of_the_same_size_are_not_taken() -> None:
+    ids = torch.randint(0, 40, (2, 3, 5))
+    double = OpenAIGPTDoubleHeadsModel(small().config).eval()
+    places = torch.tensor([[4, 3, 2], [1, 0, 4]])
+    with pytest.raises(ConfigError, match=r"mc_token_ids has the shape \(3, 2\)"):
+        double(ids, mc_token_ids=places.t())
+    for name in ("labels", "token_type_ids", "position_ids"):
+        with pytest.raises(ConfigError, match=rf"{name} has the shape \(3, 2, 5\); allowed"):
+            double(ids, **{name: torch.zeros(3, 2, 5, dtype=torch.int64)})
+    with pytest.raises(ConfigError, match=r"labels has the shape \(5,\); allowed: \(2, 3, 5\)"):
+        double(ids, labels=torch.zeros(5, dtype=torch.int64))
+    with pytest.raises(ConfigError, match=r"mc_labels were given for an input of the shape \(5,\)"):
+        double(ids[0, 0], mc_labels=torch.tensor(0))
+
+
+def test_labels_of_a_regression_in_another_order() -> None:
+    config = small().config.copy()
+    config.update({"num_labels": 3, "problem_type": "regression"})
+    model = OpenAIGPTForSequenceClassification(config).eval()
+    with pytest.raises(ConfigError, match=r"\(3, 2\); allowed for regression: \(2, 3\)") as caught:
+        model(torch.zeros(2, 4, dtype=torch.int64), labels=torch.rand(3, 2))
+    assert "each label" in caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["input_ids", "inputs_embeds", "attention_mask", "token_type_ids"])
+@pytest.mark.parametrize("value", [[[1, 2]], np.ones((1, 2), np.int64), {"input_ids": 1}])
+def test_what_is_no_tensor(name: str, value: object) -> None:
+    given = {"input_ids": torch.tensor([[1, 2]]), name: value}
+    if name == "inputs_embeds":
+        del given["input_ids"]
+    with pytest.raises(ConfigError, match=rf"{name} is a \w+; allowed: a torch\.Tensor") as caught:
+        small()(**given)
+    assert "return_tensors" in caught.value.hint
+
+
+def test_other_things_that_are_no_tensors() -> None:
+    ids = torch.tensor([[1, 2]])
+    with pytest.raises(ConfigError, match=r"head_mask is a list; allowed: a torch\.Tensor"):
+        small()(ids, head_mask=[None, None])
+    with pytest.raises(ConfigError, match="past_key_values is a tuple; allowed: an earlier") as bad:
+        small()(ids, past_key_values=())
+    assert "use_cache=True" in bad.value.hint
+    with pytest.raises(ConfigError, match="logits_to_keep holds 9; allowed: -2 to 1") as caught:
+        small()(ids, logits_to_keep=torch.tensor([9]))
+    assert "number" in caught.value.hint

@@ -66,11 +66,23 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_weights_of_the_transformer_that_are_missing(folder: Path) -> None:
-    rewrite(folder, lambda t: [t.pop(name) for name in list(t) if ".h.1." in name])
-    message = r"missing transformer\.h\.1\..* and 6 more; left over none"
+    rewrite(
+        folder,
+        lambda t: [t.pop(name) for name in list(t) if ".h.1." in name and "ln_2" not in name],
+    )
+    message = r"missing transformer\.h\.1\..* and 4 more; left over none"
     with pytest.raises(WeightsError, match=message) as caught:
         LM.from_pretrained(folder)
     assert "belong together" in caught.value.hint
+
+
+def test_blocks_that_are_missing(folder: Path) -> None:
+    rewrite(folder, lambda t: [t.pop(name) for name in list(t) if ".h.1." in name])
+    with pytest.raises(WeightsError, match="1 of the configuration's 2 blocks") as caught:
+        LM.from_pretrained(folder)
+    assert "belong together" in caught.value.hint
+    with pytest.raises(WeightsError, match="1 of the configuration's 2000000000 blocks"):
+        LM.from_pretrained(folder, n_layer=2_000_000_000)  # before any of them is built
 
 
 def test_weights_left_over(folder: Path) -> None:
@@ -192,8 +204,44 @@ def test_the_accelerator_where_there_is_one(folder: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(
         torch.accelerator, "current_accelerator", lambda check_available: torch.device("cuda", 0)
     )
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert as_device("auto") == torch.device("cuda", 0)
-    assert as_device(1) == as_device({"": 1}) == "cuda:1"
+    assert as_device(1) == as_device({"": 1}) == torch.device("cuda", 1)
+
+
+def test_devices_that_are_not_there(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match="device is 'gpu'; allowed: cpu, cuda") as caught:
+        LM.from_pretrained(folder, device="gpu")
+    assert "auto" in caught.value.hint
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ConfigError, match="device is 'cuda'; there is no CUDA device") as caught:
+        LM.from_pretrained(folder, device="cuda")
+    assert "cpu" in caught.value.hint
+
+
+def test_dtypes_without_arithmetic(folder: Path) -> None:
+    with pytest.raises(ConfigError, match="dtype is 'float8_e4m3fn'; allowed: float32"):
+        LM.from_pretrained(folder, dtype="float8_e4m3fn")
+
+
+def test_configurations_of_another_kind() -> None:
+    with pytest.raises(ConfigError, match="the configuration is a dict; allowed: ogpt") as bad:
+        LM({"n_layer": 1})
+    assert "from_dict" in bad.value.hint
+
+
+def test_an_embedding_of_another_shape() -> None:
+    model = small()
+    with pytest.raises(ConfigError, match=r"the embedding has the shape \(3, 4\); allowed") as bad:
+        model.set_input_embeddings(torch.nn.Embedding(3, 4))
+    assert "resize_token_embeddings" in bad.value.hint
+
+
+def test_pickles_are_not_written(tmp_path: Path) -> None:
+    small().save_pretrained(tmp_path, safe_serialization=True)
+    with pytest.raises(ConfigError, match="safe_serialization is False; allowed: True") as caught:
+        small().save_pretrained(tmp_path, safe_serialization=False)
+    assert "pickles" in caught.value.hint
 
 
 def test_several_devices(folder: Path) -> None:

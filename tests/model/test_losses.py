@@ -153,7 +153,7 @@ def test_a_choice_that_is_not_there(bad: int) -> None:
 
 
 def test_labels_for_other_examples() -> None:
-    with pytest.raises(ConfigError, match=r"mc_labels have the shape \(3,\); allowed: 2") as caught:
+    with pytest.raises(ConfigError, match=r"have the shape \(3,\); allowed: \(2,\)") as caught:
         DOUBLE(CHOICES, mc_labels=torch.tensor([0, 1, 2]))
     assert "one label" in caught.value.hint
 

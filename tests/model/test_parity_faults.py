@@ -171,7 +171,7 @@ def choice_pooled_at_the_end(case: Case, patch: Patch) -> None:
 
 
 def softmax_over_the_batch(case: Case, patch: Patch) -> None:
-    def loss(scores: Tensor, labels: Tensor, name: str) -> Tensor:
+    def loss(scores: Tensor, labels: Tensor, name: str, leading: tuple[int, ...]) -> Tensor:
         return F.cross_entropy(scores.t(), labels)
 
     patch.setattr(double_heads, "class_loss", loss)
@@ -196,7 +196,7 @@ def classified_after_the_end(case: Case, patch: Patch) -> None:
 
 
 def squared_error_of_classes(case: Case, patch: Patch) -> None:
-    def loss(scores: Tensor, labels: Tensor, name: str) -> Tensor:
+    def loss(scores: Tensor, labels: Tensor, name: str, leading: tuple[int, ...]) -> Tensor:
         return F.mse_loss(scores, F.one_hot(labels, 3).to(scores))
 
     patch.setattr(classification, "class_loss", loss)

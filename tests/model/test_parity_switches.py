@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ogpt.config.model import OpenAIGPTConfig
+from ogpt.config.parity import PARITY
 from ogpt.errors import UnknownArgument
 from ogpt.model.double_heads import OpenAIGPTDoubleHeadsModel
 from ogpt.model.heads import OpenAIGPTLMHeadModel
@@ -258,3 +259,12 @@ def test_the_run_of_2018_is_not_matched_by_chance(of_2018: dict[str, Any]) -> No
     assert distance(model(ids, mc_token_ids=classify).mc_logits, expected) > 2 * TOLERANCE
     model = model_of_2018(of_2018, "p", "2018")
     assert distance(model(ids).mc_logits, expected) > 0.01  # pooled at the end
+
+
+@pytest.mark.parametrize("name", sorted(PARITY))
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_no_parity_gives_nan_for_tokens(name: str, dtype: torch.dtype) -> None:
+    model = random_model(3, n_positions=9, parity=name).to(dtype)
+    mask = torch.tensor([[0, 0, 1, 1, 1], [1, 1, 1, 0, 0]])
+    logits = model(torch.tensor([[1, 1, 2, 3, 4], [1, 2, 3, 1, 1]]), attention_mask=mask).logits
+    assert logits[mask.bool()].isfinite().all()

@@ -36,6 +36,11 @@ class Model(nn.Module):
 
     def __init__(self, config: OpenAIGPTConfig) -> None:
         super().__init__()
+        if not isinstance(config, OpenAIGPTConfig):
+            raise ConfigError(
+                f"the configuration is a {type(config).__name__}; allowed: ogpt.OpenAIGPTConfig",
+                hint="OpenAIGPTConfig.from_dict(...) takes a dict, and any config's to_dict()",
+            )
         config.check()
         self.config = config
         self.attn_implementation = best_attention()
@@ -88,7 +93,17 @@ class Model(nn.Module):
         return found
 
     def set_input_embeddings(self, value: nn.Embedding) -> None:
-        """Put another token embedding in place, of as many rows as config.vocab_size says."""
+        """Put another token embedding in place.
+
+        Raises:
+            ConfigError: it has another shape than (vocab_size, n_embd).
+        """
+        wanted = (self.config.vocab_size, self.config.n_embd)
+        if tuple(value.weight.shape) != wanted:
+            raise ConfigError(
+                f"the embedding has the shape {tuple(value.weight.shape)}; allowed: {wanted}",
+                hint="resize_token_embeddings changes the rows first",
+            )
         self.base_model.tokens_embed = value
         self.tie_weights()
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.errors import ConfigError
-from ogpt.model.inputs import rows_of
+from ogpt.model.inputs import rows_of, tensor
 from ogpt.model.losses import at_least_float32, class_loss
 from ogpt.model.outputs import SequenceClassifierOutput
 from ogpt.model.pooling import at, kept_tokens, last_kept
@@ -90,7 +90,7 @@ class OpenAIGPTForSequenceClassification(OpenAIGPTPreTrainedModel):
         pooled = hidden[:, -1] if kept is None else at(hidden, last_kept(kept))
         logits = self.score(pooled)
         result = SequenceClassifierOutput(
-            loss=None if labels is None else self._loss(logits, labels),
+            loss=None if labels is None else self._loss(logits, labels, rows.leading),
             logits=rows.restore(logits),
             past_key_values=out.past_key_values,
             hidden_states=out.hidden_states,
@@ -98,15 +98,18 @@ class OpenAIGPTForSequenceClassification(OpenAIGPTPreTrainedModel):
         )
         return result if self._asked(return_dict, "use_return_dict") else result.to_tuple()
 
-    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+    def _loss(self, logits: Tensor, labels: Tensor, leading: tuple[int, ...]) -> Tensor:
         """The mean loss that problem_type, or the labels, ask for, (); logits (N, num_labels)."""
-        problem = self.config.problem_type or self._problem(labels)
+        problem = self.config.problem_type or self._problem(tensor(labels, "labels"))
         if problem == "single_label_classification":
-            return class_loss(logits, labels, "labels")
-        if labels.numel() != logits.numel():
+            return class_loss(logits, labels, "labels", leading)
+        shapes = {tuple(logits.shape), (*leading, logits.shape[-1])}
+        if logits.shape[-1] == 1:
+            shapes |= {leading, (len(logits),)}
+        if tuple(labels.shape) not in shapes:
             raise ConfigError(
                 f"labels have the shape {tuple(labels.shape)}; allowed for {problem}: "
-                f"{tuple(logits.shape)}",
+                f"{(*leading, logits.shape[-1])}",
                 hint="give a number for each label of each example",
             )
         scores = at_least_float32(logits)

@@ -118,10 +118,17 @@ class OpenAIGPTDoubleHeadsModel(WithLMHead):
 
 def _choice_loss(mc_logits: Tensor, mc_labels: Tensor, rows: Rows) -> Tensor:
     """Mean of -log softmax over the choices, (); mc_logits (..., K)."""
+    if not rows.leading:
+        raise ConfigError(
+            f"mc_labels were given for an input of the shape {(rows.T,)}; allowed: (B, K, T)",
+            hint="give a sequence for each choice",
+        )
     if tuple(mc_logits.shape) != rows.leading:
         raise ConfigError(
             f"mc_labels were given and mc_logits have the shape {tuple(mc_logits.shape)}; allowed: "
             f"{rows.leading}, one score for each choice",
             hint="set summary_use_proj and summary_proj_to_labels to True",
         )
-    return class_loss(mc_logits.reshape(-1, mc_logits.shape[-1]), mc_labels, "mc_labels")
+    return class_loss(
+        mc_logits.reshape(-1, mc_logits.shape[-1]), mc_labels, "mc_labels", rows.leading[:-1]
+    )

@@ -11,7 +11,7 @@ from ogpt.config.model import OpenAIGPTConfig
 from ogpt.errors import ConfigError
 from ogpt.model.chunked_loss import ChunkLoss, chunk_loss_and_grad, summed_cross_entropy
 from ogpt.model.generate import GenerationMixin
-from ogpt.model.inputs import rows_of
+from ogpt.model.inputs import rows_of, tensor
 from ogpt.model.losses import IGNORE_INDEX, next_token_loss
 from ogpt.model.outputs import CausalLMOutput
 from ogpt.model.resizing import changed
@@ -163,6 +163,22 @@ class OpenAIGPTLMHeadModel(WithLMHead):
             )
 
 
+def check_index(places: Tensor, T: int) -> None:
+    """Check positions, which may count from the end, on the host.
+
+    Raises:
+        ConfigError: one lies outside the input (CPU tensors, outside compile and export).
+    """
+    if places.device.type != "cpu" or torch.compiler.is_compiling() or not places.numel():
+        return
+    odd = places[(places < -T) | (places >= T)]
+    if len(odd):
+        raise ConfigError(
+            f"logits_to_keep holds {odd[0].item()}; allowed: {-T} to {T - 1}",
+            hint="a number keeps so many positions from the end",
+        )
+
+
 def keep(hidden: Tensor, logits_to_keep: int | Tensor) -> Tensor:
     """The hidden states that logits are wanted for.
 
@@ -181,7 +197,8 @@ def keep(hidden: Tensor, logits_to_keep: int | Tensor) -> Tensor:
                 hint="0 keeps the logits of every position",
             )
         return hidden[..., -logits_to_keep:, :] if logits_to_keep else hidden
-    if logits_to_keep.ndim == 1:
+    if tensor(logits_to_keep, "logits_to_keep").ndim == 1:
+        check_index(logits_to_keep, hidden.shape[-2])
         return hidden[..., logits_to_keep, :]
     is_bool = logits_to_keep.dtype == torch.bool
     if is_bool and logits_to_keep.shape == hidden.shape[:-1]:

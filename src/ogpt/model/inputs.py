@@ -54,7 +54,7 @@ def rows_of(input_ids: Tensor | None, inputs_embeds: Tensor | None, n_embd: int)
         shape = tuple(whole_numbers(input_ids, "input_ids").shape)
     else:
         assert inputs_embeds is not None  # one of the two, checked above
-        if inputs_embeds.ndim < 2 or inputs_embeds.shape[-1] != n_embd:
+        if tensor(inputs_embeds, "inputs_embeds").ndim < 2 or inputs_embeds.shape[-1] != n_embd:
             raise ConfigError(
                 f"inputs_embeds have the shape {tuple(inputs_embeds.shape)}; "
                 f"allowed: (B, T, {n_embd})",
@@ -69,13 +69,27 @@ def rows_of(input_ids: Tensor | None, inputs_embeds: Tensor | None, n_embd: int)
     return Rows(shape[:-1], shape[-1])
 
 
+def tensor(x: object, name: str) -> Tensor:
+    """Check that a caller gave a tensor.
+
+    Raises:
+        ConfigError: something else.
+    """
+    if not isinstance(x, Tensor):
+        raise ConfigError(
+            f"{name} is a {type(x).__name__}; allowed: a torch.Tensor",
+            hint='torch.tensor(...) makes one of numbers, return_tensors="pt" of a tokenizer\'s',
+        )
+    return x
+
+
 def whole_numbers(x: Tensor, name: str) -> Tensor:
     """`x` as int64.
 
     Raises:
-        ConfigError: it holds other than whole numbers.
+        ConfigError: it is no tensor, or holds other than whole numbers.
     """
-    if x.is_floating_point() or x.is_complex() or x.dtype == torch.bool:
+    if tensor(x, name).is_floating_point() or x.is_complex() or x.dtype == torch.bool:
         raise ConfigError(
             f"{name} are of {x.dtype}; allowed: whole numbers, such as torch.int64",
             hint="pass ids as a tokenizer gives them; embeddings go to inputs_embeds",
@@ -83,17 +97,23 @@ def whole_numbers(x: Tensor, name: str) -> Tensor:
     return x.long()
 
 
-def to_rows(x: Tensor, rows: Rows, name: str, hint: str = "give one for each token") -> Tensor:
-    """One value for each token, as (N, T); one row for all is repeated.
+def to_rows(
+    x: Tensor,
+    rows: Rows,
+    name: str,
+    hint: str = "give one for each token",
+    one_for_all: bool = True,
+) -> Tensor:
+    """One value for each token, as (N, T); one row for all is repeated, where that is allowed.
 
     Raises:
-        ConfigError: another shape.
+        ConfigError: another shape, or no tensor.
     """
-    if x.shape[-1:] == (rows.T,):
-        if x.numel() == rows.N * rows.T:
-            return x.reshape(rows.N, rows.T)
-        if x.numel() == rows.T:
-            return x.reshape(1, rows.T).expand(rows.N, rows.T)
+    shape = tuple(tensor(x, name).shape)
+    if shape in ((*rows.leading, rows.T), (rows.N, rows.T)):
+        return x.reshape(rows.N, rows.T)
+    if one_for_all and shape in ((rows.T,), (1, rows.T)):
+        return x.reshape(1, rows.T).expand(rows.N, rows.T)
     raise ConfigError(
         f"{name} has the shape {tuple(x.shape)}; allowed: {(*rows.leading, rows.T)}",
         hint=hint,
@@ -106,14 +126,17 @@ def mask_rows(mask: Tensor, rows: Rows, S: int, n_head: int) -> Tensor:
     Raises:
         ConfigError: as check_mask.
     """
-    axes = mask.ndim - len(rows.leading)
+    axes = tensor(mask, "attention_mask").ndim - len(rows.leading)
     known = len(rows.leading) != 1 and tuple(mask.shape[: len(rows.leading)]) == rows.leading
     if known and 1 <= axes <= 3:  # (B, K, S) and the like; (N, S) is taken as it is
         mask = mask.reshape(rows.N, *mask.shape[len(rows.leading) :])
     return check_mask(mask, rows.N, rows.T, S, n_head)
 
 
-def check_rows(ids: Tensor, table: nn.Embedding, what: str) -> None:
+_BELONG = "check that tokenizer and model belong together, and the length of the input"
+
+
+def check_rows(ids: Tensor, table: nn.Embedding, what: str, hint: str = _BELONG) -> None:
     """Check on the host, outside compile and export, that every id has a row in `table`.
 
     Raises:
@@ -126,7 +149,7 @@ def check_rows(ids: Tensor, table: nn.Embedding, what: str) -> None:
     if low < 0 or high >= rows:
         raise TokenOutOfRange(
             f"{what} {low if low < 0 else high} was given; the model has 0 to {rows - 1}",
-            hint="check that tokenizer and model belong together, and the length of the input",
+            hint=hint,
         )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ogpt.config.fields import DTYPES
 from ogpt.errors import ConfigError, WeightsError
 from ogpt.model.tensors import tensor_of
 from ogpt.notices import tell
@@ -21,6 +23,7 @@ HEADS = ("lm_head.", "multiple_choice_head.", "score.")
 """Weights that a checkpoint may lack or have too many of: those of another kind of model."""
 
 _TIED_HEAD = "lm_head.weight"
+_BLOCK = re.compile(r"\bh\.(\d{1,9})\.")
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,8 @@ class LoadReport:
     """Weights that the file has not: drawn as for a new model."""
     unused: list[str] = field(default_factory=list)
     """Weights that the model has not."""
+    copied: list[str] = field(default_factory=list)
+    """Weights that the file has not: an untied head, which begins as the token embedding."""
     mismatched: list[tuple[str, tuple[int, ...], tuple[int, ...]]] = field(default_factory=list)
     """Weights of another shape, drawn as for a new model: name, shape in the file, in the model."""
 
@@ -38,6 +43,8 @@ class LoadReport:
         parts = []
         if self.new:
             parts.append(f"new, to be trained: {', '.join(self.new)}")
+        if self.copied:
+            parts.append(f"new, equal to the token embedding: {', '.join(self.copied)}")
         if self.mismatched:
             odd = (f"{name} {stored} for {wanted}" for name, stored, wanted in self.mismatched)
             parts.append(f"of another shape, so new: {', '.join(odd)}")
@@ -48,7 +55,7 @@ class LoadReport:
     def as_loading_info(self) -> dict[str, Any]:
         """The report under the keys of transformers' `output_loading_info`."""
         return {
-            "missing_keys": self.new,
+            "missing_keys": [*self.new, *self.copied],
             "unexpected_keys": self.unused,
             "mismatched_keys": self.mismatched,
             "error_msgs": [],
@@ -65,7 +72,7 @@ def as_dtype(given: torch.dtype | str | None) -> torch.dtype | None:
         return None
     name = str(given).removeprefix("torch.")
     found = getattr(torch, name, None)
-    if not isinstance(found, torch.dtype) or not found.is_floating_point:
+    if name not in DTYPES or not isinstance(found, torch.dtype):
         raise ConfigError(
             f"dtype is {given!r}; allowed: float32, bfloat16, float16, float64, auto",
             hint="auto keeps the dtype of the file",
@@ -84,9 +91,21 @@ def as_device(given: object) -> torch.device | str:
     if given == "auto":
         return torch.accelerator.current_accelerator(check_available=True) or "cpu"
     if isinstance(given, int):
-        return f"cuda:{given}"
+        given = f"cuda:{given}"
     if isinstance(given, str | torch.device):
-        return given
+        try:
+            device = torch.device(given)
+        except RuntimeError as error:
+            raise ConfigError(
+                f"device is {given!r}; allowed: cpu, cuda, cuda:0, auto, ...",
+                hint="auto takes the accelerator, where there is one",
+            ) from error
+        if device.type == "cuda" and not torch.cuda.is_available():
+            raise ConfigError(
+                f"device is {str(given)!r}; there is no CUDA device here",
+                hint="'cpu' is always there; 'auto' takes what there is",
+            )
+        return device
     raise ConfigError(
         f"device_map is {given!r}; allowed: one device, its name or number, or auto",
         hint="a GPT-1 fits on one device: give 'cuda' or 'cpu'",
@@ -150,7 +169,23 @@ def load_weights(
         widest = reduce(torch.promote_types, kinds)
         state = {name: tensor.to(widest) for name, tensor in state.items()}
     model.load_state_dict(state, assign=True, strict=False)
-    return LoadReport(new, unused, mismatched)
+    copied = [name for name in homes if name == _TIED_HEAD and homes[name] != name]
+    copied = [name for name in copied if not homes[name].endswith(_TIED_HEAD)]
+    return LoadReport(new, unused, copied, mismatched)
+
+
+def check_depth(names: Iterable[str], n_layer: int) -> None:
+    """Check that there are as many blocks as the configuration says, before any is built.
+
+    Raises:
+        WeightsError: there are fewer.
+    """
+    depth = max((int(found[1]) + 1 for name in names if (found := _BLOCK.search(name))), default=0)
+    if depth < n_layer:
+        raise WeightsError(
+            f"the weights do not fit: {depth} of the configuration's {n_layer} blocks are stored",
+            hint="check that config.json and the weights file belong together",
+        )
 
 
 def tell_report(report: LoadReport, name: str) -> None:

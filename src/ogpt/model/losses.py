@@ -10,12 +10,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ogpt.errors import ConfigError
-from ogpt.model.inputs import Rows, check_rows, to_rows, whole_numbers
+from ogpt.model.inputs import Rows, check_rows, tensor, to_rows, whole_numbers
 from ogpt.notices import tell
 
 IGNORE_INDEX = -100
 """The label that counts nothing."""
 
+_TOKENS = "labels are token ids of this tokenizer's vocabulary; -100 counts nothing"
 _LABELS = "give a label for each token, -100 for those that count nothing"
 
 
@@ -49,34 +50,37 @@ def next_token_loss(
     flat = logits.reshape(rows.N, rows.T, -1)
     if shift_labels is not None:
         shifted = whole_numbers(shift_labels, "shift_labels")
-        targets = to_rows(shifted, rows, "shift_labels", _LABELS)
+        targets = to_rows(shifted, rows, "shift_labels", _LABELS, one_for_all=False)
     else:
         assert labels is not None  # one of the two, see above
-        targets = to_rows(whole_numbers(labels, "labels"), rows, "labels", _LABELS)[:, 1:]
+        whole = to_rows(whole_numbers(labels, "labels"), rows, "labels", _LABELS, one_for_all=False)
+        targets = whole[:, 1:]
         flat = flat[:, :-1]
     targets = targets.reshape(-1).to(logits.device)
     counted = targets != ignore_index
-    check_rows(targets.where(counted, 0), table, "label")
+    check_rows(targets.where(counted, 0), table, "label", _TOKENS)
     return _mean_cross_entropy(
         flat.reshape(-1, flat.shape[-1]), targets, ignore_index, num_items_in_batch
     )
 
 
-def class_loss(logits: Tensor, labels: Tensor, name: str) -> Tensor:
+def class_loss(logits: Tensor, labels: Tensor, name: str, leading: tuple[int, ...]) -> Tensor:
     """Mean of -log softmax(logits)[label] over the labels that are not -100, ().
 
     Args:
         logits: (N, classes).
-        labels: N whole numbers, 0 to classes - 1, or -100.
+        labels: `leading`, or (N,) or (N, 1), whole numbers, 0 to classes - 1, or -100.
         name: Of the labels, for errors.
+        leading: The shape of the examples, N in all.
 
     Raises:
-        ConfigError: another number of labels, none that are whole numbers, or a class that is not
+        ConfigError: labels of another shape, none that are whole numbers, or a class that is not
             there (CPU tensors, outside compile).
     """
-    if labels.numel() != len(logits):
+    shape = tuple(tensor(labels, name).shape)
+    if shape not in (leading, (len(logits),), (len(logits), 1)):
         raise ConfigError(
-            f"{name} have the shape {tuple(labels.shape)}; allowed: {len(logits)} labels",
+            f"{name} have the shape {shape}; allowed: {leading or (1,)}",
             hint="give one label for each example",
         )
     flat = whole_numbers(labels, name).reshape(-1).to(logits.device)

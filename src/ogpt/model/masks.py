@@ -146,6 +146,8 @@ def _four_axes(mask: Tensor) -> Tensor:
 def _additive(
     allowed: Tensor, seen: Tensor | None, masking: str, dtype: torch.dtype
 ) -> AdditiveMask:
-    least = torch.finfo(dtype).min if masking == "transformers" else _CAUSAL_FILL[masking]
+    smallest = torch.finfo(dtype).min  # float16 has no -1e9
+    fill = max(_CAUSAL_FILL[masking], smallest)
+    least = smallest if masking == "transformers" else fill
     padding = None if seen is None else (~seen).to(dtype) * least
-    return AdditiveMask(allowed, _CAUSAL_FILL[masking], padding)
+    return AdditiveMask(allowed, fill, padding)

@@ -12,7 +12,7 @@ from ogpt.config.model import OpenAIGPTConfig
 from ogpt.errors import ConfigError
 from ogpt.model.cache import KVCache
 from ogpt.model.dropout import draw_seed, dropout
-from ogpt.model.inputs import Rows, mask_rows, whole_numbers
+from ogpt.model.inputs import Rows, mask_rows, tensor, whole_numbers
 from ogpt.model.masks import pick
 
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -76,7 +76,7 @@ def check_places(places: Tensor, rows: Rows, name: str) -> Tensor:
         ConfigError: another shape, no whole numbers, or a position outside the input (CPU tensors,
             outside compile).
     """
-    if places.numel() != rows.N:
+    if tuple(tensor(places, name).shape) not in (rows.leading, (rows.N,)):
         raise ConfigError(
             f"{name} has the shape {tuple(places.shape)}; allowed: {rows.leading}",
             hint="give one position for each choice",

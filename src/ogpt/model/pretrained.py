@@ -11,10 +11,18 @@ import torch
 from torch import Tensor, nn
 
 from ogpt.config.model import CONFIG_FILE, OpenAIGPTConfig
+from ogpt.errors import ConfigError
 from ogpt.hub import HubOptions, model_folder, push_folder
 from ogpt.model.attention import best_attention, check_attention
 from ogpt.model.base import Model
-from ogpt.model.loading import LoadReport, as_device, as_dtype, load_weights, tell_report
+from ogpt.model.loading import (
+    LoadReport,
+    as_device,
+    as_dtype,
+    check_depth,
+    load_weights,
+    tell_report,
+)
 from ogpt.model.resizing import changed
 from ogpt.model.tensors import array_of
 from ogpt.model_card import write_card
@@ -54,7 +62,11 @@ class OpenAIGPTPreTrainedModel(Model):
         return {name: tensor.detach() for name, tensor in self.named_parameters()}
 
     def save_pretrained(
-        self, save_directory: str | Path, *, max_shard_size: int | str = "5GB"
+        self,
+        save_directory: str | Path,
+        *,
+        max_shard_size: int | str = "5GB",
+        safe_serialization: bool = True,
     ) -> None:
         """Write config.json and safetensors, which transformers loads as they are.
 
@@ -65,11 +77,17 @@ class OpenAIGPTPreTrainedModel(Model):
             save_directory: Made if missing; other files in it stay.
             max_shard_size: Bytes of one file at most, or a size such as "5GB"; beyond, several and
                 an index are written.
+            safe_serialization: True; pickles are read, and never written.
 
         Raises:
-            ConfigError: a size that is none.
+            ConfigError: a size that is none, or pickles are asked for.
             StorageError: the disk is full or refuses; what was there is unchanged.
         """
+        if not safe_serialization:
+            raise ConfigError(
+                f"safe_serialization is {safe_serialization}; allowed: True",
+                hint="safetensors are read by transformers since 2023; pickles are not written",
+            )
         limit = size_in_bytes(max_shard_size)
         arrays = {name: array_of(tensor) for name, tensor in self.stored_tensors().items()}
         dtypes = {array.dtype for array in arrays.values()}
@@ -174,10 +192,12 @@ class OpenAIGPTPreTrainedModel(Model):
             config = folder_config(folder)
         if options:
             config = OpenAIGPTConfig.from_dict(config.to_dict(), **options)
+        arrays = open_weights(folder)
+        check_depth(arrays, config.n_layer)
         with torch.device("meta"):
             model = cls(config)
         report = model.load_arrays(
-            open_weights(folder),
+            arrays,
             dtype=kind,
             device=device,
             ignore_mismatched_sizes=ignore_mismatched_sizes,

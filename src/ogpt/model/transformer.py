@@ -21,7 +21,7 @@ from ogpt.errors import ConfigError, ContextTooLong
 from ogpt.model.attention import attend, can_flash, flash, probabilities
 from ogpt.model.cache import KVCache
 from ogpt.model.dropout import draw_seed, dropout
-from ogpt.model.inputs import Rows, check_rows, mask_rows, rows_of, to_rows, whole_numbers
+from ogpt.model.inputs import Rows, check_rows, mask_rows, rows_of, tensor, to_rows, whole_numbers
 from ogpt.model.masks import AdditiveMask, Visible, follows_mask, of_heads, positions_of, visible
 from ogpt.model.outputs import BaseModelOutput
 from ogpt.model.pretrained import OpenAIGPTPreTrainedModel
@@ -222,7 +222,7 @@ class OpenAIGPTModel(OpenAIGPTPreTrainedModel):
                 Here and below None: as the configuration says.
             output_hidden_states: Also return the embeddings and each block's output.
             return_dict: False for a tuple.
-            **unknown: None is taken; parity may ask to leave them out.
+            **unknown: Refused; parity may ask to leave them out.
 
         Raises:
             ContextTooLong: T and what the cache holds exceed n_positions.
@@ -243,7 +243,12 @@ class OpenAIGPTModel(OpenAIGPTPreTrainedModel):
         mask = None
         if attention_mask is not None:
             S = rows.T if cache is None else cache.get_seq_length() + rows.T
-            mask = mask_rows(attention_mask.to(hidden.device), rows, S, self.config.n_head)
+            mask = mask_rows(
+                tensor(attention_mask, "attention_mask").to(hidden.device),
+                rows,
+                S,
+                self.config.n_head,
+            )
         hidden = hidden + self.positions_embed(self._positions(position_ids, mask, rows, cache))
         if token_type_ids is not None:
             token_type_ids = whole_numbers(token_type_ids, "token_type_ids")
@@ -305,6 +310,11 @@ class OpenAIGPTModel(OpenAIGPTPreTrainedModel):
     def _cache(self, given: KVCache | None, use_cache: bool | None, rows: Rows) -> KVCache | None:
         """The cache to use, and whether the input fits beside what it holds."""
         cache = given
+        if cache is not None and not isinstance(cache, KVCache):
+            raise ConfigError(
+                f"past_key_values is a {type(cache).__name__}; allowed: an earlier call's cache",
+                hint="use_cache=True gives one back as past_key_values",
+            )
         if cache is None and use_cache:
             cache = KVCache(self.config, rows.N, self.dtype, self.device)
         if cache is None:
@@ -334,7 +344,7 @@ class OpenAIGPTModel(OpenAIGPTPreTrainedModel):
         if given is None:
             return None
         shape = (self.config.n_layer, self.config.n_head)
-        if tuple(given.shape) not in (shape, shape[1:]):
+        if tuple(tensor(given, "head_mask").shape) not in (shape, shape[1:]):
             raise ConfigError(
                 f"head_mask has the shape {tuple(given.shape)}; allowed: {shape[1:]} or {shape}",
                 hint="give one number for each head, the pruned ones included",
