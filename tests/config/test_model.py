@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from ogpt.config.fields import ACTIVATIONS, DTYPES, PROBLEM_TYPES, SUMMARY_ACTIVATIONS
+from ogpt.config.fields import ACTIVATIONS, COUNTS, DTYPES, PROBLEM_TYPES, SUMMARY_ACTIVATIONS
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.config.parity import PARITY, Parity
 from ogpt.errors import ConfigError
@@ -72,6 +72,13 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("vocab_size", "a", "1 or more"),
     ("vocab_size", True, "1 or more"),
     ("n_layer", 0, "1 or more"),
+    ("vocab_size", 1e3, "a whole number, 1 or more"),
+    ("vocab_size", 1e30, "a whole number, 1 or more"),
+    ("vocab_size", 10**30, "at most 2147483647"),
+    *((name, 2**31, "at most 2147483647") for name in COUNTS),
+    ("num_labels", 10**11, "at most 1000000"),
+    ("pad_token_id", 2**31, "a token id, or null"),
+    ("eos_token_id", [1, 2**31], "a token id, a list of them, or null"),
     ("n_embd", 770, r"a multiple of n_head \(12\)"),
     ("afn", "gelu_old", "gelu, gelu_new, relu, silu, swish"),
     ("afn", ["gelu"], "gelu, gelu_new, relu, silu, swish"),
@@ -119,6 +126,12 @@ def test_values_outside_their_range(name: str, value: Any, allowed: str) -> None
         OpenAIGPTConfig(**{name: value})
     assert f"{name} is {value!r};" in str(caught.value)
     assert caught.value.hint == f"set {name} in the configuration"
+
+
+def test_whole_numbers_that_no_float_holds() -> None:
+    for value, shown in ((10**400, "inf"), (-(10**400), "-inf")):
+        with pytest.raises(ConfigError, match=f"layer_norm_epsilon is {shown}; allowed: a number"):
+            OpenAIGPTConfig(layer_norm_epsilon=value)
 
 
 def test_a_parity_that_there_is_not() -> None:

@@ -346,6 +346,22 @@ def test_a_damaged_file(read: Callable[[Path], OpenAIGPTConfig], text: str, tmp_
     assert "restore" in caught.value.hint
 
 
+@pytest.mark.parametrize("text", ["[" * n + "]" * n for n in (101, 900, 100_000)])
+@pytest.mark.parametrize("read", READERS)
+def test_a_file_nested_too_deep(
+    read: Callable[[Path], OpenAIGPTConfig], text: str, tmp_path: Path
+) -> None:
+    (tmp_path / "config.json").write_text(f'{{"mine": {text}}}')
+    with pytest.raises(CheckpointError, match=r"damaged: .* nested more than 100 deep") as caught:
+        read(tmp_path)
+    assert "restore" in caught.value.hint
+    (tmp_path / "config.json").write_text('{"mine": ' + "[" * 99 + "{}" + "]" * 99 + "}")
+    with pytest.raises(CheckpointError, match="more than 100 deep"):
+        read(tmp_path)
+    (tmp_path / "config.json").write_text('{"mine": ' + "[" * 98 + "{}" + "]" * 98 + "}")
+    assert read(tmp_path).copy().to_json_string().count("[") == 98
+
+
 def test_a_folder_in_place_of_the_file(tmp_path: Path) -> None:
     (tmp_path / "config.json").mkdir()
     with pytest.raises(CheckpointError, match=r"config\.json is damaged: .*directory"):

@@ -310,7 +310,7 @@ def test_the_private_keys_of_transformers_are_left_out(folder: Path) -> None:
     assert quietly(LM, folder).generation_config == {}
 
 
-@pytest.mark.parametrize("text", [b"{", b"[1]", b"\xff"])
+@pytest.mark.parametrize("text", [b"{", b"[1]", b"\xff", b'{"a": ' + b"[" * 10**5])
 def test_damaged_generation_settings(text: bytes, folder: Path) -> None:
     (folder / "generation_config.json").write_bytes(text)
     with pytest.raises(CheckpointError, match=r"generation_config\.json is damaged") as caught:

@@ -25,6 +25,12 @@ PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_class
 DTYPES = ("float32", "float16", "bfloat16", "float64")
 """Names for `dtype`."""
 
+LARGEST = 2**31 - 1
+"""Of the sizes of a model, and of token ids."""
+
+MOST_LABELS = 1_000_000
+"""Each has a name in memory."""
+
 COUNTS = ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head")
 RATES = ("resid_pdrop", "embd_pdrop", "attn_pdrop", "summary_first_dropout", "summary_last_dropout")
 SWITCHES = (
@@ -61,7 +67,7 @@ def kept_form(name: str, value: Any) -> Any:
     if name in COUNTS + TOKEN_IDS and isinstance(value, Integral) and not isinstance(value, bool):
         return int(value)  # of numpy's
     if name in (*RATES, "layer_norm_epsilon", "initializer_range") and _is_number(value):
-        return float(value)  # transformers 5 refuses a whole number here
+        return _as_float(value)  # transformers 5 refuses a whole number here
     return value
 
 
@@ -74,6 +80,8 @@ def check_fields(values: Mapping[str, Any]) -> None:
     for name in COUNTS:
         if type(values[name]) is not int or values[name] < 1:
             raise bad(name, values[name], "a whole number, 1 or more")
+        if values[name] > LARGEST:
+            raise bad(name, values[name], f"at most {LARGEST}")
     if values["n_embd"] % values["n_head"] != 0:
         raise bad("n_embd", values["n_embd"], f"a multiple of n_head ({values['n_head']})")
     for name in RATES:
@@ -118,6 +126,8 @@ def labels(
     """
     if num_labels is not None and (type(num_labels) is not int or num_labels < 1):
         raise bad("num_labels", num_labels, "a whole number, 1 or more")
+    if num_labels is not None and num_labels > MOST_LABELS:
+        raise bad("num_labels", num_labels, f"at most {MOST_LABELS}")
     if label2id is not None:
         label2id = kept_form("label2id", label2id)
         if not isinstance(label2id, dict) or not _counts_up(label2id.values()):
@@ -208,7 +218,7 @@ def _check_token_ids(values: Mapping[str, Any]) -> None:
         value = values[name]
         several = name == "eos_token_id" and isinstance(value, list)
         for token_id in value if several else [value]:
-            if (several or value is not None) and not _is_index(token_id):
+            if (several or value is not None) and not _is_index(token_id, LARGEST + 1):
                 plain = "a token id, a list of them, or null"
                 raise bad(name, value, plain if name == "eos_token_id" else "a token id, or null")
 
@@ -233,6 +243,14 @@ def _whole(value: Any) -> Any:
     if isinstance(value, Integral) and not isinstance(value, bool):
         return int(value)
     return int(value) if isinstance(value, str) and value.isdecimal() else value
+
+
+def _as_float(value: Any) -> float:
+    """A number as Python's float; a whole one beyond its range as infinite, which is refused."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
 
 
 def _counts_up(ids: Iterable[Any]) -> bool:

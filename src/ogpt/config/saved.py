@@ -18,6 +18,9 @@ from ogpt.storage import storage_error, whole_file
 
 CONFIG_FILE = "config.json"
 
+MAX_NESTING = 100
+"""Of lists and objects in a JSON file of a model."""
+
 _LABELS = {"num_labels", "id2label", "label2id"}
 
 
@@ -264,10 +267,32 @@ class SavedConfig(ABC):
         return kept | fresh
 
 
+def parse_json(text: str) -> Any:
+    """The value of a JSON text whose lists and objects are nested MAX_NESTING deep or less.
+
+    Raises:
+        ValueError: it is no JSON, or nested deeper.
+    """
+    too_deep = f"its lists and objects are nested more than {MAX_NESTING} deep"
+    try:
+        value = json.loads(text)
+    except RecursionError as error:
+        raise ValueError(too_deep) from error
+    level = [value]
+    for _ in range(MAX_NESTING + 1):
+        level = [item for item in level if isinstance(item, dict | list)]
+        if not level:
+            return value
+        level = [
+            item for part in level for item in (part.values() if isinstance(part, dict) else part)
+        ]
+    raise ValueError(too_deep)
+
+
 def _read(file: Path) -> dict[str, Any]:
     """The object in a JSON file."""
     try:
-        values = json.loads(file.read_text("utf-8"))
+        values = parse_json(file.read_text("utf-8"))
     except FileNotFoundError as error:
         if weights_files(item.name for item in file.parent.glob("*")).format == "openai":
             raise CheckpointError(

@@ -6,7 +6,6 @@ padding, right padding and none give the same text.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ogpt.config.model import OpenAIGPTConfig
+from ogpt.config.saved import parse_json
 from ogpt.errors import CheckpointError, ContextTooLong, SamplingError
 from ogpt.generation.arguments import Arguments, GenerationConfig, read_arguments
 from ogpt.generation.beam import Hypothesis, beam_search
@@ -212,7 +212,7 @@ class GenerationMixin(OpenAIGPTPreTrainedModel):
         if not file.exists():
             return
         try:
-            values = json.loads(file.read_text("utf-8"))
+            values = parse_json(file.read_text("utf-8"))
             told = {k: v for k, v in values.items() if not k.startswith("_")}
         except (OSError, ValueError, AttributeError) as error:
             raise CheckpointError(
