@@ -44,8 +44,9 @@ def balanced(weights: Mapping[str, Array]) -> LazyArrays[str]:
         if name.endswith(_OUT_OF):
             numbers = np.ldexp(numbers, exponents[:, None])
         else:
-            values = 2 * len(exponents)  # queries and keys come before them
-            numbers[..., values:] = np.ldexp(numbers[..., values:], -exponents)
+            whole = np.zeros(numbers.shape[-1], np.int32)
+            whole[-len(exponents) :] = -exponents  # behind queries and keys
+            numbers = np.ldexp(numbers, whole)
         return Array(numbers.dtype.name, numbers)
 
     return LazyArrays({name: name for name in weights}, read)
