@@ -82,9 +82,7 @@ def in_child(work: Callable[[], object]) -> int | None:
     "threads",
     [
         1,
-        pytest.param(
-            3, marks=pytest.mark.xfail(reason="the core detaches threads that the child lacks")
-        ),
+        3,
     ],
 )
 def test_a_fork_in_the_middle(threads: int) -> None:

@@ -2,6 +2,8 @@
 
 #include <unistd.h>
 
+#include <new>
+
 namespace ogpt {
 namespace {
 constexpr int kSpins = 20000;  // some tens of microseconds: the time between two tokens
@@ -37,24 +39,36 @@ void Threads::run(Job job, void* context) {
 }
 
 void Threads::start() {
-  for (std::thread& worker : workers_) worker.detach();  // lived in the process we were forked from
-  workers_.clear();
+  forget();
   owner_ = getpid();
-  for (int thread = 1; thread < count_; ++thread)
-    workers_.emplace_back(&Threads::work, this, thread, jobs_.load());
+  try {
+    for (int thread = 1; thread < count_; ++thread)
+      workers_.emplace_back(&Threads::work, this, thread, jobs_.load());
+  } catch (...) {  // all threads or none: a job waits for every one of them
+    stop();
+    throw;
+  }
+}
+
+// In the child of a fork no worker lives, and what they held or waited for stays so for ever.
+void Threads::forget() {
+  if (!workers_.empty()) new std::vector<std::thread>(std::move(workers_));
+  workers_.clear();
+  new (&mutex_) std::mutex;
+  new (&wake_) std::condition_variable;
 }
 
 void Threads::stop() {
-  if (owner_ != getpid()) {
-    for (std::thread& worker : workers_) worker.detach();
-    return;
-  }
+  if (owner_ != getpid()) return forget();
   {
     std::lock_guard<std::mutex> lock(mutex_);
     ending_.store(true, std::memory_order_release);
   }
   wake_.notify_all();
   for (std::thread& worker : workers_) worker.join();
+  workers_.clear();
+  ending_ = false;
+  owner_ = 0;
 }
 
 void Threads::work(int thread, unsigned seen) {

@@ -44,6 +44,7 @@ class Threads {
 
  private:
   void start();
+  void forget();
   void stop();
   void work(int thread, unsigned seen);
 
