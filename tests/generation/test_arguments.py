@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+import torch
 import transformers
 
 from ogpt.errors import SamplingError, UnknownArgument
@@ -107,10 +108,14 @@ def test_lengths_by_parity() -> None:
         ({"sequence_bias": [3]}, r"sequence_bias is \[3\]", r"{(17,): 2.0}"),
         ({"sequence_bias": [[3, 1.0]]}, r"sequence_bias is \[\[3, 1.0\]\]", r"{(17,): 2.0}"),
         ({"num_return_sequences": 2}, "num_return_sequences is 2", "do_sample=True"),
-        ({"max_time": 3.0}, "max_time is 3.0; allowed: None, as ogpt has no", "leave it out"),
+        (
+            {"max_time": 3.0},
+            "max_time is 3.0; allowed: None, as generate does",
+            "stopping_criteria",
+        ),
         ({"guidance_scale": 1.5}, "guidance_scale is 1.5; allowed: None", "leave it out"),
         ({"epsilon_cutoff": 3e-4}, "epsilon_cutoff is 0.0003; allowed: 0", "leave it out"),
-        ({"output_attentions": True}, "output_attentions is True; allowed: False", "leave it"),
+        ({"output_attentions": True}, "output_attentions is True; allowed: False", "call the"),
         ({"assistant_model": object()}, "assistant_model is <object.*allowed: None", "leave"),
         ({"renormalize_logits": True}, "renormalize_logits is True", "leave it out"),
     ],
@@ -129,6 +134,8 @@ def test_what_cannot_be(given: dict[str, Any], match: str, hint: str) -> None:
         ("attention_masks", "did you mean attention_mask?"),
         ("eos_token_ids", "did you mean eos_token_id?"),
         ("zzzzzz", "leave it out"),
+        ("position_ids", "positions follow from attention_mask"),
+        ("labels", "generate has no loss: call the model itself"),
     ],
 )
 def test_unknown_names_are_refused(name: str, hint: str) -> None:
@@ -136,6 +143,19 @@ def test_unknown_names_are_refused(name: str, hint: str) -> None:
         read(**{name: 1})
     assert caught.value.hint == hint
     assert read(**{name: None}) == read()  # not given at all
+
+
+def test_a_large_value_is_shown_by_its_beginning() -> None:
+    model = torch.nn.Sequential(*(torch.nn.Linear(2, 2) for _ in range(50)))
+    with pytest.raises(SamplingError, match=r"assistant_model is Sequential\(") as caught:
+        read(assistant_model=model)
+    assert len(str(caught.value)) < 200
+    assert "...; allowed: None" in str(caught.value)
+
+
+def test_what_to_do_instead_is_of_names_that_are_not_here() -> None:
+    taken = {*arguments._LENGTHS, *arguments._SETTINGS, *arguments._OUTPUTS, *arguments._TENSORS}
+    assert not taken & set(arguments._INSTEAD)
 
 
 def test_arguments_without_effect_are_told() -> None:

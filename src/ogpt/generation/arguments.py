@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from numbers import Integral
+from textwrap import shorten
 from typing import Any
 
 from ogpt.errors import SamplingError, UnknownArgument
@@ -37,6 +38,20 @@ _TENSORS = (  # of the call itself; here to be suggested for a name that is near
     "streamer",
     "tokenizer",
 )
+_INSTEAD = {
+    "position_ids": "positions follow from attention_mask",
+    "labels": "generate has no loss: call the model itself",
+    "head_mask": "call the model itself, or take heads out with model.prune_heads",
+    "past_key_values": "generate keeps a cache of its own",
+    "mc_token_ids": "generate uses the language-model head alone",
+    "max_time": "stop by a criterion of your own, in stopping_criteria",
+    "prefix_allowed_tokens_fn": "rule tokens out in a logits_processor of your own",
+    "exponential_decay_length_penalty": "length_penalty weighs the length of beams",
+    "output_attentions": "call the model itself on the sequences",
+    "output_hidden_states": "call the model itself on the sequences",
+}
+"""What to do in place of an argument of transformers that is not here."""
+
 _NEUTRAL: dict[str, tuple[Any, ...]] = {
     # what is always so here, or is of no concern to a GPT-1; and the values that ask for that
     "use_cache": (True,),
@@ -136,9 +151,10 @@ def read_arguments(
     for name in given:
         if name not in known:
             near = get_close_matches(name, [*_TENSORS, *known], n=1, cutoff=0.6)
+            hint = f"did you mean {near[0]}?" if near else "leave it out"
             raise UnknownArgument(
                 f"generate has no argument {name}; allowed: {', '.join(sorted(known))}",
-                hint=f"did you mean {near[0]}?" if near else "leave it out",
+                hint=_INSTEAD.get(name, hint),
             )
         if _NEUTRAL.get(name) and given[name] not in _NEUTRAL[name]:
             _not_here(name, given[name])
@@ -231,6 +247,7 @@ def _not_here(name: str, value: Any) -> None:
         )
         return
     raise SamplingError(
-        f"{name} is {value!r}; allowed: {_NEUTRAL[name][0]!r}, as ogpt has no such search",
-        hint="leave it out",
+        f"{name} is {shorten(repr(value), 80, placeholder='...')}; allowed: {_NEUTRAL[name][0]!r}, "
+        "as generate does not do this here",
+        hint=_INSTEAD.get(name, "leave it out"),
     )
