@@ -20,6 +20,10 @@ class GenerationSettings:
 
     Numbers are kept as Python's, sequences as tuples.
 
+    >>> from ogpt import GenerationSettings
+    >>> GenerationSettings(num_beams=4, do_sample=False, eos_token_id=[2]).eos_token_id
+    (2,)
+
     Raises:
         SamplingError: a value outside its range, or two that contradict each other.
     """
