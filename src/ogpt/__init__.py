@@ -46,9 +46,14 @@ if TYPE_CHECKING:
     )
     from ogpt.model.double_heads import OpenAIGPTDoubleHeadsModel as OpenAIGPTDoubleHeadsModel
     from ogpt.model.heads import OpenAIGPTLMHeadModel as OpenAIGPTLMHeadModel
+    from ogpt.model.outputs import BaseModelOutput as BaseModelOutput
+    from ogpt.model.outputs import CausalLMOutput as CausalLMOutput
+    from ogpt.model.outputs import GenerateBeamDecoderOnlyOutput as GenerateBeamDecoderOnlyOutput
+    from ogpt.model.outputs import GenerateDecoderOnlyOutput as GenerateDecoderOnlyOutput
     from ogpt.model.outputs import (
         OpenAIGPTDoubleHeadsModelOutput as OpenAIGPTDoubleHeadsModelOutput,
     )
+    from ogpt.model.outputs import SequenceClassifierOutput as SequenceClassifierOutput
     from ogpt.model.pretrained import OpenAIGPTPreTrainedModel as OpenAIGPTPreTrainedModel
     from ogpt.model.transformer import OpenAIGPTModel as OpenAIGPTModel
     from ogpt.pipelines.opening import pipeline as pipeline
@@ -61,6 +66,10 @@ if TYPE_CHECKING:
     from ogpt.tokens.tokenizer import OpenAIGPTTokenizer as OpenAIGPTTokenizer
 
 _HOMES = {
+    "BaseModelOutput": "ogpt.model.outputs:BaseModelOutput",
+    "CausalLMOutput": "ogpt.model.outputs:CausalLMOutput",
+    "GenerateBeamDecoderOnlyOutput": "ogpt.model.outputs:GenerateBeamDecoderOnlyOutput",
+    "GenerateDecoderOnlyOutput": "ogpt.model.outputs:GenerateDecoderOnlyOutput",
     "GenerationSettings": "ogpt.generation.settings:GenerationSettings",
     "OpenAIGPTConfig": "ogpt.config.model:OpenAIGPTConfig",
     "OpenAIGPTDoubleHeadsModel": "ogpt.model.double_heads:OpenAIGPTDoubleHeadsModel",
@@ -74,6 +83,7 @@ _HOMES = {
     "OpenAIGPTTokenizer": "ogpt.tokens.tokenizer:OpenAIGPTTokenizer",
     "OpenAIGPTTokenizerFast": "ogpt.tokens.fast:OpenAIGPTTokenizerFast",
     "Parity": "ogpt.config.parity:Parity",
+    "SequenceClassifierOutput": "ogpt.model.outputs:SequenceClassifierOutput",
     "add_pad_token": "ogpt.bundle:add_pad_token",
     "convert": "ogpt.converting:convert",
     "demo": "ogpt.recipes.demo:demo",
@@ -97,6 +107,10 @@ _HOMES = {
 """Where each public name lives: `module:name`, or a module itself."""
 
 __all__ = [
+    "BaseModelOutput",
+    "CausalLMOutput",
+    "GenerateBeamDecoderOnlyOutput",
+    "GenerateDecoderOnlyOutput",
     "GenerationSettings",
     "OpenAIGPTConfig",
     "OpenAIGPTDoubleHeadsModel",
@@ -108,6 +122,7 @@ __all__ = [
     "OpenAIGPTTokenizer",
     "OpenAIGPTTokenizerFast",
     "Parity",
+    "SequenceClassifierOutput",
     "__version__",
     "add_pad_token",
     "convert",

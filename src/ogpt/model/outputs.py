@@ -59,7 +59,14 @@ class ModelOutput:
 
 @dataclass
 class BaseModelOutput(ModelOutput):
-    """Of OpenAIGPTModel. `...` is the shape of input_ids before T: (B,), or (B, K) for choices."""
+    """Of OpenAIGPTModel. `...` is the shape of input_ids before T: (B,), or (B, K) for choices.
+
+    >>> import torch
+    >>> from ogpt import BaseModelOutput
+    >>> out = BaseModelOutput(torch.zeros(1, 3, 8))
+    >>> out[0].shape, out.keys()
+    (torch.Size([1, 3, 8]), ['last_hidden_state'])
+    """
 
     last_hidden_state: Tensor
     """(..., T, C)."""
@@ -73,7 +80,14 @@ class BaseModelOutput(ModelOutput):
 
 @dataclass
 class CausalLMOutput(ModelOutput):
-    """Of OpenAIGPTLMHeadModel."""
+    """Of OpenAIGPTLMHeadModel.
+
+    >>> import torch
+    >>> from ogpt import CausalLMOutput
+    >>> out = CausalLMOutput(logits=torch.zeros(1, 3, 50))
+    >>> "loss" in out, out["logits"].shape  # there were no labels
+    (False, torch.Size([1, 3, 50]))
+    """
 
     loss: Tensor | None = None
     """(), float32 or wider, mean over the labels that count."""
@@ -113,7 +127,15 @@ class OpenAIGPTDoubleHeadsModelOutput(ModelOutput):
 
 @dataclass
 class SequenceClassifierOutput(ModelOutput):
-    """Of OpenAIGPTForSequenceClassification."""
+    """Of OpenAIGPTForSequenceClassification.
+
+    >>> import torch
+    >>> from ogpt import SequenceClassifierOutput
+    >>> out = SequenceClassifierOutput(loss=torch.tensor(0.5), logits=torch.tensor([[0.1, 0.9]]))
+    >>> loss, logits = out.to_tuple()
+    >>> logits.argmax(-1).item()
+    1
+    """
 
     loss: Tensor | None = None
     """(), mean over the batch."""
@@ -126,7 +148,16 @@ class SequenceClassifierOutput(ModelOutput):
 
 @dataclass
 class GenerateDecoderOnlyOutput(ModelOutput):
-    """Of `generate(return_dict_in_generate=True)`: greedy, sampling and contrastive search."""
+    """Of `generate(return_dict_in_generate=True)`: greedy, sampling and contrastive search.
+
+    >>> import torch
+    >>> from ogpt import GenerateDecoderOnlyOutput, OpenAIGPTConfig, OpenAIGPTLMHeadModel
+    >>> config = OpenAIGPTConfig(vocab_size=9, n_positions=8, n_embd=4, n_layer=1, n_head=1)
+    >>> asked = {"max_new_tokens": 2, "return_dict_in_generate": True, "output_scores": True}
+    >>> out = OpenAIGPTLMHeadModel(config).generate(torch.tensor([[3, 1]]), **asked)
+    >>> isinstance(out, GenerateDecoderOnlyOutput), out.sequences.shape, len(out.scores)
+    (True, torch.Size([1, 4]), 2)
+    """
 
     sequences: Tensor
     """(rows, longest), int64: prompt and continuation, filled up with pad_token_id."""
@@ -138,7 +169,16 @@ class GenerateDecoderOnlyOutput(ModelOutput):
 
 @dataclass
 class GenerateBeamDecoderOnlyOutput(ModelOutput):
-    """Of `generate(return_dict_in_generate=True)` with beams."""
+    """Of `generate(return_dict_in_generate=True)` with beams.
+
+    >>> import torch
+    >>> from ogpt import GenerateBeamDecoderOnlyOutput, OpenAIGPTConfig, OpenAIGPTLMHeadModel
+    >>> config = OpenAIGPTConfig(vocab_size=9, n_positions=8, n_embd=4, n_layer=1, n_head=1)
+    >>> asked = {"max_new_tokens": 2, "return_dict_in_generate": True, "num_beams": 2}
+    >>> out = OpenAIGPTLMHeadModel(config).generate(torch.tensor([[3, 1]]), **asked)
+    >>> isinstance(out, GenerateBeamDecoderOnlyOutput), out.sequences_scores.shape
+    (True, torch.Size([1]))
+    """
 
     sequences: Tensor
     """(rows, longest), int64: prompt and continuation, filled up with pad_token_id."""
