@@ -63,6 +63,9 @@ KINDS: dict[str, str] = {
         "are taken for padding"
     ),
     "setting-without-effect": "{setting} has no effect: {reason}",
+    "unknown-setting": (
+        "{name} is no field of a configuration: it is kept, and nothing reads it ({advice})"
+    ),
     "arguments-ignored": "arguments that no model takes were left out: {names}",
     "nothing-to-learn": "every label is {ignored}, which counts nothing: the loss is zero",
     "weights-not-from-file": "{name}: {report}",

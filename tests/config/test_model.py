@@ -13,6 +13,7 @@ from ogpt.config.fields import ACTIVATIONS, COUNTS, DTYPES, PROBLEM_TYPES, SUMMA
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.config.parity import PARITY, Parity
 from ogpt.errors import ConfigError
+from ogpt.notices import collecting
 
 
 def test_defaults_are_gpt_1() -> None:
@@ -126,6 +127,34 @@ def test_values_outside_their_range(name: str, value: Any, allowed: str) -> None
         OpenAIGPTConfig(**{name: value})
     assert f"{name} is {value!r};" in str(caught.value)
     assert caught.value.hint == f"set {name} in the configuration"
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("n_layers", "did you mean n_layer?"),
+        ("vocab_sise", "did you mean vocab_size?"),
+        ("num_hidden_layer", "did you mean num_hidden_layers?"),
+        ("layer_norm_eps", "did you mean layer_norm_epsilon?"),
+        ("attn_implementation", "it is an argument of a model's from_pretrained"),
+    ],
+)
+def test_a_misspelt_field_is_told(name: str, advice: str) -> None:
+    with collecting() as told:
+        config = OpenAIGPTConfig(**{name: 3})
+    assert [(n.kind, n.fields) for n in told] == [
+        ("unknown-setting", {"name": name, "advice": advice})
+    ]
+    assert getattr(config, name) == 3  # kept, as any extra
+    assert (config.n_layer, config.vocab_size) == (12, 40478)
+
+
+def test_keys_of_old_files_are_not_told() -> None:
+    old = ["n_ctx", "n_special", "predict_special_tokens", "sep_token_id", "max_length", "pad_id"]
+    with collecting() as told:
+        OpenAIGPTConfig(**dict.fromkeys(old, 1))
+        OpenAIGPTConfig(**dict.fromkeys(OpenAIGPTConfig.attribute_map, 12), torch_dtype="float32")
+    assert told == []
 
 
 def test_whole_numbers_that_no_float_holds() -> None:

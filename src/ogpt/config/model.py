@@ -11,7 +11,7 @@ from ogpt.config.fields import ACTIVATIONS as ACTIVATIONS
 from ogpt.config.fields import bad, check_fields, kept_form, labels
 from ogpt.config.parity import Parity
 from ogpt.config.saved import CONFIG_FILE as CONFIG_FILE
-from ogpt.config.saved import SavedConfig
+from ogpt.config.saved import SavedConfig, tell_misspelt
 from ogpt.errors import ConfigError
 
 TOKENIZER_FINGERPRINT = "tokenizer_fingerprint"
@@ -73,7 +73,8 @@ class OpenAIGPTConfig(SavedConfig):
         tokenizer_class: Name of the tokenizer's class, or None.
         parity: A name of ogpt.config.parity.PARITY, a dictionary or a Parity: whose way to go
             where implementations disagree (ogpt).
-        **extras: Kept as attributes and written back.
+        **extras: Kept as attributes and written back; one that is nearly the name of a field is
+            told by the notice `unknown-setting`.
 
     Raises:
         ConfigError: a value outside its range, at construction or at `check()`.
@@ -189,6 +190,7 @@ class OpenAIGPTConfig(SavedConfig):
                 f"the configuration is of a {model_type!r} model; allowed: {self.model_type!r}",
                 hint="ogpt runs GPT-1 (openai-gpt) models only",
             )
+        tell_misspelt(extras, [*self.defaults, *self.other_names, "num_labels"])
         for name, value in extras.items():
             field = self.other_names.get(name, name)
             if field in self.defaults:

@@ -14,12 +14,16 @@ from ogpt.config.parity import Parity
 from ogpt.errors import CheckpointError, ConfigError, UnknownSetting
 from ogpt.hub import HubOptions, model_folder
 from ogpt.model_files import weights_files
+from ogpt.notices import tell
 from ogpt.storage import storage_error, whole_file
 
 CONFIG_FILE = "config.json"
 
 MAX_NESTING = 100
 """Of lists and objects in a JSON file of a model."""
+
+_NEARLY = 0.85
+"""Likeness of a misspelt name; of transformers' other keys sep_token_id comes nearest, at 0.83."""
 
 _LABELS = {"num_labels", "id2label", "label2id"}
 
@@ -265,6 +269,23 @@ class SavedConfig(ABC):
             if cls.other_names.get(name, name) not in left_out
         }
         return kept | fresh
+
+
+def tell_misspelt(names: Iterable[str], known: Iterable[str]) -> None:
+    """Give notice of extras that look like a field, or belong elsewhere; the rest are legacy keys.
+
+    Args:
+        names: As given.
+        known: Every name of every field.
+    """
+    known = list(known)
+    for name in (name for name in names if name not in known):
+        near = difflib.get_close_matches(name, known, 1, _NEARLY)
+        if name == "attn_implementation":
+            advice = "it is an argument of a model's from_pretrained"
+            tell("unknown-setting", name=name, advice=advice)
+        elif near:
+            tell("unknown-setting", name=name, advice=f"did you mean {near[0]}?")
 
 
 def parse_json(text: str) -> Any:
