@@ -138,7 +138,8 @@ def test_commands_stay_small() -> None:
     root = typer.main.get_command(app)
     for name, command in root.commands.items():  # type: ignore[attr-defined]  # a group
         own = [p for p in command.params if p.param_type_name == "option"]
-        assert len(own) <= 15, name
+        most = 17 if name == "generate" else 15  # it writes one text, or a file of them
+        assert len(own) <= most, name
         assert command.help, name
 
 
