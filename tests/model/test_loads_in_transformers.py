@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import transformers
 
 from tests.golden.make_folders import FOLDERS, build, make
 
@@ -67,6 +68,14 @@ def test_transformers_4_57_6(folders: list[Path]) -> None:
         assert not any(result["report"].values())
         assert worst(folder.name, result) < 1e-5
         assert worst(folder.name, result, faulty=True) > 1e-5
+
+
+def test_pruned_heads_are_beyond_transformers_5(tmp_path: Path) -> None:
+    model = build("lm")
+    model.prune_heads({0: [1]})
+    model.save_pretrained(tmp_path)
+    with pytest.raises(RuntimeError, match="ignore_mismatched_sizes"):
+        transformers.OpenAIGPTLMHeadModel.from_pretrained(tmp_path)
 
 
 def test_a_folder_that_makes_transformers_speak(folders: list[Path], tmp_path: Path) -> None:
