@@ -8,7 +8,7 @@ import pytest
 
 from ogpt.errors import OgptError
 from ogpt.model.torch_decoder import TorchDecoder
-from tests.decoding.models import native, relative, small_model
+from tests.native.models import native, relative, small_model
 
 SHAPES: list[dict[str, Any]] = [
     {"n_head": 5, "n_embd": 5, "vocab_size": 7},  # head_dim 1

@@ -17,7 +17,7 @@ from ogpt.errors import ConfigError, ContextTooLong, DecoderError, TokenOutOfRan
 from ogpt.generation.prompts import log_sum_exp
 from ogpt.model.heads import OpenAIGPTLMHeadModel
 from ogpt.tokens.fast import OpenAIGPTTokenizerFast
-from tests.decoding.models import DTYPES, arrays_of, native, random_ids, relative, small_model
+from tests.native.models import DTYPES, arrays_of, native, random_ids, relative, small_model
 
 BOUNDS = {"float32": 1e-4, "bfloat16": 0.05, "int8": 0.1, "int4": 0.7}
 """Relative to PyTorch in float32, of models with weights far wilder than trained ones."""

@@ -17,7 +17,7 @@ from ogpt.decoding.native.library import Core, Shape
 from ogpt.decoding.native.loading import load_core, stored_dtype, unused_weights
 from ogpt.errors import BackendMissing, ConfigError, DecoderError, WeightsError
 from ogpt.weights.arrays import Array
-from tests.decoding.models import arrays_of, native, small_model
+from tests.native.models import arrays_of, native, small_model
 
 MATRIX = "transformer.h.1.mlp.c_fc.weight"
 

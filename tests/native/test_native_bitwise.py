@@ -9,7 +9,7 @@ import pytest
 from ogpt.decoding.native import library
 from ogpt.decoding.native.decoder import NativeDecoder
 from ogpt.weights.arrays import Array
-from tests.decoding.models import DTYPES, arrays_of, random_ids, small_model
+from tests.native.models import DTYPES, arrays_of, random_ids, small_model
 
 T = 32
 SHAPES: list[dict[str, Any]] = [

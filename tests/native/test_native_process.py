@@ -13,7 +13,7 @@ import numpy as np
 import psutil
 import pytest
 
-from tests.decoding.models import native, random_ids, small_model
+from tests.native.models import native, random_ids, small_model
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="reads what Linux tells of threads, and forks"
