@@ -24,7 +24,7 @@ from ogpt.tokens.folder import TokenizerFolder, holds_tokenizer, read_folder, wr
 from ogpt.tokens.pipeline import bert_pipeline
 from ogpt.tokens.vocabulary import NAMINGS, UNK_TOKEN, write_vocabulary
 from ogpt.weights.arrays import Array, LazyArrays
-from ogpt.weights.folder import folder_config, open_weights, write_weights
+from ogpt.weights.folder import folder_config, open_weights, require_heads, write_weights
 from ogpt.weights.h5_file import open_h5
 from ogpt.weights.openai_files import write_openai
 from ogpt.weights.plan import plan_weights
@@ -193,11 +193,7 @@ def _config(
             hint="give the model's config.json: --config FILE",
         )
     config = given if isinstance(given, OpenAIGPTConfig) else OpenAIGPTConfig.from_pretrained(given)
-    if n_head not in (None, config.n_head):
-        raise ConfigError(
-            f"n_head is {n_head}; the configuration says {config.n_head}",
-            hint="leave n_head out: it is for OpenAI's files, which have no config.json",
-        )
+    require_heads(config, n_head)
     return config
 
 

@@ -49,6 +49,19 @@ def weights_file(folder: Path) -> Path:
     )
 
 
+def require_heads(config: OpenAIGPTConfig, n_head: int | None) -> None:
+    """Check that a number of heads, where one is given, is that of the configuration.
+
+    Raises:
+        ConfigError: it is another one.
+    """
+    if n_head not in (None, config.n_head):
+        raise ConfigError(
+            f"n_head is {n_head}; the configuration says {config.n_head}",
+            hint="leave n_head out: it is for OpenAI's files, which have no config.json",
+        )
+
+
 def folder_config(folder: Path, n_head: int | None = None) -> OpenAIGPTConfig:
     """The configuration of a model folder: its config.json, or what OpenAI's files tell by shape.
 
@@ -64,11 +77,7 @@ def folder_config(folder: Path, n_head: int | None = None) -> OpenAIGPTConfig:
     """
     if (folder / CONFIG_FILE).exists() or not (folder / SHAPES_FILE).exists():
         config = OpenAIGPTConfig.from_pretrained(folder)
-        if n_head not in (None, config.n_head):
-            raise ConfigError(
-                f"n_head is {n_head}; the configuration says {config.n_head}",
-                hint="leave n_head out: it is for OpenAI's files, which have no config.json",
-            )
+        require_heads(config, n_head)
         return config
     sizes = openai_sizes(folder)
     if n_head is None:
