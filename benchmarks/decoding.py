@@ -52,7 +52,7 @@ def ours(shape: dict[str, int], dtype: torch.dtype, device: str, new: int) -> Ca
     model = OpenAIGPTLMHeadModel(OpenAIGPTConfig(**shape))
     fill(model)
     # packed as open_decoder does
-    decoder = TorchDecoder(pack_weights(model.to(device=device, dtype=dtype)), slots=1)
+    decoder = TorchDecoder(pack_weights(model.eval().to(device=device, dtype=dtype)), slots=1)
 
     def run() -> Run:
         decoder.free(0)
