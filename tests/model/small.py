@@ -1,5 +1,6 @@
 """Small models of all kinds with weights that matter, and what their tests share."""
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,8 +12,10 @@ from ogpt.model.double_heads import OpenAIGPTDoubleHeadsModel
 from ogpt.model.heads import OpenAIGPTLMHeadModel
 from ogpt.model.pretrained import OpenAIGPTPreTrainedModel
 from ogpt.model.transformer import OpenAIGPTModel
+from ogpt.notices import collecting
 
-KINDS: list[type[OpenAIGPTPreTrainedModel]] = [
+Kind = type[OpenAIGPTPreTrainedModel]
+KINDS: list[Kind] = [
     OpenAIGPTModel,
     OpenAIGPTLMHeadModel,
     OpenAIGPTDoubleHeadsModel,
@@ -55,3 +58,20 @@ def apart(one: Tensor, other: Tensor) -> float:
     """The largest difference; NaN is infinitely far."""
     far = (one.detach().double() - other.detach().double()).abs()
     return float(far.nan_to_num(nan=float("inf")).max())
+
+
+def quietly(kind: Kind, folder: Path, **options: Any) -> Any:
+    """A load that has nothing to tell."""
+    with collecting() as notices:
+        model = kind.from_pretrained(folder, **options)
+    assert [notice.message for notice in notices] == []
+    return model
+
+
+def told(kind: Kind, folder: Path, **options: Any) -> tuple[Any, dict[str, Any], str]:
+    """A load, its loading info, and the one notice that it gave."""
+    with collecting() as notices:
+        model, info = kind.from_pretrained(folder, output_loading_info=True, **options)
+    assert [notice.kind for notice in notices] == ["weights-not-from-file"]
+    assert info["error_msgs"] == []
+    return model, info, notices[0].message

@@ -1,7 +1,6 @@
 """Every format of weights, and every class from every class, with an exact report."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -13,36 +12,17 @@ from ogpt.errors import (
 from ogpt.model.classification import OpenAIGPTForSequenceClassification
 from ogpt.model.double_heads import OpenAIGPTDoubleHeadsModel
 from ogpt.model.heads import OpenAIGPTLMHeadModel
-from ogpt.model.pretrained import OpenAIGPTPreTrainedModel
 from ogpt.model.transformer import OpenAIGPTModel
 from ogpt.notices import collecting
 from ogpt.weights.folder import open_weights
 from ogpt.weights.openai_files import write_openai
 from tests.golden.formula import formula
-from tests.model.small import KINDS, draw_ids, small
+from tests.model.small import KINDS, Kind, draw_ids, quietly, small, told
 
 IDS = draw_ids(2, 6)
 GOLDEN = Path(__file__).parents[1] / "golden"
 OLD, NEW = GOLDEN / "transformers_4.57.6", GOLDEN / "transformers_5.23.0"
-Kind = type[OpenAIGPTPreTrainedModel]
 LM = OpenAIGPTLMHeadModel
-
-
-def quietly(kind: Kind, folder: Path, **options: Any) -> Any:
-    """A load that has nothing to tell."""
-    with collecting() as notices:
-        model = kind.from_pretrained(folder, **options)
-    assert [notice.message for notice in notices] == []
-    return model
-
-
-def told(kind: Kind, folder: Path, **options: Any) -> tuple[Any, dict[str, Any], str]:
-    """A load, its loading info, and the one notice that it gave."""
-    with collecting() as notices:
-        model, info = kind.from_pretrained(folder, output_loading_info=True, **options)
-    assert [notice.kind for notice in notices] == ["weights-not-from-file"]
-    assert info["error_msgs"] == []
-    return model, info, notices[0].message
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -22,31 +21,12 @@ from ogpt.errors import (
 )
 from ogpt.model.double_heads import OpenAIGPTDoubleHeadsModel
 from ogpt.model.heads import OpenAIGPTLMHeadModel
-from ogpt.model.pretrained import OpenAIGPTPreTrainedModel
 from ogpt.model.transformer import OpenAIGPTModel
 from ogpt.notices import collecting
-from tests.model.small import apart, draw_ids, small
+from tests.model.small import Kind, apart, draw_ids, quietly, small, told
 
 IDS = draw_ids(2, 6)
-Kind = type[OpenAIGPTPreTrainedModel]
 LM = OpenAIGPTLMHeadModel
-
-
-def quietly(kind: Kind, folder: Path, **options: Any) -> Any:
-    """A load that has nothing to tell."""
-    with collecting() as notices:
-        model = kind.from_pretrained(folder, **options)
-    assert [notice.message for notice in notices] == []
-    return model
-
-
-def told(kind: Kind, folder: Path, **options: Any) -> tuple[Any, dict[str, Any], str]:
-    """A load, its loading info, and the one notice that it gave."""
-    with collecting() as notices:
-        model, info = kind.from_pretrained(folder, output_loading_info=True, **options)
-    assert [notice.kind for notice in notices] == ["weights-not-from-file"]
-    assert info["error_msgs"] == []
-    return model, info, notices[0].message
 
 
 def rewrite(folder: Path, change: Callable[[dict[str, Tensor]], object]) -> Path:
