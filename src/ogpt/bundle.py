@@ -197,8 +197,9 @@ def load(
     hub = {name: options.pop(name) for name in HubOptions.__annotations__ if name in options}
     folder = resolve(path, subfolder=subfolder, **hub)
     config = folder_config(folder)
-    model = _model_class(config, folder).from_pretrained(folder, config=config, **options)
-    return load_tokenizer(folder, config), model
+    model_class = _model_class(config, folder)
+    tokenizer = load_tokenizer(folder, config)  # what is wrong with it is said before weights load
+    return tokenizer, model_class.from_pretrained(folder, config=config, **options)
 
 
 def push_to_hub(

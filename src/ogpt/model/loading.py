@@ -169,8 +169,8 @@ def load_weights(
         widest = reduce(torch.promote_types, kinds)
         state = {name: tensor.to(widest) for name, tensor in state.items()}
     model.load_state_dict(state, assign=True, strict=False)
-    copied = [name for name in homes if name == _TIED_HEAD and homes[name] != name]
-    copied = [name for name in copied if not homes[name].endswith(_TIED_HEAD)]
+    stands_in = not homes.get(_TIED_HEAD, _TIED_HEAD).endswith(_TIED_HEAD)
+    copied = [_TIED_HEAD] if stands_in else []
     return LoadReport(new, unused, copied, mismatched)
 
 

@@ -13,12 +13,6 @@ constexpr int kLogitRows = 96;  // rows whose logits are computed together
 
 int whole(int n, int unit) { return (n + unit - 1) / unit * unit; }
 
-uint16_t to_bfloat16(float x) {
-  uint32_t bits;
-  std::memcpy(&bits, &x, 4);
-  return uint16_t((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-}
-
 // The part of `count` things that one of `threads` threads does.
 struct Part {
   int first, last;

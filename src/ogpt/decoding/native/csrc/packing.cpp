@@ -6,12 +6,6 @@
 namespace ogpt {
 namespace {
 
-uint16_t to_bfloat16(float x) {
-  uint32_t bits;
-  std::memcpy(&bits, &x, 4);
-  return uint16_t((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-}
-
 float from_bfloat16(uint16_t x) {
   const uint32_t bits = uint32_t(x) << 16;
   float wide;
@@ -35,9 +29,10 @@ size_t byte_at(Precision precision, int i, int o, int* shift) {
 // To the nearest whole number, for |x| < 2^22.
 inline float rounded(float x) { return (x + 12582912.0f) - 12582912.0f; }
 
-int8_t step_of(float w, float inverse, int steps) {
+// A weight in whole steps, none beyond the last on either side.
+inline float in_steps(float w, float inverse, int steps) {
   const float q = rounded(w * inverse);
-  return int8_t(q < float(-steps - 1) ? float(-steps - 1) : q > float(steps) ? float(steps) : q);
+  return q < float(-steps - 1) ? float(-steps - 1) : q > float(steps) ? float(steps) : q;
 }
 
 // What 64 weights lose under a scale, as a sum of squares.
@@ -45,8 +40,7 @@ float loss(const float* w, float scale, int steps) {
   const float inverse = 1.0f / scale;
   float total = 0;
   for (int i = 0; i < kGroup; ++i) {
-    float q = rounded(w[i] * inverse);
-    q = q < float(-steps - 1) ? float(-steps - 1) : q > float(steps) ? float(steps) : q;
+    const float q = in_steps(w[i], inverse, steps);
     total += (q * scale - w[i]) * (q * scale - w[i]);
   }
   return total;
@@ -96,7 +90,7 @@ float quantize_group(const float* w, Precision precision, int8_t* q) {
     }
   }
   const float inverse = 1.0f / scale;
-  for (int i = 0; i < kGroup; ++i) q[i] = step_of(w[i], inverse, steps);
+  for (int i = 0; i < kGroup; ++i) q[i] = int8_t(in_steps(w[i], inverse, steps));
   return scale;
 }
 

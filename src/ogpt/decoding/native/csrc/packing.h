@@ -1,8 +1,17 @@
 // Weights into the layout that the kernels read (kernels.h).
 #pragma once
+#include <cstring>
+
 #include "kernels.h"
 
 namespace ogpt {
+
+// To nearest, ties to even. The kernels have their own, compiled for their instruction sets.
+inline uint16_t to_bfloat16(float x) {
+  uint32_t bits;
+  std::memcpy(&bits, &x, 4);
+  return uint16_t((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
 
 // Pack the panels [first_panel, last_panel) of a float weight whose element (i, o) of (in, out) is
 // source[i * in_step + o * out_step].
