@@ -11,10 +11,11 @@ from ogpt.decoding.native.decoder import NativeDecoder
 from ogpt.weights.arrays import Array
 from tests.native.models import DTYPES, arrays_of, random_ids, small_model
 
-T = 32
+T = 80
 SHAPES: list[dict[str, Any]] = [
-    {},
-    {"n_embd": 192, "n_head": 2, "vocab_size": 200, "n_layer": 1},  # several panels and groups
+    {"n_positions": 90},  # several pages
+    # several panels, groups and pieces
+    {"n_positions": 90, "n_embd": 320, "n_head": 4, "vocab_size": 200, "n_layer": 1},
 ]
 KERNELS = library.available_kernels()
 
@@ -57,8 +58,8 @@ def test_same_bits(
             assert np.array_equal(decoder.extend(0, ids[at:end], "all"), expected[at:end])
             at = end
         for slot in range(1, 9):  # in company: other texts, other lengths
-            decoder.extend(slot, random_ids(draw.randint(1, 20), config.vocab_size, slot))
-        for place in (17, 3):  # rewound, and copied
+            decoder.extend(slot, random_ids(draw.randint(1, 75), config.vocab_size, slot))
+        for place in (66, 17, 3):  # rewound, and copied
             decoder.truncate(0, place)
             decoder.copy(0, 4)
             order = draw.sample(range(9), 9)
@@ -75,6 +76,7 @@ def test_same_bits(
 def test_another_order_of_summation_is_caught(parts: Any, dtype: str) -> None:
     """The comparison sees what a sum in another order changes."""
     config, arrays, ids = parts
+    ids = ids[:32]  # or int8 rounds a few inputs the other way, which is no small change
     first = NativeDecoder(config, arrays, dtype=dtype)
     first.extend(0, ids)
     turned = dict(arrays)  # the inputs of an MLP's second matrix, and what makes them, reversed

@@ -19,6 +19,8 @@ SHAPES: list[dict[str, Any]] = [
     {"n_head": 1, "n_embd": 1, "vocab_size": 3, "n_positions": 5},
     {"n_head": 2, "n_embd": 66, "vocab_size": 129, "n_positions": 1},
     {"n_head": 3, "n_embd": 51, "vocab_size": 1000, "n_positions": 17, "n_layer": 4},
+    {"n_head": 2, "n_embd": 34, "vocab_size": 90, "n_positions": 150},  # pages of the cache
+    {"n_head": 5, "n_embd": 320, "vocab_size": 90, "n_positions": 70, "n_layer": 1},
 ]
 
 
@@ -79,7 +81,7 @@ def test_calls_in_any_order_for_long(seed: int) -> None:
         "n_head": n_head,
         "n_embd": n_head * draw.randint(1, 70),
         "vocab_size": draw.randint(1, 400),
-        "n_positions": draw.randint(1, 90),
+        "n_positions": draw.randint(1, 200),
         "n_layer": draw.randint(1, 3),
     }
     play(shape, seed, 150)

@@ -184,6 +184,7 @@ class NativeDecoder:
                     hint=f"choose 0 to {held}",
                 )
             self._lengths[slot] = operator.index(length)
+            self._opened().truncate(slot, self._lengths[slot])
 
     def copy(self, source: int, target: int) -> None:
         """Make the target slot equal to the source slot."""

@@ -88,7 +88,7 @@ class Shape(NamedTuple):
         n_embd, wide = _padded(self.n_embd), _padded(4 * self.n_embd)
         layer = (_padded(3 * self.n_embd) + n_embd + wide) * n_embd + wide * n_embd
         weights = _padded(self.vocab_size) * n_embd + self.n_layer * layer
-        numbers = _padded(self.n_positions, 16) * self.n_embd * self.n_layer * self.slots * 2
+        numbers = _padded(self.n_positions) * self.n_embd * self.n_layer * self.slots * 2
         cache = numbers * (2 if self.half_cache else 4)
         return int(weights * _BYTES_PER_WEIGHT[self.precision]) + cache
 
@@ -195,8 +195,21 @@ class Core:
         return logits, hidden
 
     def copy(self, source: int, target: int, length: int) -> None:
-        """Make the first `length` tokens of a slot those of another one."""
-        self._library.ogpt_copy(self._model, source, target, length)
+        """Make the first `length` tokens of a slot those of another one, in shared memory.
+
+        Raises:
+            DecoderError: memory for a list of pages cannot be had.
+        """
+        self._require(self._library.ogpt_copy(self._model, source, target, length))
+
+    def truncate(self, slot: int, length: int) -> None:
+        """Give back what a slot holds beyond its first `length` tokens."""
+        self._library.ogpt_truncate(self._model, slot, length)
+
+    @property
+    def shared_pages(self) -> int:
+        """Pages of the cache (64 tokens each) that more than one slot holds."""
+        return int(self._library.ogpt_shared_pages(self._model))
 
     def close(self) -> None:
         """Give memory and threads back; nothing but another close may follow."""
@@ -227,6 +240,8 @@ def load_library() -> Any:
             "ogpt_set_quantized": (c_int, [c_void_p, c_int, c_int, c_void_p, c_void_p]),
             "ogpt_run": (c_int, [c_void_p, c_void_p, c_int, c_void_p, c_int, c_void_p, c_void_p]),
             "ogpt_copy": (c_int, [c_void_p, c_int, c_int, c_int]),
+            "ogpt_truncate": (None, [c_void_p, c_int, c_int]),
+            "ogpt_shared_pages": (c_int, [c_void_p]),
             "ogpt_kernels": (c_char_p, [c_void_p]),
             "ogpt_bytes": (c_size_t, [c_void_p]),
         }

@@ -85,9 +85,19 @@ int ogpt_run(ogpt_model* model, const ogpt_row* rows, int count, const int32_t* 
 }
 
 int ogpt_copy(ogpt_model* model, int source, int target, int length) {
-  model->model.copy(source, target, length);
+  try {
+    model->model.cache().copy(source, target, length);
+  } catch (const std::exception&) {
+    return 1;
+  }
   return 0;
 }
+
+void ogpt_truncate(ogpt_model* model, int slot, int length) {
+  model->model.cache().truncate(slot, length);
+}
+
+int ogpt_shared_pages(const ogpt_model* model) { return model->model.cache().shared_pages(); }
 
 const char* ogpt_kernels(const ogpt_model* model) { return model->model.kernels().name; }
 size_t ogpt_bytes(const ogpt_model* model) { return model->model.bytes(); }

@@ -49,8 +49,14 @@ int ogpt_set_quantized(ogpt_model* model, int weight, int layer, const int8_t* q
 int ogpt_run(ogpt_model* model, const ogpt_row* rows, int count, const int32_t* wanted,
              int n_wanted, float* logits, float* hidden);
 
-// Make the first `length` tokens of a slot those of another one.
+// Make the first `length` tokens of a slot those of another one, whose memory they share until one
+// of the two writes there.
 int ogpt_copy(ogpt_model* model, int source, int target, int length);
+
+// Give back what a slot holds beyond its first `length` tokens.
+void ogpt_truncate(ogpt_model* model, int slot, int length);
+
+int ogpt_shared_pages(const ogpt_model* model);     // pages of the cache that several slots hold
 
 const char* ogpt_kernels(const ogpt_model* model);  // which instructions are used
 size_t ogpt_bytes(const ogpt_model* model);         // of the packed weights and of the cache

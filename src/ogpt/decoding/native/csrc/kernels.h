@@ -11,6 +11,8 @@ enum Activation { kGelu, kRelu, kSilu, kErfGelu };
 
 constexpr int kPanel = 64;  // outputs that lie side by side in memory
 constexpr int kGroup = 64;  // inputs that share a scale
+constexpr int kPage = 64;   // positions of a page of the cache
+constexpr int kQueries = 4;  // rows of one slot whose attention is computed together
 
 // A weight (in, out), cut into panels of 64 outputs; within a panel inputs follow each other.
 //   float32   [in][64]
@@ -37,31 +39,35 @@ struct Matrix {
   }
 };
 
-// One row of inputs as `multiply` wants it: float32 or bfloat16 numbers, or for each group of 64
-// inputs 64 int8, their scale and their sum.
+// 64 inputs of a row as steps of one size, with their sum; what `narrow` leaves for int8 and int4
+// unless an instruction set has a form of its own.
 struct Int8Group {
   int8_t values[kGroup];
   float scale;
   int32_t sum;
 };
 
-inline size_t row_bytes(Precision precision, int padded_in) {
-  if (precision == kFloat32) return size_t(padded_in) * 4;
-  if (precision == kBFloat16) return size_t(padded_in) * 2;
-  return size_t(padded_in) / kGroup * sizeof(Int8Group);
-}
+// The keys, or the values, of one head in one slot: pages of 64 positions. In a page keys lie
+// [head_dim][64], so that scores of neighbouring positions are computed together, values
+// [64][head_dim]; float or bfloat16 numbers.
+struct Pages {
+  const uint8_t* first;  // of the head in page 0
+  const int32_t* numbers;
+  size_t bytes;  // from one page to the next
+};
 
-// Keys lie [head_dim][n_positions] so that scores of 16 positions are computed together, values
-// [n_positions][head_dim]; both float or bfloat16.
 struct Attention {
-  int head_dim, n_positions;
+  int head_dim;
   bool half;
+  Pages keys, values;
 };
 
 struct Kernels {
   const char* name;
   bool (*available)();
-  // Narrow a row of `in` floats, zeros behind them, into `row_bytes`.
+  // Bytes of a row of inputs as `narrow` leaves it.
+  size_t (*row_bytes)(Precision precision, int padded_in);
+  // A row of `in` floats as `multiply` wants it, zeros behind them.
   void (*narrow)(Precision precision, const float* x, int in, int padded_in, void* row);
   // y[r][64 * first ..] = x[r] . weight + bias for panels [first, last).
   void (*multiply)(const Matrix& weight, const void* x, int rows, int first, int last, float* y,
@@ -70,9 +76,11 @@ struct Kernels {
   // out = norm(x + y) * gain + bias over n numbers.
   void (*add_norm)(const float* x, const float* y, const float* gain, const float* bias,
                    float epsilon, int n, float* out);
-  // Mix values by softmax(query . key / sqrt(head_dim)) over positions [0, count).
-  void (*attend)(const Attention& shape, const float* query, const void* keys, const void* values,
-                 int count, float* scores, float* out);
+  // Mix values by softmax(query . key / sqrt(head_dim)) for up to kQueries queries that follow each
+  // other: the first one sees positions [0, count), each next one a position more. `scores` holds
+  // `room` numbers for each query, whole pages.
+  void (*attend)(const Attention& shape, const float* query, size_t query_stride, int queries,
+                 int count, float* scores, size_t room, float* out, size_t out_stride);
 };
 
 extern const Kernels kPortable, kAvx2, kAvx512, kAvx512Bf16;

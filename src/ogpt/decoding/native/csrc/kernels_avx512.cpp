@@ -2,16 +2,22 @@
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,fma")
 #include <immintrin.h>
 #include <stdint.h>
+#define OGPT_LANES 16
 #define OGPT_ROWS 6
-#define OGPT_VECTORS 4
-#define OGPT_VNNI
-namespace ogpt { namespace {
-typedef int32_t I __attribute__((vector_size(64), aligned(4)));
-typedef uint8_t B __attribute__((vector_size(64), aligned(1)));
+#define OGPT_SUMS 24
+#define OGPT_BYTE_ROWS 6
+#define OGPT_BYTE_SUMS 24
+#define OGPT_DOT_BYTES
+#include "pieces.inc"
+
+namespace ogpt {
+namespace {
+
 inline I dot_bytes(I acc, B weight, uint32_t four) {
   return (I)_mm512_dpbusd_epi32((__m512i)acc, (__m512i)weight, _mm512_set1_epi32(int(four)));
 }
-} }
+}  // namespace
+}  // namespace ogpt
 #include "kernels_body.inc"
 
 namespace ogpt {
@@ -21,5 +27,6 @@ bool available() {
          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");
 }
 }
-const Kernels kAvx512{"avx512", available, narrow, multiply, activate, add_norm, attend};
+const Kernels kAvx512{"avx512", available, row_bytes, narrow,
+ multiply, activate, add_norm, attend};
 }  // namespace ogpt

@@ -2,38 +2,49 @@
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512bf16,fma")
 #include <immintrin.h>
 #include <stdint.h>
+#define OGPT_LANES 16
 #define OGPT_ROWS 6
-#define OGPT_VECTORS 4
-#define OGPT_VNNI
+#define OGPT_SUMS 24
+#define OGPT_BYTE_ROWS 6
+#define OGPT_BYTE_SUMS 24
+#define OGPT_DOT_BYTES
 #define OGPT_BFLOAT16
-namespace ogpt { namespace {
-typedef float V __attribute__((vector_size(64), aligned(4)));
-typedef int32_t I __attribute__((vector_size(64), aligned(4)));
-typedef uint8_t B __attribute__((vector_size(64), aligned(1)));
+#include "pieces.inc"
+
+namespace ogpt {
+namespace {
+
 inline I dot_bytes(I acc, B weight, uint32_t four) {
   return (I)_mm512_dpbusd_epi32((__m512i)acc, (__m512i)weight, _mm512_set1_epi32(int(four)));
 }
 template <int MR, int NV>
-void block_bfloat16(const uint16_t* w, const uint16_t* const* x, int in, float* const* y,
-                    const float* bias) {
-  __m512 acc[MR][NV];
-  for (int m = 0; m < MR; ++m)
-    for (int v = 0; v < NV; ++v) acc[m][v] = _mm512_setzero_ps();
-  for (int k = 0; k < in; k += 2)
-    for (int v = 0; v < NV; ++v) {
-      const __m512bh weight = (__m512bh)_mm512_loadu_si512(w + size_t(k) * 64 + v * 32);
-      for (int m = 0; m < MR; ++m) {
-        int pair;
-        __builtin_memcpy(&pair, x[m] + k, 4);
-        acc[m][v] = _mm512_dpbf16_ps(acc[m][v], weight, (__m512bh)_mm512_set1_epi32(pair));
-      }
-    }
-  for (int m = 0; m < MR; ++m)
+void block_bfloat16(const Piece& piece) {
+  const uint16_t* w = reinterpret_cast<const uint16_t*>(piece.weights) + piece.sub * 2;
+  const uint16_t* const* x = reinterpret_cast<const uint16_t* const*>(piece.rows);
+  const uint8_t* ahead = piece.ahead;
+  V sums[MR][NV];
+  begin<MR, NV>(piece, sums);
+  for (int k = 0; k < piece.inputs; k += 2) {
+    fetch<NV>(ahead);
+    __m512bh weight[NV];
+#pragma GCC unroll 4
     for (int v = 0; v < NV; ++v)
-      _mm512_storeu_ps(y[m] + v * 16, bias ? _mm512_add_ps(acc[m][v], _mm512_loadu_ps(bias + v * 16))
-                                           : acc[m][v]);
+      weight[v] = (__m512bh)_mm512_loadu_si512(w + size_t(k) * kPanel + v * 32);
+#pragma GCC unroll 8
+    for (int m = 0; m < MR; ++m) {
+      int pair;
+      __builtin_memcpy(&pair, x[m] + k, 4);
+      const __m512bh inputs = (__m512bh)_mm512_set1_epi32(pair);
+#pragma GCC unroll 4
+      for (int v = 0; v < NV; ++v)
+        sums[m][v] = (V)_mm512_dpbf16_ps((__m512)sums[m][v], weight[v], inputs);
+    }
+  }
+  end<MR, NV>(piece, sums);
 }
-} }
+
+}  // namespace
+}  // namespace ogpt
 #include "kernels_body.inc"
 
 namespace ogpt {
@@ -44,5 +55,6 @@ bool available() {
          __builtin_cpu_supports("avx512vl");
 }
 }
-const Kernels kAvx512Bf16{"avx512_bf16", available, narrow, multiply, activate, add_norm, attend};
+const Kernels kAvx512Bf16{"avx512_bf16", available, row_bytes, narrow,
+ multiply, activate, add_norm, attend};
 }  // namespace ogpt

@@ -5,10 +5,13 @@
 
 #include "abi.h"
 #include "arena.h"
+#include "cache.h"
 #include "kernels.h"
 #include "threads.h"
 
 namespace ogpt {
+
+constexpr int kLogitRows = 96;  // rows whose logits are computed together
 
 struct Norm {
   float *gain, *bias;
@@ -17,23 +20,34 @@ struct Norm {
 struct Layer {
   Matrix attn, attn_proj, fc, proj;
   Norm ln_1, ln_2;
-  uint8_t *keys, *values;  // of all slots
+};
+
+// The part of `count` things that one of `threads` threads does.
+struct Part {
+  int first, last;
+  Part(int count, int thread, int threads)
+      : first(int(int64_t(count) * thread / threads)),
+        last(int(int64_t(count) * (thread + 1) / threads)) {}
 };
 
 class Model {
  public:
   Model(const ogpt_shape& shape, const Kernels& kernels);
 
+  // model.cpp: the weights
   void set(int weight, int layer, const float* data);
   void set_quantized(int weight, int layer, const int8_t* q, const float* scales);
+  size_t bytes() const { return weights_->size() + cache_.bytes(); }
+  const Kernels& kernels() const { return kernels_; }
+  Cache& cache() { return cache_; }
+  const Cache& cache() const { return cache_; }
+
+  // forward.cpp: what is computed with them
   void run(const ogpt_row* rows, int count, const int32_t* wanted, int n_wanted, float* logits,
            float* hidden);
-  void copy(int source, int target, int length);
-  size_t bytes() const { return weights_->size() + cache_->size(); }
-  const Kernels& kernels() const { return kernels_; }
 
  private:
-  struct Job;
+  class Forward;
 
   Matrix* matrix_of(int weight, int layer);  // nullptr: that weight is no matrix
   template <typename Pack>
@@ -41,19 +55,16 @@ class Model {
   void plan(Matrix& matrix, int in, int out);
   size_t weight_bytes() const;
   void place(Matrix& matrix, bool bias);
-  void work(Job& job, int thread);
-  void multiply(const Matrix& weight, int rows, float* y, size_t stride, int thread);
-  void remember(Job& job, Layer& layer, int thread);
-  void attend(Job& job, const Layer& layer, int thread);
-  size_t slot_bytes() const;  // of the keys, or the values, of one layer
 
   const ogpt_shape shape_;
   const Kernels& kernels_;
-  const int head_dim_, positions_;  // positions: n_positions, in whole vectors
-  std::unique_ptr<Arena> weights_, cache_;
+  const int head_dim_;
+  std::unique_ptr<Arena> weights_;
   Matrix tokens_;
   float* position_table_;
   std::vector<Layer> layers_;
+  Cache cache_;
+  size_t room_;  // scores of a query: whole pages
   std::vector<float> x_, y_, wide_, scores_, parts_;
   std::vector<uint8_t> narrow_;
   Threads threads_;

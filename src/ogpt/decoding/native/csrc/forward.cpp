@@ -1,0 +1,266 @@
+// A forward pass: rows of tokens, all layers, then logits. All threads go through it together and
+// meet where one needs what others made.
+#include <algorithm>
+#include <cstring>
+
+#include "model.h"
+#include "packing.h"
+
+namespace ogpt {
+namespace {
+
+// So few rows are normed and narrowed by every thread for itself, which costs less than waiting.
+constexpr int kRowsForAll = 2;
+
+int whole(int n, int unit) { return (n + unit - 1) / unit * unit; }
+
+// Rows that follow each other in one slot.
+struct Run {
+  int first, count;
+};
+
+std::vector<Run> runs_of(const ogpt_row* rows, int count) {
+  std::vector<Run> runs;
+  for (int r = 0; r < count; ++r) {
+    const bool follows = r && rows[r].slot == rows[r - 1].slot && runs.back().count < kQueries &&
+                         rows[r].position == rows[r - 1].position + 1;
+    if (follows)
+      ++runs.back().count;
+    else
+      runs.push_back({r, 1});
+  }
+  return runs;
+}
+
+}  // namespace
+
+class Model::Forward {
+ public:
+  Forward(Model& model, const ogpt_row* rows, int count, const int32_t* wanted, int n_wanted,
+          float* logits, float* hidden)
+      : model_(model),
+        shape_(model.shape_),
+        kernels_(model.kernels_),
+        rows_(rows),
+        count_(count),
+        wanted_(wanted),
+        n_wanted_(logits ? n_wanted : 0),
+        logits_(logits),
+        hidden_(hidden),
+        C(shape_.n_embd),
+        threads_(model.threads_.count()),
+        for_all_(count <= kRowsForAll),
+        attn_stride_(whole(3 * C, kPanel)),
+        wide_stride_(whole(4 * C, kPanel)),
+        stride_(whole(C, kPanel)),
+        runs_(runs_of(rows, count)) {
+    const size_t most = std::max(count, n_wanted), copies = for_all_ ? threads_ : 1;
+    model.x_.resize(count * C * copies);
+    model.y_.resize(most * stride_);
+    model.wide_.resize(count * std::max(attn_stride_, wide_stride_));
+    narrow_bytes_ = whole(int(most * row_bytes(4 * C) + 64), 64);
+    model.narrow_.resize(narrow_bytes_ * copies);
+    for (int r = 0; r < count; ++r) model.cache_.open(rows[r].slot, rows[r].position);
+  }
+
+  void operator()(int thread);
+
+ private:
+  size_t row_bytes(int in) const {
+    return kernels_.row_bytes(model_.tokens_.precision, whole(in, kGroup));
+  }
+  Part mine(int count, int thread) const { return Part(count, thread, threads_); }
+  Part mine_of_rows(int thread) const { return for_all_ ? Part(count_, 0, 1) : mine(count_, thread); }
+  float* x(int thread) const {
+    return model_.x_.data() + (for_all_ ? size_t(thread) * count_ * C : 0);
+  }
+  uint8_t* narrow(int thread) const {
+    return model_.narrow_.data() + (for_all_ ? thread * narrow_bytes_ : 0);
+  }
+  void meet() { model_.threads_.meet(); }
+  // Threads wait for each other between rows that are narrowed and a product that reads them,
+  // unless each has its own.
+  void meet_at_rows() {
+    if (!for_all_) meet();
+  }
+
+  void narrow_row(int row, const float* x, int in, int thread);
+  void embed(int thread);
+  void multiply(const Matrix& weight, float* y, size_t stride, int thread);
+  void add_and_norm(const Norm& norm, int thread);
+  void remember(int layer, int thread);
+  void attend(int layer, int thread);
+  void head(int thread);
+
+  Model& model_;
+  const ogpt_shape& shape_;
+  const Kernels& kernels_;
+  const ogpt_row* const rows_;
+  const int count_;
+  const int32_t* const wanted_;
+  const int n_wanted_;
+  float *const logits_, *const hidden_;
+  const int C, threads_;
+  const bool for_all_;
+  const size_t attn_stride_, wide_stride_, stride_;
+  const std::vector<Run> runs_;
+  size_t narrow_bytes_;
+};
+
+void Model::run(const ogpt_row* rows, int count, const int32_t* wanted, int n_wanted,
+                float* logits, float* hidden) {
+  Forward forward(*this, rows, count, wanted, n_wanted, logits, hidden);
+  threads_.run([](void* context, int thread) { (*static_cast<Forward*>(context))(thread); },
+               &forward);
+}
+
+void Model::Forward::operator()(int thread) {
+  embed(thread);
+  meet_at_rows();
+  float* const wide = model_.wide_.data();
+  float* const y = model_.y_.data();
+  const Part rows = mine_of_rows(thread);
+  for (int number = 0; number < shape_.n_layer; ++number) {
+    const Layer& layer = model_.layers_[number];
+    multiply(layer.attn, wide, attn_stride_, thread);
+    meet();
+    remember(number, thread);
+    attend(number, thread);
+    meet();
+    for (int r = rows.first; r < rows.last; ++r) narrow_row(r, y + r * stride_, C, thread);
+    meet();  // y is written again
+    multiply(layer.attn_proj, y, stride_, thread);
+    meet();
+    add_and_norm(layer.ln_1, thread);
+    meet_at_rows();
+    multiply(layer.fc, wide, wide_stride_, thread);
+    const Part panels = mine(layer.fc.panels(), thread);
+    for (int r = 0; r < count_; ++r)
+      kernels_.activate(Activation(shape_.activation),
+                        wide + r * wide_stride_ + size_t(panels.first) * kPanel,
+                        (panels.last - panels.first) * kPanel);
+    meet();
+    for (int r = rows.first; r < rows.last; ++r)
+      narrow_row(r, wide + r * wide_stride_, 4 * C, thread);
+    meet();
+    multiply(layer.proj, y, stride_, thread);
+    meet();
+    add_and_norm(layer.ln_2, thread);
+    meet_at_rows();
+  }
+  if (hidden_) {
+    const Part part = mine(count_, thread);
+    std::memcpy(hidden_ + size_t(part.first) * C, x(thread) + size_t(part.first) * C,
+                size_t(part.last - part.first) * C * 4);
+  }
+  if (n_wanted_) head(thread);
+}
+
+void Model::Forward::narrow_row(int row, const float* values, int in, int thread) {
+  kernels_.narrow(model_.tokens_.precision, values, in, whole(in, kGroup),
+                  narrow(thread) + row * row_bytes(in));
+}
+
+void Model::Forward::embed(int thread) {
+  const Part rows = mine_of_rows(thread);
+  for (int r = rows.first; r < rows.last; ++r) {
+    float* to = x(thread) + size_t(r) * C;
+    unpack(model_.tokens_, rows_[r].token, to);
+    const float* position = model_.position_table_ + size_t(rows_[r].position) * C;
+    for (int i = 0; i < C; ++i) to[i] += position[i];
+    narrow_row(r, to, C, thread);
+  }
+}
+
+// y = x . weight + bias for the narrowed rows, panels shared among the threads.
+void Model::Forward::multiply(const Matrix& weight, float* y, size_t stride, int thread) {
+  const Part panels = mine(weight.panels(), thread);
+  kernels_.multiply(weight, narrow(thread), count_, panels.first, panels.last, y, stride);
+}
+
+// x = norm(x + y), narrowed for what follows.
+void Model::Forward::add_and_norm(const Norm& norm, int thread) {
+  const Part rows = mine_of_rows(thread);
+  for (int r = rows.first; r < rows.last; ++r) {
+    float* to = x(thread) + size_t(r) * C;
+    kernels_.add_norm(to, model_.y_.data() + r * stride_, norm.gain, norm.bias,
+                      shape_.layer_norm_epsilon, C, to);
+    narrow_row(r, to, C, thread);
+  }
+}
+
+// Keys and values of the new rows go to their pages: to each thread its heads.
+void Model::Forward::remember(int layer, int thread) {
+  const int head_dim = model_.head_dim_;
+  const Part heads = mine(shape_.n_head, thread);
+  for (int r = 0; r < count_; ++r) {
+    const float* key = model_.wide_.data() + r * attn_stride_ + C;
+    const float* value = key + C;
+    const int page = rows_[r].position / kPage, place = rows_[r].position % kPage;
+    for (int h = heads.first; h < heads.last; ++h) {
+      const int first = h * head_dim;
+      const Pages keys = model_.cache_.keys(layer, rows_[r].slot, first);
+      const Pages values = model_.cache_.values(layer, rows_[r].slot, first);
+      const size_t at = keys.numbers[page] * keys.bytes;
+      uint8_t* to_key = const_cast<uint8_t*>(keys.first) + at;
+      uint8_t* to_value = const_cast<uint8_t*>(values.first) + at;
+      if (model_.cache_.half()) {
+        for (int d = 0; d < head_dim; ++d) {
+          reinterpret_cast<uint16_t*>(to_key)[d * kPage + place] = to_bfloat16(key[first + d]);
+          reinterpret_cast<uint16_t*>(to_value)[place * head_dim + d] =
+              to_bfloat16(value[first + d]);
+        }
+      } else {
+        for (int d = 0; d < head_dim; ++d)
+          reinterpret_cast<float*>(to_key)[d * kPage + place] = key[first + d];
+        std::memcpy(reinterpret_cast<float*>(to_value) + place * head_dim, value + first,
+                    size_t(head_dim) * 4);
+      }
+    }
+  }
+}
+
+void Model::Forward::attend(int layer, int thread) {
+  const int head_dim = model_.head_dim_, n_runs = int(runs_.size());
+  // heads first, as `remember` shared them; threads that cannot have whole heads share their runs
+  if (shape_.n_head % threads_) meet();
+  const Part part = mine(n_runs * shape_.n_head, thread);
+  float* scores = model_.scores_.data() + model_.room_ * kQueries * thread;
+  for (int unit = part.first; unit < part.last; ++unit) {
+    const int first = unit / n_runs * head_dim;
+    const Run& run = runs_[unit % n_runs];
+    const ogpt_row& row = rows_[run.first];
+    const Attention shape{head_dim, model_.cache_.half(),
+                          model_.cache_.keys(layer, row.slot, first),
+                          model_.cache_.values(layer, row.slot, first)};
+    kernels_.attend(shape, model_.wide_.data() + run.first * attn_stride_ + first, attn_stride_,
+                    run.count, row.position + 1, scores, model_.room_,
+                    model_.y_.data() + run.first * stride_ + first, stride_);
+  }
+}
+
+// Logits of the wanted rows. The last panel is wider than the vocabulary, so they go by way of
+// whole panels.
+void Model::Forward::head(int thread) {
+  const Matrix& tokens = model_.tokens_;
+  const Part rows = for_all_ ? Part(n_wanted_, 0, 1) : mine(n_wanted_, thread);
+  for (int r = rows.first; r < rows.last; ++r)
+    narrow_row(r, x(thread) + size_t(wanted_[r]) * C, C, thread);
+  meet_at_rows();
+  const Part panels = mine(tokens.panels(), thread);
+  float* part = model_.parts_.data() + size_t(thread) * kLogitRows * kPanel;
+  for (int first = 0; first < n_wanted_; first += kLogitRows) {
+    const int n_rows = std::min(kLogitRows, n_wanted_ - first);
+    Matrix one = tokens;
+    for (int panel = panels.first; panel < panels.last; ++panel) {
+      one.data = tokens.data + size_t(panel) * tokens.panel_bytes();
+      const int n = std::min(kPanel, shape_.vocab_size - panel * kPanel);
+      kernels_.multiply(one, narrow(thread) + first * row_bytes(C), n_rows, 0, 1, part, kPanel);
+      for (int r = 0; r < n_rows; ++r)
+        std::memcpy(logits_ + size_t(first + r) * shape_.vocab_size + size_t(panel) * kPanel,
+                    part + size_t(r) * kPanel, size_t(n) * 4);
+    }
+  }
+}
+
+}  // namespace ogpt
