@@ -13,7 +13,7 @@ from tests.native.models import DTYPES, arrays_of, random_ids, small_model
 
 T = 80
 SHAPES: list[dict[str, Any]] = [
-    {"n_positions": 90},  # several pages
+    {"n_positions": 91},  # several pages
     # several panels, groups and pieces
     {"n_positions": 90, "n_embd": 320, "n_head": 4, "vocab_size": 200, "n_layer": 1},
 ]
