@@ -52,16 +52,24 @@ inline void add_small(__m256i& sum, __m256i product) {
   asm("" : "+x"(sum));
 }
 
-// One group of inputs, in a function of its own so that nothing but its sums takes registers.
+// sums += dots * (scales of the outputs * scale of the row)
+template <int NV>
+inline void scale(V* sums, const __m256i* dots, const float* scales, float scale) {
+#pragma GCC unroll 8
+  for (int v = 0; v < NV; ++v)
+    sums[v] += (V)_mm256_cvtepi32_ps(dots[v]) * (load(scales + v * kWidth) * scale);
+}
+
+// One group of inputs, in a function of its own so that nothing but its products takes registers.
 template <int MR, int NV>
-__attribute__((noinline)) void dot_int8(const uint8_t* w, const Int8Row* const* x,
-                                        __m256i (*dots)[NV], const uint8_t* ahead) {
+__attribute__((noinline)) void add_int8(const uint8_t* w, int sub, const Int8Row* const* x,
+                                        V (*sums)[NV], const uint8_t* ahead) {
   const __m256i even_bytes = _mm256_set1_epi16(0xff);
-  __m256i sums[MR][NV];
+  __m256i dots[MR][NV];
 #pragma GCC unroll 8
   for (int m = 0; m < MR; ++m)
 #pragma GCC unroll 8
-    for (int v = 0; v < NV; ++v) sums[m][v] = _mm256_set1_epi32(x[m]->offset);
+    for (int v = 0; v < NV; ++v) dots[m][v] = _mm256_set1_epi32(x[m]->offset);
   for (int q = 0; q < kGroup / 4; ++q) {
     fetch<NV>(ahead);
 #pragma GCC unroll 2
@@ -69,35 +77,37 @@ __attribute__((noinline)) void dot_int8(const uint8_t* w, const Int8Row* const* 
       __m256i weights[NV];
 #pragma GCC unroll 8
       for (int v = 0; v < NV; ++v) {
-        const __m256i bytes = bytes_at(w + q * kPanel * 4 + v * 32);
+        const __m256i bytes = bytes_at(w + (q * kPanel + sub) * 4 + v * 32);
         weights[v] = odd ? _mm256_srli_epi16(bytes, 8) : _mm256_and_si256(bytes, even_bytes);
       }
 #pragma GCC unroll 8
       for (int m = 0; m < MR; ++m) {
         const __m256i inputs = four_bytes(x[m]->values + q * 4 + odd * 2);
 #pragma GCC unroll 8
-        for (int v = 0; v < NV; ++v) add(sums[m][v], _mm256_madd_epi16(weights[v], inputs));
+        for (int v = 0; v < NV; ++v) add(dots[m][v], _mm256_madd_epi16(weights[v], inputs));
       }
     }
   }
+  const float* scales = reinterpret_cast<const float*>(w + kGroup * kPanel) + sub;
 #pragma GCC unroll 8
-  for (int m = 0; m < MR; ++m)
-#pragma GCC unroll 8
-    for (int v = 0; v < NV; ++v) dots[m][v] = sums[m][v];
+  for (int m = 0; m < MR; ++m) scale<NV>(sums[m], dots[m], scales, x[m]->scale);
 }
 
 template <int MR, int NV>
-__attribute__((noinline)) void dot_int4(const uint8_t* w, const Int4Row* const* x,
-                                        __m256i (*dots)[NV], const uint8_t* ahead) {
-  const __m256i nibbles = _mm256_set1_epi8(15);
+__attribute__((noinline)) void add_int4(const uint8_t* w, int sub, const Int4Row* const* x,
+                                        V (*sums)[NV], const uint8_t* ahead) {
+  const __m256i nibbles = _mm256_set1_epi8(15), ones = _mm256_set1_epi16(1);
+  const float* scales = reinterpret_cast<const float*>(w + kGroup * kPanel / 2) + sub;
+  __m256i dots[MR][NV];
+#pragma GCC unroll 2
   for (int half = 0; half < 2; ++half, w += kGroup * kPanel / 4) {
     // eight times two products of at most 15 * 127: 30,480 fits 16 bits
-    __m256i sums[MR][NV];
+    __m256i small[MR][NV];
 #pragma GCC unroll 8
     for (int m = 0; m < MR; ++m)
 #pragma GCC unroll 8
-      for (int v = 0; v < NV; ++v) sums[m][v] = _mm256_setzero_si256();
-#pragma GCC unroll 4
+      for (int v = 0; v < NV; ++v) small[m][v] = _mm256_setzero_si256();
+#pragma GCC unroll 1
     for (int q = 0; q < kGroup / 16; ++q) {
       fetch<NV>(ahead);
 #pragma GCC unroll 2
@@ -105,7 +115,7 @@ __attribute__((noinline)) void dot_int4(const uint8_t* w, const Int4Row* const* 
         __m256i weights[NV];
 #pragma GCC unroll 8
         for (int v = 0; v < NV; ++v) {
-          const __m256i bytes = bytes_at(w + q * kPanel * 4 + v * 32);
+          const __m256i bytes = bytes_at(w + (q * kPanel + sub) * 4 + v * 32);
           weights[v] = _mm256_and_si256(high ? _mm256_srli_epi16(bytes, 4) : bytes, nibbles);
         }
 #pragma GCC unroll 8
@@ -113,53 +123,47 @@ __attribute__((noinline)) void dot_int4(const uint8_t* w, const Int4Row* const* 
           const __m256i inputs = four_bytes(x[m]->values + half * 32 + q * 8 + high * 4);
 #pragma GCC unroll 8
           for (int v = 0; v < NV; ++v)
-            add_small(sums[m][v], _mm256_maddubs_epi16(weights[v], inputs));
+            add_small(small[m][v], _mm256_maddubs_epi16(weights[v], inputs));
         }
       }
     }
-    const __m256i ones = _mm256_set1_epi16(1);
 #pragma GCC unroll 8
     for (int m = 0; m < MR; ++m) {
       const __m256i before = _mm256_set1_epi32(-8 * x[m]->sum);
 #pragma GCC unroll 8
       for (int v = 0; v < NV; ++v)
         dots[m][v] = _mm256_add_epi32(half ? dots[m][v] : before,
-                                      _mm256_madd_epi16(sums[m][v], ones));
+                                      _mm256_madd_epi16(small[m][v], ones));
     }
   }
+#pragma GCC unroll 8
+  for (int m = 0; m < MR; ++m) scale<NV>(sums[m], dots[m], scales, x[m]->scale);
 }
 
-// sums += dots * (scales of the outputs * scale of the row), group by group
 template <int MR, int NV, size_t kBytes, typename Row>
-inline void block_groups(const Piece& piece, void (*dot)(const uint8_t*, const Row* const*,
-                                                         __m256i (*)[NV], const uint8_t*)) {
+inline void block_groups(const Piece& piece, void (*add_group)(const uint8_t*, int,
+                                                               const Row* const*, V (*)[NV],
+                                                               const uint8_t*)) {
   const uint8_t *w = piece.weights, *ahead = piece.ahead;
   const Row* x[MR];
   for (int m = 0; m < MR; ++m) x[m] = static_cast<const Row*>(piece.rows[m]);
   V sums[MR][NV];
   begin<MR, NV>(piece, sums);
   for (int g = 0; g < piece.inputs / kGroup; ++g, w += kBytes + kPanel * 4) {
-    __m256i dots[MR][NV];
-    dot(w + piece.sub * 4, x, dots, ahead);
+    add_group(w, piece.sub, x, sums, ahead);
     ahead += kBytes / kPanel * NV * kWidth;
-    const float* scales = reinterpret_cast<const float*>(w + kBytes) + piece.sub;
-#pragma GCC unroll 8
-    for (int m = 0; m < MR; ++m, ++x[m - 1])
-#pragma GCC unroll 8
-      for (int v = 0; v < NV; ++v)
-        sums[m][v] +=
-            (V)_mm256_cvtepi32_ps(dots[m][v]) * (load(scales + v * kWidth) * x[m]->scale);
+    for (int m = 0; m < MR; ++m) ++x[m];
   }
   end<MR, NV>(piece, sums);
 }
 
 template <int MR, int NV>
 void block_int8(const Piece& piece) {
-  block_groups<MR, NV, kGroup * kPanel>(piece, dot_int8<MR, NV>);
+  block_groups<MR, NV, kGroup * kPanel>(piece, add_int8<MR, NV>);
 }
 template <int MR, int NV>
 void block_int4(const Piece& piece) {
-  block_groups<MR, NV, kGroup * kPanel / 2>(piece, dot_int4<MR, NV>);
+  block_groups<MR, NV, kGroup * kPanel / 2>(piece, add_int4<MR, NV>);
 }
 
 }  // namespace
