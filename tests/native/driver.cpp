@@ -11,7 +11,7 @@
 
 namespace {
 
-const char* const kKernels[] = {"avx512_bf16", "avx512", "avx2", "portable"};
+const char* const kKernels[] = {"amx", "avx512_bf16", "avx512", "avx2", "portable"};
 // vocab_size, n_positions, n_embd, n_layer, n_head
 const int kShapes[][5] = {{7, 5, 5, 1, 5},     {1, 1, 1, 1, 1},       {65, 33, 64, 2, 1},
                           {131, 40, 48, 2, 3}, {193, 17, 192, 1, 2},  {64, 16, 7, 1, 1},

@@ -4,6 +4,10 @@
 #include <cstddef>
 #include <cstdint>
 
+#if defined(__x86_64__) && !defined(__clang__)  // clang does not heed `#pragma GCC target`
+#define OGPT_X86
+#endif
+
 namespace ogpt {
 
 enum Precision { kFloat32, kBFloat16, kInt8, kInt4 };
@@ -75,6 +79,6 @@ struct Kernels {
                  int count, float* scores, float* out);
 };
 
-extern const Kernels kPortable, kAvx2, kAvx512, kAvx512Bf16;
+extern const Kernels kPortable, kAvx2, kAvx512, kAvx512Bf16, kAmx;
 
 }  // namespace ogpt

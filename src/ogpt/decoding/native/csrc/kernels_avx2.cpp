@@ -1,4 +1,6 @@
 // AVX2 with fused multiply-add.
+#include "kernels.h"
+#ifdef OGPT_X86
 #pragma GCC target("avx2,fma")
 #include <stdint.h>
 #define OGPT_ROWS 4
@@ -11,3 +13,4 @@ bool available() { return __builtin_cpu_supports("avx2") && __builtin_cpu_suppor
 }
 const Kernels kAvx2{"avx2", available, narrow, multiply, activate, add_norm, attend};
 }  // namespace ogpt
+#endif
