@@ -1,7 +1,6 @@
 // Compares the products of kernels_amx.cpp with sums written down plainly, in the order of the tiles
 // and to the last bit, and with sums in double precision; built by test_native_tiles.py with
-// trapped_tiles.cpp. Ends with 1 where they differ. With an argument it only tells which kernels a
-// model gets.
+// trapped_tiles.cpp. Ends with 1 where they differ.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -10,7 +9,6 @@
 #include <random>
 #include <vector>
 
-#include "abi.h"
 #include "kernels.h"
 #include "packing.h"
 
@@ -19,7 +17,7 @@ using namespace ogpt;
 namespace {
 
 constexpr int kMostRows = 70;
-const int kShapes[][2] = {{1, 1}, {64, 64}, {130, 100}, {500, 64}, {1100, 190}};  // in, out
+const int kShapes[][2] = {{1, 1}, {64, 64}, {130, 100}, {500, 64}, {1100, 100}};  // in, out
 const char* const kNames[] = {"float32", "bfloat16", "int8", "int4"};
 
 std::mt19937 draw(1);
@@ -146,22 +144,13 @@ bool check(int in, int out, Precision precision, bool with_bias) {
 
 }  // namespace
 
-int main(int count, char**) {
-  if (count > 1) {
-    const ogpt_shape shape{1, 1, 1, 1, 1, 0, 0, 1, 1, 0, 1e-5f};
-    char error[100];
-    ogpt_model* model = ogpt_create(&shape, "", error, sizeof error);
-    std::puts(model ? ogpt_kernels(model) : error);
-    ogpt_destroy(model);
-    return 0;
-  }
-  int failed = !kAmx.available();
+int main() {
+  if (!kAmx.available()) return 2;
   for (const auto& shape : kShapes)
     for (int precision = 0; precision < 4; ++precision)
       if (!check(shape[0], shape[1], Precision(precision), (shape[0] + precision) % 2)) {
         std::printf("other sums: %d inputs, %d outputs, %s\n", shape[0], shape[1],
                     kNames[precision]);
-        failed = 1;
+        return 1;
       }
-  return failed;
 }

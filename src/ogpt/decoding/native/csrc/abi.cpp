@@ -21,6 +21,9 @@ const ogpt::Kernels* const kAll[] = {
 #if defined(OGPT_X86)
     &ogpt::kAvx512Bf16, &ogpt::kAvx512, &ogpt::kAvx2,
 #endif
+#if defined(OGPT_DOTPROD)
+    &ogpt::kNeon,
+#endif
     &ogpt::kPortable};
 
 const ogpt::Kernels* choose(const char* name) {

@@ -7,6 +7,9 @@
 #if defined(__x86_64__) && !defined(__clang__)  // clang does not heed `#pragma GCC target`
 #define OGPT_X86
 #endif
+#if defined(__aarch64__) && (defined(__ARM_FEATURE_DOTPROD) || !defined(__clang__))
+#define OGPT_DOTPROD
+#endif
 
 namespace ogpt {
 
@@ -79,6 +82,6 @@ struct Kernels {
                  int count, float* scores, float* out);
 };
 
-extern const Kernels kPortable, kAvx2, kAvx512, kAvx512Bf16, kAmx;
+extern const Kernels kPortable, kAvx2, kAvx512, kAvx512Bf16, kAmx, kNeon;
 
 }  // namespace ogpt
