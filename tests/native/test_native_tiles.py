@@ -58,8 +58,9 @@ def run(program: Path, *arguments: str, **environment: str) -> subprocess.Comple
 def comparison(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """What tiles_driver.cpp needs beside the kernels, compiled."""
     folder = tmp_path_factory.mktemp("comparison")
-    sources = [HERE / "tiles_driver.cpp", HERE / "trapped_tiles.cpp", CSRC / "packing.cpp"]
-    return [
+    trap = build(folder / "trap.o", [HERE / "trapped_tiles.cpp"], *TRAPPED, "-O3", "-c")
+    sources = [HERE / "tiles_driver.cpp", CSRC / "packing.cpp"]
+    return [trap] + [
         build(folder / f"{source.stem}.o", [source], *TRAPPED, *SANITIZERS, "-c")
         for source in sources
     ]
