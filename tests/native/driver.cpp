@@ -1,5 +1,6 @@
 // Takes the native core through shapes, precisions, kernels and threads; built with sanitizers by
-// test_native_sanitizers.py. Ends with 1 where the same ids give other bits. The argument names
+// test_native_sanitizers.py, for tiles by test_native_tiles.py, for ARM by test_native_arm.py. Tells
+// which kernels the processor has. Ends with 1 where the same ids give other bits. The argument names
 // the only kernels to take; none: all.
 #include <cstdio>
 #include <cstdlib>
@@ -11,7 +12,7 @@
 
 namespace {
 
-const char* const kKernels[] = {"avx512_bf16", "avx512", "avx2", "portable"};
+const char* const kKernels[] = {"amx", "avx512_bf16", "avx512", "avx2", "neon", "portable"};
 // vocab_size, n_positions, n_embd, n_layer, n_head
 const int kShapes[][5] = {{7, 5, 5, 1, 5},     {1, 1, 1, 1, 1},       {65, 33, 64, 2, 1},
                           {131, 40, 48, 2, 3}, {193, 17, 192, 1, 2},  {64, 16, 7, 1, 1},
@@ -98,6 +99,8 @@ bool check(const int* sizes, int precision, int half_cache, int threads, const c
 
 int main(int count, char** arguments) {
   int failed = 0;
+  for (const char* kernels : kKernels)
+    if (Net(kShapes[0], 0, 0, 1, kernels).model) std::puts(kernels);
   for (const auto& sizes : kShapes)
     for (int precision = 0; precision < 4; ++precision)
       for (int threads = 1; threads <= 3; ++threads)

@@ -32,7 +32,7 @@ PRECISIONS = ("float32", "bfloat16", "int8", "int4")
 ACTIVATIONS = ("gelu", "relu", "silu", "gelu-erf")
 """Of the MLP, in the order of kernels.h."""
 
-KERNELS = ("avx512_bf16", "avx512", "avx2", "portable")
+KERNELS = ("amx", "avx512_bf16", "avx512", "avx2", "neon", "portable")
 """Instruction sets, in the order in which the core tries them."""
 
 KERNELS_VARIABLE = "OGPT_KERNELS"

@@ -15,8 +15,14 @@ struct ogpt_model {
 namespace {
 
 const ogpt::Kernels* const kAll[] = {
-#if defined(__x86_64__)
+#if defined(OGPT_X86) && defined(__linux__)
+    &ogpt::kAmx,
+#endif
+#if defined(OGPT_X86)
     &ogpt::kAvx512Bf16, &ogpt::kAvx512, &ogpt::kAvx2,
+#endif
+#if defined(OGPT_DOTPROD)
+    &ogpt::kNeon,
 #endif
     &ogpt::kPortable};
 

@@ -4,6 +4,13 @@
 #include <cstddef>
 #include <cstdint>
 
+#if defined(__x86_64__) && !defined(__clang__)  // clang does not heed `#pragma GCC target`
+#define OGPT_X86
+#endif
+#if defined(__aarch64__) && (defined(__ARM_FEATURE_DOTPROD) || !defined(__clang__))
+#define OGPT_DOTPROD
+#endif
+
 namespace ogpt {
 
 enum Precision { kFloat32, kBFloat16, kInt8, kInt4 };
@@ -83,6 +90,6 @@ struct Kernels {
                  int count, float* scores, size_t room, float* out, size_t out_stride);
 };
 
-extern const Kernels kPortable, kAvx2, kAvx512, kAvx512Bf16;
+extern const Kernels kPortable, kAvx2, kAvx512, kAvx512Bf16, kAmx, kNeon;
 
 }  // namespace ogpt

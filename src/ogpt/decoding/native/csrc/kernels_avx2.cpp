@@ -1,5 +1,7 @@
 // AVX2 with fused multiply-add. It has no product of four bytes that is exact for any of them:
 // int8 weights meet 16-bit inputs two by two, int4 weights are small enough to be added in 16 bits.
+#include "kernels.h"
+#ifdef OGPT_X86
 #pragma GCC target("avx2,fma")
 #include <immintrin.h>
 #include <stdint.h>
@@ -177,3 +179,4 @@ bool available() { return __builtin_cpu_supports("avx2") && __builtin_cpu_suppor
 const Kernels kAvx2{"avx2",   available, row_bytes, narrow,
                     multiply, activate,  add_norm,  attend};
 }  // namespace ogpt
+#endif

@@ -1,4 +1,6 @@
 // AVX-512 with VNNI for bytes; bfloat16 is widened.
+#include "kernels.h"
+#ifdef OGPT_X86
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,fma")
 #include <immintrin.h>
 #include <stdint.h>
@@ -27,6 +29,7 @@ bool available() {
          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");
 }
 }
-const Kernels kAvx512{"avx512", available, row_bytes, narrow,
- multiply, activate, add_norm, attend};
+const Kernels kAvx512{"avx512", available, row_bytes, narrow, multiply,
+                     activate, add_norm, attend};
 }  // namespace ogpt
+#endif

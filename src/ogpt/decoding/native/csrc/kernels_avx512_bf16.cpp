@@ -1,4 +1,6 @@
 // AVX-512 with VNNI for bytes and dot products of bfloat16.
+#include "kernels.h"
+#ifdef OGPT_X86
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512bf16,fma")
 #include <immintrin.h>
 #include <stdint.h>
@@ -55,6 +57,7 @@ bool available() {
          __builtin_cpu_supports("avx512vl");
 }
 }
-const Kernels kAvx512Bf16{"avx512_bf16", available, row_bytes, narrow,
- multiply, activate, add_norm, attend};
+const Kernels kAvx512Bf16{"avx512_bf16", available, row_bytes, narrow, multiply,
+                     activate, add_norm, attend};
 }  // namespace ogpt
+#endif
