@@ -39,10 +39,12 @@ inline I dot_bytes(I acc, B weight, uint32_t four) {
 namespace ogpt {
 namespace {
 
-constexpr int kLeastRows = 8;   // for int8 and int4: below, VNNI waits for memory, not for products
-constexpr int kMostRows = 256;  // whose inputs lie in the second cache while weights pass by
-constexpr int kBlockPairs = 192;     // of bfloat16 inputs: 32 outputs of them take half the first cache
-constexpr int kBlockGroups = 16;     // of bytes: 16 outputs of them take a third of it
+// For int8 and int4, whose bits are the same either way: with fewer rows VNNI waits for memory, not
+// for products. bfloat16 always takes tiles, whose order of summation no other instruction has.
+constexpr int kLeastRows = 8;
+constexpr int kMostRows = 256;    // whose inputs lie in the second cache while weights pass by
+constexpr int kBlockPairs = 192;  // of bfloat16 inputs: 32 outputs of them take half the first cache
+constexpr int kBlockGroups = 16;  // of bytes: 16 outputs of them take a third of it
 
 template <int N>
 struct Number {
