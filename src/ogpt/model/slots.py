@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -96,19 +96,26 @@ def check_targets(ids: Sequence[int], targets: Sequence[int], vocab_size: int) -
     check_ids(targets, vocab_size)
 
 
-def appended_to(slot: int, appended: Mapping[int, Tensor]) -> NDArray[np.floating[Any]]:
-    """What the last call appended to the slot, (T, C).
+class Appended(NamedTuple):
+    """What the last call appended."""
 
-    Raises:
-        DecoderError: nothing.
-    """
-    if slot not in appended:
-        raise DecoderError(
-            f"slot {slot} was asked for hidden states; the last call appended tokens to "
-            f"{list(appended) or 'no slot'}",
-            hint="ask for them right after extend, step or score",
-        )
-    return numpy_of(appended[slot])
+    slots: Sequence[int] = ()
+    hidden: Sequence[Tensor] | Tensor = ()
+    """Last hidden states (T, C) of each slot."""
+
+    def of(self, slot: int) -> NDArray[np.floating[Any]]:
+        """The hidden states of one slot, (T, C).
+
+        Raises:
+            DecoderError: nothing was appended to it.
+        """
+        if slot not in self.slots:
+            raise DecoderError(
+                f"slot {slot} was asked for hidden states; the last call appended tokens to "
+                f"{list(self.slots) or 'no slot'}",
+                hint="ask for them right after extend, step or score",
+            )
+        return numpy_of(self.hidden[self.slots.index(slot)])
 
 
 def numpy_of(tensor: Tensor) -> NDArray[np.floating[Any]]:

@@ -17,7 +17,7 @@ from ogpt.model.generate import GenerationMixin
 from ogpt.model.prompts import Opening
 from ogpt.model.scores import score_hidden
 from ogpt.model.slots import (
-    appended_to,
+    Appended,
     check_cut,
     check_ids,
     check_room,
@@ -49,7 +49,7 @@ class TorchDecoder:
             hidden_states=True, attentions=True, device_sampling=False, bitwise=False
         )
         self.cache = KVCache(model.config, slots, model.dtype, model.device)
-        self._appended: dict[int, Tensor] = {}  # slot -> last hidden states (T, C)
+        self._appended = Appended()
         self._openings = openings
         self._types: list[int | None] = [None] * slots  # of each slot's next tokens
         self._shifts = [0] * slots  # by which positions are ahead of what the slot holds
@@ -92,7 +92,7 @@ class TorchDecoder:
 
     def hidden(self, slot: int) -> NDArray[np.floating[Any]]:
         """Last hidden states of what the last call appended to the slot; see Decoder."""
-        return appended_to(slot, self._appended)
+        return self._appended.of(slot)
 
     def length(self, slot: int) -> int:
         """Tokens that the slot holds."""
@@ -148,7 +148,7 @@ class TorchDecoder:
         hidden: Tensor = self.model.transformer(
             ids, past_key_values=self.cache, return_dict=True, **inputs
         ).last_hidden_state
-        self._appended = dict(zip(slots, hidden, strict=True))
+        self._appended = Appended(list(slots), hidden)
         return hidden
 
     @torch.inference_mode()
