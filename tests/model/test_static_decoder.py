@@ -10,7 +10,7 @@ import torch
 
 from ogpt.errors import ConfigError, ContextTooLong, DecoderError, OgptError, TokenOutOfRange
 from ogpt.generation.decoder import Draw
-from ogpt.model import static_step
+from ogpt.model import static_decoder, static_step
 from ogpt.model.heads import OpenAIGPTLMHeadModel
 from ogpt.model.static_decoder import StaticDecoder
 from ogpt.model.static_weights import round_rows
@@ -49,14 +49,14 @@ def relative(found: Any, expected: Any) -> float:
 
 def everything(decoder: StaticDecoder, ids: list[int]) -> list[np.ndarray]:
     """Logits of 40 ids in slots of a decoder, by each way of reading."""
-    decoder.extend(0, ids[:20], "none")  # beyond what is read as rows
-    parts = [decoder.extend(0, ids[20:38], "all"), decoder.extend(0, ids[38:], "all")]
+    decoder.extend(0, ids[:20], "none")
+    parts = [decoder.extend(0, some, "all").copy() for some in (ids[20:38], ids[38:])]
     first = np.concatenate([np.zeros_like(parts[0][:1]).repeat(20, 0), *parts])
     decoder.extend(2, ids[:3], "none")
     decoder.extend(1, ids[:17], "none")
     rows = {2: [], 1: []}
     for count in range(10):
-        found = decoder.step([2, 1], [ids[3 + count], ids[17 + count]])
+        found = decoder.step([2, 1], [ids[3 + count], ids[17 + count]]).copy()
         rows[2].append(found[0])
         rows[1].append(found[1])
     return [first[20:], np.array(rows[2]), np.array(rows[1])]
@@ -68,7 +68,32 @@ def furthest(decoder: StaticDecoder, model: OpenAIGPTLMHeadModel, ids: list[int]
     return max(map(relative, everything(decoder, ids), wanted))
 
 
+class Emulated:
+    """What a captured graph does, on a CPU: it warms up, and fills the same tensors each time."""
+
+    def __init__(self, work: Any, device: torch.device, pool: Any) -> None:
+        self.work = work
+        for _ in range(3):
+            self.found = work()
+
+    def __call__(self) -> Any:
+        new = self.work()
+        for old, found in zip(self.tensors(self.found), self.tensors(new), strict=True):
+            old.copy_(found)
+        return self.found
+
+    def tensors(self, found: Any) -> Any:
+        return () if found is None else (found,) if isinstance(found, torch.Tensor) else found
+
+
+@pytest.fixture(params=["all as rows", "fused from two on"])
+def _few(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param != "all as rows":
+        monkeypatch.setattr(static_decoder, "_FEW", 1)
+
+
 @ON_EACH
+@pytest.mark.usefixtures("_few")
 @pytest.mark.parametrize("deterministic", [False, True])
 @pytest.mark.parametrize("change", [{}, {"afn": "relu"}, {"tie_word_embeddings": False}])
 def test_logits_are_the_models(device: str, deterministic: bool, change: dict[str, Any]) -> None:
@@ -77,6 +102,42 @@ def test_logits_are_the_models(device: str, deterministic: bool, change: dict[st
     assert furthest(decoder, model, ids_of(model, 40)) < LIMIT[device]
     assert [decoder.length(slot) for slot in range(3)] == [40, 27, 13]
     decoder.close()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "int8"])
+def test_compiled_kernels_are_the_models(precision: str) -> None:
+    model = small_model(n_head=4, n_embd=256)
+    decoder = StaticDecoder(model.cuda(), 3, precision=precision, compiled=True)
+    assert furthest(decoder, model, ids_of(model, 40)) < (1e-4 if precision == "float32" else 0.1)
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_graphs_that_fill_the_same_tensors(
+    deterministic: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(static_decoder, "Replayed", Emulated)
+    model = small_model()
+    ids = ids_of(model, 40)
+    decoder = StaticDecoder(model, 3, deterministic=deterministic)
+    decoder.extend(2, ids[:9], "none")
+    decoder.copy(2, 0)
+    before = decoder._cache[:, :3].clone()
+    hidden = decoder.hidden(2).copy()
+    expected = decoder.step([2, 0], [ids[9], ids[9]]).copy()
+    decoder.free(1)
+    decoder.truncate(2, 9)
+    assert torch.equal(decoder._cache[:, 2, :9], before[:, 2, :9])  # warming up wrote nowhere
+    written = decoder.write([2], [ids[9]], [Draw()], np.zeros((30, 1)))
+    assert written.ids[0, 0] == expected[0].argmax()
+    again = whole(model, [*ids[:10], *written.ids[:, 0].tolist()])
+    assert written.ids[:, 0].tolist() == again[9:39].argmax(1).tolist()
+    states = model.transformer(torch.tensor([ids[:9]])).last_hidden_state[0].detach()
+    assert relative(hidden, states.numpy()) < 1e-5
+    for slot in range(3):
+        decoder.free(slot)
+    assert furthest(decoder, model, ids) < 1e-5
 
 
 REAL = static_step.attend_rows
@@ -104,10 +165,8 @@ def test_faults_of_attention_show(fault: Any, monkeypatch: pytest.MonkeyPatch) -
     assert furthest(decoder, model, ids_of(model, 40)) > 1e-3
 
 
-@pytest.mark.parametrize("read", ["rows", "prompt"])
-def test_an_embedding_of_the_next_position_shows(
-    read: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("_few")
+def test_an_embedding_of_the_next_position_shows() -> None:
     model = small_model()
     decoder = StaticDecoder(model, 1)
     moved = decoder._weights.positions.roll(-1, 0)
@@ -115,7 +174,7 @@ def test_an_embedding_of_the_next_position_shows(
     decoder._pass = partial(
         static_step.pass_of_rows, decoder._weights, decoder._cache, block=static_step.block_of_rows
     )
-    ids = ids_of(model, 9 if read == "rows" else 30)
+    ids = ids_of(model, 9)
     assert relative(decoder.extend(0, ids, "all"), whole(model, ids)) > 1e-3
 
 

@@ -45,6 +45,8 @@ def compare(device: str) -> None:
             found = product(x.to(device), layer).cpu()
         elif triton_kernels.MOST_ROWS >= R:
             found = triton_kernels.rounded_product(x, steps, scale, bias)
+        else:
+            continue
         assert gap(found, expected) < 1e-4
 
 

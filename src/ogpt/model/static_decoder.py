@@ -37,7 +37,7 @@ from ogpt.model.slots import (
 from ogpt.model.static_step import Rows, block_of_rows, new_cache, pass_of_prompt, pass_of_rows
 from ogpt.model.static_weights import PRECISIONS, gather_weights, logits_of, unfit
 
-_FEW = 16  # tokens of a prompt that are read as rows of a captured step
+_FEW = 128  # tokens of a prompt that are read as rows of a captured step: launches cost more
 _FIXED_ROWS = 32  # least rows of the one shape of the deterministic decoder
 _RUN = 32  # most steps between two copies to the host
 _COMPILED_SHAPES = 64  # that torch.compile may see: more than there are
