@@ -171,9 +171,7 @@ def test_an_embedding_of_the_next_position_shows() -> None:
     decoder = StaticDecoder(model, 1)
     moved = decoder._weights.positions.roll(-1, 0)
     decoder._weights = decoder._weights._replace(positions=moved)
-    decoder._pass = partial(
-        static_step.pass_of_rows, decoder._weights, decoder._cache, block=static_step.block_of_rows
-    )
+    decoder._pass = partial(static_step.pass_of_rows, decoder._weights, decoder._cache)
     ids = ids_of(model, 9)
     assert relative(decoder.extend(0, ids, "all"), whole(model, ids)) > 1e-3
 

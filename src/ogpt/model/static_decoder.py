@@ -34,8 +34,15 @@ from ogpt.model.slots import (
     check_targets,
     numpy_of,
 )
-from ogpt.model.static_step import Rows, block_of_rows, new_cache, pass_of_prompt, pass_of_rows
-from ogpt.model.static_weights import PRECISIONS, gather_weights, logits_of, unfit
+from ogpt.model.static_step import (
+    Parts,
+    Rows,
+    after_attention,
+    new_cache,
+    pass_of_prompt,
+    pass_of_rows,
+)
+from ogpt.model.static_weights import PRECISIONS, gather_weights, logits_of, product, unfit
 
 _FEW = 128  # tokens of a prompt that are read as rows of a captured step: launches cost more
 _FIXED_ROWS = 32  # least rows of the one shape of the deterministic decoder
@@ -99,10 +106,8 @@ class StaticDecoder:
         self._lengths = [0] * slots
         self._appended = Appended()
         self._fixed = max(slots, _FIXED_ROWS) if deterministic else 0
-        block = block_of_rows
-        if compiled:
-            block = torch.compile(block, mode="max-autotune-no-cudagraphs", dynamic=False)
-        self._pass = partial(pass_of_rows, self._weights, self._cache, block=block)
+        parts = _compiled_parts() if compiled else None
+        self._pass = partial(pass_of_rows, self._weights, self._cache, parts=parts)
         self._shapes: dict[int, _Shape] = {}
         self._pool = memory_pool(self._device)
 
@@ -267,6 +272,11 @@ class StaticDecoder:
             filled[: len(part)] = part
             parts.append(logits_of(filled, self._weights.head)[: len(part)])
         return torch.cat(parts)
+
+
+def _compiled_parts() -> Parts:
+    tuned = partial(torch.compile, mode="max-autotune-no-cudagraphs", dynamic=False)
+    return Parts(tuned(product), tuned(after_attention))
 
 
 class _Shape:

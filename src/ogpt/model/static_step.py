@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention.bias import causal_lower_right
 
-from ogpt.model.static_weights import Layer, Weights, product
+from ogpt.model.static_weights import Layer, Linear, Weights, product
 
 
 class Rows(NamedTuple):
@@ -27,7 +27,11 @@ class Rows(NamedTuple):
     positions: Tensor
 
 
-Block = Callable[[Tensor, Layer, Tensor, Rows, Weights], Tensor]
+class Parts(NamedTuple):
+    """What may be compiled of a block: all but the cache and attention over it."""
+
+    into: Callable[[Tensor, Linear], Tensor]
+    after: Callable[[Tensor, Tensor, Layer, Weights], Tensor]
 
 
 def new_cache(weights: Weights, slots: int) -> Tensor:
@@ -37,32 +41,25 @@ def new_cache(weights: Weights, slots: int) -> Tensor:
     return torch.zeros(shape, dtype=weights.tokens.dtype, device=weights.tokens.device)
 
 
-def block_of_rows(x: Tensor, layer: Layer, held: Tensor, rows: Rows, weights: Weights) -> Tensor:
-    """One block, (R, C) -> (R, C); writes each row's key and value, then lets it look back.
+def pass_of_rows(weights: Weights, cache: Tensor, rows: Rows, parts: Parts | None = None) -> Tensor:
+    """Last hidden states (R, C) of the rows.
 
-    Rows of one slot at successive positions see each other: a prompt can be read like this too.
+    Each block writes the rows' keys and values before it attends, so that rows of one slot at
+    successive positions see each other: a prompt can be read like this too.
 
     Args:
-        x: (R, C).
-        layer: Of the block.
-        held: Its part of the cache, (slots, P, 2, n_head, head_dim).
-        rows: What the rows are.
         weights: Of the model.
+        cache: (n_layer, slots, P, 2, n_head, head_dim).
+        rows: What the rows are; no two are the same position of a slot that is read later.
+        parts: Of blocks, compiled; None: as they are.
     """
-    C = x.shape[1]
-    parts = product(x, layer.into)  # (R, 3 C)
-    places = rows.slots * held.shape[1] + rows.positions
-    held.view(-1, 2 * C).index_copy_(0, places, parts[:, C:])
-    return _after_attention(x, attend_rows(parts[:, :C], held, rows), layer, weights)
-
-
-def pass_of_rows(
-    weights: Weights, cache: Tensor, rows: Rows, block: Block = block_of_rows
-) -> Tensor:
-    """Last hidden states (R, C) of the rows."""
+    into, after = parts or Parts(product, after_attention)
     x = weights.tokens[rows.ids] + weights.positions[rows.positions]
+    C, places = x.shape[1], rows.slots * cache.shape[2] + rows.positions
     for layer, held in zip(weights.layers, cache, strict=True):
-        x = block(x, layer, held, rows, weights)
+        mixed = into(x, layer.into)  # (R, 3 C)
+        held.view(-1, 2 * C).index_copy_(0, places, mixed[:, C:])
+        x = after(x, attend_rows(mixed[:, :C], held, rows), layer, weights)
     return x
 
 
@@ -83,7 +80,7 @@ def pass_of_prompt(weights: Weights, cache: Tensor, slot: int, start: int, ids: 
         key, value = row.permute(1, 2, 0, 3)[:, None]
         query = parts[:, :C].view(1, T, n_head, -1).transpose(1, 2)
         mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=causal)
-        x = _after_attention(x, mixed[0].transpose(0, 1).reshape(T, C), layer, weights)
+        x = after_attention(x, mixed[0].transpose(0, 1).reshape(T, C), layer, weights)
     return x
 
 
@@ -106,7 +103,7 @@ def attend_rows(query: Tensor, held: Tensor, rows: Rows) -> Tensor:
     return torch.einsum("rhp,rphd->rhd", probs, value).reshape(R, -1).to(query.dtype)
 
 
-def _after_attention(x: Tensor, mixed: Tensor, layer: Layer, weights: Weights) -> Tensor:
+def after_attention(x: Tensor, mixed: Tensor, layer: Layer, weights: Weights) -> Tensor:
     """The rest of a block: the norm comes after each sum (post-norm)."""
     C, epsilon = x.shape[1:], weights.epsilon
     n = F.layer_norm(x + product(mixed, layer.out_of), C, *layer.norm_1, epsilon)
