@@ -129,7 +129,8 @@ class DeviceSampler(Decoder, Protocol):
         """Append one token to each slot, choose the next, append it, and so on.
 
         What is chosen is what `random_numbers.sample` and `warp` choose on the host of the same
-        logits and numbers, but for ties within rounding. The last tokens chosen are not appended.
+        logits and numbers, but for ties within rounding. The last tokens chosen are not appended,
+        and `hidden` has nothing to tell afterwards.
 
         Args:
             slots: All different.

@@ -54,8 +54,8 @@ class StaticDecoder:
     """A Decoder and DeviceSampler over a language model.
 
     Args:
-        model: In evaluation mode, on the device to decode on; its weights are copied where they
-            change.
+        model: In evaluation mode, on a CPU or the current CUDA device, where Triton is needed; its
+            weights are copied where they change.
         slots: Sequences held at once.
         precision: One of PRECISIONS; None: the model's dtype.
         deterministic: Run every token, of prompts too, as a row of one fixed shape, so that its
