@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import torch
 
-import decoding
+import gpu_decoding
 import training_step
 from contenders import Setup
 from measuring import Table, arguments, save
@@ -23,17 +23,15 @@ DATA_SHEET = {"H200": 989.5e12, "H100 80GB HBM3": 989.5e12, "A100": 312e12}
 
 
 def main() -> None:
-    given = arguments(__doc__, 11, batch=64, new_tokens=256)
+    given = arguments(__doc__, 11, batch=64, new_tokens=256, compiled=1)
     if not (given.smoke or torch.cuda.is_available()):
         print("gpu: skipped, as PyTorch sees no CUDA device")
         return
     device = "cuda" if torch.cuda.is_available() else "cpu"
     card = torch.cuda.get_device_name() if device == "cuda" else "no card"
     setup = Setup(GPT1, given.batch, 0.1, given.threads, compiled=True, device=device)
-    shape, new = GPT1, given.new_tokens
     if given.smoke:
         setup = replace(setup, shape=SMOKE, batch=2, compiled=False)
-        shape, new = decoding.smoke_size()
 
     trained = training_step.measure(
         setup, given.rounds, "gpu_training_step", f"Training step on a GPU ({card})"
@@ -47,9 +45,7 @@ def main() -> None:
         trained.tables.append(Table(header, rows))
     save(trained, given)
 
-    decoded = decoding.measure(
-        shape, new, given.rounds, device, "gpu_decoding", f"Decoding on a GPU ({card})"
-    )
+    decoded = gpu_decoding.run(given.smoke, given.rounds, given.new_tokens, bool(given.compiled))
     save(decoded, given)
 
 

@@ -4,8 +4,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from ogpt.decoding import choice
 from ogpt.decoding.choice import open_decoder
@@ -13,6 +15,8 @@ from ogpt.decoding.native import library
 from ogpt.decoding.native.decoder import NativeDecoder
 from ogpt.errors import BackendMissing, CheckpointError, ConfigError
 from ogpt.model.double_heads import OpenAIGPTDoubleHeadsModel
+from ogpt.model.heads import OpenAIGPTLMHeadModel
+from ogpt.model.static_decoder import StaticDecoder
 from ogpt.model.torch_decoder import TorchDecoder
 from ogpt.notices import collecting
 from tests.model.parity import random_model
@@ -155,6 +159,98 @@ def test_the_drivers_name(monkeypatch: pytest.MonkeyPatch, system: str, name: st
     monkeypatch.setattr(ctypes, "CDLL", asked.append)
     assert choice._has_cuda_driver()
     assert asked == [name]
+
+
+def logits_of_two(opened: Any) -> NDArray[Any]:
+    found = opened.extend(1, [1, 2, 3])
+    assert found is not None
+    return found
+
+
+def test_torch_in_a_fixed_shape(folder: Path) -> None:
+    opened = open_decoder(folder, decoder="torch", deterministic=True, threads=1, slots=2)
+    assert isinstance(opened, StaticDecoder)
+    assert opened.abilities.bitwise
+    assert opened.dtype == "float32"
+    other = open_decoder(folder, decoder="torch", threads=1, slots=2)
+    assert isinstance(other, TorchDecoder)
+    np.testing.assert_allclose(logits_of_two(opened), logits_of_two(other), atol=1e-5)
+    assert open_decoder(folder, deterministic=True).abilities.bitwise  # the native one always is
+
+
+def test_no_fixed_shape_for_pruned_heads(tmp_path: Path) -> None:
+    random_model(2, n_head=2, n_embd=8, pruned_heads={0: [1]}).save_pretrained(tmp_path)
+    with pytest.raises(ConfigError, match=r"deterministic True cannot be had .*pruned") as caught:
+        open_decoder(tmp_path, decoder="torch", deterministic=True)
+    assert "--decoder native" in caught.value.hint
+
+
+def test_what_a_gpu_is_given(
+    folder: Path, with_driver: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(choice, "find_spec", lambda name: name)
+    real, given = choice._open_static, []
+
+    def on_cpu(*arguments: Any) -> Any:
+        given.append(arguments[2:])
+        return real(*arguments[:-1], "cpu")
+
+    monkeypatch.setattr(choice, "_open_static", on_cpu)
+    expected = logits_of_two(TorchDecoder(random_model(2, n_positions=12), 2))
+    for dtype, limit in (("float32", 1e-4), ("bfloat16", 0.1), ("int8", 0.2)):
+        opened = open_decoder(folder, decoder="torch", dtype=dtype, slots=2)
+        assert isinstance(opened, StaticDecoder)
+        assert opened.dtype == dtype
+        assert abs(logits_of_two(opened) - expected).max() < limit * abs(expected).max()
+    open_decoder(folder, slots=2)
+    assert given == [
+        *((dtype, 2, False, "cuda") for dtype in ("float32", "bfloat16", "int8", "auto"))
+    ]
+
+
+def test_a_gpu_without_triton(
+    folder: Path, with_driver: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(choice, "find_spec", lambda name: None if name == "triton" else name)
+    real = OpenAIGPTLMHeadModel.from_pretrained
+
+    def on_cpu(name: Path, **options: Any) -> Any:
+        assert options.pop("device") == "cuda"
+        return real(name, **options)
+
+    monkeypatch.setattr(OpenAIGPTLMHeadModel, "from_pretrained", on_cpu)
+    with collecting() as notices:
+        opened = open_decoder(folder)
+    assert isinstance(opened, TorchDecoder)
+    assert opened.model.dtype == torch.bfloat16
+    assert [notice.kind for notice in notices] == ["static-decoder-unused"]
+    assert "triton is not installed" in notices[0].message
+    with pytest.raises(ConfigError, match="dtype int8 with deterministic False cannot be had"):
+        open_decoder(folder, decoder="torch", dtype="int8")
+
+
+def test_outliers_are_evened_out_before_int8(tmp_path: Path) -> None:
+    sizes: dict[str, Any] = {"n_positions": 12, "n_embd": 96, "n_head": 3, "vocab_size": 131}
+    model = random_model(2, **sizes)
+    expected = logits_of_two(TorchDecoder(model, 2))
+    plain = StaticDecoder(random_model(2, **sizes), 2, precision="int8")
+    with torch.no_grad():
+        for block in model.transformer.h:
+            into, out_of = block.attn.c_attn, block.attn.c_proj
+            for channel in range(0, 96, 7):
+                into.weight[:, 2 * 96 + channel] *= 32
+                into.bias[2 * 96 + channel] *= 32
+                out_of.weight[channel] /= 32
+    model.save_pretrained(tmp_path)
+    opened = choice._open_static(tmp_path, model.config, "int8", 2, False, "cpu")
+    far, without, worse = (
+        abs(logits_of_two(one) - expected).max()
+        for one in (opened, plain, StaticDecoder(model, 2, precision="int8"))
+    )
+    assert far < 1.5 * without
+    assert worse > 1.5 * without
 
 
 def test_what_the_model_has_no_use_for_is_told(tmp_path: Path) -> None:

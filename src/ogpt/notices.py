@@ -34,6 +34,9 @@ KINDS: dict[str, str] = {
         "device {device} was asked for and there is no accelerator: the model runs on the CPU"
     ),
     "native-decoder-unused": "PyTorch decodes, not the native decoder: {reason}",
+    "static-decoder-unused": (
+        "the GPU decodes without captured steps, which takes several times as long: {reason}"
+    ),
     "precision-emulated": (
         "this processor has no instructions for {precision}: it is slower here than float32"
     ),

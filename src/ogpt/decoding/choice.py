@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 from ogpt import processor
 from ogpt.bundle import resolve
 from ogpt.config.model import OpenAIGPTConfig
+from ogpt.decoding.native.balancing import balanced
 from ogpt.decoding.native.decoder import NativeDecoder
 from ogpt.decoding.native.library import PRECISIONS, is_built
 from ogpt.decoding.native.loading import Weights, stored_dtype, unfit, unused_weights
@@ -21,6 +22,8 @@ from ogpt.weights.folder import folder_config, open_weights
 from ogpt.weights.quantised import open_quantised, quantised_dtype
 
 if TYPE_CHECKING:
+    from ogpt.model.heads import OpenAIGPTLMHeadModel
+    from ogpt.model.static_decoder import StaticDecoder
     from ogpt.model.torch_decoder import TorchDecoder
 
 DecoderName = Literal["auto", "native", "torch"]
@@ -37,6 +40,7 @@ def open_decoder(
     dtype: str = "auto",
     threads: int = 0,
     slots: int = 1,
+    deterministic: bool = False,
 ) -> Decoder:
     """Load a model folder or run into a decoder.
 
@@ -45,11 +49,14 @@ def open_decoder(
         config: Of the model, where it was read already.
         decoder: native (C++, on the CPU), torch, or auto: torch where it has a GPU, otherwise
             native; torch, with a notice, where native is not built or cannot run the model.
-        dtype: Of the weights: float32, bfloat16, and natively int8 or int4; auto: as stored, but
-            bfloat16 for torch on a GPU, and natively float32 where float16 is stored. Quantised
-            folders have one dtype.
+        dtype: Of the weights: float32, bfloat16, natively int8 or int4, and for torch on a GPU
+            int8; auto: as stored, but bfloat16 for torch on a GPU, and natively float32 where
+            float16 is stored. Quantised folders have one dtype.
         threads: CPU threads; 0: all cores.
         slots: Sequences held at once, 1 or more.
+        deterministic: The same tokens and log-probabilities alone or in any batch. The native
+            decoder promises that always; torch runs every token in one fixed shape for it, which
+            costs time.
 
     Raises:
         ConfigError: a value outside its range, or one that the decoder does not know.
@@ -70,9 +77,9 @@ def open_decoder(
             raise ConfigError(
                 f"{name} is {number}; allowed: {least} or more", hint="leave it at its default"
             )
-    if decoder == "torch" and dtype in _QUANTISED:
+    if decoder == "torch" and dtype in _QUANTISED and not (dtype == "int8" and _torch_has_gpu()):
         raise ConfigError(
-            f"dtype is {dtype!r}; the decoder torch knows float32 and bfloat16",
+            f"dtype is {dtype!r}; the decoder torch knows float32 and bfloat16, and int8 on a GPU",
             hint="use --decoder native",
         )
     folder = resolve(model)
@@ -87,7 +94,7 @@ def open_decoder(
             )
         dtype = quantised
     if decoder == "torch" or (decoder == "auto" and dtype not in _QUANTISED and _torch_has_gpu()):
-        return _open_torch(folder, config, dtype, threads, slots)
+        return _open_torch(folder, config, dtype, threads, slots, deterministic)
     arrays: Weights
     arrays = open_weights(folder) if quantised is None else open_quantised(folder, config)
     stored = stored_dtype(arrays)
@@ -98,7 +105,7 @@ def open_decoder(
         why = why or ("" if is_built() else "it is not built")
         if why:
             tell("native-decoder-unused", reason=why)
-            return _open_torch(folder, config, dtype, threads, slots)
+            return _open_torch(folder, config, dtype, threads, slots, deterministic)
     elif why:
         raise ConfigError(
             f"the native decoder cannot run {folder}: {why}",
@@ -125,8 +132,13 @@ def _open_native(
 
 
 def _open_torch(
-    folder: Path, config: OpenAIGPTConfig, dtype: str, threads: int, slots: int
-) -> TorchDecoder:
+    folder: Path,
+    config: OpenAIGPTConfig,
+    dtype: str,
+    threads: int,
+    slots: int,
+    deterministic: bool,
+) -> StaticDecoder | TorchDecoder:
     try:
         import torch
     except ModuleNotFoundError as error:
@@ -139,12 +151,69 @@ def _open_torch(
 
     torch.set_num_threads(threads)
     on_gpu = torch.cuda.is_available()
+    device = "cuda" if on_gpu else "cpu"
+    if on_gpu or deterministic:
+        why = _static_unfit(config, on_gpu)
+        if not why:
+            return _open_static(folder, config, dtype, slots, deterministic, device)
+        if deterministic or dtype in _QUANTISED:
+            raise ConfigError(
+                f"dtype {dtype} with deterministic {deterministic} cannot be had of {folder} in "
+                f"PyTorch: {why}",
+                hint="use --decoder native where it runs the model, or float32 or bfloat16",
+            )
+        tell("static-decoder-unused", reason=why)
     kind = {"float32": torch.float32, "bfloat16": torch.bfloat16}.get(dtype)
     if kind is None and on_gpu:
         kind = torch.bfloat16
-    device = "cuda" if on_gpu else "cpu"
     loaded = OpenAIGPTLMHeadModel.from_pretrained(folder, config=config, dtype=kind, device=device)
     return TorchDecoder(pack_weights(loaded), slots)
+
+
+def _static_unfit(config: OpenAIGPTConfig, on_gpu: bool) -> str:
+    """Why captured steps cannot run the model here; empty where they can."""
+    from ogpt.model.static_weights import unfit
+
+    if on_gpu and find_spec("triton") is None:
+        return "the package triton is not installed"
+    return unfit(config)
+
+
+def _open_static(
+    folder: Path,
+    config: OpenAIGPTConfig,
+    dtype: str,
+    slots: int,
+    deterministic: bool,
+    device: str,
+) -> StaticDecoder:
+    import torch
+
+    from ogpt.model.heads import OpenAIGPTLMHeadModel
+    from ogpt.model.static_decoder import StaticDecoder
+
+    if dtype == "auto" and device == "cuda":
+        dtype = "bfloat16"
+    precision = None if dtype == "auto" else dtype
+    # int8 is rounded once, from float32
+    kind = precision and (torch.bfloat16 if precision == "bfloat16" else torch.float32)
+    model = OpenAIGPTLMHeadModel.from_pretrained(folder, config=config, dtype=kind)
+    if dtype == "int8":
+        _balance(model)
+    return StaticDecoder(model.to(device), slots, precision=precision, deterministic=deterministic)
+
+
+def _balance(model: OpenAIGPTLMHeadModel) -> None:
+    """Make value channels equally large, as before every rounding."""
+    import torch
+
+    from ogpt.model.tensors import array_of, tensor_of
+
+    parameters = dict(model.named_parameters())
+    arrays = balanced({name: array_of(weight) for name, weight in parameters.items()})
+    with torch.no_grad():
+        for name, weight in parameters.items():
+            weight.copy_(tensor_of(arrays[name]))
 
 
 def _torch_has_gpu() -> bool:

@@ -25,6 +25,7 @@ class Abilities(NamedTuple):
     """`Decoder.hidden` can be called."""
     attentions: bool
     device_sampling: bool
+    """It is a `DeviceSampler`."""
     bitwise: bool
     """Same tokens and log-probabilities alone or in any batch, bit for bit."""
 
@@ -38,6 +39,26 @@ class Scores(NamedTuple):
     """(T, top) most likely tokens, most likely first."""
     top_log_probs: NDArray[np.float32]
     """(T, top) their log-probabilities."""
+
+
+class Draw(NamedTuple):
+    """How the tokens of one text are chosen where the logits are (GenerationSettings' names)."""
+
+    do_sample: bool = False
+    """False: the most likely token, of equal ones the first."""
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+
+
+class Written(NamedTuple):
+    """Tokens chosen where the logits are."""
+
+    ids: NDArray[np.int64]
+    """(steps, rows)."""
+    log_probs: NDArray[np.float32]
+    """(steps, rows), of each token under the model itself, before the temperature and so on."""
 
 
 class Decoder(Protocol):
@@ -92,4 +113,36 @@ class Decoder(Protocol):
 
     def close(self) -> None:
         """Give memory and threads back; the decoder must not be used afterwards."""
+        ...
+
+
+class DeviceSampler(Decoder, Protocol):
+    """A decoder that also chooses tokens, so that no logits travel from the device."""
+
+    def write(
+        self,
+        slots: Sequence[int],
+        ids: Sequence[int],
+        draws: Sequence[Draw],
+        numbers: NDArray[np.float64],
+    ) -> Written:
+        """Append one token to each slot, choose the next, append it, and so on.
+
+        What is chosen is what `random_numbers.sample` and `warp` choose on the host of the same
+        logits and numbers, but for ties within rounding. The last tokens chosen are not appended,
+        and `hidden` has nothing to tell afterwards.
+
+        Args:
+            slots: All different.
+            ids: Newest token of each.
+            draws: How each slot's tokens are chosen.
+            numbers: (steps, len(slots)) in [0, 1), `random_numbers.uniform`'s; as many tokens are
+                written for each slot. Greedy rows read none of them.
+
+        Raises:
+            DecoderError: as `step` does; no steps, numbers or draws of another shape, or logits
+                that are not numbers.
+            ContextTooLong: a slot has no room for all steps.
+            TokenOutOfRange: as `step` does.
+        """
         ...

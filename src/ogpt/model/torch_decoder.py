@@ -10,14 +10,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ogpt.errors import ContextTooLong, DecoderError, TokenOutOfRange
 from ogpt.generation.decoder import Abilities, Scores, Want
 from ogpt.generation.processors import Logits
 from ogpt.model.cache import KVCache
 from ogpt.model.generate import GenerationMixin
 from ogpt.model.prompts import Opening
-
-_CHUNK_ELEMENTS = 2**24  # logits scored at once
+from ogpt.model.scores import score_hidden
+from ogpt.model.slots import (
+    Appended,
+    check_cut,
+    check_ids,
+    check_room,
+    check_rows,
+    check_slots,
+    check_targets,
+    numpy_of,
+)
 
 
 class TorchDecoder:
@@ -41,7 +49,7 @@ class TorchDecoder:
             hidden_states=True, attentions=True, device_sampling=False, bitwise=False
         )
         self.cache = KVCache(model.config, slots, model.dtype, model.device)
-        self._appended: dict[int, Tensor] = {}  # slot -> last hidden states (T, C)
+        self._appended = Appended()
         self._openings = openings
         self._types: list[int | None] = [None] * slots  # of each slot's next tokens
         self._shifts = [0] * slots  # by which positions are ahead of what the slot holds
@@ -78,59 +86,28 @@ class TorchDecoder:
     @torch.inference_mode()
     def score(self, slot: int, ids: Sequence[int], targets: Sequence[int], top: int = 0) -> Scores:
         """Append `ids` and score `targets`; see Decoder."""
-        if len(targets) != len(ids):
-            raise DecoderError(
-                f"{len(targets)} targets were given for {len(ids)} ids; one for each is needed",
-                hint="pass the token that follows each id",
-            )
-        self._check_ids(targets)
+        check_targets(ids, targets, self.vocab_size)
         hidden = self._read([slot], [ids])[0]
-        wanted = torch.tensor(targets, device=hidden.device)
-        chosen, top_ids, top_log_probs = [], [], []
-        chunk = max(1, _CHUNK_ELEMENTS // self.vocab_size)
-        for part, labels in zip(
-            torch.split(hidden, chunk), torch.split(wanted, chunk), strict=True
-        ):
-            log_probs = torch.log_softmax(self.model.lm_head(part).float(), dim=-1)
-            chosen.append(log_probs.gather(1, labels[:, None])[:, 0])
-            best = log_probs.topk(top)
-            top_ids.append(best.indices)
-            top_log_probs.append(best.values)
-        return Scores(
-            torch.cat(chosen).cpu().numpy(),
-            torch.cat(top_ids).cpu().numpy(),
-            torch.cat(top_log_probs).cpu().numpy(),
-        )
+        return score_hidden(hidden, self.model.lm_head, targets, self.vocab_size, top)
 
     def hidden(self, slot: int) -> NDArray[np.floating[Any]]:
         """Last hidden states of what the last call appended to the slot; see Decoder."""
-        if slot not in self._appended:
-            raise DecoderError(
-                f"slot {slot} was asked for hidden states; the last call appended tokens to "
-                f"{list(self._appended) or 'no slot'}",
-                hint="ask for them right after extend, step or score",
-            )
-        return _numpy(self._appended[slot])
+        return self._appended.of(slot)
 
     def length(self, slot: int) -> int:
         """Tokens that the slot holds."""
-        self._check_slots([slot])
+        check_slots([slot], self.slots)
         return self.cache.lengths[slot]
 
     def truncate(self, slot: int, length: int) -> None:
         """Rewind the slot."""
-        held = self.length(slot)
-        if not 0 <= length <= held:
-            raise DecoderError(
-                f"slot {slot} cannot be cut to {length} tokens; it holds {held}",
-                hint=f"choose 0 to {held}",
-            )
+        check_cut(slot, length, self.length(slot))
         self.cache.lengths[slot] = length
 
     def copy(self, source: int, target: int) -> None:
         """Make the target slot equal to the source slot."""
-        self._check_slots([source])
-        self._check_slots([target])
+        check_slots([source], self.slots)
+        check_slots([target], self.slots)
         self.cache.copy(source, target)
         self._types[target] = self._types[source]
         self._shifts[target] = self._shifts[source]
@@ -147,22 +124,12 @@ class TorchDecoder:
 
     def _read(self, slots: Sequence[int], rows: Sequence[Sequence[int]]) -> Tensor:
         """Append the rows to the slots; return their last hidden states, (len(slots), T, C)."""
-        self._check_slots(slots)
-        if not rows or not rows[0] or len(rows) != len(slots):
-            raise DecoderError(
-                f"{len(rows)} rows of {len(rows[0]) if rows else 0} tokens were given for "
-                f"{len(slots)} slots; at least one token for each is needed",
-                hint="pass as many tokens as slots, and no empty prompt",
-            )
+        check_slots(slots, self.slots)
+        check_rows(slots, rows)
         for row in rows:
-            self._check_ids(row)
+            check_ids(row, self.vocab_size)
         longest = max(self.cache.lengths[slot] + self._shifts[slot] for slot in slots)
-        if longest + len(rows[0]) > self.n_positions:
-            raise ContextTooLong(
-                f"{longest} positions are taken and {len(rows[0])} tokens given; the model has "
-                f"{self.n_positions} positions",
-                hint="truncate the slot first; generate() slides by itself",
-            )
+        check_room(longest, len(rows[0]), self.n_positions)
         self.cache.active = list(slots)
         kinds, shifts = ([held[slot] for slot in slots] for held in (self._types, self._shifts))
         T = len(rows[0])
@@ -181,34 +148,12 @@ class TorchDecoder:
         hidden: Tensor = self.model.transformer(
             ids, past_key_values=self.cache, return_dict=True, **inputs
         ).last_hidden_state
-        self._appended = dict(zip(slots, hidden, strict=True))
+        self._appended = Appended(list(slots), hidden)
         return hidden
 
     @torch.inference_mode()
     def _logits(self, hidden: Tensor) -> Logits:
-        return _numpy(self.model.lm_head(hidden))
+        return numpy_of(self.model.lm_head(hidden))
 
     def _tensor(self, values: Sequence[Any]) -> Tensor:
         return torch.tensor(values, dtype=torch.int64, device=self.model.device)
-
-    def _check_slots(self, slots: Sequence[int]) -> None:
-        if len(set(slots)) != len(slots) or not all(0 <= slot < self.slots for slot in slots):
-            raise DecoderError(
-                f"slots {list(slots)} were given; they must differ and lie in 0 to "
-                f"{self.slots - 1}",
-                hint="open the decoder with more slots, or name each slot once",
-            )
-
-    def _check_ids(self, ids: Sequence[int]) -> None:
-        for place, token in enumerate(ids):
-            if not 0 <= token < self.vocab_size:
-                raise TokenOutOfRange(
-                    f"token id {token} at place {place}; ids go from 0 to {self.vocab_size - 1}",
-                    hint="check that tokenizer and model belong together",
-                )
-
-
-def _numpy(tensor: Tensor) -> NDArray[np.floating[Any]]:
-    wide = tensor if tensor.dtype == torch.float64 else tensor.float()
-    found: NDArray[np.floating[Any]] = wide.cpu().numpy()
-    return found

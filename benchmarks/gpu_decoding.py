@@ -1,0 +1,242 @@
+"""Greedy decoding on a CUDA device, batch 1 and 256: ogpt beside transformers' GPT-2.
+
+GPT-1's shape with random weights, a prompt of 32 tokens for each text and 256 new ones, in
+bfloat16. transformers has no cache for GPT-1, so its GPT-2 of the same shape runs, with a static
+cache under torch.compile. A step's floor is one reading of all weights, and of the keys and values
+so far, at the read bandwidth measured in each round.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from contenders import fill
+from measuring import Result, Table, agreeing, arguments, interleave, rates, save, spread
+from ogpt.config.model import OpenAIGPTConfig
+from ogpt.generation.decoder import Draw
+from ogpt.model.heads import OpenAIGPTLMHeadModel
+from ogpt.model.static_decoder import StaticDecoder
+from training_step import GPT1, SMOKE
+
+PROMPT = 32
+BATCHES = (1, 256)
+TIMES_TRANSFORMERS, OF_THE_FLOOR = 3.0, 0.6
+PEER = "transformers GPT-2"
+OURS: dict[str, dict[str, Any]] = {
+    "ogpt": {},
+    "ogpt compiled": {"compiled": True},
+    "ogpt deterministic": {"deterministic": True},
+    "ogpt int8": {"precision": "int8"},
+}
+BY_STEP = "ogpt, step by step"
+BANDWIDTH = "bandwidth"
+
+
+class Run(NamedTuple):
+    """A batch of continuations."""
+
+    ids: np.ndarray
+    """(new, B)."""
+    read: float
+    """Seconds until the prompts are read and the first tokens chosen; 0 where that is not told."""
+    whole: float
+    """Seconds in all, until the ids are on the host."""
+
+
+def prompts(shape: dict[str, int], batch: int) -> np.ndarray:
+    """The same random ids for all, (B, PROMPT)."""
+    return np.random.default_rng(0).integers(shape["vocab_size"], size=(batch, PROMPT))
+
+
+def ours(
+    shape: dict[str, int], batch: int, new: int, device: str, options: dict[str, Any], name: str
+) -> Callable[[], Run]:
+    """Our decoder, by its protocol: prompts one after another, then steps."""
+    model = OpenAIGPTLMHeadModel(OpenAIGPTConfig(**shape))
+    fill(model)
+    kind = torch.float32 if options.get("precision") == "int8" else torch.bfloat16
+    decoder = StaticDecoder(model.eval().to(device=device, dtype=kind), batch, **options)
+    given, slots = prompts(shape, batch).tolist(), list(range(batch))
+    draws, numbers = [Draw()] * batch, np.zeros((new - 1, batch))
+
+    def run() -> Run:
+        begin = time.perf_counter()
+        for slot in slots:
+            decoder.free(slot)
+        first = [int(decoder.extend(slot, given[slot]).argmax()) for slot in slots]
+        read = time.perf_counter() - begin
+        if name == BY_STEP:
+            ids = [np.array(first)]
+            while len(ids) < new:
+                ids.append(decoder.step(slots, ids[-1].tolist()).argmax(1))
+            written = np.array(ids)
+        else:
+            rest = decoder.write(slots, first, draws, numbers).ids
+            written = np.concatenate([[first], rest])
+        return Run(written, read, time.perf_counter() - begin)
+
+    return run
+
+
+def transformers(shape: dict[str, int], batch: int, new: int, device: str) -> Callable[[], Run]:
+    """The peer's generate(), which compiles its steps on a device once the cache is static."""
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    torch.manual_seed(0)
+    ends = {"bos_token_id": None, "eos_token_id": None, "pad_token_id": 0}
+    model = GPT2LMHeadModel(GPT2Config(**shape, **ends)).to(device, torch.bfloat16).eval()
+    ids = torch.from_numpy(prompts(shape, batch)).to(device)
+    mask = torch.ones_like(ids)
+
+    def run() -> Run:
+        begin = time.perf_counter()
+        found = model.generate(
+            ids,
+            attention_mask=mask,
+            do_sample=False,
+            max_new_tokens=new,
+            cache_implementation="static",
+        )
+        written = found[:, PROMPT:].T.cpu().numpy()
+        return Run(written, 0.0, time.perf_counter() - begin)
+
+    return run
+
+
+def read_bandwidth(device: str) -> float:
+    """Bytes a second of the best of a few sums, over far more than caches hold."""
+    numbers = torch.ones(2**30 if device == "cuda" else 2**20, device=device)
+    best = np.inf
+    for _ in range(5):
+        begin = time.perf_counter()
+        numbers.sum().item()
+        best = min(best, time.perf_counter() - begin)
+    return numbers.numel() * 4 / best
+
+
+def bytes_of_steps(shape: dict[str, int], batch: int, steps: int, weight_bytes: int) -> int:
+    """Bytes that `steps` steps after the prompt must read: weights, and keys and values so far.
+
+    Args:
+        shape: Of the model.
+        batch: Texts.
+        steps: Of each.
+        weight_bytes: Of one weight of a matrix.
+    """
+    C, V, layers = shape["n_embd"], shape["vocab_size"], shape["n_layer"]
+    weights = (V * C + layers * 12 * C * C) * weight_bytes
+    held = sum(range(PROMPT + 1, PROMPT + steps + 1))  # each step sees its own token too
+    return steps * weights + batch * held * 2 * layers * C * 2
+
+
+def measure(
+    shape: dict[str, int],
+    batches: Sequence[int],
+    new: int,
+    rounds: int,
+    device: str,
+    compiled: bool,
+    title: str,
+) -> Result:
+    """Let all take turns, one batch after another."""
+    samples: dict[str, list[float]] = {}
+    figures: dict[str, Any] = {"first_run_s": {}, "steps_s": {}, "equal_ids": {}}
+    result = Result("gpu_decoding", title, {}, samples, figures=figures)
+    result.settings = {"shape": shape, "prompt": PROMPT, "new_tokens": new, "device": device}
+    for batch in batches:
+        makers = {
+            name: lambda batch=batch, name=name, options=options: ours(
+                shape, batch, new, device, options, name
+            )
+            for name, options in {**OURS, BY_STEP: {}}.items()
+            if compiled or name != "ogpt compiled"
+        }
+        makers[PEER] = lambda batch=batch: transformers(shape, batch, new, device)
+        contenders: dict[str, Callable[[], Any]] = {}
+        for name, make in makers.items():
+            contenders[name] = make()
+            begin = time.perf_counter()
+            contenders[name]()  # captures and compiles
+            contenders[name]()
+            figures["first_run_s"][f"{name}, {batch}"] = time.perf_counter() - begin
+        contenders[BANDWIDTH] = lambda: read_bandwidth(device)
+        _add(result, batch, new, shape, interleave(contenders, rounds))
+    result.add_pairs()
+    best = figures["read_bytes_per_s"]
+    result.notes += [
+        f"The best read bandwidth was {best / 1e9:,.0f} GB/s. The floor counts steps only, not "
+        "the reading of prompts; transformers does not tell the two apart.",
+        "Whole times count prompts, which ogpt reads one after another and transformers at once.",
+    ]
+    return result
+
+
+def _add(
+    result: Result, batch: int, new: int, shape: dict[str, int], found: dict[str, list[Any]]
+) -> None:
+    """Describe what one batch size gave."""
+    figures = result.figures
+    best = max([*found.pop(BANDWIDTH), figures.get("read_bytes_per_s", 0.0)])
+    figures["read_bytes_per_s"] = best
+    rows = []
+    for name, runs in found.items():
+        label = f"{name}, {batch}"
+        result.samples[label] = [run.whole for run in runs]
+        share, step = "", ""
+        if name != PEER:
+            seconds = figures["steps_s"][label] = [run.whole - run.read for run in runs]
+            n_bytes = bytes_of_steps(shape, batch, new - 1, 1 if name == "ogpt int8" else 2)
+            reached = n_bytes / best / statistics.median(seconds)
+            step = f"{1e3 * statistics.median(seconds) / (new - 1):.3f}"
+            share = f"{reached:.0%}"
+            figures["equal_ids"][label] = agreeing(
+                found["ogpt"][0].ids[:, 0].tolist(), runs[0].ids[:, 0].tolist()
+            )
+            if batch > 1 and name in ("ogpt", "ogpt compiled"):
+                result.target(
+                    f"share of the bandwidth floor, {label}", reached, at_least=OF_THE_FLOOR
+                )
+        tokens = rates(batch * new, result.samples[label])
+        rows.append([label, spread(tokens, 0), step, share])
+    header = [f"batch {batch}", "tokens/s in all, median (lowest to highest)", "ms a step"]
+    result.tables.append(Table([*header, "steps, of the floor"], rows))
+    for name in found:
+        if name != PEER:
+            times = result.compare(f"{name}, {batch}", f"{PEER}, {batch}")
+            if batch == 1 and name in ("ogpt", "ogpt compiled"):
+                result.target(f"times {PEER}, {name}, 1", times, at_least=TIMES_TRANSFORMERS)
+    result.compare(f"ogpt deterministic, {batch}", f"ogpt, {batch}")
+
+
+def main() -> None:
+    given = arguments(__doc__, 7, new_tokens=256, compiled=1)
+    if not (given.smoke or torch.cuda.is_available()):
+        print("gpu_decoding: skipped, as PyTorch sees no CUDA device")
+        return
+    save(run(given.smoke, given.rounds, given.new_tokens, bool(given.compiled)), given)
+
+
+def run(smoke: bool, rounds: int, new: int, compiled: bool) -> Result:
+    """At full size on the device, or tiny on any machine."""
+    on_device = torch.cuda.is_available()
+    card = torch.cuda.get_device_name() if on_device else "no card"
+    shape = {**SMOKE, "n_positions": PROMPT + 8} if smoke else GPT1
+    return measure(
+        shape,
+        (1, 3) if smoke else BATCHES,
+        8 if smoke else new,
+        rounds,
+        "cuda" if on_device else "cpu",
+        compiled and not smoke,
+        f"Decoding on a GPU ({card})",
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+"""Log-probabilities of given tokens from hidden states, without logits for all of them at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from ogpt.generation.decoder import Scores
+
+_CHUNK_ELEMENTS = 2**24  # logits scored at once
+
+
+def score_hidden(
+    hidden: Tensor,
+    head: Callable[[Tensor], Tensor],
+    targets: Sequence[int],
+    vocab_size: int,
+    top: int,
+) -> Scores:
+    """Score one target for each hidden state.
+
+    Args:
+        hidden: (T, C).
+        head: (T, C) -> logits (T, V).
+        targets: T ids.
+        vocab_size: V.
+        top: How many of the most likely tokens to tell, 0 or more.
+    """
+    wanted = torch.tensor(targets, device=hidden.device)
+    chosen, top_ids, top_log_probs = [], [], []
+    chunk = max(1, _CHUNK_ELEMENTS // vocab_size)
+    for part, labels in zip(torch.split(hidden, chunk), torch.split(wanted, chunk), strict=True):
+        log_probs = torch.log_softmax(head(part).float(), dim=-1)
+        chosen.append(log_probs.gather(1, labels[:, None])[:, 0])
+        best = log_probs.topk(top)
+        top_ids.append(best.indices)
+        top_log_probs.append(best.values)
+    return Scores(
+        torch.cat(chosen).cpu().numpy(),
+        torch.cat(top_ids).cpu().numpy(),
+        torch.cat(top_log_probs).cpu().numpy(),
+    )

@@ -1,0 +1,170 @@
+"""A language model's weights as the static decoder reads them: each matrix (out, in), one dtype."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ogpt.config.model import OpenAIGPTConfig
+from ogpt.model.heads import OpenAIGPTLMHeadModel
+from ogpt.model.transformer import MLP
+
+PRECISIONS = ("float32", "bfloat16", "int8")
+"""Of the matrices; int8 has a scale for each row, and computes in bfloat16."""
+
+_STEPS = 127  # of int8 on either side of zero
+
+
+class Linear(NamedTuple):
+    """A linear layer."""
+
+    weight: Tensor
+    """(out, in), of the dtype that is computed in, or int8."""
+    bias: Tensor | None
+    """(out,)."""
+    scale: Tensor | None = None
+    """(out,), float32: what one step of int8 stands for in each row."""
+
+
+class Norm(NamedTuple):
+    """A layer norm."""
+
+    weight: Tensor
+    bias: Tensor
+
+
+class Layer(NamedTuple):
+    """A block."""
+
+    into: Linear
+    """(3 C, C): queries, keys and values."""
+    out_of: Linear
+    """(C, C): what attention mixed."""
+    norm_1: Norm
+    up: Linear
+    """(4 C, C)."""
+    down: Linear
+    """(C, 4 C)."""
+    norm_2: Norm
+
+
+class Weights(NamedTuple):
+    """All of a model."""
+
+    tokens: Tensor
+    """(V, C), that ids are looked up in."""
+    positions: Tensor
+    """(n_positions, C)."""
+    layers: tuple[Layer, ...]
+    head: Linear
+    """(V, C)."""
+    n_head: int
+    epsilon: float
+    activation: Callable[[Tensor], Tensor]
+
+
+def unfit(config: OpenAIGPTConfig) -> str:
+    """Why the static decoder cannot run the model; empty where it can."""
+    if config.pruned_heads:
+        return "it knows no pruned heads"
+    if config.parity.masking != "boolean":
+        return f"it knows no masking by numbers (parity.masking is {config.parity.masking!r})"
+    return ""
+
+
+@torch.no_grad()
+def gather_weights(model: OpenAIGPTLMHeadModel, precision: str) -> Weights:
+    """The weights of a model that is not `unfit`, on its device.
+
+    Args:
+        model: In float32, bfloat16 or float16; for int8 best in float32, as it is rounded once.
+        precision: One of PRECISIONS.
+    """
+    dtype = torch.float32 if precision == "float32" else torch.bfloat16
+    rounded = precision == "int8"
+
+    def linear(weight: Tensor, bias: Tensor | None = None) -> Linear:
+        bias = None if bias is None else bias.to(dtype)
+        if not rounded:
+            return Linear(weight.to(dtype).contiguous(), bias)
+        steps, scale = round_rows(weight)
+        return Linear(steps, bias, scale)
+
+    def conv(layer: nn.Module) -> Linear:  # a Conv1D, (in, out)
+        assert isinstance(layer.weight, Tensor)
+        assert isinstance(layer.bias, Tensor)
+        return linear(layer.weight.t(), layer.bias)
+
+    def norm(layer: nn.Module) -> Norm:
+        assert isinstance(layer.weight, Tensor)
+        assert isinstance(layer.bias, Tensor)
+        return Norm(layer.weight.to(dtype), layer.bias.to(dtype))
+
+    layers = []
+    for block in model.transformer.h:
+        part = block.get_submodule
+        layers.append(
+            Layer(
+                into=conv(part("attn.c_attn")),
+                out_of=conv(part("attn.c_proj")),
+                norm_1=norm(part("ln_1")),
+                up=conv(part("mlp.c_fc")),
+                down=conv(part("mlp.c_proj")),
+                norm_2=norm(part("ln_2")),
+            )
+        )
+    tokens = model.transformer.tokens_embed.weight.to(dtype)
+    tied = model.lm_head.weight is model.transformer.tokens_embed.weight
+    mlp = model.transformer.h[0].get_submodule("mlp")
+    assert isinstance(mlp, MLP)
+    return Weights(
+        tokens=tokens,
+        positions=model.transformer.positions_embed.weight.to(dtype),
+        layers=tuple(layers),
+        head=Linear(tokens, None) if tied and not rounded else linear(model.lm_head.weight),
+        n_head=model.config.n_head,
+        epsilon=model.config.layer_norm_epsilon,
+        activation=mlp.act,
+    )
+
+
+def round_rows(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Each row (out, in) in int8 steps of its own; returns the steps and their sizes (out,)."""
+    wide = weight.float()
+    largest = wide.abs().amax(1)
+    scale = torch.where(largest > 0, largest / _STEPS, 1.0)
+    steps = (wide / scale[:, None]).round().to(torch.int8)
+    return steps.contiguous(), scale
+
+
+def product(x: Tensor, layer: Linear) -> Tensor:
+    """The linear layer's (N, in) -> (N, out)."""
+    if layer.scale is None:
+        return F.linear(x, layer.weight, layer.bias)
+    return _rounded_product(x, layer).to(x.dtype)
+
+
+def logits_of(hidden: Tensor, head: Linear) -> Tensor:
+    """(N, C) -> (N, V), float32; summed and left in float32 where the device can."""
+    if head.scale is not None:
+        return _rounded_product(hidden, head)
+    if hidden.is_cuda and hidden.dtype == torch.bfloat16:
+        wide: Tensor = torch.mm(hidden, head.weight.t(), out_dtype=torch.float32)
+        return wide
+    return F.linear(hidden, head.weight).float()
+
+
+def _rounded_product(x: Tensor, layer: Linear) -> Tensor:
+    """As `product`, of int8 weights, (N, out) float32."""
+    assert layer.scale is not None
+    if x.is_cuda:
+        from ogpt.model import triton_kernels
+
+        if len(x) <= triton_kernels.MOST_ROWS:
+            return triton_kernels.rounded_product(x, layer.weight, layer.scale, layer.bias)
+    found = F.linear(x, layer.weight.to(x.dtype)).float() * layer.scale
+    return found if layer.bias is None else found + layer.bias.float()
