@@ -24,8 +24,7 @@ class Model {
  public:
   Model(const ogpt_shape& shape, const Kernels& kernels);
 
-  void set(int weight, int layer, const float* data);
-  void set_quantized(int weight, int layer, const int8_t* q, const float* scales);
+  float set(int weight, int layer, const ogpt_numbers& numbers, const float* sizes);
   void run(const ogpt_row* rows, int count, const int32_t* wanted, int n_wanted, float* logits,
            float* hidden);
   void copy(int source, int target, int length);
@@ -36,8 +35,6 @@ class Model {
   struct Job;
 
   Matrix* matrix_of(int weight, int layer);  // nullptr: that weight is no matrix
-  template <typename Pack>
-  void each_panel(const Matrix& matrix, Pack pack);  // panels shared among the threads
   void plan(Matrix& matrix, int in, int out);
   size_t weight_bytes() const;
   void place(Matrix& matrix, bool bias);
