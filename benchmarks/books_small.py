@@ -1,6 +1,6 @@
 """Pre-train preset `small` on the books of ../shared/data and write docs/results/books-small.md.
 
-    python benchmarks/books_small.py [--run runs/books-small] [--steps 6000]
+    python benchmarks/books_small.py [--run runs/books-small] [--steps 6000] [--set ...]
 
 Stopped at any moment and started again, it goes on from the last checkpoint.
 """
@@ -50,6 +50,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--run", type=Path, default=ROOT / "runs" / "books-small")
     parser.add_argument("--steps", type=int, default=6_000)
+    parser.add_argument("--set", action="append", default=[], help="as `ogpt pretrain` takes it")
     options = parser.parse_args()
     run: Path = options.run
 
@@ -61,7 +62,7 @@ def main() -> None:
         preset="small",
         data=[str(shards.folder)],
         out=run,
-        overrides=[f"training.max_steps={options.steps}"],
+        overrides=[f"training.max_steps={options.steps}", *options.set],
         resume=RunFolder.is_run(run),
     )
     counted = run / "ngrams.json"

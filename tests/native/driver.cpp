@@ -40,19 +40,41 @@ struct Net {
         std::vector<float> data(size_t(in) * out);  // exact: what is read beyond it is seen
         for (float& x : data) x = normal(draw);
         if (precision < 2 || in == 1 || weight == OGPT_POSITIONS || (weight + layer) % 2) {
-          ogpt_set(model, weight, layer, data.data());
+          std::vector<uint8_t> bytes(data.size() * 4);
+          std::memcpy(bytes.data(), data.data(), bytes.size());
+          set(weight, layer, bytes, OGPT_FLOAT32, nullptr);
         } else {
           const size_t groups = size_t(out) * ((in + 63) / 64);
-          std::vector<int8_t> steps(groups * 64);
+          std::vector<uint8_t> steps(groups * 64 / (precision == 3 ? 2 : 1));
           std::vector<float> sizes_of(groups);
           ogpt_quantize(precision, weight, in, out, data.data(), steps.data(), sizes_of.data());
-          ogpt_set_quantized(model, weight, layer, steps.data(), sizes_of.data());
+          set(weight, layer, steps, OGPT_STEPS, sizes_of.data());
         }
       }
   }
   ~Net() { ogpt_destroy(model); }
   Net(const Net&) = delete;
   Net& operator=(const Net&) = delete;
+
+  // From memory, or from a file, which at first is too short.
+  void set(int weight, int layer, const std::vector<uint8_t>& data, int dtype,
+           const float* sizes_of) {
+    float largest;
+    ogpt_numbers numbers{data.data(), 0, -1, dtype};
+    std::FILE* file = weight % 3 ? nullptr : std::tmpfile();
+    if (file) {
+      numbers = {nullptr, 5, fileno(file), dtype};
+      std::fwrite("12345", 1, 5, file);
+      std::fwrite(data.data(), 1, data.size() - 1, file);
+      std::fflush(file);
+      if (ogpt_set(model, weight, layer, &numbers, sizes_of, &largest) != OGPT_UNREADABLE)
+        std::exit(4);
+      std::fwrite(&data.back(), 1, 1, file);
+      std::fflush(file);
+    }
+    if (ogpt_set(model, weight, layer, &numbers, sizes_of, &largest)) std::exit(3);
+    if (file) std::fclose(file);
+  }
 
   int token(int position) const { return position * 7919 % shape.vocab_size; }
 

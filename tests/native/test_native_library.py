@@ -13,10 +13,14 @@ import numpy as np
 import pytest
 
 from ogpt.decoding.native import library
+from ogpt.decoding.native.decoder import NativeDecoder
 from ogpt.decoding.native.library import Core, Shape
 from ogpt.decoding.native.loading import load_core, stored_dtype, unused_weights
 from ogpt.errors import BackendMissing, ConfigError, DecoderError, WeightsError
 from ogpt.weights.arrays import Array
+from ogpt.weights.opened import Opened
+from ogpt.weights.precision import cast
+from ogpt.weights.safetensors_file import open_safetensors, write_arrays
 from tests.native.models import arrays_of, native, small_model
 
 MATRIX = "transformer.h.1.mlp.c_fc.weight"
@@ -55,6 +59,80 @@ def test_weights_that_are_refused(
         load_core(small_model().config, changed(name, change), precision=dtype)
     assert name in str(caught.value)
     assert hint in caught.value.hint
+
+
+class TestFromFiles:
+    """What a file holds goes to the core without Python's reading it."""
+
+    @pytest.fixture
+    def file(self, tmp_path: Path) -> Path:
+        write_arrays(tmp_path / "weights.safetensors", arrays_of(small_model()))
+        return tmp_path / "weights.safetensors"
+
+    @pytest.mark.parametrize("precision", library.PRECISIONS)
+    @pytest.mark.parametrize("stored", ["float32", "bfloat16", "float16", "float64"])
+    def test_the_same_bits_as_from_memory(
+        self, tmp_path: Path, stored: str, precision: str
+    ) -> None:
+        arrays = {n: cast(n, array, stored) for n, array in arrays_of(small_model()).items()}
+        write_arrays(tmp_path / "weights.safetensors", arrays)
+        wide = {n: cast(n, array, "float32") for n, array in arrays.items()}
+        config = small_model().config
+        from_file = open_safetensors(tmp_path / "weights.safetensors")
+        for threads in (1, 3):
+            found = NativeDecoder(config, from_file, dtype=precision, threads=threads)
+            expected = NativeDecoder(config, wide, dtype=precision)
+            logits = [decoder.extend(0, [1, 2, 130], "all") for decoder in (found, expected)]
+            assert np.array_equal(*logits)
+
+    @pytest.mark.parametrize("stored", ["float32", "bfloat16", "float16"])
+    @pytest.mark.parametrize("name", [MATRIX, "transformer.positions_embed.weight"])
+    def test_a_number_that_is_none(self, tmp_path: Path, stored: str, name: str) -> None:
+        arrays = {n: cast(n, array, stored) for n, array in arrays_of(small_model()).items()}
+        arrays[name].data.flat[[5, 17, 18]] = {"bfloat16": 0x7F81, "float16": np.inf}.get(
+            stored, -np.nan
+        )
+        write_arrays(tmp_path / "weights.safetensors", arrays)
+        with pytest.raises(WeightsError, match=f"{name} holds 3 numbers that are NaN"):
+            load_core(small_model().config, open_safetensors(tmp_path / "weights.safetensors"))
+
+    @pytest.mark.parametrize("threads", [1, 3])
+    @pytest.mark.parametrize("kept", [0.0, 0.5, 0.9])
+    def test_a_file_that_is_cut_after_it_was_opened(
+        self, file: Path, threads: int, kept: float, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        opened = open_safetensors(file)
+        with open(file, "r+b") as stream:
+            stream.truncate(int(file.stat().st_size * kept))
+        with pytest.raises(WeightsError, match="was changed after it was opened"):
+            load_core(small_model().config, opened, threads=threads)
+        # and where nobody looks before the core reads
+        monkeypatch.setattr(Opened, "check_unchanged", lambda self: None)
+        with pytest.raises(WeightsError, match=r"is damaged: it has \d+ bytes after") as caught:
+            load_core(small_model().config, opened, threads=threads)
+        assert "restore the file" in caught.value.hint
+
+    def test_a_file_that_is_gone(self, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        opened = open_safetensors(file)
+        file.unlink()
+        monkeypatch.setattr(Opened, "check_unchanged", lambda self: None)
+        with pytest.raises(WeightsError, match=r"no weights file .* to read: No such"):
+            load_core(small_model().config, opened)
+
+
+def test_every_float16_is_widened_exactly() -> None:
+    model = small_model(vocab_size=2**16 // 48 + 1)
+    arrays = arrays_of(model)
+    numbers = np.resize(np.arange(2**16, dtype=np.uint16), (model.config.vocab_size, 48))
+    numbers = numbers.view(np.float16)  # in order: the smallest are not lost beside large ones
+    numbers[~np.isfinite(numbers)] = 0
+    logits = []
+    for dtype in (np.float16, np.float32):
+        embedding = Array(np.dtype(dtype).name, numbers.astype(dtype))
+        arrays["transformer.tokens_embed.weight"] = embedding
+        logits.append(NativeDecoder(model.config, arrays).extend(0, [1, 7, 9], "all"))
+    assert np.array_equal(*logits)
+    assert (logits[0] != 0).sum(1).min() > 1200  # of 1366 rows, some are all infinite or NaN
 
 
 def test_a_dtype_that_is_none() -> None:
@@ -205,10 +283,20 @@ class TestLibrary:
         assert "apt install g++" in caught.value.hint
         assert not library.is_built()
 
-    def test_of_another_version(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(ctypes, "CDLL", lambda name: SimpleNamespace())
-        with pytest.raises(BackendMissing, match="no attribute 'ogpt_create'"):
+    @pytest.mark.parametrize(
+        ("functions", "seen"),
+        [({}, "none"), ({"ogpt_abi_version": lambda: 1}, "1")],
+        ids=["before versions", "older"],
+    )
+    def test_of_another_version(
+        self, functions: dict[str, Any], seen: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(ctypes, "CDLL", lambda name: SimpleNamespace(**functions))
+        with pytest.raises(BackendMissing, match=f"interface version {seen}; this ogpt") as caught:
             library.load_library()
+        assert str(library.LIBRARY) in str(caught.value)
+        assert "pip install ogpt again" in caught.value.hint
+        assert not library.is_built()
 
     def test_there(self) -> None:
         assert library.is_built()

@@ -28,6 +28,7 @@ from ogpt.weights.quantised import (
     is_quantised,
     quantised_arrays,
     quantization_config,
+    steps_layout,
 )
 from ogpt.weights.safetensors_file import WEIGHTS_FILE, write_arrays
 
@@ -51,7 +52,8 @@ def round_matrix(name: str, values: NDArray[np.float32], dtype: str) -> Rounded:
     """
     inputs, outputs = inputs_and_outputs(name, values.shape)
     groups = -(-inputs // GROUP_SIZE)
-    steps = np.empty((outputs, groups, GROUP_SIZE), np.int8)
+    kind, shape = steps_layout(dtype, outputs, groups)
+    steps = np.empty(shape, kind)
     sizes = np.empty((outputs, groups), np.float32)
     values = np.ascontiguousarray(values, np.float32)
     load_library().ogpt_quantize(
@@ -61,7 +63,7 @@ def round_matrix(name: str, values: NDArray[np.float32], dtype: str) -> Rounded:
         outputs,
         *(array.ctypes.data for array in (values, steps, sizes)),
     )
-    return Rounded(dtype, steps, sizes)
+    return Rounded(dtype, Array(kind, steps), sizes)
 
 
 def write_rounded(

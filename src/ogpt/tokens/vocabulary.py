@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections import Counter
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -145,13 +146,12 @@ def read_json_object(file: Path) -> dict[str, Any]:
 
 
 def _read_vocab(file: Path) -> dict[str, int]:
-    vocab: dict[str, int] = {}
-    for token, index in read_json_object(file).items():
-        if type(index) is not int:
-            raise TokenizerError(
-                f"{file} gives {token!r} the id {index!r}; an id must be an integer", hint=_SEE
-            )
-        vocab[token] = index
+    vocab = read_json_object(file)
+    if set(map(type, vocab.values())) - {int}:
+        token, index = next(item for item in vocab.items() if type(item[1]) is not int)
+        raise TokenizerError(
+            f"{file} gives {token!r} the id {index!r}; an id must be an integer", hint=_SEE
+        )
     return vocab
 
 
@@ -175,7 +175,7 @@ def _read_merges(file: Path) -> list[tuple[str, str]]:
 
 def _check_complete(vocabulary: Vocabulary, merges_file: Path) -> None:
     """Check that no merge is missing or stands twice: both would give other ids in silence."""
-    made = {left + right for left, right in vocabulary.merges}
+    made = set(map("".join, vocabulary.merges))
     if len(set(vocabulary.merges)) < len(vocabulary.merges):
         twice = Counter(vocabulary.merges).most_common(1)[0][0]
         raise TokenizerError(
@@ -185,7 +185,7 @@ def _check_complete(vocabulary: Vocabulary, merges_file: Path) -> None:
     missing = [
         token
         for token in vocabulary.vocab
-        if token.endswith(END_OF_WORD) and len(token) > len(END_OF_WORD) + 1 and token not in made
+        if token not in made and len(token) > len(END_OF_WORD) + 1 and token.endswith(END_OF_WORD)
     ]
     if missing:
         raise TokenizerError(
@@ -198,6 +198,8 @@ def _check_complete(vocabulary: Vocabulary, merges_file: Path) -> None:
 def _check_ids(vocab: dict[str, int]) -> None:
     if not vocab:
         raise TokenizerError("the vocabulary is empty", hint=_SEE)
+    if set(vocab.values()) == set(range(len(vocab))):  # what is wrong otherwise takes longer to say
+        return
     owner: dict[int, str] = {}
     for token, index in vocab.items():
         if index in owner:
@@ -215,6 +217,8 @@ def _check_ids(vocab: dict[str, int]) -> None:
 
 
 def _check_merges(vocab: dict[str, int], merges: list[tuple[str, str]]) -> None:
+    if all(map(vocab.__contains__, chain(chain.from_iterable(merges), map("".join, merges)))):
+        return
     for rank, (left, right) in enumerate(merges):
         for symbol in (left, right, left + right):
             if symbol not in vocab:

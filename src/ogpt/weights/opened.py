@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import reprlib
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +56,7 @@ class Opened:
         self.check_unchanged()
         target = array.reshape(-1).view(np.uint8)
         try:
-            with open(self.path, "rb") as stream:
+            with self._stream() as stream:
                 stream.seek(offset)
                 found = stream.readinto(target.data)
         except OSError as error:
@@ -63,6 +66,17 @@ class Opened:
                 self.path,
                 f"it has {found} bytes after its first {offset}; {target.nbytes} are needed",
             )
+
+    @contextmanager
+    def descriptor(self) -> Iterator[int]:
+        """The open file's number, for readers other than these.
+
+        Raises:
+            WeightsError: the file cannot be read, or was changed since it was opened.
+        """
+        self.check_unchanged()
+        with self._stream() as stream:
+            yield stream.fileno()
 
     def check_unchanged(self) -> None:
         """Make sure that the file is the one that was opened.
@@ -75,6 +89,12 @@ class Opened:
                 f"{self.path} was changed after it was opened",
                 hint="load it again when whatever writes it has ended",
             )
+
+    def _stream(self) -> BufferedReader:
+        try:
+            return open(self.path, "rb")  # whoever asked closes it
+        except OSError as error:
+            raise _unreadable(self.path, error.strerror) from error
 
     def _look(self) -> tuple[int, int, int]:
         try:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.errors import ConfigError, WeightsError
-from ogpt.weights.arrays import Array
+from ogpt.weights.arrays import Array, Stored
 from ogpt.weights.opened import damaged
 from ogpt.weights.precision import is_finite
 from ogpt.weights.safetensors_file import WEIGHTS_FILE, Entry, open_safetensors
@@ -45,8 +45,8 @@ class Rounded(NamedTuple):
 
     dtype: str
     """int8 or int4."""
-    steps: NDArray[np.int8]
-    """(out, groups, 64), -128..127 or -8..7; zeros behind the last input."""
+    steps: Array | Stored
+    """As a file holds them: int8 (out, padded in), or of int4 two to a byte, uint8."""
     sizes: NDArray[np.float32]
     """(out, groups)"""
 
@@ -93,14 +93,17 @@ def quantised_dtype(config: OpenAIGPTConfig) -> str | None:
 
 def quantised_arrays(name: str, rounded: Rounded) -> dict[str, Array]:
     """The two arrays that stand for a matrix in a file."""
-    outputs = len(rounded.steps)
-    flat = rounded.steps.reshape(outputs, -1)
-    if rounded.dtype == "int4":
-        halves = (flat + 8).astype(np.uint8).reshape(outputs, -1, 2)
-        steps = Array("uint8", halves[..., 0] | halves[..., 1] << 4)
-    else:
-        steps = Array("int8", flat)
-    return {name: steps, name + SIZES: Array("float32", rounded.sizes)}
+    steps = rounded.steps
+    return {
+        name: steps if isinstance(steps, Array) else steps.read(),
+        name + SIZES: Array("float32", rounded.sizes),
+    }
+
+
+def steps_layout(dtype: str, outputs: int, groups: int) -> tuple[str, tuple[int, int]]:
+    """Dtype and shape of a matrix's steps in a file."""
+    columns = groups * GROUP_SIZE
+    return ("int8", (outputs, columns)) if dtype == "int8" else ("uint8", (outputs, columns // 2))
 
 
 class QuantisedWeights(Mapping[str, Array | Rounded]):
@@ -155,12 +158,7 @@ def open_quantised(folder: Path, config: OpenAIGPTConfig) -> QuantisedWeights:
     def read(name: str) -> Array | Rounded:
         if not is_quantised(name):
             return finite(name)
-        sizes = finite(name + SIZES).data
-        flat = arrays[name].data
-        if dtype == "int4":
-            halves = np.stack([flat & 15, flat >> 4], axis=-1)
-            flat = halves.astype(np.int8) - np.int8(8)
-        return Rounded(dtype, flat.reshape(*sizes.shape, GROUP_SIZE), sizes)
+        return Rounded(dtype, arrays.stored(name) or arrays[name], finite(name + SIZES).data)
 
     return QuantisedWeights(list(shapes), read)
 
@@ -191,10 +189,7 @@ def _layout(
             continue
         inputs, outputs = inputs_and_outputs(name, shape)
         groups = -(-inputs // GROUP_SIZE)
-        columns = groups * GROUP_SIZE
-        found[name] = (
-            ("int8", (outputs, columns)) if dtype == "int8" else ("uint8", (outputs, columns // 2))
-        )
+        found[name] = steps_layout(dtype, outputs, groups)
         found[name + SIZES] = ("float32", (outputs, groups))
     return found
 

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 
 from ogpt.storage import whole_file
-from ogpt.weights.arrays import Array, LazyArrays
+from ogpt.weights.arrays import Array, LazyArrays, Stored, numpy_dtype
 from ogpt.weights.opened import JSON_LIMIT, Opened, damaged, parse_json, shown
 
 WEIGHTS_FILE = "model.safetensors"
@@ -23,26 +23,25 @@ WEIGHTS_FILE = "model.safetensors"
 _METADATA = "__metadata__"
 _FIELDS = {"dtype", "shape", "data_offsets"}
 _MAX_RANK = 32  # what every numpy and torch can hold
-_DTYPES: dict[str, tuple[str, str]] = {  # safetensors name -> (our name, numpy's dtype)
-    "F64": ("float64", "<f8"),
-    "F32": ("float32", "<f4"),
-    "F16": ("float16", "<f2"),
-    "BF16": ("bfloat16", "<u2"),
-    "I64": ("int64", "<i8"),
-    "I32": ("int32", "<i4"),
-    "I16": ("int16", "<i2"),
-    "I8": ("int8", "<i1"),
-    "U8": ("uint8", "<u1"),
-    "BOOL": ("bool", "?"),
+_DTYPES = {  # safetensors' names -> ours
+    "F64": "float64",
+    "F32": "float32",
+    "F16": "float16",
+    "BF16": "bfloat16",
+    "I64": "int64",
+    "I32": "int32",
+    "I16": "int16",
+    "I8": "int8",
+    "U8": "uint8",
+    "BOOL": "bool",
 }
-_NAMES = {name: code for code, (name, _) in _DTYPES.items()}
+_NAMES = {name: code for code, name in _DTYPES.items()}
 
 
 class Entry(NamedTuple):
     """What the header says of one array; `begin` and `end` count from the file's first byte."""
 
     dtype: str
-    numpy_dtype: str
     shape: tuple[int, ...]
     begin: int
     end: int
@@ -72,12 +71,10 @@ def open_safetensors(file: Path) -> LazyArrays[Entry]:
     entries = {name: _entry(file, name, value, begin) for name, value in header.items()}
     _check_layout(file, entries, begin, opened.size)
 
-    def read(entry: Entry) -> Array:
-        data = np.empty(entry.shape, entry.numpy_dtype)
-        opened.read_into(data, entry.begin)
-        return Array(entry.dtype, data)
+    def stored(entry: Entry) -> Stored:
+        return Stored(entry.dtype, entry.shape, opened, entry.begin)
 
-    return LazyArrays(entries, read)
+    return LazyArrays(entries, lambda entry: stored(entry).read(), stored)
 
 
 def write_arrays(file: Path, arrays: Mapping[str, Array]) -> None:
@@ -131,9 +128,9 @@ def _entry(file: Path, name: str, value: Any, base: int) -> Entry:
         raise damaged(
             file, f"{shown(name)} has data_offsets {shown(offsets)}; they are a begin and an end"
         )
-    dtype, numpy_dtype = _DTYPES[code]
+    dtype = _DTYPES[code]
     begin, end = offsets
-    item_size = np.dtype(numpy_dtype).itemsize
+    item_size = numpy_dtype(dtype).itemsize
     # numpy counts the bytes of an empty array, too, as if its zeros were ones
     if math.prod(size or 1 for size in shape) * item_size >= 2**63 or (
         math.prod(shape) * item_size != end - begin
@@ -143,7 +140,7 @@ def _entry(file: Path, name: str, value: Any, base: int) -> Entry:
             f"{shown(name)} has {end - begin} bytes, which do not make shape {shown(shape)} "
             f"of {dtype}",
         )
-    return Entry(dtype, numpy_dtype, tuple(shape), base + begin, base + end)
+    return Entry(dtype, tuple(shape), base + begin, base + end)
 
 
 def _are_sizes(value: Any) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from ogpt.errors import ConfigError, WeightsError
-from ogpt.weights.arrays import Array, LazyArrays
+from ogpt.weights.arrays import Array, LazyArrays, stored
 from ogpt.weights.opened import damaged, read_json, shown
 from ogpt.weights.safetensors_file import write_stream
 from ogpt.weights.together import files_together
@@ -48,7 +48,7 @@ def open_index(
         extra = sorted(name for name in shard if where.get(name) != file)
         if extra:
             raise _disagree(index, f"{file} holds {shown(extra)}, which the index has elsewhere")
-    return LazyArrays(homes, lambda home: home[0][home[1]])
+    return LazyArrays(homes, lambda home: home[0][home[1]], lambda home: stored(*home))
 
 
 def split(arrays: Mapping[str, Array], max_shard_size: int) -> list[list[str]]:

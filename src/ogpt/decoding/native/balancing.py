@@ -10,16 +10,18 @@ two, so that no bit of the weights is lost.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from threading import Lock
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ogpt.weights.arrays import Array, LazyArrays
+from ogpt.weights.arrays import Array, LazyArrays, Stored, stored
 from ogpt.weights.precision import DTYPES, as_floats
 
 _INTO = ("attn.c_attn.weight", "attn.c_attn.bias")
 _OUT_OF = "attn.c_proj.weight"
+_MOST = 126  # of an exponent: its power of two and the inverse are normal numbers
 
 
 def balanced(weights: Mapping[str, Array]) -> LazyArrays[str]:
@@ -29,27 +31,35 @@ def balanced(weights: Mapping[str, Array]) -> LazyArrays[str]:
         weights: Under the names of `weight_shapes`; what does not fit stays as it is.
     """
     found: dict[str, NDArray[np.int32] | None] = {}
+    held: dict[str, Array] = {}  # read for their exponents, not yet asked for
+    one_at_a_time = Lock()
 
     def read(name: str) -> Array:
-        array = weights[name]
         if not name.endswith((*_INTO, _OUT_OF)):
-            return array
+            return weights[name]
         block = name.partition("attn.")[0]
-        if block not in found:
-            found[block] = _exponents(weights[block + _INTO[0]], weights[block + _OUT_OF])
+        with one_at_a_time:
+            if block not in found:
+                pair = [block + _INTO[0], block + _OUT_OF]
+                held.update({each: _own(weights, each) for each in pair})
+                found[block] = _exponents(*(held[each] for each in pair))
+            array = held.pop(name, None)
         exponents = found[block]
+        array = array or _own(weights, name)
         if exponents is None:
             return array
         numbers = _numbers(array)
+        one = np.ones((), numbers.dtype)
         if name.endswith(_OUT_OF):
-            numbers = np.ldexp(numbers, exponents[:, None])
-        else:
-            whole = np.zeros(numbers.shape[-1], np.int32)
-            whole[-len(exponents) :] = -exponents  # behind queries and keys
-            numbers = np.ldexp(numbers, whole)
+            numbers *= np.ldexp(one, exponents[:, None])
+        else:  # behind queries and keys
+            numbers[..., -len(exponents) :] *= np.ldexp(one, -exponents)
         return Array(numbers.dtype.name, numbers)
 
-    return LazyArrays({name: name for name in weights}, read)
+    def untouched(name: str) -> Stored | None:
+        return None if name.endswith((*_INTO, _OUT_OF)) else stored(weights, name)
+
+    return LazyArrays({name: name for name in weights}, read, untouched)
 
 
 def _exponents(into: Array, out_of: Array) -> NDArray[np.int32] | None:
@@ -63,7 +73,14 @@ def _exponents(into: Array, out_of: Array) -> NDArray[np.int32] | None:
     coming_out = np.linalg.norm(_numbers(out_of), axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):  # channels of zeros stay
         factors = np.log2(going_in / coming_out) / 2
-    return np.where(np.isfinite(factors), np.rint(factors), 0).astype(np.int32)
+    factors = np.where(np.isfinite(factors), np.rint(factors), 0)
+    return np.clip(factors, -_MOST, _MOST).astype(np.int32)
+
+
+def _own(weights: Mapping[str, Array], name: str) -> Array:
+    """A weight in memory that nobody else has."""
+    source = stored(weights, name)
+    return source.read() if source else Array(weights[name].dtype, weights[name].data.copy())
 
 
 def _numbers(array: Array) -> NDArray[Any]:

@@ -10,7 +10,7 @@ import ctypes
 import os
 import sys
 import weakref
-from ctypes import POINTER, byref, c_char_p, c_float, c_int, c_int32, c_size_t, c_void_p
+from ctypes import POINTER, byref, c_char_p, c_float, c_int, c_int32, c_int64, c_size_t, c_void_p
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ogpt.errors import BackendMissing, ConfigError, DecoderError
-from ogpt.weights.quantised import Rounded
+from ogpt.weights.arrays import Array, Stored
 
 LIBRARY = Path(__file__).with_name(
     "libogpt" + {"darwin": ".dylib", "win32": ".dll"}.get(sys.platform, ".so.1")
@@ -54,6 +54,9 @@ WEIGHTS = (
 )
 """Of a layer, in the order of abi.h, where the two embeddings come before them."""
 
+READABLE = ("float32", "bfloat16", "float16")
+"""Dtypes of weights that it takes, in the order of abi.h, where rounded ones come after them."""
+
 ROW = np.dtype([("token", np.int32), ("slot", np.int32), ("position", np.int32)])
 """A token, the slot that it is appended to, and its place there."""
 
@@ -62,6 +65,8 @@ _BYTES_PER_WEIGHT = {"float32": 4.0, "bfloat16": 2.0, "int8": 1.0625, "int4": 0.
 _MOST_BYTES = 2**46  # what a process can address
 _LARGEST = 2**30  # of a size, far from where 32 bits end
 _ERROR_SIZE = 200
+_ABI_VERSION = 2  # of abi.h
+_UNREADABLE = 2  # of abi.h
 
 
 class Shape(NamedTuple):
@@ -110,6 +115,12 @@ class _Shape(ctypes.Structure):
         return cls(**numbers)
 
 
+class _Numbers(ctypes.Structure):
+    """`ogpt_numbers` of abi.h."""
+
+    _fields_ = (("data", c_void_p), ("offset", c_int64), ("file", c_int32), ("dtype", c_int32))
+
+
 class Core:
     """A model of the native core: packed weights, and a cache of keys and values in slots.
 
@@ -152,23 +163,54 @@ class Core:
         """Bytes of the packed weights and the cache."""
         return int(self._library.ogpt_bytes(self._model))
 
-    def set(self, weight: int, layer: int, values: NDArray[np.float32]) -> None:
+    def set(
+        self,
+        weight: int,
+        layer: int,
+        source: Array | Stored,
+        sizes: NDArray[np.float32] | None = None,
+    ) -> float:
         """Pack a weight: 0 the tokens, 1 the positions, then those of WEIGHTS.
 
-        Raises:
-            DecoderError: a thread cannot be had.
-        """
-        values = np.ascontiguousarray(values, np.float32)
-        self._require(self._library.ogpt_set(self._model, weight, layer, _address(values)))
+        Args:
+            weight: Its number.
+            layer: 0 where there is no layer.
+            source: Of a dtype in READABLE, in memory or in a file; or the steps of a matrix that
+                was rounded to the model's precision before.
+            sizes: Of those steps.
 
-    def set_rounded(self, weight: int, layer: int, rounded: Rounded) -> None:
-        """Pack a matrix that was rounded to the model's precision before; raises as `set`."""
-        steps, sizes = map(np.ascontiguousarray, (rounded.steps, rounded.sizes))
-        self._require(
-            self._library.ogpt_set_quantized(
-                self._model, weight, layer, _address(steps), _address(sizes)
+        Returns:
+            The largest magnitude in it; NaN or infinite where a number is.
+
+        Raises:
+            DecoderError: memory or a thread cannot be had.
+            WeightsError: the file was changed since it was opened.
+        """
+        dtype = READABLE.index(source.dtype) if sizes is None else len(READABLE)
+        given = None if sizes is None else np.ascontiguousarray(sizes)
+        largest = c_float()
+
+        def pack(numbers: _Numbers) -> int:
+            found: int = self._library.ogpt_set(
+                self._model,
+                weight,
+                layer,
+                byref(numbers),
+                None if given is None else _address(given),
+                byref(largest),
             )
-        )
+            return found
+
+        if isinstance(source, Stored):
+            with source.file.descriptor() as file:
+                failed = pack(_Numbers(None, source.offset, file, dtype))
+            if failed == _UNREADABLE:  # reading it here tells why
+                return self.set(weight, layer, source.read(), sizes)
+        else:
+            values = np.ascontiguousarray(source.data)
+            failed = pack(_Numbers(_address(values), 0, -1, dtype))
+        self._require(failed)
+        return largest.value
 
     def run(
         self, rows: NDArray[Any], wanted: NDArray[np.int32]
@@ -195,12 +237,8 @@ class Core:
         return logits, hidden
 
     def copy(self, source: int, target: int, length: int) -> None:
-        """Make the first `length` tokens of a slot those of another one, in shared memory.
-
-        Raises:
-            DecoderError: memory for a list of pages cannot be had.
-        """
-        self._require(self._library.ogpt_copy(self._model, source, target, length))
+        """Make the first `length` tokens of a slot those of another one, in shared memory."""
+        self._library.ogpt_copy(self._model, source, target, length)
 
     def truncate(self, slot: int, length: int) -> None:
         """Give back what a slot holds beyond its first `length` tokens."""
@@ -228,31 +266,37 @@ def load_library() -> Any:
     """The library, its functions declared.
 
     Raises:
-        BackendMissing: it is not built, or cannot be loaded here.
+        BackendMissing: it is not built, cannot be loaded here, or is of another version.
     """
     try:
         library = ctypes.CDLL(str(LIBRARY))
-        declare = {
-            "ogpt_create": (c_void_p, [POINTER(_Shape), c_char_p, c_char_p, c_size_t]),
-            "ogpt_destroy": (None, [c_void_p]),
-            "ogpt_set": (c_int, [c_void_p, c_int, c_int, c_void_p]),
-            "ogpt_quantize": (None, [c_int, c_int, c_int, c_int, c_void_p, c_void_p, c_void_p]),
-            "ogpt_set_quantized": (c_int, [c_void_p, c_int, c_int, c_void_p, c_void_p]),
-            "ogpt_run": (c_int, [c_void_p, c_void_p, c_int, c_void_p, c_int, c_void_p, c_void_p]),
-            "ogpt_copy": (c_int, [c_void_p, c_int, c_int, c_int]),
-            "ogpt_truncate": (None, [c_void_p, c_int, c_int]),
-            "ogpt_shared_pages": (c_int, [c_void_p]),
-            "ogpt_kernels": (c_char_p, [c_void_p]),
-            "ogpt_bytes": (c_size_t, [c_void_p]),
-        }
-        for name, (result, arguments) in declare.items():
-            function = getattr(library, name)
-            function.restype, function.argtypes = result, arguments
-    except (OSError, AttributeError) as error:
+    except OSError as error:
         raise BackendMissing(
             f"the native decoder is not built: {error}",
             hint="install a C++17 compiler (apt install g++), then pip install ogpt again",
         ) from error
+    version = getattr(library, "ogpt_abi_version", lambda: "none")()
+    if version != _ABI_VERSION:
+        raise BackendMissing(
+            f"the native decoder {LIBRARY} has interface version {version}; this ogpt needs "
+            f"{_ABI_VERSION}",
+            hint="it was built of other sources: pip install ogpt again",
+        )
+    declare = {
+        "ogpt_create": (c_void_p, [POINTER(_Shape), c_char_p, c_char_p, c_size_t]),
+        "ogpt_destroy": (None, [c_void_p]),
+        "ogpt_set": (c_int, [c_void_p, c_int, c_int, POINTER(_Numbers), c_void_p, c_void_p]),
+        "ogpt_quantize": (None, [c_int, c_int, c_int, c_int, c_void_p, c_void_p, c_void_p]),
+        "ogpt_run": (c_int, [c_void_p, c_void_p, c_int, c_void_p, c_int, c_void_p, c_void_p]),
+        "ogpt_copy": (None, [c_void_p, c_int, c_int, c_int]),
+        "ogpt_truncate": (None, [c_void_p, c_int, c_int]),
+        "ogpt_shared_pages": (c_int, [c_void_p]),
+        "ogpt_kernels": (c_char_p, [c_void_p]),
+        "ogpt_bytes": (c_size_t, [c_void_p]),
+    }
+    for name, (result, arguments) in declare.items():
+        function = getattr(library, name)
+        function.restype, function.argtypes = result, arguments
     return library
 
 

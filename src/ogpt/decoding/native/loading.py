@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.decoding.native.balancing import balanced
-from ogpt.decoding.native.library import WEIGHTS, Core, Shape, chosen_kernels
+from ogpt.decoding.native.library import READABLE, WEIGHTS, Core, Shape, chosen_kernels
 from ogpt.errors import WeightsError
-from ogpt.weights.arrays import Array, LazyArrays
+from ogpt.weights.arrays import Array, LazyArrays, Stored, stored
 from ogpt.weights.names import PREFIX, stored_names, unused_names
-from ogpt.weights.precision import DTYPES, as_floats, cast
+from ogpt.weights.precision import DTYPES, as_floats, cast, is_finite
 from ogpt.weights.quantised import BITS, QuantisedWeights, Rounded
 from ogpt.weights.shapes import weight_shapes
 
@@ -23,6 +22,7 @@ _EMBEDDINGS = (f"{PREFIX}.tokens_embed.weight", f"{PREFIX}.positions_embed.weigh
 _TIED_HEAD = "lm_head.weight"
 _A_MATRIX = "h.0.mlp.c_fc.weight"
 _LARGEST_BFLOAT16 = 3.3895e38
+_LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 
 
 def unfit(config: OpenAIGPTConfig) -> str:
@@ -39,7 +39,10 @@ def unfit(config: OpenAIGPTConfig) -> str:
 def stored_dtype(arrays: Weights) -> str:
     """The dtype in which a file holds the matrices."""
     homes = stored_names(arrays, [_A_MATRIX])
-    return arrays[homes[_A_MATRIX]].dtype if homes else "float32"
+    if not homes:
+        return "float32"
+    home = homes[_A_MATRIX]
+    return (stored(arrays, home) or arrays[home]).dtype
 
 
 def unused_weights(arrays: Weights, config: OpenAIGPTConfig) -> list[str]:
@@ -47,8 +50,9 @@ def unused_weights(arrays: Weights, config: OpenAIGPTConfig) -> list[str]:
     homes = stored_names(arrays, weight_shapes(config))
     unused = unused_names(arrays, homes)
     if _TIED_HEAD in unused:
-        one, other = arrays[homes[_EMBEDDINGS[0]]], arrays[_TIED_HEAD]
-        if isinstance(one, Array) and np.array_equal(one.data, other[1]):
+        both = [arrays[homes[_EMBEDDINGS[0]]], arrays[_TIED_HEAD]]
+        numbers = [each.data for each in both if isinstance(each, Array)]
+        if len(numbers) == 2 and np.array_equal(numbers[0], numbers[1]):
             unused.remove(_TIED_HEAD)
     return unused
 
@@ -88,15 +92,18 @@ def load_core(
             hint="check that config.json and the weights file belong together",
         )
     weights = _named(arrays, homes, precision)
+    most = _LARGEST_BFLOAT16 if precision == "bfloat16" else _LARGEST_FLOAT32
     core = Core(_shape(config, precision, slots, threads, half_cache), chosen_kernels())
     try:
         for name, shape in shapes.items():
             weight, layer = _place(name)
-            array = weights[name]
-            if isinstance(array, Rounded):
-                core.set_rounded(weight, layer, array)
-            else:
-                core.set(weight, layer, _numbers(name, array, shape, precision))
+            source = stored(weights, name) or weights[name]
+            if isinstance(source, Rounded):
+                core.set(weight, layer, source.steps, source.sizes)
+                continue
+            largest = core.set(weight, layer, _readable(name, source, shape))
+            if not largest <= most:  # nor is NaN
+                raise _refused(name, _in_memory(source), largest)
     except BaseException:
         core.close()
         raise
@@ -107,8 +114,8 @@ def _named(arrays: Weights, homes: Mapping[str, str], precision: str) -> Weights
     """The weights under the model's names, balanced where they will be rounded."""
     if isinstance(arrays, QuantisedWeights):
         return arrays
-    stored = arrays
-    named = LazyArrays(homes, lambda home: stored[home])
+    given = arrays
+    named = LazyArrays(homes, given.__getitem__, lambda home: stored(given, home))
     return balanced(named) if precision in BITS else named
 
 
@@ -139,32 +146,38 @@ def _place(name: str) -> tuple[int, int]:
     return len(_EMBEDDINGS) + WEIGHTS.index(rest), int(layer)
 
 
-def _numbers(
-    name: str, array: Array, shape: tuple[int, ...], precision: str
-) -> NDArray[np.float32]:
-    """The array as float32, checked."""
-    if array.dtype not in DTYPES:
+def _readable(name: str, source: Array | Stored, shape: tuple[int, ...]) -> Array | Stored:
+    """The weight in a dtype that the core reads, its dtype and shape checked."""
+    if source.dtype not in DTYPES:
         raise WeightsError(
-            f"{name} is of {array.dtype}; allowed: {', '.join(DTYPES)}",
+            f"{name} is of {source.dtype}; allowed: {', '.join(DTYPES)}",
             hint="a quantised folder loads with the decoder that made it",
         )
-    if array.data.shape != shape:
+    if source.shape != shape:
         raise WeightsError(
-            f"{name} has shape {array.data.shape}; the configuration asks for {shape}",
+            f"{name} has shape {source.shape}; the configuration asks for {shape}",
             hint="check that config.json and the weights file belong together",
         )
-    found = as_floats(array)
-    largest = max(float(found.max()), -float(found.min()))  # NaN where a number is
-    if not np.isfinite(largest):
-        raise WeightsError(
-            f"{name} holds {int((~np.isfinite(found)).sum())} numbers that are NaN or infinite; "
-            "allowed: finite numbers",
-            hint="the training that made it diverged, or the file is damaged: use another one",
+    if source.dtype in READABLE:
+        return source
+    array = _in_memory(source)
+    if not is_finite(array):
+        raise _refused(name, array, np.nan)
+    return cast(name, array, "float32")
+
+
+def _in_memory(source: Array | Stored) -> Array:
+    return source if isinstance(source, Array) else source.read()
+
+
+def _refused(name: str, array: Array, largest: float) -> WeightsError:
+    """What is wrong with the numbers of a weight."""
+    if np.isfinite(largest):
+        return WeightsError(
+            f"{name} holds {largest:g}, which is too large for bfloat16", hint="use float32"
         )
-    if precision == "bfloat16" and largest > _LARGEST_BFLOAT16:
-        raise WeightsError(
-            f"{name} holds {largest:g}, which is too large for bfloat16",
-            hint="use float32",
-        )
-    wide: NDArray[np.float32] = as_floats(cast(name, array, "float32"))
-    return wide
+    return WeightsError(
+        f"{name} holds {int((~np.isfinite(as_floats(array))).sum())} numbers that are NaN or "
+        "infinite; allowed: finite numbers",
+        hint="the training that made it diverged, or the file is damaged: use another one",
+    )

@@ -36,6 +36,8 @@ const ogpt::Kernels* choose(const char* name) {
 
 extern "C" {
 
+int ogpt_abi_version(void) { return 2; }
+
 ogpt_model* ogpt_create(const ogpt_shape* shape, const char* kernels, char* error, size_t size) {
   const ogpt::Kernels* chosen = choose(kernels);
   if (!chosen) {
@@ -54,30 +56,22 @@ ogpt_model* ogpt_create(const ogpt_shape* shape, const char* kernels, char* erro
 
 void ogpt_destroy(ogpt_model* model) { delete model; }
 
-int ogpt_set(ogpt_model* model, int weight, int layer, const float* data) {
+int ogpt_set(ogpt_model* model, int weight, int layer, const ogpt_numbers* numbers,
+             const float* sizes, float* largest) {
   try {
-    model->model.set(weight, layer, data);
-  } catch (const std::exception&) {  // a thread cannot be had
-    return 1;
-  }
-  return 0;
-}
-
-void ogpt_quantize(int precision, int weight, int in, int out, const float* data, int8_t* q,
-                   float* scales) {
-  const bool embedding = weight == OGPT_TOKENS;
-  ogpt::quantize(data, embedding ? 1 : out, embedding ? in : 1, in, out,
-                 ogpt::Precision(precision), q, scales);
-}
-
-int ogpt_set_quantized(ogpt_model* model, int weight, int layer, const int8_t* q,
-                       const float* scales) {
-  try {
-    model->model.set_quantized(weight, layer, q, scales);
+    *largest = model->model.set(weight, layer, *numbers, sizes);
+  } catch (const ogpt::Unreadable&) {
+    return OGPT_UNREADABLE;
   } catch (const std::exception&) {
-    return 1;
+    return OGPT_EXHAUSTED;
   }
   return 0;
+}
+
+void ogpt_quantize(int precision, int weight, int in, int out, const float* data, uint8_t* steps,
+                   float* sizes) {
+  ogpt::round_to_file(data, weight == OGPT_TOKENS, in, out, ogpt::Precision(precision), steps,
+                      sizes);
 }
 
 int ogpt_run(ogpt_model* model, const ogpt_row* rows, int count, const int32_t* wanted,
@@ -85,18 +79,13 @@ int ogpt_run(ogpt_model* model, const ogpt_row* rows, int count, const int32_t* 
   try {
     model->model.run(rows, count, wanted, n_wanted, logits, hidden);
   } catch (const std::exception&) {  // memory for the rows, or a thread, cannot be had
-    return 1;
+    return OGPT_EXHAUSTED;
   }
   return 0;
 }
 
-int ogpt_copy(ogpt_model* model, int source, int target, int length) {
-  try {
-    model->model.cache().copy(source, target, length);
-  } catch (const std::exception&) {
-    return 1;
-  }
-  return 0;
+void ogpt_copy(ogpt_model* model, int source, int target, int length) {
+  model->model.cache().copy(source, target, length);
 }
 
 void ogpt_truncate(ogpt_model* model, int slot, int length) {

@@ -1,5 +1,5 @@
-// The native decoder's C interface, for ctypes. Every function that can fail returns nonzero and
-// leaves a message in the model's `ogpt_error`. A model is used by one caller at a time.
+// The native decoder's C interface, for ctypes. Every function that can fail returns an
+// `ogpt_failure`, or 0. A model is used by one caller at a time.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -7,6 +7,9 @@
 extern "C" {
 
 struct ogpt_model;
+
+// Counts up whenever a call means something else than before.
+int ogpt_abi_version(void);
 
 // Shapes in the names of config.json; `precision`: 0 float32, 1 bfloat16, 2 int8, 3 int4.
 struct ogpt_shape {
@@ -31,17 +34,26 @@ enum ogpt_weight {
 ogpt_model* ogpt_create(const ogpt_shape* shape, const char* kernels, char* error, size_t size);
 void ogpt_destroy(ogpt_model* model);
 
-// Take a weight, float32, packed for the model's precision; `data` may go afterwards.
-int ogpt_set(ogpt_model* model, int weight, int layer, const float* data);
+// Numbers, row after row: at `data`, or where that is NULL in an open file, from byte `offset` on.
+struct ogpt_numbers {
+  const void* data;
+  int64_t offset;
+  int32_t file, dtype;
+};
+enum ogpt_dtype { OGPT_FLOAT32, OGPT_BFLOAT16, OGPT_FLOAT16, OGPT_STEPS };
+enum ogpt_failure { OGPT_EXHAUSTED = 1, OGPT_UNREADABLE };  // memory or a thread; the file
 
-// Round a matrix (in, out), or the embedding (vocab_size, n_embd) as `out` rows of `in`, to int8 (2)
-// or int4 (3): steps q (out, ceil(in / 64), 64) and their sizes (out, ceil(in / 64)).
-void ogpt_quantize(int precision, int weight, int in, int out, const float* data, int8_t* q,
-                   float* scales);
+// Take a weight, packed for the model's precision; its numbers may go afterwards. `largest`: the
+// largest magnitude in it, NaN or infinite where any is. A matrix that `ogpt_quantize` rounded to
+// that precision comes as OGPT_STEPS with their `sizes`, which is NULL otherwise.
+int ogpt_set(ogpt_model* model, int weight, int layer, const ogpt_numbers* numbers,
+             const float* sizes, float* largest);
 
-// Take a matrix that `ogpt_quantize` rounded; for models of that precision.
-int ogpt_set_quantized(ogpt_model* model, int weight, int layer, const int8_t* q,
-                       const float* scales);
+// Round a float32 matrix (in, out), or the embedding (vocab_size, n_embd) as `out` rows of `in`, to
+// int8 (2) or int4 (3): steps (out, groups of 64 inputs), zeros behind the last input, int4 two to
+// a byte, the first one low, each + 8; and their sizes (out, groups).
+void ogpt_quantize(int precision, int weight, int in, int out, const float* data, uint8_t* steps,
+                   float* sizes);
 
 // Append `count` rows, all layers; rows of one slot stand in order. Then the logits of the rows
 // that `wanted` names, (n_wanted, vocab_size), and the last hidden states of all rows,
@@ -51,7 +63,7 @@ int ogpt_run(ogpt_model* model, const ogpt_row* rows, int count, const int32_t* 
 
 // Make the first `length` tokens of a slot those of another one, whose memory they share until one
 // of the two writes there.
-int ogpt_copy(ogpt_model* model, int source, int target, int length);
+void ogpt_copy(ogpt_model* model, int source, int target, int length);
 
 // Give back what a slot holds beyond its first `length` tokens.
 void ogpt_truncate(ogpt_model* model, int slot, int length);

@@ -12,6 +12,7 @@ class Cache {
  public:
   Cache(int slots, int layers, int positions, int n_embd, bool half);  // throws std::bad_alloc
 
+  // All room is had when a cache is made: none of these can fail.
   // Let `slot` write at `position`, which follows what it holds.
   void open(int slot, int position);
   // Keep the pages that hold the first `length` positions.

@@ -71,17 +71,17 @@ Matrix* Model::matrix_of(int weight, int number) {
   }
 }
 
-void Model::set(int weight, int number, const float* data) {
+// The largest magnitude in it; throws Unreadable.
+float Model::set(int weight, int number, const ogpt_numbers& numbers, const float* sizes) {
   const size_t C = shape_.n_embd;
   if (const Matrix* matrix = matrix_of(weight, number)) {
-    const bool embedding = weight == OGPT_TOKENS;
-    each_panel(*matrix, [&](int first, int last) {
-      pack(data, embedding ? 1 : matrix->out, embedding ? C : 1, *matrix, first, last);
-    });
-    return;
+    Packing packing(numbers, sizes || weight == OGPT_TOKENS, sizes, *matrix, threads_.count());
+    threads_.run([](void* context, int thread) { static_cast<Packing*>(context)->work(thread); },
+                 &packing);
+    return packing.largest();
   }
   auto floats = [&](const float* to, size_t n) {
-    std::memcpy(const_cast<float*>(to), data, n * 4);
+    return read_floats(numbers, n, const_cast<float*>(to));
   };
   if (weight == OGPT_POSITIONS) return floats(position_table_, C * shape_.n_positions);
   const Layer& layer = layers_[number];
@@ -95,25 +95,6 @@ void Model::set(int weight, int number, const float* data) {
     case OGPT_LN_2_W: return floats(layer.ln_2.gain, C);
     default: return floats(layer.ln_2.bias, C);
   }
-}
-
-void Model::set_quantized(int weight, int number, const int8_t* q, const float* scales) {
-  const Matrix* matrix = matrix_of(weight, number);
-  each_panel(*matrix, [&](int first, int last) { pack_quantized(q, scales, *matrix, first, last); });
-}
-
-template <typename Pack>
-void Model::each_panel(const Matrix& matrix, Pack pack) {
-  struct Task {
-    const Matrix& matrix;
-    Pack& pack;
-    int threads;
-  } task{matrix, pack, threads_.count()};
-  threads_.run([](void* context, int thread) {
-    Task& task = *static_cast<Task*>(context);
-    const Part part(task.matrix.panels(), thread, task.threads);
-    task.pack(part.first, part.last);
-  }, &task);
 }
 
 }  // namespace ogpt

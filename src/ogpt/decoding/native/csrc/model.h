@@ -35,8 +35,7 @@ class Model {
   Model(const ogpt_shape& shape, const Kernels& kernels);
 
   // model.cpp: the weights
-  void set(int weight, int layer, const float* data);
-  void set_quantized(int weight, int layer, const int8_t* q, const float* scales);
+  float set(int weight, int layer, const ogpt_numbers& numbers, const float* sizes);
   size_t bytes() const { return weights_->size() + cache_.bytes(); }
   const Kernels& kernels() const { return kernels_; }
   Cache& cache() { return cache_; }
@@ -50,8 +49,6 @@ class Model {
   class Forward;
 
   Matrix* matrix_of(int weight, int layer);  // nullptr: that weight is no matrix
-  template <typename Pack>
-  void each_panel(const Matrix& matrix, Pack pack);  // panels shared among the threads
   void plan(Matrix& matrix, int in, int out);
   size_t weight_bytes() const;
   void place(Matrix& matrix, bool bias);

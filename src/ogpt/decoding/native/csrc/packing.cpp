@@ -1,170 +1,172 @@
 #include "packing.h"
 
-#include <cmath>
-#include <cstring>
+#include <algorithm>
+
+#include "rounding.h"
 
 namespace ogpt {
 namespace {
 
-float from_bfloat16(uint16_t x) {
-  const uint32_t bits = uint32_t(x) << 16;
-  float wide;
-  std::memcpy(&wide, &bits, 4);
-  return wide;
+int blocks(int n) { return (n + kPanel - 1) / kPanel; }
+
+float from_bfloat16(uint16_t x) { return as_float(int32_t(uint32_t(x) << 16)); }
+
+// Bytes of the inputs that share a scale, in any precision.
+size_t chunk_bytes(const Matrix& weight) { return weight.panel_bytes() / blocks(weight.in); }
+
+uint8_t* chunk_of(const Matrix& weight, int panel, int group) {
+  return weight.data + size_t(panel) * weight.panel_bytes() + size_t(group) * chunk_bytes(weight);
 }
 
-int steps_of(Precision precision) { return precision == kInt4 ? 7 : 127; }
-
-size_t group_bytes(Precision precision) {
-  return kGroup * kPanel / (precision == kInt4 ? 2 : 1) + kPanel * sizeof(float);
+// Up to 64 rows of up to 64 numbers, `stride` numbers apart, as a tile [input][output]: zeros where
+// there are none. Returns the largest as `widen` does.
+int32_t read_tile(int dtype, const uint8_t* numbers, size_t stride, int rows, int columns,
+                  bool rows_are_outputs, float* tile) {
+  alignas(64) float turned[kTile];
+  float* const read = rows_are_outputs ? turned : tile;
+  if (rows < kPanel || columns < kPanel) std::memset(read, 0, kTile * sizeof(float));
+  int32_t largest = 0;
+  for (int r = 0; r < rows; ++r)
+    largest = std::max(largest, widen(dtype, numbers + bytes_of(dtype, r * stride), size_t(columns),
+                                      read + r * kPanel));
+  if (rows_are_outputs)
+    for (int first = 0; first < kGroup; first += 16)  // a cache line of each row at a time
+      for (int o = 0; o < kPanel; ++o)
+        for (int i = first; i < first + 16; ++i) tile[i * kPanel + o] = turned[o * kPanel + i];
+  return largest;
 }
 
-// Where the byte of input i (in its group) and output o (in its panel) lies, and its shift.
-size_t byte_at(Precision precision, int i, int o, int* shift) {
-  const int quad = i / 4;
-  *shift = precision == kInt4 ? quad % 2 * 4 : 0;
-  return (size_t(precision == kInt4 ? quad / 2 : quad) * kPanel + o) * 4 + i % 4;
-}
-
-// To the nearest whole number, for |x| < 2^22.
-inline float rounded(float x) { return (x + 12582912.0f) - 12582912.0f; }
-
-// A weight in whole steps, none beyond the last on either side.
-inline float in_steps(float w, float inverse, int steps) {
-  const float q = rounded(w * inverse);
-  return q < float(-steps - 1) ? float(-steps - 1) : q > float(steps) ? float(steps) : q;
-}
-
-// What 64 weights lose under a scale, as a sum of squares.
-float loss(const float* w, float scale, int steps) {
-  const float inverse = 1.0f / scale;
-  float total = 0;
-  for (int i = 0; i < kGroup; ++i) {
-    const float q = in_steps(w[i], inverse, steps);
-    total += (q * scale - w[i]) * (q * scale - w[i]);
+void pack_tile(const float* tile, Precision precision, uint8_t* chunk) {
+  if (precision == kFloat32) {
+    std::memcpy(chunk, tile, kTile * sizeof(float));
+  } else if (precision == kBFloat16) {
+    uint32_t* pairs = reinterpret_cast<uint32_t*>(chunk);  // of inputs, the first one low
+    for (int i = 0; i < kGroup; i += 2, tile += 2 * kPanel)
+      for (int o = 0; o < kPanel; ++o)
+        *pairs++ = to_bfloat16(tile[o]) | uint32_t(to_bfloat16(tile[kPanel + o])) << 16;
+  } else {
+    round_group(tile, precision, chunk);
   }
-  return total;
 }
 
-// Where `source` keeps the weight of input i and output o, and 64 of them, zeros behind the last.
-struct Source {
-  const float* data;
-  size_t in_step, out_step;
-  int in;
+int words_of(Precision precision) { return kGroup / (precision == kInt4 ? 8 : 4); }
 
-  void read(int first, size_t output, float* w) const {
-    for (int i = 0; i < kGroup; ++i)
-      w[i] = first + i < in ? data[size_t(first + i) * in_step + output * out_step] : 0.0f;
-  }
-};
-
-void place_group(const int8_t* q, float scale, int o, Precision precision, uint8_t* group) {
-  const int offset = steps_of(precision) + 1;
-  (reinterpret_cast<float*>(group + group_bytes(precision)) - kPanel)[o] = scale;
-  for (int i = 0; i < kGroup; ++i) {
-    int shift;
-    uint8_t* byte = group + byte_at(precision, i, o, &shift);
-    const int kept = precision == kInt4 ? *byte & ~(15 << shift) : 0;
-    *byte = uint8_t(kept | (q[i] + offset) << shift);
-  }
+float* sizes_in(uint8_t* group, Precision precision) {
+  return reinterpret_cast<float*>(group + group_bytes(precision)) - kPanel;
 }
 
 }  // namespace
 
-float quantize_group(const float* w, Precision precision, int8_t* q) {
-  const int steps = steps_of(precision);
-  float top = 0;
-  for (int i = 0; i < kGroup; ++i) top = std::fabs(w[i]) > top ? std::fabs(w[i]) : top;
-  float scale = top / float(steps);
-  if (scale < 1e-30f) {
-    std::memset(q, 0, kGroup);
-    return 0;
-  }
-  if (precision == kInt4) {  // with so few steps a smaller scale, which clips the largest, is better
-    const float full = scale;
-    float least = loss(w, full, steps);
-    for (int shrink = 1; shrink < 12; ++shrink) {
-      const float tried = full * (1.0f - 0.03f * float(shrink));
-      const float lost = loss(w, tried, steps);
-      if (lost < least) least = lost, scale = tried;
-    }
-  }
-  const float inverse = 1.0f / scale;
-  for (int i = 0; i < kGroup; ++i) q[i] = int8_t(in_steps(w[i], inverse, steps));
-  return scale;
-}
+Packing::Packing(const ogpt_numbers& from, bool rows_are_outputs, const float* sizes,
+                 const Matrix& to, int threads)
+    : from_(from),
+      rows_are_outputs_(rows_are_outputs),
+      sizes_(sizes),
+      to_(to),
+      rows_(rows_are_outputs ? to.out : to.in),
+      columns_(sizes ? to.padded_in() / (to.precision == kInt4 ? 2 : 1)  // in bytes
+                     : rows_are_outputs ? to.in : to.out),
+      scratch_(from.data ? 0 : bytes_of(from.dtype, size_t(kPanel) * columns_) * threads),
+      threads_(threads) {}
 
-void quantize(const float* source, size_t in_step, size_t out_step, int in, int out,
-              Precision precision, int8_t* q, float* scales) {
-  const Source from{source, in_step, out_step, in};
-  float w[kGroup];
-  for (int o = 0; o < out; ++o)
-    for (int first = 0; first < in; first += kGroup, q += kGroup) {
-      from.read(first, o, w);
-      *scales++ = quantize_group(w, precision, q);
+void Packing::work(int thread) {
+  uint8_t* const scratch = scratch_.data() + scratch_.size() / threads_ * thread;
+  for (int block; (block = next_.fetch_add(1)) < blocks(rows_);) {
+    const int first = block * kPanel, rows = std::min(kPanel, rows_ - first);
+    const uint8_t* numbers =
+        numbers_at(from_, size_t(first) * columns_, size_t(rows) * columns_, scratch);
+    if (!numbers) {
+      unreadable_ = true;
+      return;
     }
-}
-
-void pack_quantized(const int8_t* q, const float* scales, const Matrix& weight, int first_panel,
-                    int last_panel) {
-  const int groups = weight.padded_in() / kGroup;
-  const int8_t none[kGroup] = {};
-  for (int out = first_panel * kPanel; out < last_panel * kPanel; ++out) {
-    uint8_t* group = weight.data + size_t(out / kPanel) * weight.panel_bytes();
-    for (int g = 0; g < groups; ++g, group += group_bytes(weight.precision)) {
-      const size_t at = size_t(out) * groups + g;
-      if (out < weight.out)
-        place_group(q + at * kGroup, scales[at], out % kPanel, weight.precision, group);
-      else
-        place_group(none, 0, out % kPanel, weight.precision, group);
-    }
+    if (sizes_)
+      pack_steps(block, rows, numbers);
+    else
+      pack_floats(block, rows, numbers);
   }
 }
 
-void pack(const float* source, size_t in_step, size_t out_step, const Matrix& weight,
-          int first_panel, int last_panel) {
-  const Source from{source, in_step, out_step, weight.in};
-  const int padded = weight.padded_in();
-  for (int out = first_panel * kPanel; out < last_panel * kPanel; ++out) {
-    uint8_t* panel = weight.data + size_t(out / kPanel) * weight.panel_bytes();
-    const int o = out % kPanel;
-    for (int first = 0; first < padded; first += kGroup) {
-      float w[kGroup] = {};
-      if (out < weight.out) from.read(first, out, w);
-      if (weight.precision == kFloat32) {
-        for (int i = 0; i < kGroup; ++i)
-          reinterpret_cast<float*>(panel)[size_t(first + i) * kPanel + o] = w[i];
-      } else if (weight.precision == kBFloat16) {
-        for (int i = 0; i < kGroup; ++i)
-          reinterpret_cast<uint16_t*>(panel)[(size_t(first + i) / 2 * kPanel + o) * 2 + i % 2] =
-              to_bfloat16(w[i]);
-      } else {
-        int8_t q[kGroup];
-        const float scale = quantize_group(w, weight.precision, q);
-        place_group(q, scale, o, weight.precision,
-                    panel + size_t(first / kGroup) * group_bytes(weight.precision));
+void Packing::pack_floats(int block, int rows, const uint8_t* numbers) {
+  alignas(64) float tile[kTile];
+  int32_t largest = 0;
+  for (int first = 0; first < columns_; first += kPanel) {
+    largest = std::max(largest, read_tile(from_.dtype, numbers + bytes_of(from_.dtype, first),
+                                          columns_, rows, std::min(kPanel, columns_ - first),
+                                          rows_are_outputs_, tile));
+    const int other = first / kPanel;
+    pack_tile(tile, to_.precision,
+              rows_are_outputs_ ? chunk_of(to_, block, other) : chunk_of(to_, other, block));
+  }
+  for (int32_t seen = largest_; seen < largest && !largest_.compare_exchange_weak(seen, largest);) {
+  }
+}
+
+void Packing::pack_steps(int panel, int rows, const uint8_t* numbers) {
+  const int words = words_of(to_.precision), groups = blocks(to_.in);
+  for (int g = 0; g < groups; ++g) {
+    uint8_t* const group = chunk_of(to_, panel, g);
+    for (int o = 0; o < kPanel; ++o) {
+      const uint8_t* row = numbers + size_t(o) * columns_ + size_t(g) * words * 4;
+      for (int w = 0; w < words; ++w) {
+        uint32_t word = to_.precision == kInt4 ? 0x88888888 : 0;  // zeros behind the last output
+        if (o < rows) std::memcpy(&word, row + w * 4, 4);
+        reinterpret_cast<uint32_t*>(group)[w * kPanel + o] = group_word(to_.precision, word);
+      }
+      sizes_in(group, to_.precision)[o] =
+          o < rows ? sizes_[(size_t(panel) * kPanel + o) * groups + g] : 0;
+    }
+  }
+}
+
+float Packing::largest() const {
+  if (unreadable_) throw Unreadable();
+  return as_float(largest_);
+}
+
+void round_to_file(const float* data, bool rows_are_outputs, int in, int out, Precision precision,
+                   uint8_t* steps, float* sizes) {
+  alignas(64) float tile[kTile];
+  alignas(64) uint8_t group[kTile + kPanel * sizeof(float)];
+  const int words = words_of(precision), groups = blocks(in);
+  for (int o = 0; o < out; o += kPanel)
+    for (int g = 0; g < groups; ++g) {
+      const int i = g * kGroup, inputs = std::min(kGroup, in - i), outputs = std::min(kPanel, out - o);
+      const float* first = data + (rows_are_outputs ? size_t(o) * in + i : size_t(i) * out + o);
+      read_tile(OGPT_FLOAT32, reinterpret_cast<const uint8_t*>(first), rows_are_outputs ? in : out,
+                rows_are_outputs ? outputs : inputs, rows_are_outputs ? inputs : outputs,
+                rows_are_outputs, tile);
+      round_group(tile, precision, group);
+      for (int output = 0; output < outputs; ++output) {
+        const size_t at = size_t(o + output) * groups + g;
+        for (int w = 0; w < words; ++w) {
+          const uint32_t word = file_word(
+              precision, reinterpret_cast<const uint32_t*>(group)[w * kPanel + output]);
+          std::memcpy(steps + (at * words + w) * 4, &word, 4);
+        }
+        sizes[at] = sizes_in(group, precision)[output];
       }
     }
-  }
 }
 
 void unpack(const Matrix& weight, int output, float* out) {
-  const uint8_t* panel = weight.data + size_t(output / kPanel) * weight.panel_bytes();
   const int o = output % kPanel;
-  for (int i = 0; i < weight.in; ++i) {
-    if (weight.precision == kFloat32) {
-      out[i] = reinterpret_cast<const float*>(panel)[size_t(i) * kPanel + o];
-    } else if (weight.precision == kBFloat16) {
-      out[i] = from_bfloat16(
-          reinterpret_cast<const uint16_t*>(panel)[(size_t(i) / 2 * kPanel + o) * 2 + i % 2]);
-    } else {
-      const size_t bytes = group_bytes(weight.precision);
-      const uint8_t* group = panel + size_t(i / kGroup) * bytes;
-      const float scale = (reinterpret_cast<const float*>(group + bytes) - kPanel)[o];
-      int shift;
-      const size_t at = byte_at(weight.precision, i % kGroup, o, &shift);
-      const int byte = group[at] >> shift;
-      out[i] = scale * float(weight.precision == kInt4 ? (byte & 15) - 8 : byte - 128);
+  const bool nibbles = weight.precision == kInt4;
+  for (int g = 0; g < blocks(weight.in); ++g, out += kGroup) {
+    uint8_t* const chunk = chunk_of(weight, output / kPanel, g);
+    const int inputs = std::min(kGroup, weight.in - g * kGroup);
+    for (int i = 0; i < inputs; ++i) {
+      if (weight.precision == kFloat32) {
+        out[i] = reinterpret_cast<const float*>(chunk)[i * kPanel + o];
+      } else if (weight.precision == kBFloat16) {
+        out[i] = from_bfloat16(
+            reinterpret_cast<const uint16_t*>(chunk)[(i / 2 * kPanel + o) * 2 + i % 2]);
+      } else {
+        const uint32_t word =
+            reinterpret_cast<const uint32_t*>(chunk)[i / (nibbles ? 8 : 4) * kPanel + o];
+        const uint32_t step = word >> (i % 4 * 8 + (nibbles ? i / 4 % 2 * 4 : 0));
+        out[i] = sizes_in(chunk, weight.precision)[o] *
+                 float(nibbles ? int(step & 15) - 8 : int(step & 255) - 128);
+      }
     }
   }
 }

@@ -1,8 +1,11 @@
 // Weights into the layout that the kernels read (kernels.h).
 #pragma once
+#include <atomic>
 #include <cstring>
+#include <vector>
 
 #include "kernels.h"
+#include "numbers.h"
 
 namespace ogpt {
 
@@ -13,21 +16,37 @@ inline uint16_t to_bfloat16(float x) {
   return uint16_t((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
-// Pack the panels [first_panel, last_panel) of a float weight whose element (i, o) of (in, out) is
-// source[i * in_step + o * out_step].
-void pack(const float* source, size_t in_step, size_t out_step, const Matrix& weight,
-          int first_panel, int last_panel);
+// A weight on its way into a model. Threads take 64 rows at a time, so that no more of it is ever
+// in memory than they work on. Its rows are inputs, or outputs (the embedding, and whatever was
+// rounded before, with the sizes of its steps (out, groups)).
+class Packing {
+ public:
+  Packing(const ogpt_numbers& from, bool rows_are_outputs, const float* sizes, const Matrix& to,
+          int threads);
 
-// Round 64 weights to whole steps, -128..127 for int8 and -8..7 for int4; the size of a step.
-float quantize_group(const float* w, Precision precision, int8_t* q);
+  void work(int thread);  // to be called by each thread
+  float largest() const;  // as numbers.h tells it; throws Unreadable
 
-// A whole weight as steps q (out, groups, 64) and their sizes (out, groups); zeros beyond `in`.
-void quantize(const float* source, size_t in_step, size_t out_step, int in, int out,
-              Precision precision, int8_t* q, float* scales);
+ private:
+  void pack_floats(int block, int rows, const uint8_t* numbers);
+  void pack_steps(int panel, int rows, const uint8_t* numbers);
 
-// Pack what `quantize` gave.
-void pack_quantized(const int8_t* q, const float* scales, const Matrix& weight, int first_panel,
-                    int last_panel);
+  const ogpt_numbers from_;
+  const bool rows_are_outputs_;
+  const float* const sizes_;
+  const Matrix to_;
+  const int rows_, columns_;
+  std::vector<uint8_t> scratch_;  // of each thread
+  const int threads_;
+  std::atomic<int> next_{0};
+  std::atomic<int32_t> largest_{0};
+  std::atomic<bool> unreadable_{false};
+};
+
+// Round a float32 weight as it is rounded into a model, but as a file holds it: steps (out, padded
+// in) and their sizes (out, groups).
+void round_to_file(const float* data, bool rows_are_outputs, int in, int out, Precision precision,
+                   uint8_t* steps, float* sizes);
 
 // One output's weights as floats, (in,): a row of the embedding.
 void unpack(const Matrix& weight, int output, float* out);
