@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,6 +25,16 @@ from ogpt.errors import ConfigError
 from ogpt.notices import tell
 
 
+def _panel(name: str) -> Callable[..., Any]:
+    """Makes options of a panel, from their help and what else they have."""
+    return lambda text, *names, **more: typer.Option(
+        *names, help=text, rich_help_panel=name, **more
+    )
+
+
+_drawing, _steering, _searching = map(_panel, ("Drawing", "Steering", "Other searches"))
+
+
 def generate(
     ctx: typer.Context,
     model: Model,
@@ -31,62 +42,10 @@ def generate(
     ids: Annotated[str | None, typer.Option(metavar="1,2,3", help="Token ids as prompt.")] = None,
     max_new_tokens: Annotated[int, typer.Option(help="Tokens to write at most.")] = 50,
     min_new_tokens: Annotated[int, typer.Option(help="Tokens to write at least.")] = 0,
-    temperature: Annotated[float, typer.Option(help="Above 0; lower is safer.")] = 1.0,
-    top_k: Annotated[
-        int, typer.Option(help="Draw among the k likeliest; 0: all. Candidates of --penalty-alpha.")
-    ] = 0,
-    top_p: Annotated[float, typer.Option(help="Draw among the likeliest of this mass.")] = 1.0,
-    min_p: Annotated[
-        float, typer.Option(help="Draw among those at least this times as likely as the likeliest.")
-    ] = 0.0,
-    typical_p: Annotated[
-        float, typer.Option(help="Draw among those nearest to the entropy, of this mass.")
-    ] = 1.0,
-    greedy: Annotated[bool, typer.Option("--greedy", help="Always take the likeliest.")] = False,
-    repetition_penalty: Annotated[
-        float, typer.Option(help="Above 1: tokens of the text are less likely.")
-    ] = 1.0,
-    frequency_penalty: Annotated[
-        float, typer.Option(help="Taken from a logit for each time that its token was written.")
-    ] = 0.0,
-    presence_penalty: Annotated[
-        float, typer.Option(help="Taken from a logit once its token was written.")
-    ] = 0.0,
-    no_repeat_ngram_size: Annotated[
-        int, typer.Option(help="So many tokens in a row occur once; 0: any number of times.")
-    ] = 0,
-    ban: Annotated[
-        list[str] | None, typer.Option(metavar="TEXT", help="Never write this; repeatable.")
-    ] = None,
-    bias: Annotated[
-        list[str] | None,
-        typer.Option(metavar="TEXT=NUMBER", help="Add this to a text's logit; repeatable."),
-    ] = None,
     stop: Annotated[
         list[str] | None, typer.Option(help="End before this text; repeatable.")
     ] = None,
     num_return_sequences: Annotated[int, typer.Option(help="Continuations to write.")] = 1,
-    beams: Annotated[int, typer.Option(help="Beams of a beam search; 1: none.")] = 1,
-    beam_groups: Annotated[int, typer.Option(help="Groups of beams that differ.")] = 1,
-    diversity_penalty: Annotated[
-        float, typer.Option(help="Keeps a group of beams from the tokens of those before it.")
-    ] = 0.0,
-    length_penalty: Annotated[
-        float, typer.Option(help="Above 1 favours longer beams, below 1 shorter ones.")
-    ] = 1.0,
-    penalty_alpha: Annotated[
-        float,
-        typer.Option(help="Contrastive search: weight of likeness to the text, 0 to 1; 0: none."),
-    ] = 0.0,
-    seed: Annotated[int, typer.Option(help="The same seed writes the same text.")] = 0,
-    prompt_lookup: Annotated[
-        int | None,
-        typer.Option(
-            help="Tokens to read ahead at most where a text repeats itself; 0: none. Changes the "
-            "speed, no text.",
-            show_default="as many as pay",
-        ),
-    ] = None,
     data: Annotated[
         Path | None,
         typer.Option(help="JSON Lines with a prompt (or text) in each row, in place of a prompt."),
@@ -98,13 +57,64 @@ def generate(
     top_logprobs: Annotated[
         int, typer.Option(help="Likeliest tokens to tell with each token, in --json and --out.")
     ] = 0,
-    decoder: DecoderName = "auto",
-    dtype: DtypeName = "auto",
-    threads: Threads = 0,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object, when all is written.")
     ] = False,
     stats: Annotated[bool, typer.Option("--stats", help="End with the speed, on stderr.")] = False,
+    greedy: Annotated[bool, _drawing("Always take the likeliest.", "--greedy")] = False,
+    seed: Annotated[int, _drawing("The same seed writes the same text.")] = 0,
+    temperature: Annotated[float, _drawing("Above 0; lower is safer.")] = 1.0,
+    top_k: Annotated[
+        int, _drawing("Draw among the k likeliest; 0: all. Candidates of --penalty-alpha.")
+    ] = 0,
+    top_p: Annotated[float, _drawing("Draw among the likeliest of this mass.")] = 1.0,
+    min_p: Annotated[
+        float, _drawing("Draw among those at least this times as likely as the likeliest.")
+    ] = 0.0,
+    typical_p: Annotated[
+        float, _drawing("Draw among those nearest to the entropy, of this mass.")
+    ] = 1.0,
+    repetition_penalty: Annotated[
+        float, _steering("Above 1: tokens of the text are less likely.")
+    ] = 1.0,
+    frequency_penalty: Annotated[
+        float, _steering("Taken from a logit for each time that its token was written.")
+    ] = 0.0,
+    presence_penalty: Annotated[
+        float, _steering("Taken from a logit once its token was written.")
+    ] = 0.0,
+    no_repeat_ngram_size: Annotated[
+        int, _steering("So many tokens in a row occur once; 0: any number of times.")
+    ] = 0,
+    ban: Annotated[
+        list[str] | None, _steering("Never write this; repeatable.", metavar="TEXT")
+    ] = None,
+    bias: Annotated[
+        list[str] | None,
+        _steering("Add this to a text's logit; repeatable.", metavar="TEXT=NUMBER"),
+    ] = None,
+    beams: Annotated[int, _searching("Beams of a beam search; 1: none.")] = 1,
+    beam_groups: Annotated[int, _searching("Groups of beams that differ.")] = 1,
+    diversity_penalty: Annotated[
+        float, _searching("Keeps a group of beams from the tokens of those before it.")
+    ] = 0.0,
+    length_penalty: Annotated[
+        float, _searching("Above 1 favours longer beams, below 1 shorter ones.")
+    ] = 1.0,
+    penalty_alpha: Annotated[
+        float, _searching("Contrastive search: weight of likeness to the text, 0 to 1; 0: none.")
+    ] = 0.0,
+    decoder: DecoderName = "auto",
+    dtype: DtypeName = "auto",
+    threads: Threads = 0,
+    prompt_lookup: Annotated[
+        int | None,
+        typer.Option(
+            help="Tokens to read ahead at most where a text repeats itself; 0: none. Changes the "
+            "speed, no text.",
+            show_default="as many as pay",
+        ),
+    ] = None,
 ) -> None:
     """Write on from a prompt, showing words as they come; or from every row of a file."""
     import ogpt
