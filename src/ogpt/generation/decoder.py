@@ -30,7 +30,8 @@ class Abilities(NamedTuple):
     """Same tokens and log-probabilities alone or in any batch, and however many tokens are read at
     once, bit for bit."""
     summarize: Callable[[Logits], Summary] = summarize
-    """Summary of logits (N, V) that this decoder gave, as `ogpt.generation.summaries` says."""
+    """Summary of logits (N, V) that this decoder gave, as `ogpt.generation.summaries` says; raises
+    DecoderError (`summaries.check_largest`) for those that are no numbers."""
 
 
 class Scores(NamedTuple):

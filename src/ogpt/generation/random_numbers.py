@@ -80,6 +80,9 @@ def sample(logits: NDArray[np.floating[Any]], number: float) -> int:
     """
     weights = logits - logits.max()
     np.exp(weights, out=weights)
+    if len(weights) <= _BLOCK:
+        sums = np.cumsum(weights, dtype=np.float64)
+        return _first_above(sums, number * sums[-1])
     # blocks first, then inside one block: a running sum over all of V is slower than the rest
     blocks = np.cumsum(block_sums(weights, _BLOCK))
     target = number * blocks[-1]

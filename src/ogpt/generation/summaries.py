@@ -46,12 +46,21 @@ def log_sum_exp(logits: Logits) -> float:
     return _log_sum_exp(logits, logits.max())
 
 
-def _log_sum_exp(logits: Logits, largest: np.floating[Any]) -> float:
-    if not np.isfinite(largest):
+def check_largest(logit: float | np.floating[Any]) -> None:
+    """Check the largest of a row of logits, which is NaN where one of them is.
+
+    Raises:
+        DecoderError: it is no finite number.
+    """
+    if not np.isfinite(logit):
         raise DecoderError(
-            f"the model's largest logit is {largest}; it must be a finite number",
+            f"the model's largest logit is {logit}; it must be a finite number",
             hint="the weights hold NaN or infinite values: use another checkpoint",
         )
+
+
+def _log_sum_exp(logits: Logits, largest: np.floating[Any]) -> float:
+    check_largest(largest)
     weights = logits - largest
     np.exp(weights, out=weights)
     return float(largest) + float(np.log(block_sums(weights).sum()))
