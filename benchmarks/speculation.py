@@ -55,7 +55,7 @@ def writer(
 def main() -> None:
     given = arguments(__doc__, 7, new_tokens=256)
     shape = {**SMOKE, "n_positions": 128} if given.smoke else GPT1
-    new = 64 if given.smoke else given.new_tokens
+    new = 24 if given.smoke else given.new_tokens
     torch.manual_seed(0)
     model = OpenAIGPTLMHeadModel(OpenAIGPTConfig(**shape))
     arrays = {name: array_of(tensor) for name, tensor in model.stored_tensors().items()}
