@@ -1,5 +1,8 @@
 import itertools
 import json
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,13 +21,17 @@ from ogpt.errors import (
     OutputExists,
     SamplingError,
     TokenOutOfRange,
+    UnknownArgument,
 )
 from ogpt.generating import Generations, Statistics, generate_file, generate_with
 from ogpt.generation.beam import beam_search
+from ogpt.generation.contrastive import contrastive_search
+from ogpt.generation.decoder import Abilities
 from ogpt.generation.request import tell_without_effect
 from ogpt.generation.settings import GenerationSettings
 from ogpt.model.heads import OpenAIGPTLMHeadModel
 from ogpt.notices import OgptNotice, collecting
+from ogpt.storage import only_writer_of
 from ogpt.tokens.fast import OpenAIGPTTokenizerFast
 
 TOKENIZER = StandInTokenizer()
@@ -126,11 +133,140 @@ def test_an_end_token_ends_the_text_and_is_no_text() -> None:
     assert (one.text, one.ids, one.finish_reason) == ("", [end], "stop")
 
 
-def test_settings_of_another_search_are_refused() -> None:
-    decoder = contextual(SIZE)
-    with pytest.raises(SamplingError, match=r"penalty_alpha is 0\.5; allowed: 0"):
-        generate_with(decoder, TOKENIZER, "a", greedy(penalty_alpha=0.5, top_k=4, max_new_tokens=2))
+class Hidden(StandInDecoder):
+    """With hidden states, which make every token as like as the others."""
+
+    def hidden(self, slot: int) -> np.ndarray:
+        return np.eye(8)[[token % 8 for token in self.held[slot][-self.appended :]]]
+
+    def extend(self, slot: int, ids: Any, want: Any = "last") -> np.ndarray | None:
+        self.appended = len(ids)
+        return super().extend(slot, ids, want)
+
+    def step(self, slots: Any, ids: Any) -> np.ndarray:
+        self.appended = 1
+        return super().step(slots, ids)
+
+
+def hidden(slots: int) -> Hidden:
+    decoder = Hidden(contextual(SIZE).logits_of, SIZE, 16, slots)
+    decoder.abilities = Abilities(True, False, False, True)
+    return decoder
+
+
+def test_contrastive_search_streams_and_stops_as_others_do() -> None:
+    settings = greedy(penalty_alpha=0.5, top_k=3, max_new_tokens=6)
+    prompts = ["a b", "c", "d e f"]
+    shown: dict[int, list[str]] = {0: [], 1: [], 2: []}
+    found = generate_with(
+        hidden(slots=7),  # enough for two prompts at a time
+        TOKENIZER,
+        prompts,
+        settings,
+        top_logprobs=2,
+        on_text=lambda number, text: shown[number].append(text),
+    )
+    expected = contrastive_search(hidden(9), [TOKENIZER.encode(text) for text in prompts], settings)
+    ids: dict[int, list[int]] = {0: [], 1: [], 2: []}
+    for token in expected:
+        ids[token.continuation].append(token.id)
+    for number, one in enumerate(found):
+        assert (one.prompt, one.ids) == (prompts[number], ids[number])
+        assert "".join(shown[number]) == one.text == " " + TOKENIZER.decode(one.ids)
+        assert [len(top) for top in one.top_log_probs] == [2] * 6
+    assert len({tuple(one.ids) for one in found}) == 3
+    stop = found[1].text[3:5]
+    [stopped] = generate_with(hidden(3), TOKENIZER, "c", settings, stop=stop)
+    assert stopped.text == found[1].text[: found[1].text.index(stop)]
+    assert stopped.finish_reason == "stop"
+
+
+def test_contrastive_search_does_not_slide() -> None:
+    settings = greedy(penalty_alpha=0.5, top_k=3, max_new_tokens=12)
+    assert generate_with(hidden(3), TOKENIZER, "a a a a", settings)  # 16 positions
+    decoder = hidden(3)
+    with pytest.raises(ContextTooLong, match="5 tokens and up to 12 new"):
+        generate_with(decoder, TOKENIZER, "a a a a a", settings)
     assert decoder.calls == []
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {},
+        {"do_sample": True, "top_k": 3},
+        {"num_beams": 3},
+        {"num_beams": 4, "num_beam_groups": 2, "diversity_penalty": 1.5},
+        {"penalty_alpha": 0.4, "top_k": 2},
+    ],
+)
+def test_the_most_likely_tokens_are_told_by_every_search(asked: dict[str, Any]) -> None:
+    settings = GenerationSettings(**{"do_sample": False, "max_new_tokens": 5, **asked})
+    decoder = hidden(slots=4)
+    [one] = generate_with(decoder, TOKENIZER, "a b", settings, top_logprobs=3)
+    held = TOKENIZER.encode("a b")
+    assert len(one.top_log_probs) == len(one.ids) == 5
+    for token_id, log_prob, top in zip(one.ids, one.log_probs, one.top_log_probs, strict=True):
+        exact = log_softmax(decoder.logits_of(tuple(held)).astype(np.float32))
+        best = np.argsort(-exact, kind="stable")[:3]
+        assert [each[0] for each in top] == best.tolist()
+        assert [each[1] for each in top] == pytest.approx(exact[best].tolist(), abs=1e-5)
+        assert log_prob == pytest.approx(float(exact[token_id]), abs=1e-5)
+        held.append(token_id)
+    [without] = generate_with(decoder, TOKENIZER, "a b", settings)
+    assert replace(one, top_log_probs=[]) == without
+    for wrong in (-1, SIZE + 1):
+        with pytest.raises(SamplingError, match=f"top_logprobs is {wrong}; allowed: 0 to {SIZE}"):
+            generate_with(decoder, TOKENIZER, "a b", settings, top_logprobs=wrong)
+
+
+def test_texts_are_banned_and_favoured() -> None:
+    table = np.zeros((SIZE, SIZE), dtype=np.float32)
+    vocab = TOKENIZER.get_vocab()
+    table[:, vocab["a</w>"]] = 9
+    table[:, vocab["b"]] = 8
+    table[vocab["b"], vocab["c</w>"]] = 20
+    decoder = markov(table, n_positions=64)
+
+    def text(**options: Any) -> str:
+        return generate_with(decoder, TOKENIZER, "d", greedy(max_new_tokens=4), **options)[0].text
+
+    assert text() == " a a a a"
+    assert text(ban=["A"]) == " bc bc"
+    assert text(bias={"e": 10.0}) == " e e e e"
+    assert text(bias={"a": -2.0}) == " bc bc"
+    with collecting() as notices:
+        assert text(ban=["x", ""], bias={"y": 3.0}) == " a a a a"
+    assert [notice.fields["setting"] for notice in notices] == ["ban='x'", "ban=''", "bias='y'"]
+
+
+def test_speculation_shows_in_no_text() -> None:
+    """Streamed words, stop strings, statistics: all as without."""
+    decoder = writes("a</w>", "b", "c</w>", "d</w>", "a</w>", n_positions=600)
+    shown: list[str] = []
+    found = generate_with(
+        decoder,
+        TOKENIZER,
+        "a bc d",
+        greedy(max_new_tokens=500),
+        on_text=lambda number, text: shown.append(text),
+    )
+    plain = generate_with(
+        decoder, TOKENIZER, "a bc d", greedy(max_new_tokens=500, prompt_lookup_num_tokens=0)
+    )
+    assert found == plain
+    assert "".join(shown) == found[0].text
+    assert found.statistics.new_tokens == 500
+    with collecting() as notices:
+        generate_with(
+            contextual(SIZE),
+            TOKENIZER,
+            "a",
+            greedy(num_beams=2, max_new_tokens=2, prompt_lookup_num_tokens=3),
+        )
+    assert [notice.message for notice in notices] == [
+        "prompt_lookup_num_tokens has no effect: beams and contrastive search do not read ahead"
+    ]
 
 
 def test_beams_come_best_first() -> None:
@@ -481,6 +617,34 @@ def test_the_native_decoder_tells_its_weights(folder: Path) -> None:
     assert read_bandwidth(1) > 1e8  # bytes a second
 
 
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"penalty_alpha": 0.6, "top_k": 3},
+        {"num_beams": 4, "num_beam_groups": 2, "diversity_penalty": 1.0},
+        {"repetition_penalty": 1.3, "no_repeat_ngram_size": 2, "do_sample": False},
+    ],
+)
+def test_every_search_and_setting_is_reached_by_name(folder: Path, asked: dict[str, Any]) -> None:
+    tokenizer = OpenAIGPTTokenizerFast.from_pretrained(folder)
+    model = OpenAIGPTLMHeadModel.from_pretrained(folder)
+    for prompt, one in zip(
+        ("a b", "c"), generate(folder, ["a b", "c"], max_new_tokens=6, **asked), strict=True
+    ):
+        ids = torch.tensor([tokenizer.encode(prompt)])
+        [expected] = model.generate(ids, max_new_tokens=6, suppress_tokens=[SIZE], **asked).tolist()
+        assert [*ids[0].tolist(), *one.ids] == expected
+
+
+def test_names_that_are_no_setting_are_refused(folder: Path) -> None:
+    with pytest.raises(UnknownArgument, match="no argument repetition_penality; allowed") as caught:
+        generate(folder, "a", repetition_penality=1.2)
+    assert caught.value.hint == "did you mean repetition_penalty?"
+    with pytest.raises(UnknownArgument) as caught:
+        generate(folder, "a", xyz=1)
+    assert caught.value.hint == "leave it out"
+
+
 def rows(folder: Path, data: Path, out: Path, **options: Any) -> generating.FileResult:
     settings = GenerationSettings(max_new_tokens=4, **options)
     return generate_file(folder, data, out, settings, decoder="native", threads=1)
@@ -515,3 +679,58 @@ def test_rows_of_a_file(folder: Path, tmp_path: Path, options: dict[str, Any]) -
     with pytest.raises(OutputExists, match="line 1 of"):
         rows(folder, data, out, **options)
     assert out.read_bytes() == whole
+
+
+def test_rows_go_on_at_another_speed(folder: Path, tmp_path: Path) -> None:
+    """Reading ahead changes no text, so it does not tell requests apart; likeliest tokens do."""
+    data, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    data.write_text(json.dumps({"prompt": "a b"}) + "\n")
+    rows(folder, data, out)
+    assert rows(folder, data, out, prompt_lookup_num_tokens=0).kept == 1
+    with pytest.raises(OutputExists):
+        generate_file(
+            folder, data, out, GenerationSettings(max_new_tokens=4), top_logprobs=2, threads=1
+        )
+
+
+def test_two_processes_do_not_write_one_file(folder: Path, tmp_path: Path) -> None:
+    data, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    data.write_text(json.dumps({"prompt": "a b"}) + "\n")
+    with only_writer_of(out), pytest.raises(OutputExists, match=f"process is writing {out}"):
+        rows(folder, data, out)
+    assert not out.exists()
+    assert rows(folder, data, out).kept == 0
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["in.jsonl", "out.jsonl"]
+
+
+def test_a_process_that_was_killed_goes_on(folder: Path, tmp_path: Path) -> None:
+    """kill -9 at any moment: rows are whole, and the next call writes the rest of the same file."""
+    data, out, whole = (tmp_path / name for name in ("in.jsonl", "out.jsonl", "whole.jsonl"))
+    data.write_text(
+        "".join(json.dumps({"prompt": f"{a} {b}"}) + "\n" for a in "abcd" for b in "abcdefgh")
+    )
+    words = f"--data {data} --out {out} --max-new-tokens 400 --seed 3 --threads 1 --decoder native"
+    command = [sys.executable, "-m", "ogpt", "--quiet", "generate", str(folder), *words.split()]
+    with subprocess.Popen(command) as process:
+        until = time.monotonic() + 120
+        while not (out.exists() and out.stat().st_size) and time.monotonic() < until:
+            time.sleep(0.005)
+        process.kill()
+    left = out.read_bytes()
+    assert left.startswith(b'{"prompt": "a a"')
+    settings = GenerationSettings(max_new_tokens=400, seed=3)
+    told: list[tuple[float, float]] = []
+
+    def reporter(kind: str, **fields: Any) -> None:
+        assert (kind, fields["task"], fields["unit"]) == ("progress", "generating", "rows")
+        told.append((fields["done"], fields["total"]))
+
+    with collecting():
+        made = generate_file(
+            folder, data, out, settings, decoder="native", threads=1, reporter=reporter
+        )
+        generate_file(folder, data, whole, settings, decoder="native", threads=1)
+    assert 0 < made.kept == left.count(b"\n") < made.rows == 32
+    assert told[0] == (made.kept, 32)
+    assert told[-1] == (32, 32)
+    assert out.read_bytes() == whole.read_bytes()

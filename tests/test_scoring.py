@@ -91,14 +91,14 @@ def test_choices_share_one_reading_of_the_text() -> None:
     found = score_choices(decoder, [1, 2, 3, 4], [[5], [6, 1], [5]])
     assert decoder.calls == ["extend 0 3", "score 0 1", "score 0 2", "score 0 1"]
     assert found[0] == found[2]
-    for choice, values in zip([[5], [6, 1]], found, strict=False):
+    for choice, scores in zip([[5], [6, 1]], found, strict=False):
         held = [1, 2, 3, 4]
-        for token, value in zip(choice, values, strict=True):
+        for token, value in zip(choice, scores.log_probs, strict=True):
             expected = log_softmax(decoder.logits_of(tuple(held)).astype(np.float32))[token]
             assert value == pytest.approx(expected, rel=1e-6)
             held.append(token)
     assert decoder.held == [[]]
-    assert len(score_choices(decoder, [1], [[2, 3]])[0]) == 2
+    assert len(score_choices(decoder, [1], [[2, 3]])[0].log_probs) == 2
     with pytest.raises(TokenOutOfRange):
         score_choices(decoder, [1, 2], [[7]])
     assert decoder.held == [[]]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ogpt.errors import ConfigError, OutputExists, StorageError
-from ogpt.storage import only_writer, whole_file, whole_folder, write_json
+from ogpt.storage import only_writer, only_writer_of, whole_file, whole_folder, write_json
 
 
 def names(folder: Path) -> list[str]:
@@ -120,6 +120,56 @@ def test_only_one_writer(tmp_path: Path) -> None:
         assert "wait until it has ended" in caught.value.hint
         (folder / "a.txt").touch()
     assert names(folder) == ["a.txt"]
+
+
+def test_only_one_writer_of_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    with only_writer_of(file):
+        with (
+            pytest.raises(OutputExists, match=f"is writing {file}") as caught,
+            only_writer_of(file),
+        ):
+            raise AssertionError("two writers")
+        assert "wait until it has ended" in caught.value.hint
+        with only_writer_of(tmp_path / "others.jsonl"):
+            pass
+    assert names(tmp_path) == []
+    with only_writer_of(file):
+        pass
+
+
+def test_a_lock_ends_with_its_process(tmp_path: Path) -> None:
+    program = (
+        "import sys, time\n"
+        "from pathlib import Path\n"
+        "from ogpt.storage import only_writer_of\n"
+        "with only_writer_of(Path(sys.argv[1])):\n"
+        "    sys.stdout.write('held\\n'); sys.stdout.flush(); time.sleep(60)\n"
+    )
+    file = tmp_path / "rows.jsonl"
+    words = [sys.executable, "-c", program, str(file)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"held\n"
+        with pytest.raises(OutputExists, match="another process"), only_writer_of(file):
+            raise AssertionError("two writers")
+        child.kill()
+    with only_writer_of(file):
+        pass
+
+
+def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
+    with pytest.raises(OutputExists, match="is a folder") as caught, only_writer_of(tmp_path):
+        raise AssertionError("it is a folder")
+    assert "--out" in caught.value.hint
+    lost = tmp_path / "none" / "rows.jsonl"
+    with pytest.raises(StorageError, match="there is no folder") as missing, only_writer_of(lost):
+        raise AssertionError("its folder is missing")
+    assert "make the folder" in missing.value.hint
+    assert names(tmp_path) == []
+    (tmp_path / ".rows.jsonl.lock").mkdir()
+    with pytest.raises(StorageError, match="could not"), only_writer_of(tmp_path / "rows.jsonl"):
+        raise AssertionError("its lock is a folder")
 
 
 def test_a_folder_made_for_nothing_is_removed(tmp_path: Path) -> None:

@@ -6,23 +6,27 @@ Whatever can be wrong with a request is found before the weights are read.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
+from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 from ogpt.bundle import load_tokenizer, read_config, resolve
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.data.progress import Progress
 from ogpt.decoding.choice import open_decoder
 from ogpt.decoding.floor import weight_bytes
-from ogpt.generation.continuing import Generation, OnText, continuations
+from ogpt.errors import UnknownArgument
+from ogpt.generation.continuing import Generation, OnText, continuations, slots_of
 from ogpt.generation.decoder import Decoder
 from ogpt.generation.request import Request, check_given, prepare
 from ogpt.generation.rows import FinishedRows, model_hash, read_rows
 from ogpt.generation.settings import GenerationSettings
 from ogpt.generation.writer import Vocabulary
 from ogpt.reporting import Reporter, silent
+from ogpt.storage import only_writer_of
 
 MAX_SLOTS = 16
 """Sequences written at once; more wait for a slot. Each holds a key-value cache in memory."""
@@ -93,15 +97,19 @@ def generate(
     num_return_sequences: int = 1,
     num_beams: int = 1,
     stop: str | Sequence[str] = (),
+    ban: Sequence[str] = (),
+    bias: Mapping[str, float] | None = None,
+    top_logprobs: int = 0,
     decoder: str = "auto",
     dtype: str = "auto",
     threads: int = 0,
     on_text: OnText | None = None,
+    **more: Any,
 ) -> Generations:
     """Write on from a prompt.
 
     Beyond the model's n_positions the text slides: the last half is read again, with a notice.
-    Beams do not slide.
+    Beams and contrastive search do not slide.
 
     Args:
         model: A model folder or a run.
@@ -110,7 +118,7 @@ def generate(
         max_new_tokens: Most tokens to write, 1 or more.
         min_new_tokens: Tokens to write before a stop string or end token counts.
         do_sample: False takes the most likely token every time, or the most likely beams; None:
-            True without beams.
+            True without beams and contrastive search.
         temperature: Above 0; below 1 is safer, above 1 wilder.
         top_k: Draw among the k most likely tokens; 0 for all.
         top_p: Draw among the fewest tokens that hold this probability; 1 for all.
@@ -118,34 +126,45 @@ def generate(
         num_return_sequences: Continuations of each prompt; with beams, at most num_beams.
         num_beams: Beams of a beam search, whose most likely texts come first; 1 for none.
         stop: Strings that end the text; they are not part of it.
+        ban: Texts that are never written.
+        bias: What to add to the logits of texts: above 0 makes them likelier, below 0 less so.
+        top_logprobs: How many most likely tokens to tell with each token.
         decoder: Which implementation decodes (`ogpt.decoding.choice`).
         dtype: Precision of its weights.
         threads: Threads it may use; 0 for all cores.
         on_text: Told each text as soon as its words are whole; of beams, when all is written.
+        **more: The other settings of `GenerationSettings`: min_p, typical_p, repetition_penalty,
+            num_beam_groups, penalty_alpha and so on.
 
     Raises:
         SamplingError: a prompt without tokens, or a setting outside its range.
+        UnknownArgument: a name that is no setting.
         TokenOutOfRange: an id outside the vocabulary.
-        ContextTooLong: a beam search outgrows the model's positions.
+        ContextTooLong: beams or a contrastive search outgrow the model's positions.
         CheckpointError, TokenizerError, WeightsError: a model that is missing or damaged.
         BackendMissing: the decoder's package is not installed.
     """
+    _require_settings(more)
+    drawn = num_beams == 1 and not more.get("penalty_alpha")
     settings = GenerationSettings(
         max_new_tokens=max_new_tokens,
         min_new_tokens=min_new_tokens,
-        do_sample=num_beams == 1 if do_sample is None else do_sample,
+        do_sample=drawn if do_sample is None else do_sample,
         temperature=temperature,
         top_k=top_k,
         top_p=top_p,
         seed=seed,
         num_return_sequences=num_return_sequences,
         num_beams=num_beams,
+        **more,
     )
     stop = check_given(prompt, ids, stop)
     folder = resolve(model)
     config = read_config(folder)
     tokenizer = load_tokenizer(folder, config)
-    request = _request(config, tokenizer, prompt, ids, settings, stop)
+    settings = _with_ends(settings, config)
+    size = (config.n_positions, config.vocab_size)
+    request = prepare(tokenizer, *size, prompt, ids, settings, stop, ban, bias, top_logprobs)
     with closing(_open(folder, config, request, decoder, dtype, threads)) as opened:
         return _write(opened, tokenizer, request, on_text, weight_bytes(opened, config))
 
@@ -169,6 +188,9 @@ def generate_file(
     settings: GenerationSettings | None = None,
     *,
     stop: str | Sequence[str] = (),
+    ban: Sequence[str] = (),
+    bias: Mapping[str, float] | None = None,
+    top_logprobs: int = 0,
     decoder: str = "auto",
     dtype: str = "auto",
     threads: int = 0,
@@ -188,6 +210,10 @@ def generate_file(
             settings and prompt from others.
         settings: How to write; the model's end tokens are added.
         stop: Strings that end the text; they are not part of it.
+        ban: Texts that are never written.
+        bias: What to add to the logits of texts.
+        top_logprobs: How many most likely tokens to tell with each token: rows then hold `ids`,
+            `log_probs` and `top_log_probs`, too, lists of [id, log-probability].
         decoder: Which implementation decodes (`ogpt.decoding.choice`).
         dtype: Precision of its weights.
         threads: Threads it may use; 0 for all cores.
@@ -195,7 +221,8 @@ def generate_file(
 
     Raises:
         DataError: `data` cannot be read, or a row has no prompt.
-        OutputExists: `out` holds something other than the first rows of this request.
+        OutputExists: `out` holds something other than the first rows of this request, or another
+            process is writing it.
         SamplingError, ContextTooLong: a prompt that cannot be continued.
         CheckpointError, TokenizerError, WeightsError: a model that is missing or damaged.
         BackendMissing: the decoder's package is not installed.
@@ -207,28 +234,42 @@ def generate_file(
     folder = resolve(model)
     config = read_config(folder)
     tokenizer = load_tokenizer(folder, config)
-    settings = settings or GenerationSettings()
-    request = _request(config, tokenizer, prompts, None, settings, strings)
-    asked = [model_hash(folder), asdict(request.settings), strings, decoder, dtype]
-    finished = FinishedRows(Path(out), rows, asked)
-    progress = Progress(reporter, "generating", len(rows), "rows")
-    progress(finished.count)
-    kept, statistics = finished.count, None
-    if kept < len(rows):
-        request = replace(request, prompts=request.prompts[kept:])
-        with (
-            closing(_open(folder, config, request, decoder, dtype, threads)) as opened,
-            finished.appending(settings.num_return_sequences) as append,
-        ):
-            clock = _Clock()
-            tokens = 0
-            for number, one in continuations(opened, tokenizer, request, on_token=clock.tick):
-                append(number, one)
-                tokens += len(one.ids)
-                progress(finished.count)
-            texts = len(request.prompts) * settings.num_return_sequences
-            statistics = clock.statistics(tokens, texts, weight_bytes(opened, config))
+    settings = _with_ends(settings or GenerationSettings(), config)
+    size = (config.n_positions, config.vocab_size)
+    request = prepare(tokenizer, *size, prompts, None, settings, strings, ban, bias, top_logprobs)
+    asked = replace(request.settings, prompt_lookup_num_tokens=None)  # changes no text
+    key = [model_hash(folder), asdict(asked), strings, top_logprobs, decoder, dtype]
+    with only_writer_of(Path(out)):
+        finished = FinishedRows(Path(out), rows, key)
+        progress = Progress(reporter, "generating", len(rows), "rows")
+        progress(finished.count)
+        kept, statistics = finished.count, None
+        if kept < len(rows):
+            request = replace(request, prompts=request.prompts[kept:])
+            with closing(_open(folder, config, request, decoder, dtype, threads)) as opened:
+                weights = weight_bytes(opened, config)
+                statistics = _write_rows(opened, tokenizer, request, finished, progress, weights)
     return FileResult(Path(out), len(rows), kept, statistics)
+
+
+def _write_rows(
+    decoder: Decoder,
+    tokenizer: Vocabulary,
+    request: Request,
+    finished: FinishedRows,
+    progress: Progress,
+    weights: int | None,
+) -> Statistics:
+    """Write what is not finished yet."""
+    clock = _Clock()
+    tokens = 0
+    per_row = request.settings.num_return_sequences
+    with finished.appending(per_row) as append:
+        for number, one in continuations(decoder, tokenizer, request, on_token=clock.tick):
+            append(number, one)
+            tokens += len(one.ids)
+            progress(finished.count)
+    return clock.statistics(tokens, len(request.prompts) * per_row, weights)
 
 
 def generate_with(
@@ -239,30 +280,39 @@ def generate_with(
     *,
     ids: Sequence[int] | None = None,
     stop: str | Sequence[str] = (),
+    ban: Sequence[str] = (),
+    bias: Mapping[str, float] | None = None,
+    top_logprobs: int = 0,
     on_text: OnText | None = None,
 ) -> Generations:
     """`generate` with a decoder that is open already, and stays so; its slots are left empty."""
     settings = settings or GenerationSettings()
     stop = check_given(prompt, ids, stop)
-    request = prepare(
-        tokenizer, decoder.n_positions, decoder.vocab_size, prompt, ids, settings, stop
-    )
+    size = (decoder.n_positions, decoder.vocab_size)
+    request = prepare(tokenizer, *size, prompt, ids, settings, stop, ban, bias, top_logprobs)
     return _write(decoder, tokenizer, request, on_text)
 
 
-def _request(
-    config: OpenAIGPTConfig,
-    tokenizer: Vocabulary,
-    prompt: str | Sequence[str] | None,
-    ids: Sequence[int] | None,
-    settings: GenerationSettings,
-    stop: Sequence[str],
-) -> Request:
-    """What is to be written; the end tokens of the configuration end it."""
+def _require_settings(names: Mapping[str, Any]) -> None:
+    """Check the names of settings.
+
+    Raises:
+        UnknownArgument: one that GenerationSettings has not.
+    """
+    known = [item.name for item in fields(GenerationSettings)]
+    for name in names:
+        if name not in known:
+            near = get_close_matches(name, known, n=1, cutoff=0.6)
+            raise UnknownArgument(
+                f"generate has no argument {name}; allowed settings: {', '.join(known)}",
+                hint=f"did you mean {near[0]}?" if near else "leave it out",
+            )
+
+
+def _with_ends(settings: GenerationSettings, config: OpenAIGPTConfig) -> GenerationSettings:
+    """The settings, in which the end tokens of the configuration end a text."""
     end_ids = _end_ids(getattr(config, "eos_token_id", None))
-    settings = replace(settings, eos_token_id=(*settings.eos_token_id, *end_ids))
-    size = (config.n_positions, config.vocab_size)
-    return prepare(tokenizer, *size, prompt, ids, settings, stop)
+    return replace(settings, eos_token_id=(*settings.eos_token_id, *end_ids))
 
 
 def _open(
@@ -274,12 +324,7 @@ def _open(
     threads: int,
 ) -> Decoder:
     """A decoder with the slots that a request can use."""
-    settings = request.settings
-    if settings.num_beams == 1:
-        slots = min(len(request.prompts) * settings.num_return_sequences, MAX_SLOTS)
-    else:
-        together = max(1, MAX_SLOTS // settings.num_beams)
-        slots = settings.num_beams * min(len(request.prompts), together)
+    slots = slots_of(request, MAX_SLOTS)
     return open_decoder(
         folder, config=config, decoder=decoder, dtype=dtype, threads=threads, slots=slots
     )

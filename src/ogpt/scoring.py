@@ -90,7 +90,7 @@ def score(
             return [_score(tokenizer, text, ids, log_probs.tolist())]
         found = score_choices(opened, ids, endings)
     parts = zip(choices, endings, found, strict=True)
-    return [_score(tokenizer, choice, ending, values) for choice, ending, values in parts]
+    return [_score(tokenizer, choice, ending, scores[0]) for choice, ending, scores in parts]
 
 
 def _encode(tokenizer: Vocabulary, text: str, least: int) -> list[int]:

@@ -127,30 +127,62 @@ def only_writer(folder: Path) -> Iterator[None]:
         OutputExists: another process holds it.
         StorageError: the folder cannot be made or written to.
     """
-    from filelock import FileLock, Timeout  # takes a while to load
-
-    lock = folder / ".lock"
     if folder.exists() and not folder.is_dir():
         raise OutputExists(f"{folder} is a file", hint="choose another --out, or delete it")
     new = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise storage_error(folder, error) from error
+    try:
+        with _held(folder / ".lock", folder):
+            yield
+    finally:
+        if new and not any(folder.iterdir()):
+            folder.rmdir()
+
+
+@contextmanager
+def only_writer_of(file: Path) -> Iterator[None]:
+    """Hold `file`, which need not exist, against other processes that write it.
+
+    The lock, a hidden file beside it, ends with the process, however that ends.
+
+    Raises:
+        OutputExists: another process holds it, or it is a folder.
+        StorageError: its folder is not there or cannot be written to.
+    """
+    if file.is_dir():
+        raise OutputExists(f"{file} is a folder", hint="choose a file for --out")
+    if not file.absolute().parent.is_dir():
+        raise StorageError(
+            f"could not write {file}: there is no folder {file.parent}",
+            hint="make the folder, or choose another one",
+        )
+    with _held(file.with_name(f".{file.name}.lock"), file):
+        yield
+
+
+@contextmanager
+def _held(lock: Path, written: Path) -> Iterator[None]:
+    """Hold a lock, which is removed afterwards."""
+    from filelock import FileLock, Timeout  # takes a while to load
+
+    try:
         held = FileLock(lock, blocking=False)
         held.acquire()
     except Timeout as error:
         raise OutputExists(
-            f"another process is writing into {folder}",
+            f"another process is writing {'into ' * written.is_dir()}{written}",
             hint="wait until it has ended, or choose another --out",
         ) from error
     except OSError as error:
-        raise storage_error(folder, error) from error
+        raise storage_error(written, error) from error
     try:
         yield
     finally:
         lock.unlink(missing_ok=True)
         held.release()
-        if new and not any(folder.iterdir()):
-            folder.rmdir()
 
 
 def sha256_of(file: Path) -> str:

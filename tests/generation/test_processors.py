@@ -150,3 +150,9 @@ def test_a_prefix_at_the_wrong_place_is_seen() -> None:
     banned = theirs(lp.NoBadWordsLogitsProcessor([[3, 4]]), ids, logits)
     assert equal(processors.bad_words(logits, ids, [[3, 4]]), banned)
     assert not equal(processors.bad_words(logits, ids[:-1], [[3, 4]]), banned)
+
+
+@given(TEXTS, st.sets(st.integers(0, V - 1), min_size=1), st.integers(0, 99), DTYPES)
+def test_allowed_tokens(ids: list[int], allowed: set[int], seed: int, dtype: type) -> None:
+    processor = lp.PrefixConstrainedLogitsProcessor(lambda row, text: sorted(allowed), 1)
+    check(lambda x: processors.allow(x, sorted(allowed)), processor, ids, row(seed, dtype))

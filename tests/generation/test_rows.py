@@ -69,6 +69,17 @@ def test_rows_stand_in_order_as_soon_as_they_are_whole(tmp_path: Path) -> None:
     }
 
 
+def test_tokens_are_told_where_the_most_likely_were_asked_for(tmp_path: Path) -> None:
+    out = tmp_path / "out.jsonl"
+    tops = [[(1, -0.5), (4, -1.5)], [(7, -0.125), (2, -0.25)]]
+    with FinishedRows(out, ROWS[:1], []).appending() as append:
+        append(0, Generation("a", "p", [1, 2], "stop", [-0.5, -0.25], 1, tops))
+    [line] = map(json.loads, out.read_text().splitlines())
+    assert line["ids"] == [1, 2]
+    assert line["log_probs"] == [-0.5, -0.25]
+    assert line["top_log_probs"] == [[[1, -0.5], [4, -1.5]], [[7, -0.125], [2, -0.25]]]
+
+
 def test_several_continuations_of_a_row(tmp_path: Path) -> None:
     finished = FinishedRows(tmp_path / "out.jsonl", ROWS[:2], [])
     with finished.appending(2) as append:

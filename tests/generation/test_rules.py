@@ -12,7 +12,7 @@ from transformers import OpenAIGPTLMHeadModel as TheirModel
 
 from markov import StandInDecoder
 from ogpt.errors import SamplingError, TokenOutOfRange
-from ogpt.generation.rules import Rule, apply, require_choice, rules, warp
+from ogpt.generation.rules import Rule, apply, in_place, require_choice, rules, warp
 from ogpt.generation.search import search
 from ogpt.generation.settings import GenerationSettings
 
@@ -129,9 +129,7 @@ def our_scores(settings: GenerationSettings, given: list[Rule], case: Case) -> l
     for step, row in enumerate(logits):
         scores = apply(given, [*prompt, *new[:step]], len(prompt), row)
         if settings.do_sample:
-            ids, left = warp(settings, scores)
-            scores = np.full_like(row, -np.inf)
-            scores[ids] = left
+            scores = in_place(*warp(settings, scores), len(row))
         assert scores.dtype == np.float32
         found.append(scores)
     return found
@@ -253,6 +251,7 @@ def test_a_search_with_nothing_left_is_refused(model: TheirModel) -> None:
     "setting",
     [
         {"suppress_tokens": [2, 5]},
+        {"allowed_token_ids": [5]},
         {"begin_suppress_tokens": [5]},
         {"bad_words_ids": [[1], [2, 5]]},
         {"sequence_bias": {(5, 1): 1.0}},

@@ -12,7 +12,7 @@ from markov import StandInDecoder, chi_square_limit, contextual, log_softmax, ma
 from ogpt.errors import ContextTooLong, DecoderError, SamplingError, TokenOutOfRange
 from ogpt.generation.processors import ban
 from ogpt.generation.random_numbers import sample, uniform
-from ogpt.generation.rules import warp
+from ogpt.generation.rules import in_place, warp
 from ogpt.generation.search import Token, kept_when_full, search, slides
 from ogpt.generation.settings import MAX_SEED, GenerationSettings
 
@@ -39,9 +39,7 @@ def naive(
     while len(written) < asked.max_new_tokens:
         logits = np.asarray(decoder.logits_of(tuple(context)), dtype=np.float32)
         if asked.do_sample:
-            filtered = np.full_like(logits, -np.inf)
-            ids, left = warp(asked, logits)
-            filtered[ids] = left
+            filtered = in_place(*warp(asked, logits), len(logits))
             token_id = sample(filtered, uniform(asked.seed, number, len(written)))
         else:
             token_id = int(logits.argmax())
@@ -181,6 +179,33 @@ def test_the_log_probability_is_the_models_own() -> None:
         exact = log_softmax(decoder.logits_of(tuple(held)))[token.id]
         assert token.log_prob == pytest.approx(float(exact), abs=1e-5)
         held.append(token.id)
+
+
+@pytest.mark.parametrize("do_sample", [False, True])
+def test_the_most_likely_tokens_are_told_with_each(do_sample: bool) -> None:
+    """Under the model itself, whatever the rules; of equal ones the lower id comes first."""
+    table = np.random.default_rng(2).normal(size=(V, V)).astype(np.float32)
+    table[:, 3] = table[:, 6] = table.max() + 1
+    asked = GenerationSettings(max_new_tokens=8, do_sample=do_sample, suppress_tokens=(3,))
+    held = [1]
+    for token in search(markov(table, n_positions=32), [held], asked, top_logprobs=4):
+        exact = log_softmax(table[held[-1]])
+        order = np.argsort(-exact, kind="stable")[:4]
+        ids, values = zip(*token.top_log_probs, strict=True)
+        assert list(ids) == order.tolist()
+        assert ids[:2] == (3, 6)
+        np.testing.assert_allclose(values, exact[order], atol=1e-6)
+        assert dict(token.top_log_probs).get(token.id, token.log_prob) == token.log_prob
+        held.append(token.id)
+    [token, *_] = search(markov(table), [[1]], asked)
+    assert token.top_log_probs == ()
+
+
+def test_only_allowed_tokens_are_written() -> None:
+    asked = GenerationSettings(max_new_tokens=40, allowed_token_ids=(2, 5), eos_token_id=(7,))
+    [written] = ids_of(list(search(contextual(V, n_positions=64), [[1]], asked)))
+    assert set(written) == {2, 5}
+    assert len(written) == 40
 
 
 def test_a_prompt_is_read_once_and_copied() -> None:
@@ -383,7 +408,7 @@ def test_settings_of_another_search_are_refused(asked: dict, message: str) -> No
     decoder = contextual(V)
     with pytest.raises(SamplingError, match=message) as caught:
         list(search(decoder, [[1]], GenerationSettings(**asked)))
-    assert "beams and contrastive" in caught.value.hint
+    assert "beam_search or contrastive_search" in caught.value.hint
     assert decoder.calls == []
 
 

@@ -77,6 +77,15 @@ NAN = float("nan")
             "a token that suppress_tokens does not hold",
             "take it out",
         ),
+        (
+            {"allowed_token_ids": [2], "suppress_tokens": [1, 2]},
+            r"allowed_token_ids is \(2,\)",
+            "a token that suppress_tokens does not hold",
+            "take it out",
+        ),
+        ({"allowed_token_ids": [-1]}, r"is \(-1,\)", "token ids, each 0 or more", "list of ids"),
+        ({"prompt_lookup_num_tokens": -1}, "tokens is -1", "0 or more, or None", "never"),
+        ({"prompt_lookup_num_tokens": 1.5}, "tokens is 1.5", "0 or more, or None", "never"),
         ({"num_beams": 0}, "num_beams is 0", "1 or more", "without beams"),
         ({"num_beam_groups": 0}, "num_beam_groups is 0", "1 or more", "one group"),
         (

@@ -14,7 +14,7 @@ from markov import StandInTokenizer
 from ogpt.decoding.native import library
 from ogpt.decoding.native.decoder import NativeDecoder
 from ogpt.errors import ConfigError, ContextTooLong, DecoderError, TokenOutOfRange
-from ogpt.generation.prompts import log_sum_exp
+from ogpt.generation.summaries import log_sum_exp
 from ogpt.model.heads import OpenAIGPTLMHeadModel
 from ogpt.tokens.fast import OpenAIGPTTokenizerFast
 from tests.native.models import DTYPES, arrays_of, native, random_ids, relative, small_model

@@ -35,6 +35,19 @@ def reporter(ctx: typer.Context) -> Reporter:
 class Command(TyperCommand):
     """A command whose body runs under a view; its errors become `error:` and `hint:` lines."""
 
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Arguments, options, and the options of each panel under its name: in plain text."""
+        panels: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
+        for parameter in self.get_params(ctx):
+            name = "Arguments" if parameter.param_type_name == "argument" else "Options"
+            name = getattr(parameter, "rich_help_panel", None) or name
+            if (record := parameter.get_help_record(ctx)) is not None:
+                panels.setdefault(name, []).append(record)
+        for name, records in panels.items():
+            if records:
+                with formatter.section(name):
+                    formatter.write_dl(records)
+
     def invoke(self, ctx: Any) -> Any:
         """Run the body; leave with 2 for bad usage, 130 for Ctrl-C, 1 for other failures."""
         from ogpt.cli.console import open_view

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from ogpt.cli import train_commands, use_commands
+from ogpt.cli import generate_command, train_commands, use_commands
 from ogpt.cli.command import Command, Session
 from ogpt.version import __version__
 
@@ -27,7 +27,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "train-tokenizer": train_commands.train_tokenizer,
     "prepare": train_commands.prepare,
     "pretrain": train_commands.pretrain,
-    "generate": use_commands.generate,
+    "generate": generate_command.generate,
     "score": use_commands.score,
     "evaluate": use_commands.evaluate,
     "info": use_commands.info,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ogpt.errors import ConfigError
+from ogpt.errors import ConfigError, DataError
 
 Model = Annotated[
     Path, typer.Argument(help="A model folder, a run folder (its best model), or a Hub id.")
@@ -60,4 +61,43 @@ def parse_ids(text: str) -> list[int]:
         raise ConfigError(
             f"--ids is {text!r}; allowed: whole numbers with commas between them",
             hint="for example --ids 1,2,3",
+        ) from error
+
+
+def parse_biases(pairs: Sequence[str]) -> dict[str, float]:
+    """What to add for each text, from `TEXT=NUMBER`.
+
+    Raises:
+        ConfigError: no text, or no number after the last `=`.
+    """
+    found = {}
+    for pair in pairs:
+        text, _, number = pair.rpartition("=")
+        try:
+            found[text] = float(number)
+        except ValueError:
+            text = ""
+        if not text:
+            raise ConfigError(
+                f"--bias is {pair!r}; allowed: a text, = and a number",
+                hint="for example --bias 'the cat=2.5'",
+            )
+    return found
+
+
+def read_prompt(text: str) -> str:
+    """The text; `-` stands for all of standard input.
+
+    Raises:
+        DataError: standard input is no text.
+    """
+    if text != "-":
+        return text
+    try:
+        return sys.stdin.read().removesuffix("\n")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"standard input is not {error.encoding}: byte {error.start} is "
+            f"0x{error.object[error.start]:02x}",
+            hint="convert it first, for example with iconv -t utf-8",
         ) from error

@@ -1,8 +1,7 @@
-"""Commands that use a model or look at the machine."""
+"""Commands that measure, show and convert a model, or look at the machine."""
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,14 +10,7 @@ import typer
 
 from ogpt.cli.answers import answer
 from ogpt.cli.command import reporter
-from ogpt.cli.figures import (
-    choices_table,
-    conversion,
-    quantisation,
-    rows_written,
-    score_facts,
-    speed,
-)
+from ogpt.cli.figures import choices_table, conversion, quantisation, score_facts
 from ogpt.cli.options import (
     Data,
     DecoderName,
@@ -28,134 +20,9 @@ from ogpt.cli.options import (
     Model,
     More,
     Threads,
-    parse_ids,
+    read_prompt,
     sources,
 )
-from ogpt.errors import ConfigError, DataError
-
-
-def generate(
-    ctx: typer.Context,
-    model: Model,
-    prompt: Annotated[str | None, typer.Argument(help="Text to go on from; - reads stdin.")] = None,
-    ids: Annotated[str | None, typer.Option(metavar="1,2,3", help="Token ids as prompt.")] = None,
-    max_new_tokens: Annotated[int, typer.Option(help="Tokens to write at most.")] = 50,
-    min_new_tokens: Annotated[int, typer.Option(help="Tokens to write at least.")] = 0,
-    temperature: Annotated[float, typer.Option(help="Above 0; lower is safer.")] = 1.0,
-    top_k: Annotated[int, typer.Option(help="Draw among the k likeliest; 0: all.")] = 0,
-    top_p: Annotated[float, typer.Option(help="Draw among the likeliest of this mass.")] = 1.0,
-    greedy: Annotated[bool, typer.Option("--greedy", help="Always take the likeliest.")] = False,
-    stop: Annotated[
-        list[str] | None, typer.Option(help="End before this text; repeatable.")
-    ] = None,
-    num_return_sequences: Annotated[int, typer.Option(help="Continuations to write.")] = 1,
-    beams: Annotated[int, typer.Option(help="Beams of a beam search; 1: none.")] = 1,
-    seed: Annotated[int, typer.Option(help="The same seed writes the same text.")] = 0,
-    data: Annotated[
-        Path | None,
-        typer.Option(help="JSON Lines with a prompt (or text) in each row, in place of a prompt."),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(help="JSON Lines to write for --data; a stopped command goes on there."),
-    ] = None,
-    decoder: DecoderName = "auto",
-    dtype: DtypeName = "auto",
-    threads: Threads = 0,
-    stats: Annotated[bool, typer.Option("--stats", help="End with the speed, on stderr.")] = False,
-) -> None:
-    """Write on from a prompt, showing words as they come; or from every row of a file."""
-    import ogpt
-
-    settings: dict[str, Any] = {
-        "max_new_tokens": max_new_tokens,
-        "min_new_tokens": min_new_tokens,
-        "do_sample": not greedy and beams == 1,
-        "temperature": temperature,
-        "top_k": top_k,
-        "top_p": top_p,
-        "seed": seed,
-        "num_return_sequences": num_return_sequences,
-        "num_beams": beams,
-    }
-    how: dict[str, Any] = {
-        "stop": stop or (),
-        "decoder": decoder,
-        "dtype": dtype,
-        "threads": threads,
-    }
-    if data is not None or out is not None:
-        data, out = _both_files(data, out, prompt, ids)
-        made = ogpt.generate_file(
-            model,
-            data,
-            out,
-            ogpt.GenerationSettings(**settings),
-            **how,
-            reporter=reporter(ctx),
-        )
-        typer.echo(rows_written(made))
-        statistics = made.statistics
-    else:
-        alone = num_return_sequences == 1
-        written = ogpt.generate(
-            model,
-            _read_stdin() if prompt == "-" else prompt,
-            ids=None if ids is None else parse_ids(ids),
-            **settings,
-            **how,
-            on_text=_Stream() if alone else None,
-        )
-        typer.echo("" if alone else "\n".join(one.text.lstrip(" ") for one in written))
-        statistics = written.statistics
-    if stats and statistics is not None:
-        typer.echo(speed(statistics, _bandwidth(statistics, threads)), err=True)
-
-
-def _both_files(
-    data: Path | None, out: Path | None, prompt: str | None, ids: str | None
-) -> tuple[Path, Path]:
-    """Input and output, where both are given and no other prompt is."""
-    if data is None or out is None:
-        raise ConfigError(
-            f"{'--out' if data is None else '--data'} was given alone; allowed: both or neither",
-            hint="for example --data prompts.jsonl --out texts.jsonl",
-        )
-    if prompt is not None or ids is not None:
-        raise ConfigError(
-            "a prompt and --data were given; allowed: one of the two",
-            hint="put the prompt into the file",
-        )
-    return data, out
-
-
-def _bandwidth(statistics: Any, threads: int) -> float | None:
-    """Bytes a second of this machine's memory, where a share of it can be told."""
-    from ogpt.decoding.floor import read_bandwidth
-
-    return read_bandwidth(threads) if statistics.why_no_share is None else None
-
-
-class _Stream:
-    """Shows the one text as it is written, without the space that parts it from the prompt."""
-
-    def __init__(self) -> None:
-        self._begun = False
-
-    def __call__(self, generation: int, text: str) -> None:
-        typer.echo(text if self._begun else text.lstrip(" "), nl=False)
-        self._begun = True
-
-
-def _read_stdin() -> str:
-    try:
-        return sys.stdin.read().removesuffix("\n")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"standard input is not {error.encoding}: byte {error.start} is "
-            f"0x{error.object[error.start]:02x}",
-            hint="convert it first, for example with iconv -t utf-8",
-        ) from error
 
 
 def evaluate(
@@ -206,7 +73,7 @@ def score(
 
     found = ogpt.score(
         model,
-        _read_stdin() if text == "-" else text,
+        read_prompt(text),
         choices=choices or (),
         stride=stride,
         decoder=decoder,

@@ -45,7 +45,8 @@ _INSTEAD = {
     "past_key_values": "generate keeps a cache of its own",
     "mc_token_ids": "generate uses the language-model head alone",
     "max_time": "stop by a criterion of your own, in stopping_criteria",
-    "prefix_allowed_tokens_fn": "rule tokens out in a logits_processor of your own",
+    "prefix_allowed_tokens_fn": "rule tokens out in a logits_processor of your own; "
+    "allowed_token_ids allows the same ones everywhere",
     "exponential_decay_length_penalty": "length_penalty weighs the length of beams",
     "output_attentions": "call the model itself on the sequences",
     "output_hidden_states": "call the model itself on the sequences",
@@ -82,7 +83,6 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "is_assistant": (False,),
     "use_mtp": (False,),
     "speculation_type": (None,),
-    "prompt_lookup_num_tokens": (None,),
     "max_matching_ngram_size": (),
     "token_healing": (False,),
     "watermarking_config": (None,),

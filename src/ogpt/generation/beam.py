@@ -23,9 +23,9 @@ from ogpt.errors import SamplingError
 from ogpt.generation import warpers
 from ogpt.generation.decoder import Decoder
 from ogpt.generation.processors import Logits
-from ogpt.generation.prompts import check_room, log_sum_exp, read
+from ogpt.generation.prompts import check_room, read
 from ogpt.generation.random_numbers import gumbel
-from ogpt.generation.rules import Rule, apply, require_choice, rules, warp
+from ogpt.generation.rules import Rule, apply, in_place, require_choice, rules, warp
 from ogpt.generation.search import Open
 from ogpt.generation.settings import GenerationSettings
 
@@ -165,10 +165,11 @@ def beam_search(
             for place, prompt in enumerate(prompts)
         ]
         logits = _start(decoder, families, open_prompt)
-        while any(not group.done for family in families for group in family):
+        while rows := _live_rows(families):
             scores = np.full_like(logits, -np.inf)
+            scores[rows] = _log_probs(decoder, logits[rows])
             for family in families:
-                _advance(family, logits, scores, settings, given, ends)
+                _advance(family, scores, settings, given, ends)
             if watch is not None:
                 watch(logits, scores)
             logits = _step(decoder, families, logits)
@@ -218,26 +219,25 @@ def _start(
 
 def _advance(
     family: Sequence[_Group],
-    logits: Logits,
     scores: Logits,
     settings: GenerationSettings,
     given: Sequence[Rule],
     ends: BeamEnds,
 ) -> None:
-    """One new token for the groups of a prompt; fills in the rows of `scores` (N, V)."""
+    """One new token for the groups of a prompt; log-probabilities (N, V) become scores there."""
     chosen: list[int] = []  # by the groups before
     for group in family:
         if group.done:
             continue
         rows = slice(group.first, group.first + len(group.beams))
-        for beam, row, score in zip(group.beams, logits[rows], scores[rows], strict=True):
-            score[:] = _score(row, beam.ids, group.n_prompt, chosen, settings, given)
+        for beam, row in zip(group.beams, scores[rows], strict=True):
+            row[:] = _score(row, beam.ids, group.n_prompt, chosen, settings, given)
         group.advance(_candidates(group, scores[rows], settings), settings, ends)
         chosen += [beam.ids[-1] for beam in group.beams]
 
 
 def _score(
-    logits: Logits,
+    log_probs: Logits,
     ids: Sequence[int],
     n_prompt: int,
     chosen: Sequence[int],
@@ -245,7 +245,7 @@ def _score(
     given: Sequence[Rule],
 ) -> Logits:
     """What each token would add to a beam's score, (V,); -inf for those that it cannot take."""
-    log_probs: Logits = logits - logits.dtype.type(log_sum_exp(logits))
+    log_probs = log_probs.copy()
     np.subtract.at(log_probs, chosen, settings.diversity_penalty)
     log_probs = apply(given, ids, n_prompt, log_probs)
     if log_probs.max() == -np.inf:  # nothing is left: the beam ends here
@@ -253,10 +253,7 @@ def _score(
     require_choice(log_probs)
     if not settings.do_sample:
         return log_probs
-    kept, left = warp(settings, log_probs)
-    warped = np.full_like(log_probs, -np.inf)
-    warped[kept] = left
-    return warped
+    return in_place(*warp(settings, log_probs), len(log_probs))
 
 
 def _candidates(group: _Group, scores: Logits, settings: GenerationSettings) -> list[_Candidate]:
@@ -289,15 +286,27 @@ def _candidates(group: _Group, scores: Logits, settings: GenerationSettings) -> 
 
 def _step(decoder: Decoder, families: Sequence[Sequence[_Group]], logits: Logits) -> Logits:
     """Give each live beam's newest token to the decoder; every beam's logits, (N, V)."""
-    live = [group for family in families for group in family if not group.done]
     stepped = np.full_like(logits, -np.inf)
-    if live:
+    if rows := _live_rows(families):
+        live = [group for family in families for group in family if not group.done]
         for group in live:
             _give_slots(decoder, group)
         beams = [beam for group in live for beam in group.beams]
-        numbers = [group.first + place for group in live for place in range(len(group.beams))]
-        stepped[numbers] = decoder.step([b.slot for b in beams], [b.ids[-1] for b in beams])
+        stepped[rows] = decoder.step([b.slot for b in beams], [b.ids[-1] for b in beams])
     return stepped
+
+
+def _live_rows(families: Sequence[Sequence[_Group]]) -> list[int]:
+    """The rows, among all beams, of those that go on."""
+    live = [group for family in families for group in family if not group.done]
+    return [group.first + place for group in live for place in range(len(group.beams))]
+
+
+def _log_probs(decoder: Decoder, logits: Logits) -> Logits:
+    """Of logits (N, V), in their dtype."""
+    normalisers = decoder.abilities.summarize(logits).normalisers
+    log_probs: Logits = logits - normalisers[:, None].astype(logits.dtype)
+    return log_probs
 
 
 def _give_slots(decoder: Decoder, group: _Group) -> None:

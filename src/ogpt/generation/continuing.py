@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 
 from ogpt.generation.beam import Hypothesis, beam_search
 from ogpt.generation.beam import never as never_ends
+from ogpt.generation.contrastive import contrastive_search
 from ogpt.generation.decoder import Decoder
-from ogpt.generation.likelihood import score_choices
+from ogpt.generation.likelihood import ChoiceScores, TopLogProbs, score_choices
 from ogpt.generation.request import Prompt, Request
-from ogpt.generation.search import FinishReason, search
+from ogpt.generation.search import Ends, FinishReason, Token, search
 from ogpt.generation.writer import Vocabulary, Writer
 
 OnText = Callable[[int, str], None]
@@ -33,6 +34,8 @@ class Generation:
     log_probs: list[float]
     """Log-probability of each new token under the model, whatever the settings."""
     n_prompt_tokens: int
+    top_log_probs: list[TopLogProbs] = field(default_factory=list)
+    """Of the most likely tokens in the place of each new one; empty where none were asked for."""
 
 
 def continuations(
@@ -43,6 +46,8 @@ def continuations(
     on_token: Callable[[], None] = lambda: None,
 ) -> Iterator[tuple[int, Generation]]:
     """Continue the prompts of a request: by beams where it has some, otherwise token by token.
+
+    Contrastive search is given as many prompts at a time as have slots for their candidates.
 
     Args:
         decoder: Its slots are left empty.
@@ -60,6 +65,15 @@ def continuations(
         yield from _one_by_one(decoder, tokenizer, request, on_text, on_token)
 
 
+def slots_of(request: Request, most: int) -> int:
+    """Slots that a request can use, of `most`; but as many as it takes to write one text."""
+    settings = request.settings
+    if settings.num_beams > 1 or settings.penalty_alpha:
+        each = settings.num_beams if settings.num_beams > 1 else settings.top_k
+        return each * min(len(request.prompts), max(1, most // each))
+    return min(len(request.prompts) * settings.num_return_sequences, most)
+
+
 @dataclass(slots=True)
 class _Draft:
     """A continuation while it is written."""
@@ -69,6 +83,7 @@ class _Draft:
     texts: list[str] = field(default_factory=list)
     ids: list[int] = field(default_factory=list)
     log_probs: list[float] = field(default_factory=list)
+    top_log_probs: list[TopLogProbs] = field(default_factory=list)
 
 
 def _one_by_one(
@@ -96,12 +111,14 @@ def _one_by_one(
         show(continuation, writer.write(token_id))
         return writer.stopped
 
-    with closing(search(decoder, [one.ids for one in request.prompts], settings, ends)) as tokens:
+    with closing(_tokens(decoder, request, ends)) as tokens:
         for token in tokens:
             on_token()
             draft = drafts[token.continuation]
             draft.ids.append(token.id)
             draft.log_probs.append(token.log_prob)
+            if request.top_logprobs:
+                draft.top_log_probs.append(token.top_log_probs)
             if token.finish_reason is not None:
                 show(token.continuation, draft.writer.finish())
                 yield (
@@ -113,8 +130,28 @@ def _one_by_one(
                         finish_reason=token.finish_reason,
                         log_probs=draft.log_probs,
                         n_prompt_tokens=len(draft.prompt.ids),
+                        top_log_probs=draft.top_log_probs,
                     ),
                 )
+
+
+def _tokens(decoder: Decoder, request: Request, ends: Ends) -> Generator[Token, None, None]:
+    """The tokens of all continuations as they come."""
+    settings = request.settings
+    prompts = [one.ids for one in request.prompts]
+    top = request.top_logprobs
+    if not settings.penalty_alpha:
+        yield from search(decoder, prompts, settings, ends, top_logprobs=top)
+        return
+    together = max(1, decoder.slots // settings.top_k)
+    for first in range(0, len(prompts), together):
+
+        def ends_here(continuation: int, token_id: int, first: int = first) -> bool:
+            return ends(first + continuation, token_id)
+
+        part = prompts[first : first + together]
+        for token in contrastive_search(decoder, part, settings, ends_here, top_logprobs=top):
+            yield token._replace(continuation=first + token.continuation)
 
 
 def _by_beams(
@@ -142,9 +179,10 @@ def _by_beams(
             watch=lambda logits, scores: on_token(),
         )
         for prompt, hypotheses in zip(prompts, found, strict=True):
-            log_probs = score_choices(decoder, prompt.ids, [one.ids for one in hypotheses])
-            for hypothesis, values in zip(hypotheses, log_probs, strict=True):
-                generation = _of_beam(tokenizer, request, prompt, hypothesis, values)
+            new = [one.ids for one in hypotheses]
+            scores = score_choices(decoder, prompt.ids, new, request.top_logprobs)
+            for hypothesis, its_scores in zip(hypotheses, scores, strict=True):
+                generation = _of_beam(tokenizer, request, prompt, hypothesis, its_scores)
                 if on_text is not None and generation.text:
                     on_text(number, generation.text)
                 yield number, generation
@@ -156,7 +194,7 @@ def _of_beam(
     request: Request,
     prompt: Prompt,
     hypothesis: Hypothesis,
-    log_probs: list[float],
+    scores: ChoiceScores,
 ) -> Generation:
     at_end = hypothesis.ids[-1] in request.settings.eos_token_id  # which is no text
     written = _written(tokenizer, request, prompt, hypothesis.ids[: -1 if at_end else None])
@@ -165,8 +203,9 @@ def _of_beam(
         prompt=prompt.text,
         ids=hypothesis.ids,
         finish_reason="stop" if at_end or written.stopped else "length",
-        log_probs=log_probs,
+        log_probs=scores.log_probs,
         n_prompt_tokens=len(prompt.ids),
+        top_log_probs=scores.top_log_probs if request.top_logprobs else [],
     )
 
 

@@ -17,11 +17,13 @@ import numpy as np
 from ogpt.errors import DecoderError, SamplingError
 from ogpt.generation import warpers
 from ogpt.generation.decoder import Decoder
+from ogpt.generation.likelihood import top_log_probs
 from ogpt.generation.processors import Logits
-from ogpt.generation.prompts import check_room, log_sum_exp, read
+from ogpt.generation.prompts import check_room, read
 from ogpt.generation.rules import Rule, apply, require_choice, rules
 from ogpt.generation.search import Ends, FinishReason, Open, Token, Watch, never
 from ogpt.generation.settings import GenerationSettings
+from ogpt.generation.summaries import log_sum_exp
 
 
 @dataclass(slots=True)
@@ -51,6 +53,7 @@ def contrastive_search(
     extra: Sequence[Rule] = (),
     watch: Watch | None = None,
     open_prompt: Open | None = None,
+    top_logprobs: int = 0,
 ) -> Generator[Token, None, None]:
     """Continue each prompt once, yielding tokens as they come.
 
@@ -65,6 +68,7 @@ def contrastive_search(
         extra: Rules of the caller, after those of the settings.
         watch: Told the logits of each step, before and after the rules.
         open_prompt: Reads a prompt in place of the decoder's extend.
+        top_logprobs: How many most likely tokens to tell with each token.
 
     Raises:
         ContextTooLong: a prompt and its continuation outgrow the positions.
@@ -100,14 +104,20 @@ def contrastive_search(
             ]
             tokens = [int(token_id) for choice in choices for token_id in choice.ids]
             rows = dict(zip(slots, decoder.step(slots, tokens), strict=True))
+            normalisers = decoder.abilities.summarize(np.stack([text.logits for text in live]))[1]
             going_on = []
-            for text, choice in zip(live, choices, strict=True):
+            for text, choice, normaliser in zip(live, choices, normalisers.tolist(), strict=True):
                 best, direction = _choose(decoder, text, choice, settings.penalty_alpha)
                 token_id = int(choice.ids[best])
                 text.ids.append(token_id)
                 reason = _finish_reason(text, settings, ends)
-                log_prob = float(text.logits[token_id]) - log_sum_exp(text.logits)
-                yield Token(text.continuation, token_id, log_prob, reason)
+                yield Token(
+                    text.continuation,
+                    token_id,
+                    float(text.logits[token_id]) - normaliser,
+                    reason,
+                    top_log_probs(text.logits, normaliser, top_logprobs),
+                )
                 if reason is None:
                     chosen = text.slots[best]
                     for slot in text.slots:

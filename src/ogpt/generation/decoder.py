@@ -7,13 +7,14 @@ against it and see numpy arrays only.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ogpt.generation.processors import Logits
+from ogpt.generation.summaries import Summary, summarize
 
 Want = Literal["none", "last", "all"]
 
@@ -27,7 +28,11 @@ class Abilities(NamedTuple):
     device_sampling: bool
     """It is a `DeviceSampler`."""
     bitwise: bool
-    """Same tokens and log-probabilities alone or in any batch, bit for bit."""
+    """Same tokens and log-probabilities alone or in any batch, and however many tokens are read at
+    once, bit for bit."""
+    summarize: Callable[[Logits], Summary] = summarize
+    """Summary of logits (N, V) that this decoder gave, as `ogpt.generation.summaries` says; raises
+    DecoderError (`summaries.check_largest`) for those that are no numbers."""
 
 
 class Scores(NamedTuple):

@@ -17,6 +17,20 @@ from numpy.typing import NDArray
 
 from ogpt.errors import ConfigError, DecoderError
 from ogpt.generation.decoder import Decoder
+from ogpt.generation.processors import Logits
+from ogpt.generation.warpers import top_k
+
+TopLogProbs = Sequence[tuple[int, float]]
+"""Ids and log-probabilities, the most likely first; of equal ones, the lower id."""
+
+
+def top_log_probs(logits: Logits, normaliser: float, count: int) -> TopLogProbs:
+    """Of the `count` most likely tokens, from logits (V,) and their normaliser."""
+    if not count:
+        return ()
+    ids = top_k(logits, count)
+    ids = ids[np.argsort(-logits[ids], kind="stable")]
+    return [(int(token_id), float(logits[token_id]) - normaliser) for token_id in ids]
 
 
 def score(
@@ -98,15 +112,24 @@ def _window(held: list[int], begin: int, end: int, n_positions: int) -> Window:
     return Window(held[start:begin], held[begin:end], held[begin + 1 : end + 1])
 
 
+class ChoiceScores(NamedTuple):
+    """Of the tokens of a choice."""
+
+    log_probs: list[float]
+    top_log_probs: list[TopLogProbs]
+    """Of the most likely tokens in the place of each, as many as were asked for."""
+
+
 def score_choices(
-    decoder: Decoder, ids: Sequence[int], choices: Sequence[Sequence[int]]
-) -> list[list[float]]:
+    decoder: Decoder, ids: Sequence[int], choices: Sequence[Sequence[int]], top: int = 0
+) -> list[ChoiceScores]:
     """Log-probabilities of the tokens of each choice that follows `ids`, which are read once.
 
     Args:
         decoder: Scores in its first slot, which is left empty.
         ids: Token ids, at least one.
         choices: Token ids of each, at least one; with `ids` they fit the positions.
+        top: How many most likely tokens to tell in the place of each.
 
     Raises:
         ContextTooLong: a choice outgrows the positions.
@@ -120,9 +143,11 @@ def score_choices(
         if before:
             decoder.extend(0, before, "none")
         for choice in choices:
-            log_probs = decoder.score(0, [last, *choice[:-1]], choice).log_probs
-            check_finite(log_probs)
-            found.append(log_probs.tolist())
+            scores = decoder.score(0, [last, *choice[:-1]], choice, top)
+            check_finite(scores.log_probs)
+            pairs = zip(scores.top_ids.tolist(), scores.top_log_probs.tolist(), strict=True)
+            tops: list[TopLogProbs] = [list(zip(*each, strict=True)) for each in pairs]
+            found.append(ChoiceScores(scores.log_probs.tolist(), tops))
             decoder.truncate(0, len(before))
     finally:
         decoder.free(0)

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 Logits = NDArray[np.floating[Any]]
@@ -82,15 +81,26 @@ def no_repeat_ngram(logits: Logits, ids: Sequence[int], size: int) -> Logits:
     """
     if len(ids) < size:
         return logits
-    ngrams = sliding_window_view(np.asarray(ids, dtype=np.intp), size)
-    latest = ngrams[-1, 1:]
-    return ban(logits, ngrams[(ngrams[:, :-1] == latest).all(axis=1), -1])
+    text = np.asarray(ids, dtype=np.intp)
+    latest = text[len(text) - size + 1 :]
+    repeated = np.ones(len(text) - size + 1, dtype=bool)
+    for place, token_id in enumerate(latest):
+        repeated &= text[place : place + len(repeated)] == token_id
+    return ban(logits, text[size - 1 :][repeated])
 
 
 def ban(logits: Logits, ids: Sequence[int] | NDArray[np.intp]) -> Logits:
     """Rule out the tokens `ids`."""
     allowed = logits.copy()
     allowed[np.asarray(ids, dtype=np.intp)] = -np.inf
+    return allowed
+
+
+def allow(logits: Logits, ids: Sequence[int] | NDArray[np.intp]) -> Logits:
+    """Rule out all tokens but `ids`."""
+    allowed = np.full_like(logits, -np.inf)
+    places = np.asarray(ids, dtype=np.intp)
+    allowed[places] = logits[places]
     return allowed
 
 

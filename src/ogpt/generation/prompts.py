@@ -1,10 +1,8 @@
-"""What all searches share: prompts that fit and are read to their end, and logits normalised."""
+"""What all searches share: prompts that fit, and are read to their end."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-import numpy as np
 
 from ogpt.errors import ContextTooLong, DecoderError
 from ogpt.generation.decoder import Decoder
@@ -61,18 +59,3 @@ def read(decoder: Decoder, slot: int, ids: Sequence[int]) -> Logits:
             hint="this is a fault of the decoder: choose another one",
         )
     return logits
-
-
-def log_sum_exp(logits: Logits) -> float:
-    """The logarithm of what normalises the logits (V,), summed in float64.
-
-    Raises:
-        DecoderError: the logits are not numbers.
-    """
-    largest = logits.max()
-    if not np.isfinite(largest):
-        raise DecoderError(
-            f"the model's largest logit is {largest}; it must be a finite number",
-            hint="the weights hold NaN or infinite values: use another checkpoint",
-        )
-    return float(largest) + float(np.log(np.exp(logits - largest).sum(dtype=np.float64)))

@@ -7,10 +7,13 @@ easy as 1, 2, 3"), made by numpy's Philox4x64-10.
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ogpt.generation.summaries import block_sums
 
 _BLOCK = 256  # entries of one block of the two-level cumulative sum
 
@@ -26,9 +29,7 @@ def uniform(seed: int, sample_index: int, draw_index: int) -> float:
         sample_index: 0 to 2**64 - 1; the continuation's number among those of its prompt.
         draw_index: 0 to 2**64 - 1; the new token's number in its continuation.
     """
-    key = np.array([seed, sample_index], dtype=np.uint64)
-    counter = np.array([draw_index, 0, 0, 0], dtype=np.uint64)
-    word = int(np.random.Philox(key=key, counter=counter).random_raw())
+    word = int(_words.at((seed, sample_index), (draw_index, 0, 0, 0)).random_raw())
     return (word >> 11) * 2.0**-53
 
 
@@ -44,27 +45,46 @@ def gumbel(seed: int, sample_index: int, draw_index: int, count: int) -> NDArray
         draw_index: 0 to 2**64 - 2; the words of other draws lie in other counters.
         count: Numbers wanted; a longer draw begins with the numbers of a shorter one.
     """
-    key = np.array([seed, sample_index], dtype=np.uint64)
-    counter = np.array([0, draw_index + 1, 0, 0], dtype=np.uint64)
-    words = np.random.Philox(key=key, counter=counter).random_raw(count)
+    words = _words.at((seed, sample_index), (0, draw_index + 1, 0, 0)).random_raw(count)
     inside = ((words >> np.uint64(12)) + 0.5) * 2.0**-52  # never 0 or 1
     numbers: NDArray[np.float64] = -np.log(-np.log(inside))
     return numbers
 
 
+class _Words(threading.local):
+    """numpy's generator, one a thread: to make one for each draw takes longer than to draw."""
+
+    def __init__(self) -> None:
+        self._made = np.random.Philox(key=0)
+        self._state: Any = self._made.state
+
+    def at(self, key: tuple[int, int], counter: tuple[int, int, int, int]) -> np.random.Philox:
+        """The generator, about to draw the first word after the counter."""
+        self._state["state"]["key"][:] = key
+        self._state["state"]["counter"][:] = counter
+        self._made.state = self._state
+        return self._made
+
+
+_words = _Words()
+
+
 def sample(logits: NDArray[np.floating[Any]], number: float) -> int:
     """The token that `number` picks from softmax(logits), by the inverse of its cumulative sum.
 
-    Sums are in float64 and in order of ids, so that equal logits and numbers pick equal tokens.
+    Sums are in order of ids, so that equal logits and numbers pick equal tokens.
 
     Args:
         logits: (V,) with at least one entry above -inf; those at -inf are never picked.
         number: In [0, 1).
     """
-    weights = np.exp(logits - logits.max())
+    weights = logits - logits.max()
+    np.exp(weights, out=weights)
+    if len(weights) <= _BLOCK:
+        sums = np.cumsum(weights, dtype=np.float64)
+        return _first_above(sums, number * sums[-1])
     # blocks first, then inside one block: a running sum over all of V is slower than the rest
-    starts = np.arange(0, len(weights), _BLOCK)
-    blocks = np.cumsum(np.add.reduceat(weights, starts, dtype=np.float64))
+    blocks = np.cumsum(block_sums(weights, _BLOCK))
     target = number * blocks[-1]
     block = _first_above(blocks, target)
     before = blocks[block - 1] if block else 0.0

@@ -5,14 +5,14 @@ Everything here happens before weights are read, so what is wrong is said at onc
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import index
 
 from ogpt.errors import SamplingError, TokenOutOfRange
 from ogpt.generation.prompts import check_length
 from ogpt.generation.search import kept_when_full, slides
-from ogpt.generation.settings import GenerationSettings
+from ogpt.generation.settings import GenerationSettings, require
 from ogpt.generation.writer import Vocabulary, decode, ends_word, stop_forms
 from ogpt.notices import tell
 
@@ -35,6 +35,8 @@ class Request:
     settings: GenerationSettings
     stop: list[str]
     """Stop strings in every form that the vocabulary can write."""
+    top_logprobs: int = 0
+    """How many most likely tokens to tell with each token."""
 
 
 def check_given(
@@ -67,6 +69,9 @@ def prepare(
     ids: Sequence[int] | None,
     settings: GenerationSettings,
     stop: Sequence[str],
+    ban: Sequence[str] = (),
+    bias: Mapping[str, float] | None = None,
+    top_logprobs: int = 0,
 ) -> Request:
     """Read the prompts and give notice of all that will not go as one might think.
 
@@ -78,11 +83,14 @@ def prepare(
         ids: Token ids in place of a prompt.
         settings: How to write.
         stop: As `check_given` returns them.
+        ban: Texts that are never written, as bad_words_ids.
+        bias: What to add for texts, as sequence_bias.
+        top_logprobs: How many most likely tokens to tell with each token.
 
     Raises:
-        SamplingError: no prompt, or one without tokens.
+        SamplingError: no prompt, or one without tokens; a number that cannot be.
         TokenOutOfRange: an id outside the vocabulary.
-        ContextTooLong: a beam search outgrows the model's positions.
+        ContextTooLong: beams or a contrastive search outgrow the model's positions.
     """
     if ids is not None:
         prompts = [_ids_prompt(tokenizer, ids, vocab_size)]
@@ -93,14 +101,33 @@ def prepare(
     if not prompts:
         raise SamplingError("prompt is an empty list; allowed: one text or more", hint="give one")
     every_ids = [one.ids for one in prompts]
-    if settings.num_beams > 1:  # beams do not slide
-        check_length(n_positions, every_ids, settings.max_new_tokens - 1)
+    if settings.num_beams > 1 or settings.penalty_alpha:  # these do not slide
+        # contrastive search reads its last token too, to choose it
+        more = settings.max_new_tokens - (settings.penalty_alpha == 0)
+        check_length(n_positions, every_ids, more)
     else:
         tell_length(n_positions, every_ids, settings)
     tell_without_effect(settings, every_ids)
+    require(
+        0 <= top_logprobs <= vocab_size,
+        "top_logprobs",
+        top_logprobs,
+        f"0 to {vocab_size}",
+        "0 tells none",
+    )
+    banned = _words(tokenizer, "ban", ban)
+    biased = _words(tokenizer, "bias", bias or {})
     no_token = range(len(tokenizer), vocab_size)
-    settings = replace(settings, suppress_tokens=(*settings.suppress_tokens, *no_token))
-    return Request(prompts, settings, _forms(tokenizer, stop))
+    settings = replace(
+        settings,
+        suppress_tokens=(*settings.suppress_tokens, *no_token),
+        bad_words_ids=(*settings.bad_words_ids, *banned.values()),
+        sequence_bias={
+            **settings.sequence_bias,
+            **{ids: (bias or {})[text] for text, ids in biased.items()},
+        },
+    )
+    return Request(prompts, settings, _forms(tokenizer, stop), top_logprobs)
 
 
 def tell_length(
@@ -146,6 +173,13 @@ def tell_without_effect(
         for name, value in neutral.items():
             if without_effect and getattr(settings, name) != value:
                 tell("setting-without-effect", setting=name, reason=reason)
+    alone = settings.num_beams == 1 and not settings.penalty_alpha
+    if settings.prompt_lookup_num_tokens and not alone:
+        tell(
+            "setting-without-effect",
+            setting="prompt_lookup_num_tokens",
+            reason="beams and contrastive search do not read ahead",
+        )
     longer = prompts and all(len(ids) != 1 for ids in prompts)
     if settings.forced_bos_token_id is not None and longer:
         tell(
@@ -179,6 +213,22 @@ def _ids_prompt(tokenizer: Vocabulary, ids: Sequence[int], vocab_size: int) -> P
             hint="give at least one token id",
         )
     return Prompt(decode(tokenizer, prompt), prompt, ends_word(tokenizer, prompt[-1]))
+
+
+def _words(tokenizer: Vocabulary, setting: str, texts: Iterable[str]) -> dict[str, tuple[int, ...]]:
+    """The ids of texts that are banned or favoured; those that cannot be written are told."""
+    found = {}
+    for text in texts:
+        ids = tokenizer.encode(text)
+        if ids and tokenizer.unk_token_id not in ids:
+            found[text] = tuple(ids)
+        else:
+            tell(
+                "setting-without-effect",
+                setting=f"{setting}={text!r}",
+                reason="this vocabulary cannot write it",
+            )
+    return found
 
 
 def _forms(tokenizer: Vocabulary, stop: Sequence[str]) -> list[str]:

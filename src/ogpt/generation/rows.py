@@ -154,12 +154,20 @@ class FinishedRows:
                 "finish_reason": one.finish_reason,
                 "new_tokens": len(one.ids),
                 "log_prob": sum(one.log_probs),
+                **_told_of_tokens(one),
             }
             for one in generations
         ]
         told = written[0] if len(written) == 1 else {"continuations": written}
         fields = {**row.others, "prompt": row.prompt, **told, "request": key}
         return (json.dumps(fields, ensure_ascii=False) + "\n").encode(errors="replace")
+
+
+def _told_of_tokens(one: Generation) -> dict[str, Any]:
+    """Each token's, where the most likely ones were asked for."""
+    if not one.top_log_probs:
+        return {}
+    return {"ids": one.ids, "log_probs": one.log_probs, "top_log_probs": one.top_log_probs}
 
 
 def _key_of(line: bytes) -> str | None:

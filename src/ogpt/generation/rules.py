@@ -37,6 +37,7 @@ def rules(settings: GenerationSettings, vocab_size: int, extra: Sequence[Rule] =
     ends = [token_id for token_id in s.eos_token_id if token_id < vocab_size]
     words = [word for word in s.bad_words_ids if len(word) > 1 or word[0] not in ends]
     suppressed = np.asarray(s.suppress_tokens, dtype=np.intp)  # once: there may be many
+    allowed = np.asarray(s.allowed_token_ids, dtype=np.intp)
     bos = _forced_bos(s)
     in_order: list[tuple[bool, Rule]] = [
         (
@@ -65,6 +66,7 @@ def rules(settings: GenerationSettings, vocab_size: int, extra: Sequence[Rule] =
                 lambda logits: processors.ban(logits, ends),
             ),
         ),
+        (len(allowed) > 0, lambda ids, n, logits: processors.allow(logits, allowed)),
         (
             bool(bos),
             _when(lambda ids, n: len(ids) == 1, lambda logits: processors.force(logits, bos)),
@@ -108,22 +110,24 @@ def apply(rules: Iterable[Rule], ids: Sequence[int], n_prompt: int, logits: Logi
     return logits
 
 
-def require_choice(logits: Logits) -> None:
-    """Check what `apply` returned, before a token is taken from it.
+def require_choice(logits: Logits) -> int:
+    """Check what `apply` returned, before a token is taken from it; the id of the largest logit.
 
     Raises:
         SamplingError: no token is left, or a logit is NaN or inf.
     """
-    largest = logits.max()
+    best = int(logits.argmax())
+    largest = logits[best]
     if not np.isfinite(largest):
         raise SamplingError(
             f"after all rules the largest of {len(logits)} logits is {largest}; allowed: a finite "
             "number (-inf rules a token out, and one must stay)",
             hint="ban fewer tokens, lower min_new_tokens or no_repeat_ngram_size, or mend the rule",
         )
+    return best
 
 
-def warp(settings: GenerationSettings, logits: Logits) -> tuple[warpers.Ids, Logits]:
+def warp(settings: GenerationSettings, logits: Logits) -> tuple[warpers.Ids | None, Logits]:
     """What is left to draw from: temperature, then top-k, top-p, min-p and typical-p.
 
     From top-k on only tokens that are left are looked at; it comes first, as a temperature
@@ -135,10 +139,11 @@ def warp(settings: GenerationSettings, logits: Logits) -> tuple[warpers.Ids, Log
         logits: (V,) after the rules.
 
     Returns:
-        (K,) ids in order, and their logits (K,) divided by the temperature.
+        (K,) ids in order, or None for all there are, and their logits (K,) divided by the
+        temperature.
     """
     at_least = 1 if settings.num_beams == 1 else max(2, len(settings.eos_token_id) + 1)
-    ids = np.arange(len(logits))
+    ids = None
     if settings.top_k:
         ids = warpers.top_k(logits, max(settings.top_k, at_least))
         logits = logits[ids]
@@ -151,8 +156,17 @@ def warp(settings: GenerationSettings, logits: Logits) -> tuple[warpers.Ids, Log
     ):
         if value != neutral:
             kept = keep(logits, value, at_least)
-            ids, logits = ids[kept], logits[kept]
+            ids, logits = kept if ids is None else ids[kept], logits[kept]
     return ids, logits
+
+
+def in_place(ids: warpers.Ids | None, left: Logits, vocab_size: int) -> Logits:
+    """What `warp` left as scores (V,), with -inf for all other tokens."""
+    if ids is None:
+        return left
+    scores = np.full(vocab_size, -np.inf, left.dtype)
+    scores[ids] = left
+    return scores
 
 
 def _when(
@@ -170,6 +184,7 @@ def _check_ids(settings: GenerationSettings, vocab_size: int) -> None:
         "sequence_bias": chain.from_iterable(settings.sequence_bias),
         "bad_words_ids": chain.from_iterable(settings.bad_words_ids),
         "suppress_tokens": settings.suppress_tokens,
+        "allowed_token_ids": settings.allowed_token_ids,
         "begin_suppress_tokens": settings.begin_suppress_tokens,
         "forced_bos_token_id": _forced_bos(settings),
         "forced_eos_token_id": settings.forced_eos_token_id,

@@ -3,25 +3,28 @@
 Each continuation is a sequence in a slot of its own. A prompt is read once and copied to the
 slots of its other continuations; sequences that end leave their slot to those that wait, so any
 number of prompts runs through any number of slots. No choice depends on who else is there: random
-numbers are keyed by (seed, continuation of the prompt, token of the continuation).
+numbers are keyed by (seed, continuation of the prompt, token of the continuation). A sequence that
+is alone reads several tokens at a time where its text repeats itself (`speculation`).
 """
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-import numpy as np
-
 from ogpt.errors import SamplingError
 from ogpt.generation.decoder import Decoder
+from ogpt.generation.likelihood import TopLogProbs, top_log_probs
 from ogpt.generation.processors import Logits
-from ogpt.generation.prompts import log_sum_exp, read
+from ogpt.generation.prompts import read
 from ogpt.generation.random_numbers import sample, uniform
-from ogpt.generation.rules import Rule, apply, require_choice, rules, warp
+from ogpt.generation.rules import Rule, apply, in_place, require_choice, rules, warp
 from ogpt.generation.settings import GenerationSettings
+from ogpt.generation.speculation import Clock, Lookahead, Pace
+from ogpt.notices import tell
 
 FinishReason = Literal["stop", "length"]
 
@@ -36,6 +39,8 @@ class Token(NamedTuple):
     """Of this token under the model itself, before all rules, the temperature, top-k and so on."""
     finish_reason: FinishReason | None
     """Why the continuation ends with this token; None: it goes on."""
+    top_log_probs: TopLogProbs = ()
+    """Of the most likely tokens in this one's place, as many as were asked for."""
 
 
 Ends = Callable[[int, int], bool]
@@ -66,10 +71,19 @@ class _Sequence:
     slot: int
     ids: list[int]  # the prompt and what was written since
     n_prompt: int
+    lookahead: Lookahead | None = None
 
     @property
     def written(self) -> int:
         return len(self.ids) - self.n_prompt
+
+
+class _Next(NamedTuple):
+    """What is known of the next token of a sequence."""
+
+    logits: Logits  # (V,)
+    best: int
+    normaliser: float
 
 
 def slides(n_positions: int, n_prompt: int, max_new_tokens: int) -> bool:
@@ -91,6 +105,8 @@ def search(
     watch: Watch | None = None,
     open_prompt: Open | None = None,
     numbers: Sequence[int] = (),
+    top_logprobs: int = 0,
+    clock: Clock = time.perf_counter,
 ) -> Generator[Token, None, None]:
     """Continue each prompt `settings.num_return_sequences` times, yielding tokens as they come.
 
@@ -108,6 +124,8 @@ def search(
         open_prompt: Reads a prompt in place of the decoder's extend; what slides is read by ids.
         numbers: For each prompt the number of its first continuation, which keys the random
             numbers; none: 0 for each, so that equal prompts are continued equally.
+        top_logprobs: How many most likely tokens to tell with each token.
+        clock: By which it is decided how far to speculate; it changes no token.
 
     Raises:
         DecoderError: the decoder's logits are not numbers.
@@ -122,31 +140,41 @@ def search(
     )
     empty = list(reversed(range(decoder.slots)))
     live: list[_Sequence] = []
-    logits: list[Logits] = []
+    following: list[_Next] = []
+    pace = _pace(decoder, settings, open_prompt, clock)
     try:
         for slot in empty:
             decoder.free(slot)
         while live or waiting:
             while empty and waiting:
                 prompt = waiting[0][0]
+                begun = clock()
                 started, first = _start(decoder, prompts, waiting, empty, per_prompt, open_prompt)
+                if pace is not None:
+                    pace.spend(clock() - begun)
                 for sequence in started:
                     sequence.number += numbers[prompt] if numbers else 0
                 live += started
-                logits += [first] * len(started)
+                following += [first] * len(started)
             going_on = []
-            for sequence, row in zip(live, logits, strict=True):
-                token_id, log_prob = _choose(row, sequence, settings, given, watch)
+            for sequence, after in zip(live, following, strict=True):
+                token_id = _choose(after, sequence, settings, given, watch)
                 sequence.ids.append(token_id)
                 reason = _finish_reason(sequence, settings, ends)
-                yield Token(sequence.continuation, token_id, log_prob, reason)
+                yield Token(
+                    sequence.continuation,
+                    token_id,
+                    float(after.logits[token_id]) - after.normaliser,
+                    reason,
+                    top_log_probs(after.logits, after.normaliser, top_logprobs),
+                )
                 if reason is None:
                     going_on.append(sequence)
                 else:
                     decoder.free(sequence.slot)
                     empty.append(sequence.slot)
             live = going_on
-            logits = _advance(decoder, live)
+            following = _advance(decoder, live, settings, pace)
     finally:
         for slot in range(decoder.slots):
             decoder.free(slot)
@@ -159,11 +187,11 @@ def _start(
     empty: list[int],
     per_prompt: int,
     open_prompt: Open | None,
-) -> tuple[list[_Sequence], Logits]:
+) -> tuple[list[_Sequence], _Next]:
     """Read the next prompt once for as many of its continuations as find a slot.
 
     Returns:
-        The sequences, and the logits (V,) that all of them start from.
+        The sequences, and what all of them start from.
     """
     prompt = waiting[0][0]
     started: list[_Sequence] = []
@@ -179,47 +207,89 @@ def _start(
         logits = read(decoder, first.slot, first.ids[-decoder.n_positions :])
     for sequence in started[1:]:
         decoder.copy(first.slot, sequence.slot)
-    return started, logits
+    return started, _summarized(decoder, logits[None])[0]
 
 
-def _advance(decoder: Decoder, live: list[_Sequence]) -> list[Logits]:
-    """Give each sequence's newest token to the decoder; logits (V,) of each."""
+def _advance(
+    decoder: Decoder, live: list[_Sequence], settings: GenerationSettings, pace: Pace | None
+) -> list[_Next]:
+    """Give each sequence's newest token to the decoder, unless it was drafted; what follows it."""
+    if pace is not None and len(live) == 1:
+        return [_advance_alone(decoder, live[0], settings, pace)]
     fits = [one for one in live if decoder.length(one.slot) < decoder.n_positions]
-    found: dict[int, Logits] = {}
+    found: dict[int, _Next] = {}
     if fits:
         stepped = decoder.step([one.slot for one in fits], [one.ids[-1] for one in fits])
-        found = {one.slot: row for one, row in zip(fits, stepped, strict=True)}
-    for one in live:
-        if one.slot not in found:
-            decoder.truncate(one.slot, 0)
-            kept = one.ids[-kept_when_full(decoder.n_positions) :]
-            found[one.slot] = read(decoder, one.slot, kept)
-    return [found[one.slot] for one in live]
+        slots = [one.slot for one in fits]
+        found = dict(zip(slots, _summarized(decoder, stepped), strict=True))
+    return [found.get(one.slot) or _slide(decoder, one) for one in live]
+
+
+def _advance_alone(
+    decoder: Decoder, one: _Sequence, settings: GenerationSettings, pace: Pace
+) -> _Next:
+    """The same of one sequence, with drafts of what it may go on with."""
+    one.lookahead = one.lookahead or Lookahead(decoder, one.slot, one.ids, pace)
+    row = one.lookahead.recall()
+    if row is None and decoder.length(one.slot) == decoder.n_positions:
+        return _slide(decoder, one)
+    if row is None:
+        row = one.lookahead.step(settings.max_new_tokens - one.written)
+    return _summarized(decoder, row[None])[0]
+
+
+def _slide(decoder: Decoder, one: _Sequence) -> _Next:
+    """Go on from the last half of a sequence that has filled all positions."""
+    decoder.truncate(one.slot, 0)
+    kept = one.ids[-kept_when_full(decoder.n_positions) :]
+    return _summarized(decoder, read(decoder, one.slot, kept)[None])[0]
+
+
+def _summarized(decoder: Decoder, logits: Logits) -> list[_Next]:
+    """What rows of logits (N, V) say of the next tokens."""
+    best, normalisers = decoder.abilities.summarize(logits)
+    return list(map(_Next, logits, best.tolist(), normalisers.tolist()))
 
 
 def _choose(
-    logits: Logits,
+    after: _Next,
     sequence: _Sequence,
     settings: GenerationSettings,
     given: Sequence[Rule],
     watch: Watch | None,
-) -> tuple[int, float]:
-    """The next token of one sequence, from logits (V,), and its log-probability."""
-    normaliser = log_sum_exp(logits)
+) -> int:
+    """The next token of one sequence."""
+    logits = after.logits
     allowed = apply(given, sequence.ids, sequence.n_prompt, logits)
-    require_choice(allowed)
+    token_id = after.best if allowed is logits else require_choice(allowed)
     if settings.do_sample:
         ids, left = warp(settings, allowed)
         if watch is not None:
-            allowed = np.full_like(allowed, -np.inf)
-            allowed[ids] = left
+            allowed = in_place(ids, left, len(logits))
         number = uniform(settings.seed, sequence.number, sequence.written)
-        token_id = int(ids[sample(left, number)])
-    else:
-        token_id = int(allowed.argmax())
+        place = sample(left, number)
+        token_id = place if ids is None else int(ids[place])
     if watch is not None:
         watch(sequence.continuation, logits, allowed)
-    return token_id, float(logits[token_id]) - normaliser
+    return token_id
+
+
+def _pace(
+    decoder: Decoder, settings: GenerationSettings, open_prompt: Open | None, clock: Clock
+) -> Pace | None:
+    """By which drafts are read; None where they are not asked for, or could change tokens."""
+    most = settings.prompt_lookup_num_tokens
+    if most == 0:
+        return None
+    if decoder.abilities.bitwise and open_prompt is None:
+        return Pace(most, clock)
+    if most is not None:
+        tell(
+            "setting-without-effect",
+            setting="prompt_lookup_num_tokens",
+            reason="what this decoder computes depends on how many tokens it reads at once",
+        )
+    return None
 
 
 def _finish_reason(
@@ -239,5 +309,5 @@ def _require_neither_beams_nor_contrast(settings: GenerationSettings) -> None:
         if value != neutral:
             raise SamplingError(
                 f"{name} is {value}; allowed: {neutral} in greedy search and sampling",
-                hint="use generate() of the model for beams and contrastive search",
+                hint="call beam_search or contrastive_search for these",
             )

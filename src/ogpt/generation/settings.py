@@ -68,6 +68,9 @@ class GenerationSettings:
     """Sequences of tokens that are never written."""
     suppress_tokens: Sequence[int] = ()
     """Tokens that are never written."""
+    allowed_token_ids: Sequence[int] = ()
+    """Only these are written (vLLM's name); none: all. An end token must be among them to end the
+    text."""
     begin_suppress_tokens: Sequence[int] = ()
     """Tokens that are not written first."""
     forced_bos_token_id: int | None = None
@@ -88,6 +91,10 @@ class GenerationSettings:
     or when none can be better ("never")."""
     penalty_alpha: float = 0.0
     """Weight of likeness to the text in contrastive search, 0 to 1; 0 for another search."""
+
+    prompt_lookup_num_tokens: int | None = None
+    """Most tokens that are read ahead where a text repeats itself, which changes its speed, not its
+    tokens; 0 for none; None for as many as pay. Only of one text at a time, without beams."""
 
     def __post_init__(self) -> None:
         for name, (fits, allowed, hint) in _RANGES.items():
@@ -136,13 +143,14 @@ class GenerationSettings:
         for name, ids in (
             ("forced_bos_token_id", {self.forced_bos_token_id} - {None}),
             ("forced_eos_token_id", set(self.forced_eos_token_id)),
+            ("allowed_token_ids", set(self.allowed_token_ids)),
         ):
             require(
                 not ids or not ids <= set(self.suppress_tokens),
                 name,
                 getattr(self, name),
                 "a token that suppress_tokens does not hold",
-                "take it out of suppress_tokens, as it cannot be forced and suppressed",
+                "take it out of suppress_tokens, as it cannot be asked for and suppressed",
             )
 
     def _check_beams(self) -> None:
@@ -274,6 +282,11 @@ _RANGES: dict[str, tuple[Callable[[Any], bool], str, str]] = {
         "True, False or 'never'",
         "True ends at num_beams finished texts, 'never' looks for the best",
     ),
+    "prompt_lookup_num_tokens": (
+        lambda value: value is None or _whole(0)(value),
+        "0 or more, or None",
+        "None reads ahead as far as it pays, 0 never",
+    ),
     "penalty_alpha": (
         _number(lambda value: 0 <= value <= 1),
         "0 to 1",
@@ -282,7 +295,13 @@ _RANGES: dict[str, tuple[Callable[[Any], bool], str, str]] = {
 }
 
 
-_ID_LISTS = ("eos_token_id", "suppress_tokens", "begin_suppress_tokens", "forced_eos_token_id")
+_ID_LISTS = (
+    "eos_token_id",
+    "suppress_tokens",
+    "allowed_token_ids",
+    "begin_suppress_tokens",
+    "forced_eos_token_id",
+)
 
 
 def _ids(name: str, ids: Any) -> tuple[int, ...]:

@@ -7,7 +7,6 @@ of the functions sorts the vocabulary: beside a step of a few milliseconds their
 from __future__ import annotations
 
 from math import log
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +15,10 @@ from ogpt.generation.processors import Logits
 
 Ids = NDArray[np.intp]
 
-_BLOCK = 128  # of the block maxima in _kth_largest
-_BINS = 1024  # of the histogram in _nearest
+_BLOCK = 128  # of the block maxima in _largest
+_NEAR = 10.0  # most of the mass is seldom farther than this
+_FEW = 1024  # are sorted as fast as anything else is done
+_BINS = 1024  # of the histogram in _reaching
 _SPAN = 40.0  # its range of depths; what lies deeper is sorted if it ever matters
 
 
@@ -45,9 +46,10 @@ def top_k(logits: Logits, k: int) -> Ids:
     """
     if k >= len(logits):
         return np.arange(len(logits))
-    threshold = _kth_largest(logits, k)
-    above = np.flatnonzero(logits > threshold)
-    equal = np.flatnonzero(logits == threshold)
+    ids = _candidates(logits, k)
+    found = logits[ids]
+    threshold = np.partition(found, len(found) - k)[len(found) - k]
+    above, equal = ids[found > threshold], ids[found == threshold]
     return np.sort(np.concatenate([above, equal[: k - len(above)]]))
 
 
@@ -113,11 +115,24 @@ def _nearest(distance: Logits, mass: Logits, p: float, order: Logits | None = No
     `order` sorts like `distance`, and tells entries apart that it does not.
     """
     order = distance if order is None else order
+    wanted = p * float(mass.sum(dtype=np.float64))
+    near = np.flatnonzero(distance <= _NEAR)
+    if mass[near].sum(dtype=np.float64) < wanted:
+        return _reaching(distance, mass, wanted, order)
+    return near[_reaching(distance[near], mass[near], wanted, order[near])]
+
+
+def _reaching(distance: Logits, mass: Logits, wanted: float, order: Logits) -> Ids:
+    """The ids of the fewest entries, nearest first, that hold the wanted mass; in order."""
+    if len(distance) <= _FEW:
+        nearest = np.argsort(order, kind="stable")
+        reached = np.cumsum(mass[nearest], dtype=np.float64)
+        return np.sort(nearest[: int(np.searchsorted(reached, wanted)) + 1])
     # a histogram over distances finds the edge; only the entries in its bin there are sorted
     bins = (np.minimum(distance, _SPAN) * ((_BINS - 1) / _SPAN)).astype(np.intp)
     weights = mass.astype(np.float64)  # or bincount converts them, slowly
     cumulative = np.cumsum(np.bincount(bins, weights=weights, minlength=_BINS))
-    wanted = p * cumulative[-1]
+    wanted = min(wanted, cumulative[-1])  # sums differ in their rounding
     edge = int(np.searchsorted(cumulative, wanted))  # the first bin that reaches the mass
     before = cumulative[edge - 1] if edge else 0.0
     inside = np.flatnonzero(bins == edge)
@@ -129,14 +144,11 @@ def _nearest(distance: Logits, mass: Logits, p: float, order: Logits | None = No
     return np.flatnonzero(kept)
 
 
-def _kth_largest(row: Logits, k: int) -> np.floating[Any]:
-    """The k-th largest entry of `row`, found among the few that can be it."""
+def _candidates(row: Logits, k: int) -> Ids:
+    """Ids, in order, among which the k largest entries and all their equals are."""
     starts = np.arange(0, len(row), _BLOCK)
-    candidates = row
-    if k <= len(starts):
-        # k blocks have a maximum of at least the k-th largest maximum: no k-th entry is below it
-        maxima = np.maximum.reduceat(row, starts)
-        bound = np.partition(maxima, len(starts) - k)[len(starts) - k]
-        candidates = row[row >= bound]
-    value: np.floating[Any] = np.partition(candidates, len(candidates) - k)[len(candidates) - k]
-    return value
+    if k > len(starts):
+        return np.arange(len(row))
+    # k blocks have a maximum of at least the k-th largest maximum: no k-th entry is below it
+    maxima = np.maximum.reduceat(row, starts)
+    return np.flatnonzero(row >= np.partition(maxima, len(starts) - k)[len(starts) - k])

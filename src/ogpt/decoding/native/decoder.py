@@ -21,7 +21,7 @@ from ogpt.decoding.native.loading import Weights, load_core, unfit
 from ogpt.errors import ConfigError, ContextTooLong, DecoderError, TokenOutOfRange
 from ogpt.generation.decoder import Abilities, Scores, Want
 from ogpt.generation.processors import Logits
-from ogpt.generation.prompts import log_sum_exp
+from ogpt.generation.summaries import log_sum_exp
 
 MOST_THREADS = 1024
 
