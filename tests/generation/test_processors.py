@@ -155,4 +155,8 @@ def test_a_prefix_at_the_wrong_place_is_seen() -> None:
 @given(TEXTS, st.sets(st.integers(0, V - 1), min_size=1), st.integers(0, 99), DTYPES)
 def test_allowed_tokens(ids: list[int], allowed: set[int], seed: int, dtype: type) -> None:
     processor = lp.PrefixConstrainedLogitsProcessor(lambda row, text: sorted(allowed), 1)
-    check(lambda x: processors.allow(x, sorted(allowed)), processor, ids, row(seed, dtype))
+    logits = row(seed, dtype)
+    if np.isneginf(logits[sorted(allowed)]).all():  # there transformers brings them back
+        assert np.isneginf(processors.allow(logits, sorted(allowed))).all()
+        return
+    check(lambda x: processors.allow(x, sorted(allowed)), processor, ids, logits)

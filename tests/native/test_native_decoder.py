@@ -14,7 +14,6 @@ from markov import StandInTokenizer
 from ogpt.decoding.native import library
 from ogpt.decoding.native.decoder import NativeDecoder
 from ogpt.errors import ConfigError, ContextTooLong, DecoderError, TokenOutOfRange
-from ogpt.generation.summaries import log_sum_exp
 from ogpt.model.heads import OpenAIGPTLMHeadModel
 from ogpt.tokens.fast import OpenAIGPTTokenizerFast
 from tests.native.models import DTYPES, arrays_of, native, random_ids, relative, small_model
@@ -162,8 +161,9 @@ def test_scores_are_those_of_search(
     pieces = decoder.score(1, ids[:20], ids[1:21], top=5)
     logits = decoder.extend(2, ids[:20], "all")
     assert logits is not None
+    normalisers = decoder.abilities.summarize(logits).normalisers
     for place, row in enumerate(logits):
-        expected = np.float32(row[ids[place + 1]] - log_sum_exp(row))
+        expected = np.float32(row[ids[place + 1]] - normalisers[place])
         assert whole.log_probs[place] == pieces.log_probs[place] == expected
     for one, other in zip(whole, pieces, strict=True):
         assert np.array_equal(one, other)
@@ -326,3 +326,35 @@ def test_weights_are_read_once_each(model: OpenAIGPTLMHeadModel) -> None:
 
     NativeDecoder(model.config, Counting(arrays_of(model))).close()
     assert len(asked) == len(set(asked)) == len(model.stored_tensors())
+
+
+@pytest.mark.parametrize("kernels", library.available_kernels())
+@pytest.mark.parametrize("vocab_size", [1, 7, 64, 131, 1000])
+def test_rows_of_logits_are_summarized(
+    monkeypatch: pytest.MonkeyPatch, kernels: str, vocab_size: int
+) -> None:
+    monkeypatch.setenv(library.KERNELS_VARIABLE, kernels)
+    decoder = native(small_model(vocab_size=vocab_size), threads=2)
+    logits = np.random.default_rng(0).normal(0, 9, (9, vocab_size)).astype(np.float32)
+    logits[3] = logits[3].round(-1)  # equal ones
+    found = decoder.abilities.summarize(logits)
+    assert np.array_equal(found.best, logits.argmax(axis=1))
+    wide = logits.astype(np.float64)
+    expected = np.log(np.exp(wide - wide.max(1, keepdims=True)).sum(1)) + wide.max(1)
+    assert np.abs(found.normalisers - expected).max() < 2e-6
+    for place in range(9):
+        alone = decoder.abilities.summarize(logits[place : place + 1])
+        assert alone.normalisers[0] == found.normalisers[place]
+    decoder.close()
+
+
+def test_logits_that_are_no_numbers_and_others_are_refused(decoder: NativeDecoder) -> None:
+    V = decoder.vocab_size
+    for place in (0, V - 1):
+        for value in (np.nan, np.inf):
+            logits = np.zeros((2, V), np.float32)
+            logits[1, place] = value
+            with pytest.raises(DecoderError, match=f"largest logit is {value}"):
+                decoder.abilities.summarize(logits)
+    with pytest.raises(DecoderError, match=rf"shape \(2, 3\).*allowed: \(N, {V}\)"):
+        decoder.abilities.summarize(np.zeros((2, 3), np.float32))

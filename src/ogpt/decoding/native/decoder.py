@@ -21,7 +21,7 @@ from ogpt.decoding.native.loading import Weights, load_core, unfit
 from ogpt.errors import ConfigError, ContextTooLong, DecoderError, TokenOutOfRange
 from ogpt.generation.decoder import Abilities, Scores, Want
 from ogpt.generation.processors import Logits
-from ogpt.generation.summaries import log_sum_exp
+from ogpt.generation.summaries import Summary, check_largest
 
 MOST_THREADS = 1024
 
@@ -55,8 +55,6 @@ class NativeDecoder:
         DecoderError: the processor lacks the kernels, or memory cannot be had.
         WeightsError: weights missing, of another shape, or not finite.
     """
-
-    abilities = Abilities(hidden_states=True, attentions=False, device_sampling=False, bitwise=True)
 
     def __init__(
         self,
@@ -108,6 +106,14 @@ class NativeDecoder:
         self._lengths = [0] * slots
         self._appended: dict[int, NDArray[np.float32]] = {}  # slot -> last hidden states (T, C)
         self._lock = RLock()  # the core serves one caller at a time
+        of = weakref.proxy(self)  # or it would hold itself
+        self.abilities = Abilities(
+            hidden_states=True,
+            attentions=False,
+            device_sampling=False,
+            bitwise=True,
+            summarize=lambda logits: of._summarize(logits),
+        )
         _OPEN.add(self)
 
     def extend(self, slot: int, ids: Sequence[int], want: Want = "last") -> Logits | None:
@@ -152,8 +158,9 @@ class NativeDecoder:
                 part = rows[first : first + step]
                 logits, states = self._run(part, range(len(part)))
                 hidden.append(states)
-                for place, row in enumerate(logits, first):
-                    _score(row, labels[place], scores, place)
+                normalisers = self._summarize(logits).normalisers
+                for place, (row, total) in enumerate(zip(logits, normalisers, strict=True), first):
+                    _score(row, total, labels[place], scores, place)
             self._keep([slot], rows, np.concatenate(hidden))
         return scores
 
@@ -259,6 +266,21 @@ class NativeDecoder:
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         return self._opened().run(rows, np.array(wanted, np.int32))
 
+    def _summarize(self, logits: Logits) -> Summary:
+        """As `Abilities.summarize`; of a row the same bits in any company."""
+        rows = np.ascontiguousarray(logits, np.float32)
+        if rows.ndim != 2 or rows.shape[1] != self.vocab_size:
+            raise DecoderError(
+                f"logits of shape {rows.shape} were to be summarized; allowed: (N, "
+                f"{self.vocab_size})",
+                hint="pass logits that this decoder gave",
+            )
+        with self._lock:
+            found = self._opened().summarize(rows)
+        for largest in found["largest"][~np.isfinite(found["largest"])]:
+            check_largest(largest)
+        return Summary(found["best"].astype(np.intp), found["log_sum"])
+
     def _keep(
         self, slots: Sequence[int], rows: NDArray[np.void], hidden: NDArray[np.float32]
     ) -> None:
@@ -288,9 +310,10 @@ class NativeDecoder:
         return found
 
 
-def _score(row: NDArray[np.float32], target: int, scores: Scores, place: int) -> None:
+def _score(
+    row: NDArray[np.float32], total: np.float64, target: int, scores: Scores, place: int
+) -> None:
     """Put the log-probabilities of one row of logits in their place; of equal ones, lower ids."""
-    total = log_sum_exp(row)
     scores.log_probs[place] = row[target] - total
     top = scores.top_ids.shape[1]
     if top:

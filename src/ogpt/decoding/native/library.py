@@ -60,6 +60,10 @@ READABLE = ("float32", "bfloat16", "float16")
 ROW = np.dtype([("token", np.int32), ("slot", np.int32), ("position", np.int32)])
 """A token, the slot that it is appended to, and its place there."""
 
+SUMMARY = np.dtype([("best", np.int32), ("largest", np.float32), ("log_sum", np.float64)])
+"""Of a row of logits: the first place of the largest, the largest (NaN where any is), and the
+logarithm of the sum of the exponentials."""
+
 # with int8 and int4 goes a scale for 64 weights
 _BYTES_PER_WEIGHT = {"float32": 4.0, "bfloat16": 2.0, "int8": 1.0625, "int4": 0.5625}
 _MOST_BYTES = 2**46  # what a process can address
@@ -236,6 +240,20 @@ class Core:
         )
         return logits, hidden
 
+    def summarize(self, logits: NDArray[np.float32]) -> NDArray[Any]:
+        """The SUMMARY of each row of logits (N, vocab_size), contiguous.
+
+        Raises:
+            DecoderError: a thread cannot be had.
+        """
+        found = np.empty(len(logits), SUMMARY)
+        self._require(
+            self._library.ogpt_summarize(
+                self._model, _address(logits), len(logits), _address(found)
+            )
+        )
+        return found
+
     def copy(self, source: int, target: int, length: int) -> None:
         """Make the first `length` tokens of a slot those of another one, in shared memory."""
         self._library.ogpt_copy(self._model, source, target, length)
@@ -288,6 +306,7 @@ def load_library() -> Any:
         "ogpt_set": (c_int, [c_void_p, c_int, c_int, POINTER(_Numbers), c_void_p, c_void_p]),
         "ogpt_quantize": (None, [c_int, c_int, c_int, c_int, c_void_p, c_void_p, c_void_p]),
         "ogpt_run": (c_int, [c_void_p, c_void_p, c_int, c_void_p, c_int, c_void_p, c_void_p]),
+        "ogpt_summarize": (c_int, [c_void_p, c_void_p, c_int, c_void_p]),
         "ogpt_copy": (None, [c_void_p, c_int, c_int, c_int]),
         "ogpt_truncate": (None, [c_void_p, c_int, c_int]),
         "ogpt_shared_pages": (c_int, [c_void_p]),

@@ -84,6 +84,15 @@ int ogpt_run(ogpt_model* model, const ogpt_row* rows, int count, const int32_t* 
   return 0;
 }
 
+int ogpt_summarize(ogpt_model* model, const float* logits, int count, ogpt_summary* summaries) {
+  try {
+    model->model.summarize(logits, count, summaries);
+  } catch (const std::exception&) {
+    return OGPT_EXHAUSTED;
+  }
+  return 0;
+}
+
 void ogpt_copy(ogpt_model* model, int source, int target, int length) {
   model->model.cache().copy(source, target, length);
 }

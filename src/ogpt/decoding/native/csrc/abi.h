@@ -61,6 +61,15 @@ void ogpt_quantize(int precision, int weight, int in, int out, const float* data
 int ogpt_run(ogpt_model* model, const ogpt_row* rows, int count, const int32_t* wanted,
              int n_wanted, float* logits, float* hidden);
 
+// Of rows of logits (count, vocab_size): the first place of the largest, the largest, which is NaN
+// where any is, and the logarithm of the sum of the exponentials.
+struct ogpt_summary {
+  int32_t best;
+  float largest;
+  double log_sum;
+};
+int ogpt_summarize(ogpt_model* model, const float* logits, int count, ogpt_summary* summaries);
+
 // Make the first `length` tokens of a slot those of another one, whose memory they share until one
 // of the two writes there.
 void ogpt_copy(ogpt_model* model, int source, int target, int length);

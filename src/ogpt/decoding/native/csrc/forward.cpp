@@ -114,6 +114,23 @@ void Model::run(const ogpt_row* rows, int count, const int32_t* wanted, int n_wa
                &forward);
 }
 
+void Model::summarize(const float* logits, int count, ogpt_summary* summaries) {
+  auto part = [&](int first, int last) {
+    for (int r = first; r < last; ++r)
+      kernels_.summarize(logits + size_t(r) * shape_.vocab_size, shape_.vocab_size, summaries + r);
+  };
+  if (count < threads_.count()) return part(0, count);
+  struct Task {
+    decltype(part)& act;
+    int count, threads;
+  } task{part, count, threads_.count()};
+  threads_.run([](void* context, int thread) {
+    const Task& task = *static_cast<Task*>(context);
+    const Part rows(task.count, thread, task.threads);
+    task.act(rows.first, rows.last);
+  }, &task);
+}
+
 void Model::Forward::operator()(int thread) {
   embed(thread);
   meet_at_rows();

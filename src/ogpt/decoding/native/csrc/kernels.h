@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "abi.h"
+
 #if defined(__x86_64__) && !defined(__clang__)  // clang does not heed `#pragma GCC target`
 #define OGPT_X86
 #endif
@@ -88,6 +90,8 @@ struct Kernels {
   // `room` numbers for each query, whole pages.
   void (*attend)(const Attention& shape, const float* query, size_t query_stride, int queries,
                  int count, float* scores, size_t room, float* out, size_t out_stride);
+  // Of one row of n logits.
+  void (*summarize)(const float* logits, int n, ogpt_summary* out);
 };
 
 extern const Kernels kPortable, kAvx2, kAvx512, kAvx512Bf16, kAmx, kNeon;

@@ -246,7 +246,7 @@ bool available() {
 }
 
 }  // namespace
-const Kernels kAmx{"amx",             available, row_bytes, narrow,
-                   multiply_by_tiles, activate,  add_norm,  attend};
+const Kernels kAmx{"amx", available, row_bytes, narrow,  multiply_by_tiles,
+                   activate, add_norm,  attend,    summarize};
 }  // namespace ogpt
 #endif

@@ -176,7 +176,7 @@ namespace ogpt {
 namespace {
 bool available() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
 }
-const Kernels kAvx2{"avx2",   available, row_bytes, narrow,
-                    multiply, activate,  add_norm,  attend};
+const Kernels kAvx2{"avx2", available, row_bytes, narrow,  multiply,
+                    activate, add_norm,  attend,    summarize};
 }  // namespace ogpt
 #endif

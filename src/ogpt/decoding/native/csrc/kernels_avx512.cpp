@@ -29,7 +29,7 @@ bool available() {
          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");
 }
 }
-const Kernels kAvx512{"avx512", available, row_bytes, narrow, multiply,
-                     activate, add_norm, attend};
+const Kernels kAvx512{"avx512", available, row_bytes, narrow,  multiply,
+                      activate, add_norm,  attend,    summarize};
 }  // namespace ogpt
 #endif

@@ -57,7 +57,7 @@ bool available() {
          __builtin_cpu_supports("avx512vl");
 }
 }
-const Kernels kAvx512Bf16{"avx512_bf16", available, row_bytes, narrow, multiply,
-                     activate, add_norm, attend};
+const Kernels kAvx512Bf16{"avx512_bf16", available, row_bytes, narrow,  multiply,
+                          activate, add_norm,  attend,    summarize};
 }  // namespace ogpt
 #endif

@@ -39,7 +39,7 @@ bool available() {
 #endif
 }
 }
-const Kernels kNeon{"neon",   available, row_bytes, narrow,
-                    multiply, activate,  add_norm,  attend};
+const Kernels kNeon{"neon", available, row_bytes, narrow,  multiply,
+                    activate, add_norm,  attend,    summarize};
 }  // namespace ogpt
 #endif

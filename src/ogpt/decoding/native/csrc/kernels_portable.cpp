@@ -12,6 +12,6 @@ namespace ogpt {
 namespace {
 bool available() { return true; }
 }
-const Kernels kPortable{"portable", available, row_bytes, narrow,
-                        multiply,   activate,  add_norm,  attend};
+const Kernels kPortable{"portable", available, row_bytes, narrow,  multiply,
+                        activate, add_norm,  attend,    summarize};
 }  // namespace ogpt

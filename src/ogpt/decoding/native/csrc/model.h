@@ -44,6 +44,7 @@ class Model {
   // forward.cpp: what is computed with them
   void run(const ogpt_row* rows, int count, const int32_t* wanted, int n_wanted, float* logits,
            float* hidden);
+  void summarize(const float* logits, int count, ogpt_summary* summaries);
 
  private:
   class Forward;
