@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -15,9 +16,13 @@ import torch.nn.functional as F
 import contenders
 import decoding
 import measuring
+import quantisation
 import run
 import tokenising
 import training_step
+from ogpt.decoding.native.decoder import NativeDecoder
+from ogpt.weights.arrays import Array
+from ogpt.weights.folder import folder_config, open_weights
 
 BENCHMARKS = Path(measuring.__file__).parent
 TINY = contenders.Setup(
@@ -99,6 +104,39 @@ def test_texts_are_encoded_in_batches_of_like_size():
     assert [len(batch) for batch in tokenising.in_batches(texts)] == [2, 2, 1]
 
 
+@pytest.mark.parametrize("change", [quantisation.with_outliers, quantisation.with_shears])
+def test_weights_are_changed_and_the_function_is_not(tmp_path, change):
+    quantisation.stand_in(tmp_path)
+    config = folder_config(tmp_path)
+    weights = {name: array.data for name, array in open_weights(tmp_path).items()}
+    kept = {name: data.copy() for name, data in weights.items()}
+    changed = change(weights, config)
+    found = [
+        NativeDecoder(config, {n: Array("float32", data) for n, data in each.items()})
+        for each in (weights, changed)
+    ]
+    one, other = (decoder.extend(0, [1, 2, 3, 4], "all") for decoder in found)
+    np.testing.assert_allclose(one, other, atol=1e-5)
+    assert all(np.array_equal(weights[name], kept[name]) for name in kept)
+    name = "transformer.h.0.attn.c_attn.weight"
+    columns = (changed[name] != weights[name]).any(0).nonzero()[0]
+    assert len(columns) == quantisation.CHANNELS
+    assert columns.min() >= 2 * config.n_embd  # values, not queries or keys
+    assert np.abs(changed[name]).max() > 5 * np.abs(weights[name]).max()
+
+
+def test_sums_over_tokens_are_those_of_the_probabilities():
+    draw = np.random.default_rng(0)
+    one, other = (quantisation.log_softmax(draw.normal(size=(5, 7))) for _ in range(2))
+    np.testing.assert_allclose(np.exp(one).sum(1), 1)
+    found = quantisation.Sums()
+    for rows in (slice(2), slice(2, 5)):
+        found.add(other[rows], one[rows], [3, 0, 6, 1, 1][rows])
+    assert found.loss == pytest.approx(-other[range(5), [3, 0, 6, 1, 1]].sum())
+    assert found.divergence == pytest.approx((np.exp(one) * (one - other)).sum())
+    assert found.same == (one.argmax(1) == other.argmax(1)).sum()
+
+
 def two_steps(name: str) -> list[tuple[float, float]]:
     step = contenders.CONTENDERS[name](TINY)
     return [step(), step()]
@@ -146,3 +184,14 @@ def test_every_benchmark_runs_at_tiny_size(tmp_path):
         assert all(len(seconds) == 2 for seconds in values["samples"].values())
     assert written["decoding"]["figures"]["equal_ids_float32"] == decoding.smoke_size()[1]
     assert "## Training step" in (tmp_path / "README.md").read_text("utf-8")
+
+
+@pytest.mark.slow
+def test_the_cost_of_rounding_runs_at_tiny_size(tmp_path):
+    command = [sys.executable, str(BENCHMARKS / "quantisation.py"), "--smoke", "--out"]
+    subprocess.run([*command, str(tmp_path)], capture_output=True, text=True, check=True)
+    figures = json.loads((tmp_path / "quantisation.json").read_text("utf-8"))["figures"]
+    assert len(figures) == 12
+    assert abs(figures["outliers, float32"]["perplexity_percent"]) < 0.01
+    assert 0 < figures["as trained, int8"]["kl_divergence"] < 0.01
+    assert "## What rounding costs" in (tmp_path / "README.md").read_text("utf-8")

@@ -22,6 +22,7 @@ from ogpt.decoding.native.balancing import balanced
 from ogpt.decoding.native.decoder import NativeDecoder
 from ogpt.decoding.rounding import round_matrix
 from ogpt.errors import (
+    CheckpointError,
     ConfigError,
     DataError,
     DecoderError,
@@ -288,6 +289,74 @@ def test_a_folder_without_tokenizer_is_refused(folder: Path, tmp_path: Path) -> 
     with pytest.raises(TokenizerError):
         quantize(tmp_path / "bare", tmp_path / "q")
     assert not (tmp_path / "q").exists()
+
+
+HALF_WAY = """
+import os, resource, sys
+import ogpt
+from ogpt.errors import StorageError
+
+def report(kind, **fields):
+    if fields.get("task") == sys.argv[3]:
+        os.kill(os.getpid(), 9)
+
+if sys.argv[3] == "full":
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+try:
+    ogpt.quantize(sys.argv[1], sys.argv[2], text="a b c", threads=1, reporter=report)
+except StorageError as error:
+    sys.stdout.write(f"{error}; {error.hint}")
+"""
+
+
+@pytest.mark.parametrize("when", ["quantising", "comparing", "full"])
+def test_what_ends_half_way_leaves_no_folder(folder: Path, tmp_path: Path, when: str) -> None:
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+    out = tmp_path / "q"
+    command = [sys.executable, "-c", HALF_WAY, str(folder), str(out), when]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    if when == "full":
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.startswith(f"could not write {tmp_path}")
+        assert "free some space" in done.stdout
+        assert list(tmp_path.iterdir()) == []
+    else:
+        assert done.returncode == -9
+        assert not out.exists()
+        assert len(list(tmp_path.iterdir())) == 1  # hidden, until the next one clears it away
+    quantize(folder, out)
+    assert list(tmp_path.iterdir()) == [out]
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "error"),
+    [
+        ("config.json", None, CheckpointError),
+        ("config.json", lambda content: content[:20], CheckpointError),
+        ("model.safetensors", None, WeightsError),
+        ("model.safetensors", lambda content: content[:-100], WeightsError),
+        ("model.safetensors", lambda content: content[:-4] + b"\xff" * 4, WeightsError),
+    ],
+)
+@pytest.mark.parametrize("to", ["int4", "bf16"])
+def test_damaged_models_are_refused_and_leave_nothing(
+    folder: Path,
+    tmp_path: Path,
+    name: str,
+    change: Callable[[bytes], bytes] | None,
+    error: type[OgptError],
+    to: str,
+) -> None:
+    source = Path(shutil.copytree(folder, tmp_path / "source"))
+    if change is None:
+        (source / name).unlink()
+    else:
+        (source / name).write_bytes(change((folder / name).read_bytes()))
+    with pytest.raises(error) as caught:
+        quantize(source, tmp_path / "q", to=to)
+    assert caught.value.hint
+    assert list(tmp_path.iterdir()) == [source]
 
 
 def test_a_card_is_written_where_there_was_none(folder: Path, tmp_path: Path) -> None:

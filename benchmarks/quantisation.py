@@ -1,0 +1,244 @@
+"""What rounding costs: the books model natively in each precision, on all held-out books.
+
+    python benchmarks/quantisation.py [--run runs/books-small]
+
+The model is that of `python benchmarks/books_small.py`. Besides it, the same function is rounded
+after its weights were changed in two ways that change nothing in exact numbers: outliers, six value
+channels of each layer 30 times as large and the rows of c_proj that read them 30 times as small,
+which the native decoder balances before it rounds; and shears, 30 times a value channel added to
+its neighbour and taken back in c_proj, for the same six, which it does not know.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+
+from books_small import ROOT, books
+from measuring import RESULTS, Result, Table, save
+from ogpt.bundle import load_tokenizer, resolve
+from ogpt.config.model import OpenAIGPTConfig
+from ogpt.decoding.native.decoder import NativeDecoder
+from ogpt.decoding.native.library import PRECISIONS
+from ogpt.evaluation import open_reading
+from ogpt.generation.likelihood import windows
+from ogpt.model.heads import OpenAIGPTLMHeadModel
+from ogpt.recipes.metrics import read_metrics
+from ogpt.tokens.fast import OpenAIGPTTokenizerFast
+from ogpt.tokens.merge_learning import learn_merges
+from ogpt.tokens.word_counting import count_words
+from ogpt.weights.arrays import Array
+from ogpt.weights.folder import folder_config, open_weights
+from run import write_page
+
+SMOKE_TEXT = "the old man looked at the sea, and the sea looked back at the old man. " * 9
+MOST_PERCENT = {"int8": 0.5, "int4": 3.0}
+CHANNELS, FACTOR = 6, 30.0
+
+Weights = dict[str, np.ndarray]
+
+
+def with_outliers(weights: Weights, config: OpenAIGPTConfig) -> Weights:
+    """The same function with a few value channels of each layer 30 times as large."""
+    changed = dict(weights)
+    for block, channels in _chosen(config):
+        for name in ("c_attn.weight", "c_attn.bias"):
+            into = changed[block + name].copy()
+            into[..., 2 * config.n_embd + channels] *= FACTOR
+            changed[block + name] = into
+        out_of = changed[f"{block}c_proj.weight"].copy()
+        out_of[channels] /= FACTOR
+        changed[f"{block}c_proj.weight"] = out_of
+    return changed
+
+
+def with_shears(weights: Weights, config: OpenAIGPTConfig) -> Weights:
+    """The same function with 30 times a value channel added to its neighbour in the head."""
+    changed = dict(weights)
+    for block, channels in _chosen(config):
+        neighbours = channels ^ 1  # in the same head
+        for name in ("c_attn.weight", "c_attn.bias"):
+            into = changed[block + name].copy()
+            values = into[..., 2 * config.n_embd :]
+            values[..., neighbours] += FACTOR * values[..., channels]
+            changed[block + name] = into
+        out_of = changed[f"{block}c_proj.weight"].copy()
+        out_of[channels] -= FACTOR * out_of[neighbours]
+        changed[f"{block}c_proj.weight"] = out_of
+    return changed
+
+
+def _chosen(config: OpenAIGPTConfig) -> Iterator[tuple[str, np.ndarray]]:
+    """The attention of each layer, and its channels that are changed, no two of them neighbours."""
+    draw = np.random.default_rng(0)
+    for layer in range(config.n_layer):
+        chosen = draw.choice(config.n_embd // 2, CHANNELS, replace=False) * 2
+        yield f"transformer.h.{layer}.attn.", chosen
+
+
+def as_trained(weights: Weights, config: OpenAIGPTConfig) -> Weights:
+    """As they are."""
+    return weights
+
+
+VARIANTS = {"as trained": as_trained, "outliers": with_outliers, "shears": with_shears}
+
+
+@dataclass
+class Sums:
+    """Of one decoder over all tokens, against the first one's probabilities."""
+
+    loss: float = 0.0
+    divergence: float = 0.0
+    same: int = 0
+
+    def add(self, log_probs: np.ndarray, reference: np.ndarray, targets: Sequence[int]) -> None:
+        """Take the log-probabilities (T, V) of some tokens."""
+        self.loss -= float(log_probs[range(len(targets)), targets].sum(dtype=np.float64))
+        gone = np.exp(reference) * (reference - log_probs)
+        self.divergence += float(gone.sum(dtype=np.float64))
+        self.same += int((log_probs.argmax(1) == reference.argmax(1)).sum())
+
+
+def compare(
+    decoders: Mapping[str, NativeDecoder], ids: Iterable[Sequence[int]], most: int
+) -> tuple[int, dict[str, Sums]]:
+    """Read text in windows, side by side, with all decoders; the first one is the reference."""
+    sums = {name: Sums() for name in decoders}
+    first = next(iter(decoders.values()))
+    tokens = 0
+    for window in windows(ids, first.n_positions, first.n_positions):
+        reference = None
+        for name, decoder in decoders.items():
+            decoder.free(0)
+            if window.context:
+                decoder.extend(0, window.context, "none")
+            found = log_softmax(decoder.extend(0, window.ids, "all"))
+            reference = found if reference is None else reference
+            sums[name].add(found, reference, window.targets)
+        tokens += len(window.targets)
+        if 0 < most <= tokens:
+            break
+    return tokens, sums
+
+
+def log_softmax(logits: np.ndarray) -> np.ndarray:
+    """Log-probabilities (T, V)."""
+    wide = logits - logits.max(1, keepdims=True)
+    return wide - np.log(np.exp(wide).sum(1, keepdims=True))
+
+
+def variants(folder: Path, config: OpenAIGPTConfig, threads: int) -> dict[str, NativeDecoder]:
+    """Every variant of a model folder in every precision, the original in float32 first."""
+    weights = {name: array.data for name, array in open_weights(folder).items()}
+    decoders = {}
+    for variant, change in VARIANTS.items():
+        arrays = {
+            name: Array(array.dtype.name, array) for name, array in change(weights, config).items()
+        }
+        for dtype in PRECISIONS:
+            decoders[f"{variant}, {dtype}"] = NativeDecoder(
+                config, arrays, dtype=dtype, threads=threads
+            )
+    return decoders
+
+
+def result_of(tokens: int, sums: Mapping[str, Sums], settings: dict[str, Any]) -> Result:
+    """The figures beside their targets."""
+    result = Result("quantisation", "What rounding costs", settings, samples={})
+    exact = next(iter(sums.values())).loss / tokens
+    rows = []
+    for name, found in sums.items():
+        loss = found.loss / tokens
+        percent = 100 * math.expm1(loss - exact)
+        result.figures[name] = {
+            "loss": loss,
+            "perplexity": math.exp(loss),
+            "perplexity_percent": percent,
+            "kl_divergence": found.divergence / tokens,
+            "top_1_agreement": found.same / tokens,
+        }
+        rows.append(
+            [
+                name,
+                f"{loss:.4f}",
+                f"{math.exp(loss):.3f}",
+                f"{percent:+.3f} %",
+                f"{found.divergence / tokens:.2g}",
+                f"{found.same / tokens:.2%}",
+            ]
+        )
+        variant, dtype = name.split(", ")
+        if dtype in MOST_PERCENT and variant != "shears":
+            what = f"% of perplexity that {dtype} adds, {variant}"
+            result.target(what, percent, at_most=MOST_PERCENT[dtype])
+    header = ["loss (nats/token)", "perplexity", "change", "KL divergence", "same most likely"]
+    result.tables.append(Table([f"{tokens:,} tokens of books_valid", *header], rows))
+    result.notes += [
+        f"The books model (docs/results/books-small.md) after {settings['steps']:,} steps; windows "
+        f"of {settings['n_positions']} tokens that do not overlap. KL divergence (nats/token) and "
+        "the share of tokens with the same most likely one are against the model as trained in "
+        "float32.",
+        "outliers: six value channels of each layer 30 times as large, the rows of c_proj that "
+        "read them 30 times as small: the same function. shears: 30 times each of six value "
+        "channels added to its neighbour, taken back in c_proj: the same function again, of a kind "
+        "that balancing by channels cannot undo, and no target.",
+    ]
+    return result
+
+
+def stand_in(folder: Path) -> str:
+    """A tiny model with random weights in place of the books model; a text for it."""
+    torch.manual_seed(0)
+    vocab, merges = learn_merges(count_words([SMOKE_TEXT]), 50)
+    OpenAIGPTTokenizerFast(vocab=vocab, merges=merges).save_pretrained(folder)
+    shape = {"n_layer": 1, "n_head": 2, "n_embd": 64, "n_positions": 32}
+    config = OpenAIGPTConfig(vocab_size=len(vocab), **shape)
+    OpenAIGPTLMHeadModel(config).save_pretrained(folder)
+    return SMOKE_TEXT
+
+
+def main() -> None:
+    given = options()
+    with TemporaryDirectory() as temporary:
+        text = stand_in(Path(temporary)) if given.smoke else None
+        run = Path(temporary) if given.smoke else given.run
+        folder = resolve(run)
+        config = folder_config(folder)
+        data = () if given.smoke else books("books_valid*")
+        reading = open_reading(load_tokenizer(folder, config), data, text)
+        decoders = variants(folder, config, given.threads)
+        tokens, sums = compare(decoders, reading.ids(), given.tokens)
+        settings = {
+            "steps": 0 if given.smoke else read_metrics(run).train[-1]["step"],
+            "n_positions": config.n_positions,
+            "kernels": next(iter(decoders.values())).kernels,
+        }
+    save(result_of(tokens, sums, settings), given)
+    write_page(given.out)
+
+
+def options() -> argparse.Namespace:
+    """Those of the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--run", type=Path, default=ROOT / "runs" / "books-small")
+    parser.add_argument("--tokens", type=int, default=0, help="read no more than about so many")
+    parser.add_argument("--threads", type=int, default=2, help="threads (2)")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of results")
+    parser.add_argument("--smoke", action="store_true", help="a tiny model: does it run at all?")
+    given = parser.parse_args()
+    given.load_before = os.getloadavg()[0]
+    return given
+
+
+if __name__ == "__main__":
+    main()
