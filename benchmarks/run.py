@@ -14,7 +14,15 @@ from pathlib import Path
 
 from measuring import RESULTS, markdown
 
-NAMES = ("training_step", "decoding", "tokenising", "encoding", "start_up", "gpu")
+NAMES = (
+    "training_step",
+    "decoding",
+    "native_decoding",
+    "tokenising",
+    "encoding",
+    "start_up",
+    "gpu",
+)
 PAGE = "README.md"
 
 
