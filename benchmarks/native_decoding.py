@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,8 @@ STAYS = 0.5
 """Share of the best peer's speed, in the short look, that a peer needs to stay in a section."""
 REST = 0.05
 """Seconds between two turns, in which threads that spin for a moment fall asleep."""
+ASKED_AGAIN = 0.2
+"""The same in the first section, to be asked again in the others."""
 CLEARLY = 4
 """First ids that must be equal in float32, or somebody does other work."""
 
@@ -58,6 +60,7 @@ class Stage:
         models.mkdir(parents=True, exist_ok=True)
         self.remotes: dict[str, Remote] = {}
         self.away: list[str] = []
+        self.versions: dict[str, str] = {}
         self.busy_share: list[float] = []
         """CPU time of all who waited over the time of the turn, for each turn."""
         for each in ENTRANTS:
@@ -67,28 +70,43 @@ class Stage:
             print(f"starting {each.name}", file=sys.stderr, flush=True)
             where = folder if each.is_ours else models
             setup = Setup(each.variant, shape, given.threads, where)
-            self.remotes[each.name] = Remote(each.python, each.module, setup)
+            remote = self.remotes[each.name] = Remote(each.python, each.module, setup)
+            self.versions |= remote.versions
 
     def present(self, section: Section) -> list[Entrant]:
         """Who has a part in a section."""
         return [one for one in ENTRANTS if one.name in self.remotes and section.takes(one)]
 
-    def turn(self, entrant: Entrant, section: Section, short: bool = False) -> Answer:
-        """One entrant does the section's work, or a little of it; the others sleep."""
+    def look(self, entrant: Entrant, section: Section) -> Answer:
+        """A little of the section's work, after a first call that sets memory aside."""
+        remote = self.remotes[entrant.name]
+        if not section.new:
+            prompts = section.prompts(self._vocab_size, section.look)
+            remote.read(prompts)
+            return remote.read(prompts)
+        prompts = section.prompts(self._vocab_size)
+        remote.generate(prompts, 1)
+        without_cache = entrant.system == WITHOUT_CACHE
+        return remote.generate(prompts, CLEARLY if without_cache else section.look)
+
+    def turn(self, entrant: Entrant, section: Section) -> Answer:
+        """One entrant does the section's work; the others sleep."""
         remote = self.remotes[entrant.name]
         time.sleep(REST)
         before = self._busy(remote)
         if not section.new:
-            length = section.look if short else section.prompt
-            answer = remote.read(section.prompts(self._vocab_size, length))
-        elif short or entrant.system != WITHOUT_CACHE:
-            new = section.look if short else section.new
-            answer = remote.generate(section.prompts(self._vocab_size), new)
-        else:
+            answer = remote.read(section.prompts(self._vocab_size))
+        elif entrant.system == WITHOUT_CACHE:
             answer = self._middle(remote, section)
-        if not short:
-            self.busy_share.append((self._busy(remote) - before) / answer.seconds)
+        else:
+            answer = remote.generate(section.prompts(self._vocab_size), section.new)
+        self.busy_share.append((self._busy(remote) - before) / answer.seconds)
         return answer
+
+    def dismiss(self, names: Iterable[str]) -> None:
+        """End the processes of those who are not asked again."""
+        for name in names:
+            self.remotes.pop(name).close()
 
     def close(self) -> None:
         """End all processes."""
@@ -119,33 +137,32 @@ def write_folders(shape: dict[str, int], folder: Path) -> None:
 
 
 def short_look(stage: Stage, section: Section) -> dict[str, Answer]:
-    """A little of the work, twice, as the first time sets memory aside."""
+    """A little of the work."""
     found = {}
     for each in stage.present(section):
-        stage.turn(each, section, short=True)
-        found[each.name] = stage.turn(each, section, short=True)
+        found[each.name] = stage.look(each, section)
+        print(f"  {each.name}: {found[each.name].seconds:.2f} s", file=sys.stderr, flush=True)
     return found
 
 
-def staying(section: Section, looks: dict[str, float]) -> list[Entrant]:
-    """Who goes on after a short look that took so many seconds: those near the best of their kind.
+def staying(section: Section, looks: dict[str, float], share: float = STAYS) -> list[Entrant]:
+    """Whose short look was at least `share` times as fast as that of the best of their kind.
 
-    The best of ours, and of the peers; where each precision has a target, of each precision.
+    The kinds are ours and the peers; where each precision has a target, each precision of them;
+    and there those without a cache, who have a target of their own.
     """
 
     def kind(entrant: Entrant) -> tuple[bool, str]:
-        return entrant.is_ours, entrant.precision if section.by_precision else ""
+        if not section.by_precision:
+            return entrant.is_ours, ""
+        no_cache = entrant.system == WITHOUT_CACHE
+        return entrant.is_ours, WITHOUT_CACHE if no_cache else entrant.precision
 
     best: dict[tuple[bool, str], float] = {}
     entrants = [each for each in ENTRANTS if each.name in looks]
     for each in entrants:
         best[kind(each)] = min(looks[each.name], best.get(kind(each), float("inf")))
-    return [
-        each
-        for each in entrants
-        if looks[each.name] * STAYS <= best[kind(each)]
-        or (section.by_precision and each.system == WITHOUT_CACHE)
-    ]
+    return [each for each in entrants if looks[each.name] * share <= best[kind(each)]]
 
 
 def equal_ids(looks: dict[str, Answer]) -> dict[str, int]:
@@ -156,7 +173,8 @@ def equal_ids(looks: dict[str, Answer]) -> dict[str, int]:
             continue
         is_gpt1 = each.is_ours or each.system in ("plain PyTorch", WITHOUT_CACHE)
         reference = "plain PyTorch float32" if is_gpt1 else "transformers GPT2 float32"
-        found[each.name] = agreeing(looks[each.name].ids[0], looks[reference].ids[0])
+        ids = looks[each.name].ids[0]
+        found[each.name] = agreeing(ids, looks[reference].ids[0][: len(ids)])
         if each.precision == "float32" and found[each.name] < CLEARLY:
             raise SystemExit(f"{each.name} writes other ids than {reference}")
     return found
@@ -226,6 +244,9 @@ def measure(given: Namespace, shape: dict[str, int], folder: Path) -> Result:
             print(section.name, file=sys.stderr, flush=True)
             look = looks[section.name] = short_look(stage, section)
             seconds = {name: answer.seconds for name, answer in look.items()}
+            if section.by_precision:
+                again = {each.name for each in staying(section, seconds, ASKED_AGAIN)}
+                stage.dismiss(look.keys() - again)
             turns: dict[str, Callable[[], Any]] = {
                 f"{each.name}, {section.name}": lambda each=each, section=section: stage.turn(
                     each, section
@@ -253,11 +274,7 @@ def measure(given: Namespace, shape: dict[str, int], folder: Path) -> Result:
         "equal_ids": {name: equal_ids(looks[name]) for name in ("batch 1", "batch 8")},
         "away": stage.away,
         "busy_share_of_the_waiting": max(stage.busy_share),
-        "peer_versions": {
-            name: version
-            for remote in stage.remotes.values()
-            for name, version in remote.versions.items()
-        },
+        "package_versions": stage.versions,
         "loads": loads,
         "seconds": time.perf_counter() - begun,
     }

@@ -180,15 +180,16 @@ def _add_notes(result: Result, sections: dict[str, Section]) -> None:
         f"Best products of the library at hand, 1e9 operations a second: {products}; the floor "
         "takes the highest.",
         "Who is below half of the best of ours, or of the peers (batch 1: of its precision), in a "
-        "short look at a section is left out of it.",
+        "short look at a section is left out of it; below a fifth at batch 1, of the rest too.",
         f"{WITHOUT_CACHE} writes the middle tokens of the {first.new} only, whose mean length is "
         "that of all; the time is scaled up.",
-        f"Greedy ids equal to PyTorch's in float32, of {first.look}: {equal}.",
+        f"Greedy ids equal to PyTorch's in float32, of the {first.look} of the short look (fewer "
+        f"without a cache): {equal}.",
         f"CPU time of all who waited, most in one turn: "
         f"{figures['busy_share_of_the_waiting']:.1%} of its time.",
         f"Ours runs on its {figures['loads']['int8'][0]['kernels']} kernels.",
         "Packages: "
-        + ", ".join(f"{name} {v}" for name, v in figures["peer_versions"].items())
+        + ", ".join(f"{name} {v}" for name, v in figures["package_versions"].items())
         + ".",
         f"The whole run took {figures['seconds'] / 60:.0f} minutes.",
     ]
