@@ -45,6 +45,8 @@ REST = 0.05
 """Seconds between two turns, in which threads that spin for a moment fall asleep."""
 ASKED_AGAIN = 0.2
 """The same in the first section, to be asked again in the others."""
+FAR_BEHIND = 0.1
+"""Of the best product's speed: below it, products of a dtype are not measured at full size."""
 CLEARLY = 4
 """First ids that must be equal in float32, or somebody does other work."""
 
@@ -181,15 +183,21 @@ def equal_ids(looks: dict[str, Answer]) -> dict[str, int]:
 
 
 def best_products(rows: int, shape: dict[str, int]) -> dict[str, float]:
-    """Operations a second of the best of a few products of the model's first MLP matrix."""
+    """Operations a second of a few products of the model's first MLP matrix, by dtype."""
     inner, columns = shape["n_embd"], 4 * shape["n_embd"]
-    found = {}
-    for kind in (torch.float32, torch.bfloat16, torch.int8):
-        left = torch.ones(rows, inner, dtype=kind)
-        right = torch.ones(inner, columns, dtype=kind)
+    found: dict[str, float] = {}
+
+    def best(kind: torch.dtype, rows: int) -> float:
+        left, right = torch.ones(rows, inner, dtype=kind), torch.ones(inner, columns, dtype=kind)
         multiply = torch._int_mm if kind == torch.int8 else torch.mm
-        best = min(timed(lambda: multiply(left, right)) for _ in range(4))  # noqa: B023
-        found[str(kind).removeprefix("torch.")] = 2.0 * rows * inner * columns / best
+        seconds = min(timed(lambda: multiply(left, right)) for _ in range(4))
+        return 2.0 * rows * inner * columns / seconds
+
+    for kind in (torch.float32, torch.bfloat16, torch.int8):
+        few = best(kind, max(1, rows // 64))
+        # where the processor lacks instructions for a dtype, many rows would take minutes
+        far_behind = few < FAR_BEHIND * max(found.values(), default=0)
+        found[str(kind).removeprefix("torch.")] = few if far_behind else best(kind, rows)
     return found
 
 
