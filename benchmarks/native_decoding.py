@@ -39,7 +39,7 @@ LOADED = {"float32": "", "bfloat16": "bf16", "int8": "int8", "int4": "int4"}
 """Folders of ours by dtype, and what `ogpt quantize` calls it; the first is what it starts from."""
 MIDDLE = 32
 """New tokens of an entrant without a cache: the middle ones of all, whose mean length is theirs."""
-STAYS = 0.5
+STAYS = 0.6
 """Share of the best peer's speed, in the short look, that a peer needs to stay in a section."""
 REST = 0.05
 """Seconds between two turns, in which threads that spin for a moment fall asleep."""

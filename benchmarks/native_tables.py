@@ -179,7 +179,7 @@ def _add_notes(result: Result, sections: dict[str, Section]) -> None:
         "each weight only its own bits, no scales.",
         f"Best products of the library at hand, 1e9 operations a second: {products}; the floor "
         "takes the highest.",
-        "Who is below half of the best of ours, or of the peers (batch 1: of its precision), in a "
+        "Who is below 0.6 of the best of ours, or of the peers (batch 1: of its precision), in a "
         "short look at a section is left out of it; below a fifth at batch 1, of the rest too.",
         f"{WITHOUT_CACHE} writes the middle tokens of the {first.new} only, whose mean length is "
         "that of all; the time is scaled up.",
