@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: setup demo test test-slow test-all lint docs bench clean
+.PHONY: setup demo test test-slow test-all lint docs bench bench-peers clean
 
 setup: $(VENV)/.ready
 	@cat $(VENV)/.ready
@@ -49,6 +49,10 @@ docs: setup
 
 bench: setup
 	$(BIN)/python benchmarks/run.py
+
+# environments of the peers that the project does not install, which `make bench` runs beside it
+bench-peers: setup
+	$(BIN)/python benchmarks/peers/environments.py
 
 clean:
 	rm -rf $(VENV) build dist src/ogpt/decoding/native/libogpt.* .coverage coverage.json .pytest_cache .mypy_cache .ruff_cache

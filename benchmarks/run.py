@@ -14,7 +14,16 @@ from pathlib import Path
 
 from measuring import RESULTS, markdown
 
-NAMES = ("training_step", "decoding", "speculation", "tokenising", "encoding", "start_up", "gpu")
+NAMES = (
+    "training_step",
+    "decoding",
+    "native_decoding",
+    "speculation",
+    "tokenising",
+    "encoding",
+    "start_up",
+    "gpu",
+)
 PAGE = "README.md"
 
 

@@ -1,0 +1,88 @@
+"""Who takes part in the benchmark of native decoding, and what has to be there for it."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from peers import environments
+
+OURS = "ogpt"
+WITHOUT_CACHE = "transformers OpenAIGPT"
+"""It reads the whole text again for each token, so that it gets less to do."""
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """One system at one precision."""
+
+    system: str
+    precision: str
+    """Of the weights: float32, bfloat16, int8 or int4."""
+    module: str
+    variant: str
+    """Told to the module."""
+    environment: str | None = None
+    """One of `environments.PEERS`; None: the project's own."""
+    label: str = ""
+    """In place of the precision."""
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"{self.system} {self.label or self.precision}"
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it is no peer."""
+        return self.system == OURS
+
+    @property
+    def is_set_up(self) -> bool:
+        """Whether it can be started."""
+        return self.environment is None or environments.is_set_up(self.environment)
+
+    @property
+    def python(self) -> Path:
+        """The interpreter that runs it."""
+        if self.environment is None:
+            return Path(sys.executable)
+        return environments.python(self.environment)
+
+
+def _all() -> list[Entrant]:
+    found = [
+        Entrant(OURS, precision, "native_contender", precision)
+        for precision in ("float32", "bfloat16", "int8", "int4")
+    ]
+    found += [
+        Entrant("OpenVINO", precision, "peers.openvino_peer", precision, "openvino")
+        for precision in ("float32", "bfloat16", "int8", "int4")
+    ]
+    found += [
+        Entrant("llama.cpp", precision, "peers.llama_cpp_peer", variant, "llama_cpp", variant)
+        for precision, variant in (
+            ("float32", "f32"),
+            ("bfloat16", "bf16"),
+            ("int8", "q8_0"),
+            ("int4", "q4_0"),
+        )
+    ]
+    found += [
+        Entrant("CTranslate2", precision, "peers.ctranslate2_peer", precision, "ctranslate2")
+        for precision in ("float32", "int8")
+    ]
+    for system, maker in (
+        ("plain PyTorch", "plain"),
+        ("transformers GPT2", "gpt2"),
+        (WITHOUT_CACHE, "openai-gpt"),
+    ):
+        found += [
+            Entrant(system, precision, "peers.torch_peers", f"{maker} {precision}")
+            for precision in ("float32", "bfloat16")
+        ]
+    return found
+
+
+ENTRANTS = _all()

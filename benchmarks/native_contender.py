@@ -1,0 +1,59 @@
+"""ogpt's native decoder as a contender: `open_decoder` and the search that `ogpt generate` runs."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ogpt.decoding.choice import open_decoder
+from ogpt.generation.decoder import Decoder
+from ogpt.generation.search import search
+from ogpt.generation.settings import GenerationSettings
+from peers.protocol import Setup, serve
+
+
+class Native:
+    """An Engine."""
+
+    def __init__(self, setup: Setup) -> None:
+        self._setup = setup
+        self._decoder: Decoder | None = None
+
+    def generate(self, prompts: list[list[int]], new: int) -> list[list[int]]:
+        """See Engine."""
+        settings = GenerationSettings(max_new_tokens=new, do_sample=False)
+        found: list[list[int]] = [[] for _ in prompts]
+        for token in search(self._with_slots(len(prompts)), prompts, settings):
+            found[token.continuation].append(token.id)
+        return found
+
+    def read(self, prompts: list[list[int]]) -> list[int]:
+        """See Engine."""
+        decoder = self._with_slots(len(prompts))
+        found = []
+        for slot, prompt in enumerate(prompts):
+            decoder.free(slot)
+            found.append(int(np.argmax(decoder.extend(slot, prompt))))
+        return found
+
+    def _with_slots(self, slots: int) -> Decoder:
+        """Opened when first asked for so many; the same from then on."""
+        if self._decoder is None or self._decoder.slots != slots:
+            if self._decoder is not None:
+                self._decoder.close()
+            self._decoder = open_native(self._setup, slots)
+        return self._decoder
+
+
+def open_native(setup: Setup, slots: int) -> Decoder:
+    """The folder of the variant, which is a dtype."""
+    return open_decoder(
+        setup.folder / setup.variant,
+        decoder="native",
+        dtype=setup.variant,
+        threads=setup.threads,
+        slots=slots,
+    )
+
+
+if __name__ == "__main__":
+    serve(("ogpt", "numpy"), Native)

@@ -1,0 +1,308 @@
+"""Native decoding beside every peer: batches, prompts, loading and memory, in one run.
+
+GPT-1's shape with random weights; peers that cannot run GPT-1 run GPT-2 of the same shape, which
+costs the same. Each is a process of its own that sleeps until its turn. Peers whose environment is
+missing (`make bench-peers`) are named in the notes.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from argparse import Namespace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import native_tables
+import sections
+from contenders import fill
+from entrants import ENTRANTS, OURS, WITHOUT_CACHE, Entrant
+from measuring import Result, agreeing, arguments, interleave, read_bandwidth, save, timed
+from ogpt.config.model import OpenAIGPTConfig
+from ogpt.decoding import floor
+from ogpt.decoding.rounding import write_rounded
+from ogpt.model.heads import OpenAIGPTLMHeadModel
+from peers import environments
+from peers.protocol import Setup
+from peers.remote import Answer, Remote, environment
+from sections import Section
+from training_step import GPT1, SMOKE
+
+LOADED = {"float32": "", "bfloat16": "bf16", "int8": "int8", "int4": "int4"}
+"""Folders of ours by dtype, and what `ogpt quantize` calls it; the first is what it starts from."""
+MIDDLE = 32
+"""New tokens of an entrant without a cache: the middle ones of all, whose mean length is theirs."""
+STAYS = 0.6
+"""Share of the best peer's speed, in the short look, that a peer needs to stay in a section."""
+REST = 0.05
+"""Seconds between two turns, in which threads that spin for a moment fall asleep."""
+ASKED_AGAIN = 0.2
+"""The same in the first section, to be asked again in the others."""
+FAR_BEHIND = 0.1
+"""Of the best product's speed: below it, products of a dtype are not measured at full size."""
+CLEARLY = 4
+"""First ids that must be equal in float32, or somebody does other work."""
+
+
+class Stage:
+    """Those who take part, and how each takes its turn."""
+
+    def __init__(self, given: Namespace, shape: dict[str, int], folder: Path) -> None:
+        self._vocab_size = shape["vocab_size"]
+        models = environments.folder() / "models" / "-".join(map(str, shape.values()))
+        if given.smoke:
+            models = folder / "peers"
+        models.mkdir(parents=True, exist_ok=True)
+        self.remotes: dict[str, Remote] = {}
+        self.away: list[str] = []
+        self.versions: dict[str, str] = {}
+        self.busy_share: list[float] = []
+        """CPU time of all who waited over the time of the turn, for each turn."""
+        for each in ENTRANTS:
+            if not each.is_set_up or (given.smoke and each.environment is not None):
+                self.away.append(each.name)
+                continue
+            print(f"starting {each.name}", file=sys.stderr, flush=True)
+            where = folder if each.is_ours else models
+            setup = Setup(each.variant, shape, given.threads, where)
+            remote = self.remotes[each.name] = Remote(each.python, each.module, setup)
+            self.versions |= remote.versions
+
+    def present(self, section: Section) -> list[Entrant]:
+        """Who has a part in a section."""
+        return [one for one in ENTRANTS if one.name in self.remotes and section.takes(one)]
+
+    def look(self, entrant: Entrant, section: Section) -> Answer:
+        """A little of the section's work, after a first call that sets memory aside."""
+        remote = self.remotes[entrant.name]
+        if not section.new:
+            prompts = section.prompts(self._vocab_size, section.look)
+            remote.read(prompts)
+            return remote.read(prompts)
+        prompts = section.prompts(self._vocab_size)
+        remote.generate(prompts, 1)
+        without_cache = entrant.system == WITHOUT_CACHE
+        return remote.generate(prompts, CLEARLY if without_cache else section.look)
+
+    def turn(self, entrant: Entrant, section: Section) -> Answer:
+        """One entrant does the section's work; the others sleep."""
+        remote = self.remotes[entrant.name]
+        time.sleep(REST)
+        before = self._busy(remote)
+        if not section.new:
+            answer = remote.read(section.prompts(self._vocab_size))
+        elif entrant.system == WITHOUT_CACHE:
+            answer = self._middle(remote, section)
+        else:
+            answer = remote.generate(section.prompts(self._vocab_size), section.new)
+        self.busy_share.append((self._busy(remote) - before) / answer.seconds)
+        return answer
+
+    def dismiss(self, names: Iterable[str]) -> None:
+        """End the processes of those who are not asked again."""
+        for name in names:
+            self.remotes.pop(name).close()
+
+    def close(self) -> None:
+        """End all processes."""
+        for remote in self.remotes.values():
+            remote.close()
+
+    def _middle(self, remote: Remote, section: Section) -> Answer:
+        """Without a cache a token costs what its text is long: the middle ones stand for all."""
+        new = min(MIDDLE, section.new)
+        length = section.prompt + (section.new - new) // 2
+        answer = remote.generate(section.prompts(self._vocab_size, length), new)
+        return answer._replace(seconds=answer.seconds * section.new / new)
+
+    def _busy(self, but: Remote) -> float:
+        return sum(each.cpu_seconds() for each in self.remotes.values() if each is not but)
+
+
+def write_folders(shape: dict[str, int], folder: Path) -> None:
+    """Ours in all dtypes, from the weights that the peers of the same architecture draw."""
+    model = OpenAIGPTLMHeadModel(OpenAIGPTConfig(**shape))
+    fill(model)
+    source = folder / "float32"
+    model.save_pretrained(source)
+    for dtype, to in LOADED.items():
+        if to:
+            (folder / dtype).mkdir()
+            write_rounded(source, folder / dtype, to, lambda done, total: None)
+
+
+def short_look(stage: Stage, section: Section) -> dict[str, Answer]:
+    """A little of the work."""
+    found = {}
+    for each in stage.present(section):
+        found[each.name] = stage.look(each, section)
+        print(f"  {each.name}: {found[each.name].seconds:.2f} s", file=sys.stderr, flush=True)
+    return found
+
+
+def staying(section: Section, looks: dict[str, float], share: float = STAYS) -> list[Entrant]:
+    """Whose short look was at least `share` times as fast as that of the best of their kind.
+
+    The kinds are ours and the peers; where each precision has a target, each precision of them;
+    and there those without a cache, who have a target of their own.
+    """
+
+    def kind(entrant: Entrant) -> tuple[bool, str]:
+        if not section.by_precision:
+            return entrant.is_ours, ""
+        no_cache = entrant.system == WITHOUT_CACHE
+        return entrant.is_ours, WITHOUT_CACHE if no_cache else entrant.precision
+
+    best: dict[tuple[bool, str], float] = {}
+    entrants = [each for each in ENTRANTS if each.name in looks]
+    for each in entrants:
+        best[kind(each)] = min(looks[each.name], best.get(kind(each), float("inf")))
+    return [each for each in entrants if looks[each.name] * share <= best[kind(each)]]
+
+
+def equal_ids(looks: dict[str, Answer]) -> dict[str, int]:
+    """How many ids are those of float32 in PyTorch, of ours and GPT-1, or of GPT-2."""
+    found = {}
+    for each in ENTRANTS:
+        if each.name not in looks:
+            continue
+        is_gpt1 = each.is_ours or each.system in ("plain PyTorch", WITHOUT_CACHE)
+        reference = "plain PyTorch float32" if is_gpt1 else "transformers GPT2 float32"
+        ids = looks[each.name].ids[0]
+        found[each.name] = agreeing(ids, looks[reference].ids[0][: len(ids)])
+        if each.precision == "float32" and found[each.name] < CLEARLY:
+            raise SystemExit(f"{each.name} writes other ids than {reference}")
+    return found
+
+
+def best_products(rows: int, shape: dict[str, int]) -> dict[str, float]:
+    """Operations a second of a few products of the model's first MLP matrix, by dtype."""
+    inner, columns = shape["n_embd"], 4 * shape["n_embd"]
+    found: dict[str, float] = {}
+
+    def best(kind: torch.dtype, rows: int) -> float:
+        left, right = torch.ones(rows, inner, dtype=kind), torch.ones(inner, columns, dtype=kind)
+        multiply = torch._int_mm if kind == torch.int8 else torch.mm
+        seconds = min(timed(lambda: multiply(left, right)) for _ in range(4))
+        return 2.0 * rows * inner * columns / seconds
+
+    for kind in (torch.float32, torch.bfloat16, torch.int8):
+        few = best(kind, max(1, rows // 64))
+        # where the processor lacks instructions for a dtype, many rows would take minutes
+        far_behind = few < FAR_BEHIND * max(found.values(), default=0)
+        found[str(kind).removeprefix("torch.")] = few if far_behind else best(kind, rows)
+    return found
+
+
+def bandwidths(given: Namespace) -> dict[str, float]:
+    """Bytes a second that all threads read, by two libraries; loops in C both."""
+    if given.smoke:
+        return {"PyTorch's sum": read_bandwidth(1 << 20)}
+    return {
+        "NumPy's dot": floor.read_bandwidth(given.threads),
+        "PyTorch's sum": read_bandwidth(1 << 28),
+    }
+
+
+def load_once(dtype: str, given: Namespace, shape: dict[str, int], folder: Path) -> dict[str, Any]:
+    """A process that loads ours, says a first token and goes on to the end of batch 1."""
+    section = sizes(given)[0]
+    setup = Setup(dtype, shape, given.threads, folder)
+    order = {**asdict(setup), "folder": str(folder), "new": section.new}
+    order["prompt"] = section.prompts(shape["vocab_size"])[0]
+    done = subprocess.run(
+        [sys.executable, "-m", "native_load", json.dumps(order)],
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment(given.threads),
+    )
+    return json.loads(done.stdout)
+
+
+def sizes(given: Namespace) -> list[Section]:
+    """What is asked."""
+    return sections.smoke() if given.smoke else sections.full()
+
+
+def measure(given: Namespace, shape: dict[str, int], folder: Path) -> Result:
+    """All sections after one another, then the loads."""
+    begun = time.perf_counter()
+    result = Result("native_decoding", "Native decoding", {"shape": shape}, {})
+    print("writing model folders", file=sys.stderr, flush=True)
+    write_folders(shape, folder)
+    stage = Stage(given, shape, folder)
+    looks: dict[str, dict[str, Answer]] = {}
+    machine: dict[str, list[dict[str, float]]] = {"bandwidth": [], "products": []}
+    rows = 8 if given.smoke else 2048
+
+    def look_at_machine() -> None:
+        machine["bandwidth"].append(bandwidths(given))
+        machine["products"].append(best_products(rows, shape))
+
+    try:
+        for section in sizes(given):
+            print(section.name, file=sys.stderr, flush=True)
+            look = looks[section.name] = short_look(stage, section)
+            seconds = {name: answer.seconds for name, answer in look.items()}
+            if section.by_precision:
+                again = {each.name for each in staying(section, seconds, ASKED_AGAIN)}
+                stage.dismiss(look.keys() - again)
+            turns: dict[str, Callable[[], Any]] = {
+                f"{each.name}, {section.name}": lambda each=each, section=section: stage.turn(
+                    each, section
+                )
+                for each in staying(section, seconds)
+            }
+            answers = interleave({**turns, "machine": look_at_machine}, given.rounds)
+            for name in turns:
+                result.samples[name] = [answer.seconds for answer in answers[name]]
+    finally:
+        stage.close()
+    loads = interleave(
+        {dtype: lambda dtype=dtype: load_once(dtype, given, shape, folder) for dtype in LOADED},
+        given.rounds,
+    )
+    for dtype, found in loads.items():
+        result.samples[f"{OURS} {dtype}, load"] = [each["seconds"] for each in found]
+    result.figures = {
+        "read_bytes_per_s": _best(machine["bandwidth"]),
+        "products_ops_per_s": _best(machine["products"]),
+        "short_looks_s": {
+            name: {one: answer.seconds for one, answer in look.items()}
+            for name, look in looks.items()
+        },
+        "equal_ids": {name: equal_ids(looks[name]) for name in ("batch 1", "batch 8")},
+        "away": stage.away,
+        "busy_share_of_the_waiting": max(stage.busy_share),
+        "package_versions": stage.versions,
+        "loads": loads,
+        "seconds": time.perf_counter() - begun,
+    }
+    return result
+
+
+def _best(found: Sequence[dict[str, float]]) -> dict[str, float]:
+    """The highest of each name."""
+    return {name: max(each[name] for each in found) for name in found[0]}
+
+
+def main() -> None:
+    given = arguments(__doc__, 5)
+    torch.set_num_threads(given.threads)
+    shape = {**SMOKE, "n_positions": 64} if given.smoke else GPT1
+    with tempfile.TemporaryDirectory() as folder:
+        result = measure(given, shape, Path(folder))
+    native_tables.describe(result, sizes(given), shape)
+    save(result, given)
+
+
+if __name__ == "__main__":
+    main()

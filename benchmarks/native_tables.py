@@ -1,0 +1,197 @@
+"""What the samples of native decoding say: tables, floors, targets."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from entrants import ENTRANTS, OURS, WITHOUT_CACHE, Entrant
+from measuring import Result, Table, rates, spread
+from sections import Section, Work
+
+LOAD_S, MEMORY = 0.5, 1.15
+
+
+@dataclass(frozen=True)
+class Row:
+    """A target: ours against the best peer of a kind."""
+
+    section: str
+    precision: str | None
+    """Of ours and the peers; None: the best of ours against the best of all."""
+    named: str
+    """The best peer where the target was set."""
+    times: float
+    only: str | None = None
+    """The system of the peers; None: all."""
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"{self.section}, {self.precision or 'best precision'}"
+
+    def takes(self, entrant: Entrant) -> bool:
+        """Whether an entrant is of the kind that is compared."""
+        if self.only and not (entrant.is_ours or entrant.system == self.only):
+            return False
+        return self.precision in (None, entrant.precision)
+
+
+ROWS = [
+    Row("batch 1", "int8", "OpenVINO int8", 2.2),
+    Row("batch 1", "int4", "llama.cpp q4_0", 3.0),
+    Row("batch 1", "bfloat16", "OpenVINO bfloat16", 1.3),
+    Row("batch 1", "float32", "OpenVINO float32", 1.2),
+    Row("batch 8", None, "OpenVINO int8", 2.2),
+    Row("batch 32", None, "OpenVINO bfloat16", 2.5),
+    Row("prompt of 512", None, "plain PyTorch bfloat16", 1.5),
+    Row("8 prompts of 512", None, "plain PyTorch bfloat16", 1.4),
+    Row("batch 1", None, f"{WITHOUT_CACHE} bfloat16", 30.0, only=WITHOUT_CACHE),
+]
+
+
+def describe(result: Result, sections: Sequence[Section], shape: dict[str, int]) -> None:
+    """Fill in tables, pairs, targets and notes."""
+    by_name = {section.name: section for section in sections}
+    work = Work(shape)
+    for section in sections:
+        result.tables.append(_rates(result, section, work))
+    result.tables.append(_targets(result, by_name, work))
+    for dtype in ("float32", "bfloat16"):
+        result.compare(f"{OURS} {dtype}, batch 1", f"{WITHOUT_CACHE} {dtype}, batch 1")
+    result.add_pairs()
+    result.tables.append(_loads(result))
+    _add_notes(result, by_name)
+
+
+def best_of(result: Result, section: str, entrants: Sequence[Entrant]) -> Entrant | None:
+    """The fastest of those that were measured in a section, by the median."""
+    seconds = {
+        each: statistics.median(result.samples[f"{each.name}, {section}"])
+        for each in entrants
+        if f"{each.name}, {section}" in result.samples
+    }
+    return min(seconds, key=seconds.__getitem__, default=None)
+
+
+def most(result: Result, section: Section, precision: str, work: Work) -> dict[str, float]:
+    """Tokens a second that the machine allows, as it was measured in this run.
+
+    By bandwidth where tokens are written, by arithmetic where there are several at once.
+    """
+    bandwidth = max(result.figures["read_bytes_per_s"].values())
+    products = max(result.figures["products_ops_per_s"].values())
+    found = {}
+    if section.new:
+        found["bandwidth"] = work.most_by_bandwidth(section, precision, bandwidth)
+    if section.tokens > section.new:
+        found["arithmetic"] = work.most_by_arithmetic(section, products)
+    return found
+
+
+def _rates(result: Result, section: Section, work: Work) -> Table:
+    rows = []
+    looks = result.figures["short_looks_s"][section.name]
+    fastest = min(looks[one.name] for one in ENTRANTS if one.name in looks and not one.is_ours)
+    for each in ENTRANTS:
+        samples = result.samples.get(f"{each.name}, {section.name}")
+        if samples:
+            found = rates(section.tokens, samples)
+            floors = most(result, section, each.precision, work)
+            shares = [f"{statistics.median(found) / limit:.0%}" for limit in floors.values()]
+            rows.append([each.name, spread(found, 1), *shares])
+        elif each.name in looks:
+            share = (
+                f"left out; {fastest / looks[each.name]:.2f} of the fastest peer in a short look"
+            )
+            rows.append([each.name, share, *[""] * len(most(result, section, "int8", work))])
+    header = [section.name, "tokens/s, median (lowest to highest)"]
+    header += [f"of the {name} floor" for name in most(result, section, "int8", work)]
+    return Table(header, rows)
+
+
+def _targets(result: Result, sections: dict[str, Section], work: Work) -> Table:
+    rows = []
+    for row in ROWS:
+        section = sections[row.section]
+        kind = [each for each in ENTRANTS if row.takes(each)]
+        ours = best_of(result, row.section, [each for each in kind if each.is_ours])
+        peer = best_of(result, row.section, [each for each in kind if not each.is_ours])
+        if ours is None or peer is None:
+            rows.append([row.name, "", "", "none of this kind", "", f"{row.times:g}", ""])
+            continue
+        our_name = f"{ours.name}, {row.section}"
+        named = "not measured"
+        if f"{row.named}, {row.section}" in result.samples:
+            named = f"{result.compare(our_name, f'{row.named}, {row.section}'):.2f}"
+        peer_name = f"{peer.name}, {row.section}"
+        found = result.compare(our_name, peer_name)
+        result.target(f"{row.name}: times {peer.name}", found, at_least=row.times)
+        best = section.tokens / statistics.median(result.samples[peer_name])
+        allowed = min(most(result, section, row.precision or "int4", work).values()) / best
+        rows.append(
+            [
+                row.name,
+                ours.name,
+                f"{row.named}: {named}",
+                peer.name,
+                f"{found:.2f}",
+                f"{row.times:g}",
+                f"{allowed:.2f}",
+            ]
+        )
+    header = ["target", "ours", "times the peer of the target", "best peer here", "times it"]
+    return Table([*header, "wanted", "most that the floor allows"], rows)
+
+
+def _loads(result: Result) -> Table:
+    rows = []
+    for dtype, found in result.figures["loads"].items():
+        seconds = result.samples[f"{OURS} {dtype}, load"]
+        resident, peak = (
+            statistics.median(each[kind] / each["decoder_bytes"] for each in found)
+            for kind in ("resident_bytes", "peak_bytes")
+        )
+        megabytes = f"{found[0]['decoder_bytes'] / 1e6:,.0f}"
+        rows.append([dtype, spread(seconds), megabytes, f"{resident:.2f}", f"{peak:.2f}"])
+        median = statistics.median(seconds)
+        result.target(f"load to first token, {dtype}, s", median, at_most=LOAD_S)
+        result.target(f"resident, {dtype}, times weights and cache", resident, at_most=MEMORY)
+    header = ["ours, from a folder on disk", "s to first token, median (lowest to highest)"]
+    return Table([*header, "weights and cache, MB", "resident, times that", "peak, times"], rows)
+
+
+def _add_notes(result: Result, sections: dict[str, Section]) -> None:
+    figures = result.figures
+    bandwidth, products = (
+        ", ".join(f"{name} {value / 1e9:,.1f}" for name, value in figures[key].items())
+        for key in ("read_bytes_per_s", "products_ops_per_s")
+    )
+    first = sections["batch 1"]
+    equal = ", ".join(
+        f"{name} {count}"
+        for name, count in figures["equal_ids"]["batch 1"].items()
+        if name.endswith(("float32", "f32"))
+    )
+    result.notes += [
+        f"Read bandwidth of all threads, GB/s: {bandwidth}; the floor takes the highest, and of "
+        "each weight only its own bits, no scales.",
+        f"Best products of the library at hand, 1e9 operations a second: {products}; the floor "
+        "takes the highest.",
+        "Who is below 0.6 of the best of ours, or of the peers (batch 1: of its precision), in a "
+        "short look at a section is left out of it; below a fifth at batch 1, of the rest too.",
+        f"{WITHOUT_CACHE} writes the middle tokens of the {first.new} only, whose mean length is "
+        "that of all; the time is scaled up.",
+        f"Greedy ids equal to PyTorch's in float32, of the {first.look} of the short look (fewer "
+        f"without a cache): {equal}.",
+        f"CPU time of all who waited, most in one turn: "
+        f"{figures['busy_share_of_the_waiting']:.1%} of its time.",
+        f"Ours runs on its {figures['loads']['int8'][0]['kernels']} kernels.",
+        "Packages: "
+        + ", ".join(f"{name} {v}" for name, v in figures["package_versions"].items())
+        + ".",
+        f"The whole run took {figures['seconds'] / 60:.0f} minutes.",
+    ]
+    if figures["away"]:
+        result.notes.append(f"Not set up (`make bench-peers`): {', '.join(figures['away'])}.")
