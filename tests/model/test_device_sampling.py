@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from ogpt.generation.decoder import Draw
-from ogpt.generation.prompts import log_sum_exp
 from ogpt.generation.random_numbers import sample, uniform
 from ogpt.generation.rules import warp
 from ogpt.generation.settings import GenerationSettings
+from ogpt.generation.summaries import log_sum_exp
 from ogpt.model import device_sampling
 from ogpt.model.device_sampling import Draws, choose, kind_of, pick, rows_of_draws
 from ogpt.model.static_decoder import StaticDecoder
