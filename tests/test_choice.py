@@ -85,7 +85,7 @@ def test_native_dtypes(tmp_path: Path, stored: torch.dtype, asked: str, opened: 
         ({"cache_dtype": "int8"}, "cache_dtype is 'int8'; allowed: float32, bfloat16"),
         (
             {"decoder": "torch", "cache_dtype": "bfloat16"},
-            "cache_dtype is 'bfloat16'; the decoder torch keeps keys and values in the dtype of its",
+            "cache_dtype is 'bfloat16'; the decoder torch keeps keys and values in the dtype of",
         ),
         ({"threads": -1}, "threads is -1; allowed: 0 or more"),
         ({"slots": 0}, "slots is 0; allowed: 1 or more"),
