@@ -82,6 +82,11 @@ def test_native_dtypes(tmp_path: Path, stored: torch.dtype, asked: str, opened: 
     [
         ({"decoder": "mlx"}, "decoder is 'mlx'; allowed: auto, native, torch"),
         ({"dtype": "int2"}, "dtype is 'int2'; allowed: auto, float32, bfloat16, int8, int4"),
+        ({"cache_dtype": "int8"}, "cache_dtype is 'int8'; allowed: float32, bfloat16"),
+        (
+            {"decoder": "torch", "cache_dtype": "bfloat16"},
+            "cache_dtype is 'bfloat16'; the decoder torch keeps keys and values in the dtype of",
+        ),
         ({"threads": -1}, "threads is -1; allowed: 0 or more"),
         ({"slots": 0}, "slots is 0; allowed: 1 or more"),
         ({"decoder": "torch", "dtype": "int8"}, "dtype is 'int8'; the decoder torch knows float32"),
@@ -119,6 +124,25 @@ def test_what_native_cannot_run(tmp_path: Path, change: dict[str, Any], why: str
     if "dtype" not in change:
         with pytest.raises(ConfigError, match="the native decoder cannot run"):
             open_decoder(tmp_path, dtype="int8")
+
+
+def test_a_cache_of_half_the_bytes(folder: Path) -> None:
+    whole, half = (
+        logits_of_two(open_decoder(folder, slots=2, cache_dtype=dtype))
+        for dtype in ("float32", "bfloat16")
+    )
+    far = abs(half - whole).max() / abs(whole).max()
+    assert 0 < far < 0.02
+
+
+def test_torch_has_one_dtype_of_keys_and_values(folder: Path, not_built: None) -> None:
+    with collecting() as notices:
+        assert isinstance(open_decoder(folder, cache_dtype="bfloat16"), TorchDecoder)
+    assert [notice.kind for notice in notices] == [
+        "native-decoder-unused",
+        "setting-without-effect",
+    ]
+    assert "cache_dtype has no effect: the decoder torch keeps" in notices[1].message
 
 
 def test_not_built(folder: Path, not_built: None) -> None:

@@ -693,6 +693,29 @@ def test_rows_go_on_at_another_speed(folder: Path, tmp_path: Path) -> None:
         )
 
 
+@pytest.mark.parametrize("other", [{"cache_dtype": "bfloat16"}, {"deterministic": True}])
+def test_rows_of_other_bits_are_told_apart(
+    folder: Path, tmp_path: Path, other: dict[str, Any]
+) -> None:
+    data, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    data.write_text(json.dumps({"prompt": "a b"}) + "\n")
+    rows(folder, data, out)
+    settings = GenerationSettings(max_new_tokens=4)
+    with pytest.raises(OutputExists, match="line 1 of"):
+        generate_file(folder, data, out, settings, decoder="native", threads=1, **other)
+
+
+def test_how_to_decode_reaches_the_decoder(folder: Path) -> None:
+    def log_probs(**how: Any) -> list[float]:
+        settings: dict[str, Any] = {"max_new_tokens": 6, "do_sample": False}
+        return generate(folder, "a b", threads=1, **settings, **how)[0].log_probs
+
+    whole, half = log_probs(), log_probs(cache_dtype="bfloat16")
+    assert whole != half
+    np.testing.assert_allclose(whole[0], half[0], atol=0.2)
+    assert log_probs(decoder="torch", deterministic=True) != whole  # another order of sums
+
+
 def test_two_processes_do_not_write_one_file(folder: Path, tmp_path: Path) -> None:
     data, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
     data.write_text(json.dumps({"prompt": "a b"}) + "\n")

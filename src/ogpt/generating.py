@@ -103,6 +103,8 @@ def generate(
     decoder: str = "auto",
     dtype: str = "auto",
     threads: int = 0,
+    cache_dtype: str = "float32",
+    deterministic: bool = False,
     on_text: OnText | None = None,
     **more: Any,
 ) -> Generations:
@@ -132,6 +134,8 @@ def generate(
         decoder: Which implementation decodes (`ogpt.decoding.choice`).
         dtype: Precision of its weights.
         threads: Threads it may use; 0 for all cores.
+        cache_dtype: Of keys and values in the native decoder: float32 or bfloat16.
+        deterministic: The same bits alone or in any batch; the native decoder gives them always.
         on_text: Told each text as soon as its words are whole; of beams, when all is written.
         **more: The other settings of `GenerationSettings`: min_p, typical_p, repetition_penalty,
             num_beam_groups, penalty_alpha and so on.
@@ -165,7 +169,14 @@ def generate(
     settings = _with_ends(settings, config)
     size = (config.n_positions, config.vocab_size)
     request = prepare(tokenizer, *size, prompt, ids, settings, stop, ban, bias, top_logprobs)
-    with closing(_open(folder, config, request, decoder, dtype, threads)) as opened:
+    how = {
+        "decoder": decoder,
+        "dtype": dtype,
+        "threads": threads,
+        "cache_dtype": cache_dtype,
+        "deterministic": deterministic,
+    }
+    with closing(_open(folder, config, request, how)) as opened:
         return _write(opened, tokenizer, request, on_text, weight_bytes(opened, config))
 
 
@@ -194,6 +205,8 @@ def generate_file(
     decoder: str = "auto",
     dtype: str = "auto",
     threads: int = 0,
+    cache_dtype: str = "float32",
+    deterministic: bool = False,
     reporter: Reporter = silent,
 ) -> FileResult:
     """Write on from every row of a JSON Lines file, into another one, row by row in their order.
@@ -217,6 +230,8 @@ def generate_file(
         decoder: Which implementation decodes (`ogpt.decoding.choice`).
         dtype: Precision of its weights.
         threads: Threads it may use; 0 for all cores.
+        cache_dtype: Of keys and values in the native decoder: float32 or bfloat16.
+        deterministic: The same bits alone or in any batch; the native decoder gives them always.
         reporter: Told how far it is.
 
     Raises:
@@ -239,6 +254,14 @@ def generate_file(
     request = prepare(tokenizer, *size, prompts, None, settings, strings, ban, bias, top_logprobs)
     asked = replace(request.settings, prompt_lookup_num_tokens=None)  # changes no text
     key = [model_hash(folder), asdict(asked), strings, top_logprobs, decoder, dtype]
+    key += [cache_dtype, deterministic]
+    how = {
+        "decoder": decoder,
+        "dtype": dtype,
+        "threads": threads,
+        "cache_dtype": cache_dtype,
+        "deterministic": deterministic,
+    }
     with only_writer_of(Path(out)):
         finished = FinishedRows(Path(out), rows, key)
         progress = Progress(reporter, "generating", len(rows), "rows")
@@ -246,7 +269,7 @@ def generate_file(
         kept, statistics = finished.count, None
         if kept < len(rows):
             request = replace(request, prompts=request.prompts[kept:])
-            with closing(_open(folder, config, request, decoder, dtype, threads)) as opened:
+            with closing(_open(folder, config, request, how)) as opened:
                 weights = weight_bytes(opened, config)
                 statistics = _write_rows(opened, tokenizer, request, finished, progress, weights)
     return FileResult(Path(out), len(rows), kept, statistics)
@@ -319,15 +342,11 @@ def _open(
     folder: Path,
     config: OpenAIGPTConfig,
     request: Request,
-    decoder: str,
-    dtype: str,
-    threads: int,
+    how: Mapping[str, Any],
 ) -> Decoder:
     """A decoder with the slots that a request can use."""
     slots = slots_of(request, MAX_SLOTS)
-    return open_decoder(
-        folder, config=config, decoder=decoder, dtype=dtype, threads=threads, slots=slots
-    )
+    return open_decoder(folder, config=config, slots=slots, **how)
 
 
 def _write(

@@ -55,6 +55,8 @@ DEFAULTS = {
     "decoder": "auto",
     "dtype": "auto",
     "threads": 0,
+    "cache_dtype": "float32",
+    "deterministic": False,
 }
 
 
@@ -74,6 +76,7 @@ class TestGenerate:
         words += " --typical-p 0.8 --repetition-penalty 1.2 --frequency-penalty 0.3"
         words += " --presence-penalty 0.4 --no-repeat-ngram-size 3 --diversity-penalty 0.5"
         more += " --length-penalty 0.7 --penalty-alpha 0.6 --prompt-lookup 7 --ban x --ban y"
+        rest += " --cache-dtype bfloat16 --deterministic"
         texts = ["--bias", "the cat=2.5", "--bias", "a=b=-1"]
         result = ok("generate", "m", *words.split(), *more.split(), *rest.split(), *texts)
         assert called.arguments == (Path("m"), None)
@@ -106,6 +109,8 @@ class TestGenerate:
             "decoder": "torch",
             "dtype": "bfloat16",
             "threads": 2,
+            "cache_dtype": "bfloat16",
+            "deterministic": True,
             "on_text": None,
         }
         assert result.stdout == "a\nb\nc\n"
@@ -233,6 +238,8 @@ class TestGenerate:
             "decoder": "auto",
             "dtype": "int8",
             "threads": 0,
+            "cache_dtype": "float32",
+            "deterministic": False,
         }
         assert result.stdout == "o: 1,200 rows, 5 of them were there already\n"
         assert result.stderr.splitlines()[-1].endswith(": 5.0 tokens/s")

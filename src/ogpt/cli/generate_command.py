@@ -13,7 +13,9 @@ from ogpt.cli.answers import answer
 from ogpt.cli.command import reporter
 from ogpt.cli.figures import rows_written, speed
 from ogpt.cli.options import (
+    CacheDtypeName,
     DecoderName,
+    Deterministic,
     DtypeName,
     Model,
     Threads,
@@ -107,6 +109,8 @@ def generate(
     decoder: DecoderName = "auto",
     dtype: DtypeName = "auto",
     threads: Threads = 0,
+    cache_dtype: CacheDtypeName = "float32",
+    deterministic: Deterministic = False,
     prompt_lookup: Annotated[
         int | None,
         typer.Option(
@@ -149,6 +153,8 @@ def generate(
         "decoder": decoder,
         "dtype": dtype,
         "threads": threads,
+        "cache_dtype": cache_dtype,
+        "deterministic": deterministic,
     }
     if data is not None or out is not None:
         data, out = _both_files(data, out, prompt, ids)

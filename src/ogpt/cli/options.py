@@ -40,6 +40,19 @@ DtypeName = Annotated[
         "--dtype", help="Of the weights: auto (as stored), float32, bfloat16, int8 or int4."
     ),
 ]
+CacheDtypeName = Annotated[
+    str,
+    typer.Option(
+        "--cache-dtype", help="Of keys and values in the native decoder: float32 or bfloat16."
+    ),
+]
+Deterministic = Annotated[
+    bool,
+    typer.Option(
+        "--deterministic",
+        help="The same bits alone or in any batch, which costs time on a GPU; native always is so.",
+    ),
+]
 Threads = Annotated[int, typer.Option(min=0, help="CPU threads; 0: all cores.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 

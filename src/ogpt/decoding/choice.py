@@ -28,8 +28,10 @@ if TYPE_CHECKING:
 
 DecoderName = Literal["auto", "native", "torch"]
 DtypeName = Literal["auto", "float32", "bfloat16", "int8", "int4"]
+CacheDtypeName = Literal["float32", "bfloat16"]
 
 _QUANTISED = PRECISIONS[2:]
+_CACHE_OF_TORCH = "the decoder torch keeps keys and values in the dtype of its weights"
 
 
 def open_decoder(
@@ -40,6 +42,7 @@ def open_decoder(
     dtype: str = "auto",
     threads: int = 0,
     slots: int = 1,
+    cache_dtype: str = "float32",
     deterministic: bool = False,
 ) -> Decoder:
     """Load a model folder or run into a decoder.
@@ -54,6 +57,8 @@ def open_decoder(
             float16 is stored. Quantised folders have one dtype.
         threads: CPU threads; 0: all cores.
         slots: Sequences held at once, 1 or more.
+        cache_dtype: Of keys and values in the native decoder: float32, or bfloat16 in half the
+            memory. PyTorch keeps them in the dtype of its weights.
         deterministic: The same tokens and log-probabilities alone or in any batch. The native
             decoder promises that always; torch runs every token in one fixed shape for it, which
             costs time.
@@ -67,6 +72,7 @@ def open_decoder(
     for name, value, allowed in (
         ("decoder", decoder, get_args(DecoderName)),
         ("dtype", dtype, get_args(DtypeName)),
+        ("cache_dtype", cache_dtype, get_args(CacheDtypeName)),
     ):
         if value not in allowed:
             raise ConfigError(
@@ -82,6 +88,11 @@ def open_decoder(
             f"dtype is {dtype!r}; the decoder torch knows float32 and bfloat16, and int8 on a GPU",
             hint="use --decoder native",
         )
+    if decoder == "torch" and cache_dtype != "float32":
+        raise ConfigError(
+            f"cache_dtype is {cache_dtype!r}; {_CACHE_OF_TORCH}",
+            hint="use --decoder native, or give --dtype bfloat16 alone",
+        )
     folder = resolve(model)
     config = config or folder_config(folder)
     threads = threads or processor.cores()
@@ -94,7 +105,7 @@ def open_decoder(
             )
         dtype = quantised
     if decoder == "torch" or (decoder == "auto" and dtype not in _QUANTISED and _torch_has_gpu()):
-        return _open_torch(folder, config, dtype, threads, slots, deterministic)
+        return _open_torch(folder, config, dtype, threads, slots, cache_dtype, deterministic)
     arrays: Weights
     arrays = open_weights(folder) if quantised is None else open_quantised(folder, config)
     stored = stored_dtype(arrays)
@@ -105,7 +116,7 @@ def open_decoder(
         why = why or ("" if is_built() else "it is not built")
         if why:
             tell("native-decoder-unused", reason=why)
-            return _open_torch(folder, config, dtype, threads, slots, deterministic)
+            return _open_torch(folder, config, dtype, threads, slots, cache_dtype, deterministic)
     elif why:
         raise ConfigError(
             f"the native decoder cannot run {folder}: {why}",
@@ -113,7 +124,7 @@ def open_decoder(
         )
     if dtype == "auto":
         dtype = "bfloat16" if stored == "bfloat16" else "float32"
-    return _open_native(folder, config, arrays, dtype, threads, slots)
+    return _open_native(folder, config, arrays, dtype, threads, slots, cache_dtype)
 
 
 def _open_native(
@@ -123,8 +134,11 @@ def _open_native(
     dtype: str,
     threads: int,
     slots: int,
+    cache_dtype: str,
 ) -> NativeDecoder:
-    opened = NativeDecoder(config, arrays, dtype=dtype, threads=threads, slots=slots)
+    opened = NativeDecoder(
+        config, arrays, dtype=dtype, threads=threads, slots=slots, cache_dtype=cache_dtype
+    )
     if unused := unused_weights(arrays, config):
         report = f"in the file, not in the model: {', '.join(unused)}"
         tell("weights-not-from-file", name=str(folder), report=report)
@@ -137,8 +151,11 @@ def _open_torch(
     dtype: str,
     threads: int,
     slots: int,
+    cache_dtype: str,
     deterministic: bool,
 ) -> StaticDecoder | TorchDecoder:
+    if cache_dtype != "float32":
+        tell("setting-without-effect", setting="cache_dtype", reason=_CACHE_OF_TORCH)
     try:
         import torch
     except ModuleNotFoundError as error:
