@@ -37,7 +37,8 @@ def on_host(logits: np.ndarray, draw: Draw, number: float) -> tuple[int, float]:
     settings = GenerationSettings(**draw._asdict())
     if draw.do_sample:
         ids, left = warp(settings, logits)
-        token = int(ids[sample(left, number)])
+        place = sample(left, number)
+        token = int(place if ids is None else ids[place])
     else:
         token = int(logits.argmax())
     return token, float(logits[token]) - log_sum_exp(logits)
