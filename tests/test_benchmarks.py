@@ -6,6 +6,7 @@ import argparse
 import json
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ import tokenising
 import training_step
 from entrants import ENTRANTS, OURS
 from ogpt.decoding.native.decoder import NativeDecoder
+from ogpt.notices import OgptNotice
 from ogpt.weights.arrays import Array
 from ogpt.weights.folder import folder_config, open_weights
 from peers import environments
@@ -311,7 +313,9 @@ def test_sums_over_tokens_are_those_of_the_probabilities():
 
 
 def two_steps(name: str) -> list[tuple[float, float]]:
-    step = contenders.CONTENDERS[name](TINY)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", OgptNotice)  # that bfloat16 is emulated, where it is
+        step = contenders.CONTENDERS[name](TINY)
     return [step(), step()]
 
 

@@ -15,7 +15,8 @@ def test_a_packed_model_gives_the_same_logits(
     with torch.inference_mode():
         expected = model(ids).logits.float()
         packed = pack_weights(model)
-        assert isinstance(packed.lm_head, PackedLinear)
+        can = dtype == torch.float32 or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+        assert isinstance(packed.lm_head, PackedLinear) == can
         found = packed(ids).logits.float()
     assert (found - expected).abs().max() < tolerance * expected.abs().max()
 
