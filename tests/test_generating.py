@@ -708,7 +708,7 @@ def test_rows_of_other_bits_are_told_apart(
 def test_how_to_decode_reaches_the_decoder(folder: Path) -> None:
     def log_probs(**how: Any) -> list[float]:
         settings: dict[str, Any] = {"max_new_tokens": 6, "do_sample": False}
-        return generate(folder, "a b", threads=1, **settings, **how)[0].log_probs
+        return generate(folder, "a b", **settings, **how)[0].log_probs
 
     whole, half = log_probs(), log_probs(cache_dtype="bfloat16")
     assert whole != half

@@ -33,6 +33,12 @@ def uniform(seed: int, sample_index: int, draw_index: int) -> float:
     return (word >> 11) * 2.0**-53
 
 
+def uniforms(seed: int, sample_index: int, first: int, count: int) -> NDArray[np.float64]:
+    """The draws `first` to `first + count - 1`, as `uniform` gives them one by one, (count,)."""
+    words = _words.at((seed, sample_index), (first, 0, 0, 0)).random_raw(4 * count)[::4]
+    return (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
 def gumbel(seed: int, sample_index: int, draw_index: int, count: int) -> NDArray[np.float64]:
     """Standard Gumbel numbers (count,) of one draw, all finite, independent of `uniform`'s.
 

@@ -4,7 +4,8 @@ Each continuation is a sequence in a slot of its own. A prompt is read once and 
 slots of its other continuations; sequences that end leave their slot to those that wait, so any
 number of prompts runs through any number of slots. No choice depends on who else is there: random
 numbers are keyed by (seed, continuation of the prompt, token of the continuation). A sequence that
-is alone reads several tokens at a time where its text repeats itself (`speculation`).
+is alone reads several tokens at a time where its text repeats itself (`speculation`). Where nobody
+asks for logits, a `DeviceSampler` chooses several tokens before any of them is told.
 """
 
 from __future__ import annotations
@@ -13,20 +14,24 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
+
+import numpy as np
 
 from ogpt.errors import SamplingError
-from ogpt.generation.decoder import Decoder
+from ogpt.generation.decoder import Decoder, DeviceSampler, Draw
 from ogpt.generation.likelihood import TopLogProbs, top_log_probs
 from ogpt.generation.processors import Logits
 from ogpt.generation.prompts import read
-from ogpt.generation.random_numbers import sample, uniform
+from ogpt.generation.random_numbers import sample, uniform, uniforms
 from ogpt.generation.rules import Rule, apply, in_place, require_choice, rules, warp
 from ogpt.generation.settings import GenerationSettings
 from ogpt.generation.speculation import Clock, Lookahead, Pace
 from ogpt.notices import tell
 
 FinishReason = Literal["stop", "length"]
+
+_RUN = 8  # tokens that are chosen on the device before the host looks at them
 
 
 class Token(NamedTuple):
@@ -142,6 +147,7 @@ def search(
     live: list[_Sequence] = []
     following: list[_Next] = []
     pace = _pace(decoder, settings, open_prompt, clock)
+    draw = None if given or watch or top_logprobs else _draw(decoder, settings)
     try:
         for slot in empty:
             decoder.free(slot)
@@ -174,6 +180,8 @@ def search(
                     decoder.free(sequence.slot)
                     empty.append(sequence.slot)
             live = going_on
+            while draw is not None and _can_run(decoder, live, empty and waiting, pace):
+                live = yield from _run(decoder, live, settings, draw, ends, empty)
             following = _advance(decoder, live, settings, pace)
     finally:
         for slot in range(decoder.slots):
@@ -236,6 +244,54 @@ def _advance_alone(
     if row is None:
         row = one.lookahead.step(settings.max_new_tokens - one.written)
     return _summarized(decoder, row[None])[0]
+
+
+def _draw(decoder: Decoder, settings: GenerationSettings) -> Draw | None:
+    """How the device chooses as these settings say; None where it cannot."""
+    if not decoder.abilities.device_sampling or settings.typical_p != 1:
+        return None
+    return Draw(**{name: getattr(settings, name) for name in Draw._fields})
+
+
+def _can_run(
+    decoder: Decoder, live: list[_Sequence], more_can_start: object, pace: Pace | None
+) -> bool:
+    """Whether the next tokens can be chosen on the device: drafts, sliding and starting cannot."""
+    if not live or more_can_start or (pace is not None and len(live) == 1):
+        return False
+    return all(decoder.length(one.slot) < decoder.n_positions for one in live)
+
+
+def _run(
+    decoder: Decoder,
+    live: list[_Sequence],
+    settings: GenerationSettings,
+    draw: Draw,
+    ends: Ends,
+    empty: list[int],
+) -> Generator[Token, None, list[_Sequence]]:
+    """Up to _RUN tokens of each sequence, chosen on the device; returns those that go on."""
+    room = min(decoder.n_positions - decoder.length(one.slot) for one in live)
+    left = max(settings.max_new_tokens - one.written for one in live)
+    steps = min(_RUN, room, left)
+    numbers = [uniforms(settings.seed, one.number, one.written, steps) for one in live]
+    slots, newest = [one.slot for one in live], [one.ids[-1] for one in live]
+    device = cast(DeviceSampler, decoder)
+    found = device.write(slots, newest, [draw] * len(live), np.stack(numbers, axis=1))
+    rows = list(zip(live, found.ids.T.tolist(), found.log_probs.T.tolist(), strict=True))
+    for step in range(steps):
+        going_on = []
+        for one, ids, log_probs in rows:
+            one.ids.append(ids[step])
+            reason = _finish_reason(one, settings, ends)
+            yield Token(one.continuation, ids[step], log_probs[step], reason)
+            if reason is None:
+                going_on.append((one, ids, log_probs))
+            else:
+                decoder.free(one.slot)  # what was chosen after the end is lost
+                empty.append(one.slot)
+        rows = going_on
+    return [one for one, _, _ in rows]
 
 
 def _slide(decoder: Decoder, one: _Sequence) -> _Next:
