@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -93,6 +93,19 @@ def as_trained(weights: Weights, config: OpenAIGPTConfig) -> Weights:
 VARIANTS = {"as trained": as_trained, "outliers": with_outliers, "shears": with_shears}
 
 
+class Reference(NamedTuple):
+    """What the first decoder says of some tokens."""
+
+    log_probs: np.ndarray
+    probs: np.ndarray
+    best: np.ndarray
+
+    @classmethod
+    def of(cls, log_probs: np.ndarray) -> Reference:
+        """Of log-probabilities (T, V)."""
+        return cls(log_probs, np.exp(log_probs), log_probs.argmax(1))
+
+
 @dataclass
 class Sums:
     """Of one decoder over all tokens, against the first one's probabilities."""
@@ -101,12 +114,12 @@ class Sums:
     divergence: float = 0.0
     same: int = 0
 
-    def add(self, log_probs: np.ndarray, reference: np.ndarray, targets: Sequence[int]) -> None:
+    def add(self, log_probs: np.ndarray, reference: Reference, targets: Sequence[int]) -> None:
         """Take the log-probabilities (T, V) of some tokens."""
         self.loss -= float(log_probs[range(len(targets)), targets].sum(dtype=np.float64))
-        gone = np.exp(reference) * (reference - log_probs)
-        self.divergence += float(gone.sum(dtype=np.float64))
-        self.same += int((log_probs.argmax(1) == reference.argmax(1)).sum())
+        lost = reference.probs * (reference.log_probs - log_probs)
+        self.divergence += float(lost.sum(dtype=np.float64))
+        self.same += int((log_probs.argmax(1) == reference.best).sum())
 
 
 def compare(
@@ -123,7 +136,7 @@ def compare(
             if window.context:
                 decoder.extend(0, window.context, "none")
             found = log_softmax(decoder.extend(0, window.ids, "all"))
-            reference = found if reference is None else reference
+            reference = reference or Reference.of(found)
             sums[name].add(found, reference, window.targets)
         tokens += len(window.targets)
         if 0 < most <= tokens:

@@ -306,7 +306,8 @@ def test_sums_over_tokens_are_those_of_the_probabilities():
     np.testing.assert_allclose(np.exp(one).sum(1), 1)
     found = quantisation.Sums()
     for rows in (slice(2), slice(2, 5)):
-        found.add(other[rows], one[rows], [3, 0, 6, 1, 1][rows])
+        reference = quantisation.Reference.of(one[rows])
+        found.add(other[rows], reference, [3, 0, 6, 1, 1][rows])
     assert found.loss == pytest.approx(-other[range(5), [3, 0, 6, 1, 1]].sum())
     assert found.divergence == pytest.approx((np.exp(one) * (one - other)).sum())
     assert found.same == (one.argmax(1) == other.argmax(1)).sum()
