@@ -39,6 +39,11 @@ class Entrant:
         return self.system == OURS
 
     @property
+    def half_cache(self) -> bool:
+        """Whether it is ours with keys and values in bfloat16."""
+        return self.is_ours and " " in self.variant
+
+    @property
     def is_set_up(self) -> bool:
         """Whether it can be started."""
         return self.environment is None or environments.is_set_up(self.environment)
@@ -55,6 +60,16 @@ def _all() -> list[Entrant]:
     found = [
         Entrant(OURS, precision, "native_contender", precision)
         for precision in ("float32", "bfloat16", "int8", "int4")
+    ]
+    found += [
+        Entrant(
+            OURS,
+            precision,
+            "native_contender",
+            f"{precision} bfloat16",
+            label=f"{precision} (bf16 cache)",
+        )
+        for precision in ("bfloat16", "int8", "int4")
     ]
     found += [
         Entrant("OpenVINO", precision, "peers.openvino_peer", precision, "openvino")

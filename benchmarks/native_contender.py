@@ -1,4 +1,7 @@
-"""ogpt's native decoder as a contender: `open_decoder` and the search that `ogpt generate` runs."""
+"""ogpt's native decoder as a contender: `open_decoder` and the search that `ogpt generate` runs.
+
+The variant is a dtype, and that of keys and values where it is another: `int8 bfloat16`.
+"""
 
 from __future__ import annotations
 
@@ -45,11 +48,13 @@ class Native:
 
 
 def open_native(setup: Setup, slots: int) -> Decoder:
-    """The folder of the variant, which is a dtype."""
+    """The folder of the variant's dtype."""
+    dtype, _, cache_dtype = setup.variant.partition(" ")
     return open_decoder(
-        setup.folder / setup.variant,
+        setup.folder / dtype,
         decoder="native",
-        dtype=setup.variant,
+        dtype=dtype,
+        cache_dtype=cache_dtype or "float32",
         threads=setup.threads,
         slots=slots,
     )

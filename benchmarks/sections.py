@@ -41,7 +41,9 @@ class Section:
 
     def takes(self, entrant: Entrant) -> bool:
         """Whether an entrant has a part here."""
-        return self.batch == 1 or entrant.system != WITHOUT_CACHE
+        if entrant.system == WITHOUT_CACHE:
+            return self.batch == 1
+        return self.batch > 1 or not entrant.half_cache  # one sequence has little to read of it
 
 
 def full() -> list[Section]:
