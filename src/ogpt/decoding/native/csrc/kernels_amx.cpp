@@ -14,26 +14,9 @@
 #else
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,fma")
 #endif
-#include <immintrin.h>
-
+#include "avx512.inc"
 #include "tiles.h"
-#define OGPT_LANES 16
-#define OGPT_ROWS 6
-#define OGPT_SUMS 24
-#define OGPT_BYTE_ROWS 6
-#define OGPT_BYTE_SUMS 24
 #define OGPT_TILES
-#include "pieces.inc"
-#ifndef OGPT_TRAPPED_TILES
-#define OGPT_DOT_BYTES
-namespace ogpt {
-namespace {
-inline I dot_bytes(I acc, B weight, uint32_t four) {
-  return (I)_mm512_dpbusd_epi32((__m512i)acc, (__m512i)weight, _mm512_set1_epi32(int(four)));
-}
-}  // namespace
-}  // namespace ogpt
-#endif
 #include "kernels_body.inc"
 
 namespace ogpt {

@@ -2,23 +2,12 @@
 #include "kernels.h"
 #ifdef OGPT_X86
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512bf16,fma")
-#include <immintrin.h>
-#include <stdint.h>
-#define OGPT_LANES 16
-#define OGPT_ROWS 6
-#define OGPT_SUMS 24
-#define OGPT_BYTE_ROWS 6
-#define OGPT_BYTE_SUMS 24
-#define OGPT_DOT_BYTES
+#include "avx512.inc"
 #define OGPT_BFLOAT16
-#include "pieces.inc"
 
 namespace ogpt {
 namespace {
 
-inline I dot_bytes(I acc, B weight, uint32_t four) {
-  return (I)_mm512_dpbusd_epi32((__m512i)acc, (__m512i)weight, _mm512_set1_epi32(int(four)));
-}
 template <int MR, int NV>
 void block_bfloat16(const Piece& piece) {
   const uint16_t* w = reinterpret_cast<const uint16_t*>(piece.weights) + piece.sub * 2;
