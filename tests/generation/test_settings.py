@@ -38,7 +38,8 @@ NAN = float("nan")
         ({"typical_p": 0.0}, "typical_p is 0.0", "above 0 and at most 1", "0.95"),
         ({"seed": -1}, "seed is -1", f"0 to {MAX_SEED}", "in that range"),
         ({"seed": 2**64}, f"seed is {2**64}", f"0 to {MAX_SEED}", "in that range"),
-        ({"num_return_sequences": 0}, "num_return_sequences is 0", "1 or more", "at least one"),
+        ({"num_return_sequences": 0}, "num_return_sequences is 0", "1 to 65536", "another seed"),
+        ({"num_return_sequences": 65_537}, "num_return_sequences is 65537", "65536", "seed"),
         (
             {"num_return_sequences": 2, "do_sample": False},
             "num_return_sequences is 2",

@@ -358,3 +358,23 @@ def test_logits_that_are_no_numbers_and_others_are_refused(decoder: NativeDecode
                 decoder.abilities.summarize(logits)
     with pytest.raises(DecoderError, match=rf"shape \(2, 3\).*allowed: \(N, {V}\)"):
         decoder.abilities.summarize(np.zeros((2, 3), np.float32))
+
+
+@pytest.mark.parametrize("kernels", library.available_kernels())
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_sums_that_overflow_make_up_no_logits(
+    monkeypatch: pytest.MonkeyPatch, kernels: str, dtype: str
+) -> None:
+    monkeypatch.setenv(library.KERNELS_VARIABLE, kernels)
+    model = small_model()
+    for name, weight in model.named_parameters():
+        if name.endswith("positions_embed.weight"):
+            weight.data[1] = 3e38  # its variance is infinite
+    decoder = native(model, dtype=dtype)
+    assert np.isfinite(decoder.extend(0, [5])).all()
+    logits = decoder.extend(0, [5])
+    assert logits is not None
+    assert np.isnan(logits).all()
+    with pytest.raises(DecoderError, match="largest logit is nan"):
+        decoder.score(0, [5], [6])
+    decoder.close()

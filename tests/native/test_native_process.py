@@ -136,6 +136,33 @@ def test_a_fork_while_another_thread_computes() -> None:
     decoder.close()
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_two_threads_fork_while_a_third_computes() -> None:
+    decoder = native(small_model(n_positions=100), threads=2)
+    ids = random_ids(100, 131)
+    ended = threading.Event()
+    children: list[int] = []
+
+    def compute() -> None:
+        while not ended.is_set():
+            decoder.free(0)
+            decoder.extend(0, ids)
+
+    def fork() -> None:
+        children.extend(in_child(lambda: None) for _ in range(20))
+
+    threads = [threading.Thread(target=target, daemon=True) for target in (compute, fork, fork)]
+    for thread in threads:
+        thread.start()
+    for thread in threads[1:]:
+        thread.join(60)
+    ended.set()
+    threads[0].join(60)
+    assert not any(thread.is_alive() for thread in threads)
+    assert children == [0] * 40
+    decoder.close()
+
+
 def test_threads_of_python_take_turns() -> None:
     ids = random_ids(40, 131)
     decoder = native(small_model(), threads=2, slots=4)

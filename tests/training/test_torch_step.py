@@ -178,6 +178,7 @@ def test_positions_count_from_each_documents_start() -> None:
     assert document_positions(documents).tolist() == expected
 
 
+@pytest.mark.filterwarnings("ignore:this processor has no instructions for bfloat16")
 def test_bfloat16_stays_close_to_float32() -> None:
     losses = {}
     for precision in ("float32", "bfloat16"):

@@ -13,6 +13,9 @@ from ogpt.errors import SamplingError
 MAX_SEED = 2**64 - 1
 """Seeds are one 64-bit word of the random key."""
 
+MAX_RETURN_SEQUENCES = 65_536
+"""Continuations of one prompt, all of which are kept until they are returned."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationSettings:
@@ -255,7 +258,11 @@ _RANGES: dict[str, tuple[Callable[[Any], bool], str, str]] = {
         "1.0 keeps every token; 0.95 is a common choice",
     ),
     "seed": (_whole(0, MAX_SEED), f"0 to {MAX_SEED}", "choose a seed in that range"),
-    "num_return_sequences": (_whole(1), "1 or more", "ask for at least one continuation"),
+    "num_return_sequences": (
+        _whole(1, MAX_RETURN_SEQUENCES),
+        f"1 to {MAX_RETURN_SEQUENCES}",
+        "for more, ask again with another seed",
+    ),
     "repetition_penalty": (
         _number(lambda value: value > 0),
         "a finite number above 0",

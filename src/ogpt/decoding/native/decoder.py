@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import operator
 import os
+import threading
 import weakref
 from collections.abc import Sequence
-from threading import RLock
 
 import numpy as np
 from numpy.typing import NDArray
@@ -105,7 +105,7 @@ class NativeDecoder:
         self.nbytes = self._core.nbytes
         self._lengths = [0] * slots
         self._appended: dict[int, NDArray[np.float32]] = {}  # slot -> last hidden states (T, C)
-        self._lock = RLock()  # the core serves one caller at a time
+        self._lock = threading.RLock()  # the core serves one caller at a time
         of = weakref.proxy(self)  # or it would hold itself
         self.abilities = Abilities(
             hidden_states=True,
@@ -150,7 +150,7 @@ class NativeDecoder:
             np.empty((len(ids), top), np.int64),
             np.empty((len(ids), top), np.float32),
         )
-        step = max(1, _CHUNK_LOGITS // self.vocab_size)
+        step = max(1, min(_CHUNK_ROWS, _CHUNK_LOGITS // self.vocab_size))
         with self._lock:
             rows = self._rows([slot], [ids])
             hidden = []
@@ -325,19 +325,22 @@ def _score(
 
 
 _OPEN: weakref.WeakSet[NativeDecoder] = weakref.WeakSet()
-_waiting: list[NativeDecoder] = []  # those that a fork keeps from computing
+_fork = threading.Lock()  # one thread forks at a time
+_held: list[NativeDecoder] = []  # those that it keeps from computing
 
 
 def _before_fork() -> None:
     """Let every core finish what it computes, so that the child finds none half-way."""
-    _waiting[:] = list(_OPEN)
-    for decoder in _waiting:
+    _fork.acquire()
+    for decoder in list(_OPEN):
         decoder._lock.acquire()
+        _held.append(decoder)
 
 
 def _after_fork() -> None:
-    while _waiting:
-        _waiting.pop()._lock.release()
+    while _held:
+        _held.pop()._lock.release()
+    _fork.release()
 
 
 if hasattr(os, "register_at_fork"):

@@ -55,10 +55,10 @@ class Model::Forward {
         stride_(whole(C, kPanel)),
         runs_(runs_of(rows, count)) {
     const size_t most = std::max(count, n_wanted), copies = for_all_ ? threads_ : 1;
-    model.x_.resize(count * C * copies);
+    model.x_.resize(size_t(count) * C * copies);
     model.y_.resize(most * stride_);
     model.wide_.resize(count * std::max(attn_stride_, wide_stride_));
-    narrow_bytes_ = whole(int(most * row_bytes(4 * C) + 64), 64);
+    narrow_bytes_ = (most * row_bytes(4 * C) / 64 + 2) * 64;
     model.narrow_.resize(narrow_bytes_ * copies);
     for (int r = 0; r < count; ++r) model.cache_.open(rows[r].slot, rows[r].position);
   }
