@@ -85,7 +85,7 @@ class TestFromFiles:
             logits = [decoder.extend(0, [1, 2, 130], "all") for decoder in (found, expected)]
             assert np.array_equal(*logits)
 
-    @pytest.mark.parametrize("stored", ["float32", "bfloat16", "float16"])
+    @pytest.mark.parametrize("stored", ["float32", "bfloat16", "float16", "float64"])
     @pytest.mark.parametrize("name", [MATRIX, "transformer.positions_embed.weight"])
     def test_a_number_that_is_none(self, tmp_path: Path, stored: str, name: str) -> None:
         arrays = {n: cast(n, array, stored) for n, array in arrays_of(small_model()).items()}
