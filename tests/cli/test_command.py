@@ -147,7 +147,8 @@ def test_commands_stay_small() -> None:
 def test_help_has_a_heading_for_each_panel() -> None:
     lines = CliRunner().invoke(app, ["generate", "--help"]).output.splitlines()
     headings = [line for line in lines if line and not line.startswith(" ")]
-    assert headings[1:] == ["Arguments:", "Options:", "Drawing:", "Steering:", "Other searches:"]
+    panels = ["Options:", "Drawing:", "Steering:", "Other searches:", "Running:"]
+    assert headings[1:] == ["Arguments:", *panels]
     drawing = lines[lines.index("Drawing:") : lines.index("Steering:")]
     [top_p] = [line for line in lines if line.startswith("  --top-p")]
     assert top_p in drawing

@@ -117,6 +117,7 @@ def generate(
             help="Tokens to read ahead at most where a text repeats itself; 0: none. Changes the "
             "speed, no text.",
             show_default="as many as pay",
+            rich_help_panel="Running",
         ),
     ] = None,
 ) -> None:

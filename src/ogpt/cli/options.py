@@ -43,7 +43,9 @@ DtypeName = Annotated[
 CacheDtypeName = Annotated[
     str,
     typer.Option(
-        "--cache-dtype", help="Of keys and values in the native decoder: float32 or bfloat16."
+        "--cache-dtype",
+        help="Of keys and values in the native decoder: float32 or bfloat16.",
+        rich_help_panel="Running",
     ),
 ]
 Deterministic = Annotated[
@@ -51,6 +53,7 @@ Deterministic = Annotated[
     typer.Option(
         "--deterministic",
         help="The same bits alone or in any batch, which costs time on a GPU; native always is so.",
+        rich_help_panel="Running",
     ),
 ]
 Threads = Annotated[int, typer.Option(min=0, help="CPU threads; 0: all cores.")]
