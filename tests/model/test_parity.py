@@ -1,5 +1,7 @@
 """The base model and the language model equal transformers', outputs and gradients."""
 
+from copy import deepcopy
+
 import pytest
 import torch
 
@@ -115,6 +117,7 @@ def test_other_models_have_other_answers() -> None:
 
 @pytest.mark.slow
 def test_at_the_papers_width_and_depth() -> None:
+    """Equal in float64; in float32 ours is near that (on some processors transformers' is not)."""
     model = random_model(1, vocab_size=500, n_positions=512, n_embd=768, n_layer=12, n_head=12)
     with torch.no_grad():  # as trained weights are: about a fifth of what random_model draws
         for parameter in model.parameters():
@@ -123,4 +126,9 @@ def test_at_the_papers_width_and_depth() -> None:
     ids = torch.randint(0, 500, (2, 48))
     mask = torch.arange(48) < torch.tensor([[48], [30]])
     given = {"input_ids": ids, "attention_mask": mask, "labels": ids.masked_fill(~mask, -100)}
-    assert_equal(Case(model, given, given, mask))
+    exact = deepcopy(model).double()
+    apart = gaps(Case(exact, given, given, mask), theirs(exact))
+    assert apart.pop("loss[0]") < 1e-6  # transformers' loss is in float32
+    assert max(apart.values()) < 1e-9
+    near = gaps(Case(model, given, given, mask), exact)
+    assert max(near.values()) < TOLERANCE, near
