@@ -59,7 +59,8 @@ def comparison(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """What tiles_driver.cpp needs beside the kernels, compiled."""
     folder = tmp_path_factory.mktemp("comparison")
     trap = build(folder / "trap.o", [HERE / "trapped_tiles.cpp"], *TRAPPED, "-O3", "-c")
-    sources = [HERE / "tiles_driver.cpp", CSRC / "packing.cpp"]
+    packing = [CSRC / f"{name}.cpp" for name in ("packing", "rounding", "numbers")]
+    sources = [HERE / "tiles_driver.cpp", *packing]
     return [trap] + [
         build(folder / f"{source.stem}.o", [source], *TRAPPED, *SANITIZERS, "-c")
         for source in sources

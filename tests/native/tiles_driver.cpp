@@ -47,7 +47,8 @@ struct Case {
     weight.in = in, weight.out = out, weight.precision = precision;
     data.reset(new uint8_t[weight.panels() * weight.panel_bytes()]);
     weight.data = data.get();
-    pack(normal(size_t(in) * out, 0.1f).data(), out, 1, weight, 0, weight.panels());
+    const std::vector<float> numbers = normal(size_t(in) * out, 0.1f);
+    Packing({numbers.data(), 0, -1, OGPT_FLOAT32}, false, nullptr, weight, 1).work(0);
     bias = normal(size_t(weight.panels()) * kPanel, 1);
     if (with_bias) weight.bias = bias.data();
     unpacked.resize(size_t(in) * out);
