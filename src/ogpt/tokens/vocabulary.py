@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ogpt.errors import TokenizerError
 from ogpt.storage import whole_file
@@ -157,20 +157,21 @@ def _read_vocab(file: Path) -> dict[str, int]:
 
 def _read_merges(file: Path) -> list[tuple[str, str]]:
     """Lines end with LF or CRLF only: symbols may be characters that str.splitlines would cut."""
-    merges: list[tuple[str, str]] = []
-    lines = read_text(file).split("\n")
-    for number, line in enumerate(lines, 1):
-        line = line.removesuffix("\r")
-        if not line or (number == 1 and line.startswith(_VERSION)):
-            continue
-        symbols = line.split(" ")
-        if len(symbols) != 2 or not all(symbols):
-            raise TokenizerError(
-                f"{file}, line {number} is {line!r}; it must be two symbols with one space between",
-                hint=_SEE,
-            )
-        merges.append((symbols[0], symbols[1]))
-    return merges
+    lines = [line.removesuffix("\r") for line in read_text(file).split("\n")]
+    if lines[0].startswith(_VERSION):
+        lines[0] = ""
+    merges = [tuple(line.split(" ")) for line in lines if line]
+    if set(map(len, merges)) - {2} or not all(map(all, merges)):
+        number, line = next(
+            (number, line)
+            for number, line in enumerate(lines, 1)
+            if line and (line.count(" ") != 1 or not all(line.split(" ")))
+        )
+        raise TokenizerError(
+            f"{file}, line {number} is {line!r}; it must be two symbols with one space between",
+            hint=_SEE,
+        )
+    return cast("list[tuple[str, str]]", merges)
 
 
 def _check_complete(vocabulary: Vocabulary, merges_file: Path) -> None:
