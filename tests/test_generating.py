@@ -16,6 +16,7 @@ from ogpt import generating
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.decoding.floor import read_bandwidth
 from ogpt.errors import (
+    ConfigError,
     ContextTooLong,
     DecoderError,
     OutputExists,
@@ -23,12 +24,13 @@ from ogpt.errors import (
     TokenOutOfRange,
     UnknownArgument,
 )
-from ogpt.generating import Generations, Statistics, generate_file, generate_with
+from ogpt.generating import Generations, generate_file, generate_with
 from ogpt.generation.beam import beam_search
 from ogpt.generation.contrastive import contrastive_search
 from ogpt.generation.decoder import Abilities
 from ogpt.generation.request import tell_without_effect
 from ogpt.generation.settings import GenerationSettings
+from ogpt.generation.statistics import Statistics
 from ogpt.model.heads import OpenAIGPTLMHeadModel
 from ogpt.notices import OgptNotice, collecting
 from ogpt.storage import only_writer_of
@@ -590,11 +592,19 @@ def test_the_decoder_is_closed_whatever_happens(
 
     with pytest.raises(BrokenPipeError):
         generate(folder, ["a", "b"], max_new_tokens=5, on_text=fails)
-    assert asked == [generating.MAX_SLOTS, 2]
+    generate(folder, "a", max_new_tokens=1, num_return_sequences=40, batch_size=32)
+    assert asked == [generating.BATCH_SIZE, 2, 32]
     for decoder in decoders:
         with pytest.raises(DecoderError):
             decoder.length(0)
         assert decoder.held == [[]] * decoder.slots
+
+
+def test_a_batch_of_none_is_refused(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="batch_size is 0; allowed: 1 or more"):
+        generate(folder, "a", batch_size=0)
+    with pytest.raises(ConfigError, match="batch_size is -1"):
+        generate_file(folder, tmp_path / "in", tmp_path / "out", batch_size=-1)
 
 
 def test_a_model_folder_searches_with_beams(folder: Path) -> None:
@@ -687,6 +697,8 @@ def test_rows_go_on_at_another_speed(folder: Path, tmp_path: Path) -> None:
     data.write_text(json.dumps({"prompt": "a b"}) + "\n")
     rows(folder, data, out)
     assert rows(folder, data, out, prompt_lookup_num_tokens=0).kept == 1
+    settings = GenerationSettings(max_new_tokens=4)
+    assert generate_file(folder, data, out, settings, decoder="native", batch_size=1).kept == 1
     with pytest.raises(OutputExists):
         generate_file(
             folder, data, out, GenerationSettings(max_new_tokens=4), top_logprobs=2, threads=1

@@ -5,7 +5,6 @@ Whatever can be wrong with a request is found before the weights are read.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, fields, replace
@@ -18,60 +17,19 @@ from ogpt.config.model import OpenAIGPTConfig
 from ogpt.data.progress import Progress
 from ogpt.decoding.choice import open_decoder
 from ogpt.decoding.floor import weight_bytes
-from ogpt.errors import UnknownArgument
+from ogpt.errors import ConfigError, UnknownArgument
 from ogpt.generation.continuing import Generation, OnText, continuations, slots_of
 from ogpt.generation.decoder import Decoder
 from ogpt.generation.request import Request, check_given, prepare
 from ogpt.generation.rows import FinishedRows, model_hash, read_rows
 from ogpt.generation.settings import GenerationSettings
+from ogpt.generation.statistics import Statistics, Stopwatch
 from ogpt.generation.writer import Vocabulary
 from ogpt.reporting import Reporter, silent
 from ogpt.storage import only_writer_of
 
-MAX_SLOTS = 16
+BATCH_SIZE = 16
 """Sequences written at once; more wait for a slot. Each holds a key-value cache in memory."""
-
-
-@dataclass(frozen=True, slots=True)
-class Statistics:
-    """How fast the generations of one call were written, without loading the model."""
-
-    new_tokens: int
-    seconds_to_first_token: float
-    """From the first prompt token to the first new one."""
-    seconds: float
-    """From the first prompt token to the last new one."""
-    texts: int = 1
-    weight_bytes: int | None = None
-    """Of the packed weights that a token reads; None: not known of this decoder."""
-
-    @property
-    def tokens_per_s(self) -> float:
-        """New tokens over seconds."""
-        return self.new_tokens / self.seconds
-
-    @property
-    def why_no_share(self) -> str | None:
-        """Why a share of the bandwidth floor would say nothing; None where it says something."""
-        if self.weight_bytes is None:
-            return "only the native decoder tells its weights"
-        if self.texts > 1:
-            return "several texts share each reading of the weights"
-        return "one token alone was written" if self.new_tokens == 1 else None
-
-    def share_of_floor(self, bandwidth: float) -> float | None:
-        """The time that reading the weights takes over the time taken, after the first token.
-
-        Args:
-            bandwidth: Of the memory, bytes a second.
-
-        Returns:
-            0 to about 1; None where `why_no_share`.
-        """
-        if self.weight_bytes is None or self.why_no_share is not None:
-            return None
-        taken = self.seconds - self.seconds_to_first_token
-        return self.weight_bytes * (self.new_tokens - 1) / bandwidth / taken
 
 
 class Generations(list[Generation]):
@@ -105,6 +63,7 @@ def generate(
     threads: int = 0,
     cache_dtype: str = "float32",
     deterministic: bool = False,
+    batch_size: int = BATCH_SIZE,
     on_text: OnText | None = None,
     **more: Any,
 ) -> Generations:
@@ -136,11 +95,14 @@ def generate(
         threads: Threads it may use; 0 for all cores.
         cache_dtype: Of keys and values in the native decoder: float32 or bfloat16.
         deterministic: The same bits alone or in any batch; the native decoder gives them always.
+        batch_size: Sequences written at once, each with its cache in memory; more wait. Beams and
+            the candidates of a contrastive search are at least as many as one text needs.
         on_text: Told each text as soon as its words are whole; of beams, when all is written.
         **more: The other settings of `GenerationSettings`: min_p, typical_p, repetition_penalty,
             num_beam_groups, penalty_alpha and so on.
 
     Raises:
+        ConfigError: a batch_size below 1, or a decoder, dtype or threads that cannot be had.
         SamplingError: a prompt without tokens, or a setting outside its range.
         UnknownArgument: a name that is no setting.
         TokenOutOfRange: an id outside the vocabulary.
@@ -149,6 +111,7 @@ def generate(
         BackendMissing: the decoder's package is not installed.
     """
     _require_settings(more)
+    _require_batch_size(batch_size)
     drawn = num_beams == 1 and not more.get("penalty_alpha")
     settings = GenerationSettings(
         max_new_tokens=max_new_tokens,
@@ -176,7 +139,7 @@ def generate(
         "cache_dtype": cache_dtype,
         "deterministic": deterministic,
     }
-    with closing(_open(folder, config, request, how)) as opened:
+    with closing(_open(folder, config, request, batch_size, how)) as opened:
         return _write(opened, tokenizer, request, on_text, weight_bytes(opened, config))
 
 
@@ -207,6 +170,7 @@ def generate_file(
     threads: int = 0,
     cache_dtype: str = "float32",
     deterministic: bool = False,
+    batch_size: int = BATCH_SIZE,
     reporter: Reporter = silent,
 ) -> FileResult:
     """Write on from every row of a JSON Lines file, into another one, row by row in their order.
@@ -232,9 +196,12 @@ def generate_file(
         threads: Threads it may use; 0 for all cores.
         cache_dtype: Of keys and values in the native decoder: float32 or bfloat16.
         deterministic: The same bits alone or in any batch; the native decoder gives them always.
+        batch_size: Sequences written at once, each with its cache in memory; more wait. Beams and
+            the candidates of a contrastive search are at least as many as one text needs.
         reporter: Told how far it is.
 
     Raises:
+        ConfigError: a batch_size below 1, or a decoder, dtype or threads that cannot be had.
         DataError: `data` cannot be read, or a row has no prompt.
         OutputExists: `out` holds something other than the first rows of this request, or another
             process is writing it.
@@ -243,6 +210,7 @@ def generate_file(
         BackendMissing: the decoder's package is not installed.
         StorageError: the disk is full or refuses; the rows written so far are whole.
     """
+    _require_batch_size(batch_size)
     rows = read_rows(Path(data))
     prompts = [row.prompt for row in rows]
     strings = check_given(prompts, None, stop)
@@ -269,7 +237,7 @@ def generate_file(
         kept, statistics = finished.count, None
         if kept < len(rows):
             request = replace(request, prompts=request.prompts[kept:])
-            with closing(_open(folder, config, request, how)) as opened:
+            with closing(_open(folder, config, request, batch_size, how)) as opened:
                 weights = weight_bytes(opened, config)
                 statistics = _write_rows(opened, tokenizer, request, finished, progress, weights)
     return FileResult(Path(out), len(rows), kept, statistics)
@@ -284,7 +252,7 @@ def _write_rows(
     weights: int | None,
 ) -> Statistics:
     """Write what is not finished yet."""
-    clock = _Clock()
+    clock = Stopwatch()
     tokens = 0
     per_row = request.settings.num_return_sequences
     with finished.appending(per_row) as append:
@@ -332,6 +300,14 @@ def _require_settings(names: Mapping[str, Any]) -> None:
             )
 
 
+def _require_batch_size(batch_size: int) -> None:
+    if batch_size < 1:
+        raise ConfigError(
+            f"batch_size is {batch_size}; allowed: 1 or more",
+            hint=f"leave it at {BATCH_SIZE}; more pay on a GPU",
+        )
+
+
 def _with_ends(settings: GenerationSettings, config: OpenAIGPTConfig) -> GenerationSettings:
     """The settings, in which the end tokens of the configuration end a text."""
     end_ids = _end_ids(getattr(config, "eos_token_id", None))
@@ -342,10 +318,11 @@ def _open(
     folder: Path,
     config: OpenAIGPTConfig,
     request: Request,
+    batch_size: int,
     how: Mapping[str, Any],
 ) -> Decoder:
     """A decoder with the slots that a request can use."""
-    slots = slots_of(request, MAX_SLOTS)
+    slots = slots_of(request, batch_size)
     return open_decoder(folder, config=config, slots=slots, **how)
 
 
@@ -356,29 +333,12 @@ def _write(
     on_text: OnText | None,
     weights: int | None = None,
 ) -> Generations:
-    clock = _Clock()
+    clock = Stopwatch()
     found = dict(continuations(decoder, tokenizer, request, on_text, clock.tick))
     generations = [found[number] for number in sorted(found)]
     tokens = sum(len(one.ids) for one in generations)
     texts = max(len(generations), request.settings.num_beams)
     return Generations(generations, clock.statistics(tokens, texts, weights))
-
-
-class _Clock:
-    """When the first new token came, and the last, since the clock was made."""
-
-    def __init__(self) -> None:
-        self._begun = time.perf_counter()
-        self._first = self._last = 0.0
-
-    def tick(self) -> None:
-        """Take note of a token."""
-        self._last = time.perf_counter() - self._begun
-        self._first = self._first or self._last
-
-    def statistics(self, new_tokens: int, texts: int, weights: int | None) -> Statistics:
-        """What the times say."""
-        return Statistics(new_tokens, self._first, self._last, texts, weights)
 
 
 def _end_ids(eos_token_id: int | list[int] | None) -> tuple[int, ...]:

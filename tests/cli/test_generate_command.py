@@ -12,8 +12,9 @@ from typer.testing import CliRunner
 
 from cli.stand_ins import ok, record
 from ogpt.cli.main import app
-from ogpt.generating import FileResult, Statistics
+from ogpt.generating import FileResult
 from ogpt.generation.settings import GenerationSettings
+from ogpt.generation.statistics import Statistics
 from ogpt.notices import KINDS
 
 
@@ -57,6 +58,7 @@ DEFAULTS = {
     "threads": 0,
     "cache_dtype": "float32",
     "deterministic": False,
+    "batch_size": 16,
 }
 
 
@@ -76,7 +78,7 @@ class TestGenerate:
         words += " --typical-p 0.8 --repetition-penalty 1.2 --frequency-penalty 0.3"
         words += " --presence-penalty 0.4 --no-repeat-ngram-size 3 --diversity-penalty 0.5"
         more += " --length-penalty 0.7 --penalty-alpha 0.6 --prompt-lookup 7 --ban x --ban y"
-        rest += " --cache-dtype bfloat16 --deterministic"
+        rest += " --cache-dtype bfloat16 --deterministic --batch-size 4"
         texts = ["--bias", "the cat=2.5", "--bias", "a=b=-1"]
         result = ok("generate", "m", *words.split(), *more.split(), *rest.split(), *texts)
         assert called.arguments == (Path("m"), None)
@@ -111,6 +113,7 @@ class TestGenerate:
             "threads": 2,
             "cache_dtype": "bfloat16",
             "deterministic": True,
+            "batch_size": 4,
             "on_text": None,
         }
         assert result.stdout == "a\nb\nc\n"
@@ -240,6 +243,7 @@ class TestGenerate:
             "threads": 0,
             "cache_dtype": "float32",
             "deterministic": False,
+            "batch_size": 16,
         }
         assert result.stdout == "o: 1,200 rows, 5 of them were there already\n"
         assert result.stderr.splitlines()[-1].endswith(": 5.0 tokens/s")

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ogpt.converting import Conversion
-    from ogpt.generating import FileResult, Statistics
+    from ogpt.generating import FileResult
+    from ogpt.generation.statistics import Statistics
     from ogpt.quantising import Quantisation
     from ogpt.recipes.demo import DemoResult
     from ogpt.scoring import Score

@@ -111,6 +111,13 @@ def generate(
     threads: Threads = 0,
     cache_dtype: CacheDtypeName = "float32",
     deterministic: Deterministic = False,
+    batch_size: Annotated[
+        int,
+        typer.Option(
+            help="Texts to write at once, each with its cache in memory.",
+            rich_help_panel="Running",
+        ),
+    ] = 16,
     prompt_lookup: Annotated[
         int | None,
         typer.Option(
@@ -156,6 +163,7 @@ def generate(
         "threads": threads,
         "cache_dtype": cache_dtype,
         "deterministic": deterministic,
+        "batch_size": batch_size,
     }
     if data is not None or out is not None:
         data, out = _both_files(data, out, prompt, ids)
