@@ -40,8 +40,9 @@ setup(
             [name for name in SOURCES if name.endswith(".cpp")],
             depends=[*SOURCES, "setup.py"],
             language="c++",
-            # kernels name their instructions themselves; psabi: they share no vectors across files
-            extra_compile_args=["-std=c++17", "-O3", "-Wno-psabi"],
+            # kernels name their instructions themselves, fused multiply-add too (vectors.inc);
+            # psabi: they share no vectors across files
+            extra_compile_args=["-std=c++17", "-O3", "-ffp-contract=off", "-Wno-psabi"],
             extra_link_args=["-pthread"],
             optional=os.environ.get("OGPT_REQUIRE_NATIVE") != "1",  # without it PyTorch decodes
         )

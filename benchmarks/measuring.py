@@ -159,7 +159,7 @@ def facts(arguments: argparse.Namespace) -> dict[str, Any]:
         "threads": arguments.threads,
         "versions": {
             "python": platform.python_version(),
-            **{name: metadata.version(name) for name in PACKAGES},
+            **arguments.versions,
         },
     }
 
@@ -208,5 +208,11 @@ def arguments(description: str, rounds: int, **more: int) -> argparse.Namespace:
         parser.add_argument(option, type=int, default=default, help=f"({default})")
     given = parser.parse_args()
     given.rounds = given.rounds or (2 if given.smoke else rounds)
-    given.load_before = os.getloadavg()[0]
+    note_start(given)
     return given
+
+
+def note_start(given: argparse.Namespace) -> None:
+    """Keep what is to be known before anything runs: a missing package is told at once."""
+    given.load_before = os.getloadavg()[0]
+    given.versions = {name: metadata.version(name) for name in PACKAGES}

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,7 @@ import numpy as np
 import torch
 
 from books_small import ROOT, books
-from measuring import RESULTS, Result, Table, save
+from measuring import RESULTS, Result, Table, note_start, save
 from ogpt.bundle import load_tokenizer, resolve
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.decoding.native.decoder import NativeDecoder
@@ -249,7 +248,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of results")
     parser.add_argument("--smoke", action="store_true", help="a tiny model: does it run at all?")
     given = parser.parse_args()
-    given.load_before = os.getloadavg()[0]
+    note_start(given)
     return given
 
 

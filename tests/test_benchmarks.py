@@ -83,7 +83,8 @@ def result_with_pairs() -> measuring.Result:
 
 
 def test_a_saved_result_holds_samples_pairs_and_facts(tmp_path):
-    given = argparse.Namespace(out=tmp_path, smoke=False, threads=2, load_before=0.1)
+    given = argparse.Namespace(out=tmp_path, smoke=False, threads=2)
+    measuring.note_start(given)
     measuring.save(result_with_pairs(), given)
     values = json.loads((tmp_path / "made_up.json").read_text("utf-8"))
     assert values["samples"]["peer"] == [4.0, 6.0, 6.0]

@@ -30,6 +30,8 @@ def test_logits_equal_the_cpus(seed: int) -> None:
 
 @pytest.mark.parametrize(("precision", "limit"), [("float32", 1e-3), ("bfloat16", 3e-2)])
 @pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")  # torch 2.11, of itself
+@pytest.mark.filterwarnings("ignore:TensorFloat32 tensor cores:UserWarning")  # float32 is meant
 def test_a_training_step_equals_the_cpus(precision: str, limit: float, compiled: bool) -> None:
     draw = np.random.default_rng(0)
     ids = draw.integers(0, 50, (4, 33))

@@ -26,7 +26,16 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
     program = tmp_path_factory.mktemp("arm") / "driver"
-    flags = ("-std=c++17", "-O2", "-Wall", "-Wextra", "-Werror", "-Wno-psabi", "-static")
+    flags = (
+        "-std=c++17",
+        "-ffp-contract=off",
+        "-O2",
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+        "-Wno-psabi",
+        "-static",
+    )
     sources = map(str, [DRIVER, *sorted(CSRC.glob("*.cpp"))])
     command = [COMPILER, *flags, "-pthread", f"-I{CSRC}", *sources, "-o", str(program)]
     subprocess.run(command, check=True)

@@ -1,6 +1,10 @@
 """The same ids give the same bits: in any company, on any threads, in any pieces (DESIGN, 7)."""
 
 import random
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -89,6 +93,49 @@ def test_another_order_of_summation_is_caught(parts: Any, dtype: str) -> None:
     # in the states, as narrow logits may swallow it
     assert not np.array_equal(other.hidden(0), first.hidden(0))
     assert np.abs(other.hidden(0) - first.hidden(0)).max() < 1e-2 * np.abs(first.hidden(0)).max()
+
+
+@pytest.fixture
+def _another_library(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv(library.KERNELS_VARIABLE, "avx2")
+    library.load_library.cache_clear()
+    yield
+    library.load_library.cache_clear()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.usefixtures("_another_library")
+@pytest.mark.parametrize("fault", [False, True])
+@pytest.mark.skipif("avx2" not in KERNELS, reason="needs AVX2")
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
+def test_a_compiler_that_fuses_here_and_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: bool
+) -> None:
+    """Tuned for some processors, gcc fuses products and sums in some loops and not in others.
+
+    From version 13 on it does so for all. Left to it, four queries get other bits than one.
+    """
+    csrc = shutil.copytree(library.LIBRARY.parent / "csrc", tmp_path / "csrc")
+    flags = ["-std=c++17", "-O3", "-ffp-contract=off", "-mtune=znver3", "-Wno-psabi", "-fPIC"]
+    if fault:
+        flags.remove("-ffp-contract=off")
+        kernels = csrc / "kernels_avx2.cpp"
+        text = kernels.read_text()
+        assert "_mm256_fmadd_ps(a, b, c)" in text
+        kernels.write_text(text.replace("_mm256_fmadd_ps(a, b, c)", "a * b + c"))
+    for source in csrc.glob("*.cpp"):
+        unused = source.name.startswith("kernels") and source.name != "kernels_avx2.cpp"
+        some = [*flags, "-O0"] if unused else flags
+        subprocess.run(["g++", *some, "-c", source, "-o", source.with_suffix(".o")], check=True)
+    built = tmp_path / library.LIBRARY.name
+    subprocess.run(["g++", "-shared", "-pthread", "-o", built, *csrc.glob("*.o")], check=True)
+    monkeypatch.setattr(library, "LIBRARY", built)
+    model = small_model(5, **SHAPES[0])
+    config, arrays, ids = model.config, arrays_of(model), random_ids(T, 131, 1)
+    expected, _ = one_by_one(NativeDecoder(config, arrays), ids)
+    found = NativeDecoder(config, arrays).extend(0, ids, "all")
+    assert np.array_equal(found, expected) != fault
 
 
 @pytest.mark.skipif(len(KERNELS) < 2, reason="this processor has one set of kernels")

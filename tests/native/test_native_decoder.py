@@ -292,7 +292,7 @@ def test_no_framework_is_imported(model: OpenAIGPTLMHeadModel, tmp_path: Any) ->
     program = (
         "import sys\n"
         "from ogpt.decoding.choice import open_decoder\n"
-        f"decoder = open_decoder({str(tmp_path)!r}, threads=2)\n"
+        f"decoder = open_decoder({str(tmp_path)!r}, decoder='native', threads=2)\n"
         "decoder.extend(0, [1, 2, 3])\n"
         "decoder.score(0, [1, 2, 3], [2, 3, 4], top=2)\n"
         "decoder.close()\n"

@@ -247,6 +247,17 @@ class TestKernels:
         assert available[-1] == "portable"
         assert list(available) == [name for name in library.KERNELS if name in available]
         assert native(small_model()).kernels == available[0]
+        for dtype in ("float32", "bfloat16", "int8", "int4"):
+            unasked = [name for name in available if (name, dtype) != ("amx", "bfloat16")]
+            assert library.chosen_kernels(dtype) == unasked[0]
+
+    def test_tiles_of_bfloat16_are_for_those_who_ask(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(library, "available_kernels", lambda: library.KERNELS)
+        monkeypatch.delenv(library.KERNELS_VARIABLE, raising=False)
+        assert library.chosen_kernels("bfloat16") == "avx512_bf16"
+        assert library.chosen_kernels("int8") == "amx"
+        monkeypatch.setenv(library.KERNELS_VARIABLE, "amx")
+        assert library.chosen_kernels("bfloat16") == "amx"
 
     def test_a_name_that_is_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(library.KERNELS_VARIABLE, "sse9")

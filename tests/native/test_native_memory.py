@@ -38,7 +38,7 @@ def memory():
     return [int(told[name].split()[0]) * 1024 for name in ("VmRSS", "VmHWM")]
 
 folder, dtype, fault = Path(sys.argv[1]), sys.argv[2], sys.argv[3] == "fault"
-chosen_kernels()
+chosen_kernels(dtype)
 Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
 before = memory()[0]
 kept = dict(open_weights(folder)) if fault else None

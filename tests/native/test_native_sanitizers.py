@@ -23,7 +23,15 @@ pytestmark = [
 
 def build(folder: Path, sources: list[Path], *options: str) -> Path:
     program = folder / "driver"
-    flags = ("-std=c++17", "-O1", "-g", "-fno-omit-frame-pointer", "-Wno-psabi", "-pthread")
+    flags = (
+        "-std=c++17",
+        "-ffp-contract=off",
+        "-O1",
+        "-g",
+        "-fno-omit-frame-pointer",
+        "-Wno-psabi",
+        "-pthread",
+    )
     command = [COMPILER, *flags, *options, f"-I{CSRC}", *map(str, sources), "-o", str(program)]
     subprocess.run(command, check=True)
     return program

@@ -18,7 +18,15 @@ CSRC = LIBRARY.parent / "csrc"
 HERE = Path(__file__).parent
 COMPILER = os.environ.get("CXX", "g++")
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
-FLAGS = ("-std=c++17", "-Wall", "-Wextra", "-Werror", "-Wno-psabi", f"-I{CSRC}")
+FLAGS = (
+    "-std=c++17",
+    "-ffp-contract=off",
+    "-Wall",
+    "-Wextra",
+    "-Werror",
+    "-Wno-psabi",
+    f"-I{CSRC}",
+)
 TRAPPED = (*FLAGS, "-O2", "-g", "-pthread", "-DOGPT_TRAPPED_TILES", "-Wl,--wrap=syscall")
 
 

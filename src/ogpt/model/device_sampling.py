@@ -65,7 +65,7 @@ def choose(logits: Tensor, draws: Draws, numbers: Tensor, kind: Kind) -> tuple[T
         numbers: (R,) float64 in [0, 1).
         kind: At least what the draws ask for.
     """
-    top, chosen = logits.max(1)
+    top, chosen, log_sum = _summary(logits)
     if kind != "greedy":
         # shifted first: a tiny temperature overflows otherwise
         divisor = draws.temperature.clamp(min=_LEAST_TEMPERATURE).float()
@@ -74,8 +74,17 @@ def choose(logits: Tensor, draws: Draws, numbers: Tensor, kind: Kind) -> tuple[T
         if kind == "filtered":
             weights = weights.masked_fill(~_kept(logits, scaled, draws), 0.0)
         chosen = torch.where(draws.do_sample > 0, pick(weights, numbers), chosen)
-    log_probs = logits.log_softmax(1).gather(1, chosen[:, None])[:, 0]
-    return chosen, log_probs
+    return chosen, logits.gather(1, chosen[:, None])[:, 0] - log_sum
+
+
+def _summary(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The highest logit of each row, its id, and the log of the sum of exps; all (R,)."""
+    if logits.is_cuda:
+        from ogpt.model import triton_kernels
+
+        return triton_kernels.summarize(logits)
+    top, best = logits.max(1)
+    return top, best, logits.logsumexp(1)
 
 
 def _kept(logits: Tensor, scaled: Tensor, draws: Draws) -> Tensor:

@@ -41,6 +41,7 @@ from ogpt.model.static_step import (
     new_cache,
     pass_of_prompt,
     pass_of_rows,
+    torch_parts,
 )
 from ogpt.model.static_weights import PRECISIONS, gather_weights, logits_of, product, unfit
 
@@ -106,7 +107,7 @@ class StaticDecoder:
         self._lengths = [0] * slots
         self._appended = Appended()
         self._fixed = max(slots, _FIXED_ROWS) if deterministic else 0
-        parts = _compiled_parts() if compiled else None
+        parts = _parts(self._device, compiled)
         self._pass = partial(pass_of_rows, self._weights, self._cache, parts=parts)
         self._shapes: dict[int, _Shape] = {}
         self._pool = memory_pool(self._device)
@@ -274,9 +275,17 @@ class StaticDecoder:
         return torch.cat(parts)
 
 
-def _compiled_parts() -> Parts:
+def _parts(device: torch.device, compiled: bool) -> Parts:
+    """What is best on the device."""
+    if device.type != "cuda":
+        return torch_parts()
+    from ogpt.model.fused_step import fused_parts
+
+    parts = fused_parts()
+    if not compiled:
+        return parts
     tuned = partial(torch.compile, mode="max-autotune-no-cudagraphs", dynamic=False)
-    return Parts(tuned(product), tuned(after_attention))
+    return parts._replace(into=tuned(product), after=tuned(after_attention))
 
 
 class _Shape:

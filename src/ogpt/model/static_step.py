@@ -28,10 +28,18 @@ class Rows(NamedTuple):
 
 
 class Parts(NamedTuple):
-    """What may be compiled of a block: all but the cache and attention over it."""
+    """What a pass of rows is made of, for which a device may have its own."""
 
+    embed: Callable[[Weights, Rows], Tensor]
     into: Callable[[Tensor, Linear], Tensor]
+    remember: Callable[[Tensor, Tensor, Rows], None]
+    attend: Callable[[Tensor, Tensor, Rows], Tensor]
     after: Callable[[Tensor, Tensor, Layer, Weights], Tensor]
+
+
+def torch_parts() -> Parts:
+    """By torch's operators, on any device."""
+    return Parts(embed_rows, product, remember_rows, attend_rows, after_attention)
 
 
 def new_cache(weights: Weights, slots: int) -> Tensor:
@@ -51,15 +59,15 @@ def pass_of_rows(weights: Weights, cache: Tensor, rows: Rows, parts: Parts | Non
         weights: Of the model.
         cache: (n_layer, slots, P, 2, n_head, head_dim).
         rows: What the rows are; no two are the same position of a slot that is read later.
-        parts: Of blocks, compiled; None: as they are.
+        parts: By which it is made; None: torch's operators.
     """
-    into, after = parts or Parts(product, after_attention)
-    x = weights.tokens[rows.ids] + weights.positions[rows.positions]
-    C, places = x.shape[1], rows.slots * cache.shape[2] + rows.positions
+    embed, into, remember, attend, after = parts or torch_parts()
+    x = embed(weights, rows)
+    C = x.shape[1]
     for layer, held in zip(weights.layers, cache, strict=True):
         mixed = into(x, layer.into)  # (R, 3 C)
-        held.view(-1, 2 * C).index_copy_(0, places, mixed[:, C:])
-        x = after(x, attend_rows(mixed[:, :C], held, rows), layer, weights)
+        remember(mixed[:, C:], held, rows)
+        x = after(x, attend(mixed[:, :C], held, rows), layer, weights)
     return x
 
 
@@ -84,15 +92,22 @@ def pass_of_prompt(weights: Weights, cache: Tensor, slot: int, start: int, ids: 
     return x
 
 
+def embed_rows(weights: Weights, rows: Rows) -> Tensor:
+    """What the rows begin with, (R, C)."""
+    return weights.tokens[rows.ids] + weights.positions[rows.positions]
+
+
+def remember_rows(given: Tensor, held: Tensor, rows: Rows) -> None:
+    """Write each row's key and value (R, 2 C) to its place in its slot."""
+    places = rows.slots * held.shape[1] + rows.positions
+    held.view(-1, given.shape[1]).index_copy_(0, places, given)
+
+
 def attend_rows(query: Tensor, held: Tensor, rows: Rows) -> Tensor:
     """Mix what each row's slot holds up to the row's own position, (R, C) -> (R, C).
 
-    A kernel of ours reads that much and no more; torch's operators read all P positions.
+    All P positions are read, and those beyond are left out.
     """
-    if query.is_cuda:
-        from ogpt.model import triton_kernels
-
-        return triton_kernels.attend_rows(query, held, rows.slots, rows.positions)
     R, _, n_head, head_dim = len(query), *held.shape[2:]
     key, value = held[rows.slots].float().unbind(2)  # (R, P, n_head, head_dim)
     beyond = torch.arange(held.shape[1], device=query.device) > rows.positions[:, None]

@@ -78,7 +78,7 @@ def unfit(config: OpenAIGPTConfig) -> str:
 
 @torch.no_grad()
 def gather_weights(model: OpenAIGPTLMHeadModel, precision: str) -> Weights:
-    """The weights of a model that is not `unfit`, on its device.
+    """The weights of a model that is not `unfit`, on its device, wherever it goes afterwards.
 
     Args:
         model: In float32, bfloat16 or float16; for int8 best in float32, as it is rounded once.
@@ -88,9 +88,9 @@ def gather_weights(model: OpenAIGPTLMHeadModel, precision: str) -> Weights:
     rounded = precision == "int8"
 
     def linear(weight: Tensor, bias: Tensor | None = None) -> Linear:
-        bias = None if bias is None else bias.to(dtype)
+        bias = None if bias is None else bias.detach().to(dtype)
         if not rounded:
-            return Linear(weight.to(dtype).contiguous(), bias)
+            return Linear(weight.detach().to(dtype).contiguous(), bias)
         steps, scale = round_rows(weight)
         return Linear(steps, bias, scale)
 
@@ -102,7 +102,7 @@ def gather_weights(model: OpenAIGPTLMHeadModel, precision: str) -> Weights:
     def norm(layer: nn.Module) -> Norm:
         assert isinstance(layer.weight, Tensor)
         assert isinstance(layer.bias, Tensor)
-        return Norm(layer.weight.to(dtype), layer.bias.to(dtype))
+        return Norm(layer.weight.detach().to(dtype), layer.bias.detach().to(dtype))
 
     layers = []
     for block in model.transformer.h:
@@ -117,13 +117,13 @@ def gather_weights(model: OpenAIGPTLMHeadModel, precision: str) -> Weights:
                 norm_2=norm(part("ln_2")),
             )
         )
-    tokens = model.transformer.tokens_embed.weight.to(dtype)
+    tokens = model.transformer.tokens_embed.weight.detach().to(dtype)
     tied = model.lm_head.weight is model.transformer.tokens_embed.weight
     mlp = model.transformer.h[0].get_submodule("mlp")
     assert isinstance(mlp, MLP)
     return Weights(
         tokens=tokens,
-        positions=model.transformer.positions_embed.weight.to(dtype),
+        positions=model.transformer.positions_embed.weight.detach().to(dtype),
         layers=tuple(layers),
         head=Linear(tokens, None) if tied and not rounded else linear(model.lm_head.weight),
         n_head=model.config.n_head,
@@ -165,6 +165,6 @@ def _rounded_product(x: Tensor, layer: Linear) -> Tensor:
         from ogpt.model import triton_kernels
 
         if len(x) <= triton_kernels.MOST_ROWS:
-            return triton_kernels.rounded_product(x, layer.weight, layer.scale, layer.bias)
+            return triton_kernels.few_rows_product(x, layer, torch.float32)[0]
     found = F.linear(x, layer.weight.to(x.dtype)).float() * layer.scale
     return found if layer.bias is None else found + layer.bias.float()

@@ -1,6 +1,7 @@
-"""The two kernels that torch has not, in Triton: attention over slots, and int8 weights.
+"""What torch has no kernel for, in Triton: tensors are read once, so that a step launches few.
 
-Imported only where tensors are on a CUDA device, or under Triton's interpreter.
+Imported only where tensors are on a CUDA device, or under Triton's interpreter. Sizes of blocks
+were measured on an H200 at GPT-1's shape.
 """
 
 from __future__ import annotations
@@ -12,11 +13,71 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-MOST_ROWS = 64
-"""Of `rounded_product`; for more, widening the weights first costs less."""
+from ogpt.model.static_weights import Linear, Norm
 
-_PLACES = 64  # keys read at a time
-_COLUMNS, _INNER = 16, 128  # of the weights that a program reads at a time
+MOST_ROWS = 64
+"""Of `few_rows_product`; for more, matrices go through cuBLAS."""
+
+_MANY_ROWS = (
+    64  # of attention: their heads fill a GPU, and small blocks keep more of them in flight
+)
+_COLUMNS, _ROW_COLUMNS = 16, 8  # of the weights that a program reads; for one row
+_INNER = 256  # of them at a time, of inputs of one tensor core's rows; half for more
+_CORE_ROWS = 16
+_MOST_PARTS = 4  # that a product is cut into along its inputs
+_LOGITS = 2048  # that a program looks at
+
+
+@triton.jit
+def _embed(ids, positions, tokens, places, out, C, width: tl.constexpr):
+    row = tl.program_id(0)
+    at = tl.arange(0, width)
+    inside = at < C
+    token = tl.load(tokens + tl.load(ids + row) * C + at, mask=inside, other=0.0)
+    place = tl.load(places + tl.load(positions + row) * C + at, mask=inside, other=0.0)
+    total = token.to(tl.float32) + place.to(tl.float32)
+    tl.store(out + row * C + at, total.to(out.dtype.element_ty), mask=inside)
+
+
+def embed(ids: Tensor, positions: Tensor, tokens: Tensor, places: Tensor) -> Tensor:
+    """The sum of two embeddings for each row, (R, C).
+
+    Args:
+        ids: (R,) int64.
+        positions: (R,) int64.
+        tokens: (V, C), contiguous.
+        places: (n_positions, C), contiguous.
+    """
+    R, C = len(ids), tokens.shape[1]
+    out = torch.empty(R, C, dtype=tokens.dtype, device=tokens.device)
+    width = triton.next_power_of_2(C)
+    _embed[(R,)](ids, positions, tokens, places, out, C, width=width, num_warps=4)
+    return out
+
+
+@triton.jit
+def _remember(given, held, slots, positions, size, given_stride, slot_stride, width: tl.constexpr):
+    row = tl.program_id(0)
+    at = tl.arange(0, width)
+    inside = at < size
+    to = tl.load(slots + row) * slot_stride + tl.load(positions + row) * size
+    both = tl.load(given + row * given_stride + at, mask=inside)
+    tl.store(held + to + at, both, mask=inside)
+
+
+def remember(given: Tensor, held: Tensor, slots: Tensor, positions: Tensor) -> None:
+    """Write each row's key and value to its place in its slot.
+
+    Args:
+        given: (R, 2 C), any stride between rows.
+        held: (slots, P, 2, n_head, head_dim), contiguous.
+        slots: (R,) int64.
+        positions: (R,) int64.
+    """
+    R, size = given.shape
+    width = triton.next_power_of_2(size)
+    strides = given.stride(0), held.stride(0)
+    _remember[(R,)](given, held, slots, positions, size, *strides, width=width, num_warps=4)
 
 
 @triton.jit
@@ -35,8 +96,9 @@ def _attend(
     head_dim: tl.constexpr,
     width: tl.constexpr,
     places: tl.constexpr,
+    stages: tl.constexpr,
 ):
-    row, head = tl.program_id(0), tl.program_id(1)
+    head, row = tl.program_id(0), tl.program_id(1)  # heads first: they lie side by side
     slot = tl.load(slots + row)
     reach = tl.load(positions + row) + 1
     dims = tl.arange(0, width)
@@ -47,10 +109,12 @@ def _attend(
     best = tl.full((), -float("inf"), tl.float32)
     total = tl.full((), 0.0, tl.float32)
     mixed = tl.zeros([width], tl.float32)
-    for start in range(0, reach, places):
+    for start in tl.range(0, reach, places, num_stages=stages):
         place = start + tl.arange(0, places)
         seen = place < reach
-        both = seen[:, None] & inside[None, :]
+        both = seen[:, None]
+        if head_dim < width:  # a mask that hides nothing costs a tenth
+            both = both & inside[None, :]
         keys = slot_at + place[:, None] * place_stride + dims[None, :]
         k = tl.load(keys, mask=both, other=0.0).to(tl.float32)
         v = tl.load(keys + value_offset, mask=both, other=0.0).to(tl.float32)
@@ -77,7 +141,8 @@ def attend_rows(query: Tensor, held: Tensor, slots: Tensor, positions: Tensor) -
     R, C = query.shape
     n_head, head_dim = held.shape[3:]
     out = torch.empty(R, C, dtype=query.dtype, device=query.device)
-    _attend[(R, n_head)](
+    places, warps, stages = (32, 2, 2) if R >= _MANY_ROWS else (128, 4, 1)
+    _attend[(n_head, R)](
         query,
         held,
         slots,
@@ -91,8 +156,9 @@ def attend_rows(query: Tensor, held: Tensor, slots: Tensor, positions: Tensor) -
         C,
         head_dim=head_dim,
         width=triton.next_power_of_2(head_dim),
-        places=_PLACES,
-        num_warps=4,
+        places=places,
+        stages=stages,
+        num_warps=warps,
     )
     return out
 
@@ -107,55 +173,226 @@ def _multiply(
     R,
     N,
     K,
+    part,
     x_stride,
+    has_scale: tl.constexpr,
     has_bias: tl.constexpr,
+    has_gelu: tl.constexpr,
     rows: tl.constexpr,
     columns: tl.constexpr,
     inner: tl.constexpr,
 ):
     row = tl.arange(0, rows)
     column = tl.program_id(0) * columns + tl.arange(0, columns)
+    first = tl.program_id(1) * part  # a multiple of `inner`
     total = tl.zeros([rows, columns], tl.float32)
-    for start in range(0, K, inner):
+    for start in range(first, first + part, inner):
         k = start + tl.arange(0, inner)
         left = (row < R)[:, None] & (k < K)[None, :]
         right = (k < K)[:, None] & (column < N)[None, :]
         a = tl.load(x + row[:, None] * x_stride + k[None, :], mask=left, other=0.0)
         b = tl.load(weight + column[None, :] * K + k[:, None], mask=right, other=0)
         total += tl.dot(a, b.to(a.dtype), input_precision="ieee")  # -127 to 127 fit in bfloat16
-    total *= tl.load(scale + column, mask=column < N, other=0.0)[None, :]
+    if has_scale:
+        total *= tl.load(scale + column, mask=column < N, other=0.0)[None, :]
     if has_bias:
         total += tl.load(bias + column, mask=column < N, other=0.0).to(tl.float32)[None, :]
+    if has_gelu:  # 0.5 (1 + tanh u) is the sigmoid of 2 u
+        total *= tl.sigmoid(1.5957691216057308 * (total + 0.044715 * total * total * total))
     both = (row < R)[:, None] & (column < N)[None, :]
-    tl.store(out + row[:, None] * N + column[None, :], total, mask=both)
+    at = (tl.program_id(1) * R + row[:, None]) * N + column[None, :]
+    tl.store(out + at, total.to(out.dtype.element_ty), mask=both)
 
 
-def rounded_product(x: Tensor, weight: Tensor, scale: Tensor, bias: Tensor | None) -> Tensor:
-    """(R, in) times int8 weights (out, in), (R, out) float32; each weight is read once.
+@triton.jit
+def _multiply_row(
+    x,
+    weight,
+    scale,
+    bias,
+    out,
+    N,
+    K,
+    has_scale: tl.constexpr,
+    has_bias: tl.constexpr,
+    has_gelu: tl.constexpr,
+    steps: tl.constexpr,
+    columns: tl.constexpr,
+    inner: tl.constexpr,
+):
+    column = tl.program_id(0) * columns + tl.arange(0, columns)
+    inside = column < N
+    total = tl.zeros([columns], tl.float32)
+    for step in tl.static_range(steps):  # unrolled: nothing waits for the loads before it
+        k = (tl.program_id(1) * steps + step) * inner + tl.arange(0, inner)
+        both = inside[:, None] & (k < K)[None, :]
+        a = tl.load(x + k, mask=k < K, other=0.0).to(tl.float32)
+        b = tl.load(weight + column[:, None] * K + k[None, :], mask=both, other=0).to(tl.float32)
+        total += tl.sum(a[None, :] * b, 1)
+    if has_scale:
+        total *= tl.load(scale + column, mask=inside, other=0.0)
+    if has_bias:
+        total += tl.load(bias + column, mask=inside, other=0.0).to(tl.float32)
+    if has_gelu:
+        total *= tl.sigmoid(1.5957691216057308 * (total + 0.044715 * total * total * total))
+    at = tl.program_id(1) * N + column
+    tl.store(out + at, total.to(out.dtype.element_ty), mask=inside)
+
+
+def few_rows_product(
+    x: Tensor, layer: Linear, dtype: torch.dtype, *, gelu: bool = False, in_parts: bool = False
+) -> Tensor:
+    """(R, in) times the layer's weights, each of which is read once: (parts, R, out).
 
     Args:
         x: (R, in), R at most MOST_ROWS.
-        weight: (out, in) int8, contiguous.
-        scale: (out,) float32.
-        bias: (out,).
+        layer: Its weights contiguous, of x's dtype or int8.
+        dtype: Of what is returned.
+        gelu: Apply GPT-1's GELU, of tanh.
+        in_parts: Cut the inputs, for more programs than outputs make: return sums for `add_norm`
+            to add up, without the bias. Otherwise there is one part.
     """
     R, K = x.shape
-    N = len(weight)
-    out = torch.empty(R, N, dtype=torch.float32, device=x.device)
-    _multiply[(triton.cdiv(N, _COLUMNS),)](
+    N = len(layer.weight)
+    inner = _INNER if R <= _CORE_ROWS else _INNER // 2
+    parts = min(triton.cdiv(K, inner), _MOST_PARTS) if in_parts else 1
+    part = triton.cdiv(triton.cdiv(K, parts), inner) * inner
+    parts = triton.cdiv(K, part)
+    out = torch.empty(parts, R, N, dtype=dtype, device=x.device)
+    has_bias = layer.bias is not None and not in_parts
+    if R == 1:
+        _multiply_row[(triton.cdiv(N, _ROW_COLUMNS), parts)](
+            x,
+            layer.weight,
+            x if layer.scale is None else layer.scale,
+            layer.bias if has_bias else x,
+            out,
+            N,
+            K,
+            has_scale=layer.scale is not None,
+            has_bias=has_bias,
+            has_gelu=gelu,
+            steps=part // inner,
+            columns=_ROW_COLUMNS,
+            inner=inner,
+            num_warps=4,
+        )
+        return out
+    _multiply[(triton.cdiv(N, _COLUMNS), parts)](
         x,
-        weight,
-        scale,
-        scale if bias is None else bias,
+        layer.weight,
+        x if layer.scale is None else layer.scale,
+        layer.bias if has_bias else x,
         out,
         R,
         N,
         K,
+        part,
         x.stride(0),
-        has_bias=bias is not None,
-        rows=max(16, triton.next_power_of_2(R)),
+        has_scale=layer.scale is not None,
+        has_bias=has_bias,
+        has_gelu=gelu,
+        rows=max(_CORE_ROWS, triton.next_power_of_2(R)),
         columns=_COLUMNS,
-        inner=_INNER,
+        inner=inner,
         num_warps=4,
     )
     return out
+
+
+@triton.jit
+def _add_norm(
+    x, parts, bias, gain, shift, out, epsilon, R, C, n_parts: tl.constexpr, has_bias: tl.constexpr,
+    width: tl.constexpr,
+):  # fmt: skip
+    row = tl.program_id(0)
+    at = tl.arange(0, width)
+    inside = at < C
+    total = tl.load(x + row * C + at, mask=inside, other=0.0).to(tl.float32)
+    for part in tl.static_range(n_parts):
+        total += tl.load(parts + (part * R + row) * C + at, mask=inside, other=0.0).to(tl.float32)
+    if has_bias:
+        total += tl.load(bias + at, mask=inside, other=0.0).to(tl.float32)
+    centred = tl.where(inside, total - tl.sum(total, 0) / C, 0.0)
+    normed = centred * tl.rsqrt(tl.sum(centred * centred, 0) / C + epsilon)
+    gained = normed * tl.load(gain + at, mask=inside, other=0.0).to(tl.float32)
+    shifted = gained + tl.load(shift + at, mask=inside, other=0.0).to(tl.float32)
+    tl.store(out + row * C + at, shifted.to(out.dtype.element_ty), mask=inside)
+
+
+def add_norm(
+    x: Tensor, parts: Tensor | None, bias: Tensor | None, norm: Norm, epsilon: float
+) -> Tensor:
+    """The norm of x plus parts plus bias, each row summed in float32, (R, C).
+
+    Args:
+        x: (R, C), contiguous.
+        parts: (parts, R, C), contiguous; None: nothing.
+        bias: (C,); None: nothing.
+        norm: Of C channels.
+        epsilon: Of the norm.
+    """
+    R, C = x.shape
+    out = torch.empty_like(x)
+    _add_norm[(R,)](
+        x,
+        x if parts is None else parts,
+        x if bias is None else bias,
+        norm.weight,
+        norm.bias,
+        out,
+        epsilon,
+        R,
+        C,
+        n_parts=0 if parts is None else len(parts),
+        has_bias=bias is not None,
+        width=triton.next_power_of_2(C),
+        num_warps=4,
+    )
+    return out
+
+
+@triton.jit
+def _summarize_block(logits, tops, places, sums, V, blocks, size: tl.constexpr):
+    block, row = tl.program_id(0), tl.program_id(1)
+    at = block * size + tl.arange(0, size)
+    some = tl.load(logits + row.to(tl.int64) * V + at, mask=at < V, other=-float("inf"))
+    top, place = tl.max(some, 0, return_indices=True)
+    shift = tl.where(top == -float("inf"), 0.0, top)
+    to = row * blocks + block
+    tl.store(tops + to, top)
+    tl.store(places + to, block * size + place)
+    tl.store(sums + to, tl.sum(tl.exp(some - shift), 0))
+
+
+@triton.jit
+def _summarize(tops, places, sums, top, best, log_sum, blocks, width: tl.constexpr):
+    row = tl.program_id(0)
+    at = tl.arange(0, width)
+    inside = at < blocks
+    some = tl.load(tops + row * blocks + at, mask=inside, other=-float("inf"))
+    highest, block = tl.max(some, 0, return_indices=True)
+    shift = tl.where(some == -float("inf"), 0.0, some)
+    part = tl.load(sums + row * blocks + at, mask=inside, other=0.0)
+    total = tl.sum(tl.where(inside, part * tl.exp(shift - highest), 0.0), 0)
+    tl.store(top + row, highest)
+    tl.store(best + row, tl.load(places + row * blocks + block).to(tl.int64))
+    tl.store(log_sum + row, highest + tl.log(total))
+
+
+def summarize(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The highest logit of each row, its id (the lowest of equals), and the log of the sum of exps.
+
+    Args:
+        logits: (R, V), float32, contiguous; the sum of a row with NaN or infinity is NaN.
+    """
+    R, V = logits.shape
+    blocks = triton.cdiv(V, _LOGITS)
+    tops, sums = torch.empty(2, R, blocks, device=logits.device)
+    places = torch.empty(R, blocks, dtype=torch.int32, device=logits.device)
+    _summarize_block[(blocks, R)](logits, tops, places, sums, V, blocks, size=_LOGITS, num_warps=4)
+    top, log_sum = torch.empty(2, R, device=logits.device)
+    best = torch.empty(R, dtype=torch.int64, device=logits.device)
+    width = triton.next_power_of_2(blocks)
+    _summarize[(R,)](tops, places, sums, top, best, log_sum, blocks, width=width, num_warps=1)
+    return top, best, log_sum

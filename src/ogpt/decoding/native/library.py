@@ -346,8 +346,11 @@ def available_kernels() -> tuple[str, ...]:
     return tuple(found)
 
 
-def chosen_kernels() -> str:
-    """The kernels that OGPT_KERNELS asks for, or the best.
+def chosen_kernels(dtype: str) -> str:
+    """The kernels that OGPT_KERNELS asks for, or the best for weights of a dtype.
+
+    bfloat16 does not go through AMX tiles unasked: a step of few rows took four times as long with
+    them (docs/log.md).
 
     Raises:
         BackendMissing: the library is not built.
@@ -355,7 +358,8 @@ def chosen_kernels() -> str:
         DecoderError: the processor lacks them.
     """
     available = available_kernels()
-    name = os.environ.get(KERNELS_VARIABLE) or available[0]
+    best = next(name for name in available if (name, dtype) != ("amx", "bfloat16"))
+    name = os.environ.get(KERNELS_VARIABLE) or best
     if name not in KERNELS:
         raise ConfigError(
             f"{KERNELS_VARIABLE} is {name!r}; allowed: {', '.join(KERNELS)}",

@@ -93,7 +93,7 @@ def load_core(
         )
     weights = _named(arrays, homes, precision)
     most = _LARGEST_BFLOAT16 if precision == "bfloat16" else _LARGEST_FLOAT32
-    core = Core(_shape(config, precision, slots, threads, half_cache), chosen_kernels())
+    core = Core(_shape(config, precision, slots, threads, half_cache), chosen_kernels(precision))
     try:
         for name, shape in shapes.items():
             weight, layer = _place(name)

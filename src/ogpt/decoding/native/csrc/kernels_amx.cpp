@@ -1,11 +1,10 @@
 // Matrix products by tiles (AMX, from Sapphire Rapids on), the rest by AVX-512 with VNNI.
 //
-// Counted in cycles of one core: a product of whole tiles takes 16 (52 until its sum can be used, so
-// four sums go on side by side), a tile's load 8 from the first cache and about 21 from the second,
-// its store 16. bfloat16: 32 rows by 32 outputs need 4 products for 4 loads, 64 cycles for 2 loads
-// from each cache: 58 of loads beside them. int8: of 16 rows by 16 outputs a group of 64 inputs takes
-// one product, but 16 vectors to be converted, scaled and added, 24 cycles of arithmetic and about
-// 40 of loads, where VNNI needs 160 and more.
+// Measured on Emerald Rapids, in cycles of one core: a product of whole tiles takes 16 (52 until its
+// sum can be used, so four sums go on side by side), a tile's load from the first cache 12, and 25
+// where its rows straddle lines, its store 15. int8: of 16 rows by 16 outputs a group of 64 inputs
+// takes one product, 43 cycles with loads and store, and as many again for the 16 vectors that are
+// converted, scaled and added. What that comes to stands in docs/log.md.
 #include "kernels.h"
 
 #if defined(OGPT_X86) && defined(__linux__)
@@ -22,9 +21,13 @@
 namespace ogpt {
 namespace {
 
-// For int8 and int4, whose bits are the same either way: with fewer rows VNNI waits for memory, not
-// for products. bfloat16 always takes tiles, whose order of summation no other instruction has.
-constexpr int kLeastRows = 8;
+// For int8 and int4, whose bits are the same either way: with fewer rows VNNI is faster (measured).
+// bfloat16 always takes tiles, whose order of summation no other instruction has.
+#ifdef OGPT_TRAPPED_TILES
+constexpr int kLeastInt8 = 8, kLeastInt4 = 8;
+#else
+constexpr int kLeastInt8 = 128, kLeastInt4 = 32;
+#endif
 constexpr int kMostRows = 256;    // whose inputs lie in the second cache while weights pass by
 constexpr int kBlockPairs = 192;  // of bfloat16 inputs: 32 outputs of them take half the first cache
 constexpr int kBlockGroups = 16;  // of bytes: 16 outputs of them take a third of it
@@ -163,8 +166,8 @@ void sum_bytes(const uint8_t* tiles, const float* scales, size_t scale_step, con
 #pragma GCC unroll 16
     for (int m = 0; m < count; ++m, x += rows.x_bytes) {
       const I dot = *reinterpret_cast<const I*>(dots[g % 2] + m * kTile);
-      acc[m] += __builtin_convertvector(dot, V) *
-                (weight_scale * *reinterpret_cast<const float*>(x));
+      acc[m] = fused(__builtin_convertvector(dot, V),
+                     weight_scale * *reinterpret_cast<const float*>(x), acc[m]);
     }
   }
 #pragma GCC unroll 16
@@ -200,14 +203,15 @@ void panel_bytes(const uint8_t* w, int in, const float* bias, const Rows& rows, 
 
 void multiply_by_tiles(const Matrix& weight, const void* x, int rows, int first, int last,
                        float* y, size_t stride) {
-  const bool bytes = weight.precision == kInt8 || weight.precision == kInt4;
-  if (weight.precision == kFloat32 || (bytes && rows < kLeastRows))
+  const Precision precision = weight.precision;
+  if (precision == kFloat32 || (precision == kInt8 && rows < kLeastInt8) ||
+      (precision == kInt4 && rows < kLeastInt4))
     return multiply(weight, x, rows, first, last, y, stride);
   const int in = weight.padded_in();
-  const Rows all{static_cast<const uint8_t*>(x), row_bytes(weight.precision, in), y, stride, rows};
-  const auto sum = weight.precision == kBFloat16 ? panel_bfloat16
-                   : weight.precision == kInt8   ? panel_bytes<false>
-                                                 : panel_bytes<true>;
+  const Rows all{static_cast<const uint8_t*>(x), row_bytes(precision, in), y, stride, rows};
+  const auto sum = precision == kBFloat16 ? panel_bfloat16
+                   : precision == kInt8   ? panel_bytes<false>
+                                          : panel_bytes<true>;
   Tiles tiles;
   for (int r = 0; r < rows; r += kMostRows)
     for (int panel = first; panel < last; ++panel) {

@@ -12,10 +12,13 @@
 #define OGPT_BYTE_ROWS 4
 #define OGPT_BYTE_SUMS 8
 #define OGPT_BYTE_BLOCKS
+#define OGPT_FUSED
 #include "pieces.inc"
 
 namespace ogpt {
 namespace {
+
+inline V fused(V a, V b, V c) { return _mm256_fmadd_ps(a, b, c); }
 
 // 64 inputs, of each four the first and the third before the second and the fourth: so the even
 // and the odd bytes of weights find them.
@@ -59,7 +62,7 @@ template <int NV>
 inline void scale(V* sums, const __m256i* dots, const float* scales, float scale) {
 #pragma GCC unroll 8
   for (int v = 0; v < NV; ++v)
-    sums[v] += (V)_mm256_cvtepi32_ps(dots[v]) * (load(scales + v * kWidth) * scale);
+    sums[v] = fused((V)_mm256_cvtepi32_ps(dots[v]), load(scales + v * kWidth) * scale, sums[v]);
 }
 
 // One group of inputs, in a function of its own so that nothing but its products takes registers.

@@ -16,10 +16,12 @@
 #define OGPT_BYTE_SUMS 16
 #define OGPT_DOT_BYTES
 #define OGPT_DOT_OFFSET 128
+#define OGPT_FUSED
 #include "pieces.inc"
 
 namespace ogpt {
 namespace {
+inline V fused(V a, V b, V c) { return vfmaq_f32(c, a, b); }
 // Of weight - 128.
 inline I dot_bytes(I acc, B weight, uint32_t four) {
   const int8x16_t x = vreinterpretq_s8_u32(vdupq_n_u32(four));

@@ -1,0 +1,75 @@
+"""The parts of a pass of rows on a CUDA device: few kernels, each of which does more.
+
+Imported only where there is a device, as `triton_kernels` is. A layer norm takes in the sum and the
+bias before it; few rows, whose products wait for weights, go through a kernel of ours that
+splits the inputs among programs, and the norm adds what they made; many go through cuBLAS, which
+adds the sum or applies the GELU while it writes.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ogpt.model import triton_kernels
+from ogpt.model.static_step import Parts, Rows
+from ogpt.model.static_weights import Layer, Linear, Norm, Weights, product
+from ogpt.model.transformer import ACT_FNS
+
+_FEW_ROWS = 16  # of float weights: what one tensor core takes at once
+
+
+def fused_parts() -> Parts:
+    """All of a pass."""
+    return Parts(_embed, _into, _remember, _attend, _after_attention)
+
+
+def _embed(weights: Weights, rows: Rows) -> Tensor:
+    return triton_kernels.embed(rows.ids, rows.positions, weights.tokens, weights.positions)
+
+
+def _remember(given: Tensor, held: Tensor, rows: Rows) -> None:
+    triton_kernels.remember(given, held, rows.slots, rows.positions)
+
+
+def _attend(query: Tensor, held: Tensor, rows: Rows) -> Tensor:
+    return triton_kernels.attend_rows(query, held, rows.slots, rows.positions)
+
+
+def _into(x: Tensor, layer: Linear) -> Tensor:
+    if _is_few(x, layer):
+        return triton_kernels.few_rows_product(x, layer, x.dtype)[0]
+    return product(x, layer)
+
+
+def _after_attention(x: Tensor, mixed: Tensor, layer: Layer, weights: Weights) -> Tensor:
+    """The rest of a block; x may be overwritten."""
+    n = _sum_and_norm(x, mixed, layer.out_of, layer.norm_1, weights.epsilon)
+    inner = _activated(n, layer.up, weights)
+    return _sum_and_norm(n, inner, layer.down, layer.norm_2, weights.epsilon)
+
+
+def _is_few(x: Tensor, layer: Linear) -> bool:
+    return len(x) <= (_FEW_ROWS if layer.scale is None else triton_kernels.MOST_ROWS)
+
+
+def _sum_and_norm(x: Tensor, given: Tensor, layer: Linear, norm: Norm, epsilon: float) -> Tensor:
+    """The norm of x plus the layer's; x may be overwritten."""
+    if _is_few(given, layer):
+        parts = triton_kernels.few_rows_product(given, layer, torch.float32, in_parts=True)
+        return triton_kernels.add_norm(x, parts, layer.bias, norm, epsilon)
+    if layer.scale is None:
+        x.addmm_(given, layer.weight.t())
+        return triton_kernels.add_norm(x, None, layer.bias, norm, epsilon)
+    return triton_kernels.add_norm(x, product(given, layer)[None], None, norm, epsilon)
+
+
+def _activated(x: Tensor, layer: Linear, weights: Weights) -> Tensor:
+    is_gelu = weights.activation is ACT_FNS["gelu"]
+    if _is_few(x, layer):
+        inner = triton_kernels.few_rows_product(x, layer, x.dtype, gelu=is_gelu)[0]
+        return inner if is_gelu else weights.activation(inner)
+    if is_gelu and layer.scale is None and layer.bias is not None:
+        # cuBLASLt's GELU is that of tanh
+        return torch._addmm_activation(layer.bias, x, layer.weight.t(), use_gelu=True)
+    return weights.activation(product(x, layer))
