@@ -21,7 +21,7 @@ import importlib, importlib.util, pkgutil, sys
 import ogpt
 left = {"ogpt.__main__"}
 if importlib.util.find_spec("triton") is None:  # it comes with PyTorch's CUDA build
-    left.add("ogpt.model.triton_kernels")
+    left |= {"ogpt.model.triton_kernels", "ogpt.model.fused_step"}
 for module in pkgutil.walk_packages(ogpt.__path__, "ogpt."):
     if module.name not in left:
         importlib.import_module(module.name)
