@@ -23,7 +23,7 @@ DATA_SHEET = {"H200": 989.5e12, "H100 80GB HBM3": 989.5e12, "A100": 312e12}
 
 
 def main() -> None:
-    given = arguments(__doc__, 11, batch=64, new_tokens=256, compiled=1)
+    given = arguments(__doc__, 11, batch=64, new_tokens=256)
     if not (given.smoke or torch.cuda.is_available()):
         print("gpu: skipped, as PyTorch sees no CUDA device")
         return
@@ -45,7 +45,7 @@ def main() -> None:
         trained.tables.append(Table(header, rows))
     save(trained, given)
 
-    decoded = gpu_decoding.run(given.smoke, given.rounds, given.new_tokens, bool(given.compiled))
+    decoded = gpu_decoding.run(given.smoke, given.rounds, given.new_tokens)
     save(decoded, given)
 
 

@@ -32,7 +32,6 @@ TIMES_TRANSFORMERS, OF_THE_FLOOR = 3.0, 0.6
 PEER = "transformers GPT-2"
 OURS: dict[str, dict[str, Any]] = {
     "ogpt": {},
-    "ogpt compiled": {"compiled": True},
     "ogpt deterministic": {"deterministic": True},
     "ogpt int8": {"precision": "int8"},
 }
@@ -150,7 +149,6 @@ def measure(
     new: int,
     rounds: int,
     device: str,
-    compiled: bool,
     title: str,
 ) -> Result:
     """Let all take turns, one batch after another."""
@@ -164,7 +162,6 @@ def measure(
                 shape, batch, new, device, options, name
             )
             for name, options in {**OURS, BY_STEP: {}}.items()
-            if compiled or name != "ogpt compiled"
         }
         makers[PEER] = lambda batch=batch: transformers(shape, batch, new, device)
         contenders: dict[str, Callable[[], Any]] = {}
@@ -207,10 +204,9 @@ def _add(
             figures["equal_ids"][label] = agreeing(
                 found["ogpt"][0].ids[:, 0].tolist(), runs[0].ids[:, 0].tolist()
             )
-            if batch > 1 and name in ("ogpt", "ogpt compiled"):
-                result.target(
-                    f"share of the bandwidth floor, {label}", reached, at_least=OF_THE_FLOOR
-                )
+            if batch > 1 and name == "ogpt":
+                what = f"share of the bandwidth floor, {label}"
+                result.target(what, reached, at_least=OF_THE_FLOOR)
         tokens = rates(batch * new, result.samples[label])
         rows.append([label, spread(tokens, 0), step, share])
     header = [f"batch {batch}", "tokens/s in all, median (lowest to highest)", "ms a step"]
@@ -218,20 +214,20 @@ def _add(
     for name in found:
         if name != PEER:
             times = result.compare(f"{name}, {batch}", f"{PEER}, {batch}")
-            if batch == 1 and name in ("ogpt", "ogpt compiled"):
+            if batch == 1 and name == "ogpt":
                 result.target(f"times {PEER}, {name}, 1", times, at_least=TIMES_TRANSFORMERS)
     result.compare(f"ogpt deterministic, {batch}", f"ogpt, {batch}")
 
 
 def main() -> None:
-    given = arguments(__doc__, 7, new_tokens=256, compiled=1)
+    given = arguments(__doc__, 7, new_tokens=256)
     if not (given.smoke or torch.cuda.is_available()):
         print("gpu_decoding: skipped, as PyTorch sees no CUDA device")
         return
-    save(run(given.smoke, given.rounds, given.new_tokens, bool(given.compiled)), given)
+    save(run(given.smoke, given.rounds, given.new_tokens), given)
 
 
-def run(smoke: bool, rounds: int, new: int, compiled: bool) -> Result:
+def run(smoke: bool, rounds: int, new: int) -> Result:
     """At full size on the device, or tiny on any machine."""
     on_device = torch.cuda.is_available()
     card = torch.cuda.get_device_name() if on_device else "no card"
@@ -242,7 +238,6 @@ def run(smoke: bool, rounds: int, new: int, compiled: bool) -> Result:
         8 if smoke else new,
         rounds,
         "cuda" if on_device else "cpu",
-        compiled and not smoke,
         f"Decoding on a GPU ({card})",
     )
 

@@ -37,18 +37,16 @@ from ogpt.model.slots import (
 from ogpt.model.static_step import (
     Parts,
     Rows,
-    after_attention,
     new_cache,
     pass_of_prompt,
     pass_of_rows,
     torch_parts,
 )
-from ogpt.model.static_weights import PRECISIONS, gather_weights, logits_of, product, unfit
+from ogpt.model.static_weights import PRECISIONS, gather_weights, logits_of, unfit
 
 _FEW = 128  # tokens of a prompt that are read as rows of a captured step: launches cost more
 _FIXED_ROWS = 32  # least rows of the one shape of the deterministic decoder
 _RUN = 32  # most steps between two copies to the host
-_COMPILED_SHAPES = 64  # that torch.compile may see: more than there are
 
 
 class StaticDecoder:
@@ -61,7 +59,6 @@ class StaticDecoder:
         precision: One of PRECISIONS; None: the model's dtype.
         deterministic: Run every token, of prompts too, as a row of one fixed shape, so that its
             logits are the same bits alone or in any batch and however its prompt was cut.
-        compiled: Let torch.compile build the kernels: a minute for each number of rows.
 
     Raises:
         ConfigError: the model is `unfit`, or the precision unknown.
@@ -75,7 +72,6 @@ class StaticDecoder:
         *,
         precision: str | None = None,
         deterministic: bool = False,
-        compiled: bool = False,
     ) -> None:
         precision = precision or str(model.dtype).removeprefix("torch.")
         if why := unfit(model.config):
@@ -107,7 +103,7 @@ class StaticDecoder:
         self._lengths = [0] * slots
         self._appended = Appended()
         self._fixed = max(slots, _FIXED_ROWS) if deterministic else 0
-        parts = _parts(self._device, compiled)
+        parts = _parts(self._device)
         self._pass = partial(pass_of_rows, self._weights, self._cache, parts=parts)
         self._shapes: dict[int, _Shape] = {}
         self._pool = memory_pool(self._device)
@@ -275,17 +271,13 @@ class StaticDecoder:
         return torch.cat(parts)
 
 
-def _parts(device: torch.device, compiled: bool) -> Parts:
+def _parts(device: torch.device) -> Parts:
     """What is best on the device."""
     if device.type != "cuda":
         return torch_parts()
     from ogpt.model.fused_step import fused_parts
 
-    parts = fused_parts()
-    if not compiled:
-        return parts
-    tuned = partial(torch.compile, mode="max-autotune-no-cudagraphs", dynamic=False)
-    return parts._replace(into=tuned(product), after=tuned(after_attention))
+    return fused_parts()
 
 
 class _Shape:
@@ -344,12 +336,10 @@ class _Shape:
     def replay(self, name: str, work: Callable[[], Any]) -> Any:
         """Call `work`, which is captured when it is first asked for under this name."""
         if name not in self._replayed:
-            # torch gives the limit no public name; every shape is one compilation
-            with torch._dynamo.config.patch(recompile_limit=_COMPILED_SHAPES):  # type: ignore[attr-defined,no-untyped-call,unused-ignore]
-                given = self._rows.clone()
-                self._rows.zero_()
-                self._rows[1] = self._slots  # nothing of a slot is touched meanwhile
-                self._replayed[name] = Replayed(work, self._device, self._pool)
-                self._rows.copy_(given)
-                self.number.zero_()
+            given = self._rows.clone()
+            self._rows.zero_()
+            self._rows[1] = self._slots  # nothing of a slot is touched meanwhile
+            self._replayed[name] = Replayed(work, self._device, self._pool)
+            self._rows.copy_(given)
+            self.number.zero_()
         return self._replayed[name]()
