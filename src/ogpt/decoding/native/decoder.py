@@ -249,6 +249,10 @@ class NativeDecoder:
         self, slots: Sequence[int], rows: NDArray[np.void], wanted: Sequence[int]
     ) -> NDArray[np.float32]:
         """Append the rows; return the logits of those wanted, which stand in order."""
+        if len(rows) <= _CHUNK_ROWS:
+            logits, states = self._run(rows, wanted)
+            self._keep(slots, rows, states)
+            return logits
         logits = np.empty((len(wanted), self.vocab_size), np.float32)
         hidden, done = [], 0
         for first in range(0, len(rows), _CHUNK_ROWS):

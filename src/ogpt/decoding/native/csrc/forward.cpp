@@ -90,6 +90,8 @@ class Model::Forward {
   void add_and_norm(const Norm& norm, int thread);
   void remember(int layer, int thread);
   void attend(int layer, int thread);
+  void attend_run(int layer, int number, int head, int heads, int thread);
+  int slot_of(int run) const { return rows_[runs_[run].first].slot; }
   void head(int thread);
 
   Model& model_;
@@ -238,22 +240,35 @@ void Model::Forward::remember(int layer, int thread) {
 }
 
 void Model::Forward::attend(int layer, int thread) {
-  const int head_dim = model_.head_dim_, n_runs = int(runs_.size());
-  // heads first, as `remember` shared them; threads that cannot have whole heads share their runs
-  if (shape_.n_head % threads_) meet();
-  const Part part = mine(n_runs * shape_.n_head, thread);
-  float* scores = model_.scores_.data() + model_.room_ * kQueries * thread;
-  for (int unit = part.first; unit < part.last; ++unit) {
-    const int first = unit / n_runs * head_dim;
-    const Run& run = runs_[unit % n_runs];
-    const ogpt_row& row = rows_[run.first];
-    const Attention shape{head_dim, model_.cache_.half(),
-                          model_.cache_.keys(layer, row.slot, first),
-                          model_.cache_.values(layer, row.slot, first)};
-    kernels_.attend(shape, model_.wide_.data() + run.first * attn_stride_ + first, attn_stride_,
-                    run.count, row.position + 1, scores, model_.room_,
-                    model_.y_.data() + run.first * stride_ + first, stride_);
+  const int n_head = shape_.n_head, n_runs = int(runs_.size());
+  if (n_head % threads_) {  // threads that cannot have whole heads share their runs
+    meet();
+    const Part part = mine(n_head * n_runs, thread);
+    for (int unit = part.first; unit < part.last; ++unit)
+      attend_run(layer, unit % n_runs, unit / n_runs, 1, thread);
+    return;
   }
+  const Part heads = mine(n_head, thread);  // as `remember` shared them
+  for (int first = 0, last; first < n_runs; first = last) {
+    last = first + 1;
+    while (last < n_runs && slot_of(last) == slot_of(first)) ++last;
+    // one run reads memory in order, all heads of a page; several find a head in the cache
+    const int together = last - first == 1 ? heads.last - heads.first : 1;
+    for (int head = heads.first; head < heads.last; head += together)
+      for (int run = first; run < last; ++run) attend_run(layer, run, head, together, thread);
+  }
+}
+
+void Model::Forward::attend_run(int layer, int number, int head, int heads, int thread) {
+  const Run& run = runs_[number];
+  const int slot = slot_of(number), first = head * model_.head_dim_;
+  const Attention shape{heads, model_.head_dim_, model_.cache_.half(),
+                        model_.cache_.keys(layer, slot, first),
+                        model_.cache_.values(layer, slot, first)};
+  float* scores = model_.scores_.data() + model_.room_ * kQueries * shape_.n_head * thread;
+  kernels_.attend(shape, model_.wide_.data() + run.first * attn_stride_ + first, attn_stride_,
+                  run.count, rows_[run.first].position + 1, scores, model_.room_,
+                  model_.y_.data() + run.first * stride_ + first, stride_);
 }
 
 // Logits of the wanted rows. The last panel is wider than the vocabulary, so they go by way of

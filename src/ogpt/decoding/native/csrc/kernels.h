@@ -60,13 +60,13 @@ struct Int8Group {
 // [head_dim][64], so that scores of neighbouring positions are computed together, values
 // [64][head_dim]; float or bfloat16 numbers.
 struct Pages {
-  const uint8_t* first;  // of the head in page 0
+  const uint8_t* first;  // of the first head in page 0
   const int32_t* numbers;
   size_t bytes;  // from one page to the next
 };
 
 struct Attention {
-  int head_dim;
+  int heads, head_dim;
   bool half;
   Pages keys, values;
 };
@@ -87,7 +87,7 @@ struct Kernels {
                    float epsilon, int n, float* out);
   // Mix values by softmax(query . key / sqrt(head_dim)) for up to kQueries queries that follow each
   // other: the first one sees positions [0, count), each next one a position more. `scores` holds
-  // `room` numbers for each query, whole pages.
+  // `room` numbers for each query and head, whole pages.
   void (*attend)(const Attention& shape, const float* query, size_t query_stride, int queries,
                  int count, float* scores, size_t room, float* out, size_t out_stride);
   // Of one row of n logits.

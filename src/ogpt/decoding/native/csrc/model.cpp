@@ -33,7 +33,7 @@ Model::Model(const ogpt_shape& shape, const Kernels& kernels)
     }
   }
   room_ = size_t(shape.n_positions + kPage - 1) / kPage * kPage;
-  scores_.resize(room_ * kQueries * shape.threads);
+  scores_.resize(room_ * kQueries * shape.n_head * shape.threads);
   parts_.resize(size_t(kLogitRows) * kPanel * shape.threads);
 }
 
