@@ -80,9 +80,10 @@ def best_of(result: Result, section: str, entrants: Sequence[Entrant]) -> Entran
 def most(result: Result, section: Section, precision: str, work: Work) -> dict[str, float]:
     """Tokens a second that the machine allows, as it was measured in this run.
 
-    By bandwidth where tokens are written, by arithmetic where there are several at once.
+    By bandwidth where tokens are written (the median of the section's rounds, as neighbours take
+    their part of it), by arithmetic where there are several at once.
     """
-    bandwidth = max(result.figures["read_bytes_per_s"].values())
+    bandwidth = statistics.median(result.figures["read_bytes_per_s"][section.name])
     products = max(result.figures["products_ops_per_s"].values())
     found = {}
     if section.new:
@@ -166,9 +167,13 @@ def _loads(result: Result) -> Table:
 
 def _add_notes(result: Result, sections: dict[str, Section]) -> None:
     figures = result.figures
-    bandwidth, products = (
-        ", ".join(f"{name} {value / 1e9:,.1f}" for name, value in figures[key].items())
-        for key in ("read_bytes_per_s", "products_ops_per_s")
+    bandwidth = ", ".join(
+        f"{name} {spread([each / 1e9 for each in found], 1)}"
+        for name, found in figures["read_bytes_per_s"].items()
+        if sections[name].new
+    )
+    products = ", ".join(
+        f"{name} {value / 1e9:,.1f}" for name, value in figures["products_ops_per_s"].items()
     )
     first = sections["batch 1"]
     equal = ", ".join(
@@ -177,8 +182,9 @@ def _add_notes(result: Result, sections: dict[str, Section]) -> None:
         if name.endswith(("float32", "f32"))
     )
     result.notes += [
-        f"Read bandwidth of all threads, GB/s: {bandwidth}; the floor takes the highest, and of "
-        "each weight only its own bits, no scales.",
+        "Read bandwidth of all threads in each round, the better of NumPy's dot and PyTorch's sum, "
+        f"GB/s, median (lowest to highest): {bandwidth}; the floor takes the median, and of each "
+        "weight only its own bits, no scales.",
         f"Best products of the library at hand, 1e9 operations a second: {products}; the floor "
         "takes the highest.",
         "Who is below 0.6 of the best of ours, or of the peers (batch 1: of its precision), in a "

@@ -167,7 +167,7 @@ def native_result() -> measuring.Result:
         result.samples[f"{OURS} {dtype}, load"] = [0.4, 0.4]
     result.figures = {
         "short_looks_s": looks,
-        "read_bytes_per_s": {"a": 10e9, "b": 20e9},
+        "read_bytes_per_s": {section.name: [10e9, 20e9, 60e9] for section in sections.full()},
         "products_ops_per_s": {"float32": 1e12},
         "loads": {dtype: [load, load] for dtype in native_decoding.LOADED},
         "equal_ids": {"batch 1": {"OpenVINO float32": 16}},

@@ -76,7 +76,7 @@ __attribute__((noinline)) void add_int8(const uint8_t* w, int sub, const Int8Row
 #pragma GCC unroll 8
     for (int v = 0; v < NV; ++v) dots[m][v] = _mm256_set1_epi32(x[m]->offset);
   for (int q = 0; q < kGroup / 4; ++q) {
-    fetch<NV>(ahead);
+    fetch<MR, NV>(ahead);
 #pragma GCC unroll 2
     for (int odd = 0; odd < 2; ++odd) {
       __m256i weights[NV];
@@ -114,7 +114,7 @@ __attribute__((noinline)) void add_int4(const uint8_t* w, int sub, const Int4Row
       for (int v = 0; v < NV; ++v) small[m][v] = _mm256_setzero_si256();
 #pragma GCC unroll 1
     for (int q = 0; q < kGroup / 16; ++q) {
-      fetch<NV>(ahead);
+      fetch<MR, NV>(ahead);
 #pragma GCC unroll 2
       for (int high = 0; high < 2; ++high) {
         __m256i weights[NV];

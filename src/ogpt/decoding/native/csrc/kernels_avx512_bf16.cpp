@@ -16,7 +16,7 @@ void block_bfloat16(const Piece& piece) {
   V sums[MR][NV];
   begin<MR, NV>(piece, sums);
   for (int k = 0; k < piece.inputs; k += 2) {
-    fetch<NV>(ahead);
+    fetch<MR, NV>(ahead);
     __m512bh weight[NV];
 #pragma GCC unroll 4
     for (int v = 0; v < NV; ++v)
