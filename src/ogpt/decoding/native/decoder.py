@@ -156,8 +156,8 @@ class NativeDecoder:
             hidden = []
             for first in range(0, len(rows), step):
                 part = rows[first : first + step]
-                logits, states = self._run(part, range(len(part)))
-                hidden.append(states)
+                logits = np.empty((len(part), self.vocab_size), np.float32)
+                hidden.append(self._run(part, range(len(part)), logits))
                 normalisers = self._summarize(logits).normalisers
                 for place, (row, total) in enumerate(zip(logits, normalisers, strict=True), first):
                     _score(row, total, labels[place], scores, place)
@@ -249,26 +249,20 @@ class NativeDecoder:
         self, slots: Sequence[int], rows: NDArray[np.void], wanted: Sequence[int]
     ) -> NDArray[np.float32]:
         """Append the rows; return the logits of those wanted, which stand in order."""
-        if len(rows) <= _CHUNK_ROWS:
-            logits, states = self._run(rows, wanted)
-            self._keep(slots, rows, states)
-            return logits
         logits = np.empty((len(wanted), self.vocab_size), np.float32)
         hidden, done = [], 0
         for first in range(0, len(rows), _CHUNK_ROWS):
             part = rows[first : first + _CHUNK_ROWS]
             places = [place - first for place in wanted if 0 <= place - first < len(part)]
-            found, states = self._run(part, places)
-            logits[done : done + len(places)] = found
+            hidden.append(self._run(part, places, logits[done : done + len(places)]))
             done += len(places)
-            hidden.append(states)
         self._keep(slots, rows, np.concatenate(hidden))
         return logits
 
     def _run(
-        self, rows: NDArray[np.void], wanted: Sequence[int]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        return self._opened().run(rows, np.array(wanted, np.int32))
+        self, rows: NDArray[np.void], wanted: Sequence[int], logits: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        return self._opened().run(rows, np.array(wanted, np.int32), logits)
 
     def _summarize(self, logits: Logits) -> Summary:
         """As `Abilities.summarize`; of a row the same bits in any company."""

@@ -217,16 +217,16 @@ class Core:
         return largest.value
 
     def run(
-        self, rows: NDArray[Any], wanted: NDArray[np.int32]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Append rows (ROW); return logits of those `wanted` names, and all rows' last hidden.
+        self, rows: NDArray[Any], wanted: NDArray[np.int32], logits: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """Append rows (ROW); return their last hidden states, (T, C).
+
+        The logits of those that `wanted` names fill `logits`, (N, vocab_size), contiguous.
 
         Raises:
             DecoderError: memory or a thread cannot be had.
         """
-        shape = self.shape
-        logits = np.empty((len(wanted), shape.vocab_size), np.float32)
-        hidden = np.empty((len(rows), shape.n_embd), np.float32)
+        hidden = np.empty((len(rows), self.shape.n_embd), np.float32)
         self._require(
             self._library.ogpt_run(
                 self._model,
@@ -238,7 +238,7 @@ class Core:
                 _address(hidden),
             )
         )
-        return logits, hidden
+        return hidden
 
     def summarize(self, logits: NDArray[np.float32]) -> NDArray[Any]:
         """The SUMMARY of each row of logits (N, vocab_size), contiguous.
