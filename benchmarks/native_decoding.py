@@ -49,6 +49,8 @@ FAR_BEHIND = 0.1
 """Of the best product's speed: below it, products of a dtype are not measured at full size."""
 CLEARLY = 4
 """First ids that must be equal in float32, or somebody does other work."""
+REFERENCES = ("plain PyTorch float32", "transformers GPT2 float32")
+"""Whose ids the others are held to, of GPT-1 and of GPT-2."""
 
 
 class Stage:
@@ -167,6 +169,11 @@ def staying(section: Section, looks: dict[str, float], share: float = STAYS) -> 
     return [each for each in entrants if looks[each.name] * share <= best[kind(each)]]
 
 
+def asked_again(section: Section, looks: dict[str, float]) -> set[str]:
+    """Who stays for the sections to come: all not far behind the best, and whom ids are held to."""
+    return {each.name for each in staying(section, looks, ASKED_AGAIN)} | set(REFERENCES)
+
+
 def equal_ids(looks: dict[str, Answer]) -> dict[str, int]:
     """How many ids are those of float32 in PyTorch, of ours and GPT-1, or of GPT-2."""
     found = {}
@@ -174,7 +181,7 @@ def equal_ids(looks: dict[str, Answer]) -> dict[str, int]:
         if each.name not in looks:
             continue
         is_gpt1 = each.is_ours or each.system in ("plain PyTorch", WITHOUT_CACHE)
-        reference = "plain PyTorch float32" if is_gpt1 else "transformers GPT2 float32"
+        reference = REFERENCES[0 if is_gpt1 else 1]
         ids = looks[each.name].ids[0]
         found[each.name] = agreeing(ids, looks[reference].ids[0][: len(ids)])
         if each.precision == "float32" and found[each.name] < CLEARLY:
@@ -251,8 +258,7 @@ def measure(given: Namespace, shape: dict[str, int], folder: Path) -> Result:
             look = looks[section.name] = short_look(stage, section)
             seconds = {name: answer.seconds for name, answer in look.items()}
             if section.by_precision:
-                again = {each.name for each in staying(section, seconds, ASKED_AGAIN)}
-                stage.dismiss(look.keys() - again)
+                stage.dismiss(look.keys() - asked_again(section, seconds))
             turns: dict[str, Callable[[], Any]] = {
                 f"{each.name}, {section.name}": lambda each=each, section=section: stage.turn(
                     each, section

@@ -152,6 +152,14 @@ def test_the_slow_leave_a_section_but_each_target_keeps_its_peers():
     }
 
 
+def test_whom_ids_are_held_to_stays_however_slow():
+    looks = {each.name: 1.0 for each in ENTRANTS if FULL["batch 1"].takes(each)}
+    slow = {"transformers GPT2 float32", "plain PyTorch float32", "transformers GPT2 bfloat16"}
+    looks |= dict.fromkeys(slow, 100.0)
+    gone = looks.keys() - native_decoding.asked_again(FULL["batch 1"], looks)
+    assert gone == {"transformers GPT2 bfloat16"}
+
+
 def native_result() -> measuring.Result:
     """Ours takes 1 s for everything, OpenVINO 3 s, plain PyTorch 2 s; others are not there."""
     seconds = {OURS: 1.0, "OpenVINO": 3.0, "plain PyTorch": 2.0, "transformers OpenAIGPT": 40.0}
