@@ -32,11 +32,10 @@ class Native:
     def read(self, prompts: list[list[int]]) -> list[int]:
         """See Engine."""
         decoder = self._with_slots(len(prompts))
-        found = []
-        for slot, prompt in enumerate(prompts):
+        for slot in range(len(prompts)):
             decoder.free(slot)
-            found.append(int(np.argmax(decoder.extend(slot, prompt))))
-        return found
+        logits = decoder.read(range(len(prompts)), prompts)
+        return [int(token) for token in np.argmax(logits, axis=-1)]
 
     def _with_slots(self, slots: int) -> Decoder:
         """Opened when first asked for so many; the same from then on."""

@@ -40,6 +40,9 @@ class StandInDecoder:
             rows.append(self._logits(slot))
         return {"none": None, "last": rows[-1], "all": np.stack(rows)}[want]
 
+    def read(self, slots: Sequence[int], prompts: Sequence[Sequence[int]]) -> np.ndarray:
+        return np.stack([self.extend(*each) for each in zip(slots, prompts, strict=True)])
+
     def step(self, slots: Sequence[int], ids: Sequence[int]) -> np.ndarray:
         self.calls.append(f"step {' '.join(map(str, slots))}")
         if len(slots) != len(set(slots)) or len(slots) != len(ids) or not slots:

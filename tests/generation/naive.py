@@ -39,7 +39,7 @@ class WholeDecoder(StandInDecoder):
 
     def __init__(self, model: Any, slots: int) -> None:
         self.model = model
-        self.read: dict[tuple[int, ...], tuple[np.ndarray, np.ndarray]] = {}
+        self.known: dict[tuple[int, ...], tuple[np.ndarray, np.ndarray]] = {}
         config = model.config
         super().__init__(self.logits_after, config.vocab_size, config.n_positions, slots)
         self.abilities = Abilities(True, False, False, False)
@@ -47,11 +47,11 @@ class WholeDecoder(StandInDecoder):
 
     def outputs(self, held: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
         """Logits (V,) and last hidden states (T, C)."""
-        if held not in self.read:
+        if held not in self.known:
             with torch.no_grad():
                 hidden = self.model.transformer(torch.tensor([held])).last_hidden_state[0]
-                self.read[held] = self.model.lm_head(hidden[-1]).numpy(), hidden.numpy()
-        return self.read[held]
+                self.known[held] = self.model.lm_head(hidden[-1]).numpy(), hidden.numpy()
+        return self.known[held]
 
     def logits_after(self, held: tuple[int, ...]) -> np.ndarray:
         return self.outputs(held)[0]

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.generation.naive import WholeDecoder, naive_beams, peer
 
-from markov import StandInDecoder, chi_square_limit, contextual, log_softmax, markov
+from markov import chi_square_limit, contextual, log_softmax, markov
 from ogpt.errors import ContextTooLong, DecoderError, SamplingError, TokenOutOfRange
 from ogpt.generation import beam
 from ogpt.generation.beam import Hypothesis, beam_search
@@ -357,11 +357,6 @@ def test_beam_sampling_is_the_seeds_and_the_prompts_alone() -> None:
     assert scores == sorted(scores, reverse=True)
 
 
-class Refusing(StandInDecoder):
-    def extend(self, *args: Any, **options: Any) -> None:
-        return None
-
-
 TWO = GenerationSettings(do_sample=False, num_beams=2, max_new_tokens=4)
 
 
@@ -378,7 +373,6 @@ TWO = GenerationSettings(do_sample=False, num_beams=2, max_new_tokens=4)
         (contextual(V), [[1] * 14], ContextTooLong, "14 tokens and up to 3 .* 16 pos", "shorten"),
         (contextual(V), [[V]], TokenOutOfRange, "id 9", "fix"),
         (markov(np.full((V, V), np.nan)), [[1]], DecoderError, "largest logit is nan", "weights"),
-        (Refusing(lambda held: np.zeros(V), V), [[1]], DecoderError, "gave None", "another one"),
     ],
 )
 def test_what_cannot_be_is_refused(

@@ -302,17 +302,6 @@ def test_logits_that_are_not_numbers_are_refused(value: float) -> None:
     assert "use another checkpoint" in caught.value.hint
 
 
-def test_a_decoder_that_gives_no_logits_is_refused() -> None:
-    class Silent(StandInDecoder):
-        def extend(self, slot, ids, want="last"):
-            super().extend(slot, ids, want)
-
-    decoder = Silent(lambda held: np.zeros(V), V)
-    with pytest.raises(DecoderError, match="gave None for want='last'") as caught:
-        list(search(decoder, [[1]], GenerationSettings()))
-    assert "choose another" in caught.value.hint
-
-
 @settings(deadline=None)
 @given(PROMPTS, ASKED, st.integers(1, 4))
 def test_what_is_watched_explains_every_token(

@@ -67,10 +67,10 @@ def test_searches_ask_the_decoder() -> None:
     tokens = list(search(decoder, [[1], [2]], greedy))
     assert [token.id for token in tokens] == [3] * 6
     assert tokens[0].log_prob == decoder.logits_of((1,)).astype(np.float32)[3] - 2.0
-    assert asked == [1, 1, 2, 2]  # each prompt, then both together
+    assert asked == [2, 2, 2]  # both prompts, then their tokens
     beams = GenerationSettings(do_sample=False, max_new_tokens=2, num_beams=2)
     [[best]] = beam_search(decoder, [[1]], beams)
-    assert asked[4:] == [2, 2]
+    assert asked[3:] == [2, 2]
     first, second = ((1,), (1, best.ids[0]))
     total = sum(
         float(decoder.logits_of(held).astype(np.float32)[token]) - 2.0

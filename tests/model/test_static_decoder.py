@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from ogpt.errors import ConfigError, ContextTooLong, DecoderError, OgptError, TokenOutOfRange
+from ogpt.errors import ConfigError, ContextTooLong, DecoderError, TokenOutOfRange
 from ogpt.generation.decoder import Draw
 from ogpt.model import static_decoder, static_step
 from ogpt.model.heads import OpenAIGPTLMHeadModel
 from ogpt.model.static_decoder import StaticDecoder
 from ogpt.model.static_weights import round_rows
 from ogpt.model.torch_decoder import TorchDecoder
+from tests.any_order import play
 from tests.model.parity import random_model
 
 GPU = pytest.param(
@@ -185,47 +186,13 @@ def test_what_is_left_in_a_slot_is_never_read(device: str) -> None:
     assert furthest(decoder, model, ids) < LIMIT[device]
 
 
-def play(device: str, seed: int, calls: int, **shape: Any) -> None:
-    """Random calls of both decoders: equal answers, errors and lengths."""
+def play_both(device: str, seed: int, calls: int, **shape: Any) -> None:
     draw = random.Random(seed)
     model = small_model(seed, **shape)
     slots = draw.randint(1, 6)
     theirs = TorchDecoder(small_model(seed, **shape), slots)
     ours = StaticDecoder(model.to(device), slots, deterministic=draw.random() < 0.3)
-    V, longest = ours.vocab_size, ours.n_positions
-    for _ in range(calls):
-        slot, n = draw.randrange(slots + 1), draw.randint(0, max(2, longest // 3))
-        ids = [draw.randrange(V + (draw.random() < 0.02)) for _ in range(n)]
-        some = draw.sample(range(slots), draw.randint(1, slots))
-        call: tuple[Any, ...] = draw.choice(
-            [
-                ("extend", slot, ids, draw.choice(["none", "last", "all"])),
-                ("step", some, [draw.randrange(V + (draw.random() < 0.02)) for _ in some]),
-                ("score", slot, ids, ids[::-1], draw.randint(0, min(3, V))),
-                ("truncate", slot, draw.randint(0, longest)),
-                ("copy", slot, draw.randrange(slots)),
-                ("free", slot),
-                ("hidden", slot),
-            ]
-        )
-        outcomes = []
-        for decoder in (ours, theirs):
-            try:
-                outcomes.append(getattr(decoder, call[0])(*call[1:]))
-            except OgptError as error:
-                outcomes.append((type(error), str(error), error.hint))
-        found, expected = outcomes
-        lengths = [[decoder.length(s) for s in range(slots)] for decoder in (ours, theirs)]
-        assert lengths[0] == lengths[1]
-        if call[0] == "score" and not isinstance(found[0], type):
-            found, expected = (
-                np.concatenate([one.log_probs, one.top_log_probs.ravel()]) for one in outcomes
-            )
-            assert np.allclose(found, expected, atol=10 * LIMIT[device], rtol=1e-4)
-        elif isinstance(expected, np.ndarray):
-            assert relative(found, expected) < 2 * LIMIT[device]
-        else:
-            assert found == expected
+    play(ours, theirs, draw, calls, 2 * LIMIT[device])
 
 
 SHAPES: list[dict[str, Any]] = [
@@ -241,7 +208,7 @@ SHAPES: list[dict[str, Any]] = [
 @ON_EACH
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_calls_in_any_order(device: str, shape: dict[str, Any]) -> None:
-    play(device, 1, 60, **shape)
+    play_both(device, 1, 60, **shape)
 
 
 @pytest.mark.slow
@@ -249,7 +216,7 @@ def test_calls_in_any_order(device: str, shape: dict[str, Any]) -> None:
 def test_calls_in_any_order_for_long(seed: int) -> None:
     draw = random.Random(seed)
     n_head = draw.randint(1, 6)
-    play(
+    play_both(
         "cpu",
         seed,
         150,

@@ -61,8 +61,12 @@ def test_same_bits(
             end = min(T, at + draw.randint(1, 13))
             assert np.array_equal(decoder.extend(0, ids[at:end], "all"), expected[at:end])
             at = end
-        for slot in range(1, 9):  # in company: other texts, other lengths
-            decoder.extend(slot, random_ids(draw.randint(1, 75), config.vocab_size, slot))
+        # in company: other texts, other lengths
+        others = [random_ids(draw.randint(1, 75), config.vocab_size, slot) for slot in range(8)]
+        decoder.free(0)
+        rows = decoder.read([3, 0, *range(4, 9), 1, 2], [others[0], ids, *others[1:]])
+        assert np.array_equal(rows[1], expected[-1])
+        assert np.array_equal(decoder.hidden(0), hidden)
         for place in (66, 17, 3):  # rewound, and copied
             decoder.truncate(0, place)
             decoder.copy(0, 4)

@@ -195,6 +195,10 @@ def test_of_equal_scores_the_lower_ids_come_first() -> None:
         (lambda d: d.extend(-1, [1]), DecoderError, r"slots \[-1\]", "more slots"),
         (lambda d: d.step([1, 1], [1, 2]), DecoderError, r"slots \[1, 1\]", "each slot once"),
         (lambda d: d.extend(0, []), DecoderError, "0 tokens", "no empty prompt"),
+        (lambda d: d.read([0, 1], [[1], []]), DecoderError, "2 rows of 0 tokens", "no empty"),
+        (lambda d: d.read([0, 1], [[1], [1] * 41]), ContextTooLong, "and 41 tokens", "slides"),
+        (lambda d: d.read([0, 1], [[1], [131]]), TokenOutOfRange, "id 131", "belong together"),
+        (lambda d: d.read([1, 1], [[1], [1]]), DecoderError, r"slots \[1, 1\]", "each slot once"),
         (lambda d: d.step([], []), DecoderError, "0 rows of 0 tokens", "as many tokens"),
         (lambda d: d.step([0, 1], [1]), DecoderError, "1 rows", "as many tokens as slots"),
         (lambda d: d.extend(0, [131]), TokenOutOfRange, "id 131 at place 0", "belong together"),
@@ -236,6 +240,7 @@ def test_what_is_no_whole_number_never_reaches_c(decoder: NativeDecoder) -> None
     "call",
     [
         lambda d: d.extend(0, [1]),
+        lambda d: d.read([0], [[1]]),
         lambda d: d.step([0], [1]),
         lambda d: d.score(0, [1], [1]),
         lambda d: d.hidden(0),

@@ -3,12 +3,11 @@
 import random
 from typing import Any
 
-import numpy as np
 import pytest
 
-from ogpt.errors import OgptError
 from ogpt.model.torch_decoder import TorchDecoder
-from tests.native.models import native, relative, small_model
+from tests.any_order import play
+from tests.native.models import native, small_model
 
 SHAPES: list[dict[str, Any]] = [
     {"n_head": 5, "n_embd": 5, "vocab_size": 7},  # head_dim 1
@@ -24,52 +23,18 @@ SHAPES: list[dict[str, Any]] = [
 ]
 
 
-def play(shape: dict[str, Any], seed: int, calls: int) -> None:
+def play_both(shape: dict[str, Any], seed: int, calls: int) -> None:
     draw = random.Random(seed)
     model = small_model(seed, **shape)
     slots = draw.randint(1, 6)
     ours = native(model, slots=slots, threads=draw.randint(1, 3))
-    theirs = TorchDecoder(model, slots)
-    V, longest = ours.vocab_size, ours.n_positions
-    for _ in range(calls):
-        slot, n = draw.randrange(slots + 1), draw.randint(0, max(2, longest // 3))
-        ids = [draw.randrange(V + (draw.random() < 0.02)) for _ in range(n)]
-        some = draw.sample(range(slots), draw.randint(1, slots))
-        call: tuple[Any, ...] = draw.choice(
-            [
-                ("extend", slot, ids, draw.choice(["none", "last", "all"])),
-                ("step", some, [draw.randrange(V) for _ in some]),
-                ("score", slot, ids, ids[::-1], draw.randint(0, min(3, V))),
-                ("truncate", slot, draw.randint(0, longest)),
-                ("copy", slot, draw.randrange(slots)),
-                ("free", slot),
-                ("hidden", slot),
-            ]
-        )
-        outcomes = []
-        for decoder in (ours, theirs):
-            try:
-                outcomes.append(getattr(decoder, call[0])(*call[1:]))
-            except OgptError as error:
-                outcomes.append((type(error), str(error), error.hint))
-        found, expected = outcomes
-        lengths = [[decoder.length(s) for s in range(slots)] for decoder in (ours, theirs)]
-        assert lengths[0] == lengths[1]
-        if call[0] == "score" and not isinstance(found[0], type):
-            found, expected = (
-                np.concatenate([one.log_probs, one.top_log_probs.ravel()]) for one in outcomes
-            )
-            assert np.allclose(found, expected, atol=1e-3, rtol=1e-3)
-        elif isinstance(expected, np.ndarray):
-            assert relative(found, expected) < 1e-4
-        else:
-            assert found == expected
+    play(ours, TorchDecoder(model, slots), draw, calls, 1e-4)
     ours.close()
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_calls_in_any_order(shape: dict[str, Any]) -> None:
-    play(shape, 1, 60)
+    play_both(shape, 1, 60)
 
 
 @pytest.mark.slow
@@ -84,4 +49,4 @@ def test_calls_in_any_order_for_long(seed: int) -> None:
         "n_positions": draw.randint(1, 200),
         "n_layer": draw.randint(1, 3),
     }
-    play(shape, seed, 150)
+    play_both(shape, seed, 150)

@@ -23,10 +23,9 @@ from ogpt.errors import SamplingError
 from ogpt.generation import warpers
 from ogpt.generation.decoder import Decoder
 from ogpt.generation.processors import Logits
-from ogpt.generation.prompts import check_room, read
+from ogpt.generation.prompts import Open, check_room, read
 from ogpt.generation.random_numbers import gumbel
 from ogpt.generation.rules import Rule, apply, in_place, require_choice, rules, warp
-from ogpt.generation.search import Open
 from ogpt.generation.settings import GenerationSettings
 
 
@@ -146,7 +145,7 @@ def beam_search(
         extra: Rules of the caller, after those of the settings and before the temperature; given
             log-probabilities.
         watch: Told the logits and scores of every step.
-        open_prompt: Reads a prompt in place of the decoder's extend.
+        open_prompt: Reads a prompt in place of the decoder.
         numbers: For each prompt the number that keys its random numbers; none: 0 for each, so that
             equal prompts get equal hypotheses.
 
@@ -203,18 +202,15 @@ def _start(
     decoder: Decoder, families: Sequence[Sequence[_Group]], open_prompt: Open | None
 ) -> Logits:
     """Read each prompt into the first slot of its groups; every beam's logits, (N, V)."""
-    rows: list[Logits] = []
     for slot in range(decoder.slots):
         decoder.free(slot)
-    for number, (first, *others) in enumerate(families):
-        if open_prompt is not None:
-            row = open_prompt(first.first, number)
-        else:
-            row = read(decoder, first.first, first.beams[0].ids)
+    slots = [first.first for first, *_ in families]
+    prompts = [first.beams[0].ids for first, *_ in families]
+    rows = read(decoder, slots, prompts, range(len(families)), open_prompt)
+    for first, *others in families:
         for group in others:
             decoder.copy(first.first, group.first)
-        rows += [row] * (first.size * (1 + len(others)))
-    return np.stack(rows)
+    return np.repeat(rows, [sum(group.size for group in family) for family in families], axis=0)
 
 
 def _advance(

@@ -19,9 +19,9 @@ from ogpt.generation import warpers
 from ogpt.generation.decoder import Decoder
 from ogpt.generation.likelihood import top_log_probs
 from ogpt.generation.processors import Logits
-from ogpt.generation.prompts import check_room, read
+from ogpt.generation.prompts import Open, check_room, read
 from ogpt.generation.rules import Rule, apply, require_choice, rules
-from ogpt.generation.search import Ends, FinishReason, Open, Token, Watch, never
+from ogpt.generation.search import Ends, FinishReason, Token, Watch, never
 from ogpt.generation.settings import GenerationSettings
 from ogpt.generation.summaries import log_sum_exp
 
@@ -67,7 +67,7 @@ def contrastive_search(
         ends: Ends a continuation early, for example at a stop string.
         extra: Rules of the caller, after those of the settings.
         watch: Told the logits of each step, before and after the rules.
-        open_prompt: Reads a prompt in place of the decoder's extend.
+        open_prompt: Reads a prompt in place of the decoder.
         top_logprobs: How many most likely tokens to tell with each token.
 
     Raises:
@@ -137,7 +137,7 @@ def _start(
 ) -> _Text:
     """Read a prompt once, for all of its slots."""
     first, *others = slots = range(number * top_k, (number + 1) * top_k)
-    logits = read(decoder, first, prompt) if open_prompt is None else open_prompt(first, number)
+    logits = read(decoder, [first], [prompt], [number], open_prompt)[0]
     directions = _directions(decoder.hidden(first))
     for slot in others:
         decoder.copy(first, slot)

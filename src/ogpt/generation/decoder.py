@@ -84,6 +84,13 @@ class Decoder(Protocol):
         """Append `ids` to the slot; return no logits, the last (V,) or all (T, V)."""
         ...
 
+    def read(self, slots: Sequence[int], prompts: Sequence[Sequence[int]]) -> Logits:
+        """Append ids of its own to each of the slots; return the last logits (len(slots), V).
+
+        Slots are all different; ids may be more for one than for another.
+        """
+        ...
+
     def step(self, slots: Sequence[int], ids: Sequence[int]) -> Logits:
         """Append one token to each of the slots, all different; return logits (len(slots), V)."""
         ...
@@ -95,7 +102,7 @@ class Decoder(Protocol):
     def hidden(self, slot: int) -> NDArray[np.floating[Any]]:
         """Last hidden states (T, C) of the T tokens that the last call appended to the slot.
 
-        They can be asked for until the next extend, step or score; DecoderError for a slot to
+        They can be asked for until the next extend, read, step or score; DecoderError for a slot to
         which the last of these appended nothing. Only where `abilities.hidden_states`.
         """
         ...

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+
+import numpy as np
 
 from ogpt.errors import ContextTooLong, DecoderError
 from ogpt.generation.decoder import Decoder
 from ogpt.generation.processors import Logits
+
+Open = Callable[[int, int], Logits]
+"""Given (slot, number of the prompt), reads that prompt into the slot, which is empty, and returns
+the logits (V,) of what follows: for prompts that are more than their ids, such as embeddings."""
 
 
 def check_room(decoder: Decoder, prompts: Sequence[Sequence[int]], slots: int, more: int) -> None:
@@ -46,16 +52,22 @@ def check_length(n_positions: int, prompts: Sequence[Sequence[int]], more: int) 
         )
 
 
-def read(decoder: Decoder, slot: int, ids: Sequence[int]) -> Logits:
-    """Append `ids` to the slot; the logits (V,) of what follows.
+def read(
+    decoder: Decoder,
+    slots: Sequence[int],
+    prompts: Sequence[Sequence[int]],
+    numbers: Sequence[int],
+    open_prompt: Open | None,
+) -> Logits:
+    """Read each prompt into its empty slot; the logits (N, V) of what follows.
 
-    Raises:
-        DecoderError: the decoder gave none.
+    Args:
+        decoder: Where the slots are.
+        slots: All different.
+        prompts: Token ids.
+        numbers: Of the prompts, as `open_prompt` knows them.
+        open_prompt: Reads a prompt in place of the decoder.
     """
-    logits = decoder.extend(slot, ids, "last")
-    if logits is None:
-        raise DecoderError(
-            "the decoder gave None for want='last'; it must give logits (V,)",
-            hint="this is a fault of the decoder: choose another one",
-        )
-    return logits
+    if open_prompt is None:
+        return decoder.read(slots, prompts)
+    return np.stack([open_prompt(*each) for each in zip(slots, numbers, strict=True)])

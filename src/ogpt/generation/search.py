@@ -22,7 +22,7 @@ from ogpt.errors import SamplingError
 from ogpt.generation.decoder import Decoder, DeviceSampler, Draw
 from ogpt.generation.likelihood import TopLogProbs, top_log_probs
 from ogpt.generation.processors import Logits
-from ogpt.generation.prompts import read
+from ogpt.generation.prompts import Open, read
 from ogpt.generation.random_numbers import sample, uniform, uniforms
 from ogpt.generation.rules import Rule, apply, in_place, require_choice, rules, warp
 from ogpt.generation.settings import GenerationSettings
@@ -61,10 +61,6 @@ Watch = Callable[[int, Logits, Logits], None]
 """Told (continuation, logits (V,) of the model, scores (V,) that its token was taken from) before
 each token. Scores are logits after all rules and, with sampling, temperature and filters; -inf for
 tokens that could not be taken."""
-
-Open = Callable[[int, int], Logits]
-"""Given (slot, number of the prompt), reads that prompt into the slot, which is empty, and returns
-the logits (V,) of what follows: for prompts that are more than their ids, such as embeddings."""
 
 
 @dataclass(slots=True)
@@ -126,7 +122,7 @@ def search(
         ends: Ends a continuation early, for example at a stop string.
         extra: Rules of the caller, after those of the settings and before the temperature.
         watch: Told the logits and scores of each step.
-        open_prompt: Reads a prompt in place of the decoder's extend; what slides is read by ids.
+        open_prompt: Reads a prompt in place of the decoder; what slides is read by ids.
         numbers: For each prompt the number of its first continuation, which keys the random
             numbers; none: 0 for each, so that equal prompts are continued equally.
         top_logprobs: How many most likely tokens to tell with each token.
@@ -141,7 +137,9 @@ def search(
     given = rules(settings, decoder.vocab_size, extra)
     per_prompt = settings.num_return_sequences
     waiting = deque(
-        (prompt, number) for prompt in range(len(prompts)) for number in range(per_prompt)
+        (prompt, prompt * per_prompt + number, number + (numbers[prompt] if numbers else 0))
+        for prompt in range(len(prompts))
+        for number in range(per_prompt)
     )
     empty = list(reversed(range(decoder.slots)))
     live: list[_Sequence] = []
@@ -152,16 +150,13 @@ def search(
         for slot in empty:
             decoder.free(slot)
         while live or waiting:
-            while empty and waiting:
-                prompt = waiting[0][0]
+            if empty and waiting:
                 begun = clock()
-                started, first = _start(decoder, prompts, waiting, empty, per_prompt, open_prompt)
+                for family, first in _start(decoder, prompts, waiting, empty, open_prompt):
+                    live += family
+                    following += [first] * len(family)
                 if pace is not None:
                     pace.spend(clock() - begun)
-                for sequence in started:
-                    sequence.number += numbers[prompt] if numbers else 0
-                live += started
-                following += [first] * len(started)
             going_on = []
             for sequence, after in zip(live, following, strict=True):
                 token_id = _choose(after, sequence, settings, given, watch)
@@ -191,31 +186,33 @@ def search(
 def _start(
     decoder: Decoder,
     prompts: Sequence[Sequence[int]],
-    waiting: deque[tuple[int, int]],
+    waiting: deque[tuple[int, int, int]],
     empty: list[int],
-    per_prompt: int,
     open_prompt: Open | None,
-) -> tuple[list[_Sequence], _Next]:
-    """Read the next prompt once for as many of its continuations as find a slot.
+) -> list[tuple[list[_Sequence], _Next]]:
+    """Read each waiting prompt once, for as many of its continuations as find a slot.
 
     Returns:
-        The sequences, and what all of them start from.
+        For each prompt its sequences, and what all of them start from.
     """
-    prompt = waiting[0][0]
-    started: list[_Sequence] = []
-    while empty and waiting and waiting[0][0] == prompt:
-        _, number = waiting.popleft()
-        continuation = prompt * per_prompt + number
+    families: dict[int, list[_Sequence]] = {}
+    while empty and waiting:
+        prompt, continuation, number = waiting.popleft()
         ids = list(prompts[prompt])
-        started.append(_Sequence(continuation, number, empty.pop(), ids, len(ids)))
-    first = started[0]
-    if open_prompt is not None:
-        logits = open_prompt(first.slot, prompt)
-    else:
-        logits = read(decoder, first.slot, first.ids[-decoder.n_positions :])
-    for sequence in started[1:]:
-        decoder.copy(first.slot, sequence.slot)
-    return started, _summarized(decoder, logits[None])[0]
+        sequence = _Sequence(continuation, number, empty.pop(), ids, len(ids))
+        families.setdefault(prompt, []).append(sequence)
+    firsts = [family[0] for family in families.values()]
+    logits = read(
+        decoder,
+        [first.slot for first in firsts],
+        [first.ids[-decoder.n_positions :] for first in firsts],
+        list(families),
+        open_prompt,
+    )
+    for first, *others in families.values():
+        for sequence in others:
+            decoder.copy(first.slot, sequence.slot)
+    return list(zip(families.values(), _summarized(decoder, logits), strict=True))
 
 
 def _advance(
@@ -298,7 +295,7 @@ def _slide(decoder: Decoder, one: _Sequence) -> _Next:
     """Go on from the last half of a sequence that has filled all positions."""
     decoder.truncate(one.slot, 0)
     kept = one.ids[-kept_when_full(decoder.n_positions) :]
-    return _summarized(decoder, read(decoder, one.slot, kept)[None])[0]
+    return _summarized(decoder, decoder.read([one.slot], [kept]))[0]
 
 
 def _summarized(decoder: Decoder, logits: Logits) -> list[_Next]:

@@ -41,14 +41,14 @@ def check_ids(ids: Sequence[int], vocab_size: int) -> None:
 
 
 def check_rows(slots: Sequence[int], rows: Sequence[Sequence[int]]) -> None:
-    """Check that there is a row for each slot, and a token in it.
+    """Check that there is a row for each slot, and a token in each.
 
     Raises:
         DecoderError: there is not.
     """
-    if not rows or not rows[0] or len(rows) != len(slots):
+    if not rows or not all(map(len, rows)) or len(rows) != len(slots):
         raise DecoderError(
-            f"{len(rows)} rows of {len(rows[0]) if rows else 0} tokens were given for "
+            f"{len(rows)} rows of {min(map(len, rows), default=0)} tokens or more were given for "
             f"{len(slots)} slots; at least one token for each is needed",
             hint="pass as many tokens as slots, and no empty prompt",
         )
@@ -113,7 +113,7 @@ class Appended(NamedTuple):
             raise DecoderError(
                 f"slot {slot} was asked for hidden states; the last call appended tokens to "
                 f"{list(self.slots) or 'no slot'}",
-                hint="ask for them right after extend, step or score",
+                hint="ask for them right after extend, read, step or score",
             )
         return numpy_of(self.hidden[self.slots.index(slot)])
 

@@ -111,12 +111,21 @@ class StaticDecoder:
     @torch.inference_mode()
     def extend(self, slot: int, ids: Sequence[int], want: Want = "last") -> Logits | None:
         """Append `ids` to the slot; see Decoder."""
+        self._check([slot], [ids])
         hidden = self._read(slot, ids)
         if want == "none":
             return None
         if want == "last":
             return numpy_of(self._head(hidden[-1:])[0])
         return numpy_of(self._head(hidden))
+
+    @torch.inference_mode()
+    def read(self, slots: Sequence[int], prompts: Sequence[Sequence[int]]) -> Logits:
+        """Append to each slot ids of its own; see Decoder."""
+        self._check(slots, prompts)
+        hidden = [self._read(slot, ids) for slot, ids in zip(slots, prompts, strict=True)]
+        self._appended = Appended(list(slots), hidden)
+        return numpy_of(self._head(torch.stack([states[-1] for states in hidden])))
 
     @torch.inference_mode()
     def step(self, slots: Sequence[int], ids: Sequence[int]) -> Logits:
@@ -171,6 +180,7 @@ class StaticDecoder:
     def score(self, slot: int, ids: Sequence[int], targets: Sequence[int], top: int = 0) -> Scores:
         """Append `ids` and score `targets`; see Decoder."""
         check_targets(ids, targets, self.vocab_size)
+        self._check([slot], [ids])
         return score_hidden(self._read(slot, ids), self._head, targets, self.vocab_size, top)
 
     def hidden(self, slot: int) -> NDArray[np.floating[Any]]:
@@ -210,16 +220,15 @@ class StaticDecoder:
         check_rows(slots, rows)
         for row in rows:
             check_ids(row, self.vocab_size)
-        longest = max(self._lengths[slot] for slot in slots)
-        check_room(longest, steps or len(rows[0]), self.n_positions)
+        for slot, row in zip(slots, rows, strict=True):
+            check_room(self._lengths[slot], steps or len(row), self.n_positions)
 
     def _advance(self, slots: Sequence[int], count: int) -> None:
         for slot in slots:
             self._lengths[slot] += count
 
     def _read(self, slot: int, ids: Sequence[int]) -> Tensor:
-        """Append `ids` to the slot; return their last hidden states, (T, C)."""
-        self._check([slot], [ids])
+        """Append checked `ids` to the slot; return their last hidden states, (T, C)."""
         start = self._lengths[slot]
         if self._fixed or len(ids) <= _FEW:
             hidden = self._read_as_rows(slot, start, ids)

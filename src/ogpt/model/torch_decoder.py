@@ -56,6 +56,7 @@ class TorchDecoder:
 
     def extend(self, slot: int, ids: Sequence[int], want: Want = "last") -> Logits | None:
         """Append `ids` to the slot; see Decoder."""
+        self._check([slot], [ids])
         hidden = self._read([slot], [ids])[0]
         if want == "none":
             return None
@@ -78,15 +79,25 @@ class TorchDecoder:
         self._shifts[slot] = opening.next_position - opening.length
         return self._logits(hidden[0, -1])
 
+    def read(self, slots: Sequence[int], prompts: Sequence[Sequence[int]]) -> Logits:
+        """Append to each slot ids of its own; see Decoder."""
+        self._check(slots, prompts)
+        hidden = [self._read([slot], [ids])[0] for slot, ids in zip(slots, prompts, strict=True)]
+        self._appended = Appended(list(slots), hidden)
+        return self._logits(torch.stack([states[-1] for states in hidden]))
+
     def step(self, slots: Sequence[int], ids: Sequence[int]) -> Logits:
         """Append one token to each slot; see Decoder."""
-        hidden = self._read(slots, [[token] for token in ids])
+        rows = [[token] for token in ids]
+        self._check(slots, rows)
+        hidden = self._read(slots, rows)
         return self._logits(hidden[:, -1])
 
     @torch.inference_mode()
     def score(self, slot: int, ids: Sequence[int], targets: Sequence[int], top: int = 0) -> Scores:
         """Append `ids` and score `targets`; see Decoder."""
         check_targets(ids, targets, self.vocab_size)
+        self._check([slot], [ids])
         hidden = self._read([slot], [ids])[0]
         return score_hidden(hidden, self.model.lm_head, targets, self.vocab_size, top)
 
@@ -122,14 +133,16 @@ class TorchDecoder:
         """Give the cache's memory back."""
         del self.cache
 
-    def _read(self, slots: Sequence[int], rows: Sequence[Sequence[int]]) -> Tensor:
-        """Append the rows to the slots; return their last hidden states, (len(slots), T, C)."""
+    def _check(self, slots: Sequence[int], rows: Sequence[Sequence[int]]) -> None:
         check_slots(slots, self.slots)
         check_rows(slots, rows)
         for row in rows:
             check_ids(row, self.vocab_size)
-        longest = max(self.cache.lengths[slot] + self._shifts[slot] for slot in slots)
-        check_room(longest, len(rows[0]), self.n_positions)
+        for slot, row in zip(slots, rows, strict=True):
+            check_room(self.cache.lengths[slot] + self._shifts[slot], len(row), self.n_positions)
+
+    def _read(self, slots: Sequence[int], rows: Sequence[Sequence[int]]) -> Tensor:
+        """Append checked rows (len(slots), T); return their last hidden states, (.., T, C)."""
         self.cache.active = list(slots)
         kinds, shifts = ([held[slot] for slot in slots] for held in (self._types, self._shifts))
         T = len(rows[0])

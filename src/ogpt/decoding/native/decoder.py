@@ -126,6 +126,12 @@ class NativeDecoder:
             return None
         return logits[0] if want == "last" else logits
 
+    def read(self, slots: Sequence[int], prompts: Sequence[Sequence[int]]) -> Logits:
+        """Append to each slot ids of its own; see Decoder."""
+        with self._lock:
+            rows = self._rows(slots, prompts)
+            return self._read(slots, rows, _last_places(rows))
+
     def step(self, slots: Sequence[int], ids: Sequence[int]) -> Logits:
         """Append one token to each slot; see Decoder."""
         with self._lock:
@@ -172,7 +178,7 @@ class NativeDecoder:
                 raise DecoderError(
                     f"slot {slot} was asked for hidden states; the last call appended tokens to "
                     f"{list(self._appended) or 'no slot'}",
-                    hint="ask for them right after extend, step or score",
+                    hint="ask for them right after extend, read, step or score",
                 )
             return self._appended[slot]
 
@@ -222,27 +228,27 @@ class NativeDecoder:
         """What is to be appended, one row after the other, as the core takes it; all checked."""
         self._opened()
         slots = self._slots(slots)
-        if not rows or not len(rows[0]) or len(rows) != len(slots):
+        counts = [len(row) for row in rows]
+        if not rows or not all(counts) or len(rows) != len(slots):
             raise DecoderError(
-                f"{len(rows)} rows of {len(rows[0]) if rows else 0} tokens were given for "
+                f"{len(rows)} rows of {min(counts, default=0)} tokens or more were given for "
                 f"{len(slots)} slots; at least one token for each is needed",
                 hint="pass as many tokens as slots, and no empty prompt",
             )
-        n_new = len(rows[0])
         ids = [self._checked(row) for row in rows]
-        longest = max(self._lengths[slot] for slot in slots)
-        if longest + n_new > self.n_positions:
-            raise ContextTooLong(
-                f"{longest} positions are taken and {n_new} tokens given; the model has "
-                f"{self.n_positions} positions",
-                hint="truncate the slot first; generate() slides by itself",
-            )
-        found = np.empty(len(slots) * n_new, ROW)
+        held = [self._lengths[slot] for slot in slots]
+        for taken, count in zip(held, counts, strict=True):
+            if taken + count > self.n_positions:
+                raise ContextTooLong(
+                    f"{taken} positions are taken and {count} tokens given; the model has "
+                    f"{self.n_positions} positions",
+                    hint="truncate the slot first; generate() slides by itself",
+                )
+        found = np.empty(sum(counts), ROW)
         found["token"] = np.concatenate(ids)
-        found["slot"] = np.repeat(slots, n_new)
-        found["position"] = np.concatenate(
-            [np.arange(self._lengths[slot], self._lengths[slot] + n_new) for slot in slots]
-        )
+        found["slot"] = np.repeat(slots, counts)
+        places = zip(held, counts, strict=True)
+        found["position"] = np.concatenate([taken + np.arange(count) for taken, count in places])
         return found
 
     def _read(
@@ -284,7 +290,8 @@ class NativeDecoder:
     ) -> None:
         """Remember what was appended; from here on the slots hold it."""
         self._appended = {}
-        for slot, states in zip(slots, np.split(hidden, len(slots)), strict=True):
+        starts = [last + 1 for last in _last_places(rows)[:-1]]
+        for slot, states in zip(slots, np.split(hidden, starts), strict=True):
             self._appended[slot] = states
             self._lengths[slot] += len(states)
 
@@ -306,6 +313,11 @@ class NativeDecoder:
                     hint="check that tokenizer and model belong together",
                 )
         return found
+
+
+def _last_places(rows: NDArray[np.void]) -> list[int]:
+    """Of each slot's rows, the place of the last one."""
+    return [*np.flatnonzero(np.diff(rows["slot"])).tolist(), len(rows) - 1]
 
 
 def _score(
