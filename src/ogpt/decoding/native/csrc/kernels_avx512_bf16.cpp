@@ -12,7 +12,7 @@ template <int MR, int NV>
 void block_bfloat16(const Piece& piece) {
   const uint16_t* w = reinterpret_cast<const uint16_t*>(piece.weights) + piece.sub * 2;
   const uint16_t* const* x = reinterpret_cast<const uint16_t* const*>(piece.rows);
-  const uint8_t* ahead = piece.ahead;
+  Ahead ahead = piece.ahead;
   V sums[MR][NV];
   begin<MR, NV>(piece, sums);
   for (int k = 0; k < piece.inputs; k += 2) {
