@@ -60,6 +60,7 @@ class Model::Forward {
     model.wide_.resize(count * std::max(attn_stride_, wide_stride_));
     narrow_bytes_ = (most * row_bytes(4 * C) / 64 + 2) * 64;
     model.narrow_.resize(narrow_bytes_ * copies);
+    model.last_panel_.resize(size_t(n_wanted) * kPanel);
     for (int r = 0; r < count; ++r) model.cache_.open(rows[r].slot, rows[r].position);
   }
 
@@ -88,7 +89,7 @@ class Model::Forward {
   void embed(int thread);
   void multiply(const Matrix& weight, float* y, size_t stride, int thread);
   void add_and_norm(const Norm& norm, int thread);
-  void remember(int layer, int thread);
+  void remember(int layer, int first_row, int last_row, int thread);
   void attend(int layer, int thread);
   void attend_run(int layer, int number, int head, int heads, int thread);
   int slot_of(int run) const { return rows_[runs_[run].first].slot; }
@@ -143,7 +144,6 @@ void Model::Forward::operator()(int thread) {
     const Layer& layer = model_.layers_[number];
     multiply(layer.attn, wide, attn_stride_, thread);
     meet();
-    remember(number, thread);
     attend(number, thread);
     meet();
     for (int r = rows.first; r < rows.last; ++r) narrow_row(r, y + r * stride_, C, thread);
@@ -208,11 +208,11 @@ void Model::Forward::add_and_norm(const Norm& norm, int thread) {
   }
 }
 
-// Keys and values of the new rows go to their pages: to each thread its heads.
-void Model::Forward::remember(int layer, int thread) {
+// Keys and values of new rows go to their pages: to each thread its heads.
+void Model::Forward::remember(int layer, int first_row, int last_row, int thread) {
   const int head_dim = model_.head_dim_;
   const Part heads = mine(shape_.n_head, thread);
-  for (int r = 0; r < count_; ++r) {
+  for (int r = first_row; r < last_row; ++r) {
     const float* key = model_.wide_.data() + r * attn_stride_ + C;
     const float* value = key + C;
     const int page = rows_[r].position / kPage, place = rows_[r].position % kPage;
@@ -242,6 +242,7 @@ void Model::Forward::remember(int layer, int thread) {
 void Model::Forward::attend(int layer, int thread) {
   const int n_head = shape_.n_head, n_runs = int(runs_.size());
   if (n_head % threads_) {  // threads that cannot have whole heads share their runs
+    remember(layer, 0, count_, thread);
     meet();
     const Part part = mine(n_head * n_runs, thread);
     for (int unit = part.first; unit < part.last; ++unit)
@@ -252,6 +253,7 @@ void Model::Forward::attend(int layer, int thread) {
   for (int first = 0, last; first < n_runs; first = last) {
     last = first + 1;
     while (last < n_runs && slot_of(last) == slot_of(first)) ++last;
+    remember(layer, runs_[first].first, runs_[last - 1].first + runs_[last - 1].count, thread);
     // one run reads memory in order, all heads of a page; several find a head in the cache
     const int together = last - first == 1 ? heads.last - heads.first : 1;
     for (int head = heads.first; head < heads.last; head += together)
@@ -271,28 +273,25 @@ void Model::Forward::attend_run(int layer, int number, int head, int heads, int 
                   model_.y_.data() + run.first * stride_ + first, stride_);
 }
 
-// Logits of the wanted rows. The last panel is wider than the vocabulary, so they go by way of
-// whole panels.
+// Logits of the wanted rows. Where the last panel is wider than the vocabulary, they go by way of a
+// whole one.
 void Model::Forward::head(int thread) {
   const Matrix& tokens = model_.tokens_;
   const Part rows = for_all_ ? Part(n_wanted_, 0, 1) : mine(n_wanted_, thread);
   for (int r = rows.first; r < rows.last; ++r)
     narrow_row(r, x(thread) + size_t(wanted_[r]) * C, C, thread);
   meet_at_rows();
+  const int vocab_size = shape_.vocab_size, last = vocab_size / kPanel;
   const Part panels = mine(tokens.panels(), thread);
-  float* part = model_.parts_.data() + size_t(thread) * kLogitRows * kPanel;
-  for (int first = 0; first < n_wanted_; first += kLogitRows) {
-    const int n_rows = std::min(kLogitRows, n_wanted_ - first);
-    Matrix one = tokens;
-    for (int panel = panels.first; panel < panels.last; ++panel) {
-      one.data = tokens.data + size_t(panel) * tokens.panel_bytes();
-      const int n = std::min(kPanel, shape_.vocab_size - panel * kPanel);
-      kernels_.multiply(one, narrow(thread) + first * row_bytes(C), n_rows, 0, 1, part, kPanel);
-      for (int r = 0; r < n_rows; ++r)
-        std::memcpy(logits_ + size_t(first + r) * shape_.vocab_size + size_t(panel) * kPanel,
-                    part + size_t(r) * kPanel, size_t(n) * 4);
-    }
-  }
+  kernels_.multiply(tokens, narrow(thread), n_wanted_, panels.first, std::min(panels.last, last),
+                    logits_, vocab_size);
+  if (panels.last <= last) return;
+  Matrix one = tokens;
+  one.data += size_t(last) * tokens.panel_bytes();
+  kernels_.multiply(one, narrow(thread), n_wanted_, 0, 1, model_.last_panel_.data(), kPanel);
+  for (int r = 0; r < n_wanted_; ++r)
+    std::memcpy(logits_ + size_t(r) * vocab_size + size_t(last) * kPanel,
+                model_.last_panel_.data() + size_t(r) * kPanel, size_t(vocab_size % kPanel) * 4);
 }
 
 }  // namespace ogpt

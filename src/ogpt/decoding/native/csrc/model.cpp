@@ -34,7 +34,6 @@ Model::Model(const ogpt_shape& shape, const Kernels& kernels)
   }
   room_ = size_t(shape.n_positions + kPage - 1) / kPage * kPage;
   scores_.resize(room_ * kQueries * shape.n_head * shape.threads);
-  parts_.resize(size_t(kLogitRows) * kPanel * shape.threads);
 }
 
 void Model::plan(Matrix& matrix, int in, int out) {

@@ -11,8 +11,6 @@
 
 namespace ogpt {
 
-constexpr int kLogitRows = 96;  // rows whose logits are computed together
-
 struct Norm {
   float *gain, *bias;
 };
@@ -63,7 +61,7 @@ class Model {
   std::vector<Layer> layers_;
   Cache cache_;
   size_t room_;  // scores of a query: whole pages
-  std::vector<float> x_, y_, wide_, scores_, parts_;
+  std::vector<float> x_, y_, wide_, scores_, last_panel_;
   std::vector<uint8_t> narrow_;
   Threads threads_;
 };
