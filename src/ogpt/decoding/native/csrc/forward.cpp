@@ -61,6 +61,7 @@ class Model::Forward {
     narrow_bytes_ = (most * row_bytes(4 * C) / 64 + 2) * 64;
     model.narrow_.resize(narrow_bytes_ * copies);
     model.last_panel_.resize(size_t(n_wanted) * kPanel);
+    for (Cursor& each : model.cursors_) each.taken.store(0, std::memory_order_relaxed);
     for (int r = 0; r < count; ++r) model.cache_.open(rows[r].slot, rows[r].position);
   }
 
@@ -78,6 +79,18 @@ class Model::Forward {
   uint8_t* narrow(int thread) const {
     return model_.narrow_.data() + (for_all_ ? thread * narrow_bytes_ : 0);
   }
+  // Panels of a matrix, numbered in the order of their use: each thread takes its part one by one,
+  // and then what others have left of theirs, as some are slower at times.
+  template <typename Act>
+  void share_panels(const Matrix& weight, int number, int thread, Act act) {
+    for (int t = 0; t < threads_; ++t) {
+      const int owner = (thread + t) % threads_;
+      const Part part = mine(weight.panels(), owner);
+      std::atomic<int>& taken = model_.cursors_[size_t(number) * threads_ + owner].taken;
+      for (int panel; (panel = part.first + taken.fetch_add(1, std::memory_order_relaxed)) < part.last;)
+        act(panel);
+    }
+  }
   void meet() { model_.threads_.meet(); }
   // Threads wait for each other between rows that are narrowed and a product that reads them,
   // unless each has its own.
@@ -87,7 +100,7 @@ class Model::Forward {
 
   void narrow_row(int row, const float* x, int in, int thread);
   void embed(int thread);
-  void multiply(const Matrix& weight, float* y, size_t stride, int thread);
+  void multiply(const Matrix& weight, int number, float* y, size_t stride, int thread);
   void add_and_norm(const Norm& norm, int thread);
   void remember(int layer, int first_row, int last_row, int thread);
   void attend(int layer, int thread);
@@ -142,27 +155,27 @@ void Model::Forward::operator()(int thread) {
   const Part rows = mine_of_rows(thread);
   for (int number = 0; number < shape_.n_layer; ++number) {
     const Layer& layer = model_.layers_[number];
-    multiply(layer.attn, wide, attn_stride_, thread);
+    multiply(layer.attn, 4 * number, wide, attn_stride_, thread);
     meet();
     attend(number, thread);
     meet();
     for (int r = rows.first; r < rows.last; ++r) narrow_row(r, y + r * stride_, C, thread);
     meet();  // y is written again
-    multiply(layer.attn_proj, y, stride_, thread);
+    multiply(layer.attn_proj, 4 * number + 1, y, stride_, thread);
     meet();
     add_and_norm(layer.ln_1, thread);
     meet_at_rows();
-    multiply(layer.fc, wide, wide_stride_, thread);
-    const Part panels = mine(layer.fc.panels(), thread);
-    for (int r = 0; r < count_; ++r)
-      kernels_.activate(Activation(shape_.activation),
-                        wide + r * wide_stride_ + size_t(panels.first) * kPanel,
-                        (panels.last - panels.first) * kPanel);
+    share_panels(layer.fc, 4 * number + 2, thread, [&](int panel) {
+      kernels_.multiply(layer.fc, narrow(thread), count_, panel, panel + 1, wide, wide_stride_);
+      for (int r = 0; r < count_; ++r)
+        kernels_.activate(Activation(shape_.activation),
+                          wide + r * wide_stride_ + size_t(panel) * kPanel, kPanel);
+    });
     meet();
     for (int r = rows.first; r < rows.last; ++r)
       narrow_row(r, wide + r * wide_stride_, 4 * C, thread);
     meet();
-    multiply(layer.proj, y, stride_, thread);
+    multiply(layer.proj, 4 * number + 3, y, stride_, thread);
     meet();
     add_and_norm(layer.ln_2, thread);
     meet_at_rows();
@@ -191,10 +204,12 @@ void Model::Forward::embed(int thread) {
   }
 }
 
-// y = x . weight + bias for the narrowed rows, panels shared among the threads.
-void Model::Forward::multiply(const Matrix& weight, float* y, size_t stride, int thread) {
-  const Part panels = mine(weight.panels(), thread);
-  kernels_.multiply(weight, narrow(thread), count_, panels.first, panels.last, y, stride);
+// y = x . weight + bias for the narrowed rows.
+void Model::Forward::multiply(const Matrix& weight, int number, float* y, size_t stride,
+                              int thread) {
+  share_panels(weight, number, thread, [&](int panel) {
+    kernels_.multiply(weight, narrow(thread), count_, panel, panel + 1, y, stride);
+  });
 }
 
 // x = norm(x + y), narrowed for what follows.
@@ -282,16 +297,17 @@ void Model::Forward::head(int thread) {
     narrow_row(r, x(thread) + size_t(wanted_[r]) * C, C, thread);
   meet_at_rows();
   const int vocab_size = shape_.vocab_size, last = vocab_size / kPanel;
-  const Part panels = mine(tokens.panels(), thread);
-  kernels_.multiply(tokens, narrow(thread), n_wanted_, panels.first, std::min(panels.last, last),
-                    logits_, vocab_size);
-  if (panels.last <= last) return;
-  Matrix one = tokens;
-  one.data += size_t(last) * tokens.panel_bytes();
-  kernels_.multiply(one, narrow(thread), n_wanted_, 0, 1, model_.last_panel_.data(), kPanel);
-  for (int r = 0; r < n_wanted_; ++r)
-    std::memcpy(logits_ + size_t(r) * vocab_size + size_t(last) * kPanel,
-                model_.last_panel_.data() + size_t(r) * kPanel, size_t(vocab_size % kPanel) * 4);
+  share_panels(tokens, 4 * shape_.n_layer, thread, [&](int panel) {
+    if (panel < last)
+      return kernels_.multiply(tokens, narrow(thread), n_wanted_, panel, panel + 1, logits_,
+                               vocab_size);
+    Matrix one = tokens;
+    one.data += size_t(last) * tokens.panel_bytes();
+    kernels_.multiply(one, narrow(thread), n_wanted_, 0, 1, model_.last_panel_.data(), kPanel);
+    for (int r = 0; r < n_wanted_; ++r)
+      std::memcpy(logits_ + size_t(r) * vocab_size + size_t(last) * kPanel,
+                  model_.last_panel_.data() + size_t(r) * kPanel, size_t(vocab_size % kPanel) * 4);
+  });
 }
 
 }  // namespace ogpt

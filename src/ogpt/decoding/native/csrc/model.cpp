@@ -12,6 +12,7 @@ Model::Model(const ogpt_shape& shape, const Kernels& kernels)
       head_dim_(shape.n_embd / shape.n_head),
       layers_(shape.n_layer),
       cache_(shape.slots, shape.n_layer, shape.n_positions, shape.n_embd, shape.half_cache),
+      cursors_(size_t(4 * shape.n_layer + 1) * shape.threads),
       threads_(shape.threads) {
   const int C = shape.n_embd;
   plan(tokens_, C, shape.vocab_size);

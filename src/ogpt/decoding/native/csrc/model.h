@@ -1,5 +1,6 @@
 // The transformer of GPT-1 over packed weights and a cache of keys and values in slots.
 #pragma once
+#include <atomic>
 #include <memory>
 #include <vector>
 
@@ -26,6 +27,11 @@ struct Part {
   Part(int count, int thread, int threads)
       : first(int(int64_t(count) * thread / threads)),
         last(int(int64_t(count) * (thread + 1) / threads)) {}
+};
+
+// How many panels of a thread's part are taken; in a cache line of its own.
+struct alignas(64) Cursor {
+  std::atomic<int> taken{0};
 };
 
 class Model {
@@ -63,6 +69,7 @@ class Model {
   size_t room_;  // scores of a query: whole pages
   std::vector<float> x_, y_, wide_, scores_, last_panel_;
   std::vector<uint8_t> narrow_;
+  std::vector<Cursor> cursors_;  // of each product and thread
   Threads threads_;
 };
 
