@@ -183,10 +183,10 @@ def _add_notes(result: Result, sections: dict[str, Section]) -> None:
     )
     result.notes += [
         "Read bandwidth of all threads in each round, the better of NumPy's dot and PyTorch's sum, "
-        f"GB/s, median (lowest to highest): {bandwidth}; the floor takes the median, and of each "
-        "weight only its own bits, no scales.",
+        f"GB/s, median (lowest to highest): {bandwidth}; the floor takes the median, and counts "
+        "of each weight only its own bits, no scales, and of the cache 16 bits a number.",
         f"Best products of the library at hand, 1e9 operations a second: {products}; the floor "
-        "takes the highest.",
+        "takes the highest, for new tokens and those of prompts.",
         "Who is below 0.6 of the best of ours, or of the peers (batch 1: of its precision), in a "
         "short look at a section is left out of it; below a fifth at batch 1, of the rest too.",
         f"{WITHOUT_CACHE} writes the middle tokens of the {first.new} only, whose mean length is "

@@ -9,6 +9,8 @@ from entrants import WITHOUT_CACHE, Entrant
 
 BYTES_PER_WEIGHT = {"float32": 4.0, "bfloat16": 2.0, "int8": 1.0, "int4": 0.5}
 """The least: scales, which all need at 8 and 4 bits, are left out."""
+BYTES_PER_CACHED = 2.0
+"""Of a number in the cache of keys and values."""
 
 
 @dataclass(frozen=True)
@@ -83,11 +85,17 @@ class Work:
         return self.shape["vocab_size"] * self.shape["n_embd"]
 
     def most_by_bandwidth(self, section: Section, precision: str, bytes_per_s: float) -> float:
-        """New tokens a second if a step reads all weights once and nothing else takes time."""
-        weights = self.block_weights + self.head_weights
-        return section.batch * bytes_per_s / (weights * BYTES_PER_WEIGHT[precision])
+        """New tokens a second if nothing but reading takes time: all weights once for each step,
+        and the keys and values of all sequences.
+        """
+        weights = (self.block_weights + self.head_weights) * BYTES_PER_WEIGHT[precision]
+        length = section.prompt + section.new / 2  # in the middle of the section
+        numbers = 2 * self.shape["n_layer"] * self.shape["n_embd"] * length
+        cache = section.batch * numbers * BYTES_PER_CACHED
+        return section.batch * bytes_per_s / (weights + cache)
 
     def most_by_arithmetic(self, section: Section, ops_per_s: float) -> float:
-        """Tokens a second if nothing but products of weights takes time."""
-        heads = 1.0 if section.new else 1 / section.prompt  # only the last position needs it
-        return ops_per_s / (2 * (self.block_weights + heads * self.head_weights))
+        """Tokens a second if nothing but products of weights takes time, those of prompts too."""
+        heads = section.new or 1  # of a prompt only the last position needs it
+        products = (section.prompt + section.new) * self.block_weights + heads * self.head_weights
+        return section.tokens * ops_per_s / (2 * section.batch * products)

@@ -118,9 +118,11 @@ def test_floors_of_native_decoding():
         {"n_layer": 2, "n_head": 1, "n_embd": 10, "n_positions": 8, "vocab_size": 60}
     )
     assert (work.block_weights, work.head_weights) == (2400, 600)
-    assert work.most_by_bandwidth(FULL["batch 1"], "float32", 24_000.0) == 2.0
-    assert work.most_by_bandwidth(FULL["batch 8"], "int4", 24_000.0) == 8 * 16.0
-    assert work.most_by_arithmetic(FULL["batch 8"], 12_000.0) == 2.0
+    # 3,000 weights; at 160 tokens 6,400 keys and values, at 80 half as many
+    assert work.most_by_bandwidth(FULL["batch 1"], "float32", 12_000.0 + 12_800.0) == 1.0
+    assert work.most_by_bandwidth(FULL["batch 8"], "int4", 1_500.0 + 8 * 6_400.0) == 8.0
+    # for 96 tokens, those of 96 steps and of a prompt of 32
+    assert work.most_by_arithmetic(FULL["batch 8"], 2 * (128 * 2400 + 96 * 600) / 96) == 1.0
     assert work.most_by_arithmetic(FULL["prompt of 512"], 4802.34375) == 1.0  # 2 (2400 + 600 / 512)
 
 
@@ -199,8 +201,11 @@ def test_targets_compare_with_the_best_peer_of_their_kind():
     assert found["resident, int8, times weights and cache"]["met"] is False
     named = next(table for table in result.tables if table.header[0] == "target")
     rows = {row[0]: row for row in named.rows}
+    cached = 2 * 12 * 768 * (32 + 128)
     assert rows["batch 1, float32"][2] == "OpenVINO float32: 3.00"
-    assert rows["batch 1, float32"][-1] == f"{20e9 / (4 * 116_021_760) / (256 / 2):.2f}"
+    assert (
+        rows["batch 1, float32"][-1] == f"{20e9 / (4 * 116_021_760 + 2 * cached) / (256 / 2):.2f}"
+    )
     assert any("llama.cpp q8_0" in note for note in result.notes)
 
 
