@@ -85,8 +85,9 @@ class Work:
         return self.shape["vocab_size"] * self.shape["n_embd"]
 
     def most_by_bandwidth(self, section: Section, precision: str, bytes_per_s: float) -> float:
-        """New tokens a second if nothing but reading takes time: all weights once for each step,
-        and the keys and values of all sequences.
+        """New tokens a second if nothing but reading takes time.
+
+        A step reads all weights once, and the keys and values of all sequences.
         """
         weights = (self.block_weights + self.head_weights) * BYTES_PER_WEIGHT[precision]
         length = section.prompt + section.new / 2  # in the middle of the section
