@@ -68,7 +68,7 @@ inline void scale(V* sums, const __m256i* dots, const float* scales, float scale
 // One group of inputs, in a function of its own so that nothing but its products takes registers.
 template <int MR, int NV>
 __attribute__((noinline)) void add_int8(const uint8_t* w, int sub, const Int8Row* const* x,
-                                        V (*sums)[NV], Ahead& ahead) {
+                                        V (*sums)[NV], Ahead ahead) {
   const __m256i even_bytes = _mm256_set1_epi16(0xff);
   __m256i dots[MR][NV];
 #pragma GCC unroll 8
@@ -100,7 +100,7 @@ __attribute__((noinline)) void add_int8(const uint8_t* w, int sub, const Int8Row
 
 template <int MR, int NV>
 __attribute__((noinline)) void add_int4(const uint8_t* w, int sub, const Int4Row* const* x,
-                                        V (*sums)[NV], Ahead& ahead) {
+                                        V (*sums)[NV], Ahead ahead) {
   const __m256i nibbles = _mm256_set1_epi8(15), ones = _mm256_set1_epi16(1);
   const float* scales = reinterpret_cast<const float*>(w + kGroup * kPanel / 2) + sub;
   __m256i dots[MR][NV];
@@ -148,7 +148,7 @@ __attribute__((noinline)) void add_int4(const uint8_t* w, int sub, const Int4Row
 template <int MR, int NV, size_t kBytes, typename Row>
 inline void block_groups(const Piece& piece, void (*add_group)(const uint8_t*, int,
                                                                const Row* const*, V (*)[NV],
-                                                               Ahead&)) {
+                                                               Ahead)) {
   const uint8_t* w = piece.weights;
   Ahead ahead = piece.ahead;
   const Row* x[MR];
@@ -157,6 +157,7 @@ inline void block_groups(const Piece& piece, void (*add_group)(const uint8_t*, i
   begin<MR, NV>(piece, sums);
   for (int g = 0; g < piece.inputs / kGroup; ++g, w += kBytes + kPanel * 4) {
     add_group(w, piece.sub, x, sums, ahead);
+    ahead.at += kBytes / kPanel * NV * kWidth;
     for (int m = 0; m < MR; ++m) ++x[m];
   }
   end<MR, NV>(piece, sums);
