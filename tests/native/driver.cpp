@@ -114,7 +114,17 @@ bool check(const int* sizes, int precision, int half_cache, int threads, const c
   std::vector<float> logits(size_t(2) * V);
   right &= !ogpt_run(net.model, rows, 3, wanted, 2, logits.data(), nullptr);
   logits.resize(V);
-  return right && same(whole, half, logits, V);
+  right &= same(whole, half, logits, V);
+  std::vector<ogpt_row> together;  // several slots with several rows each
+  for (int slot : {2, 0, 1})
+    for (int p = 0; p < (slot ? T - half : T); ++p) together.push_back({net.token(p), slot, p});
+  const int32_t last[] = {T - half - 1, 2 * T - half - 1};
+  logits.resize(size_t(2) * V);
+  right &= !ogpt_run(net.model, together.data(), int(together.size()), last, 2, logits.data(),
+                     nullptr);
+  right &= same(whole, T - 1, {logits.begin() + V, logits.end()}, V);
+  logits.resize(V);
+  return right && same(whole, T - half - 1, logits, V);
 }
 
 }  // namespace

@@ -18,8 +18,10 @@ from tests.native.models import DTYPES, arrays_of, random_ids, small_model
 T = 80
 SHAPES: list[dict[str, Any]] = [
     {"n_positions": 91},  # several pages
-    # several panels, groups and pieces
+    # several panels and groups
     {"n_positions": 90, "n_embd": 320, "n_head": 4, "vocab_size": 200, "n_layer": 1},
+    # several pieces of a panel in every dtype (products.inc)
+    {"n_positions": 90, "n_embd": 704, "n_head": 4, "vocab_size": 70, "n_layer": 1},
 ]
 KERNELS = library.available_kernels()
 

@@ -46,9 +46,10 @@ def check_rows(slots: Sequence[int], rows: Sequence[Sequence[int]]) -> None:
     Raises:
         DecoderError: there is not.
     """
-    if not rows or not all(map(len, rows)) or len(rows) != len(slots):
+    counts = [len(row) for row in rows]
+    if not counts or not all(counts) or len(rows) != len(slots):
         raise DecoderError(
-            f"{len(rows)} rows of {min(map(len, rows), default=0)} tokens or more were given for "
+            f"{len(rows)} rows, the shortest of {min(counts, default=0)} tokens, were given for "
             f"{len(slots)} slots; at least one token for each is needed",
             hint="pass as many tokens as slots, and no empty prompt",
         )

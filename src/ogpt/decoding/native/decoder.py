@@ -25,7 +25,7 @@ from ogpt.generation.summaries import Summary, check_largest
 
 MOST_THREADS = 1024
 
-_CHUNK_ROWS = 512  # tokens read at once
+_CHUNK_ROWS = 256  # tokens read at once: as inputs of a product, the second cache holds so many
 _CHUNK_LOGITS = 2**23  # logits scored at once
 
 
@@ -159,15 +159,15 @@ class NativeDecoder:
         step = max(1, min(_CHUNK_ROWS, _CHUNK_LOGITS // self.vocab_size))
         with self._lock:
             rows = self._rows([slot], [ids])
-            hidden = []
+            hidden = self._hidden_of(rows)
             for first in range(0, len(rows), step):
                 part = rows[first : first + step]
                 logits = np.empty((len(part), self.vocab_size), np.float32)
-                hidden.append(self._run(part, range(len(part)), logits))
+                self._run(part, range(len(part)), logits, hidden[first : first + step])
                 normalisers = self._summarize(logits).normalisers
                 for place, (row, total) in enumerate(zip(logits, normalisers, strict=True), first):
                     _score(row, total, labels[place], scores, place)
-            self._keep([slot], rows, np.concatenate(hidden))
+            self._keep([slot], rows, hidden)
         return scores
 
     def hidden(self, slot: int) -> NDArray[np.float32]:
@@ -229,10 +229,10 @@ class NativeDecoder:
         self._opened()
         slots = self._slots(slots)
         counts = [len(row) for row in rows]
-        if not rows or not all(counts) or len(rows) != len(slots):
+        if not counts or not all(counts) or len(rows) != len(slots):
             raise DecoderError(
-                f"{len(rows)} rows of {min(counts, default=0)} tokens or more were given for "
-                f"{len(slots)} slots; at least one token for each is needed",
+                f"{len(rows)} rows, the shortest of {min(counts, default=0)} tokens, were given "
+                f"for {len(slots)} slots; at least one token for each is needed",
                 hint="pass as many tokens as slots, and no empty prompt",
             )
         ids = [self._checked(row) for row in rows]
@@ -256,19 +256,29 @@ class NativeDecoder:
     ) -> NDArray[np.float32]:
         """Append the rows; return the logits of those wanted, which stand in order."""
         logits = np.empty((len(wanted), self.vocab_size), np.float32)
-        hidden, done = [], 0
+        hidden, done = self._hidden_of(rows), 0
         for first in range(0, len(rows), _CHUNK_ROWS):
             part = rows[first : first + _CHUNK_ROWS]
             places = [place - first for place in wanted if 0 <= place - first < len(part)]
-            hidden.append(self._run(part, places, logits[done : done + len(places)]))
+            some = logits[done : done + len(places)]
+            self._run(part, places, some, hidden[first : first + _CHUNK_ROWS])
             done += len(places)
-        self._keep(slots, rows, np.concatenate(hidden))
+        self._keep(slots, rows, hidden)
         return logits
 
+    def _hidden_of(self, rows: NDArray[np.void]) -> NDArray[np.float32]:
+        """Where the core leaves the last hidden states of rows, (T, C)."""
+        self._appended = {}  # their memory first
+        return np.empty((len(rows), self._opened().shape.n_embd), np.float32)
+
     def _run(
-        self, rows: NDArray[np.void], wanted: Sequence[int], logits: NDArray[np.float32]
-    ) -> NDArray[np.float32]:
-        return self._opened().run(rows, np.array(wanted, np.int32), logits)
+        self,
+        rows: NDArray[np.void],
+        wanted: Sequence[int],
+        logits: NDArray[np.float32],
+        hidden: NDArray[np.float32],
+    ) -> None:
+        self._opened().run(rows, np.array(wanted, np.int32), logits, hidden)
 
     def _summarize(self, logits: Logits) -> Summary:
         """As `Abilities.summarize`; of a row the same bits in any company."""
@@ -289,7 +299,6 @@ class NativeDecoder:
         self, slots: Sequence[int], rows: NDArray[np.void], hidden: NDArray[np.float32]
     ) -> None:
         """Remember what was appended; from here on the slots hold it."""
-        self._appended = {}
         starts = [last + 1 for last in _last_places(rows)[:-1]]
         for slot, states in zip(slots, np.split(hidden, starts), strict=True):
             self._appended[slot] = states

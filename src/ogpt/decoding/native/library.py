@@ -217,16 +217,20 @@ class Core:
         return largest.value
 
     def run(
-        self, rows: NDArray[Any], wanted: NDArray[np.int32], logits: NDArray[np.float32]
-    ) -> NDArray[np.float32]:
-        """Append rows (ROW); return their last hidden states, (T, C).
+        self,
+        rows: NDArray[Any],
+        wanted: NDArray[np.int32],
+        logits: NDArray[np.float32],
+        hidden: NDArray[np.float32],
+    ) -> None:
+        """Append rows (ROW).
 
-        The logits of those that `wanted` names fill `logits`, (N, vocab_size), contiguous.
+        Their last hidden states fill `hidden`, (T, C), and the logits of those that `wanted` names
+        `logits`, (N, vocab_size), both contiguous.
 
         Raises:
             DecoderError: memory or a thread cannot be had.
         """
-        hidden = np.empty((len(rows), self.shape.n_embd), np.float32)
         self._require(
             self._library.ogpt_run(
                 self._model,
@@ -238,7 +242,6 @@ class Core:
                 _address(hidden),
             )
         )
-        return hidden
 
     def summarize(self, logits: NDArray[np.float32]) -> NDArray[Any]:
         """The SUMMARY of each row of logits (N, vocab_size), contiguous.

@@ -28,7 +28,6 @@ constexpr int kLeastInt8 = 8, kLeastInt4 = 8;
 #else
 constexpr int kLeastInt8 = 128, kLeastInt4 = 32;
 #endif
-constexpr int kMostRows = 256;    // whose inputs lie in the second cache while weights pass by
 constexpr int kBlockPairs = 192;  // of bfloat16 inputs: 32 outputs of them take half the first cache
 constexpr int kBlockGroups = 16;  // of bytes: 16 outputs of them take a third of it
 
@@ -213,13 +212,12 @@ void multiply_by_tiles(const Matrix& weight, const void* x, int rows, int first,
                    : precision == kInt8   ? panel_bytes<false>
                                           : panel_bytes<true>;
   Tiles tiles;
-  for (int r = 0; r < rows; r += kMostRows)
-    for (int panel = first; panel < last; ++panel) {
-      Rows part = all.part(r, rows - r < kMostRows ? rows - r : kMostRows);
-      part.y += size_t(panel) * kPanel;
-      sum(weight.data + panel * weight.panel_bytes(), in,
-          weight.bias ? weight.bias + size_t(panel) * kPanel : nullptr, part, tiles);
-    }
+  for (int panel = first; panel < last; ++panel) {
+    Rows part = all;
+    part.y += size_t(panel) * kPanel;
+    sum(weight.data + panel * weight.panel_bytes(), in,
+        weight.bias ? weight.bias + size_t(panel) * kPanel : nullptr, part, tiles);
+  }
 }
 
 bool available() {
