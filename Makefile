@@ -29,11 +29,11 @@ demo: setup
 	$(BIN)/ogpt demo
 
 test: setup
-	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow and not gpu" --cov --cov-report=term:skip-covered --cov-report=json
+	$(BIN)/pytest -n auto --dist loadfile -m "not slow and not gpu" --cov --cov-report=term:skip-covered --cov-report=json
 	$(BIN)/python tests/contracts/every_raise.py coverage.json
 
 test-slow: setup
-	$(BIN)/python -m pytest -n auto --dist loadfile -m "slow and not gpu"
+	$(BIN)/pytest -n auto --dist loadfile -m "slow and not gpu"
 
 test-all: test test-slow
 

@@ -18,17 +18,17 @@ import torch
 import ogpt
 from ogpt import processor
 from ogpt.data.documents import documents
-from ogpt.data.prepare import prepare
 from ogpt.data.sources import open_sources
-from ogpt.data.tokenizer_training import train_tokenizer
-from ogpt.generating import generate
-from ogpt.ngrams import ngram_losses
-from ogpt.pretraining import pretrain
+from ogpt.evaluation.ngrams import ngram_losses
+from ogpt.folders.run_folder import RunFolder
 from ogpt.recipes.curves import save_loss_curve
-from ogpt.recipes.metrics import read_metrics
+from ogpt.recipes.run_metrics import read_metrics
 from ogpt.storage import write_json
 from ogpt.training.measures import bits_per_byte, parameter_count, perplexity
-from ogpt.training.run_folder import RunFolder
+from ogpt.workflows.generate import generate
+from ogpt.workflows.prepare import prepare
+from ogpt.workflows.pretrain import pretrain
+from ogpt.workflows.train_tokenizer import train_tokenizer
 
 ROOT = Path(__file__).parents[1]
 BOOKS = ROOT.parent / "shared" / "data" / "books"
@@ -86,7 +86,7 @@ def write_page(run: Path, n_bytes: int, tokens: int, loss: float, ngrams: dict[s
     """Write the curve and the page."""
     RESULTS.mkdir(parents=True, exist_ok=True)
     save_loss_curve(run, RESULTS / "books-small.png", ngrams)
-    config = ogpt.bundle.read_config(run)
+    config = ogpt.folders.model_folder.read_config(run)
     metrics = read_metrics(run)
     rows = {
         "GPT (preset small)": loss,

@@ -114,7 +114,7 @@ def _serve(connection: Connection, name: str, setup: Setup) -> None:
 
 def _ours(setup: Setup) -> Step:
     from ogpt.config.model import OpenAIGPTConfig
-    from ogpt.config.run import TrainingSettings
+    from ogpt.config.pretrain_settings import TrainingSettings
     from ogpt.data.batch import Batch
     from ogpt.model.heads import OpenAIGPTLMHeadModel
     from ogpt.training.torch_step import TorchTrainStep

@@ -28,9 +28,9 @@ from measuring import (
     spread,
 )
 from ogpt.config.model import OpenAIGPTConfig
+from ogpt.model.decoder.packed_weights import pack_weights
+from ogpt.model.decoder.torch_decoder import TorchDecoder
 from ogpt.model.heads import OpenAIGPTLMHeadModel
-from ogpt.model.packing import pack_weights
-from ogpt.model.torch_decoder import TorchDecoder
 from ogpt.training.measures import parameter_count
 from training_step import GPT1, SMOKE
 

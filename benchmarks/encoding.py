@@ -28,7 +28,7 @@ def inputs(folder: Path, smoke: bool) -> tuple[Path, str, str]:
     from ogpt.data.builtin import library_folder, texts
     from ogpt.data.documents import documents
     from ogpt.data.sources import open_sources
-    from ogpt.data.tokenizer_training import train_tokenizer
+    from ogpt.workflows.train_tokenizer import train_tokenizer
 
     vocabulary = SHARED / "gpt1_vocab"
     if smoke or not (BOOKS.exists() and vocabulary.is_dir()):

@@ -21,9 +21,9 @@ import torch
 from contenders import fill
 from measuring import Result, Table, agreeing, arguments, interleave, rates, save, spread
 from ogpt.config.model import OpenAIGPTConfig
-from ogpt.generation.decoder import Draw
+from ogpt.generation.protocol.decoder import Draw
+from ogpt.model.cuda.static_decoder import StaticDecoder
 from ogpt.model.heads import OpenAIGPTLMHeadModel
-from ogpt.model.static_decoder import StaticDecoder
 from training_step import GPT1, SMOKE
 
 PROMPT = 32

@@ -8,9 +8,9 @@ from __future__ import annotations
 import numpy as np
 
 from ogpt.decoding.choice import open_decoder
-from ogpt.generation.decoder import Decoder
-from ogpt.generation.search import search
-from ogpt.generation.settings import GenerationSettings
+from ogpt.generation.choosing.settings import GenerationSettings
+from ogpt.generation.protocol.decoder import Decoder
+from ogpt.generation.searching.search import search
 from peers.protocol import Setup, serve
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from native_contender import open_native
-from ogpt.generation.search import search
-from ogpt.generation.settings import GenerationSettings
+from ogpt.generation.choosing.settings import GenerationSettings
+from ogpt.generation.searching.search import search
 from peers.protocol import Setup
 
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")

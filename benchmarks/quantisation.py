@@ -24,19 +24,19 @@ import torch
 
 from books_small import ROOT, books
 from measuring import RESULTS, Result, Table, note_start, save
-from ogpt.bundle import load_tokenizer, resolve
 from ogpt.config.model import OpenAIGPTConfig
-from ogpt.decoding.native.decoder import NativeDecoder
 from ogpt.decoding.native.library import PRECISIONS
-from ogpt.evaluation import open_reading
-from ogpt.generation.likelihood import windows
+from ogpt.decoding.native.native_decoder import NativeDecoder
+from ogpt.evaluation.perplexity import open_reading
+from ogpt.folders.model_folder import load_tokenizer, resolve
+from ogpt.generation.protocol.likelihood import windows
 from ogpt.model.heads import OpenAIGPTLMHeadModel
-from ogpt.recipes.metrics import read_metrics
+from ogpt.recipes.run_metrics import read_metrics
 from ogpt.tokens.fast import OpenAIGPTTokenizerFast
 from ogpt.tokens.merge_learning import learn_merges
 from ogpt.tokens.word_counting import count_words
 from ogpt.weights.arrays import Array
-from ogpt.weights.folder import folder_config, open_weights
+from ogpt.weights.model_weights import folder_config, open_weights
 from run import write_page
 
 SMOKE_TEXT = "the old man looked at the sea, and the sea looked back at the old man. " * 9

@@ -17,9 +17,9 @@ import torch
 
 from measuring import Result, Table, arguments, interleave, rates, save, spread, timed
 from ogpt.config.model import OpenAIGPTConfig
-from ogpt.decoding.native.decoder import NativeDecoder
-from ogpt.generation.search import search
-from ogpt.generation.settings import GenerationSettings
+from ogpt.decoding.native.native_decoder import NativeDecoder
+from ogpt.generation.choosing.settings import GenerationSettings
+from ogpt.generation.searching.search import search
 from ogpt.model.heads import OpenAIGPTLMHeadModel
 from ogpt.model.tensors import array_of
 from training_step import GPT1, SMOKE

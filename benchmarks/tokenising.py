@@ -24,7 +24,7 @@ SHARED = Path(__file__).parents[2] / "shared" / "data"
 def inputs(folder: Path, smoke: bool) -> tuple[list[str], Path, str]:
     """Sources, a tokenizer's folder, and what they are: the books if they are there."""
     from ogpt.data.builtin import library_folder, texts
-    from ogpt.data.tokenizer_training import train_tokenizer
+    from ogpt.workflows.train_tokenizer import train_tokenizer
 
     builtin = ["builtin:python-docs", "builtin:python-code"]
     if smoke:
@@ -55,9 +55,9 @@ def in_batches(texts: list[str]) -> list[list[str]]:
 def measure(given: Namespace, folder: Path) -> Result:
     """Let both take turns."""
     from ogpt.data.documents import documents
-    from ogpt.data.prepare import prepare
     from ogpt.data.sources import open_sources
     from ogpt.tokens.fast import OpenAIGPTTokenizerFast
+    from ogpt.workflows.prepare import prepare
 
     data, folder_of_tokenizer, what = inputs(folder, given.smoke)
     texts = [document.text for document in documents(open_sources(data))]

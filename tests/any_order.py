@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ogpt.errors import OgptError
-from ogpt.generation.decoder import Decoder
+from ogpt.generation.protocol.decoder import Decoder
 
 
 def play(ours: Decoder, theirs: Decoder, draw: random.Random, calls: int, limit: float) -> None:

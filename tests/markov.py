@@ -9,7 +9,7 @@ from statistics import NormalDist
 import numpy as np
 
 from ogpt.errors import ContextTooLong, DecoderError, TokenOutOfRange
-from ogpt.generation.decoder import Abilities, Scores, Want
+from ogpt.generation.protocol.decoder import Abilities, Scores, Want
 
 
 class StandInDecoder:

@@ -25,10 +25,10 @@ import sections
 import tokenising
 import training_step
 from entrants import ENTRANTS, OURS
-from ogpt.decoding.native.decoder import NativeDecoder
+from ogpt.decoding.native.native_decoder import NativeDecoder
 from ogpt.notices import OgptNotice
 from ogpt.weights.arrays import Array
-from ogpt.weights.folder import folder_config, open_weights
+from ogpt.weights.model_weights import folder_config, open_weights
 from peers import environments
 from peers.gpt2_weights import draw
 from peers.protocol import Setup

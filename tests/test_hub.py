@@ -11,14 +11,14 @@ import pytest
 from huggingface_hub import constants, file_download
 from huggingface_hub.errors import LocalTokenNotFoundError
 
-from hub_stand_in import COMMIT, OLDER, StandIn, serving
-from ogpt import model_files
+from ogpt import layout as model_files
 from ogpt.errors import CheckpointError, HubError
 from ogpt.hub import model_folder, push_folder
 from ogpt.notices import collecting
 from ogpt.tokens.fast import OpenAIGPTTokenizerFast
-from ogpt.tokens.opening import open_tokenizer
-from ogpt.weights import folder as weights_folder
+from ogpt.tokens.open_tokenizer import open_tokenizer
+from ogpt.weights import model_weights as weights_folder
+from tests.hub_stand_in import COMMIT, OLDER, StandIn, serving
 
 REPO = "openai-community/openai-gpt"
 FILES = {

@@ -10,8 +10,8 @@ import pytest
 import zstandard
 
 from ogpt.data.sources import Source, open_sources
-from ogpt.data.unpacking import PIECE, RATIO_FLOOR, ZSTD_PIECE, read_text
 from ogpt.errors import BackendMissing, DamagedData, DataError
+from ogpt.reading import PIECE, RATIO_FLOOR, ZSTD_PIECE, read_text
 
 
 def source_of(path: Path, content: bytes, encoding: str = "utf-8") -> Source:
@@ -20,7 +20,7 @@ def source_of(path: Path, content: bytes, encoding: str = "utf-8") -> Source:
 
 
 def text_of(source: Source) -> str:
-    return "".join(text for text, _ in read_text(source))
+    return "".join(text for text, _ in read_text(source.path, source.encoding, source.compression))
 
 
 PACKERS = {"": bytes, ".gz": gzip.compress, ".zst": zstandard.compress}
@@ -32,7 +32,7 @@ LONG = "".join(f"line {number}: naïve café, 漢字\n" for number in range(40_0
 def test_text_comes_back_whole(tmp_path: Path, ending: str, encoding: str) -> None:
     packed = PACKERS[ending](LONG.encode(encoding))
     source = source_of(tmp_path / f"a.txt{ending}", packed, encoding)
-    pieces = list(read_text(source))
+    pieces = list(read_text(source.path, source.encoding, source.compression))
     assert "".join(text for text, _ in pieces) == LONG
     assert max(len(text) for text, _ in pieces) <= PIECE
     positions = [position for _, position in pieces]
@@ -142,7 +142,7 @@ def test_bombs_are_refused_in_little_memory(tmp_path: Path, ending: str) -> None
     source = source_of(tmp_path / f"a.txt{ending}", packed)
     read = 0
     with pytest.raises(DamagedData, match="allowed are 200 times its size, or 64 MiB") as caught:
-        for text, _ in read_text(source):
+        for text, _ in read_text(source.path, source.encoding, source.compression):
             read += len(text)
     assert "unpack it first" in caught.value.hint
     assert read <= max(RATIO_FLOOR, 200 * len(packed))

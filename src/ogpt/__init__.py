@@ -27,20 +27,10 @@ from ogpt.version import __version__
 if TYPE_CHECKING:
     from ogpt import errors as errors
     from ogpt import notices as notices
-    from ogpt.bundle import add_pad_token as add_pad_token
-    from ogpt.bundle import load as load
-    from ogpt.bundle import push_to_hub as push_to_hub
     from ogpt.config.model import OpenAIGPTConfig as OpenAIGPTConfig
     from ogpt.config.parity import Parity as Parity
-    from ogpt.converting import convert as convert
-    from ogpt.data.prepare import prepare as prepare
-    from ogpt.data.tokenizer_training import train_tokenizer as train_tokenizer
-    from ogpt.describing import info as info
-    from ogpt.diagnosing import doctor as doctor
-    from ogpt.evaluation import perplexity as evaluate
-    from ogpt.generating import generate as generate
-    from ogpt.generating import generate_file as generate_file
-    from ogpt.generation.settings import GenerationSettings as GenerationSettings
+    from ogpt.evaluation.perplexity import perplexity as evaluate
+    from ogpt.generation.choosing.settings import GenerationSettings as GenerationSettings
     from ogpt.model.classification import (
         OpenAIGPTForSequenceClassification as OpenAIGPTForSequenceClassification,
     )
@@ -56,21 +46,31 @@ if TYPE_CHECKING:
     from ogpt.model.outputs import SequenceClassifierOutput as SequenceClassifierOutput
     from ogpt.model.pretrained import OpenAIGPTPreTrainedModel as OpenAIGPTPreTrainedModel
     from ogpt.model.transformer import OpenAIGPTModel as OpenAIGPTModel
-    from ogpt.pipelines.opening import pipeline as pipeline
-    from ogpt.pretraining import plan as plan
-    from ogpt.pretraining import pretrain as pretrain
-    from ogpt.quantising import quantize as quantize
+    from ogpt.pipelines.factory import pipeline as pipeline
     from ogpt.recipes.demo import demo as demo
-    from ogpt.scoring import score as score
     from ogpt.tokens.fast import OpenAIGPTTokenizerFast as OpenAIGPTTokenizerFast
     from ogpt.tokens.tokenizer import OpenAIGPTTokenizer as OpenAIGPTTokenizer
+    from ogpt.workflows.add_pad_token import add_pad_token as add_pad_token
+    from ogpt.workflows.convert import convert as convert
+    from ogpt.workflows.doctor import doctor as doctor
+    from ogpt.workflows.generate import generate as generate
+    from ogpt.workflows.generate import generate_file as generate_file
+    from ogpt.workflows.info import info as info
+    from ogpt.workflows.load import load as load
+    from ogpt.workflows.prepare import prepare as prepare
+    from ogpt.workflows.pretrain import plan as plan
+    from ogpt.workflows.pretrain import pretrain as pretrain
+    from ogpt.workflows.push_to_hub import push_to_hub as push_to_hub
+    from ogpt.workflows.quantize import quantize as quantize
+    from ogpt.workflows.score import score as score
+    from ogpt.workflows.train_tokenizer import train_tokenizer as train_tokenizer
 
 _HOMES = {
     "BaseModelOutput": "ogpt.model.outputs:BaseModelOutput",
     "CausalLMOutput": "ogpt.model.outputs:CausalLMOutput",
     "GenerateBeamDecoderOnlyOutput": "ogpt.model.outputs:GenerateBeamDecoderOnlyOutput",
     "GenerateDecoderOnlyOutput": "ogpt.model.outputs:GenerateDecoderOnlyOutput",
-    "GenerationSettings": "ogpt.generation.settings:GenerationSettings",
+    "GenerationSettings": "ogpt.generation.choosing.settings:GenerationSettings",
     "OpenAIGPTConfig": "ogpt.config.model:OpenAIGPTConfig",
     "OpenAIGPTDoubleHeadsModel": "ogpt.model.double_heads:OpenAIGPTDoubleHeadsModel",
     "OpenAIGPTDoubleHeadsModelOutput": "ogpt.model.outputs:OpenAIGPTDoubleHeadsModelOutput",
@@ -84,25 +84,25 @@ _HOMES = {
     "OpenAIGPTTokenizerFast": "ogpt.tokens.fast:OpenAIGPTTokenizerFast",
     "Parity": "ogpt.config.parity:Parity",
     "SequenceClassifierOutput": "ogpt.model.outputs:SequenceClassifierOutput",
-    "add_pad_token": "ogpt.bundle:add_pad_token",
-    "convert": "ogpt.converting:convert",
+    "add_pad_token": "ogpt.workflows.add_pad_token:add_pad_token",
+    "convert": "ogpt.workflows.convert:convert",
     "demo": "ogpt.recipes.demo:demo",
-    "doctor": "ogpt.diagnosing:doctor",
+    "doctor": "ogpt.workflows.doctor:doctor",
     "errors": "ogpt.errors",
-    "evaluate": "ogpt.evaluation:perplexity",
-    "generate": "ogpt.generating:generate",
-    "generate_file": "ogpt.generating:generate_file",
-    "info": "ogpt.describing:info",
-    "load": "ogpt.bundle:load",
+    "evaluate": "ogpt.evaluation.perplexity:perplexity",
+    "generate": "ogpt.workflows.generate:generate",
+    "generate_file": "ogpt.workflows.generate:generate_file",
+    "info": "ogpt.workflows.info:info",
+    "load": "ogpt.workflows.load:load",
     "notices": "ogpt.notices",
-    "pipeline": "ogpt.pipelines.opening:pipeline",
-    "plan": "ogpt.pretraining:plan",
-    "prepare": "ogpt.data.prepare:prepare",
-    "pretrain": "ogpt.pretraining:pretrain",
-    "push_to_hub": "ogpt.bundle:push_to_hub",
-    "quantize": "ogpt.quantising:quantize",
-    "score": "ogpt.scoring:score",
-    "train_tokenizer": "ogpt.data.tokenizer_training:train_tokenizer",
+    "pipeline": "ogpt.pipelines.factory:pipeline",
+    "plan": "ogpt.workflows.pretrain:plan",
+    "prepare": "ogpt.workflows.prepare:prepare",
+    "pretrain": "ogpt.workflows.pretrain:pretrain",
+    "push_to_hub": "ogpt.workflows.push_to_hub:push_to_hub",
+    "quantize": "ogpt.workflows.quantize:quantize",
+    "score": "ogpt.workflows.score:score",
+    "train_tokenizer": "ogpt.workflows.train_tokenizer:train_tokenizer",
 }
 """Where each public name lives: `module:name`, or a module itself."""
 

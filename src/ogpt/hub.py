@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
 from ogpt.errors import CheckpointError, HubError
-from ogpt.model_files import (
+from ogpt.layout import (
     CARD_FILE,
     CONFIG_FILES,
     TOKENIZER_FILES,

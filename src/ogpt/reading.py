@@ -7,9 +7,11 @@ import gzip
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
-from ogpt.data.sources import Compression, Source, unreadable
 from ogpt.errors import BackendMissing, DamagedData, DataError
+
+Compression = Literal["", ".gz", ".zst"]
 
 PIECE = 1 << 18  # bytes read at once
 ZSTD_PIECE = 1 << 11  # packed bytes; zstandard repeats a byte 32,768 times for one: 64 MiB at most
@@ -17,28 +19,52 @@ LARGEST_RATIO = 200  # text packs to a third or a tenth; tables of the worst kin
 RATIO_FLOOR = 64 << 20  # bytes that may come out of any archive
 
 
-def read_text(source: Source) -> Iterator[tuple[str, int]]:
-    """Decode the source piece by piece; yields text and the bytes of the file read so far.
+def read_text(
+    path: Path, encoding: str = "utf-8", compression: Compression = ""
+) -> Iterator[tuple[str, int]]:
+    """Decode a file piece by piece; yields text and the bytes of the file read so far.
 
     Raises:
         DataError: binary content, or bytes that the encoding does not allow.
         DamagedData: an archive that is cut short, altered, or unpacks to far too much.
     """
-    encoding = _without_signature(source.encoding)
-    wide = b"\0" in "a".encode(encoding)  # UTF-16 and UTF-32 have zero bytes in plain text
-    decoder = codecs.getincrementaldecoder(encoding)()
+    codec = _without_signature(encoding)
+    wide = b"\0" in "a".encode(codec)  # UTF-16 and UTF-32 have zero bytes in plain text
+    decoder = codecs.getincrementaldecoder(codec)()
+
+    def decode(packed: bytes, read: int, *, final: bool) -> str:
+        waiting = len(decoder.getstate()[0])  # bytes of a character that the last piece cut
+        try:
+            return decoder.decode(packed, final)
+        except UnicodeError as error:
+            at = read - waiting + getattr(error, "start", 0)
+            where = "of its unpacked text " if compression else ""
+            raise DataError(
+                f"{path} is not {encoding}: at byte {at:,} {where}({error})",
+                hint="name its encoding, for example --encoding latin-1 (for pretrain --set "
+                "data.encoding=latin-1), or convert the file",
+            ) from error
+
     read = 0
-    for packed, position in _read_bytes(source.path, source.compression):
+    for packed, position in _read_bytes(path, compression):
         if not wide and b"\0" in packed:
-            raise _binary(source, f"byte {read + packed.index(0):,} is zero")
-        text = _decode(source, decoder, packed, read, final=False)
+            raise _binary(path, encoding, f"byte {read + packed.index(0):,} is zero")
+        text = decode(packed, read, final=False)
         if wide and "\0" in text:
-            raise _binary(source, f"a character before byte {read + len(packed):,} is zero")
+            raise _binary(path, encoding, f"a character before byte {read + len(packed):,} is zero")
         if not read:
             text = text.removeprefix("\ufeff")  # the signature that some editors write
         read += len(packed)
         yield text, position
-    _decode(source, decoder, b"", read, final=True)
+    decode(b"", read, final=True)
+
+
+def unreadable(path: Path, error: OSError) -> DataError:
+    """The error for a file that the system does not let us read."""
+    return DataError(
+        f"{path} cannot be read: {error.strerror or error}",
+        hint="check the permissions of the file and the health of the disk",
+    )
 
 
 def check_ratio(path: Path, size: int, unpacked: int) -> None:
@@ -55,25 +81,9 @@ def check_ratio(path: Path, size: int, unpacked: int) -> None:
         )
 
 
-def _decode(
-    source: Source, decoder: codecs.IncrementalDecoder, packed: bytes, read: int, *, final: bool
-) -> str:
-    waiting = len(decoder.getstate()[0])  # bytes of a character begun in the piece before
-    try:
-        return decoder.decode(packed, final)
-    except UnicodeError as error:
-        at = read - waiting + getattr(error, "start", 0)
-        where = "of its unpacked text " if source.compression else ""
-        raise DataError(
-            f"{source.path} is not {source.encoding}: at byte {at:,} {where}({error})",
-            hint="name its encoding, for example --encoding latin-1 (for pretrain --set "
-            "data.encoding=latin-1), or convert the file",
-        ) from error
-
-
-def _binary(source: Source, what: str) -> DataError:
+def _binary(path: Path, encoding: str, what: str) -> DataError:
     return DataError(
-        f"{source.path} is binary, not {source.encoding} text: {what}",
+        f"{path} is binary, not {encoding} text: {what}",
         hint="give text files; if it is text, name its encoding, for example --encoding utf-16 "
         "(for pretrain --set data.encoding=utf-16)",
     )

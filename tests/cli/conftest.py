@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.stand_ins import SMALL, ok
+from tests.cli.stand_ins import SMALL, ok
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from ogpt.cli import figures
-from ogpt.converting import Conversion
+from ogpt.workflows.convert import Conversion
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from cli.stand_ins import ok, record
 from ogpt.cli.main import app
-from ogpt.generating import FileResult
-from ogpt.generation.settings import GenerationSettings
-from ogpt.generation.statistics import Statistics
+from ogpt.generation.choosing.settings import GenerationSettings
+from ogpt.generation.texts.statistics import Statistics
 from ogpt.notices import KINDS
+from ogpt.workflows.generate import FileResult
+from tests.cli.stand_ins import ok, record
 
 
 @dataclass

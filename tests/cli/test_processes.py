@@ -46,7 +46,7 @@ def test_reader_that_leaves() -> None:
     program = (
         "import ogpt\n"
         "from ogpt.cli.main import app\n"
-        "from ogpt.diagnosing import Check\n"
+        "from ogpt.workflows.doctor import Check\n"
         "ogpt.doctor = lambda: [Check(str(n), 'x' * 1000) for n in range(10_000)]\n"
         "app(['doctor'])"
     )

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from cli.stand_ins import SMALL, ok, record
 from ogpt.cli.main import app
-from ogpt.config.run import DataSettings
+from ogpt.config.pretrain_settings import DataSettings
 from ogpt.recipes.demo import DemoResult
 from ogpt.recipes.report import Sample, Score
+from tests.cli.stand_ins import SMALL, ok, record
 
 
 def test_demo(monkeypatch: pytest.MonkeyPatch) -> None:

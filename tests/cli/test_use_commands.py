@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from cli.stand_ins import ok, record
 from ogpt.cli.main import app
-from ogpt.converting import Conversion
-from ogpt.diagnosing import Check
-from ogpt.quantising import Comparison, Quantisation
-from ogpt.scoring import Score
+from ogpt.workflows.convert import Conversion
+from ogpt.workflows.doctor import Check
+from ogpt.workflows.quantize import Comparison, Quantisation
+from ogpt.workflows.score import Score
+from tests.cli.stand_ins import ok, record
 
 
 class TestEvaluate:

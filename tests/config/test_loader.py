@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from ogpt.config.run import ModelSettings, PretrainSettings
-from ogpt.config.settings import from_dict, load_settings, preset_names, to_toml
+from ogpt.config.loader import from_dict, load_settings, preset_names, to_toml
+from ogpt.config.pretrain_settings import ModelSettings, PretrainSettings
 from ogpt.errors import ConfigError, UnknownSetting
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from ogpt.config.run import (
+from ogpt.config.pretrain_settings import (
     DataSettings,
     ModelSettings,
     PretrainSettings,

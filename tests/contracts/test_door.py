@@ -9,8 +9,8 @@ import sys
 import pytest
 
 import ogpt
-from contracts.sources import PACKAGE
-from ogpt.diagnosing import EXTRAS
+from ogpt.workflows.doctor import EXTRAS
+from tests.contracts.sources import PACKAGE
 
 FRAMEWORKS = {"torch", "tensorflow", "keras", "transformers"}
 HEAVY = FRAMEWORKS | {"numpy", "tokenizers", "safetensors", "huggingface_hub", "pyarrow", "rich"}

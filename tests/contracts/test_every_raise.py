@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from contracts import every_raise
+from tests.contracts import every_raise
 
 SOURCE = '''"""A module."""
 

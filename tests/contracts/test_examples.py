@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import ogpt
-from contracts.sources import PACKAGE, modules
+from tests.contracts.sources import PACKAGE, modules
 
 CLASSES = [name for name in ogpt.__all__ if inspect.isclass(getattr(ogpt, name))]
 

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple, get_type_hints
 import pytest
 
 import ogpt
-from contracts.sources import ROOT
-from ogpt.config.run import PretrainSettings
+from ogpt.config.pretrain_settings import PretrainSettings
 from ogpt.tokens.tokenizer import OpenAIGPTTokenizer
-from tokens.real import VOCABULARY, needs_vocabulary
+from tests.contracts.sources import ROOT
+from tests.tokens.real import VOCABULARY, needs_vocabulary
 
 GUIDES = ROOT / "docs" / "guides"
 PAGES = sorted(GUIDES.glob("*.md"))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from contracts.sources import PACKAGE, ROOT, modules
+from tests.contracts.sources import PACKAGE, ROOT, modules
 
 LONGEST_FILE = 400
 

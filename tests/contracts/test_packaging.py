@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 from packaging.requirements import Requirement
 
-from contracts.sources import ROOT
 from ogpt.version import __version__
+from tests.contracts.sources import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 LINES = (ROOT / "constraints.txt").read_text("utf-8").splitlines()

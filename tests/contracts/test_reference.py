@@ -15,7 +15,7 @@ import pdoc.render_helpers
 import pytest
 
 import ogpt
-from contracts.sources import ROOT
+from tests.contracts.sources import ROOT
 
 pytestmark = pytest.mark.slow
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from contracts.sources import ROOT
 from ogpt.decoding.native.library import LIBRARY as LIBRARY_FILE
 from ogpt.version import __version__
+from tests.contracts.sources import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -21,11 +21,11 @@ import importlib, importlib.util, pkgutil, sys
 import ogpt
 left = {"ogpt.__main__"}
 if importlib.util.find_spec("triton") is None:  # it comes with PyTorch's CUDA build
-    left |= {"ogpt.model.triton_kernels", "ogpt.model.fused_step"}
+    left |= {"ogpt.model.cuda.triton_kernels", "ogpt.model.cuda.fused_step"}
 for module in pkgutil.walk_packages(ogpt.__path__, "ogpt."):
     if module.name not in left:
         importlib.import_module(module.name)
-from ogpt.config.settings import load_settings, preset_names
+from ogpt.config.loader import load_settings, preset_names
 for name in preset_names():
     load_settings(name)
 sys.stdout.write(ogpt.__file__)

@@ -9,9 +9,9 @@ import pytest
 import typer.main
 
 import ogpt
-from contracts.sources import PACKAGE, ROOT, calls, first_text, modules, texts
 from ogpt import notices, reporting
 from ogpt.cli.main import app
+from tests.contracts.sources import PACKAGE, ROOT, calls, first_text, modules, texts
 
 TREES = {path.relative_to(PACKAGE).as_posix(): ast.parse(path.read_text()) for path in modules()}
 

@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ogpt.data import shards as module
-from ogpt.data.prepare import prepare
 from ogpt.data.shards import Shards, TokenStream
 from ogpt.errors import DamagedData, SourceNotFound
 from ogpt.tokens.fast import OpenAIGPTTokenizerFast
+from ogpt.workflows.prepare import prepare
 
 MakeStream = Callable[..., TokenStream]
 

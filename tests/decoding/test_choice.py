@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from ogpt.decoding import choice
 from ogpt.decoding.choice import open_decoder
 from ogpt.decoding.native import library
-from ogpt.decoding.native.decoder import NativeDecoder
+from ogpt.decoding.native.native_decoder import NativeDecoder
 from ogpt.errors import BackendMissing, CheckpointError, ConfigError
+from ogpt.model.cuda.static_decoder import StaticDecoder
+from ogpt.model.decoder.torch_decoder import TorchDecoder
 from ogpt.model.double_heads import OpenAIGPTDoubleHeadsModel
 from ogpt.model.heads import OpenAIGPTLMHeadModel
-from ogpt.model.static_decoder import StaticDecoder
-from ogpt.model.torch_decoder import TorchDecoder
 from ogpt.notices import collecting
 from tests.model.parity import random_model
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ogpt import ngrams
 from ogpt.errors import DataError, TokenOutOfRange
-from ogpt.ngrams import FALLBACK_DISCOUNTS, NgramModel, ngram_losses
+from ogpt.evaluation import ngrams
+from ogpt.evaluation.ngrams import FALLBACK_DISCOUNTS, NgramModel, ngram_losses
 
 VOCAB = 7
 

@@ -11,14 +11,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from markov import StandInDecoder, StandInTokenizer, contextual, log_softmax
-from ogpt import evaluation
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.errors import ConfigError, DataError, DecoderError, TokenOutOfRange
-from ogpt.evaluation import PerplexityResult
-from ogpt.generation.likelihood import score, windows
+from ogpt.evaluation import perplexity as evaluation
+from ogpt.evaluation.perplexity import PerplexityResult
+from ogpt.generation.protocol.likelihood import score, windows
 from ogpt.model.heads import OpenAIGPTLMHeadModel
 from ogpt.tokens.fast import OpenAIGPTTokenizerFast
+from tests.markov import StandInDecoder, StandInTokenizer, contextual, log_softmax
 
 V = 7
 

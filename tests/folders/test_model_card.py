@@ -6,9 +6,9 @@ import pytest
 from huggingface_hub import ModelCard
 
 from ogpt.config.model import OpenAIGPTConfig
-from ogpt.config.run import PretrainSettings
+from ogpt.config.pretrain_settings import PretrainSettings
 from ogpt.errors import ConfigError
-from ogpt.model_card import training_facts, write_card
+from ogpt.folders.model_card import training_facts, write_card
 from ogpt.tokens.fast import OpenAIGPTTokenizerFast
 
 SHAPE = {"vocab_size": 3, "n_positions": 8, "n_embd": 4, "n_head": 1, "n_layer": 1}

@@ -8,12 +8,16 @@ import pytest
 import torch
 
 import ogpt
-from ogpt import bundle, notices
+from ogpt import notices
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.errors import BackendMissing, CheckpointError, VocabularyMismatch
+from ogpt.folders import model_folder as bundle
 from ogpt.model.heads import OpenAIGPTLMHeadModel
 from ogpt.tokens.fast import OpenAIGPTTokenizerFast
-from openai_folder import openai_folder
+from ogpt.workflows.add_pad_token import add_pad_token
+from ogpt.workflows.load import load
+from ogpt.workflows.push_to_hub import push_to_hub
+from tests.openai_folder import openai_folder
 
 VOCAB = {"<unk>": 0, "a": 1, "a</w>": 2}
 
@@ -113,7 +117,7 @@ def test_the_class_that_the_configuration_names(
     getattr(ogpt, saved)(config).save_pretrained(folder)
     config.architectures = architectures
     config.save_pretrained(folder)
-    tokenizer, model = bundle.load(folder, dtype="bfloat16")
+    tokenizer, model = load(folder, dtype="bfloat16")
     assert type(model).__name__ == loaded
     assert (len(tokenizer), model.dtype) == (3, torch.bfloat16)
 
@@ -123,7 +127,7 @@ def test_a_class_of_another_architecture(run: Path) -> None:
     config = OpenAIGPTConfig(vocab_size=3, n_embd=4, n_head=1, n_layer=1, architectures=["Bert"])
     config.save_pretrained(folder)
     with pytest.raises(CheckpointError, match=r"is a Bert; allowed: OpenAIGPTLMHead") as caught:
-        bundle.load(folder)
+        load(folder)
     assert "architectures" in caught.value.hint
 
 
@@ -139,7 +143,7 @@ def test_hub_ids_and_subfolders(run: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert asked == {"path": "me/mine", "revision": "v1"}
     model = OpenAIGPTLMHeadModel(OpenAIGPTConfig(vocab_size=3, n_embd=4, n_head=1, n_layer=1))
     model.save_pretrained(fetched(""))
-    bundle.load("me/mine", token="t", subfolder="a")
+    load("me/mine", token="t", subfolder="a")
     assert asked["token"] == "t"
 
 
@@ -185,7 +189,7 @@ def test_openais_files_are_not_pushed(tmp_path: Path) -> None:
     with pytest.raises(
         CheckpointError, match=r"OpenAI's files of 2018 without a config\.json"
     ) as caught:
-        bundle.push_to_hub(folder, "me/mine")
+        push_to_hub(folder, "me/mine")
     assert "ogpt convert" in caught.value.hint
     assert not (folder / "README.md").exists()
 
@@ -204,15 +208,15 @@ def test_push(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         pushed.extend([folder.name, repo_id, options])
         return "https://hub/commit"
 
-    monkeypatch.setattr(bundle, "push_folder", push_folder)
+    monkeypatch.setattr("ogpt.workflows.push_to_hub.push_folder", push_folder)
     point(run, "step-00000001", None)
     options = {"private": True, "token": "t", "revision": "v", "commit_message": "First"}
-    assert bundle.push_to_hub(run, "me/mine", **options) == "https://hub/commit"  # type: ignore[arg-type]  # of several types
+    assert push_to_hub(run, "me/mine", **options) == "https://hub/commit"  # type: ignore[arg-type]  # of several types
     assert pushed == ["step-00000001", "me/mine", options]
     card = run / "checkpoints" / "step-00000001" / "README.md"
     assert "GPT-1 language model" in card.read_text()
     card.write_text("mine")
-    bundle.push_to_hub(run, "me/mine")
+    push_to_hub(run, "me/mine")
     assert card.read_text() == "mine"
 
 
@@ -220,7 +224,7 @@ def test_without_torch(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     point(run, "step-00000001", None)
     monkeypatch.setitem(sys.modules, "ogpt.model.heads", None)
     with pytest.raises(BackendMissing, match="needs PyTorch") as caught:
-        bundle.load(run)
+        load(run)
     assert caught.value.hint == "pip install 'ogpt[torch]'"
 
 
@@ -262,7 +266,7 @@ def test_tokenizer_and_model_get_a_pad_token_together(run: Path) -> None:
     config = OpenAIGPTConfig.from_pretrained(folder)
     model = OpenAIGPTLMHeadModel(config)
     before = model.transformer.tokens_embed.weight.detach().clone()
-    assert bundle.add_pad_token(tokenizer, model) == 3
+    assert add_pad_token(tokenizer, model) == 3
     assert tokenizer.pad_token_id == model.config.pad_token_id == 3
     assert (config.vocab_size, model.config.vocab_size) == (3, 4)  # the caller's is as it was
     weight = model.transformer.tokens_embed.weight
@@ -274,9 +278,9 @@ def test_tokenizer_and_model_get_a_pad_token_together(run: Path) -> None:
 
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    again, loaded = bundle.load(folder)
+    again, loaded = load(folder)
     assert again.pad_token_id == loaded.config.pad_token_id == 3
-    assert bundle.add_pad_token(again, loaded) == 3  # twice is once
+    assert add_pad_token(again, loaded) == 3  # twice is once
     assert loaded.config.vocab_size == 4
 
 
@@ -284,7 +288,7 @@ def test_a_pad_token_for_a_model_of_another_vocabulary(run: Path) -> None:
     tokenizer = bundle.load_tokenizer(run / "checkpoints" / "step-00000001")
     model = OpenAIGPTLMHeadModel(OpenAIGPTConfig(vocab_size=2, n_embd=4, n_head=1, n_layer=1))
     with pytest.raises(VocabularyMismatch, match=r"has 3 entries.*has 2 rows"):
-        bundle.add_pad_token(tokenizer, model)
+        add_pad_token(tokenizer, model)
     assert tokenizer.pad_token is None
 
 

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 import transformers
 
-from markov import StandInDecoder
-from ogpt.generation.decoder import Abilities
-from ogpt.generation.settings import GenerationSettings
+from ogpt.generation.choosing.settings import GenerationSettings
+from ogpt.generation.protocol.decoder import Abilities
+from tests.markov import StandInDecoder
 
 LogitsOf = Callable[[tuple[int, ...]], np.ndarray]
 

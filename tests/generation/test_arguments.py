@@ -7,9 +7,9 @@ import torch
 import transformers
 
 from ogpt.errors import SamplingError, UnknownArgument
-from ogpt.generation import arguments
-from ogpt.generation.arguments import Arguments, read_arguments
-from ogpt.generation.settings import GenerationSettings
+from ogpt.generation.choosing import arguments
+from ogpt.generation.choosing.arguments import Arguments, read_arguments
+from ogpt.generation.choosing.settings import GenerationSettings
 from ogpt.notices import collecting
 
 WIDTH = 5

@@ -9,14 +9,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.generation.naive import WholeDecoder, naive_beams, peer
 
-from markov import chi_square_limit, contextual, log_softmax, markov
 from ogpt.errors import ContextTooLong, DecoderError, SamplingError, TokenOutOfRange
-from ogpt.generation import beam
-from ogpt.generation.beam import Hypothesis, beam_search
-from ogpt.generation.search import search
-from ogpt.generation.settings import GenerationSettings
+from ogpt.generation.choosing.settings import GenerationSettings
+from ogpt.generation.searching import beam
+from ogpt.generation.searching.beam import Hypothesis, beam_search
+from ogpt.generation.searching.search import search
+from tests.generation.naive import WholeDecoder, naive_beams, peer
+from tests.markov import chi_square_limit, contextual, log_softmax, markov
 
 CASES = 60
 V = 9
@@ -141,7 +141,7 @@ def test_planted_faults_are_seen(
     cases: list[Case], fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name, broken = FAULTS[fault]
-    monkeypatch.setattr(f"ogpt.generation.beam.{name}", broken)
+    monkeypatch.setattr(f"ogpt.generation.searching.beam.{name}", broken)
     assert sum(not case.matches(case.ours()) for case in cases[:30]) > 5
 
 

@@ -2,14 +2,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.generation.naive import WholeDecoder, naive_contrastive, peer
 
-from markov import contextual
 from ogpt.errors import ContextTooLong, DecoderError, SamplingError, TokenOutOfRange
-from ogpt.generation import contrastive
-from ogpt.generation.contrastive import contrastive_search
-from ogpt.generation.search import Token
-from ogpt.generation.settings import GenerationSettings
+from ogpt.generation.choosing.settings import GenerationSettings
+from ogpt.generation.searching import contrastive
+from ogpt.generation.searching.contrastive import contrastive_search
+from ogpt.generation.searching.search import Token
+from tests.generation.naive import WholeDecoder, naive_contrastive, peer
+from tests.markov import contextual
 
 
 def ask(**changes: Any) -> GenerationSettings:

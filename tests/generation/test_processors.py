@@ -9,7 +9,7 @@ import transformers.generation.logits_process as lp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ogpt.generation import processors
+from ogpt.generation.choosing import processors
 
 V = 13
 TEXTS = st.lists(st.integers(0, V - 1), min_size=1, max_size=20)

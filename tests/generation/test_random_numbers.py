@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from markov import chi_square_limit
-from ogpt.generation.random_numbers import gumbel, sample, uniform
+from ogpt.generation.choosing.random_numbers import gumbel, sample, uniform
+from tests.markov import chi_square_limit
 
 WORD = st.integers(0, 2**64 - 1)
 

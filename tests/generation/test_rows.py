@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from ogpt.errors import DataError, OutputExists, StorageError
-from ogpt.generation.continuing import Generation
-from ogpt.generation.rows import FinishedRows, Row, model_hash, read_rows
+from ogpt.generation.texts.continuing import Generation
+from ogpt.generation.texts.rows import FinishedRows, Row, model_hash, read_rows
 
 ROWS = [Row("one", {"id": 1}), Row("two", {}), Row("three", {"id": 3})]
 

@@ -10,11 +10,11 @@ from transformers import LogitsProcessor, LogitsProcessorList
 from transformers import OpenAIGPTConfig as TheirConfig
 from transformers import OpenAIGPTLMHeadModel as TheirModel
 
-from markov import StandInDecoder
 from ogpt.errors import SamplingError, TokenOutOfRange
-from ogpt.generation.rules import Rule, apply, in_place, require_choice, rules, warp
-from ogpt.generation.search import search
-from ogpt.generation.settings import GenerationSettings
+from ogpt.generation.choosing.rules import Rule, apply, in_place, require_choice, rules, warp
+from ogpt.generation.choosing.settings import GenerationSettings
+from ogpt.generation.searching.search import search
+from tests.markov import StandInDecoder
 
 V = 17
 EOS = 3

@@ -8,13 +8,13 @@ import transformers.generation.logits_process as lp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from markov import StandInDecoder, chi_square_limit, contextual, log_softmax, markov
 from ogpt.errors import ContextTooLong, DecoderError, SamplingError, TokenOutOfRange
-from ogpt.generation.processors import ban
-from ogpt.generation.random_numbers import sample, uniform
-from ogpt.generation.rules import in_place, warp
-from ogpt.generation.search import Token, kept_when_full, search, slides
-from ogpt.generation.settings import MAX_SEED, GenerationSettings
+from ogpt.generation.choosing.processors import ban
+from ogpt.generation.choosing.random_numbers import sample, uniform
+from ogpt.generation.choosing.rules import in_place, warp
+from ogpt.generation.choosing.settings import MAX_SEED, GenerationSettings
+from ogpt.generation.searching.search import Token, kept_when_full, search, slides
+from tests.markov import StandInDecoder, chi_square_limit, contextual, log_softmax, markov
 
 V = 9
 

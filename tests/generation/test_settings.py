@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from ogpt.errors import SamplingError
-from ogpt.generation.settings import MAX_SEED, GenerationSettings
+from ogpt.generation.choosing.settings import MAX_SEED, GenerationSettings
 
 NAN = float("nan")
 

@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.native.models import native, small_model
 
-from markov import StandInDecoder, contextual
 from ogpt.errors import DecoderError
-from ogpt.generation import speculation
-from ogpt.generation.decoder import Abilities
-from ogpt.generation.search import Token, search
-from ogpt.generation.settings import MAX_SEED, GenerationSettings
-from ogpt.generation.speculation import Lookup
+from ogpt.generation.choosing.settings import MAX_SEED, GenerationSettings
+from ogpt.generation.protocol.decoder import Abilities
+from ogpt.generation.searching import speculation
+from ogpt.generation.searching.search import Token, search
+from ogpt.generation.searching.speculation import Lookup
 from ogpt.notices import collecting
+from tests.markov import StandInDecoder, contextual
+from tests.native.models import native, small_model
 
 V = 7
 Cost = Callable[[int], float]
@@ -274,7 +274,7 @@ def test_planted_faults_change_the_tokens(monkeypatch: pytest.MonkeyPatch) -> No
             return super().recall()
 
     for fault in (Credulous, Untidy):
-        monkeypatch.setattr("ogpt.generation.search.Lookahead", fault)
+        monkeypatch.setattr("ogpt.generation.searching.search.Lookahead", fault)
         assert run(Timed(cheap, **size), [[1, 2]], asked)[0] != expected
 
 

@@ -1,14 +1,14 @@
 import numpy as np
 import pytest
 
-from markov import StandInDecoder, contextual
 from ogpt.errors import DecoderError
-from ogpt.generation.beam import beam_search
-from ogpt.generation.contrastive import contrastive_search
-from ogpt.generation.decoder import Abilities
-from ogpt.generation.search import search
-from ogpt.generation.settings import GenerationSettings
-from ogpt.generation.summaries import Summary, block_sums, log_sum_exp, summarize
+from ogpt.generation.choosing.settings import GenerationSettings
+from ogpt.generation.protocol.decoder import Abilities
+from ogpt.generation.protocol.summaries import Summary, block_sums, log_sum_exp, summarize
+from ogpt.generation.searching.beam import beam_search
+from ogpt.generation.searching.contrastive import contrastive_search
+from ogpt.generation.searching.search import search
+from tests.markov import StandInDecoder, contextual
 
 
 def rows(n: int, vocab_size: int, dtype: type) -> np.ndarray:

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from ogpt.generation import warpers
+from ogpt.generation.choosing import warpers
 
 # few distinct values make ties common; -inf stands for what a rule ruled out
 VALUES = st.one_of(

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from markov import StandInTokenizer
-from ogpt.generation.writer import Writer, decode, ends_word, stop_forms
+from ogpt.generation.texts.writer import Writer, decode, ends_word, stop_forms
 from ogpt.tokens.fast import OpenAIGPTTokenizerFast
+from tests.markov import StandInTokenizer
 
 GPT_1 = Path(__file__).parents[2].parent / "shared" / "data" / "gpt1_vocab"
 

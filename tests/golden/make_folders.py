@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 
 import torch
-from tests.golden.formula import formula
 
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.model.classification import OpenAIGPTForSequenceClassification
@@ -19,6 +18,7 @@ from ogpt.model.double_heads import OpenAIGPTDoubleHeadsModel
 from ogpt.model.heads import OpenAIGPTLMHeadModel
 from ogpt.model.pretrained import OpenAIGPTPreTrainedModel
 from ogpt.model.transformer import OpenAIGPTModel
+from tests.golden.formula import formula
 
 FOLDERS: dict[str, type[OpenAIGPTPreTrainedModel]] = {
     "base": OpenAIGPTModel,

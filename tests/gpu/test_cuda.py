@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ogpt.config.run import TrainingSettings
+from ogpt.config.pretrain_settings import TrainingSettings
 from ogpt.data.batch import Batch
 from ogpt.decoding.choice import open_decoder
 from ogpt.training.torch_precision import choose_device

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from ogpt.generation.decoder import Draw
-from ogpt.generation.random_numbers import sample, uniform
-from ogpt.generation.rules import warp
-from ogpt.generation.settings import GenerationSettings
-from ogpt.generation.summaries import log_sum_exp
-from ogpt.model import device_sampling
-from ogpt.model.device_sampling import Draws, choose, kind_of, pick, rows_of_draws
-from ogpt.model.static_decoder import StaticDecoder
+from ogpt.generation.choosing.random_numbers import sample, uniform
+from ogpt.generation.choosing.rules import warp
+from ogpt.generation.choosing.settings import GenerationSettings
+from ogpt.generation.protocol.decoder import Draw
+from ogpt.generation.protocol.summaries import log_sum_exp
+from ogpt.model.cuda import device_sampling
+from ogpt.model.cuda.device_sampling import Draws, choose, kind_of, pick, rows_of_draws
+from ogpt.model.cuda.static_decoder import StaticDecoder
 from tests.model.parity import random_model
 from tests.model.test_static_decoder import ON_EACH
 

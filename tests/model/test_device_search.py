@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ogpt.generation import search as searching
-from ogpt.generation.decoder import Draw
-from ogpt.generation.random_numbers import uniform, uniforms
-from ogpt.generation.search import Token, search
-from ogpt.generation.settings import MAX_SEED, GenerationSettings
-from ogpt.model.static_decoder import StaticDecoder
+from ogpt.generation.choosing.random_numbers import uniform, uniforms
+from ogpt.generation.choosing.settings import MAX_SEED, GenerationSettings
+from ogpt.generation.protocol.decoder import Draw
+from ogpt.generation.searching import search as searching
+from ogpt.generation.searching.search import Token, search
+from ogpt.model.cuda.static_decoder import StaticDecoder
 from tests.model.parity import random_model
 
 PROMPTS = [[1, 2, 3], [4], [5, 6, 7, 8, 9], [1, 2, 3], list(range(16))]

@@ -14,7 +14,7 @@ from ogpt.model.double_heads import OpenAIGPTDoubleHeadsModel
 from ogpt.model.heads import OpenAIGPTLMHeadModel
 from ogpt.model.transformer import OpenAIGPTModel
 from ogpt.notices import collecting
-from ogpt.weights.folder import open_weights
+from ogpt.weights.model_weights import open_weights
 from ogpt.weights.openai_files import write_openai
 from tests.golden.formula import formula
 from tests.model.small import KINDS, Kind, draw_ids, quietly, small, told

@@ -12,7 +12,6 @@ import torch
 import transformers
 from torch import Tensor
 
-from markov import chi_square_limit
 from ogpt.errors import (
     CheckpointError,
     ConfigError,
@@ -21,12 +20,13 @@ from ogpt.errors import (
     TokenOutOfRange,
     UnknownArgument,
 )
-from ogpt.generation.settings import GenerationSettings
+from ogpt.generation.choosing.settings import GenerationSettings
 from ogpt.model.double_heads import OpenAIGPTDoubleHeadsModel
 from ogpt.model.heads import OpenAIGPTLMHeadModel
 from ogpt.notices import collecting
 from ogpt.tokens.fast import OpenAIGPTTokenizerFast
 from tests.generation.naive import WholeDecoder, naive_beams, naive_contrastive
+from tests.markov import chi_square_limit
 from tests.model.parity import random_model, theirs
 
 transformers.logging.set_verbosity_error()

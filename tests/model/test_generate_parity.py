@@ -11,11 +11,12 @@ import torch
 import transformers
 
 from ogpt.config.model import OpenAIGPTConfig
-from ogpt.generation import beam, processors, warpers
-from ogpt.model import generate
+from ogpt.generation.choosing import processors, warpers
+from ogpt.generation.searching import beam
+from ogpt.model.decoder.torch_decoder import TorchDecoder
+from ogpt.model.generate import entry as generate
+from ogpt.model.generate.prompts import read_prompts
 from ogpt.model.heads import OpenAIGPTLMHeadModel
-from ogpt.model.prompts import read_prompts
-from ogpt.model.torch_decoder import TorchDecoder
 from ogpt.notices import collecting
 from tests.golden.formula import formula
 from tests.model.parity import random_model, theirs

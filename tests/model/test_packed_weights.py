@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from ogpt.model.packing import PackedLinear, pack_weights
+from ogpt.model.decoder.packed_weights import PackedLinear, pack_weights
 from tests.model.parity import random_model
 
 

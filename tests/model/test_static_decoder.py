@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from ogpt.errors import ConfigError, ContextTooLong, DecoderError, TokenOutOfRange
-from ogpt.generation.decoder import Draw
-from ogpt.model import static_decoder, static_step
+from ogpt.generation.protocol.decoder import Draw
+from ogpt.model.cuda import static_decoder, static_step
+from ogpt.model.cuda.static_decoder import StaticDecoder
+from ogpt.model.cuda.static_weights import round_rows
+from ogpt.model.decoder.torch_decoder import TorchDecoder
 from ogpt.model.heads import OpenAIGPTLMHeadModel
-from ogpt.model.static_decoder import StaticDecoder
-from ogpt.model.static_weights import round_rows
-from ogpt.model.torch_decoder import TorchDecoder
 from tests.any_order import play
 from tests.model.parity import random_model
 

@@ -4,8 +4,8 @@ import torch
 
 from ogpt.errors import ContextTooLong, DecoderError, TokenOutOfRange
 from ogpt.model.cache import KVCache
-from ogpt.model.prompts import Opening
-from ogpt.model.torch_decoder import TorchDecoder
+from ogpt.model.decoder.torch_decoder import TorchDecoder
+from ogpt.model.generate.prompts import Opening
 from tests.model.parity import random_model
 
 

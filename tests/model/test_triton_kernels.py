@@ -9,9 +9,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ogpt.model.static_step import Rows, new_cache, pass_of_rows, remember_rows, torch_parts
-from ogpt.model.static_step import attend_rows as attend
-from ogpt.model.static_weights import Linear, Norm, gather_weights, product, round_rows
+from ogpt.model.cuda.static_step import Rows, new_cache, pass_of_rows, remember_rows, torch_parts
+from ogpt.model.cuda.static_step import attend_rows as attend
+from ogpt.model.cuda.static_weights import Linear, Norm, gather_weights, product, round_rows
 from tests.model.parity import gap, random_model
 
 HELD = [(3, 100, 2, 12, 5), (2, 512, 3, 64, 4), (1, 1, 1, 1, 1), (4, 65, 2, 5, 70)]
@@ -30,7 +30,7 @@ def compare(device: str) -> None:
 
 
 def compare_attention(device: str) -> None:
-    from ogpt.model import triton_kernels
+    from ogpt.model.cuda import triton_kernels
 
     draw = torch.Generator().manual_seed(0)
     for dtype, limit in ((torch.float32, 1e-5), (torch.bfloat16, 1e-2)):
@@ -57,8 +57,8 @@ def compare_attention(device: str) -> None:
 
 
 def compare_products(device: str) -> None:
-    from ogpt.model import triton_kernels
-    from ogpt.model.triton_kernels import few_rows_product
+    from ogpt.model.cuda import triton_kernels
+    from ogpt.model.cuda.triton_kernels import few_rows_product
 
     draw = torch.Generator().manual_seed(0)
     for R, inner, outer in PRODUCTS:
@@ -93,7 +93,7 @@ def compare_products(device: str) -> None:
 
 
 def compare_norms(device: str) -> None:
-    from ogpt.model import triton_kernels
+    from ogpt.model.cuda import triton_kernels
 
     draw = torch.Generator().manual_seed(0)
     for R, C in ((1, 768), (3, 48), (5, 1), (70, 100)):
@@ -110,7 +110,7 @@ def compare_norms(device: str) -> None:
 
 
 def compare_summaries(device: str) -> None:
-    from ogpt.model import triton_kernels
+    from ogpt.model.cuda import triton_kernels
 
     draw = torch.Generator().manual_seed(0)
     for R, V in ((1, 5000), (3, 17), (2, 2048), (1, 1)):
@@ -127,7 +127,7 @@ def compare_summaries(device: str) -> None:
 
 
 def compare_passes(device: str) -> None:
-    from ogpt.model.fused_step import fused_parts
+    from ogpt.model.cuda.fused_step import fused_parts
 
     draw = torch.Generator().manual_seed(0)
     sizes: dict[str, Any] = {"n_positions": 9, "vocab_size": 31, "n_embd": 48, "n_head": 3}

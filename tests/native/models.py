@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ogpt.decoding.native.decoder import NativeDecoder
+from ogpt.decoding.native.native_decoder import NativeDecoder
 from ogpt.model.heads import OpenAIGPTLMHeadModel
 from ogpt.model.tensors import array_of
 from ogpt.weights.arrays import Array

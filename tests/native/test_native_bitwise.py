@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from ogpt.decoding.native import library
-from ogpt.decoding.native.decoder import NativeDecoder
+from ogpt.decoding.native.native_decoder import NativeDecoder
 from ogpt.weights.arrays import Array
 from tests.native.models import DTYPES, arrays_of, random_ids, small_model
 

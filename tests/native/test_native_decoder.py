@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from markov import StandInTokenizer
 from ogpt.decoding.native import library
-from ogpt.decoding.native.decoder import NativeDecoder
+from ogpt.decoding.native.native_decoder import NativeDecoder
 from ogpt.errors import ConfigError, ContextTooLong, DecoderError, TokenOutOfRange
 from ogpt.model.heads import OpenAIGPTLMHeadModel
 from ogpt.tokens.fast import OpenAIGPTTokenizerFast
+from tests.markov import StandInTokenizer
 from tests.native.models import DTYPES, arrays_of, native, random_ids, relative, small_model
 
 BOUNDS = {"float32": 1e-4, "bfloat16": 0.05, "int8": 0.1, "int4": 0.7}
@@ -157,7 +157,9 @@ def test_scores_are_those_of_search(
     decoder: NativeDecoder, ids: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = decoder.score(0, ids[:20], ids[1:21], top=5)
-    monkeypatch.setattr("ogpt.decoding.native.decoder._CHUNK_LOGITS", 3 * 131)  # three at once
+    monkeypatch.setattr(
+        "ogpt.decoding.native.native_decoder._CHUNK_LOGITS", 3 * 131
+    )  # three at once
     pieces = decoder.score(1, ids[:20], ids[1:21], top=5)
     logits = decoder.extend(2, ids[:20], "all")
     assert logits is not None

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from ogpt.model.torch_decoder import TorchDecoder
+from ogpt.model.decoder.torch_decoder import TorchDecoder
 from tests.any_order import play
 from tests.native.models import native, small_model
 

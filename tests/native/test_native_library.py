@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from ogpt.decoding.native import library
-from ogpt.decoding.native.decoder import NativeDecoder
+from ogpt.decoding.native.core_weights import load_core, stored_dtype, unused_weights
 from ogpt.decoding.native.library import Core, Shape
-from ogpt.decoding.native.loading import load_core, stored_dtype, unused_weights
+from ogpt.decoding.native.native_decoder import NativeDecoder
 from ogpt.errors import BackendMissing, ConfigError, DecoderError, WeightsError
 from ogpt.weights.arrays import Array
 from ogpt.weights.opened import Opened

@@ -30,7 +30,7 @@ from pathlib import Path
 import numpy as np
 from ogpt.decoding.choice import open_decoder
 from ogpt.decoding.native.library import chosen_kernels
-from ogpt.weights.folder import open_weights
+from ogpt.weights.model_weights import open_weights
 
 def memory():
     lines = Path("/proc/self/status").read_text().splitlines()

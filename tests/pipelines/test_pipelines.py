@@ -25,13 +25,16 @@ from ogpt.errors import (
     UnknownArgument,
     VocabularyMismatch,
 )
-from ogpt.generation.writer import Writer
+from ogpt.generation.texts.writer import Writer
 from ogpt.model.classification import OpenAIGPTForSequenceClassification
 from ogpt.model.double_heads import OpenAIGPTDoubleHeadsModel
 from ogpt.model.heads import OpenAIGPTLMHeadModel
 from ogpt.model.transformer import OpenAIGPTModel
 from ogpt.notices import OgptNotice, collecting
-from ogpt.pipelines import classification, features, generation, opening
+from ogpt.pipelines import factory as opening
+from ogpt.pipelines import feature_extraction as features
+from ogpt.pipelines import text_classification as classification
+from ogpt.pipelines import text_generation as generation
 from ogpt.tokens.fast import OpenAIGPTTokenizerFast
 from ogpt.tokens.merge_learning import learn_merges
 from ogpt.tokens.word_counting import count_words

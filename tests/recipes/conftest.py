@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ogpt.config.settings import load_settings, to_toml
+from ogpt.config.loader import load_settings, to_toml
 
 
 def events(steps: int = 200) -> list[dict[str, Any]]:

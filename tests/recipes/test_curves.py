@@ -15,7 +15,7 @@ from ogpt.recipes.curves import (
     smoothed,
     speed_figure,
 )
-from ogpt.recipes.metrics import read_metrics
+from ogpt.recipes.run_metrics import read_metrics
 
 OPPONENTS = {"bigram": 5.1, "trigram": 4.6}
 

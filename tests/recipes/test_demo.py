@@ -15,11 +15,11 @@ import pytest
 
 import ogpt
 from ogpt.errors import BackendMissing, CheckpointError, ConfigError, TrainingInterrupted
-from ogpt.ngrams import NgramLosses
+from ogpt.evaluation.ngrams import NgramLosses
 from ogpt.recipes import demo as recipe
 from ogpt.recipes.demo import demo, verdict
 from ogpt.recipes.report import Score
-from recipes.conftest import write_library
+from tests.recipes.conftest import write_library
 
 TOY = (
     "tokenizer.vocab_size=120",

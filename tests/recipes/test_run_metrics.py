@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from ogpt.errors import DamagedData, SourceNotFound
-from ogpt.recipes.metrics import read_metrics
-from recipes.conftest import events, write_events
+from ogpt.recipes.run_metrics import read_metrics
+from tests.recipes.conftest import events, write_events
 
 
 def test_events_are_sorted_by_kind_and_step(run: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from ogpt.tokens.bpe_tokenizer import BPETokenizer
 from ogpt.tokens.fast import OpenAIGPTTokenizerFast
 from ogpt.tokens.tokenizer import OpenAIGPTTokenizer
-from tokens.real import learned
+from tests.tokens.real import learned
 
 NAMES = ("openai", "hf-spacy", "bert", "fast")
 every_tokenizer = pytest.mark.parametrize("name", NAMES)

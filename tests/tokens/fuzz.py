@@ -14,9 +14,9 @@ from pathlib import Path
 from platform import python_version
 from typing import Any
 
-sys.path.append(str(Path(__file__).parents[1]))
+sys.path.append(str(Path(__file__).parents[2]))
 
-from tokens.test_any_text import PROPERTIES, SEED, search
+from tests.tokens.test_any_text import PROPERTIES, SEED, search
 
 PACKAGES = ("spacy", "ftfy", "tokenizers", "hypothesis")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tokenizers import AddedToken
 
-from tokens.four import NAMES, every_tokenizer, fresh
+from tests.tokens.four import NAMES, every_tokenizer, fresh
 
 
 @every_tokenizer

@@ -18,8 +18,8 @@ from ogpt.tokens.fast import OpenAIGPTTokenizerFast
 from ogpt.tokens.merge_learning import learn_merges
 from ogpt.tokens.tokenizer import OpenAIGPTTokenizer
 from ogpt.tokens.word_counting import count_words
-from tokens.oracle import Bpe, english, hf_spacy_words, openai_words
-from tokens.real import PYTHON_DOCS
+from tests.tokens.oracle import Bpe, english, hf_spacy_words, openai_words
+from tests.tokens.real import PYTHON_DOCS
 
 SEED = 20180611
 UNK, PAD = "<unk>", "<pad>"

@@ -19,8 +19,8 @@ from ogpt.tokens.english_encoder import EnglishEncoder
 from ogpt.tokens.english_words import EnglishWords
 from ogpt.tokens.tokenizer import OpenAIGPTTokenizer
 from ogpt.tokens.word_counting import count_words
-from tokens.four import TEXT, every_tokenizer, fresh
-from tokens.real import PYTHON_DOCS, learned
+from tests.tokens.four import TEXT, every_tokenizer, fresh
+from tests.tokens.real import PYTHON_DOCS, learned
 
 # ---- tokens
 

@@ -10,7 +10,7 @@ import pytest
 
 from ogpt.errors import StorageError, TokenizerError
 from ogpt.tokens.fast import OpenAIGPTTokenizerFast
-from tokens.four import every_tokenizer, fresh
+from tests.tokens.four import every_tokenizer, fresh
 
 DAMAGED: list[tuple[str, Any]] = [
     ("tokenizer_config.json", {"added_tokens_decoder": {"x": {"content": "a"}}}),

@@ -14,7 +14,7 @@ from ogpt import notices
 from ogpt.errors import BackendMissing, TokenizerError, TokenOutOfRange
 from ogpt.tokens.batch_encoding import BatchEncoding
 from ogpt.tokens.fast import OpenAIGPTTokenizerFast
-from tokens.real import PYTHON_DOCS, gpt1, learned, needs_vocabulary
+from tests.tokens.real import PYTHON_DOCS, gpt1, learned, needs_vocabulary
 
 
 def fresh(**options) -> OpenAIGPTTokenizerFast:

@@ -8,7 +8,7 @@ import pytest
 
 from ogpt.tokens.fast import OpenAIGPTTokenizerFast
 from ogpt.tokens.tokenizer import OpenAIGPTTokenizer
-from tokens.real import GOLDEN, VOCABULARY, needs_vocabulary
+from tests.tokens.real import GOLDEN, VOCABULARY, needs_vocabulary
 
 SPACY = GOLDEN.with_name("tokenizer_spacy_4.57.6.json")
 CASE_MATTERS = {

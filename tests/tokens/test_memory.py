@@ -18,7 +18,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-TESTS = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 MEBI = 1 << 20
 
@@ -70,7 +70,7 @@ def stream(given: argparse.Namespace) -> Iterator[dict[str, float]]:
 def test_memory_stays_flat(way: str) -> None:
     """Half the words are new; the tables start anew many times over, spaCy's with them."""
     command = [sys.executable, __file__, "8", "--new", "0.5", "--remembered", "10000", "--way", way]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path])}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     seen = [json.loads(line) for line in done.stdout.splitlines()]
     warm = [point["mib"] for point in seen if point["megabytes"] >= 2]

@@ -14,7 +14,7 @@ from ogpt import notices
 from ogpt.errors import TokenizerError
 from ogpt.tokens.merge_learning import learn_merges
 from ogpt.tokens.word_counting import count_words
-from tokens.real import PYTHON_DOCS, learned
+from tests.tokens.real import PYTHON_DOCS, learned
 
 
 def naive_merges(

@@ -20,10 +20,10 @@ from ogpt.tokens.bpe_tokenizer import BPETokenizer
 from ogpt.tokens.english_rules import EnglishRules
 from ogpt.tokens.fast import OpenAIGPTTokenizerFast
 from ogpt.tokens.fixing import Fixer
-from ogpt.tokens.opening import open_tokenizer
+from ogpt.tokens.open_tokenizer import open_tokenizer
 from ogpt.tokens.tokenizer import OpenAIGPTTokenizer
-from tokens.four import NAMES, TEXT, every_tokenizer, fresh
-from tokens.real import learned
+from tests.tokens.four import NAMES, TEXT, every_tokenizer, fresh
+from tests.tokens.real import learned
 
 INSTALL = "pip install 'ogpt[original]'"
 

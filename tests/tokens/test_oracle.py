@@ -13,8 +13,8 @@ from ogpt.tokens import english_words
 from ogpt.tokens.bpe_tokenizer import BPETokenizer
 from ogpt.tokens.english_words import EnglishWords
 from ogpt.tokens.tokenizer import OpenAIGPTTokenizer
-from tokens.oracle import Bpe, bert_words, hf_spacy_words, openai_words
-from tokens.real import VOCABULARY, books, gpt1, needs_books, needs_vocabulary
+from tests.tokens.oracle import Bpe, bert_words, hf_spacy_words, openai_words
+from tests.tokens.real import VOCABULARY, books, gpt1, needs_books, needs_vocabulary
 
 pytestmark = [needs_vocabulary, needs_books]
 PART = 60_000  # characters of each book in the fast tests

@@ -8,8 +8,8 @@ import pytest
 from transformers import OpenAIGPTTokenizer as TransformersTokenizer
 
 from ogpt.errors import TokenizerError
-from tokens.four import every_tokenizer, fresh
-from tokens.real import learned
+from tests.tokens.four import every_tokenizer, fresh
+from tests.tokens.real import learned
 
 
 @pytest.mark.parametrize("truncation_side", ["right", "left"])

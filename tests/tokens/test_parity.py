@@ -14,7 +14,7 @@ from transformers import AutoTokenizer, OpenAIGPTTokenizer
 from ogpt import notices
 from ogpt.tokens.fast import OpenAIGPTTokenizerFast
 from ogpt.tokens.vocabulary import NAMINGS
-from tokens.real import (
+from tests.tokens.real import (
     GOLDEN,
     PYTHON_DOCS,
     VOCABULARY,

@@ -7,7 +7,7 @@ import pytest
 
 from ogpt.errors import StorageError, TokenizerError
 from ogpt.tokens.fast import OpenAIGPTTokenizerFast
-from tokens.real import PYTHON_DOCS, learned
+from tests.tokens.real import PYTHON_DOCS, learned
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from ogpt import notices
 from ogpt.tokens import chunks
 from ogpt.tokens.chunks import chunk_lists, plain_words, without_surrogates
-from ogpt.tokens.pipeline import bert_normalizer, bert_pre_tokenizer
+from ogpt.tokens.rust_bpe import bert_normalizer, bert_pre_tokenizer
 from ogpt.tokens.word_counting import count_words
-from tokens.real import PYTHON_DOCS
+from tests.tokens.real import PYTHON_DOCS
 
 any_text = st.text(st.characters(exclude_categories=()))
 spaced_text = st.text(

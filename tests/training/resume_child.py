@@ -7,7 +7,7 @@ import sys
 import warnings
 from pathlib import Path
 
-from ogpt.pretraining import pretrain
+from ogpt.workflows.pretrain import pretrain
 
 
 def main(out: str, text: str, compiled: str, threads: str) -> None:

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ogpt.config.run import TrainingSettings
+from ogpt.config.pretrain_settings import TrainingSettings
 from ogpt.data.batch import Batch
 from ogpt.errors import TrainingDiverged, TrainingInterrupted
+from ogpt.folders.run_folder import RunFolder
 from ogpt.training import loop as loop_module
 from ogpt.training.loop import Loop, ValidText, evaluate, total_steps
-from ogpt.training.run_folder import RunFolder
 from ogpt.training.step import StepResult
-from tests.training.test_run_folder import Counter, names, nothing
+from tests.training.counter import Counter, names, nothing
 
 ROW = Batch(np.zeros((2, 4), np.int64), np.zeros((2, 4), np.int64))
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from ogpt.config.model import OpenAIGPTConfig
-from ogpt.config.run import TrainingSettings
+from ogpt.config.pretrain_settings import TrainingSettings
 from ogpt.data.batch import IGNORED, Batch
 from ogpt.errors import CheckpointError
 from ogpt.model.heads import OpenAIGPTLMHeadModel

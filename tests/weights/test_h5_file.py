@@ -9,11 +9,11 @@ import h5py
 import numpy as np
 import pytest
 
-from golden.formula import formula
 from ogpt.errors import BackendMissing, WeightsError
 from ogpt.weights import h5_file
 from ogpt.weights.h5_file import H5_FILE, open_h5
 from ogpt.weights.names import stored_names, unused_names
+from tests.golden.formula import formula
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "transformers_4.57.6"
 NUMBERS = np.arange(12, dtype=np.float32).reshape(3, 4)

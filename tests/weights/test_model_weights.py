@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from golden.formula import formula
 from ogpt.errors import StorageError, WeightsError
 from ogpt.weights.arrays import Array, LazyArrays
-from ogpt.weights.folder import open_weights, weights_file, write_weights
+from ogpt.weights.model_weights import open_weights, weights_file, write_weights
 from ogpt.weights.names import unused_names
 from ogpt.weights.openai_files import write_openai
+from tests.golden.formula import formula
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 VERSION_4 = GOLDEN / "transformers_4.57.6"

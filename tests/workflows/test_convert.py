@@ -13,7 +13,6 @@ import pytest
 import torch
 
 from ogpt.config.model import OpenAIGPTConfig
-from ogpt.converting import convert
 from ogpt.errors import (
     CheckpointError,
     ConfigError,
@@ -24,14 +23,15 @@ from ogpt.errors import (
 )
 from ogpt.notices import collecting
 from ogpt.tokens.fast import OpenAIGPTTokenizerFast
-from ogpt.tokens.opening import open_tokenizer
+from ogpt.tokens.open_tokenizer import open_tokenizer
 from ogpt.weights.arrays import Array
-from ogpt.weights.folder import open_weights
+from ogpt.weights.model_weights import open_weights
 from ogpt.weights.openai_files import write_openai
 from ogpt.weights.safetensors_file import write_arrays
 from ogpt.weights.shapes import weight_shapes
+from ogpt.workflows.convert import convert
 
-OPENAI_VOCABULARY = Path(__file__).parents[2] / "shared" / "data" / "gpt1_vocab"
+OPENAI_VOCABULARY = Path(__file__).parents[3] / "shared" / "data" / "gpt1_vocab"
 SHAPE: dict[str, Any] = {
     "vocab_size": 7,
     "n_positions": 6,

@@ -11,11 +11,11 @@ import torch
 import transformers
 
 import ogpt
-from ogpt.converting import convert
-from ogpt.weights.folder import open_weights
+from ogpt.weights.model_weights import open_weights
 from ogpt.weights.names import stored_names
+from ogpt.workflows.convert import convert
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parents[1] / "golden"
 FOLDERS = sorted(
     file.parent.relative_to(GOLDEN).as_posix()
     for file in GOLDEN.glob("transformers_*/**/config.json")

@@ -12,11 +12,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from ogpt import diagnosing, processor
-from ogpt.diagnosing import Check, doctor
+from ogpt import processor
 from ogpt.errors import BackendMissing
+from ogpt.workflows import doctor as diagnosing
+from ogpt.workflows.doctor import Check, doctor
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def by_name(checks: list[Check]) -> dict[str, Check]:

@@ -11,8 +11,6 @@ import numpy as np
 import pytest
 import torch
 
-from markov import StandInDecoder, StandInTokenizer, contextual, log_softmax, markov
-from ogpt import generating
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.decoding.floor import read_bandwidth
 from ogpt.errors import (
@@ -24,17 +22,19 @@ from ogpt.errors import (
     TokenOutOfRange,
     UnknownArgument,
 )
-from ogpt.generating import Generations, generate_file, generate_with
-from ogpt.generation.beam import beam_search
-from ogpt.generation.contrastive import contrastive_search
-from ogpt.generation.decoder import Abilities
-from ogpt.generation.request import tell_without_effect
-from ogpt.generation.settings import GenerationSettings
-from ogpt.generation.statistics import Statistics
+from ogpt.generation.choosing.settings import GenerationSettings
+from ogpt.generation.protocol.decoder import Abilities
+from ogpt.generation.searching.beam import beam_search
+from ogpt.generation.searching.contrastive import contrastive_search
+from ogpt.generation.texts.request import tell_without_effect
+from ogpt.generation.texts.statistics import Statistics
 from ogpt.model.heads import OpenAIGPTLMHeadModel
 from ogpt.notices import OgptNotice, collecting
 from ogpt.storage import only_writer_of
 from ogpt.tokens.fast import OpenAIGPTTokenizerFast
+from ogpt.workflows import generate as generating
+from ogpt.workflows.generate import Generations, generate_file, generate_with
+from tests.markov import StandInDecoder, StandInTokenizer, contextual, log_softmax, markov
 
 TOKENIZER = StandInTokenizer()
 SIZE = len(TOKENIZER)

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 import ogpt
-from ogpt import bundle
-from ogpt.bundle import resolve
 from ogpt.cli.figures import table
-from ogpt.describing import info
 from ogpt.errors import CheckpointError, WeightsError
+from ogpt.folders import model_folder as bundle
+from ogpt.folders.model_folder import resolve
 from ogpt.notices import collecting
+from ogpt.workflows.info import info
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,8 @@ import pytest
 import torch
 
 import ogpt
-from ogpt import bundle, notices
-from ogpt.data.prepare import prepare
+from ogpt import notices
 from ogpt.data.shards import Shards
-from ogpt.data.tokenizer_training import train_tokenizer
 from ogpt.errors import (
     BackendMissing,
     CheckpointError,
@@ -21,8 +19,11 @@ from ogpt.errors import (
     TrainingDiverged,
     VocabularyMismatch,
 )
-from ogpt.pretraining import PretrainResult, plan, pretrain
-from ogpt.training.run_folder import RunFolder
+from ogpt.folders import model_folder as bundle
+from ogpt.folders.run_folder import RunFolder
+from ogpt.workflows.prepare import prepare
+from ogpt.workflows.pretrain import PretrainResult, plan, pretrain
+from ogpt.workflows.train_tokenizer import train_tokenizer
 from tests.training.test_resume import write_text
 
 TOY = {
@@ -187,7 +188,7 @@ def test_going_on_from_a_model(trained: PretrainResult, text: Path, tmp_path: Pa
         "tokenizer.vocab_size",
     ]
     assert "the shape is that of the model in" in told[0].message
-    assert ogpt.bundle.read_config(result.out).n_layer == 1  # the model's shape wins
+    assert ogpt.folders.model_folder.read_config(result.out).n_layer == 1  # the model's shape wins
     assert result.valid.loss == pytest.approx(trained.valid.loss, rel=1e-3)
 
 
@@ -325,7 +326,7 @@ def test_plan_measures_and_trains_nothing(text: Path, tmp_path: Path) -> None:
 
 
 def test_settings_are_saved_and_read_back(trained: PretrainResult) -> None:
-    from ogpt.config.settings import load_settings
+    from ogpt.config.loader import load_settings
 
     assert load_settings(file=trained.out / "config.toml") == load_settings(overrides=settings())
 

@@ -13,13 +13,10 @@ import numpy as np
 import pytest
 import torch
 
-from markov import StandInDecoder, StandInTokenizer, contextual, log_softmax
-from ogpt import bundle, quantising
 from ogpt.config.model import OpenAIGPTConfig
-from ogpt.converting import convert
 from ogpt.decoding.choice import open_decoder
 from ogpt.decoding.native.balancing import balanced
-from ogpt.decoding.native.decoder import NativeDecoder
+from ogpt.decoding.native.native_decoder import NativeDecoder
 from ogpt.decoding.rounding import round_matrix
 from ogpt.errors import (
     CheckpointError,
@@ -31,14 +28,18 @@ from ogpt.errors import (
     TokenizerError,
     WeightsError,
 )
-from ogpt.evaluation import perplexity
+from ogpt.evaluation.perplexity import perplexity
 from ogpt.model.heads import OpenAIGPTLMHeadModel
-from ogpt.quantising import Quantisation, compare
 from ogpt.tokens.fast import OpenAIGPTTokenizerFast
 from ogpt.weights.arrays import Array
-from ogpt.weights.folder import open_weights
+from ogpt.weights.model_weights import open_weights
 from ogpt.weights.quantised import Rounded, open_quantised, quantised_dtype
 from ogpt.weights.safetensors_file import open_safetensors, write_arrays
+from ogpt.workflows import quantize as quantising
+from ogpt.workflows.convert import convert
+from ogpt.workflows.load import load as load_model
+from ogpt.workflows.quantize import Quantisation, compare
+from tests.markov import StandInDecoder, StandInTokenizer, contextual, log_softmax
 
 TEXT = "bad cab a dab ace fade bed " * 5
 
@@ -90,7 +91,7 @@ def test_a_bf16_folder_is_an_ordinary_one(folder: Path, made: dict[str, Quantisa
     out = made["bf16"].folder
     at_load = logits_of(folder, dtype="bfloat16")  # which leaves vectors in float32
     assert np.abs(logits_of(out) - at_load).max() < 0.02 * np.abs(at_load).max()
-    _, model = bundle.load(out)
+    _, model = load_model(out)
     assert model.dtype == torch.bfloat16
     assert OpenAIGPTConfig.from_pretrained(out).dtype == "bfloat16"
 
@@ -233,7 +234,7 @@ def test_all_that_wants_floating_point_numbers_refuses_a_quantised_folder(
     out = made["int8"].folder
     refused: list[Callable[[], object]] = [
         lambda: OpenAIGPTLMHeadModel.from_pretrained(out),
-        lambda: bundle.load(out),
+        lambda: load_model(out),
         lambda: convert(out, tmp_path / "converted"),
         lambda: quantize(out, tmp_path / "again"),
         lambda: open_decoder(out, decoder="torch"),
@@ -470,7 +471,7 @@ def test_outlier_channels_do_no_harm(
     assert np.abs(loss_of(outliers, folder, dtype) - exact).mean() < 1.3 * error
     # powers of two are undone to the last bit
     assert np.array_equal(loss_of(scaled(plain, 32), folder, dtype), loss_of(plain, folder, dtype))
-    monkeypatch.setattr("ogpt.decoding.native.loading.balanced", lambda weights: weights)
+    monkeypatch.setattr("ogpt.decoding.native.core_weights.balanced", lambda weights: weights)
     if dtype == "int8":  # the planted fault: without balancing they do
         assert np.abs(loss_of(outliers, folder, dtype) - exact).mean() > 1.6 * error
 

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from markov import StandInDecoder, StandInTokenizer, contextual, log_softmax
-from ogpt import scoring
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.errors import ConfigError, ContextTooLong, DecoderError, SamplingError, TokenOutOfRange
-from ogpt.generation.likelihood import score_choices
+from ogpt.generation.protocol.likelihood import score_choices
 from ogpt.model.heads import OpenAIGPTLMHeadModel
 from ogpt.notices import collecting
-from ogpt.scoring import Score
 from ogpt.tokens.fast import OpenAIGPTTokenizerFast
+from ogpt.workflows import score as scoring
+from ogpt.workflows.score import Score
+from tests.markov import StandInDecoder, StandInTokenizer, contextual, log_softmax
 
 
 def score(*arguments: Any, **options: Any) -> list[Score]:

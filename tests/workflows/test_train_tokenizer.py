@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from ogpt.data.tokenizer_training import RECORD, train_tokenizer
 from ogpt.errors import DataError, OutputExists
 from ogpt.tokens.fast import OpenAIGPTTokenizerFast
 from ogpt.tokens.tokenizer import OpenAIGPTTokenizer
+from ogpt.workflows.train_tokenizer import RECORD, train_tokenizer
 
 TEXT = "the cat sat on the mat and the rat sat on the hat. " * 20
 

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ogpt.converting import Conversion
-    from ogpt.generating import FileResult
-    from ogpt.generation.statistics import Statistics
-    from ogpt.quantising import Quantisation
+    from ogpt.generation.texts.statistics import Statistics
     from ogpt.recipes.demo import DemoResult
-    from ogpt.scoring import Score
+    from ogpt.workflows.convert import Conversion
+    from ogpt.workflows.generate import FileResult
+    from ogpt.workflows.quantize import Quantisation
+    from ogpt.workflows.score import Score
 
 
 def count(number: float) -> str:

@@ -64,7 +64,7 @@ def prepare(
 ) -> None:
     """Turn text into shards of token ids; skips what is done."""
     import ogpt
-    from ogpt.config.run import DataSettings
+    from ogpt.config.pretrain_settings import DataSettings
 
     ogpt.prepare(
         sources(data, more),

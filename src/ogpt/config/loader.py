@@ -14,7 +14,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
-from ogpt.config.run import PretrainSettings
+from ogpt.config.pretrain_settings import PretrainSettings
 from ogpt.errors import ConfigError, UnknownSetting
 
 S = TypeVar("S")

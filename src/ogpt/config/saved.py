@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal, Self, overload
 from ogpt.config.parity import Parity
 from ogpt.errors import CheckpointError, ConfigError, UnknownSetting
 from ogpt.hub import HubOptions, model_folder
-from ogpt.model_files import weights_files
+from ogpt.layout import weights_files
 from ogpt.notices import tell
 from ogpt.storage import storage_error, whole_file
 

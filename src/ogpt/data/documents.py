@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 from ogpt.data import builtin
 from ogpt.data.sources import Source
-from ogpt.data.unpacking import check_ratio, read_text
 from ogpt.errors import BackendMissing, DamagedData, DataError
+from ogpt.reading import check_ratio, read_text
 
 LONG_TEXT = 1 << 16  # characters from which a text is cut at the next blank line
 LONGEST_TEXT = 1 << 20  # characters without a blank line that are cut elsewhere
@@ -90,7 +90,7 @@ def _builtin(source: Source) -> Iterator[tuple[str, str, int]]:
 
 
 def _text(source: Source) -> Iterator[tuple[str, str, int]]:
-    for text, position in split_text(read_text(source)):
+    for text, position in split_text(read_text(source.path, source.encoding, source.compression)):
         yield text, str(source.path), position
 
 
@@ -104,7 +104,7 @@ def _jsonl(source: Source) -> Iterator[tuple[str, str, int]]:
 def _lines(source: Source) -> Iterator[tuple[str, int]]:
     begun: list[str] = []
     length = position = 0
-    for piece, position in read_text(source):
+    for piece, position in read_text(source.path, source.encoding, source.compression):
         first, *others = piece.split("\n")
         begun.append(first)
         length += len(first)

@@ -13,10 +13,10 @@ from typing import Literal
 from ogpt.data import builtin
 from ogpt.errors import DataError, SourceNotFound
 from ogpt.notices import tell
+from ogpt.reading import Compression, unreadable
 from ogpt.storage import sha256_of
 
 Form = Literal["builtin", "text", "jsonl", "parquet"]
-Compression = Literal["", ".gz", ".zst"]
 Specs = str | Path | Sequence[str | Path]
 """One or several of: `builtin:NAME`, a path, a folder (with all its folders), a glob."""
 
@@ -77,14 +77,6 @@ def open_sources(specs: Specs, encoding: str = "utf-8") -> list[Source]:
             "no source of text was named", hint="for example --data builtin:python-docs"
         )
     return list(found.values())
-
-
-def unreadable(path: Path, error: OSError) -> DataError:
-    """The error for a file that the system does not let us read."""
-    return DataError(
-        f"{path} cannot be read: {error.strerror or error}",
-        hint="check the permissions of the file and the health of the disk",
-    )
 
 
 def _open_spec(spec: str, encoding: str) -> list[Source]:

@@ -9,22 +9,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from ogpt import processor
-from ogpt.bundle import resolve
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.decoding.native.balancing import balanced
-from ogpt.decoding.native.decoder import NativeDecoder
+from ogpt.decoding.native.core_weights import Weights, stored_dtype, unfit, unused_weights
 from ogpt.decoding.native.library import PRECISIONS, is_built
-from ogpt.decoding.native.loading import Weights, stored_dtype, unfit, unused_weights
+from ogpt.decoding.native.native_decoder import NativeDecoder
 from ogpt.errors import BackendMissing, ConfigError
-from ogpt.generation.decoder import Decoder
+from ogpt.folders.model_folder import resolve
+from ogpt.generation.protocol.decoder import Decoder
 from ogpt.notices import tell
-from ogpt.weights.folder import folder_config, open_weights
+from ogpt.weights.model_weights import folder_config, open_weights
 from ogpt.weights.quantised import open_quantised, quantised_dtype
 
 if TYPE_CHECKING:
+    from ogpt.model.cuda.static_decoder import StaticDecoder
+    from ogpt.model.decoder.torch_decoder import TorchDecoder
     from ogpt.model.heads import OpenAIGPTLMHeadModel
-    from ogpt.model.static_decoder import StaticDecoder
-    from ogpt.model.torch_decoder import TorchDecoder
 
 DecoderName = Literal["auto", "native", "torch"]
 DtypeName = Literal["auto", "float32", "bfloat16", "int8", "int4"]
@@ -162,9 +162,9 @@ def _open_torch(
         raise BackendMissing(
             f"generating needs PyTorch: {error}", hint="pip install 'ogpt[torch]'"
         ) from error
+    from ogpt.model.decoder.packed_weights import pack_weights
+    from ogpt.model.decoder.torch_decoder import TorchDecoder
     from ogpt.model.heads import OpenAIGPTLMHeadModel
-    from ogpt.model.packing import pack_weights
-    from ogpt.model.torch_decoder import TorchDecoder
 
     torch.set_num_threads(threads)
     on_gpu = torch.cuda.is_available()
@@ -189,7 +189,7 @@ def _open_torch(
 
 def _static_unfit(config: OpenAIGPTConfig, on_gpu: bool) -> str:
     """Why captured steps cannot run the model here; empty where they can."""
-    from ogpt.model.static_weights import unfit
+    from ogpt.model.cuda.static_weights import unfit
 
     if on_gpu and find_spec("triton") is None:
         return "the package triton is not installed"
@@ -206,8 +206,8 @@ def _open_static(
 ) -> StaticDecoder:
     import torch
 
+    from ogpt.model.cuda.static_decoder import StaticDecoder
     from ogpt.model.heads import OpenAIGPTLMHeadModel
-    from ogpt.model.static_decoder import StaticDecoder
 
     if dtype == "auto" and device == "cuda":
         dtype = "bfloat16"

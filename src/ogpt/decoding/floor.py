@@ -9,8 +9,8 @@ import numpy as np
 
 from ogpt import processor
 from ogpt.config.model import OpenAIGPTConfig
-from ogpt.decoding.native.decoder import NativeDecoder
-from ogpt.generation.decoder import Decoder
+from ogpt.decoding.native.native_decoder import NativeDecoder
+from ogpt.generation.protocol.decoder import Decoder
 from ogpt.weights.quantised import GROUP_SIZE
 
 _BYTES_PER_WEIGHT = {

@@ -14,11 +14,11 @@ from ogpt import processor
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.decoding.native.balancing import balanced
 from ogpt.decoding.native.library import PRECISIONS, load_library
-from ogpt.model_card import write_card
-from ogpt.model_files import CARD_FILE, CONFIG_FILES, TOKENIZER_FILES
+from ogpt.folders.model_card import write_card
+from ogpt.layout import CARD_FILE, CONFIG_FILES, TOKENIZER_FILES
 from ogpt.weights.arrays import Array, LazyArrays
-from ogpt.weights.folder import folder_config, open_weights, write_weights
-from ogpt.weights.plan import plan_weights
+from ogpt.weights.matching import plan_weights
+from ogpt.weights.model_weights import folder_config, open_weights, write_weights
 from ogpt.weights.precision import as_floats, cast
 from ogpt.weights.quantised import (
     GROUP_SIZE,

@@ -1,7 +1,8 @@
 """How well a model predicts a text: loss, perplexity, bits per byte, by sliding windows.
 
 The documents are read end to end, as in training, and scored window by window
-(`ogpt.generation.likelihood`). The first token of the text follows nothing and is not scored.
+(`ogpt.generation.protocol.likelihood`). The first token of the text follows nothing and is not
+scored.
 """
 
 from __future__ import annotations
@@ -11,14 +12,13 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from ogpt.bundle import load_tokenizer, read_config, resolve
 from ogpt.data.documents import Document, documents
-from ogpt.data.progress import Progress
 from ogpt.data.sources import Specs, open_sources
 from ogpt.decoding.choice import open_decoder
 from ogpt.errors import ConfigError, DataError
-from ogpt.generation.likelihood import check_stride, score
-from ogpt.reporting import Reporter, silent
+from ogpt.folders.model_folder import load_tokenizer, read_config, resolve
+from ogpt.generation.protocol.likelihood import check_stride, score
+from ogpt.reporting import Progress, Reporter, silent
 from ogpt.tokens.bpe_tokenizer import BPETokenizer
 from ogpt.training import measures
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from ogpt.config.model import OpenAIGPTConfig
-from ogpt.config.run import PretrainSettings
-from ogpt.model_files import CARD_FILE
+from ogpt.config.pretrain_settings import PretrainSettings
+from ogpt.layout import CARD_FILE
 from ogpt.storage import whole_file
-from ogpt.tokens.folder import read_settings
+from ogpt.tokens.tokenizer_folder import read_settings
 from ogpt.version import __version__
 from ogpt.weights.shapes import architecture_of, parameter_count
 

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from ogpt import notices
-from ogpt.bundle import CHECKPOINT_NAME, CHECKPOINTS, RUN_FILE, read_run_facts
-from ogpt.config.run import PretrainSettings
-from ogpt.config.settings import load_settings
+from ogpt.config.loader import load_settings
+from ogpt.config.pretrain_settings import PretrainSettings
 from ogpt.errors import CheckpointError, DamagedData, OutputExists
+from ogpt.folders.model_folder import CHECKPOINT_NAME, CHECKPOINTS, RUN_FILE, read_run_facts
 from ogpt.storage import sha256_of, whole_file, whole_folder, write_json
 from ogpt.training.step import TrainStep
 from ogpt.weights.safetensors_file import WEIGHTS_FILE, open_safetensors, write_arrays

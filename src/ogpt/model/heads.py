@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.errors import ConfigError
 from ogpt.model.chunked_loss import ChunkLoss, chunk_loss_and_grad, summed_cross_entropy
-from ogpt.model.generate import GenerationMixin
+from ogpt.model.generate.entry import GenerationMixin
 from ogpt.model.inputs import rows_of, tensor
 from ogpt.model.losses import IGNORE_INDEX, next_token_loss
 from ogpt.model.outputs import CausalLMOutput

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ogpt.config.model import CONFIG_FILE, OpenAIGPTConfig
 from ogpt.errors import ConfigError
+from ogpt.folders.model_card import write_card
 from ogpt.hub import HubOptions, model_folder, push_folder
 from ogpt.model.attention import best_attention, check_attention
 from ogpt.model.base import Model
@@ -25,11 +26,10 @@ from ogpt.model.loading import (
 )
 from ogpt.model.resizing import changed
 from ogpt.model.tensors import array_of
-from ogpt.model_card import write_card
 from ogpt.notices import tell
 from ogpt.storage import whole_files
 from ogpt.weights.arrays import Array
-from ogpt.weights.folder import folder_config, open_weights, write_weights, written_weights
+from ogpt.weights.model_weights import folder_config, open_weights, write_weights, written_weights
 from ogpt.weights.sharded import size_in_bytes
 
 _NO_EFFECT = {

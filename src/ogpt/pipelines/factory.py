@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from difflib import get_close_matches
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ogpt.bundle import MODEL_CLASSES, check_vocabulary, load_tokenizer, resolve
-from ogpt.errors import BackendMissing, ConfigError
+from ogpt.errors import ConfigError
+from ogpt.folders.model_folder import check_vocabulary, load_tokenizer, resolve
 from ogpt.hub import HubOptions
+from ogpt.model.architectures import ARCHITECTURES, model_class
 from ogpt.notices import tell
-from ogpt.pipelines.base import Pipeline, check_batch_size
-from ogpt.pipelines.classification import TextClassificationPipeline
-from ogpt.pipelines.features import FeatureExtractionPipeline
-from ogpt.pipelines.generation import TextGenerationPipeline
+from ogpt.pipelines.feature_extraction import FeatureExtractionPipeline
+from ogpt.pipelines.pipeline import Pipeline, check_batch_size
+from ogpt.pipelines.text_classification import TextClassificationPipeline
+from ogpt.pipelines.text_generation import TextGenerationPipeline
 from ogpt.reporting import Reporter, silent
 from ogpt.tokens.bpe_tokenizer import BPETokenizer
-from ogpt.tokens.opening import open_tokenizer
-from ogpt.weights.folder import folder_config
+from ogpt.tokens.open_tokenizer import open_tokenizer
+from ogpt.weights.model_weights import folder_config
 from ogpt.weights.shapes import architecture_of
 
 if TYPE_CHECKING:
@@ -38,11 +38,9 @@ TASKS: dict[str, type[Pipeline]] = {
 _CLASSES = {
     "text-generation": ("OpenAIGPTLMHeadModel", "OpenAIGPTDoubleHeadsModel"),
     "text-classification": ("OpenAIGPTForSequenceClassification",),
-    "feature-extraction": ("OpenAIGPTModel", *MODEL_CLASSES),
+    "feature-extraction": ARCHITECTURES,
 }
 """The model classes of each task; a folder that names none of them is loaded as the first."""
-
-_MODULES = {"OpenAIGPTModel": "ogpt.model.transformer", **MODEL_CLASSES}
 
 _LOADING = ("attn_implementation", "torch_dtype", "device_map", "model_kwargs")
 
@@ -106,7 +104,7 @@ def pipeline(
         device = place
     kind.checked(kwargs)
     check_batch_size(batch_size)
-    classes = tuple(map(_model_class, _CLASSES[kind.task]))
+    classes = tuple(model_class(name, "a pipeline") for name in _CLASSES[kind.task])
     if isinstance(model, str | Path):
         where = _device(device)
         folder = resolve(model, **hub)
@@ -148,16 +146,6 @@ def _kind(task: str) -> type[Pipeline]:
             hint=f"did you mean {near[0]}?" if near else "ogpt has these for GPT-1",
         )
     return TASKS[task]
-
-
-def _model_class(name: str) -> type[OpenAIGPTPreTrainedModel]:
-    try:
-        found: type[OpenAIGPTPreTrainedModel] = getattr(import_module(_MODULES[name]), name)
-    except ModuleNotFoundError as error:
-        raise BackendMissing(
-            f"a pipeline needs PyTorch: {error}", hint="pip install 'ogpt[torch]'"
-        ) from error
-    return found
 
 
 def _kind_of(model: object) -> str:

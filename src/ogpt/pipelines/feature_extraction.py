@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ogpt.pipelines.base import Pipeline, Row
+from ogpt.pipelines.pipeline import Pipeline, Row
 from ogpt.tokens.texts import as_texts
 
 

@@ -12,10 +12,9 @@ from difflib import get_close_matches
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from ogpt.data.progress import Progress
 from ogpt.errors import ConfigError, DataError, UnknownArgument
 from ogpt.notices import tell
-from ogpt.reporting import Reporter, silent
+from ogpt.reporting import Progress, Reporter, silent
 from ogpt.tokens.bpe_tokenizer import BPETokenizer
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ogpt.errors import ConfigError, DataError
-from ogpt.pipelines.base import Pipeline, Row
+from ogpt.pipelines.pipeline import Pipeline, Row
 from ogpt.tokens.texts import as_texts
 
 

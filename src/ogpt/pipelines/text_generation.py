@@ -7,10 +7,10 @@ from dataclasses import fields
 from typing import Any
 
 from ogpt.errors import ConfigError
-from ogpt.generation.settings import GenerationSettings
-from ogpt.generation.writer import decode
+from ogpt.generation.choosing.settings import GenerationSettings
+from ogpt.generation.texts.writer import decode
 from ogpt.notices import tell
-from ogpt.pipelines.base import Pipeline, Row, tell_padding
+from ogpt.pipelines.pipeline import Pipeline, Row, tell_padding
 from ogpt.tokens.cleaning import clean_up_tokenization
 from ogpt.tokens.texts import as_texts
 

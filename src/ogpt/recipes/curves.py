@@ -16,7 +16,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from ogpt.errors import BackendMissing
-from ogpt.recipes.metrics import Metrics, read_metrics
+from ogpt.recipes.run_metrics import Metrics, read_metrics
 from ogpt.storage import whole_file
 
 if TYPE_CHECKING:

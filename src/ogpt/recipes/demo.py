@@ -14,19 +14,19 @@ from pathlib import Path
 from typing import Any
 
 from ogpt import processor
-from ogpt.bundle import read_config, resolve
 from ogpt.data.shards import Shards
 from ogpt.errors import CheckpointError, TrainingInterrupted
-from ogpt.generating import generate
-from ogpt.ngrams import ngram_losses
-from ogpt.pretraining import pretrain
+from ogpt.evaluation.ngrams import ngram_losses
+from ogpt.folders.model_folder import read_config, resolve
+from ogpt.folders.run_folder import RunFolder
 from ogpt.recipes.curves import require_matplotlib
-from ogpt.recipes.metrics import Metrics, read_metrics
 from ogpt.recipes.report import Sample, Score, Story, write_report
+from ogpt.recipes.run_metrics import Metrics, read_metrics
 from ogpt.reporting import Reporter, silent
 from ogpt.storage import write_json
 from ogpt.training.measures import bits_per_byte, parameter_count, perplexity
-from ogpt.training.run_folder import RunFolder
+from ogpt.workflows.generate import generate
+from ogpt.workflows.pretrain import pretrain
 
 SOURCE = "builtin:python-docs"
 PRESET = "tiny"

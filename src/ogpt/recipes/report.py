@@ -10,10 +10,10 @@ from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
 
+from ogpt.folders.run_folder import SETTINGS_FILE
 from ogpt.recipes.curves import inline_svg, loss_figure, speed_figure
-from ogpt.recipes.metrics import Metrics, read_metrics
+from ogpt.recipes.run_metrics import Metrics, read_metrics
 from ogpt.storage import whole_file
-from ogpt.training.run_folder import SETTINGS_FILE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

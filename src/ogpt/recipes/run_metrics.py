@@ -10,7 +10,7 @@ from statistics import median
 from typing import Any
 
 from ogpt.errors import DamagedData, SourceNotFound
-from ogpt.training.run_folder import METRICS_FILE, read_events
+from ogpt.folders.run_folder import METRICS_FILE, read_events
 
 Event = Mapping[str, Any]
 

@@ -14,7 +14,7 @@ from ogpt.tokens.chunks import (
     without_controls,
     without_surrogates,
 )
-from ogpt.tokens.pipeline import bert_normalizer, bert_pre_tokenizer
+from ogpt.tokens.rust_bpe import bert_normalizer, bert_pre_tokenizer
 from ogpt.tokens.texts import Text
 from ogpt.tokens.vocabulary import END_OF_WORD
 

@@ -14,17 +14,17 @@ from tokenizers import AddedToken, Tokenizer
 from ogpt.errors import TokenizerError
 from ogpt.reporting import Reporter, silent
 from ogpt.tokens import shaping
-from ogpt.tokens.base import TokenizerBase
-from ogpt.tokens.folder import (
+from ogpt.tokens.merge_learning import learn_merges
+from ogpt.tokens.rust_bpe import bert_normalizer, bert_pipeline
+from ogpt.tokens.texts import as_texts
+from ogpt.tokens.tokenizer_base import TokenizerBase
+from ogpt.tokens.tokenizer_folder import (
     TokenizerFolder,
     read_folder,
     read_tokenizer_file,
     tokenizer_folder,
     write_folder,
 )
-from ogpt.tokens.merge_learning import learn_merges
-from ogpt.tokens.pipeline import bert_normalizer, bert_pipeline
-from ogpt.tokens.texts import as_texts
 from ogpt.tokens.vocabulary import (
     MERGES_FILE,
     UNK_TOKEN,

@@ -13,7 +13,7 @@ from ogpt.tokens.bert_words import BertWords
 from ogpt.tokens.bpe_tokenizer import BPETokenizer
 from ogpt.tokens.chunk_encoder import ChunkEncoder, Ids
 from ogpt.tokens.chunks import without_surrogates
-from ogpt.tokens.pipeline import bert_pipeline
+from ogpt.tokens.rust_bpe import bert_pipeline
 from ogpt.tokens.texts import Text, as_texts
 from ogpt.tokens.vocabulary import Vocabulary
 from ogpt.tokens.word_counting import count_words

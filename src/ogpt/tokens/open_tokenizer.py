@@ -8,8 +8,8 @@ from typing import Unpack
 from ogpt.hub import HubOptions
 from ogpt.tokens.bpe_tokenizer import BPETokenizer
 from ogpt.tokens.fast import OpenAIGPTTokenizerFast
-from ogpt.tokens.folder import read_settings, tokenizer_folder
 from ogpt.tokens.tokenizer import OpenAIGPTTokenizer, available_pre_tokenizer
+from ogpt.tokens.tokenizer_folder import read_settings, tokenizer_folder
 
 
 def open_tokenizer(folder: str | Path, **hub: Unpack[HubOptions]) -> BPETokenizer:

@@ -21,7 +21,7 @@ from ogpt.tokens.chunks import without_surrogates
 from ogpt.tokens.english_encoder import EnglishEncoder
 from ogpt.tokens.english_words import EnglishWords
 from ogpt.tokens.original import INSTALL, PACKAGES
-from ogpt.tokens.pipeline import bert_pipeline, bpe_pipeline
+from ogpt.tokens.rust_bpe import bert_pipeline, bpe_pipeline
 from ogpt.tokens.texts import Text, as_texts
 from ogpt.tokens.vocabulary import END_OF_WORD, Vocabulary
 from ogpt.tokens.word_counting import count_words

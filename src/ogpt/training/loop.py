@@ -13,13 +13,13 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
 
-from ogpt.bundle import CHECKPOINTS
-from ogpt.config.run import TrainingSettings
+from ogpt.config.pretrain_settings import TrainingSettings
 from ogpt.data.batch import Batch
 from ogpt.errors import TrainingDiverged, TrainingInterrupted
+from ogpt.folders.model_folder import CHECKPOINTS
+from ogpt.folders.run_folder import RunFolder
 from ogpt.reporting import Reporter
 from ogpt.training.measures import bits_per_byte, flops_utilisation, perplexity
-from ogpt.training.run_folder import RunFolder
 from ogpt.training.schedule import warmup_cosine
 from ogpt.training.step import TrainStep
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from ogpt import notices, processor
-from ogpt.config.run import TrainingSettings
+from ogpt.config.pretrain_settings import TrainingSettings
 
 COMPILE_PAYS_SECONDS = 60.0
 """Estimated training time from which the compiler's half minute is earned back."""

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ogpt.config.run import TrainingSettings
+from ogpt.config.pretrain_settings import TrainingSettings
 from ogpt.data.batch import IGNORED, Batch
 from ogpt.errors import CheckpointError
 from ogpt.model.heads import OpenAIGPTLMHeadModel

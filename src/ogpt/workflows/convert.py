@@ -11,23 +11,22 @@ from typing import Any, NamedTuple, Unpack
 
 from tokenizers import AddedToken
 
-from ogpt.bundle import resolve
 from ogpt.config.model import OpenAIGPTConfig
-from ogpt.data.progress import Progress
 from ogpt.errors import ConfigError, OutputExists, TokenizerError, VocabularyMismatch
+from ogpt.folders.model_card import write_card
+from ogpt.folders.model_folder import resolve
 from ogpt.hub import HubOptions, model_folder
-from ogpt.model_card import write_card
-from ogpt.model_files import CARD_FILE, CONFIG_FILES, TOKENIZER_FILES, weights_files
-from ogpt.reporting import Reporter, silent
+from ogpt.layout import CARD_FILE, CONFIG_FILES, TOKENIZER_FILES, weights_files
+from ogpt.reporting import Progress, Reporter, silent
 from ogpt.storage import whole_folder
-from ogpt.tokens.folder import TokenizerFolder, holds_tokenizer, read_folder, write_folder
-from ogpt.tokens.pipeline import bert_pipeline
+from ogpt.tokens.rust_bpe import bert_pipeline
+from ogpt.tokens.tokenizer_folder import TokenizerFolder, holds_tokenizer, read_folder, write_folder
 from ogpt.tokens.vocabulary import NAMINGS, UNK_TOKEN, write_vocabulary
 from ogpt.weights.arrays import Array, LazyArrays
-from ogpt.weights.folder import folder_config, open_weights, require_heads, write_weights
 from ogpt.weights.h5_file import open_h5
+from ogpt.weights.matching import plan_weights
+from ogpt.weights.model_weights import folder_config, open_weights, require_heads, write_weights
 from ogpt.weights.openai_files import write_openai
-from ogpt.weights.plan import plan_weights
 from ogpt.weights.precision import DTYPES, cast
 from ogpt.weights.safetensors_file import open_safetensors
 from ogpt.weights.sharded import size_in_bytes

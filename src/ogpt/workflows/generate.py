@@ -12,20 +12,19 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from ogpt.bundle import load_tokenizer, read_config, resolve
 from ogpt.config.model import OpenAIGPTConfig
-from ogpt.data.progress import Progress
 from ogpt.decoding.choice import open_decoder
 from ogpt.decoding.floor import weight_bytes
 from ogpt.errors import ConfigError, UnknownArgument
-from ogpt.generation.continuing import Generation, OnText, continuations, slots_of
-from ogpt.generation.decoder import Decoder
-from ogpt.generation.request import Request, check_given, prepare
-from ogpt.generation.rows import FinishedRows, model_hash, read_rows
-from ogpt.generation.settings import GenerationSettings
-from ogpt.generation.statistics import Statistics, Stopwatch
-from ogpt.generation.writer import Vocabulary
-from ogpt.reporting import Reporter, silent
+from ogpt.folders.model_folder import load_tokenizer, read_config, resolve
+from ogpt.generation.choosing.settings import GenerationSettings
+from ogpt.generation.protocol.decoder import Decoder
+from ogpt.generation.texts.continuing import Generation, OnText, continuations, slots_of
+from ogpt.generation.texts.request import Request, check_given, prepare
+from ogpt.generation.texts.rows import FinishedRows, model_hash, read_rows
+from ogpt.generation.texts.statistics import Statistics, Stopwatch
+from ogpt.generation.texts.writer import Vocabulary
+from ogpt.reporting import Progress, Reporter, silent
 from ogpt.storage import only_writer_of
 
 BATCH_SIZE = 16

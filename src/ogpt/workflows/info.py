@@ -7,11 +7,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ogpt.bundle import load_tokenizer, resolve
-from ogpt.model_files import weights_files
-from ogpt.tokens.folder import holds_tokenizer
-from ogpt.training.run_folder import METRICS_FILE, RunFolder, read_events
-from ogpt.weights.folder import folder_config, open_weights
+from ogpt.folders.model_folder import load_tokenizer, resolve
+from ogpt.folders.run_folder import METRICS_FILE, RunFolder, read_events
+from ogpt.layout import weights_files
+from ogpt.tokens.tokenizer_folder import holds_tokenizer
+from ogpt.weights.model_weights import folder_config, open_weights
 from ogpt.weights.quantised import quantised_dtype
 from ogpt.weights.safetensors_file import WEIGHTS_FILE, open_safetensors
 from ogpt.weights.shapes import architecture_of, parameter_count

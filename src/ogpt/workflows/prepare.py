@@ -19,19 +19,18 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ogpt.config.run import DataSettings
+from ogpt.config.pretrain_settings import DataSettings
 from ogpt.data.documents import Document, documents
 from ogpt.data.duplicates import HeldOut, Seen, find_held_out, hash_text
 from ogpt.data.manifest import NAME, SPLITS, Manifest, Shard, read_manifest, shard_names
-from ogpt.data.progress import Progress
 from ogpt.data.shards import Shards, check_sizes
 from ogpt.data.sources import Source, Specs, open_sources
 from ogpt.errors import DataError, OutputExists
 from ogpt.notices import tell
-from ogpt.reporting import Reporter, silent
+from ogpt.reporting import Progress, Reporter, silent
 from ogpt.storage import only_writer, whole_file, whole_folder
 from ogpt.tokens.bpe_tokenizer import BPETokenizer
-from ogpt.tokens.opening import open_tokenizer
+from ogpt.tokens.open_tokenizer import open_tokenizer
 
 SHARD_TOKENS = 1 << 24
 BATCH_CHARACTERS = 1 << 22  # tokenised at once: enough for all cores, a second or so of work

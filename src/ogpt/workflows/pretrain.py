@@ -10,19 +10,19 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from ogpt.config.settings import to_toml
+from ogpt.config.loader import to_toml
 from ogpt.data.shards import Shards
 from ogpt.errors import VocabularyMismatch
-from ogpt.model_card import training_facts, write_card
+from ogpt.folders.model_card import training_facts, write_card
+from ogpt.folders.run_folder import METRICS_FILE, RunFolder
 from ogpt.reporting import JsonLines, Reporter, Several, silent
-from ogpt.run_setup import Setup, make_train_step, resolve_settings, set_up
 from ogpt.storage import only_writer, storage_error
-from ogpt.tokens.opening import open_tokenizer
+from ogpt.tokens.open_tokenizer import open_tokenizer
 from ogpt.training import tensorboard
 from ogpt.training.loop import Evaluation, Loop, ValidText, total_steps
 from ogpt.training.measures import flops_per_token, parameter_count, training_memory_bytes
-from ogpt.training.run_folder import METRICS_FILE, RunFolder
 from ogpt.version import __version__
+from ogpt.workflows.pretrain_setup import Setup, make_train_step, resolve_settings, set_up
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,23 +8,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ogpt.bundle import CHECKPOINTS, check_vocabulary, resolve
+from ogpt.config.loader import load_settings
 from ogpt.config.model import TOKENIZER_FINGERPRINT, OpenAIGPTConfig
-from ogpt.config.run import PretrainSettings
-from ogpt.config.settings import load_settings
+from ogpt.config.pretrain_settings import PretrainSettings
 from ogpt.data.manifest import NAME as MANIFEST_FILE
-from ogpt.data.prepare import prepare
 from ogpt.data.shards import Shards
-from ogpt.data.tokenizer_training import train_tokenizer
 from ogpt.data.windows import Windows
 from ogpt.errors import BackendMissing, ConfigError, DataError, OutputExists, VocabularyMismatch
+from ogpt.folders.model_folder import CHECKPOINTS, check_vocabulary, resolve
+from ogpt.folders.run_folder import SETTINGS_FILE, RunFolder
 from ogpt.notices import tell
 from ogpt.reporting import Reporter
-from ogpt.tokens.opening import open_tokenizer
+from ogpt.tokens.open_tokenizer import open_tokenizer
 from ogpt.training.loop import total_steps
 from ogpt.training.measures import flops_per_token
-from ogpt.training.run_folder import SETTINGS_FILE, RunFolder
-from ogpt.weights.folder import folder_config
+from ogpt.weights.model_weights import folder_config
+from ogpt.workflows.prepare import prepare
+from ogpt.workflows.train_tokenizer import train_tokenizer
 
 if TYPE_CHECKING:
     from ogpt.model.heads import OpenAIGPTLMHeadModel

@@ -10,22 +10,21 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ogpt.bundle import load_tokenizer, resolve
-from ogpt.data.progress import Progress
 from ogpt.data.sources import Specs
 from ogpt.decoding.choice import open_decoder
 from ogpt.decoding.native.library import load_library
 from ogpt.decoding.rounding import TARGETS, write_rounded
 from ogpt.errors import ConfigError, DataError, DecoderError, OutputExists
-from ogpt.evaluation import open_reading
-from ogpt.generation.decoder import Decoder
-from ogpt.generation.likelihood import windows
-from ogpt.generation.processors import Logits
-from ogpt.model_files import CARD_FILE, weights_files
-from ogpt.reporting import Reporter, silent
+from ogpt.evaluation.perplexity import open_reading
+from ogpt.folders.model_folder import load_tokenizer, resolve
+from ogpt.generation.choosing.processors import Logits
+from ogpt.generation.protocol.decoder import Decoder
+from ogpt.generation.protocol.likelihood import windows
+from ogpt.layout import CARD_FILE, weights_files
+from ogpt.reporting import Progress, Reporter, silent
 from ogpt.storage import whole_folder
 from ogpt.training import measures
-from ogpt.weights.folder import folder_config
+from ogpt.weights.model_weights import folder_config
 
 DEFAULT_TEXT = "builtin:python-docs"
 _ROWS = 32  # logits of both models in memory at once

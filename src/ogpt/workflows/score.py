@@ -9,15 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
-from ogpt.bundle import load_tokenizer, resolve
 from ogpt.decoding.choice import open_decoder
 from ogpt.errors import ContextTooLong, SamplingError
-from ogpt.generation.likelihood import check_stride, score_choices
-from ogpt.generation.likelihood import score as score_windows
-from ogpt.generation.writer import Vocabulary
+from ogpt.folders.model_folder import load_tokenizer, resolve
+from ogpt.generation.protocol.likelihood import check_stride, score_choices
+from ogpt.generation.protocol.likelihood import score as score_windows
+from ogpt.generation.texts.writer import Vocabulary
 from ogpt.notices import tell
 from ogpt.training import measures
-from ogpt.weights.folder import folder_config
+from ogpt.weights.model_weights import folder_config
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +53,14 @@ def score(
 ) -> list[Score]:
     """Log-probabilities of a text, or of choices that follow it.
 
-    A text longer than the model's positions is read in windows (`ogpt.generation.likelihood`).
+    A text longer than the model's positions is read in windows (`protocol.likelihood`).
     Choices are read as words of their own, and share one reading of the text before them.
 
     Args:
         model: A model folder or a run.
         text: What is scored; with choices, what they follow.
         choices: Texts of one token or more.
-        stride: Tokens from one window to the next, as `ogpt.evaluation.perplexity`.
+        stride: Tokens from one window to the next, as `ogpt.evaluation.perplexity.perplexity`.
         decoder: Which implementation scores (`ogpt.decoding.choice`).
         dtype: Precision of its weights.
         threads: Threads it may use; 0 for all cores.

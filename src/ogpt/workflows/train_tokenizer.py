@@ -8,16 +8,15 @@ from itertools import accumulate
 from pathlib import Path
 
 from ogpt.data.documents import documents
-from ogpt.data.progress import Progress
 from ogpt.data.sources import Source, Specs, open_sources
 from ogpt.errors import DataError, OutputExists
-from ogpt.reporting import Reporter, silent
+from ogpt.reporting import Progress, Reporter, silent
 from ogpt.storage import whole_folder, write_json
 from ogpt.tokens.bpe_tokenizer import BPETokenizer
 from ogpt.tokens.english_words import EnglishWords
 from ogpt.tokens.fast import OpenAIGPTTokenizerFast
 from ogpt.tokens.merge_learning import learn_merges
-from ogpt.tokens.opening import open_tokenizer
+from ogpt.tokens.open_tokenizer import open_tokenizer
 from ogpt.tokens.tokenizer import OpenAIGPTTokenizer, PreTokenizer
 from ogpt.tokens.word_counting import count_words
 

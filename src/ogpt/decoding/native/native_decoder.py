@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ogpt.config.model import OpenAIGPTConfig
+from ogpt.decoding.native.core_weights import Weights, load_core, unfit
 from ogpt.decoding.native.library import PRECISIONS, ROW, Core
-from ogpt.decoding.native.loading import Weights, load_core, unfit
 from ogpt.errors import ConfigError, ContextTooLong, DecoderError, TokenOutOfRange
-from ogpt.generation.decoder import Abilities, Scores, Want
-from ogpt.generation.processors import Logits
-from ogpt.generation.summaries import Summary, check_largest
+from ogpt.generation.choosing.processors import Logits
+from ogpt.generation.protocol.decoder import Abilities, Scores, Want
+from ogpt.generation.protocol.summaries import Summary, check_largest
 
 MOST_THREADS = 1024
 

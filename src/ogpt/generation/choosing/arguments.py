@@ -14,7 +14,7 @@ from textwrap import shorten
 from typing import Any
 
 from ogpt.errors import SamplingError, UnknownArgument
-from ogpt.generation.settings import GenerationSettings, require
+from ogpt.generation.choosing.settings import GenerationSettings, require
 from ogpt.notices import tell
 
 DEFAULT_LENGTH = 20

@@ -12,9 +12,9 @@ from itertools import chain
 import numpy as np
 
 from ogpt.errors import SamplingError, TokenOutOfRange
-from ogpt.generation import processors, warpers
-from ogpt.generation.processors import Logits
-from ogpt.generation.settings import GenerationSettings
+from ogpt.generation.choosing import processors, warpers
+from ogpt.generation.choosing.processors import Logits
+from ogpt.generation.choosing.settings import GenerationSettings
 
 Rule = Callable[[Sequence[int], int, Logits], Logits]
 """Given (the ids of the text so far, how many of them are its prompt, logits (V,)), returns new

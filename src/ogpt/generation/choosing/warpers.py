@@ -11,7 +11,7 @@ from math import log
 import numpy as np
 from numpy.typing import NDArray
 
-from ogpt.generation.processors import Logits
+from ogpt.generation.choosing.processors import Logits
 
 Ids = NDArray[np.intp]
 

@@ -13,8 +13,8 @@ from typing import Any, Literal, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ogpt.generation.processors import Logits
-from ogpt.generation.summaries import Summary, summarize
+from ogpt.generation.choosing.processors import Logits
+from ogpt.generation.protocol.summaries import Summary, summarize
 
 Want = Literal["none", "last", "all"]
 
@@ -31,7 +31,7 @@ class Abilities(NamedTuple):
     """Same tokens and log-probabilities alone or in any batch, and however many tokens are read at
     once, bit for bit."""
     summarize: Callable[[Logits], Summary] = summarize
-    """Summary of logits (N, V) that this decoder gave, as `ogpt.generation.summaries` says; raises
+    """Summary of logits (N, V) that this decoder gave (`protocol.summaries`); raises
     DecoderError (`summaries.check_largest`) for those that are no numbers."""
 
 

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ogpt.errors import ConfigError, DecoderError
-from ogpt.generation.decoder import Decoder
-from ogpt.generation.processors import Logits
-from ogpt.generation.warpers import top_k
+from ogpt.generation.choosing.processors import Logits
+from ogpt.generation.choosing.warpers import top_k
+from ogpt.generation.protocol.decoder import Decoder
 
 TopLogProbs = Sequence[tuple[int, float]]
 """Ids and log-probabilities, the most likely first; of equal ones, the lower id."""

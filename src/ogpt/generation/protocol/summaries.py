@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ogpt.errors import DecoderError
-from ogpt.generation.processors import Logits
+from ogpt.generation.choosing.processors import Logits
 
 _BLOCK = 256  # entries that are summed in the logits' own precision
 

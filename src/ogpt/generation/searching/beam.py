@@ -20,13 +20,13 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from ogpt.errors import SamplingError
-from ogpt.generation import warpers
-from ogpt.generation.decoder import Decoder
-from ogpt.generation.processors import Logits
-from ogpt.generation.prompts import Open, check_room, read
-from ogpt.generation.random_numbers import gumbel
-from ogpt.generation.rules import Rule, apply, in_place, require_choice, rules, warp
-from ogpt.generation.settings import GenerationSettings
+from ogpt.generation.choosing import warpers
+from ogpt.generation.choosing.processors import Logits
+from ogpt.generation.choosing.random_numbers import gumbel
+from ogpt.generation.choosing.rules import Rule, apply, in_place, require_choice, rules, warp
+from ogpt.generation.choosing.settings import GenerationSettings
+from ogpt.generation.protocol.decoder import Decoder
+from ogpt.generation.searching.prefill import Open, check_room, read
 
 
 class Hypothesis(NamedTuple):

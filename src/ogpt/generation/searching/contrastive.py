@@ -15,15 +15,15 @@ from typing import NamedTuple
 import numpy as np
 
 from ogpt.errors import DecoderError, SamplingError
-from ogpt.generation import warpers
-from ogpt.generation.decoder import Decoder
-from ogpt.generation.likelihood import top_log_probs
-from ogpt.generation.processors import Logits
-from ogpt.generation.prompts import Open, check_room, read
-from ogpt.generation.rules import Rule, apply, require_choice, rules
-from ogpt.generation.search import Ends, FinishReason, Token, Watch, never
-from ogpt.generation.settings import GenerationSettings
-from ogpt.generation.summaries import log_sum_exp
+from ogpt.generation.choosing import warpers
+from ogpt.generation.choosing.processors import Logits
+from ogpt.generation.choosing.rules import Rule, apply, require_choice, rules
+from ogpt.generation.choosing.settings import GenerationSettings
+from ogpt.generation.protocol.decoder import Decoder
+from ogpt.generation.protocol.likelihood import top_log_probs
+from ogpt.generation.protocol.summaries import log_sum_exp
+from ogpt.generation.searching.prefill import Open, check_room, read
+from ogpt.generation.searching.search import Ends, FinishReason, Token, Watch, never
 
 
 @dataclass(slots=True)

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ogpt.errors import ContextTooLong, DecoderError
-from ogpt.generation.decoder import Decoder
-from ogpt.generation.processors import Logits
+from ogpt.generation.choosing.processors import Logits
+from ogpt.generation.protocol.decoder import Decoder
 
 Open = Callable[[int, int], Logits]
 """Given (slot, number of the prompt), reads that prompt into the slot, which is empty, and returns

@@ -19,14 +19,14 @@ from typing import Literal, NamedTuple, cast
 import numpy as np
 
 from ogpt.errors import SamplingError
-from ogpt.generation.decoder import Decoder, DeviceSampler, Draw
-from ogpt.generation.likelihood import TopLogProbs, top_log_probs
-from ogpt.generation.processors import Logits
-from ogpt.generation.prompts import Open, read
-from ogpt.generation.random_numbers import sample, uniform, uniforms
-from ogpt.generation.rules import Rule, apply, in_place, require_choice, rules, warp
-from ogpt.generation.settings import GenerationSettings
-from ogpt.generation.speculation import Clock, Lookahead, Pace
+from ogpt.generation.choosing.processors import Logits
+from ogpt.generation.choosing.random_numbers import sample, uniform, uniforms
+from ogpt.generation.choosing.rules import Rule, apply, in_place, require_choice, rules, warp
+from ogpt.generation.choosing.settings import GenerationSettings
+from ogpt.generation.protocol.decoder import Decoder, DeviceSampler, Draw
+from ogpt.generation.protocol.likelihood import TopLogProbs, top_log_probs
+from ogpt.generation.searching.prefill import Open, read
+from ogpt.generation.searching.speculation import Clock, Lookahead, Pace
 from ogpt.notices import tell
 
 FinishReason = Literal["stop", "length"]

@@ -18,8 +18,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from ogpt.errors import DecoderError
-from ogpt.generation.decoder import Decoder
-from ogpt.generation.processors import Logits
+from ogpt.generation.choosing.processors import Logits
+from ogpt.generation.protocol.decoder import Decoder
 
 Clock = Callable[[], float]
 """Seconds since some moment; changes what is drafted, never what is written."""

@@ -6,14 +6,14 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 
-from ogpt.generation.beam import Hypothesis, beam_search
-from ogpt.generation.beam import never as never_ends
-from ogpt.generation.contrastive import contrastive_search
-from ogpt.generation.decoder import Decoder
-from ogpt.generation.likelihood import ChoiceScores, TopLogProbs, score_choices
-from ogpt.generation.request import Prompt, Request
-from ogpt.generation.search import Ends, FinishReason, Token, search
-from ogpt.generation.writer import Vocabulary, Writer
+from ogpt.generation.protocol.decoder import Decoder
+from ogpt.generation.protocol.likelihood import ChoiceScores, TopLogProbs, score_choices
+from ogpt.generation.searching.beam import Hypothesis, beam_search
+from ogpt.generation.searching.beam import never as never_ends
+from ogpt.generation.searching.contrastive import contrastive_search
+from ogpt.generation.searching.search import Ends, FinishReason, Token, search
+from ogpt.generation.texts.request import Prompt, Request
+from ogpt.generation.texts.writer import Vocabulary, Writer
 
 OnText = Callable[[int, str], None]
 """Receives (which generation, its next text); the texts of one, joined, are its `text`."""

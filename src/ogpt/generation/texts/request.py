@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from operator import index
 
 from ogpt.errors import SamplingError, TokenOutOfRange
-from ogpt.generation.prompts import check_length
-from ogpt.generation.search import kept_when_full, slides
-from ogpt.generation.settings import GenerationSettings, require
-from ogpt.generation.writer import Vocabulary, decode, ends_word, stop_forms
+from ogpt.generation.choosing.settings import GenerationSettings, require
+from ogpt.generation.searching.prefill import check_length
+from ogpt.generation.searching.search import kept_when_full, slides
+from ogpt.generation.texts.writer import Vocabulary, decode, ends_word, stop_forms
 from ogpt.notices import tell
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ogpt.errors import DataError, OgptError, OutputExists
-from ogpt.generation.continuing import Generation
-from ogpt.model_files import CONFIG_FILES, TOKENIZER_FILES, weights_files
+from ogpt.generation.texts.continuing import Generation
+from ogpt.layout import CONFIG_FILES, TOKENIZER_FILES, weights_files
 from ogpt.storage import sha256_of, storage_error
 
 _FIELDS = ("prompt", "text")

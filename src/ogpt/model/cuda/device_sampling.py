@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ogpt.generation.decoder import Draw
+from ogpt.generation.protocol.decoder import Draw
 
 _BLOCK = 256  # entries of one block of the two-level cumulative sum
 _LEAST_TEMPERATURE = float(np.finfo(np.float32).tiny)
@@ -80,7 +80,7 @@ def choose(logits: Tensor, draws: Draws, numbers: Tensor, kind: Kind) -> tuple[T
 def _summary(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The highest logit of each row, its id, and the log of the sum of exps; all (R,)."""
     if logits.is_cuda:
-        from ogpt.model import triton_kernels
+        from ogpt.model.cuda import triton_kernels
 
         return triton_kernels.summarize(logits)
     top, best = logits.max(1)

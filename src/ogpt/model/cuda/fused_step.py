@@ -11,9 +11,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ogpt.model import triton_kernels
-from ogpt.model.static_step import Parts, Rows
-from ogpt.model.static_weights import Layer, Linear, Norm, Weights, product
+from ogpt.model.cuda import triton_kernels
+from ogpt.model.cuda.static_step import Parts, Rows
+from ogpt.model.cuda.static_weights import Layer, Linear, Norm, Weights, product
 from ogpt.model.transformer import ACT_FNS
 
 _FEW_ROWS = 16  # of float weights: what one tensor core takes at once

@@ -18,13 +18,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ogpt.errors import ConfigError, DecoderError
-from ogpt.generation.decoder import Abilities, Draw, Scores, Want, Written
-from ogpt.generation.processors import Logits
-from ogpt.model.cuda_graphs import Replayed, memory_pool
-from ogpt.model.device_sampling import Draws, Kind, choose, kind_of, rows_of_draws
-from ogpt.model.heads import OpenAIGPTLMHeadModel
-from ogpt.model.scores import score_hidden
-from ogpt.model.slots import (
+from ogpt.generation.choosing.processors import Logits
+from ogpt.generation.protocol.decoder import Abilities, Draw, Scores, Want, Written
+from ogpt.model.cuda.cuda_graphs import Replayed, memory_pool
+from ogpt.model.cuda.device_sampling import Draws, Kind, choose, kind_of, rows_of_draws
+from ogpt.model.cuda.static_step import (
+    Parts,
+    Rows,
+    new_cache,
+    pass_of_prompt,
+    pass_of_rows,
+    torch_parts,
+)
+from ogpt.model.cuda.static_weights import PRECISIONS, gather_weights, logits_of, unfit
+from ogpt.model.decoder.scores import score_hidden
+from ogpt.model.decoder.slots import (
     Appended,
     check_cut,
     check_ids,
@@ -34,15 +42,7 @@ from ogpt.model.slots import (
     check_targets,
     numpy_of,
 )
-from ogpt.model.static_step import (
-    Parts,
-    Rows,
-    new_cache,
-    pass_of_prompt,
-    pass_of_rows,
-    torch_parts,
-)
-from ogpt.model.static_weights import PRECISIONS, gather_weights, logits_of, unfit
+from ogpt.model.heads import OpenAIGPTLMHeadModel
 
 _FEW = 128  # tokens of a prompt that are read as rows of a captured step: launches cost more
 _FIXED_ROWS = 32  # least rows of the one shape of the deterministic decoder
@@ -284,7 +284,7 @@ def _parts(device: torch.device) -> Parts:
     """What is best on the device."""
     if device.type != "cuda":
         return torch_parts()
-    from ogpt.model.fused_step import fused_parts
+    from ogpt.model.cuda.fused_step import fused_parts
 
     return fused_parts()
 

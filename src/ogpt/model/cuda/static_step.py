@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention.bias import causal_lower_right
 
-from ogpt.model.static_weights import Layer, Linear, Weights, product
+from ogpt.model.cuda.static_weights import Layer, Linear, Weights, product
 
 
 class Rows(NamedTuple):

@@ -162,7 +162,7 @@ def _rounded_product(x: Tensor, layer: Linear) -> Tensor:
     """As `product`, of int8 weights, (N, out) float32."""
     assert layer.scale is not None
     if x.is_cuda:
-        from ogpt.model import triton_kernels
+        from ogpt.model.cuda import triton_kernels
 
         if len(x) <= triton_kernels.MOST_ROWS:
             return triton_kernels.few_rows_product(x, layer, torch.float32)[0]

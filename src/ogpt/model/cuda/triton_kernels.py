@@ -13,7 +13,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ogpt.model.static_weights import Linear, Norm
+from ogpt.model.cuda.static_weights import Linear, Norm
 
 MOST_ROWS = 64
 """Of `few_rows_product`; for more, matrices go through cuBLAS."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from ogpt.generation.decoder import Scores
+from ogpt.generation.protocol.decoder import Scores
 
 _CHUNK_ELEMENTS = 2**24  # logits scored at once
 

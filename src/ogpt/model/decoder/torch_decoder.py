@@ -10,13 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ogpt.generation.decoder import Abilities, Scores, Want
-from ogpt.generation.processors import Logits
+from ogpt.generation.choosing.processors import Logits
+from ogpt.generation.protocol.decoder import Abilities, Scores, Want
 from ogpt.model.cache import KVCache
-from ogpt.model.generate import GenerationMixin
-from ogpt.model.prompts import Opening
-from ogpt.model.scores import score_hidden
-from ogpt.model.slots import (
+from ogpt.model.decoder.scores import score_hidden
+from ogpt.model.decoder.slots import (
     Appended,
     check_cut,
     check_ids,
@@ -26,6 +24,8 @@ from ogpt.model.slots import (
     check_targets,
     numpy_of,
 )
+from ogpt.model.generate.entry import GenerationMixin
+from ogpt.model.generate.prompts import Opening
 
 
 class TorchDecoder:

@@ -17,20 +17,20 @@ from torch import Tensor, nn
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.config.saved import parse_json
 from ogpt.errors import CheckpointError, ContextTooLong, SamplingError
-from ogpt.generation.arguments import Arguments, GenerationConfig, read_arguments
-from ogpt.generation.beam import Hypothesis, beam_search
-from ogpt.generation.contrastive import contrastive_search
-from ogpt.generation.processors import Logits
-from ogpt.generation.request import tell_length, tell_without_effect
-from ogpt.generation.rules import Rule
-from ogpt.generation.search import search, slides
-from ogpt.generation.settings import MAX_SEED, GenerationSettings
-from ogpt.generation.writer import Vocabulary
+from ogpt.generation.choosing.arguments import Arguments, GenerationConfig, read_arguments
+from ogpt.generation.choosing.processors import Logits
+from ogpt.generation.choosing.rules import Rule
+from ogpt.generation.choosing.settings import MAX_SEED, GenerationSettings
+from ogpt.generation.searching.beam import Hypothesis, beam_search
+from ogpt.generation.searching.contrastive import contrastive_search
+from ogpt.generation.searching.search import search, slides
+from ogpt.generation.texts.request import tell_length, tell_without_effect
+from ogpt.generation.texts.writer import Vocabulary
+from ogpt.model.generate.prompts import Prompts, padding, prompt_ids, read_prompts, sequences
+from ogpt.model.generate.recording import Record
+from ogpt.model.generate.stopping import StoppingCriteria, Stops
 from ogpt.model.outputs import GenerateBeamDecoderOnlyOutput, GenerateDecoderOnlyOutput
 from ogpt.model.pretrained import OpenAIGPTPreTrainedModel
-from ogpt.model.prompts import Prompts, padding, prompt_ids, read_prompts, sequences
-from ogpt.model.recording import Record
-from ogpt.model.stopping import StoppingCriteria, Stops
 from ogpt.storage import write_json
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class GenerationMixin(OpenAIGPTPreTrainedModel):
             TokenOutOfRange: an id outside the vocabulary.
             UnknownArgument: an argument that `generate` has not.
         """
-        from ogpt.model.torch_decoder import TorchDecoder
+        from ogpt.model.decoder.torch_decoder import TorchDecoder
 
         given = _given(self, generation_config, arguments)
         if inputs_embeds is None or input_ids is not None:

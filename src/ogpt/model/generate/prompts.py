@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from ogpt.errors import ConfigError, SamplingError
-from ogpt.generation.settings import GenerationSettings
+from ogpt.generation.choosing.settings import GenerationSettings
 from ogpt.model.inputs import check_rows, rows_of, to_rows
 from ogpt.model.masks import check_mask
 from ogpt.notices import tell
 
 if TYPE_CHECKING:
-    from ogpt.model.generate import GenerationMixin
+    from ogpt.model.generate.entry import GenerationMixin
 
 
 class Opening(NamedTuple):

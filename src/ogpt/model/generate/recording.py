@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ogpt.generation.arguments import Arguments
-from ogpt.generation.processors import Logits
-from ogpt.generation.settings import GenerationSettings
-from ogpt.model.prompts import fills_up
+from ogpt.generation.choosing.arguments import Arguments
+from ogpt.generation.choosing.processors import Logits
+from ogpt.generation.choosing.settings import GenerationSettings
+from ogpt.model.generate.prompts import fills_up
 
 
 class Record:

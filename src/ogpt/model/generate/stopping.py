@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from ogpt.errors import SamplingError
-from ogpt.generation.arguments import Arguments
-from ogpt.generation.writer import Vocabulary, Writer, ends_word, stop_forms
-from ogpt.model.prompts import Prompts
+from ogpt.generation.choosing.arguments import Arguments
+from ogpt.generation.texts.writer import Vocabulary, Writer, ends_word, stop_forms
+from ogpt.model.generate.prompts import Prompts
 from ogpt.notices import tell
 
 StoppingCriteria = Callable[[Tensor, Any], Any]

@@ -15,16 +15,16 @@ from typing import Any
 import pytest
 
 from ogpt.data.manifest import read_manifest
-from ogpt.data.prepare import prepare
 from ogpt.data.shards import Shards
 from ogpt.errors import DamagedData, OutputExists, StorageError
 from ogpt.tokens.fast import OpenAIGPTTokenizerFast
+from ogpt.workflows.prepare import prepare
 
 SHARD_TOKENS = 400
 CHILD = """
 import os, signal, sys
 from pathlib import Path
-from ogpt.data import prepare as preparing
+from ogpt.workflows import prepare as preparing
 
 preparing.BATCH_CHARACTERS = 100
 replace, moments = os.replace, int(sys.argv[4])
@@ -129,7 +129,7 @@ def test_what_is_done_is_not_tokenised_again(
 ) -> None:
     source, folder, expected = work
     out = tmp_path / "out"
-    monkeypatch.setattr("ogpt.data.prepare.BATCH_CHARACTERS", 200)
+    monkeypatch.setattr("ogpt.workflows.prepare.BATCH_CHARACTERS", 200)
     tokenizer = Recording.from_pretrained(folder)
     tokenizer.encoded, tokenizer.stop_after = [], 40
     with pytest.raises(KeyboardInterrupt):

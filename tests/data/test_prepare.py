@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 from ogpt import notices
-from ogpt.config.run import DataSettings
+from ogpt.config.pretrain_settings import DataSettings
 from ogpt.data.duplicates import hash_text
-from ogpt.data.prepare import prepare
 from ogpt.data.shards import Shards, TokenStream
 from ogpt.errors import DamagedData, DataError, OutputExists, StrictNotice
 from ogpt.tokens.fast import OpenAIGPTTokenizerFast
+from ogpt.workflows.prepare import prepare
 
 
 def write_rows(path: Path, texts: Sequence[str]) -> Path:

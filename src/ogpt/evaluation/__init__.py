@@ -1,0 +1,1 @@
+"""How good a model is: perplexity, and n-gram models to compare with."""

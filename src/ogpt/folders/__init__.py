@@ -1,0 +1,1 @@
+"""What lies on disk: model folders, run folders and the card; builds no model."""

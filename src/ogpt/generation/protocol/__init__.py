@@ -1,0 +1,1 @@
+"""What generation asks of a decoder, and what it computes from its logits."""

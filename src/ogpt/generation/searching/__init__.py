@@ -1,0 +1,1 @@
+"""Sequences of tokens over any decoder: sampling, beams, contrastive search."""

@@ -1,0 +1,1 @@
+"""Prompts in, texts out: requests, streaming, files of rows."""

@@ -1,0 +1,46 @@
+"""The model classes by name, imported when one is asked for: this file loads no PyTorch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ogpt.errors import BackendMissing
+
+if TYPE_CHECKING:
+    from ogpt.model.pretrained import OpenAIGPTPreTrainedModel
+
+WITH_HEAD = (
+    "OpenAIGPTLMHeadModel",
+    "OpenAIGPTDoubleHeadsModel",
+    "OpenAIGPTForSequenceClassification",
+)
+ARCHITECTURES = ("OpenAIGPTModel", *WITH_HEAD)
+"""What config.json may name under `architectures`."""
+
+
+def model_class(name: str, purpose: str) -> type[OpenAIGPTPreTrainedModel]:
+    """The class of one of ARCHITECTURES.
+
+    Args:
+        name: Of the class.
+        purpose: What needs it, for the error.
+
+    Raises:
+        BackendMissing: PyTorch is not installed.
+    """
+    try:
+        from ogpt.model.classification import OpenAIGPTForSequenceClassification
+        from ogpt.model.double_heads import OpenAIGPTDoubleHeadsModel
+        from ogpt.model.heads import OpenAIGPTLMHeadModel
+        from ogpt.model.transformer import OpenAIGPTModel
+    except ModuleNotFoundError as error:
+        raise BackendMissing(
+            f"{purpose} needs PyTorch: {error}", hint="pip install 'ogpt[torch]'"
+        ) from error
+    classes: tuple[type[OpenAIGPTPreTrainedModel], ...] = (
+        OpenAIGPTModel,
+        OpenAIGPTLMHeadModel,
+        OpenAIGPTDoubleHeadsModel,
+        OpenAIGPTForSequenceClassification,
+    )
+    return {one.__name__: one for one in classes}[name]

@@ -1,0 +1,1 @@
+"""The CUDA decoder: static weights and cache, kernels, graphs, sampling."""

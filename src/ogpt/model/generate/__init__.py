@@ -1,0 +1,1 @@
+"""Hugging Face's `generate()` over the searches of `ogpt.generation`."""
