@@ -26,6 +26,7 @@ MODULES = (
     "ogpt.model.cache",
     "ogpt.model.generate.entry",
     "ogpt.model.heads",
+    "ogpt.model.language_model",
     "ogpt.model.outputs",
     "ogpt.model.pretrained",
     "ogpt.folders.model_folder",

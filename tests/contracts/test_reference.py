@@ -130,7 +130,7 @@ def test_every_public_name_is_there_with_its_docstring(reference: Path, name: st
         ("ogpt", "OpenAIGPTLMHeadModel.forward"),
         ("ogpt", "OpenAIGPTLMHeadModel.from_pretrained"),  # among the inherited ones
         ("ogpt", "OpenAIGPTTokenizer.__call__"),
-        ("ogpt/model/generate", "GenerationMixin.generate"),
+        ("ogpt/model/generate/entry", "GenerativeLanguageModel.generate"),
         ("ogpt/tokens/base", "TokenizerBase.__call__"),
     ],
 )

@@ -8,14 +8,14 @@ from torch import Tensor
 
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.errors import ConfigError
-from ogpt.model.heads import WithLMHead
+from ogpt.model.generate.entry import GenerativeLanguageModel
 from ogpt.model.inputs import Rows, rows_of
 from ogpt.model.losses import class_loss, next_token_loss
 from ogpt.model.outputs import OpenAIGPTDoubleHeadsModelOutput
 from ogpt.model.pooling import OpenAIGPTSequenceSummary, check_places, kept_tokens
 
 
-class OpenAIGPTDoubleHeadsModel(WithLMHead):
+class OpenAIGPTDoubleHeadsModel(GenerativeLanguageModel):
     """Language model and multiple choice (paper, section 3.3: one score for each answer).
 
     The multiple-choice head has one output whatever config.num_labels says: the softmax is over

@@ -5,40 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.errors import ConfigError
 from ogpt.model.chunked_loss import ChunkLoss, chunk_loss_and_grad, summed_cross_entropy
-from ogpt.model.generate.entry import GenerationMixin
+from ogpt.model.generate.entry import GenerativeLanguageModel
 from ogpt.model.inputs import rows_of, tensor
 from ogpt.model.losses import IGNORE_INDEX, next_token_loss
 from ogpt.model.outputs import CausalLMOutput
-from ogpt.model.resizing import changed
-from ogpt.model.transformer import OpenAIGPTModel
 
 
-class WithLMHead(GenerationMixin):
-    """A transformer with a language-model head, tied to the token embedding (paper, eq. 2)."""
-
-    def __init__(self, config: OpenAIGPTConfig) -> None:
-        super().__init__(config)
-        self.transformer = OpenAIGPTModel(config)
-        self.lm_head = nn.Linear(config.n_embd, config.vocab_size, bias=False)
-
-    def tie_weights(self) -> None:
-        """The head is the token embedding, unless config.tie_word_embeddings is off."""
-        if self.config.tie_word_embeddings:
-            self.lm_head.weight = self.transformer.tokens_embed.weight
-        self.lm_head.out_features = self.config.vocab_size
-
-    def untie_weights(self) -> None:
-        """Give the head weights of its own, equal to the token embedding's at first."""
-        self._take_config(changed(self.config, tie_word_embeddings=False))
-        self.lm_head.weight = nn.Parameter(self.transformer.tokens_embed.weight.detach().clone())
-
-
-class OpenAIGPTLMHeadModel(WithLMHead):
+class OpenAIGPTLMHeadModel(GenerativeLanguageModel):
     """The language model: logits of each next token, and text by `generate`.
 
     >>> import torch

@@ -24,8 +24,8 @@ from ogpt.model.decoder.slots import (
     check_targets,
     numpy_of,
 )
-from ogpt.model.generate.entry import GenerationMixin
 from ogpt.model.generate.prompts import Opening
+from ogpt.model.language_model import LanguageModel
 
 
 class TorchDecoder:
@@ -38,9 +38,7 @@ class TorchDecoder:
             positions), what follows them goes on with.
     """
 
-    def __init__(
-        self, model: GenerationMixin, slots: int, openings: Sequence[Opening] = ()
-    ) -> None:
+    def __init__(self, model: LanguageModel, slots: int, openings: Sequence[Opening] = ()) -> None:
         self.model = model
         self.n_positions = model.config.n_positions
         self.vocab_size = model.config.vocab_size

@@ -6,13 +6,12 @@ padding, right padding and none give the same text.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.config.saved import parse_json
@@ -26,15 +25,14 @@ from ogpt.generation.searching.contrastive import contrastive_search
 from ogpt.generation.searching.search import search, slides
 from ogpt.generation.texts.request import tell_length, tell_without_effect
 from ogpt.generation.texts.writer import Vocabulary
+from ogpt.model.decoder.torch_decoder import TorchDecoder
+from ogpt.model.evaluating import evaluating
 from ogpt.model.generate.prompts import Prompts, padding, prompt_ids, read_prompts, sequences
 from ogpt.model.generate.recording import Record
 from ogpt.model.generate.stopping import StoppingCriteria, Stops
+from ogpt.model.language_model import LanguageModel
 from ogpt.model.outputs import GenerateBeamDecoderOnlyOutput, GenerateDecoderOnlyOutput
-from ogpt.model.pretrained import OpenAIGPTPreTrainedModel
 from ogpt.storage import write_json
-
-if TYPE_CHECKING:
-    from ogpt.model.transformer import OpenAIGPTModel
 
 LogitsProcessor = Callable[[Tensor, Tensor], Tensor]
 """Given (ids so far (1, T), logits (1, V)), returns new logits (1, V): as in transformers, but for
@@ -55,11 +53,8 @@ class Streamer(Protocol):
     def end(self) -> None: ...  # noqa: D102
 
 
-class GenerationMixin(OpenAIGPTPreTrainedModel):
-    """Adds `generate` to a model with a language-model head."""
-
-    transformer: OpenAIGPTModel
-    lm_head: nn.Linear
+class GenerativeLanguageModel(LanguageModel):
+    """A language model with `generate`: base of the models with a language-model head."""
 
     def __init__(self, config: OpenAIGPTConfig) -> None:
         super().__init__(config)
@@ -126,8 +121,6 @@ class GenerationMixin(OpenAIGPTPreTrainedModel):
             TokenOutOfRange: an id outside the vocabulary.
             UnknownArgument: an argument that `generate` has not.
         """
-        from ogpt.model.decoder.torch_decoder import TorchDecoder
-
         given = _given(self, generation_config, arguments)
         if inputs_embeds is None or input_ids is not None:
             input_ids = prompt_ids(input_ids, inputs, given.get("bos_token_id"), self.device)
@@ -151,7 +144,7 @@ class GenerationMixin(OpenAIGPTPreTrainedModel):
         numbers = () if seeded else range(0, n_rows, settings.num_return_sequences)
         each = max(settings.num_return_sequences, settings.num_beams)
         slots = settings.top_k if settings.penalty_alpha else each
-        with _evaluating(self):
+        with evaluating(self):
             decoder = TorchDecoder(self, len(prompts) * slots, rows.openings)
             read = None if all(opening.plain for opening in rows.openings) else decoder.open
             if settings.num_beams > 1:
@@ -253,7 +246,9 @@ def _by_name(configured: Any) -> dict[str, Any]:
     return {name: value for name, value in told if value is not None and not name.startswith("_")}
 
 
-def _given(model: GenerationMixin, configured: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
+def _given(
+    model: GenerativeLanguageModel, configured: Any, arguments: Mapping[str, Any]
+) -> dict[str, Any]:
     """The arguments of a call over those of configurations."""
     given = _tokens(model.config)
     for layer in (_by_name(model.generation_config), _by_name(configured), arguments):
@@ -263,7 +258,7 @@ def _given(model: GenerationMixin, configured: Any, arguments: Mapping[str, Any]
     return given
 
 
-def _check_room(model: GenerationMixin, rows: Prompts, settings: GenerationSettings) -> None:
+def _check_room(model: LanguageModel, rows: Prompts, settings: GenerationSettings) -> None:
     """Give notice of a text that will slide, and refuse one that cannot.
 
     Raises:
@@ -328,15 +323,3 @@ def _check_streamer(streamer: Streamer | None, n_rows: int, settings: Generation
             "row without beams",
             hint="call generate for each prompt, or leave the streamer out",
         )
-
-
-@contextmanager
-def _evaluating(model: GenerationMixin) -> Iterator[None]:
-    """Without dropout, and as it was afterwards."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training

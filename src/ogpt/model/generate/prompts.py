@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -12,11 +12,9 @@ from torch import Tensor
 from ogpt.errors import ConfigError, SamplingError
 from ogpt.generation.choosing.settings import GenerationSettings
 from ogpt.model.inputs import check_rows, rows_of, to_rows
+from ogpt.model.language_model import LanguageModel
 from ogpt.model.masks import check_mask
 from ogpt.notices import tell
-
-if TYPE_CHECKING:
-    from ogpt.model.generate.entry import GenerationMixin
 
 
 class Opening(NamedTuple):
@@ -103,7 +101,7 @@ def padding(ids: Tensor, given: Mapping[str, Any]) -> Tensor | None:
 
 
 def read_prompts(
-    model: GenerationMixin,
+    model: LanguageModel,
     ids: Tensor | None,
     mask: Tensor | None,
     token_types: Tensor | None,

@@ -1,0 +1,34 @@
+"""The transformer with a language-model head: what decoders and prompts need of a model."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from ogpt.config.model import OpenAIGPTConfig
+from ogpt.model.pretrained import OpenAIGPTPreTrainedModel
+from ogpt.model.resizing import changed
+from ogpt.model.transformer import OpenAIGPTModel
+
+
+class LanguageModel(OpenAIGPTPreTrainedModel):
+    """A transformer and a head that turns hidden states into logits (paper, equation 2).
+
+    By default the head shares its weight with the token embedding: one matrix maps ids to vectors
+    and vectors to logits. Files therefore store it once.
+    """
+
+    def __init__(self, config: OpenAIGPTConfig) -> None:
+        super().__init__(config)
+        self.transformer = OpenAIGPTModel(config)
+        self.lm_head = nn.Linear(config.n_embd, config.vocab_size, bias=False)
+
+    def tie_weights(self) -> None:
+        """Share the token embedding with the head, unless config.tie_word_embeddings is False."""
+        if self.config.tie_word_embeddings:
+            self.lm_head.weight = self.transformer.tokens_embed.weight
+        self.lm_head.out_features = self.config.vocab_size
+
+    def untie_weights(self) -> None:
+        """Give the head its own weight, at first a copy of the token embedding."""
+        self._take_config(changed(self.config, tie_word_embeddings=False))
+        self.lm_head.weight = nn.Parameter(self.transformer.tokens_embed.weight.detach().clone())
