@@ -21,10 +21,11 @@ from ogpt.data.documents import documents
 from ogpt.data.sources import open_sources
 from ogpt.evaluation.ngrams import ngram_losses
 from ogpt.folders.run_folder import RunFolder
+from ogpt.generation.protocol.perplexity import bits_per_byte, perplexity
 from ogpt.recipes.curves import save_loss_curve
 from ogpt.recipes.run_metrics import read_metrics
 from ogpt.storage import write_json
-from ogpt.training.measures import bits_per_byte, parameter_count, perplexity
+from ogpt.weights.shapes import parameter_count
 from ogpt.workflows.generate import generate
 from ogpt.workflows.prepare import prepare
 from ogpt.workflows.pretrain import pretrain

@@ -31,7 +31,7 @@ from ogpt.config.model import OpenAIGPTConfig
 from ogpt.model.decoder.packed_weights import pack_weights
 from ogpt.model.decoder.torch_decoder import TorchDecoder
 from ogpt.model.heads import OpenAIGPTLMHeadModel
-from ogpt.training.measures import parameter_count
+from ogpt.weights.shapes import parameter_count
 from training_step import GPT1, SMOKE
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}

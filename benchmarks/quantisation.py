@@ -27,7 +27,7 @@ from measuring import RESULTS, Result, Table, note_start, save
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.decoding.native.library import PRECISIONS
 from ogpt.decoding.native.native_decoder import NativeDecoder
-from ogpt.evaluation.perplexity import open_reading
+from ogpt.evaluation.tokenized_text import open_text
 from ogpt.folders.model_folder import load_tokenizer, resolve
 from ogpt.generation.protocol.likelihood import windows
 from ogpt.model.heads import OpenAIGPTLMHeadModel
@@ -227,7 +227,7 @@ def main() -> None:
         folder = resolve(run)
         config = folder_config(folder)
         data = () if given.smoke else books("books_valid*")
-        reading = open_reading(load_tokenizer(folder, config), data, text)
+        reading = open_text(load_tokenizer(folder, config), data, text)
         decoders = variants(folder, config, given.threads)
         tokens, sums = compare(decoders, reading.ids(), given.tokens)
         settings = {

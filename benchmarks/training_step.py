@@ -15,7 +15,7 @@ from typing import Any
 from contenders import CONTENDERS, PRODUCTS, Answer, Contender, Setup
 from measuring import Result, Table, arguments, floor_seconds, interleave, rates, save, spread
 from ogpt.config.model import OpenAIGPTConfig
-from ogpt.training.measures import flops_per_token
+from ogpt.training.cost import flops_per_token
 
 GPT1 = {"n_layer": 12, "n_head": 12, "n_embd": 768, "n_positions": 512, "vocab_size": 40_478}
 SMOKE = {"n_layer": 2, "n_head": 2, "n_embd": 32, "n_positions": 32, "vocab_size": 211}

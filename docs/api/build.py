@@ -31,7 +31,7 @@ MODULES = (
     "ogpt.model.pretrained",
     "ogpt.folders.model_folder",
     "ogpt.workflows.convert",
-    "ogpt.evaluation.perplexity",
+    "ogpt.workflows.evaluate",
     "ogpt.workflows.generate",
     "ogpt.hub",
     "ogpt.pipelines.pipeline",

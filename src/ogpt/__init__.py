@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from ogpt import notices as notices
     from ogpt.config.model import OpenAIGPTConfig as OpenAIGPTConfig
     from ogpt.config.parity import Parity as Parity
-    from ogpt.evaluation.perplexity import perplexity as evaluate
     from ogpt.generation.choosing.settings import GenerationSettings as GenerationSettings
     from ogpt.model.classification import (
         OpenAIGPTForSequenceClassification as OpenAIGPTForSequenceClassification,
@@ -53,6 +52,7 @@ if TYPE_CHECKING:
     from ogpt.workflows.add_pad_token import add_pad_token as add_pad_token
     from ogpt.workflows.convert import convert as convert
     from ogpt.workflows.doctor import doctor as doctor
+    from ogpt.workflows.evaluate import evaluate as evaluate
     from ogpt.workflows.generate import generate as generate
     from ogpt.workflows.generate import generate_file as generate_file
     from ogpt.workflows.info import info as info
@@ -89,7 +89,7 @@ _HOMES = {
     "demo": "ogpt.recipes.demo:demo",
     "doctor": "ogpt.workflows.doctor:doctor",
     "errors": "ogpt.errors",
-    "evaluate": "ogpt.evaluation.perplexity:perplexity",
+    "evaluate": "ogpt.workflows.evaluate:evaluate",
     "generate": "ogpt.workflows.generate:generate",
     "generate_file": "ogpt.workflows.generate:generate_file",
     "info": "ogpt.workflows.info:info",

@@ -28,7 +28,6 @@ from ogpt.errors import (
     TokenizerError,
     WeightsError,
 )
-from ogpt.evaluation.perplexity import perplexity
 from ogpt.model.heads import OpenAIGPTLMHeadModel
 from ogpt.tokens.fast import OpenAIGPTTokenizerFast
 from ogpt.weights.arrays import Array
@@ -37,6 +36,7 @@ from ogpt.weights.quantised import Rounded, open_quantised, quantised_dtype
 from ogpt.weights.safetensors_file import open_safetensors, write_arrays
 from ogpt.workflows import quantize as quantising
 from ogpt.workflows.convert import convert
+from ogpt.workflows.evaluate import evaluate
 from ogpt.workflows.load import load as load_model
 from ogpt.workflows.quantize import Quantisation, compare
 from tests.markov import StandInDecoder, StandInTokenizer, contextual, log_softmax
@@ -158,8 +158,8 @@ def test_reading_gives_back_what_was_rounded(folder: Path, made: dict[str, Quant
 def test_the_comparison_is_that_of_the_models(folder: Path, made: dict[str, Quantisation]) -> None:
     for to, result in made.items():
         found = result.comparison
-        original = perplexity(folder, text=TEXT, decoder="native", threads=1)
-        other = perplexity(result.folder, text=TEXT, decoder="native", threads=1)
+        original = evaluate(folder, text=TEXT, decoder="native", threads=1)
+        other = evaluate(result.folder, text=TEXT, decoder="native", threads=1)
         assert found.tokens == original.tokens - 1
         assert found.original_loss == pytest.approx(original.loss, rel=1e-5)
         assert found.loss == pytest.approx(other.loss, rel=1e-5)

@@ -19,12 +19,13 @@ from ogpt.errors import CheckpointError, TrainingInterrupted
 from ogpt.evaluation.ngrams import ngram_losses
 from ogpt.folders.model_folder import read_config, resolve
 from ogpt.folders.run_folder import RunFolder
+from ogpt.generation.protocol.perplexity import bits_per_byte, perplexity
 from ogpt.recipes.curves import require_matplotlib
 from ogpt.recipes.report import Sample, Score, Story, write_report
 from ogpt.recipes.run_metrics import Metrics, read_metrics
 from ogpt.reporting import Reporter, silent
 from ogpt.storage import write_json
-from ogpt.training.measures import bits_per_byte, parameter_count, perplexity
+from ogpt.weights.shapes import parameter_count
 from ogpt.workflows.generate import generate
 from ogpt.workflows.pretrain import pretrain
 

@@ -18,8 +18,9 @@ from ogpt.data.batch import Batch
 from ogpt.errors import TrainingDiverged, TrainingInterrupted
 from ogpt.folders.model_folder import CHECKPOINTS
 from ogpt.folders.run_folder import RunFolder
+from ogpt.generation.protocol.perplexity import bits_per_byte, perplexity
 from ogpt.reporting import Reporter
-from ogpt.training.measures import bits_per_byte, flops_utilisation, perplexity
+from ogpt.training.cost import flops_utilization
 from ogpt.training.schedule import warmup_cosine
 from ogpt.training.step import TrainStep
 
@@ -176,7 +177,7 @@ class Loop:
                 grad_norm=result.grad_norm,
                 tokens=result.tokens,
                 tokens_per_s=tokens_per_s,
-                mfu=flops_utilisation(
+                mfu=flops_utilization(
                     tokens_per_s, self.train_step.flops_per_token, self.train_step.peak_flops_per_s
                 ),
                 eta_s=(self.total - self.step) * result.tokens / tokens_per_s,

@@ -15,7 +15,7 @@ from ogpt.data.batch import IGNORED, Batch
 from ogpt.errors import CheckpointError
 from ogpt.model.heads import OpenAIGPTLMHeadModel
 from ogpt.model.tensors import array_of, tensor_of
-from ogpt.training.measures import flops_per_token
+from ogpt.training.cost import flops_per_token
 from ogpt.training.step import StepResult
 from ogpt.training.torch_precision import best_matrix_product, choose_dtype, set_threads
 from ogpt.weights.arrays import Array

@@ -19,9 +19,10 @@ from ogpt.reporting import JsonLines, Reporter, Several, silent
 from ogpt.storage import only_writer, storage_error
 from ogpt.tokens.open_tokenizer import open_tokenizer
 from ogpt.training import tensorboard
+from ogpt.training.cost import flops_per_token, training_memory_bytes
 from ogpt.training.loop import Evaluation, Loop, ValidText, total_steps
-from ogpt.training.measures import flops_per_token, parameter_count, training_memory_bytes
 from ogpt.version import __version__
+from ogpt.weights.shapes import parameter_count
 from ogpt.workflows.pretrain_setup import Setup, make_train_step, resolve_settings, set_up
 
 

@@ -20,8 +20,8 @@ from ogpt.folders.run_folder import SETTINGS_FILE, RunFolder
 from ogpt.notices import tell
 from ogpt.reporting import Reporter
 from ogpt.tokens.open_tokenizer import open_tokenizer
+from ogpt.training.cost import flops_per_token
 from ogpt.training.loop import total_steps
-from ogpt.training.measures import flops_per_token
 from ogpt.weights.model_weights import folder_config
 from ogpt.workflows.prepare import prepare
 from ogpt.workflows.train_tokenizer import train_tokenizer

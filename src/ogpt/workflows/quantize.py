@@ -15,15 +15,15 @@ from ogpt.decoding.choice import open_decoder
 from ogpt.decoding.native.library import load_library
 from ogpt.decoding.rounding import TARGETS, write_rounded
 from ogpt.errors import ConfigError, DataError, DecoderError, OutputExists
-from ogpt.evaluation.perplexity import open_reading
+from ogpt.evaluation.tokenized_text import open_text
 from ogpt.folders.model_folder import load_tokenizer, resolve
 from ogpt.generation.choosing.processors import Logits
 from ogpt.generation.protocol.decoder import Decoder
 from ogpt.generation.protocol.likelihood import windows
+from ogpt.generation.protocol.perplexity import perplexity
 from ogpt.layout import CARD_FILE, weights_files
 from ogpt.reporting import Progress, Reporter, silent
 from ogpt.storage import whole_folder
-from ogpt.training import measures
 from ogpt.weights.model_weights import folder_config
 
 DEFAULT_TEXT = "builtin:python-docs"
@@ -116,7 +116,7 @@ def quantize(
     config = folder_config(source)
     if text is None and not data:
         data = DEFAULT_TEXT
-    reading = open_reading(load_tokenizer(source, config), data, text, encoding)
+    reading = open_text(load_tokenizer(source, config), data, text, encoding)
 
     def progress(done: int, total: int) -> None:
         rounding.total = total
@@ -179,8 +179,8 @@ def compare(
         tokens=tokens,
         original_loss=first,
         loss=second,
-        original_perplexity=measures.perplexity(first),
-        perplexity=measures.perplexity(second),
+        original_perplexity=perplexity(first),
+        perplexity=perplexity(second),
         kl_divergence=divergence / tokens,
         top_1_agreement=same / tokens,
     )

@@ -14,9 +14,9 @@ from ogpt.errors import ContextTooLong, SamplingError
 from ogpt.folders.model_folder import load_tokenizer, resolve
 from ogpt.generation.protocol.likelihood import check_stride, score_choices
 from ogpt.generation.protocol.likelihood import score as score_windows
+from ogpt.generation.protocol.perplexity import perplexity
 from ogpt.generation.texts.writer import Vocabulary
 from ogpt.notices import tell
-from ogpt.training import measures
 from ogpt.weights.model_weights import folder_config
 
 
@@ -60,7 +60,7 @@ def score(
         model: A model folder or a run.
         text: What is scored; with choices, what they follow.
         choices: Texts of one token or more.
-        stride: Tokens from one window to the next, as `ogpt.evaluation.perplexity.perplexity`.
+        stride: Tokens from one window to the next, as `ogpt.workflows.evaluate.evaluate`.
         decoder: Which implementation scores (`ogpt.decoding.choice`).
         dtype: Precision of its weights.
         threads: Threads it may use; 0 for all cores.
@@ -134,7 +134,7 @@ def _score(
         log_prob=total,
         mean=mean,
         per_byte=mean * len(ids) / len(text.encode(errors="replace")),
-        perplexity=measures.perplexity(-mean),
+        perplexity=perplexity(-mean),
         tokens=tokenizer.convert_ids_to_tokens(list(ids[-len(log_probs) :])),
         log_probs=list(log_probs),
     )

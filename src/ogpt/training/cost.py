@@ -1,0 +1,47 @@
+"""What training costs: operations, memory and MFU, as pure functions of the configuration."""
+
+from __future__ import annotations
+
+from ogpt.config.model import OpenAIGPTConfig
+from ogpt.weights.shapes import parameter_count
+
+LOGITS_BYTES = 8 * 2**25
+"""One chunk of logits in float32 and its gradient (ogpt/model/chunked_loss.py)."""
+
+
+def flops_per_token(config: OpenAIGPTConfig, length: int) -> float:
+    """Floating-point operations per token of one training step, forward and backward.
+
+    6 per weight that multiplies: 2 forward and 4 backward. The head counts, the embeddings do not,
+    as they are looked up. Causal attention adds 12 n_layer n_embd length / 2.
+
+    Source: Chowdhery et al. 2022 (PaLM), appendix B, without the masked half of attention, which a
+    causal kernel skips. With it, MFU would credit work that is not done.
+    """
+    C = config.n_embd
+    weights = config.n_layer * 12 * C * C + config.vocab_size * C
+    return 6.0 * weights + 6.0 * config.n_layer * C * length
+
+
+def training_memory_bytes(config: OpenAIGPTConfig, rows: int, length: int, narrow: bool) -> int:
+    """Estimate of the peak memory of a training step, in bytes.
+
+    Args:
+        config: Configuration of the model.
+        rows: Sequences of a micro-batch.
+        length: Tokens of a sequence.
+        narrow: Whether activations take 2 bytes instead of 4.
+    """
+    # weights, gradients and two moments, each in float32
+    state = 16 * parameter_count(config)
+    # what backward needs of each token: about 22 values a channel, and attention probabilities
+    values = config.n_layer * rows * length * (22 * config.n_embd + config.n_head * length)
+    embedding_gradient = 4 * config.vocab_size * config.n_embd
+    return state + (2 if narrow else 4) * values + embedding_gradient + LOGITS_BYTES
+
+
+def flops_utilization(
+    tokens_per_s: float, flops_for_token: float, peak_flops_per_s: float
+) -> float:
+    """MFU: the share of `peak_flops_per_s` that the model's arithmetic reaches, 0 to 1."""
+    return tokens_per_s * flops_for_token / peak_flops_per_s

@@ -1,0 +1,21 @@
+"""Learning-rate schedules, step by step."""
+
+from itertools import pairwise
+
+import pytest
+
+from ogpt.training.schedule import warmup_cosine
+
+
+def test_the_papers_schedule() -> None:
+    factors = [warmup_cosine(step, 2000, 10_000) for step in range(10_001)]
+    assert factors[0] == 1 / 2000
+    assert factors[1999] == factors[2000] == 1.0
+    assert factors[6000] == pytest.approx(0.5)
+    assert factors[10_000] == 0.0
+    assert all(later <= sooner for sooner, later in pairwise(factors[2000:]))
+
+
+def test_a_run_shorter_than_its_warm_up() -> None:
+    assert warmup_cosine(4, 10, 5) == 0.5
+    assert warmup_cosine(0, 0, 1) == 1.0
