@@ -48,11 +48,11 @@ docs: setup
 	$(BIN)/python -W error docs/api/build.py build/docs
 
 bench: setup
-	$(BIN)/python benchmarks/run.py
+	$(BIN)/python -m benchmarks.run
 
 # environments of the peers that the project does not install, which `make bench` runs beside it
 bench-peers: setup
-	$(BIN)/python benchmarks/peers/environments.py
+	$(BIN)/python -m benchmarks.peers.environments
 
 clean:
 	rm -rf $(VENV) build dist src/ogpt/decoding/native/libogpt.* .coverage coverage.json .pytest_cache .mypy_cache .ruff_cache

@@ -1,6 +1,6 @@
 """Pre-train preset `small` on the books of ../shared/data and write docs/results/books-small.md.
 
-    python benchmarks/books_small.py [--run runs/books-small] [--steps 6000] [--set ...]
+    python -m benchmarks.books_small [--run runs/books-small] [--steps 6000] [--set ...]
 
 Stopped at any moment and started again, it goes on from the last checkpoint.
 """
@@ -107,7 +107,7 @@ def write_page(run: Path, n_bytes: int, tokens: int, loss: float, ngrams: dict[s
     last = metrics.train[-1]
     page = f"""# Preset `small` on the books
 
-Re-made by `python benchmarks/books_small.py` (resumable; the data stands beside the project in
+Re-made by `python -m benchmarks.books_small` (resumable; the data stands beside the project in
 `shared/data/books` and is not part of it).
 
 {parameter_count(config):,} parameters ({config.n_layer} layers, {config.n_embd} channels,

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from plain_gpt import PlainGPT
+from benchmarks.plain_gpt import PlainGPT
 
 LEARNING_RATE = 2.5e-4
 WEIGHT_DECAY = 0.01

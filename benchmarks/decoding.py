@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from contenders import fill
-from measuring import (
+from benchmarks.contenders import fill
+from benchmarks.measuring import (
     Result,
     Table,
     agreeing,
@@ -27,12 +27,12 @@ from measuring import (
     save,
     spread,
 )
+from benchmarks.training_step import GPT1, SMOKE
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.model.decoder.packed_weights import pack_weights
 from ogpt.model.decoder.torch_decoder import TorchDecoder
 from ogpt.model.heads import OpenAIGPTLMHeadModel
 from ogpt.weights.shapes import parameter_count
-from training_step import GPT1, SMOKE
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 PROMPT, PART = 32, 32

@@ -6,14 +6,13 @@ before. In batches: the paragraphs of the books as a list; one long text: all of
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from measuring import Result, Table, arguments, interleave, rates, save, spread, timed
+from benchmarks.measuring import Result, Table, arguments, interleave, rates, save, spread, timed
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared" / "data"
@@ -43,14 +42,12 @@ def inputs(folder: Path, smoke: bool) -> tuple[Path, str, str]:
 
 def contenders(folder: Path) -> dict[str, Callable[[], Encode]]:
     """By name, what makes a fresh one."""
+    import transformers
+
     from ogpt.tokens.fast import OpenAIGPTTokenizerFast
     from ogpt.tokens.tokenizer import OpenAIGPTTokenizer
     from ogpt.tokens.vocabulary import find_vocabulary
-
-    sys.path.append(str(ROOT / "tests"))
-    import transformers
-
-    from tokens.oracle import Bpe, english, openai_words
+    from tests.tokens.oracle import Bpe, english, openai_words
 
     found = find_vocabulary(folder)
     assert found is not None

@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from peers import environments
+from benchmarks.peers import environments
 
 OURS = "ogpt"
 WITHOUT_CACHE = "transformers OpenAIGPT"
@@ -58,25 +58,27 @@ class Entrant:
 
 def _all() -> list[Entrant]:
     found = [
-        Entrant(OURS, precision, "native_contender", precision)
+        Entrant(OURS, precision, "benchmarks.native_contender", precision)
         for precision in ("float32", "bfloat16", "int8", "int4")
     ]
     found += [
         Entrant(
             OURS,
             precision,
-            "native_contender",
+            "benchmarks.native_contender",
             f"{precision} bfloat16",
             label=f"{precision} (bf16 cache)",
         )
         for precision in ("bfloat16", "int8", "int4")
     ]
     found += [
-        Entrant("OpenVINO", precision, "peers.openvino_peer", precision, "openvino")
+        Entrant("OpenVINO", precision, "benchmarks.peers.openvino_peer", precision, "openvino")
         for precision in ("float32", "bfloat16", "int8", "int4")
     ]
     found += [
-        Entrant("llama.cpp", precision, "peers.llama_cpp_peer", variant, "llama_cpp", variant)
+        Entrant(
+            "llama.cpp", precision, "benchmarks.peers.llama_cpp_peer", variant, "llama_cpp", variant
+        )
         for precision, variant in (
             ("float32", "f32"),
             ("bfloat16", "bf16"),
@@ -85,7 +87,9 @@ def _all() -> list[Entrant]:
         )
     ]
     found += [
-        Entrant("CTranslate2", precision, "peers.ctranslate2_peer", precision, "ctranslate2")
+        Entrant(
+            "CTranslate2", precision, "benchmarks.peers.ctranslate2_peer", precision, "ctranslate2"
+        )
         for precision in ("float32", "int8")
     ]
     for system, maker in (
@@ -94,7 +98,7 @@ def _all() -> list[Entrant]:
         (WITHOUT_CACHE, "openai-gpt"),
     ):
         found += [
-            Entrant(system, precision, "peers.torch_peers", f"{maker} {precision}")
+            Entrant(system, precision, "benchmarks.peers.torch_peers", f"{maker} {precision}")
             for precision in ("float32", "bfloat16")
         ]
     return found

@@ -12,11 +12,10 @@ from dataclasses import replace
 
 import torch
 
-import gpu_decoding
-import training_step
-from contenders import Setup
-from measuring import Table, arguments, save
-from training_step import GPT1, MODELS, SMOKE
+from benchmarks import gpu_decoding, training_step
+from benchmarks.contenders import Setup
+from benchmarks.measuring import Table, arguments, save
+from benchmarks.training_step import GPT1, MODELS, SMOKE
 
 DATA_SHEET = {"H200": 989.5e12, "H100 80GB HBM3": 989.5e12, "A100": 312e12}
 """Dense bf16 operations a second, by a part of the card's name (NVIDIA's data sheets)."""

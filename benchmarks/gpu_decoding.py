@@ -18,13 +18,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from contenders import fill
-from measuring import Result, Table, agreeing, arguments, interleave, rates, save, spread
+from benchmarks.contenders import fill
+from benchmarks.measuring import Result, Table, agreeing, arguments, interleave, rates, save, spread
+from benchmarks.training_step import GPT1, SMOKE
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.generation.protocol.decoder import Draw
 from ogpt.model.cuda.static_decoder import StaticDecoder
 from ogpt.model.heads import OpenAIGPTLMHeadModel
-from training_step import GPT1, SMOKE
 
 PROMPT = 32
 BATCHES = (1, 256)

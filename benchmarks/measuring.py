@@ -146,7 +146,7 @@ def facts(arguments: argparse.Namespace) -> dict[str, Any]:
     script = Path(sys.argv[0])
     return {
         "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
-        "command": shlex.join(["python", f"benchmarks/{script.name}", *sys.argv[1:]]),
+        "command": shlex.join(["python", "-m", f"benchmarks.{script.stem}", *sys.argv[1:]]),
         "smoke": arguments.smoke,
         "machine": {
             "processor": processor.name(),

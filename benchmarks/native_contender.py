@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from benchmarks.peers.protocol import Setup, serve
 from ogpt.decoding.choice import open_decoder
 from ogpt.generation.choosing.settings import GenerationSettings
 from ogpt.generation.protocol.decoder import Decoder
 from ogpt.generation.searching.search import search
-from peers.protocol import Setup, serve
 
 
 class Native:

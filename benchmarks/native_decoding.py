@@ -20,20 +20,27 @@ from typing import Any
 
 import torch
 
-import native_tables
-import sections
-from contenders import fill
-from entrants import ENTRANTS, OURS, WITHOUT_CACHE, Entrant
-from measuring import Result, agreeing, arguments, interleave, read_bandwidth, save, timed
+from benchmarks import native_tables, sections
+from benchmarks.contenders import fill
+from benchmarks.entrants import ENTRANTS, OURS, WITHOUT_CACHE, Entrant
+from benchmarks.measuring import (
+    Result,
+    agreeing,
+    arguments,
+    interleave,
+    read_bandwidth,
+    save,
+    timed,
+)
+from benchmarks.peers import environments
+from benchmarks.peers.protocol import Setup
+from benchmarks.peers.remote import Answer, Remote, environment
+from benchmarks.sections import Section
+from benchmarks.training_step import GPT1, SMOKE
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.decoding import floor
 from ogpt.decoding.rounding import write_rounded
 from ogpt.model.heads import OpenAIGPTLMHeadModel
-from peers import environments
-from peers.protocol import Setup
-from peers.remote import Answer, Remote, environment
-from sections import Section
-from training_step import GPT1, SMOKE
 
 LOADED = {"float32": "", "bfloat16": "bf16", "int8": "int8", "int4": "int4"}
 """Folders of ours by dtype, and what `ogpt quantize` calls it; the first is what it starts from."""
@@ -222,7 +229,7 @@ def load_once(dtype: str, given: Namespace, shape: dict[str, int], folder: Path)
     order = {**asdict(setup), "folder": str(folder), "new": section.new}
     order["prompt"] = section.prompts(shape["vocab_size"])[0]
     done = subprocess.run(
-        [sys.executable, "-m", "native_load", json.dumps(order)],
+        [sys.executable, "-m", "benchmarks.native_load", json.dumps(order)],
         check=True,
         stdout=subprocess.PIPE,
         text=True,

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from native_contender import open_native
+from benchmarks.native_contender import open_native
+from benchmarks.peers.protocol import Setup
 from ogpt.generation.choosing.settings import GenerationSettings
 from ogpt.generation.searching.search import search
-from peers.protocol import Setup
 
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 

@@ -6,9 +6,9 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from entrants import ENTRANTS, OURS, WITHOUT_CACHE, Entrant
-from measuring import Result, Table, rates, spread
-from sections import Section, Work
+from benchmarks.entrants import ENTRANTS, OURS, WITHOUT_CACHE, Entrant
+from benchmarks.measuring import Result, Table, rates, spread
+from benchmarks.sections import Section, Work
 
 LOAD_S, MEMORY = 0.5, 1.15
 

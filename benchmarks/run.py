@@ -1,6 +1,9 @@
 """`make bench`: run the benchmarks one after another and write the page of their results.
 
-Each is a program of its own. A smoke run leaves the committed results alone.
+    python -m benchmarks.run [--only NAME] [--rounds N] [--threads N] [--out DIR] [--smoke]
+
+Each benchmark is a program of its own: `python -m benchmarks.decoding --help`. A smoke run does not
+touch the committed results.
 """
 
 from __future__ import annotations
@@ -12,14 +15,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-from measuring import RESULTS, markdown
+from benchmarks.measuring import RESULTS, markdown
 
 NAMES = (
     "training_step",
     "decoding",
     "native_decoding",
     "speculation",
-    "tokenising",
+    "tokenizing",
     "encoding",
     "start_up",
     "gpu",
@@ -57,8 +60,8 @@ def main() -> int:
             options += [f"--{option}", str(getattr(given, option))]
     failed = []
     for name in given.only or NAMES:
-        script = str(Path(__file__).with_name(f"{name}.py"))
-        if subprocess.run([sys.executable, script, *options], check=False).returncode:
+        command = [sys.executable, "-m", f"benchmarks.{name}", *options]
+        if subprocess.run(command, check=False).returncode:
             failed.append(name)
     write_page(given.out or RESULTS)
     for name in failed:

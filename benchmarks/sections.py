@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from entrants import WITHOUT_CACHE, Entrant
+from benchmarks.entrants import WITHOUT_CACHE, Entrant
 
 BYTES_PER_WEIGHT = {"float32": 4.0, "bfloat16": 2.0, "int8": 1.0, "int4": 0.5}
 """The least: scales, which all need at 8 and 4 bits, are left out."""

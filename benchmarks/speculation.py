@@ -15,14 +15,14 @@ from typing import Any
 
 import torch
 
-from measuring import Result, Table, arguments, interleave, rates, save, spread, timed
+from benchmarks.measuring import Result, Table, arguments, interleave, rates, save, spread, timed
+from benchmarks.training_step import GPT1, SMOKE
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.decoding.native.native_decoder import NativeDecoder
 from ogpt.generation.choosing.settings import GenerationSettings
 from ogpt.generation.searching.search import search
 from ogpt.model.heads import OpenAIGPTLMHeadModel
 from ogpt.model.tensors import array_of
-from training_step import GPT1, SMOKE
 
 DTYPES = ("int8", "int4")
 PROMPT = 32

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from measuring import Result, Table, arguments, interleave, save, spread, timed
+from benchmarks.measuring import Result, Table, arguments, interleave, save, spread, timed
 
 COMMANDS = {
     "ogpt --help": [str(Path(sys.executable).with_name("ogpt")), "--help"],

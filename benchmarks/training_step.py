@@ -12,8 +12,17 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import Any
 
-from contenders import CONTENDERS, PRODUCTS, Answer, Contender, Setup
-from measuring import Result, Table, arguments, floor_seconds, interleave, rates, save, spread
+from benchmarks.contenders import CONTENDERS, PRODUCTS, Answer, Contender, Setup
+from benchmarks.measuring import (
+    Result,
+    Table,
+    arguments,
+    floor_seconds,
+    interleave,
+    rates,
+    save,
+    spread,
+)
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.training.cost import flops_per_token
 

@@ -9,8 +9,8 @@ import ctranslate2
 from ctranslate2.specs.common_spec import Activation
 from ctranslate2.specs.transformer_spec import TransformerDecoderModelSpec
 
-from peers.gpt2_weights import draw
-from peers.protocol import Setup, serve
+from benchmarks.peers.gpt2_weights import draw
+from benchmarks.peers.protocol import Setup, serve
 
 
 def write_model(shape: dict[str, int], folder: Path, variant: str) -> None:

@@ -10,8 +10,8 @@ import llama_cpp as llama
 import numpy as np
 from numpy.typing import NDArray
 
-from peers.gpt2_weights import EPSILON, draw
-from peers.protocol import Setup, serve
+from benchmarks.peers.gpt2_weights import EPSILON, draw
+from benchmarks.peers.protocol import Setup, serve
 
 FILE_TYPES = {
     "f32": llama.LLAMA_FTYPE_ALL_F32,

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from openvino.op import Constant
 from openvino.op.util import Variable, VariableInfo
 
-from peers.gpt2_weights import EPSILON, draw
-from peers.protocol import Setup, serve
+from benchmarks.peers.gpt2_weights import EPSILON, draw
+from benchmarks.peers.protocol import Setup, serve
 
 GROUP = 128  # weights that share a scale at 4 bits, as NNCF has it
 

@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import psutil
 
-from peers.protocol import Setup
+from benchmarks.peers.protocol import Setup
 
-BENCHMARKS = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 class Answer(NamedTuple):
@@ -25,7 +25,7 @@ class Answer(NamedTuple):
 
 
 class Remote:
-    """Starts a module of `benchmarks` as a process and gives it orders, one at a time.
+    """Starts a module as a process and gives it orders, one at a time.
 
     Args:
         python: Interpreter of the contender's environment.
@@ -97,9 +97,7 @@ def environment(threads: int) -> dict[str, str]:
     for longer, as they would take the cores of the next in turn.
     """
     own = {
-        "PYTHONPATH": os.pathsep.join(
-            filter(None, [str(BENCHMARKS), os.environ.get("PYTHONPATH", "")])
-        ),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")])),
         "OMP_NUM_THREADS": str(threads),
         "KMP_BLOCKTIME": "10",  # milliseconds; GNU's OpenMP spins for about one by itself
         "CUDA_VISIBLE_DEVICES": "",

@@ -11,10 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from contenders import fill
-from peers.gpt2_weights import draw
-from peers.protocol import Engine, Setup, serve
-from plain_gpt import PlainGPT
+from benchmarks.contenders import fill
+from benchmarks.peers.gpt2_weights import draw
+from benchmarks.peers.protocol import Engine, Setup, serve
+from benchmarks.plain_gpt import PlainGPT
 
 
 class Transformers:

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-import gpu_decoding
-from measuring import Result
+from benchmarks import gpu_decoding
+from benchmarks.measuring import Result
 
 SHAPE = {"n_layer": 3, "n_head": 1, "n_embd": 4, "n_positions": 64, "vocab_size": 10}
 

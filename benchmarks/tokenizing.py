@@ -14,7 +14,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from measuring import Result, Table, arguments, interleave, rates, save, spread, timed
+from benchmarks.measuring import Result, Table, arguments, interleave, rates, save, spread, timed
 
 BOOKS = "books/books_train_*.jsonl.gz"
 BATCH_CHARACTERS = 1 << 22  # as much at once as ogpt's own batches

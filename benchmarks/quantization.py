@@ -1,8 +1,8 @@
 """What rounding costs: the books model natively in each precision, on all held-out books.
 
-    python benchmarks/quantisation.py [--run runs/books-small]
+    python -m benchmarks.quantization [--run runs/books-small]
 
-The model is that of `python benchmarks/books_small.py`. Besides it, the same function is rounded
+The model is that of `python -m benchmarks.books_small`. Besides it, the same function is rounded
 after its weights were changed in two ways that change nothing in exact numbers: outliers, six value
 channels of each layer 30 times as large and the rows of c_proj that read them 30 times as small,
 which the native decoder balances before it rounds; and shears, 30 times a value channel added to
@@ -22,8 +22,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from books_small import ROOT, books
-from measuring import RESULTS, Result, Table, note_start, save
+from benchmarks.books_small import ROOT, books
+from benchmarks.measuring import RESULTS, Result, Table, note_start, save
+from benchmarks.run import write_page
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.decoding.native.library import PRECISIONS
 from ogpt.decoding.native.native_decoder import NativeDecoder
@@ -37,7 +38,6 @@ from ogpt.tokens.merge_learning import learn_merges
 from ogpt.tokens.word_counting import count_words
 from ogpt.weights.arrays import Array
 from ogpt.weights.model_weights import folder_config, open_weights
-from run import write_page
 
 SMOKE_TEXT = "the old man looked at the sea, and the sea looked back at the old man. " * 9
 MOST_PERCENT = {"int8": 0.5, "int4": 3.0}

@@ -1,0 +1,53 @@
+"""Every benchmark runs at tiny size, as the program that a user starts."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import decoding
+from tests.contracts.sources import ROOT
+
+RESULTS = {  # file names of the committed results
+    "training_step",
+    "decoding",
+    "native_decoding",
+    "speculation",
+    "tokenising",
+    "encoding",
+    "start_up",
+    "gpu_training_step",
+    "gpu_decoding",
+}
+
+
+def run_module(name: str, *options: str) -> None:
+    command = [sys.executable, "-m", name, "--smoke", *options]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)  # some twenty processes import PyTorch, perhaps on a busy machine
+def test_every_benchmark_runs_at_tiny_size(tmp_path: Path) -> None:
+    run_module("benchmarks.run", "--out", str(tmp_path), "--threads", "1")
+    written = {file.stem: json.loads(file.read_text("utf-8")) for file in tmp_path.glob("*.json")}
+    assert set(written) == RESULTS
+    for values in written.values():
+        assert all(len(seconds) == 2 for seconds in values["samples"].values())
+    assert written["decoding"]["figures"]["equal_ids_float32"] == decoding.smoke_size()[1]
+    assert "## Training step" in (tmp_path / "README.md").read_text("utf-8")
+
+
+@pytest.mark.slow
+def test_the_cost_of_rounding_runs_at_tiny_size(tmp_path: Path) -> None:
+    run_module("benchmarks.quantization", "--out", str(tmp_path))
+    figures = json.loads((tmp_path / "quantisation.json").read_text("utf-8"))["figures"]
+    assert len(figures) == 12
+    assert abs(figures["outliers, float32"]["perplexity_percent"]) < 0.01
+    assert 0 < figures["as trained, int8"]["kl_divergence"] < 0.01
+    assert "## What rounding costs" in (tmp_path / "README.md").read_text("utf-8")
