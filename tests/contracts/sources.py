@@ -18,7 +18,7 @@ def modules() -> list[Path]:
 def texts() -> Iterator[tuple[str, str]]:
     """Name and content of every text file that the project holds."""
     folders = ("src", "tests", "docs", "benchmarks", "examples", ".ci", ".github")
-    files = [path for path in ROOT.iterdir() if path.is_file()]
+    files = [path for path in ROOT.iterdir() if path.is_file() and path.name != ".git"]
     for folder in folders:
         found = (ROOT / folder).rglob("*")
         files += [path for path in found if path.is_file() and ".hypothesis" not in path.parts]
