@@ -149,7 +149,7 @@ class TestFetching:
         folder = model_folder(REPO, subfolder="best")
         assert folder.name == "best"
         assert {"config.json", "model.safetensors"} <= names(folder)
-        with pytest.raises(HubError, match="holds no weights that ogpt reads in worst/") as caught:
+        with pytest.raises(HubError, match="has no weights that ogpt reads in worst/") as caught:
             model_folder(REPO, subfolder="worst")
         assert "subfolder" in caught.value.hint
 
@@ -182,7 +182,7 @@ class TestFetching:
     ) -> None:
         monkeypatch.setattr(file_download.time, "sleep", lambda seconds: None)
         hub.cut = 4000  # less than is read at once: it never gets on
-        with pytest.raises(HubError, match="only a part of") as caught:
+        with pytest.raises(HubError, match="only part of") as caught:
             model_folder(REPO)
         assert "received 4000 bytes" in str(caught.value)
         assert "another machine" in caught.value.hint
@@ -233,9 +233,17 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("refused", "message", "hint"),
         [
-            ((404, "RepoNotFound"), "neither a folder here nor a model on the Hub", "check the"),
-            ((401, "RepoNotFound"), "neither a folder here nor a model on the Hub", "auth login"),
-            ((403, "GatedRepo"), "is gated", "ask for access"),
+            (
+                (404, "RepoNotFound"),
+                "neither an existing folder nor a visible model on the Hub",
+                "check the",
+            ),
+            (
+                (401, "RepoNotFound"),
+                "neither an existing folder nor a visible model on the Hub",
+                "auth login",
+            ),
+            ((403, "GatedRepo"), "is gated", "request access"),
         ],
     )
     def test_by_the_hub(
@@ -253,12 +261,14 @@ class TestRefusals:
 
     def test_no_model_inside(self, hub: StandIn) -> None:
         hub.repos[REPO] = {"README.md": b""}
-        with pytest.raises(HubError, match="holds no weights that ogpt reads") as caught:
+        with pytest.raises(HubError, match="has no weights that ogpt reads") as caught:
             model_folder(REPO)
         assert "openai-gpt model" in caught.value.hint
 
     def test_no_id(self, hub: StandIn) -> None:
-        with pytest.raises(HubError, match=r"'a--b' is neither a folder here nor an id") as caught:
+        with pytest.raises(
+            HubError, match=r"'a--b' is neither an existing folder nor a Hub id"
+        ) as caught:
             model_folder("a--b")
         assert "model folder" in caught.value.hint
 
@@ -278,7 +288,7 @@ class TestOffline:
 
     def test_switched_off(self, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-        with pytest.raises(HubError, match=r"is not in the cache.*switched off") as caught:
+        with pytest.raises(HubError, match=r"nor in the Hub cache.*disabled") as caught:
             model_folder(REPO)
         assert "HF_HOME" in caught.value.hint
         folder = in_cache(cache, FILES)
@@ -286,7 +296,7 @@ class TestOffline:
 
     def test_a_part(self, cache: Path) -> None:
         in_cache(cache, {"config.json": b"{}", "vocab.json": b"{}"})
-        with pytest.raises(HubError, match=f"only a part of {REPO}.*switched off") as caught:
+        with pytest.raises(HubError, match=f"only part of {REPO}.*disabled") as caught:
             model_folder(REPO, local_files_only=True)
         assert "another machine" in caught.value.hint
         assert model_folder(REPO, local_files_only=True, tokenizer_only=True).name == COMMIT
@@ -299,7 +309,7 @@ class TestOffline:
         assert [notice.kind for notice in told] == ["hub-not-reached"]
         assert COMMIT in told[0].message
         assert REPO in told[0].message
-        with pytest.raises(HubError, match=r"other/model is no folder here.*Connect"):
+        with pytest.raises(HubError, match=r"other/model is neither an existing folder.*Connect"):
             model_folder("other/model")
 
 
@@ -365,7 +375,7 @@ class TestPushing:
 
     def test_no_model(self, api: Api, folder: Path) -> None:
         (folder / "model.safetensors").unlink()
-        with pytest.raises(CheckpointError, match="is no model folder") as caught:
+        with pytest.raises(CheckpointError, match="is not a model folder") as caught:
             push_folder(folder, "mine")
         assert "config.json" in caught.value.hint
         assert api.calls == []
@@ -377,6 +387,6 @@ class TestPushing:
         assert "auth login" in caught.value.hint
 
     def test_no_id(self, folder: Path) -> None:
-        with pytest.raises(HubError, match=r"'a/b/c' is no id of the Hub") as caught:
+        with pytest.raises(HubError, match=r"'a/b/c' is not a Hub id") as caught:
             push_folder(folder, "a/b/c")
-        assert "owner/name" in caught.value.hint
+        assert "me/my-gpt" in caught.value.hint

@@ -11,7 +11,7 @@ from ogpt.notices import KINDS, Notice, OgptNotice, collecting, listening, tell
 
 
 def test_without_listener_a_warning() -> None:
-    with pytest.warns(OgptNotice, match="training runs without torch.compile: no compiler"):
+    with pytest.warns(OgptNotice, match="training without torch.compile: no compiler"):
         tell("compile-unavailable", reason="no compiler")
 
 
@@ -60,7 +60,7 @@ def test_strict_refuses_the_first() -> None:
         listening(notices.refuse),
     ):
         tell("prompt-unknown", count=2, total=3)
-    assert "leave --strict out" in caught.value.hint
+    assert "omit --strict" in caught.value.hint
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))

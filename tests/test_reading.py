@@ -11,7 +11,7 @@ import zstandard
 
 from ogpt.data.sources import Source, open_sources
 from ogpt.errors import BackendMissing, DamagedData, DataError
-from ogpt.reading import PIECE, RATIO_FLOOR, ZSTD_PIECE, read_text
+from ogpt.reading import PIECE, RATIO_FLOOR, ZSTD_PIECE, parse_json, read_text
 
 
 def source_of(path: Path, content: bytes, encoding: str = "utf-8") -> Source:
@@ -52,7 +52,7 @@ def test_archives_of_several_parts(tmp_path: Path, ending: str) -> None:
 
 
 @pytest.mark.parametrize("at", [0, 1, 1000, PIECE - 1, PIECE, PIECE + 1, 300_000])
-def test_another_encoding_is_told_with_its_byte(tmp_path: Path, at: int) -> None:
+def test_a_wrong_encoding_is_reported_with_its_byte(tmp_path: Path, at: int) -> None:
     content = b"a" * at + "é".encode("latin-1") + b" and more"
     message = rf"a\.txt is not utf-8: at byte {at:,} \("
     with pytest.raises(DataError, match=message) as caught:
@@ -70,7 +70,7 @@ def test_a_character_cut_short_at_the_end(tmp_path: Path, cut: int) -> None:
 
 def test_in_an_archive_the_byte_is_that_of_the_text(tmp_path: Path) -> None:
     source = source_of(tmp_path / "a.txt.gz", gzip.compress(b"a" * 70 + b"\xff"))
-    with pytest.raises(DataError, match="at byte 70 of its unpacked text"):
+    with pytest.raises(DataError, match="at byte 70 of the unpacked text"):
         text_of(source)
 
 
@@ -101,14 +101,14 @@ def test_archives_cut_short(tmp_path: Path, ending: str, left: float) -> None:
     keep = left if isinstance(left, int) else int(len(packed) * left)
     source = source_of(tmp_path / f"a.txt{ending}", packed[:keep])
     kind = {".gz": "gzip", ".zst": "zstandard"}[ending]
-    with pytest.raises(DamagedData, match=f"not a whole {kind} file .it is cut short") as caught:
+    with pytest.raises(DamagedData, match=f"not a valid {kind} file .it is incomplete") as caught:
         text_of(source)
     assert "again" in caught.value.hint
 
 
 @pytest.mark.parametrize("ending", [".gz", ".zst"])
 def test_archives_that_are_none(tmp_path: Path, ending: str) -> None:
-    with pytest.raises(DamagedData, match="not a whole"):
+    with pytest.raises(DamagedData, match="not a valid"):
         text_of(source_of(tmp_path / f"a.txt{ending}", b"plain text, wrongly named"))
 
 
@@ -141,10 +141,10 @@ def test_bombs_are_refused_in_little_memory(tmp_path: Path, ending: str) -> None
         packed += compressor.flush()
     source = source_of(tmp_path / f"a.txt{ending}", packed)
     read = 0
-    with pytest.raises(DamagedData, match="allowed are 200 times its size, or 64 MiB") as caught:
+    with pytest.raises(DamagedData, match="allowed: 200 times its size, or 64 MiB") as caught:
         for text, _ in read_text(source.path, source.encoding, source.compression):
             read += len(text)
-    assert "unpack it first" in caught.value.hint
+    assert "unpack it and pass" in caught.value.hint
     assert read <= max(RATIO_FLOOR, 200 * len(packed))
     assert ZSTD_PIECE * 32_768 <= RATIO_FLOOR
 
@@ -166,3 +166,30 @@ def test_zstandard_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(BackendMissing, match="needs the package zstandard") as caught:
         text_of(source)
     assert caught.value.hint == "pip install 'ogpt[data]'"
+
+
+def test_json_comes_back() -> None:
+    assert parse_json('{"b": [1, {"a": null}], "\\u001b": 2.5}') == {
+        "b": [1, {"a": None}],
+        "\x1b": 2.5,
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "Expecting property name"),
+        ('[{"a": 1, "b": 2, "a": 1}]', "the key 'a' is there more than once"),
+        ('{"b": {"\\u001b[31m": 1}}', r"the key '\\x1b\[31m' is not printable"),
+        ('{"\\ud800": 1}', r"the key '\\ud800' is not printable"),
+        ("[" * 101 + "]" * 101, "nested more than 100 deep"),
+        ('{"a":' * 100_000 + "1" + "}" * 100_000, "nested more than 100 deep"),
+    ],
+)
+def test_json_that_is_refused(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        parse_json(text, printable_names=True)
+
+
+def test_json_nested_as_deep_as_allowed() -> None:
+    parse_json("[" * 100 + "]" * 100)

@@ -117,7 +117,7 @@ def test_only_one_writer(tmp_path: Path) -> None:
     with only_writer(folder):
         with pytest.raises(OutputExists, match=message) as caught, only_writer(folder):
             raise AssertionError("two writers")
-        assert "wait until it has ended" in caught.value.hint
+        assert "wait until it ends" in caught.value.hint
         (folder / "a.txt").touch()
     assert names(folder) == ["a.txt"]
 
@@ -130,7 +130,7 @@ def test_only_one_writer_of_a_file(tmp_path: Path) -> None:
             only_writer_of(file),
         ):
             raise AssertionError("two writers")
-        assert "wait until it has ended" in caught.value.hint
+        assert "wait until it ends" in caught.value.hint
         with only_writer_of(tmp_path / "others.jsonl"):
             pass
     assert names(tmp_path) == []
@@ -165,7 +165,7 @@ def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
     lost = tmp_path / "none" / "rows.jsonl"
     with pytest.raises(StorageError, match="there is no folder") as missing, only_writer_of(lost):
         raise AssertionError("its folder is missing")
-    assert "make the folder" in missing.value.hint
+    assert "create the folder" in missing.value.hint
     assert names(tmp_path) == []
     (tmp_path / ".rows.jsonl.lock").mkdir()
     with pytest.raises(StorageError, match="could not"), only_writer_of(tmp_path / "rows.jsonl"):

@@ -1,36 +1,37 @@
-"""The error tree: every error that ogpt raises on purpose, and nothing else.
+"""The error tree: every error that ogpt raises on purpose.
 
     OgptError
-    ├── ConfigError (ValueError)          a setting or model configuration that cannot be
-    │   └── UnknownSetting                a name that no setting has
+    ├── ConfigError (ValueError)          an invalid setting or model configuration
+    │   └── UnknownSetting                the name of no setting
     ├── DataError (ValueError)            text or shards that cannot be read
-    │   ├── SourceNotFound (FileNotFoundError)   a path, glob or built-in source without text
-    │   └── DamagedData                   a file cut short, or not what its name says
-    ├── TokenizerError (ValueError)       vocabulary or merges that cannot be
+    │   ├── SourceNotFound (FileNotFoundError)   a path, glob or source that matches nothing
+    │   └── DamagedData                   a file that is incomplete or of another format
+    ├── TokenizerError (ValueError)       an invalid vocabulary, merges file or tokenizer setting
     │   └── VocabularyMismatch            tokenizer, model and shards do not belong together
-    ├── UnknownArgument (TypeError)       an argument that a model does not take
+    ├── UnknownArgument (TypeError)       an argument that a model does not accept
     ├── TokenOutOfRange (ValueError, IndexError)   a token id outside the vocabulary
-    ├── ContextTooLong (ValueError)       more tokens than the model has positions
-    ├── WeightsError (ValueError)         a weights file that cannot be read or does not fit
+    ├── ContextTooLong (ValueError)       more tokens than the context length
+    ├── WeightsError (ValueError)         a weights file that is unreadable or of another model
     ├── CheckpointError (ValueError)      a model or run folder that is damaged or incomplete
-    │   └── HubError                      a model that the Hub did not give or take
-    ├── OutputExists (FileExistsError)    an output folder that holds something else
-    ├── StorageError (OSError)            a write that failed; what was there is still whole
+    │   └── HubError                      a failed download from the Hub or push to it
+    ├── OutputExists (FileExistsError)    an output folder that holds other files
+    ├── StorageError (OSError)            a failed write; the previous content is unchanged
     ├── TrainingDiverged (ArithmeticError)  a loss that is not a finite number
     ├── TrainingInterrupted (KeyboardInterrupt)   Ctrl-C, after the run was saved
-    ├── SamplingError (ValueError)        a prompt or decoding setting that cannot be
-    ├── DecoderError (ValueError)         a decoder used against its protocol
+    ├── SamplingError (ValueError)        an invalid prompt or decoding setting
+    ├── DecoderError (ValueError)         a call that breaks the decoder protocol
     ├── BackendMissing (ImportError)      an optional package that is not installed
     └── StrictNotice                      a notice, under --strict
 
-Every message says what was wrong, the value seen and the value allowed; `hint` says what to do.
+Every message states what was wrong, the value seen and the values allowed; `hint` says what to do.
+Each class also inherits Python's own error of that kind, so that `except ValueError` works too.
 """
 
 from __future__ import annotations
 
 
 class OgptError(Exception):
-    """Base of all errors of ogpt. `hint` is one sentence on how to mend it."""
+    """Base of all errors of ogpt. `hint` is one sentence on how to fix it."""
 
     def __init__(self, message: str, *, hint: str) -> None:
         super().__init__(message)
@@ -38,15 +39,15 @@ class OgptError(Exception):
 
 
 class ConfigError(OgptError, ValueError):
-    """A setting or model configuration that cannot be."""
+    """An invalid setting or model configuration."""
 
 
 class UnknownSetting(ConfigError):
-    """A name that no setting has; the hint gives the nearest one."""
+    """The name of no setting; the hint suggests the closest one."""
 
 
 class UnknownArgument(OgptError, TypeError):
-    """An argument that a model does not take; the hint gives the nearest one."""
+    """An argument that a model does not accept; the hint suggests the closest one."""
 
 
 class DataError(OgptError, ValueError):
@@ -61,11 +62,11 @@ class SourceNotFound(DataError, FileNotFoundError):
 
 
 class DamagedData(DataError):
-    """A data file that is cut short, altered, or not what its name says."""
+    """A data file that is incomplete, altered, or of another format than its name says."""
 
 
 class TokenizerError(OgptError, ValueError):
-    """A vocabulary, merges file or tokenizer setting that cannot be."""
+    """An invalid vocabulary, merges file or tokenizer setting."""
 
 
 class VocabularyMismatch(TokenizerError):
@@ -77,11 +78,11 @@ class TokenOutOfRange(OgptError, ValueError, IndexError):
 
 
 class ContextTooLong(OgptError, ValueError):
-    """More tokens than the model has positions."""
+    """More tokens than the context length of the model."""
 
 
 class WeightsError(OgptError, ValueError):
-    """A weights file that cannot be read, or that does not fit the model."""
+    """A weights file that is unreadable or does not match the model."""
 
 
 class CheckpointError(OgptError, ValueError):
@@ -89,20 +90,20 @@ class CheckpointError(OgptError, ValueError):
 
 
 class HubError(CheckpointError):
-    """A model that could not be fetched from the Hugging Face Hub, or pushed to it."""
+    """A failed download from the Hugging Face Hub, or a failed push to it."""
 
 
 class OutputExists(OgptError, FileExistsError):
-    """An output folder that holds something this command must not overwrite."""
+    """An output folder with files that this command must not overwrite."""
 
-    def __str__(self) -> str:
+    def __str__(self) -> str:  # as in SourceNotFound
         return str(self.args[0])
 
 
 class StorageError(OgptError, OSError):
-    """A write that failed (full disk, no permission); what was there before is still whole."""
+    """A failed write (full disk, no permission); the previous content is unchanged."""
 
-    def __str__(self) -> str:
+    def __str__(self) -> str:  # as in SourceNotFound
         return str(self.args[0])
 
 
@@ -111,15 +112,15 @@ class TrainingDiverged(OgptError, ArithmeticError):
 
 
 class TrainingInterrupted(OgptError, KeyboardInterrupt):
-    """Ctrl-C or SIGTERM during training, after the run was saved."""
+    """Ctrl-C or SIGTERM during training, raised after the run was saved."""
 
 
 class SamplingError(OgptError, ValueError):
-    """A prompt or decoding setting that cannot be."""
+    """An invalid prompt or decoding setting."""
 
 
 class DecoderError(OgptError, ValueError):
-    """A decoder used against its protocol, such as a slot that is not there."""
+    """A call that breaks the decoder protocol, such as a slot that does not exist."""
 
 
 class BackendMissing(OgptError, ImportError):
@@ -127,4 +128,4 @@ class BackendMissing(OgptError, ImportError):
 
 
 class StrictNotice(OgptError):
-    """What would have been a notice, turned into an error by --strict."""
+    """A notice that --strict turned into an error."""

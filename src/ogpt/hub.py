@@ -1,7 +1,7 @@
-"""Models on the Hugging Face Hub: fetched into its cache, pushed from a folder.
+"""Download models from the Hugging Face Hub, and push model folders to it.
 
-Only the files that ogpt reads are fetched, and one format of the weights. huggingface_hub shows the
-progress, takes a broken connection up where it broke, and keeps the cache.
+Only the files that ogpt reads are downloaded, with the weights in one format. huggingface_hub shows
+progress, resumes interrupted downloads and manages the cache.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
 OLD_IDS = {"openai-gpt": "openai-community/openai-gpt"}
-"""Ids that models had before their owners did."""
+"""Ids from before models had owners; transformers and the Hub still accept them."""
 
 _ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?", re.ASCII)
-_LOOK_UP_SECONDS = 10.0
-_GIVE = "give a model folder (config.json, model.safetensors) or the folder of a run"
-_ELSEWHERE = (
-    "without a network, fetch the model on another machine and give its folder, or copy the cache "
-    "of huggingface_hub (HF_HOME) here"
+_LOOK_UP_SECONDS = 10.0  # then the cache is used: without a network, a load must not hang
+_PASS_A_FOLDER = "pass a model folder (config.json, model.safetensors) or a run folder"
+_OFFLINE = (
+    "without a network, download the model on another machine and pass its folder, or copy the "
+    "cache of huggingface_hub (HF_HOME) to this machine"
 )
 _log = logging.getLogger(__name__)
 
 
 class HubOptions(TypedDict, total=False):
-    """The keyword arguments of `model_folder`, for functions that hand them on."""
+    """The keyword arguments of `model_folder`, for functions that pass them on."""
 
     revision: str | None
     cache_dir: str | Path | None
@@ -51,7 +51,7 @@ class HubOptions(TypedDict, total=False):
 
 
 def is_hub_id(path_or_id: str | Path) -> bool:
-    """Whether this is `name` or `owner/name`, and nothing here is called so."""
+    """Return whether this is `name` or `owner/name`, and no file or folder has that name."""
     name = path_or_id.as_posix() if isinstance(path_or_id, Path) else path_or_id
     return _ID.fullmatch(name) is not None and not Path(path_or_id).exists()
 
@@ -67,28 +67,32 @@ def model_folder(
     subfolder: str = "",
     tokenizer_only: bool = False,
 ) -> Path:
-    """The folder of a model: a local one as it is, that of a Hub id after a download.
+    """Find the folder of a model, downloading it first if it is a Hub id.
 
-    A folder that exists goes before a Hub id of the same name. Where the Hub cannot be reached,
-    the cache serves, with the notice `hub-not-reached`; the commit in use is logged at level info.
+    An existing folder has priority over a Hub id of the same name. If the Hub cannot be reached,
+    the cached copy is used, with the notice `hub-not-reached`. The commit is logged at level info.
 
     Args:
         path_or_id: A folder, or `name` or `owner/name` on the Hub.
-        revision: Branch, tag or commit; None: the newest commit of `main`.
-        cache_dir: In place of huggingface_hub's cache.
-        token: Of the Hub, for private and gated models; None: the one that `hf auth login` saved.
-        local_files_only: Look into the cache alone, as HF_HUB_OFFLINE=1 does.
-        force_download: Fetch again what the cache holds.
-        subfolder: Where the model lies inside its folder or repository.
-        tokenizer_only: Fetch no weights.
+        revision: Branch, tag or commit; None uses the newest commit of `main`.
+        cache_dir: Cache folder; None uses that of huggingface_hub.
+        token: Access token for private and gated models; None uses the one that `hf auth login`
+            saved.
+        local_files_only: Use only the cache, as HF_HUB_OFFLINE=1 does.
+        force_download: Download files again that are in the cache.
+        subfolder: Folder of the model inside the path or repository.
+        tokenizer_only: Do not download weights.
+
+    Returns:
+        The folder, on disk.
 
     Raises:
-        CheckpointError: a path where no folder is, or no path.
-        HubError: the Hub does not give the model, and the cache does not hold it.
+        CheckpointError: the path is a file, or neither a folder nor a possible Hub id.
+        HubError: the download failed, and the cache does not hold the model.
     """
     if not isinstance(path_or_id, str | PathLike):
         raise CheckpointError(
-            f"the model is {path_or_id!r}; allowed: a folder, or an id of the Hub", hint=_GIVE
+            f"the model is {path_or_id!r}; allowed: a folder, or a Hub id", hint=_PASS_A_FOLDER
         )
     path = Path(path_or_id)
     if path.is_dir():
@@ -96,11 +100,11 @@ def model_folder(
     if path.exists():
         raise CheckpointError(
             f"{path_or_id} is a file, not a model folder",
-            hint="give the folder that it lies in; of weights alone, ogpt convert FILE OUT "
-            "--config config.json makes one",
+            hint="pass the folder that contains it; for a weights file alone, create a model "
+            "folder with ogpt convert FILE OUT --config config.json",
         )
     if not is_hub_id(path_or_id):
-        raise CheckpointError(f"there is no folder {path_or_id}", hint=_GIVE)
+        raise CheckpointError(f"there is no folder {path_or_id}", hint=_PASS_A_FOLDER)
     name = path.as_posix()
     wanted = _Wanted(OLD_IDS.get(name, name), revision, subfolder, tokenizer_only)
     folder = wanted.fetch(cache_dir, token, local_files_only, force_download)
@@ -109,7 +113,7 @@ def model_folder(
 
 
 class _Wanted:
-    """A model of the Hub, and what of it is wanted."""
+    """A model on the Hub, and which of its files to download."""
 
     def __init__(
         self, repo_id: str, revision: str | None, subfolder: str, tokenizer_only: bool
@@ -127,7 +131,7 @@ class _Wanted:
         local_files_only: bool,
         force_download: bool,
     ) -> Path:
-        """The snapshot in the cache, downloaded where that is asked for and can be."""
+        """Return the snapshot folder in the cache, updated from the Hub if possible."""
         from huggingface_hub import constants, snapshot_download
         from huggingface_hub.errors import HFValidationError
 
@@ -147,13 +151,13 @@ class _Wanted:
             )
 
         offline = local_files_only or constants.HF_HUB_OFFLINE
-        problem = "downloads are switched off"
+        problem = "downloads are disabled"
         try:
             if not offline:
                 return snapshot(self._files(self._names(token)), cached=False)
         except HFValidationError as error:
             raise HubError(
-                f"{self.repo_id!r} is neither a folder here nor an id of the Hub", hint=_GIVE
+                f"{self.repo_id!r} is neither an existing folder nor a Hub id", hint=_PASS_A_FOLDER
             ) from error
         except _transport_errors() as error:
             if (refusal := _refusal(error, self.named)) is not None:
@@ -163,20 +167,20 @@ class _Wanted:
             folder = snapshot(list(CONFIG_FILES[:1]), cached=True)
         except OSError as error:
             raise HubError(
-                f"{self.named} is no folder here and is not in the cache of the Hub; {problem}",
-                hint=_ELSEWHERE,
+                f"{self.named} is neither an existing folder nor in the Hub cache; {problem}",
+                hint=_OFFLINE,
             ) from error
         if not self._is_whole(folder):
             raise HubError(
-                f"the cache holds only a part of {self.named}, in {folder}; {problem}",
-                hint=_ELSEWHERE,
+                f"the cache holds only part of {self.named}, in {folder}; {problem}",
+                hint=_OFFLINE,
             )
         if not offline:
             tell("hub-not-reached", repo_id=self.repo_id, reason=problem, commit=folder.name)
         return folder
 
     def _names(self, token: str | bool | None) -> list[str]:
-        """The files of the repository, below the subfolder."""
+        """List the files of the repository, below the subfolder."""
         found = _api(token).model_info(
             self.repo_id, revision=self.revision, timeout=_LOOK_UP_SECONDS
         )
@@ -184,24 +188,24 @@ class _Wanted:
         return [name.removeprefix(self.prefix) for name in names if name.startswith(self.prefix)]
 
     def _files(self, names: list[str]) -> list[str]:
-        """Those that are wanted.
+        """Select the files to download.
 
         Raises:
-            HubError: the repository holds no model.
+            HubError: the repository has no weights that ogpt reads.
         """
         files = model_files(names)
         if self.tokenizer_only:
             files = [name for name in files if name in (*CONFIG_FILES[:1], *TOKENIZER_FILES)]
         elif not weights_files(names).files:
             raise HubError(
-                f"{self.named} on the Hub holds no weights that ogpt reads"
+                f"{self.named} on the Hub has no weights that ogpt reads"
                 + (f" in {self.prefix}" if self.prefix else ""),
-                hint="name the repository of an openai-gpt model, and its subfolder if it has one",
+                hint="pass the repository of an openai-gpt model, and its subfolder if it has one",
             )
         return files
 
     def _is_whole(self, snapshot: Path) -> bool:
-        """Whether a snapshot of the cache holds what is wanted: a broken download may not."""
+        """Return whether a cached snapshot is complete: an interrupted download is not."""
         names = [file.name for file in (snapshot / self.prefix).glob("*")]
         return bool(model_files(names) if self.tokenizer_only else weights_files(names).files)
 
@@ -215,29 +219,29 @@ def push_folder(
     revision: str | None = None,
     commit_message: str = "Upload a GPT-1 model",
 ) -> str:
-    """Push a model folder to the Hub: its configuration, weights, tokenizer and card, nothing else.
+    """Push a model folder to the Hub: only its configuration, weights, tokenizer and card.
 
     Args:
         folder: The model folder.
-        repo_id: `name` or `owner/name`; made if it is not there.
-        private: Whether a new repository is private; None: as the owner's default is.
-        token: Of the Hub, with the right to write; None: the one that `hf auth login` saved.
-        revision: The branch, made if it is not there; None: `main`.
-        commit_message: Of the commit.
+        repo_id: `name` or `owner/name`; created if missing.
+        private: Whether a new repository is private; None uses the owner's default.
+        token: Access token that may write; None uses the one that `hf auth login` saved.
+        revision: Branch, created if missing; None uses `main`.
+        commit_message: Message of the commit.
 
     Returns:
-        The address of the commit.
+        The URL of the commit.
 
     Raises:
-        CheckpointError: the folder holds no weights or no configuration.
-        HubError: the Hub does not take it.
+        CheckpointError: the folder has no weights or no configuration.
+        HubError: the push failed.
     """
     from huggingface_hub.errors import HFValidationError
 
     folder = Path(folder)
     names = [file.name for file in folder.glob("*")]
     if CONFIG_FILES[0] not in names or not weights_files(names).files:
-        raise CheckpointError(f"{folder} is no model folder", hint=_GIVE)
+        raise CheckpointError(f"{folder} is not a model folder", hint=_PASS_A_FOLDER)
     api = _api(token)
     try:
         repo = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
@@ -252,12 +256,13 @@ def push_folder(
         )
     except HFValidationError as error:
         raise HubError(
-            f"{repo_id!r} is no id of the Hub", hint="allowed: name or owner/name, as in me/my-gpt"
+            f"{repo_id!r} is not a Hub id; allowed: name or owner/name",
+            hint="pass for example me/my-gpt",
         ) from error
     except _transport_errors() as error:
         raise HubError(
             f"{folder} could not be pushed to {repo_id}: {_first_line(error)}",
-            hint="check the network, and the token's right to write (`hf auth login`)",
+            hint="check the network, and that the token may write (`hf auth login`)",
         ) from error
     return str(commit.commit_url)
 
@@ -269,7 +274,7 @@ def _api(token: str | bool | None) -> HfApi:
 
 
 def _refusal(error: Exception, named: str) -> HubError | None:
-    """What the Hub's answer means where asking again, or the cache, would not help."""
+    """Make an error of an answer of the Hub that neither a retry nor the cache can help."""
     from huggingface_hub.errors import (
         GatedRepoError,
         RepositoryNotFoundError,
@@ -278,24 +283,24 @@ def _refusal(error: Exception, named: str) -> HubError | None:
 
     match error:
         case GatedRepoError():
-            what = f"{named} is gated: its owner gives access to those who ask"
-            hint = "ask for access on the model's page, then `hf auth login` or give token="
+            what = f"{named} is gated: its owner grants access on request"
+            hint = "request access on the model's page, then run `hf auth login` or pass token="
         case RepositoryNotFoundError():
-            what = f"{named} is neither a folder here nor a model on the Hub that can be seen"
+            what = f"{named} is neither an existing folder nor a visible model on the Hub"
             hint = "check the name; a private model needs `hf auth login` or token="
         case RevisionNotFoundError():
             what = f"{named}: the Hub has no such revision of the model"
-            hint = "give a branch, a tag or a whole commit hash as revision"
+            hint = "pass a branch, a tag or a full commit hash as revision"
         case _:
             return None
     return HubError(what, hint=hint)
 
 
 def _transport_errors() -> tuple[type[Exception], ...]:
-    """What a failed request raises.
+    """List the exceptions of a failed request.
 
-    The HTTP library's errors are no OSError in every version of huggingface_hub, but its own error
-    always derives from theirs.
+    The HTTP library depends on the version of huggingface_hub (requests, then httpx), and its
+    errors are not always OSErrors. HfHubHTTPError always derives from them.
     """
     from huggingface_hub.errors import HfHubHTTPError
 

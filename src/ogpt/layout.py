@@ -1,4 +1,4 @@
-"""The files of a model folder, by name: which of a folder's files, or of a repository's, count."""
+"""Names of the files of a model folder, and which of several weights files is read."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ TOKENIZER_FILES = (
     "tokenizer_config.json",
     "special_tokens_map.json",
     "added_tokens.json",
-    "encoder_bpe_40000.json",  # OpenAI's names of vocab.json and merges.txt
+    "encoder_bpe_40000.json",  # OpenAI's names for vocab.json and merges.txt
     "vocab_40000.bpe",
 )
 
 _FORMATS: tuple[tuple[str, str, str], ...] = (
-    # the format, the file that shows it, and the files that hold the weights besides
+    # format, the file that identifies it, pattern of its further files; the preferred format first
     ("safetensors", "model.safetensors", ""),
     ("safetensors", "model.safetensors.index.json", r"model-\d+-of-\d+\.safetensors"),
     ("bin", "pytorch_model.bin", ""),
@@ -32,16 +32,16 @@ _FORMATS: tuple[tuple[str, str, str], ...] = (
 
 
 class WeightsFiles(NamedTuple):
-    """The one set of weights that is read, where several formats lie side by side."""
+    """The weights of a folder; of several formats, the preferred one."""
 
     format: str
-    """safetensors, bin, h5, openai, or none of them."""
+    """safetensors, bin, h5, openai, or empty for none."""
     files: tuple[str, ...]
     """The index first, then the shards."""
 
 
 def weights_files(names: Iterable[str]) -> WeightsFiles:
-    """The weights among these file names, the best format first; no format and no files if none."""
+    """Find the weights among these file names, in the preferred format."""
     names = set(names)
     for form, first, others in _FORMATS:
         if first in names:
@@ -51,7 +51,7 @@ def weights_files(names: Iterable[str]) -> WeightsFiles:
 
 
 def model_files(names: Iterable[str]) -> list[str]:
-    """Those of these file names that make a model folder: configuration, tokenizer, one weights."""
+    """Select the file names of a model folder: configuration, tokenizer, weights in one format."""
     names = set(names)
     wanted = (*CONFIG_FILES, *TOKENIZER_FILES, *weights_files(names).files)
     return [name for name in wanted if name in names]

@@ -1,8 +1,8 @@
-"""The one channel for what would otherwise be silent: truncation, fallback, a lowered dtype.
+"""Notices: report what would otherwise be silent, such as truncation, fallback or a lowered dtype.
 
-`tell(kind, **fields)` is called where the decision is taken and before the work begins, so that
-`--strict` can turn it into an error with nothing half-done. Notices go to the sinks of the
-innermost `listening` block of the current context, or to `warnings` when there is none.
+Call `tell(kind, **fields)` where the decision is made and before the work starts, so that
+`--strict` can turn it into an error with nothing half-done. A notice goes to the sink of the
+innermost `listening` block of the current context, or to `warnings` if there is none.
 """
 
 from __future__ import annotations
@@ -18,104 +18,106 @@ from ogpt.errors import StrictNotice
 
 KINDS: dict[str, str] = {
     "context-slides": (
-        "the text outgrows the model's {n_positions} positions: whenever it is full, the last "
-        "{kept} tokens are read again and the older ones are forgotten"
+        "the text exceeds the context length of {n_positions} tokens: each time the context is "
+        "full, only the last {kept} tokens are kept"
     ),
     "prompt-cut": (
-        "the prompt has {tokens} tokens and the model {n_positions} positions: only the last "
-        "{n_positions} are read"
+        "the prompt has {tokens} tokens, and the context length is {n_positions}: using only the "
+        "last {n_positions} tokens"
     ),
     "prefix-cut": (
-        "the text has {tokens} tokens and the model {n_positions} positions: only the last {kept} "
-        "are read before the choices, so that the longest has room"
+        "the text has {tokens} tokens, and the context length is {n_positions}: using only the "
+        "last {kept} tokens before the choices, to leave room for the longest choice"
     ),
-    "compile-unavailable": "training runs without torch.compile: {reason}",
+    "compile-unavailable": "training without torch.compile: {reason}",
     "no-accelerator": (
-        "device {device} was asked for and there is no accelerator: the model runs on the CPU"
+        "device {device} was requested, but there is no accelerator: running the model on the CPU"
     ),
-    "native-decoder-unused": "PyTorch decodes, not the native decoder: {reason}",
+    "native-decoder-unused": "using PyTorch instead of the native decoder: {reason}",
     "static-decoder-unused": (
-        "the GPU decodes without captured steps, which takes several times as long: {reason}"
+        "decoding on the GPU without CUDA graphs, which is several times slower: {reason}"
     ),
     "precision-emulated": (
         "this processor has no instructions for {precision}: it is slower here than float32"
     ),
     "no-held-out-text": (
-        "the text has too few documents to hold some out: about its last {bytes} bytes are "
-        "held out instead"
+        "the text has too few documents for a validation set of whole documents: using about its "
+        "last {bytes} bytes instead"
     ),
-    "fewer-merges": (
-        "the text has only {entries} vocabulary entries to learn; {asked} were asked for"
+    "fewer-merges": ("the text yields only {entries} vocabulary entries; {asked} were requested"),
+    "bert-words": (
+        "using BERT's rules to split text into words; GPT-1 was trained with others: {reason} "
+        "({command})"
     ),
-    "bert-words": ("text is read by BERT's rules, not as GPT-1 was trained: {reason} ({command})"),
     "pre-tokenizer-changed": (
-        "the tokenizer in {path} was made with the pre-tokenisation {made_with!r}; with {asked!r} "
-        "it gives other ids"
+        "the tokenizer in {path} was made with the pre-tokenization {made_with!r}; using "
+        "{asked!r}, which gives different ids"
     ),
     "other-version": (
-        "the tokenizer in {path} was made with {package} {made_with}; {here} is installed, and may "
-        "give other words"
+        "the tokenizer in {path} was made with {package} {made_with}; using the installed {here}, "
+        "which may split words differently"
     ),
     "characters-left-out": (
-        "{count} rare characters are outside the vocabulary and will be read as <unk>"
+        "{count} rare characters are not in the vocabulary: encoding them as <unk>"
     ),
     "prompt-unknown": "{count} of {total} prompt tokens are unknown to this vocabulary",
-    "weights-left-out": "{format} has no place for some weights, which are left out: {names}",
+    "weights-left-out": "{format} cannot store some weights: omitting {names}",
     "padding-assumed": (
-        "there is no attention_mask: {count} pad tokens ({pad_token_id}) at the ends of prompts "
-        "are taken for padding"
+        "there is no attention_mask: treating {count} pad tokens ({pad_token_id}) at the ends of "
+        "prompts as padding"
     ),
     "setting-without-effect": "{setting} has no effect: {reason}",
     "unknown-setting": (
-        "{name} is no field of a configuration: it is kept, and nothing reads it ({advice})"
+        "{name} is not a field of the configuration: keeping it, but nothing uses it ({advice})"
     ),
-    "arguments-ignored": "arguments that no model takes were left out: {names}",
-    "nothing-to-learn": "every label is {ignored}, which counts nothing: the loss is zero",
+    "arguments-ignored": "ignoring arguments that no model accepts: {names}",
+    "nothing-to-learn": "all labels are {ignored}, the value to ignore: the loss is zero",
     "weights-not-from-file": "{name}: {report}",
-    "run-begun": "there is no run in {path} to resume: a new one is begun",
-    "checkpoint-set-aside": "{path} is incomplete and was passed over: {reason}",
+    "run-begun": "no run to resume in {path}: starting a new one",
+    "checkpoint-set-aside": "{path} is incomplete and is skipped: {reason}",
     "hub-not-reached": (
-        "{repo_id} could not be looked up on the Hub ({reason}): the copy in the cache, commit "
-        "{commit}, is used"
+        "could not look up {repo_id} on the Hub ({reason}): using the cached copy, commit {commit}"
     ),
     "checkpoint-parts-ignored": (
-        "{path} holds more than weights: only {read!r} is read, and not {ignored}"
+        "{path} holds more than weights: reading only {read!r} and ignoring {ignored}"
     ),
     "heads-assumed": (
-        "OpenAI's files do not tell the attention heads: {n_head} are assumed, 64 of the {n_embd} "
-        "channels for each"
+        "OpenAI's files do not store the number of attention heads: assuming {n_head}, with 64 of "
+        "the {n_embd} channels each"
     ),
     "documents-skipped": "{count} {what} were skipped: {reason}",
     "text-truncated": (
-        "{count} of {total} texts are cut to {max_length} tokens; {lost} tokens are left out"
+        "truncating {count} of {total} texts to {max_length} tokens; {lost} tokens are dropped"
     ),
     "rare-words-dropped": (
-        "the text has more than {limit} different words: the rarest are left out of the count"
+        "the text has more than {limit} distinct words: the rarest are not counted"
     ),
 }
+"""Each kind of notice, and its text: what is done now, and why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """One thing that happened without being asked for."""
+    """One decision that the user did not ask for."""
 
     kind: str
     fields: dict[str, Any]
 
     @property
     def message(self) -> str:
-        """The notice as a sentence."""
+        """The text of the notice."""
         return KINDS[self.kind].format(**self.fields)
 
 
 class OgptNotice(UserWarning):
-    """The category of the warnings that notices become for users of the library."""
+    """Category of the warnings that notices become outside a `listening` block."""
 
 
 Sink = Callable[[Notice], None]
 
 
 def _warn(notice: Notice) -> None:
+    # level 1 is _warn, 2 tell, 3 the function that decides, 4 its caller
     warnings.warn(notice.message, OgptNotice, stacklevel=4)
 
 
@@ -123,17 +125,21 @@ _sink: ContextVar[Sink] = ContextVar("ogpt_notice_sink", default=_warn)
 
 
 def tell(kind: str, **fields: Any) -> None:
-    """Give notice of `kind` (a key of KINDS) to whoever listens; each call counts as one.
+    """Emit one notice of `kind` (a key of KINDS) to the active sink.
+
+    Args:
+        kind: A key of KINDS.
+        **fields: The values of the placeholders in its text.
 
     Raises:
-        StrictNotice: the listener is strict.
+        StrictNotice: the sink is `refuse` (--strict).
     """
     _sink.get()(Notice(kind, fields))
 
 
 @contextmanager
 def listening(sink: Sink) -> Iterator[None]:
-    """Send the notices told inside the block to `sink` instead of `warnings`."""
+    """Send the notices emitted inside the block to `sink` instead of `warnings`."""
     token = _sink.set(sink)
     try:
         yield
@@ -143,16 +149,16 @@ def listening(sink: Sink) -> Iterator[None]:
 
 @contextmanager
 def collecting() -> Iterator[list[Notice]]:
-    """Collect the notices told inside the block into the list that it yields."""
+    """Collect the notices emitted inside the block in the list that it yields."""
     notices: list[Notice] = []
     with listening(notices.append):
         yield notices
 
 
 def refuse(notice: Notice) -> None:
-    """The sink of --strict: the first notice is an error.
+    """Turn the first notice into an error: the sink of --strict.
 
     Raises:
         StrictNotice: always.
     """
-    raise StrictNotice(notice.message, hint="leave --strict out to go on with this notice")
+    raise StrictNotice(notice.message, hint="omit --strict to continue past this notice")

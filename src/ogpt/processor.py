@@ -1,4 +1,4 @@
-"""What the CPU can do, as the kernel tells it."""
+"""CPU features, as reported by the kernel."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _CPUINFO = Path("/proc/cpuinfo")
 
 @cache
 def features() -> frozenset[str]:
-    """Names of instruction sets such as avx512_bf16 and amx_bf16; empty where not told."""
+    """Names of instruction sets, such as avx512_bf16 and amx_bf16; empty outside Linux."""
     if not _CPUINFO.exists():
         return frozenset()
     for line in _CPUINFO.read_text("utf-8", "replace").splitlines():
@@ -23,12 +23,12 @@ def features() -> frozenset[str]:
 
 
 def multiplies_bfloat16() -> bool:
-    """Whether matrix products in bfloat16 have instructions of their own."""
+    """Whether the CPU multiplies bfloat16 matrices in hardware (x86: AMX, AVX-512; Arm: BF16)."""
     return bool(features() & {"amx_bf16", "avx512_bf16", "bf16"})
 
 
 def name() -> str:
-    """The processor's own name, or the architecture."""
+    """Model name of the processor, or else its architecture."""
     if _CPUINFO.exists():
         for line in _CPUINFO.read_text("utf-8", "replace").splitlines():
             key, _, value = line.partition(":")
@@ -38,7 +38,9 @@ def name() -> str:
 
 
 def cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
+    """Number of cores that this process may use."""
+    if hasattr(
+        os, "sched_getaffinity"
+    ):  # containers and taskset restrict it; cpu_count ignores that
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

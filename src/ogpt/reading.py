@@ -1,47 +1,74 @@
-"""From bytes on disk to text in pieces: gzip, zstandard, decoding; memory stays flat."""
+"""Read files that others wrote: text in pieces, with decompression, and JSON with limits."""
 
 from __future__ import annotations
 
 import codecs
 import gzip
+import json
+import reprlib
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from ogpt.errors import BackendMissing, DamagedData, DataError
 
 Compression = Literal["", ".gz", ".zst"]
 
-PIECE = 1 << 18  # bytes read at once
-ZSTD_PIECE = 1 << 11  # packed bytes; zstandard repeats a byte 32,768 times for one: 64 MiB at most
-LARGEST_RATIO = 200  # text packs to a third or a tenth; tables of the worst kind to a hundredth
-RATIO_FLOOR = 64 << 20  # bytes that may come out of any archive
+PIECE = 1 << 18
+"""Bytes per read."""
+
+# A decompressor returns all output of its input at once. zstandard expands a byte to 32,768 at
+# most (a run-length block), so that this many packed bytes give at most 64 MiB.
+ZSTD_PIECE = 1 << 11
+
+LARGEST_RATIO = 200
+"""Allowed growth of an archive. Text grows 3 to 10 times, very regular tables about 100 times."""
+
+RATIO_FLOOR = 64 << 20
+"""Bytes that any archive may unpack to, whatever its ratio: small files may be very regular."""
+
+MAX_NESTING = 100
+"""Depth of lists and objects in JSON. Real files need fewer than 10; recursive code needs a limit
+below Python's own (1,000 frames)."""
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 100
 
 
 def read_text(
     path: Path, encoding: str = "utf-8", compression: Compression = ""
 ) -> Iterator[tuple[str, int]]:
-    """Decode a file piece by piece; yields text and the bytes of the file read so far.
+    """Decompress and decode a file piece by piece, so that memory use does not grow with it.
+
+    Args:
+        path: The file.
+        encoding: Any codec of Python; a byte-order mark of UTF-8 is removed in any case.
+        compression: ".gz", ".zst", or "" for none.
+
+    Yields:
+        A piece of text, and the number of bytes of the file read so far.
 
     Raises:
-        DataError: binary content, or bytes that the encoding does not allow.
-        DamagedData: an archive that is cut short, altered, or unpacks to far too much.
+        DataError: the content is binary, or does not match the encoding.
+        DamagedData: an archive is incomplete, altered, or unpacks to more than check_ratio allows.
+        BackendMissing: zstandard is not installed.
     """
     codec = _without_signature(encoding)
-    wide = b"\0" in "a".encode(codec)  # UTF-16 and UTF-32 have zero bytes in plain text
+    wide = b"\0" in "a".encode(codec)  # UTF-16 and UTF-32 have zero bytes in ordinary text
     decoder = codecs.getincrementaldecoder(codec)()
 
     def decode(packed: bytes, read: int, *, final: bool) -> str:
-        waiting = len(decoder.getstate()[0])  # bytes of a character that the last piece cut
+        waiting = len(decoder.getstate()[0])  # bytes of a character split between two pieces
         try:
             return decoder.decode(packed, final)
         except UnicodeError as error:
             at = read - waiting + getattr(error, "start", 0)
-            where = "of its unpacked text " if compression else ""
+            where = "of the unpacked text " if compression else ""
             raise DataError(
                 f"{path} is not {encoding}: at byte {at:,} {where}({error})",
-                hint="name its encoding, for example --encoding latin-1 (for pretrain --set "
+                hint="pass its encoding, for example --encoding latin-1 (pretrain: --set "
                 "data.encoding=latin-1), or convert the file",
             ) from error
 
@@ -53,14 +80,58 @@ def read_text(
         if wide and "\0" in text:
             raise _binary(path, encoding, f"a character before byte {read + len(packed):,} is zero")
         if not read:
-            text = text.removeprefix("\ufeff")  # the signature that some editors write
+            text = text.removeprefix("\ufeff")  # byte-order mark, written by some editors
         read += len(packed)
         yield text, position
     decode(b"", read, final=True)
 
 
+def parse_json(text: str, *, printable_names: bool = False) -> Any:
+    """Parse JSON from a file that may be damaged or hostile.
+
+    Args:
+        text: The JSON text.
+        printable_names: Refuse object keys with control characters. Use it where keys appear in
+            messages, because terminals execute escape sequences.
+
+    Raises:
+        ValueError: the text is not JSON, is nested deeper than MAX_NESTING, or has an object with
+            the same key twice (`json.loads` would silently keep the last one).
+    """
+
+    def check_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
+            raise ValueError(f"the key {shown(twice)} is there more than once")
+        for name in found if printable_names else ():
+            if not name.isprintable():
+                raise ValueError(f"the key {shown(name)} is not printable")
+        return found
+
+    too_deep = f"lists and objects are nested more than {MAX_NESTING} deep"
+    try:
+        value = json.loads(text, object_pairs_hook=check_names)
+    except RecursionError as error:
+        raise ValueError(too_deep) from error
+    level = [value]  # level by level, not by recursion, which the depth could exhaust
+    for _ in range(MAX_NESTING + 1):
+        level = [item for item in level if isinstance(item, dict | list)]
+        if not level:
+            return value
+        level = [
+            item for part in level for item in (part.values() if isinstance(part, dict) else part)
+        ]
+    raise ValueError(too_deep)
+
+
+def shown(value: object) -> str:
+    """Quote a value from a file, shortened to at most about 100 characters for a message."""
+    return _SHORT.repr(value)
+
+
 def unreadable(path: Path, error: OSError) -> DataError:
-    """The error for a file that the system does not let us read."""
+    """Make the error for a file that the operating system cannot read."""
     return DataError(
         f"{path} cannot be read: {error.strerror or error}",
         hint="check the permissions of the file and the health of the disk",
@@ -68,24 +139,29 @@ def unreadable(path: Path, error: OSError) -> DataError:
 
 
 def check_ratio(path: Path, size: int, unpacked: int) -> None:
-    """Refuse what unpacks to over 200 times its size and over 64 MiB.
+    """Refuse decompression bombs.
+
+    Args:
+        path: The archive.
+        size: Bytes of the archive.
+        unpacked: Bytes unpacked so far.
 
     Raises:
-        DamagedData: it does.
+        DamagedData: `unpacked` is above LARGEST_RATIO times `size` and above RATIO_FLOOR.
     """
     if unpacked > max(RATIO_FLOOR, LARGEST_RATIO * size):
         raise DamagedData(
-            f"{path} has {size:,} bytes and unpacks to more than {unpacked:,}; allowed are "
+            f"{path} has {size:,} bytes and unpacks to at least {unpacked:,}; allowed: "
             f"{LARGEST_RATIO} times its size, or {RATIO_FLOOR >> 20} MiB if that is more",
-            hint="if the file is honest, unpack it first and give the unpacked file",
+            hint="if you trust the file, unpack it and pass the unpacked file",
         )
 
 
 def _binary(path: Path, encoding: str, what: str) -> DataError:
     return DataError(
         f"{path} is binary, not {encoding} text: {what}",
-        hint="give text files; if it is text, name its encoding, for example --encoding utf-16 "
-        "(for pretrain --set data.encoding=utf-16)",
+        hint="pass text files; if this is text, pass its encoding, for example --encoding utf-16 "
+        "(pretrain: --set data.encoding=utf-16)",
     )
 
 
@@ -117,7 +193,7 @@ def _read_gzip(path: Path) -> Iterator[tuple[bytes, int]]:
             try:
                 piece = stream.read(PIECE)
             except EOFError as error:
-                raise _damaged(path, "gzip", "it is cut short") from error
+                raise _damaged(path, "gzip", "it is incomplete") from error
             except zlib.error as error:
                 raise _damaged(path, "gzip", str(error)) from error
             if not piece:
@@ -138,7 +214,7 @@ def _read_zstd(path: Path) -> Iterator[tuple[bytes, int]]:
     unpacked = 0
     with open(path, "rb") as packed:
         frame = zstandard.ZstdDecompressor().decompressobj()
-        inside = False  # a frame is begun and not ended
+        inside = False  # within a frame
         while piece := packed.read(ZSTD_PIECE):
             while piece:
                 try:
@@ -154,11 +230,11 @@ def _read_zstd(path: Path) -> Iterator[tuple[bytes, int]]:
                 if text:
                     yield text, packed.tell()
         if inside:
-            raise _damaged(path, "zstandard", "it is cut short")
+            raise _damaged(path, "zstandard", "it is incomplete")
 
 
 def _damaged(path: Path, kind: str, reason: str) -> DamagedData:
     return DamagedData(
-        f"{path} is damaged: not a whole {kind} file ({reason})",
-        hint="fetch or pack the file again",
+        f"{path} is damaged: not a valid {kind} file ({reason})",
+        hint="download or compress the file again",
     )

@@ -1,4 +1,9 @@
-"""Writes that are whole or did not happen: a temporary name beside the target, then rename."""
+"""Atomic writes: a file or folder is complete, or it is unchanged.
+
+Write under a temporary name beside the target (the same file system, so that a rename is atomic),
+flush to disk, then rename: a crash at any moment leaves the old content or the new. The temporary
+name holds the process number, so that leftovers of killed processes can be recognized.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +22,10 @@ from ogpt.errors import OgptError, OutputExists, StorageError
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path; when the block ends well, it becomes `path`.
+    """Yield a temporary path to write; it becomes `path` when the block ends without an error.
 
     Raises:
-        StorageError: the disk is full or refuses; `path` is as it was.
+        StorageError: the write fails; `path` is unchanged.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -32,29 +37,29 @@ def whole_file(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise storage_error(path, error) from error
     finally:
-        with suppress(OSError):  # a file in the place of its folder
+        with suppress(OSError):  # its parent may be a file
             temporary.unlink()
 
 
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder; when the block ends well, it takes the place of `path`.
+    """Yield a temporary folder; it replaces `path` when the block ends without an error.
 
     Raises:
-        StorageError: the disk is full or refuses; `path` is as it was.
+        StorageError: the write fails; `path` is unchanged.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     outgoing = path.with_name(f".{path.name}.{os.getpid()}.old")
     try:
         for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-            if not _lives(leftover.name.split(".")[-2]):  # its process was killed
+            if not _is_running(leftover.name.split(".")[-2]):  # its process was killed
                 shutil.rmtree(leftover)
         temporary.mkdir(parents=True)
         yield temporary
         for file in temporary.rglob("*"):
             if file.is_file():
                 _flush_to_disk(file)
-        if path.exists():
+        if path.exists():  # no system call replaces a folder that is not empty
             path.rename(outgoing)
         temporary.rename(path)
     except OgptError:
@@ -62,7 +67,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise storage_error(path, error) from error
     finally:
-        if outgoing.exists() and not path.exists():  # the swap did not happen
+        if outgoing.exists() and not path.exists():  # the second rename failed
             outgoing.rename(path)
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(outgoing, ignore_errors=True)
@@ -70,25 +75,25 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def whole_files(folder: Path, stale: Callable[[Path], set[Path]], last: str) -> Iterator[Path]:
-    """Yield a temporary folder; when the block ends well, its files take their places in `folder`.
+    """Yield a temporary folder; its files move into `folder` when the block ends without an error.
 
-    All that takes time or space happens before the first of them moves. What processes that were
-    killed left behind is removed.
+    Everything that takes time or disk space happens before the first file moves. Leftovers of
+    killed processes are removed.
 
     Args:
-        folder: Made if missing; other files in it stay.
-        stale: Which files of a folder an earlier call may have written; those that are not written
-            again are removed.
+        folder: Created if missing; other files in it stay.
+        stale: Returns the files of a folder that an earlier call may have written; those that are
+            not written again are removed.
         last: Name of the file that moves last.
 
     Raises:
-        StorageError: the disk is full or refuses; the files in `folder` are as they were.
+        StorageError: the write fails; the files in `folder` are unchanged.
     """
     temporary = folder / f".files.{os.getpid()}.tmp"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for leftover in folder.glob(".*.tmp"):
-            if not _lives(leftover.name.split(".")[-2]):
+            if not _is_running(leftover.name.split(".")[-2]):
                 shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
@@ -118,14 +123,17 @@ def whole_files(folder: Path, stale: Callable[[Path], set[Path]], last: str) -> 
 
 @contextmanager
 def only_writer(folder: Path) -> Iterator[None]:
-    """Hold `folder`, which is made if missing, against other processes that write into it.
+    """Lock `folder` against other processes that write into it.
 
-    The lock ends with the process, however that ends. A folder that was made for the lock alone is
-    removed again.
+    The operating system releases the lock when the process ends, even when it is killed. A folder
+    that this call created is removed again if it stays empty.
+
+    Args:
+        folder: Created if missing.
 
     Raises:
-        OutputExists: another process holds it.
-        StorageError: the folder cannot be made or written to.
+        OutputExists: another process holds the lock, or a file has this name.
+        StorageError: the folder cannot be created or written to.
     """
     if folder.exists() and not folder.is_dir():
         raise OutputExists(f"{folder} is a file", hint="choose another --out, or delete it")
@@ -144,20 +152,23 @@ def only_writer(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def only_writer_of(file: Path) -> Iterator[None]:
-    """Hold `file`, which need not exist, against other processes that write it.
+    """Lock `file` against other processes that write it.
 
-    The lock, a hidden file beside it, ends with the process, however that ends.
+    The lock is a hidden file beside it. The operating system releases it when the process ends.
+
+    Args:
+        file: The output file; it need not exist, but its folder must.
 
     Raises:
-        OutputExists: another process holds it, or it is a folder.
-        StorageError: its folder is not there or cannot be written to.
+        OutputExists: another process holds the lock, or a folder has this name.
+        StorageError: the folder does not exist or cannot be written to.
     """
     if file.is_dir():
         raise OutputExists(f"{file} is a folder", hint="choose a file for --out")
     if not file.absolute().parent.is_dir():
         raise StorageError(
             f"could not write {file}: there is no folder {file.parent}",
-            hint="make the folder, or choose another one",
+            hint="create the folder, or choose another one",
         )
     with _held(file.with_name(f".{file.name}.lock"), file):
         yield
@@ -165,8 +176,8 @@ def only_writer_of(file: Path) -> Iterator[None]:
 
 @contextmanager
 def _held(lock: Path, written: Path) -> Iterator[None]:
-    """Hold a lock, which is removed afterwards."""
-    from filelock import FileLock, Timeout  # takes a while to load
+    """Hold a lock file, and remove it afterwards."""
+    from filelock import FileLock, Timeout  # slow to import; `ogpt --help` does not need it
 
     try:
         held = FileLock(lock, blocking=False)
@@ -174,7 +185,7 @@ def _held(lock: Path, written: Path) -> Iterator[None]:
     except Timeout as error:
         raise OutputExists(
             f"another process is writing {'into ' * written.is_dir()}{written}",
-            hint="wait until it has ended, or choose another --out",
+            hint="wait until it ends, or choose another --out",
         ) from error
     except OSError as error:
         raise storage_error(written, error) from error
@@ -186,26 +197,26 @@ def _held(lock: Path, written: Path) -> Iterator[None]:
 
 
 def sha256_of(file: Path) -> str:
-    """The SHA-256 of a file's content, in hexadecimal."""
+    """Return the SHA-256 of a file's content, in hexadecimal."""
     with open(file, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as indented JSON, whole or not at all."""
+    """Write `value` as indented JSON, atomically."""
     with whole_file(path) as temporary:
         temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 
-def _lives(pid: str) -> bool:
-    """Whether a process of this machine has that number."""
+def _is_running(pid: str) -> bool:
+    """Return whether another process of this machine has that number."""
     try:
         os.kill(int(pid), 0)
     except ProcessLookupError:
         return False
     except (PermissionError, ValueError):
-        return True  # somebody else's, or no number of a process
-    return int(pid) != os.getpid()
+        return True  # another user's process, or not a process number: do not touch its files
+    return int(pid) != os.getpid()  # this process writes one file of a name at a time
 
 
 def _flush_to_disk(file: Path) -> None:
@@ -214,10 +225,10 @@ def _flush_to_disk(file: Path) -> None:
 
 
 def storage_error(path: Path, error: OSError) -> StorageError:
-    """What to raise when a write into `path` failed with `error`; an error of ours stays itself."""
+    """Make the error for a failed write to `path`; a StorageError is returned as it is."""
     if isinstance(error, StorageError):
         return error
     return StorageError(
         f"could not write {path}: {error.strerror or error}",
-        hint="free some space or choose another folder; what was there before is unchanged",
+        hint="free some space or choose another folder; the previous content is unchanged",
     )

@@ -6,7 +6,7 @@ import pytest
 
 from ogpt.errors import WeightsError
 from ogpt.weights import opened
-from ogpt.weights.opened import Opened, parse_json, read_json
+from ogpt.weights.opened import Opened, parse_header, read_json
 
 
 def test_parts_of_a_file(tmp_path: Path) -> None:
@@ -77,19 +77,19 @@ def test_json(tmp_path: Path) -> None:
     ("text", "match"),
     [
         (b"", "Expecting value"),
-        (b'{"a": 1, "a": 1}', "'a' stands twice"),
-        (b'[{"b": {"a": 1, "a": 1}}]', "'a' stands twice"),
-        (b'{"\\u001b[31m": 1}', r"'\\x1b\[31m' is no printable name"),
-        (b'{"\\ud800": 1}', r"'\\ud800' is no printable name"),
+        (b'{"a": 1, "a": 1}', "'a' is there more than once"),
+        (b'[{"b": {"a": 1, "a": 1}}]', "'a' is there more than once"),
+        (b'{"\\u001b[31m": 1}', r"'\\x1b\[31m' is not printable"),
+        (b'{"\\ud800": 1}', r"'\\ud800' is not printable"),
         (b'{"\xff": 1}', "utf-8"),
         ('{"a": 1}'.encode("utf-16"), "utf-8"),
-        (b"[" * 1_000_000, "recursion"),
+        (b"[" * 1_000_000, "nested more than 100 deep"),
         (b"9" * 5000, "digits"),
     ],
 )
 def test_json_that_is_refused(text: bytes, match: str, tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=match) as caught:
-        parse_json(tmp_path / "x.json", text)
+        parse_header(tmp_path / "x.json", text)
     assert "x.json is damaged: its JSON cannot be read" in str(caught.value)
     assert "restore" in caught.value.hint
 
@@ -106,5 +106,5 @@ def test_json_that_is_too_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_long_names_are_cut_in_messages(tmp_path: Path) -> None:
     name = b'"' + b"a" * 100_000 + b'"'
     with pytest.raises(WeightsError) as caught:
-        parse_json(tmp_path / "x", b"{" + name + b":1," + name + b":1}")
+        parse_header(tmp_path / "x", b"{" + name + b":1," + name + b":1}")
     assert len(str(caught.value)) < 400

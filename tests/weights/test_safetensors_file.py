@@ -61,7 +61,7 @@ TWICE = b'{"a":' + json.dumps(entry()).encode() + b',"a":' + json.dumps(entry())
 BAD_HEADERS: dict[str, tuple[object, str]] = {
     "not json": (b"x" * 9, "its JSON cannot be read"),
     "deep": (b'{"a":' * 100_000, "its JSON cannot be read"),
-    "twice": (TWICE, "'a' stands twice"),
+    "twice": (TWICE, "'a' is there more than once"),
     "list": ([], r"its header is \[\], not a JSON object"),
     "metadata": ({"__metadata__": {"a": 1}}, "'a': 1}, not an object of strings"),
     "no metadata": ({"__metadata__": []}, r"\[\], not an object of strings"),

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from ogpt.errors import WeightsError
-from ogpt.weights import storages, tensor_pickle
-from ogpt.weights.storages import Storage, Tensor
+from ogpt.weights import pickled_tensors, tensor_pickle
+from ogpt.weights.pickled_tensors import PickledStorage, PickledTensor
 from ogpt.weights.tensor_pickle import Pickled, load
 
 
@@ -45,8 +45,8 @@ def read(body: bytes) -> Pickled:
     return load(io.BytesIO(whole), len(whole), "x.bin")
 
 
-SIX = Storage("0", "float32", 6)
-TWO_BY_THREE = Tensor(SIX, 0, (2, 3), (3, 1))
+SIX = PickledStorage("0", "float32", 6)
+TWO_BY_THREE = PickledTensor(SIX, 0, (2, 3), (3, 1))
 
 
 @pytest.mark.parametrize(
@@ -130,8 +130,8 @@ def test_tensors_and_parameters(body: bytes) -> None:
 )
 def test_storages_of_each_type(kind: str, dtype: str) -> None:
     found = read(tensor(storage(kind))).storages["0"]
-    assert found == Storage("0", dtype, 6)
-    assert found.nbytes == 6 * storages.ITEM_SIZES[dtype]
+    assert found == PickledStorage("0", dtype, 6)
+    assert found.nbytes == 6 * pickled_tensors.ITEM_SIZES[dtype]
 
 
 def test_attributes_of_a_dict_are_passed_over() -> None:
@@ -208,7 +208,7 @@ REFUSED = [
     (b"})K\x02s", "has a tuple for a key", "copy"),
     (b"}G" + b"\x00" * 8 + b"K\x02s", "has 0.0 for a key", "copy"),
     (b"}K\x01b", "gives a dict the state 1; only a dict", "tensors only"),
-    (tensor() + b"}b", "gives a Tensor the state a dict", "tensors only"),
+    (tensor() + b"}b", "gives a tensor the state a dict", "tensors only"),
     (b"K\x01)R", r"calls 1 with \(\)", "tensors only"),
     (b"ctorch\nFloatStorage\nK\x05\x85R", r"calls torch.FloatStorage with \(5\)", "tensors only"),
     (b"ccollections\nOrderedDict\n]\x85R", r"OrderedDict with \(a list\)", "tensors only"),

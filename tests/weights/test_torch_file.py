@@ -17,8 +17,8 @@ from torch import nn
 from ogpt.errors import WeightsError
 from ogpt.model.tensors import tensor_of
 from ogpt.notices import collecting
-from ogpt.weights import storages, tensor_pickle, torch_file
-from ogpt.weights.storages import Tensor
+from ogpt.weights import pickled_tensors, tensor_pickle, torch_file
+from ogpt.weights.pickled_tensors import PickledTensor
 from ogpt.weights.torch_file import open_bin
 
 GENERATIONS = {"zip": True, "legacy": False}
@@ -126,9 +126,9 @@ def contiguous(size: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(int(np.prod(size[i + 1 :])) for i in range(len(size)))
 
 
-FAULTS: dict[str, Callable[[Tensor], Tensor]] = {
-    "the stride": lambda t: Tensor(t.storage, t.offset, t.size, contiguous(t.size)),
-    "the offset": lambda t: Tensor(t.storage, 0, t.size, t.stride),
+FAULTS: dict[str, Callable[[PickledTensor], PickledTensor]] = {
+    "the stride": lambda t: PickledTensor(t.storage, t.offset, t.size, contiguous(t.size)),
+    "the offset": lambda t: PickledTensor(t.storage, 0, t.size, t.stride),
 }
 CAUGHT = {
     "the stride": {"transposed", "permuted", "every other", "column", "inside"},
@@ -245,10 +245,10 @@ def test_a_weight_may_be_called_model(save: Callable[[object], Path]) -> None:
 @pytest.mark.parametrize(
     ("value", "match"),
     [
-        (torch.ones(2), "holds a Tensor; a weights file holds a dict"),
+        (torch.ones(2), "holds a tensor; a weights file holds a dict"),
         ([torch.ones(2)], "holds a list; a weights file holds a dict"),
         ({"a": torch.ones(2), "epoch": 3}, "holds 3 under the name 'epoch'; names are text"),
-        ({0: torch.ones(2)}, "holds a Tensor under the name 0; names are text"),
+        ({0: torch.ones(2)}, "holds a tensor under the name 0; names are text"),
         ({"weights": {"a": torch.ones(2)}}, "holds a dict under the name 'weights'.*state_dict or"),
         ({"model": {"a": {"b": torch.ones(1)}}}, "holds a dict under the name 'a'"),
     ],
@@ -413,7 +413,7 @@ def test_big_endian_files(tmp_path: Path) -> None:
     with zipfile.ZipFile(file) as archive:
         pickled = archive.read("model/data.pkl")
     loaded = tensor_pickle.load(io.BytesIO(pickled), len(pickled), "x")
-    keys = {k: storages.ITEM_SIZES[s.dtype] for k, s in loaded.storages.items()}
+    keys = {k: pickled_tensors.ITEM_SIZES[s.dtype] for k, s in loaded.storages.items()}
 
     def swap(records: dict[str, bytes]) -> None:
         records["model/byteorder"] = b"big"

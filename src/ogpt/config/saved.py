@@ -15,12 +15,10 @@ from ogpt.errors import CheckpointError, ConfigError, UnknownSetting
 from ogpt.hub import HubOptions, model_folder
 from ogpt.layout import weights_files
 from ogpt.notices import tell
+from ogpt.reading import parse_json
 from ogpt.storage import storage_error, whole_file
 
 CONFIG_FILE = "config.json"
-
-MAX_NESTING = 100
-"""Of lists and objects in a JSON file of a model."""
 
 _NEARLY = 0.85
 """Likeness of a misspelt name; of transformers' other keys sep_token_id comes nearest, at 0.83."""
@@ -286,28 +284,6 @@ def tell_misspelt(names: Iterable[str], known: Iterable[str]) -> None:
             tell("unknown-setting", name=name, advice=advice)
         elif near:
             tell("unknown-setting", name=name, advice=f"did you mean {near[0]}?")
-
-
-def parse_json(text: str) -> Any:
-    """The value of a JSON text whose lists and objects are nested MAX_NESTING deep or less.
-
-    Raises:
-        ValueError: it is no JSON, or nested deeper.
-    """
-    too_deep = f"its lists and objects are nested more than {MAX_NESTING} deep"
-    try:
-        value = json.loads(text)
-    except RecursionError as error:
-        raise ValueError(too_deep) from error
-    level = [value]
-    for _ in range(MAX_NESTING + 1):
-        level = [item for item in level if isinstance(item, dict | list)]
-        if not level:
-            return value
-        level = [
-            item for part in level for item in (part.values() if isinstance(part, dict) else part)
-        ]
-    raise ValueError(too_deep)
 
 
 def _read(file: Path) -> dict[str, Any]:

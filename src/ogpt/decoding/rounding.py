@@ -17,7 +17,7 @@ from ogpt.decoding.native.library import PRECISIONS, load_library
 from ogpt.folders.model_card import write_card
 from ogpt.layout import CARD_FILE, CONFIG_FILES, TOKENIZER_FILES
 from ogpt.weights.arrays import Array, LazyArrays
-from ogpt.weights.matching import plan_weights
+from ogpt.weights.matching import match_weights
 from ogpt.weights.model_weights import folder_config, open_weights, write_weights
 from ogpt.weights.precision import as_floats, cast
 from ogpt.weights.quantised import (
@@ -86,7 +86,7 @@ def write_rounded(
     """
     config = folder_config(source)
     arrays = open_weights(source)
-    plan = plan_weights(arrays, config)
+    plan = match_weights(arrays, config)
     saved = OpenAIGPTConfig.from_dict(config.to_dict())
     saved.architectures = [plan.architecture]
     if to == "bf16":

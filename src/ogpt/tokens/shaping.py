@@ -68,7 +68,7 @@ def truncation_strategy(truncation: bool | str | None) -> Truncation:
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
+class TruncationParams:
     """How rows are truncated."""
 
     strategy: Truncation
@@ -87,7 +87,7 @@ def check_stride(stride: object, max_length: int) -> None:
         )
 
 
-class Row(Protocol):
+class EncodingLike(Protocol):
     """What is truncated and padded: an Encoding, or an IdRow."""
 
     def __len__(self) -> int:
@@ -103,7 +103,7 @@ class Row(Protocol):
         ...
 
 
-def truncate(rows: Sequence[Sequence[Row]], cut: Cut) -> None:
+def truncate(rows: Sequence[Sequence[EncodingLike]], cut: TruncationParams) -> None:
     """Cut every row (one text or a pair) to `max_length` tokens, in place, with a notice.
 
     Raises:
@@ -131,7 +131,7 @@ def truncate(rows: Sequence[Sequence[Row]], cut: Cut) -> None:
 
 
 def overflow(
-    rows: Sequence[Sequence[Encoding]], cut: Cut
+    rows: Sequence[Sequence[Encoding]], cut: TruncationParams
 ) -> tuple[list[list[Encoding]], list[int]]:
     """Cut every row; what is cut off makes further rows, after that which it was cut off from.
 
@@ -166,7 +166,7 @@ def overflow(
     return found, samples
 
 
-def _targets(rows: Sequence[Sequence[Row]], cut: Cut) -> list[list[int]]:
+def _targets(rows: Sequence[Sequence[EncodingLike]], cut: TruncationParams) -> list[list[int]]:
     """How many tokens to keep of each text of each row."""
     return [_lengths([len(part) for part in row], cut.strategy, cut.max_length) for row in rows]
 
@@ -194,7 +194,7 @@ def _lengths(lengths: list[int], strategy: Truncation, max_length: int) -> list[
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fill:
+class PaddingParams:
     """How rows are padded."""
 
     strategy: Padding
@@ -205,7 +205,7 @@ class Fill:
     pad_id: int
 
 
-def pad(encodings: Sequence[Row], fill: Fill) -> None:
+def pad(encodings: Sequence[EncodingLike], fill: PaddingParams) -> None:
     """Fill every encoding up to a common length, in place.
 
     Raises:

@@ -210,8 +210,8 @@ class TokenizerBase(ABC):
             shaping.check_length("pad_to_multiple_of", pad_to_multiple_of)
         strategy = shaping.truncation_strategy(truncation)
         shaping.check_stride(stride, limit)
-        cut = shaping.Cut(strategy, limit, self.truncation_side, stride)
-        fill = shaping.Fill(
+        cut = shaping.TruncationParams(strategy, limit, self.truncation_side, stride)
+        fill = shaping.PaddingParams(
             strategy=shaping.padding_strategy(padding),
             max_length=limit,
             multiple_of=pad_to_multiple_of,
@@ -288,7 +288,7 @@ class TokenizerBase(ABC):
         return [list(row) for row in zip(*map(self._encode_texts, columns), strict=True)]
 
     def _shape_ids(
-        self, columns: Sequence[Any], cut: shaping.Cut, fill: shaping.Fill
+        self, columns: Sequence[Any], cut: shaping.TruncationParams, fill: shaping.PaddingParams
     ) -> list[IdRow]:
         """The rows truncated and padded, their ids alone."""
         rows = [

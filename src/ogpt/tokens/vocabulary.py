@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from ogpt.errors import TokenizerError
+from ogpt.reading import parse_json
 from ogpt.storage import whole_file
 
 END_OF_WORD = "</w>"
@@ -120,27 +121,17 @@ def read_json_object(file: Path) -> dict[str, Any]:
     Raises:
         TokenizerError: the file is missing, not UTF-8, not JSON, or not such an object.
     """
-    repeated: list[str] = []
-
-    def to_dict(pairs: list[tuple[str, object]]) -> dict[str, object]:
-        value = dict(pairs)
-        if len(value) < len(pairs):
-            repeated.append(Counter(key for key, _ in pairs).most_common(1)[0][0])
-        return value
-
+    text = read_text(file)
     try:
-        value = json.loads(read_text(file), object_pairs_hook=to_dict)
-    except json.JSONDecodeError as error:
+        value = parse_json(text)
+    except ValueError as error:
         raise TokenizerError(
-            f"{file} is not JSON: {error}", hint="the file is damaged or cut short: fetch it again"
+            f"{file} is not valid JSON: {error}",
+            hint="the file is damaged or incomplete: download it again",
         ) from error
     if not isinstance(value, dict):
         raise TokenizerError(
             f"{file} holds a JSON {type(value).__name__}; it must hold an object", hint=_SEE
-        )
-    if repeated:
-        raise TokenizerError(
-            f"{file} has {repeated[0]!r} more than once", hint="keep one of the two entries"
         )
     return value
 

@@ -17,8 +17,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ogpt.errors import BackendMissing, WeightsError
+from ogpt.reading import shown
 from ogpt.weights.arrays import Array, LazyArrays
-from ogpt.weights.opened import Opened, damaged, shown
+from ogpt.weights.opened import Opened, damaged
 
 H5_FILE = "tf_model.h5"
 

@@ -19,7 +19,7 @@ _HEAD = "lm_head.weight"
 _EMBEDDING = "tokens_embed.weight"
 
 
-class Plan(NamedTuple):
+class MatchedWeights(NamedTuple):
     """The weights of a model, and where each is stored."""
 
     architecture: str
@@ -75,9 +75,9 @@ class Plan(NamedTuple):
         return sorted(dtypes)
 
 
-def plan_weights(
+def match_weights(
     arrays: Mapping[str, Array], config: OpenAIGPTConfig, *, bare: bool = False
-) -> Plan:
+) -> MatchedWeights:
     """Find an array for each weight. A head in the file tells the architecture before the config.
 
     Args:
@@ -112,7 +112,7 @@ def plan_weights(
         architecture = "OpenAIGPTModel" if _HEAD in left else "OpenAIGPTLMHeadModel"
     names = list(homes)
     added = [name for i, name in enumerate(names) if homes[name] in {homes[n] for n in names[:i]}]
-    return Plan(architecture, shapes, homes, dropped, added)
+    return MatchedWeights(architecture, shapes, homes, dropped, added)
 
 
 def _architecture(arrays: Mapping[str, Array], config: OpenAIGPTConfig) -> str:

@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 
 from ogpt.errors import WeightsError
 from ogpt.notices import tell
+from ogpt.reading import shown
 from ogpt.weights.arrays import Array, LazyArrays
 from ogpt.weights.names import stored_names, unused_names
-from ogpt.weights.opened import Opened, damaged, read_json, shown
+from ogpt.weights.opened import Opened, damaged, read_json
 from ogpt.weights.precision import as_floats
 from ogpt.weights.together import files_together, remove_stale
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import reprlib
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,12 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ogpt.errors import WeightsError
+from ogpt.reading import parse_json
 
 JSON_LIMIT = 10_000_000
 """Bytes of a header or index: room for 70,000 arrays. Parsed, JSON takes up to 30 times that."""
-
-_SHORT = reprlib.Repr()
-_SHORT.maxstring = _SHORT.maxother = 100
 
 
 class Opened:
@@ -115,18 +111,18 @@ def read_json(path: Path) -> Any:
     opened = Opened(path)
     if opened.size > JSON_LIMIT:
         raise damaged(path, f"it has {opened.size} bytes; {JSON_LIMIT} are allowed")
-    return parse_json(path, opened.read(0, opened.size))
+    return parse_header(path, opened.read(0, opened.size))
 
 
-def parse_json(path: Path, text: bytes) -> Any:
-    """The value of JSON text that was found in `path`.
+def parse_header(path: Path, text: bytes) -> Any:
+    """Parse JSON that was found in `path`, an index or the header of a file.
 
     Raises:
-        WeightsError: no JSON, or an object with a name twice or unprintable.
+        WeightsError: `ogpt.reading.parse_json` refuses it.
     """
     try:
-        return json.loads(text.decode("utf-8"), object_pairs_hook=_each_name_once)
-    except (ValueError, RecursionError) as error:
+        return parse_json(text.decode("utf-8"), printable_names=True)
+    except ValueError as error:
         raise damaged(path, f"its JSON cannot be read ({error})") from error
 
 
@@ -140,19 +136,3 @@ def _unreadable(path: Path, why: str | None) -> WeightsError:
         f"there is no weights file {path} to read: {why}",
         hint="a model folder holds model.safetensors; check the path and its permissions",
     )
-
-
-def shown(value: object) -> str:
-    """A value from a file, cut to a length that fits a message."""
-    return _SHORT.repr(value)
-
-
-def _each_name_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in found:
-            raise ValueError(f"{shown(name)} stands twice")
-        if not name.isprintable():  # it would reach terminals in messages
-            raise ValueError(f"{shown(name)} is no printable name")
-        found[name] = value
-    return found

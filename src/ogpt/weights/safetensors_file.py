@@ -14,9 +14,10 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
+from ogpt.reading import shown
 from ogpt.storage import whole_file
 from ogpt.weights.arrays import Array, LazyArrays, Stored, numpy_dtype
-from ogpt.weights.opened import JSON_LIMIT, Opened, damaged, parse_json, shown
+from ogpt.weights.opened import JSON_LIMIT, Opened, damaged, parse_header
 
 WEIGHTS_FILE = "model.safetensors"
 
@@ -61,7 +62,7 @@ def open_safetensors(file: Path) -> LazyArrays[Entry]:
     allowed = min(JSON_LIMIT, opened.size - 8)
     if length > allowed:
         raise damaged(file, f"its header claims {length} bytes; {allowed} are allowed")
-    header = parse_json(file, opened.read(8, length))
+    header = parse_header(file, opened.read(8, length))
     if not isinstance(header, dict):
         raise damaged(file, f"its header is {shown(header)}, not a JSON object")
     metadata = header.pop(_METADATA, {})

@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from ogpt.errors import ConfigError, WeightsError
+from ogpt.reading import shown
 from ogpt.weights.arrays import Array, LazyArrays, stored
-from ogpt.weights.opened import damaged, read_json, shown
+from ogpt.weights.opened import damaged, read_json
 from ogpt.weights.safetensors_file import write_stream
 from ogpt.weights.together import files_together
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import BinaryIO, NamedTuple
 
 from ogpt.errors import WeightsError
-from ogpt.weights.opened import shown
-from ogpt.weights.storages import Storage, Tensor
+from ogpt.reading import shown
+from ogpt.weights.pickled_tensors import PickledStorage, PickledTensor
 
 PICKLE_LIMIT = 2**26
 """Bytes of one pickle; a model of 10,000 tensors has about 2 MB."""
@@ -70,7 +70,7 @@ class Pickled(NamedTuple):
     """What a pickle holds: dicts, lists, tuples, plain values, tensors; and every storage."""
 
     value: object
-    storages: dict[str, Storage]
+    storages: dict[str, PickledStorage]
 
 
 def load(stream: BinaryIO, size: int, where: str) -> Pickled:
@@ -95,6 +95,8 @@ def described(value: object) -> str:
         return value.name
     if value is None or isinstance(value, bool | int | float | str):
         return shown(value)
+    if isinstance(value, PickledTensor):
+        return "a tensor"
     return f"a {type(value).__name__}"
 
 
@@ -119,7 +121,7 @@ class _Machine:
         self.stack: list[object] = []
         self.below: list[list[object]] = []  # what lies under each open mark
         self.memo: dict[int, object] = {}
-        self.storages: dict[str, Storage] = {}
+        self.storages: dict[str, PickledStorage] = {}
         self.tensors = 0
 
     def run(self) -> object:
@@ -304,10 +306,10 @@ class _Machine:
         match arguments:
             case () if name == _ORDERED_DICT:
                 return {}
-            case (Tensor() as tensor, *_) if name in _PARAMETERS:
+            case (PickledTensor() as tensor, *_) if name in _PARAMETERS:
                 return tensor
             case (
-                Storage() as storage,
+                PickledStorage() as storage,
                 int() as offset,
                 tuple() as size,
                 tuple() as stride,
@@ -322,7 +324,7 @@ class _Machine:
             TRUST,
         )
 
-    def storage(self, identity: object) -> Storage:
+    def storage(self, identity: object) -> PickledStorage:
         match identity:
             case ("storage", _Global(name), str() as key, str(), int() as numel) | (
                 "storage",
@@ -332,7 +334,7 @@ class _Machine:
                 int() as numel,
                 None,
             ) if name in _STORAGES and numel >= 0:
-                storage = Storage(key, _STORAGES[name], numel)
+                storage = PickledStorage(key, _STORAGES[name], numel)
             case _:
                 raise self.fault(
                     f"its pickle has the outside object {_listed(identity)}; only storages are "
@@ -344,8 +346,12 @@ class _Machine:
         return storage
 
     def tensor(
-        self, storage: Storage, offset: int, size: tuple[object, ...], stride: tuple[object, ...]
-    ) -> Tensor:
+        self,
+        storage: PickledStorage,
+        offset: int,
+        size: tuple[object, ...],
+        stride: tuple[object, ...],
+    ) -> PickledTensor:
         self.tensors += 1
         if self.tensors > TENSOR_LIMIT:
             raise self.fault(f"it has more than {TENSOR_LIMIT} tensors", TRUST)
@@ -358,7 +364,7 @@ class _Machine:
                 f"a tensor has offset {offset}, size {_listed(size)} and stride {_listed(stride)}; "
                 "they are whole numbers from 0, as many strides as sizes"
             )
-        return Tensor(storage, offset, sizes, steps)
+        return PickledTensor(storage, offset, sizes, steps)
 
     def fault(self, what: str, hint: str = DAMAGED) -> WeightsError:
         return WeightsError(f"{self.where} cannot be read: {what}", hint=hint)

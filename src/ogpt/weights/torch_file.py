@@ -22,7 +22,7 @@ from ogpt.errors import WeightsError
 from ogpt.notices import tell
 from ogpt.weights.arrays import Array
 from ogpt.weights.opened import Opened, damaged
-from ogpt.weights.storages import ITEM_SIZES, Storage, Tensor
+from ogpt.weights.pickled_tensors import ITEM_SIZES, PickledStorage, PickledTensor
 from ogpt.weights.tensor_pickle import DAMAGED, TRUST, Pickled, described, load
 
 WEIGHTS_FILE = "pytorch_model.bin"
@@ -78,7 +78,7 @@ def open_bin(file: Path) -> Mapping[str, Array]:
 
 
 class _BinFile(Mapping[str, Array]):
-    def __init__(self, opened: Opened, tensors: dict[str, Tensor], layout: _Layout) -> None:
+    def __init__(self, opened: Opened, tensors: dict[str, PickledTensor], layout: _Layout) -> None:
         self._opened = opened
         self._tensors = tensors
         self._begins = layout.begins
@@ -131,7 +131,7 @@ def _read(file: Path, stream: BufferedReader, size: int) -> _Layout:
     )
 
 
-def _state_dict(file: Path, value: object) -> dict[str, Tensor]:
+def _state_dict(file: Path, value: object) -> dict[str, PickledTensor]:
     """The named tensors of what the pickle holds, taken out of a wrapper."""
     if not isinstance(value, dict):
         raise WeightsError(
@@ -147,7 +147,7 @@ def _state_dict(file: Path, value: object) -> dict[str, Tensor]:
             value = inside
             break
     for name, tensor in value.items():
-        if not isinstance(name, str) or not isinstance(tensor, Tensor):
+        if not isinstance(name, str) or not isinstance(tensor, PickledTensor):
             raise WeightsError(
                 f"{file} holds {described(tensor)} under the name {described(name)}; names are "
                 f"text and name tensors ({' or '.join(WRAPPERS)} may hold them all)",
@@ -157,7 +157,7 @@ def _state_dict(file: Path, value: object) -> dict[str, Tensor]:
     return value
 
 
-def _check_extent(file: Path, name: str, tensor: Tensor) -> None:
+def _check_extent(file: Path, name: str, tensor: PickledTensor) -> None:
     storage, size = tensor.storage, tensor.size
     end = tensor.offset + tensor.span
     if tensor.span and end > storage.numel:
@@ -305,7 +305,7 @@ def _read_legacy(file: Path, stream: BufferedReader, size: int) -> _Layout:
 
 
 def _legacy_begin(
-    file: Path, stream: BufferedReader, begin: int, size: int, storage: Storage
+    file: Path, stream: BufferedReader, begin: int, size: int, storage: PickledStorage
 ) -> int:
     stream.seek(begin)
     numel = int.from_bytes(stream.read(8), "little")

@@ -24,7 +24,7 @@ from ogpt.tokens.tokenizer_folder import TokenizerFolder, holds_tokenizer, read_
 from ogpt.tokens.vocabulary import NAMINGS, UNK_TOKEN, write_vocabulary
 from ogpt.weights.arrays import Array, LazyArrays
 from ogpt.weights.h5_file import open_h5
-from ogpt.weights.matching import plan_weights
+from ogpt.weights.matching import match_weights
 from ogpt.weights.model_weights import folder_config, open_weights, require_heads, write_weights
 from ogpt.weights.openai_files import write_openai
 from ogpt.weights.precision import DTYPES, cast
@@ -113,7 +113,7 @@ def convert(
     if out.exists():
         raise OutputExists(f"{out} exists already", hint="choose another folder, or delete it")
     opened = _open(source, config, n_head, hub)
-    plan = plan_weights(opened.arrays, opened.config, bare=to == "openai")
+    plan = match_weights(opened.arrays, opened.config, bare=to == "openai")
     tokenizer = _read_tokenizer(opened)
     if to == "openai":
         dtype = "float32"

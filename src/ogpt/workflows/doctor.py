@@ -18,7 +18,7 @@ from ogpt.decoding.native.library import available_kernels
 from ogpt.errors import BackendMissing
 from ogpt.version import __version__
 
-CORE = ("numpy", "tokenizers", "safetensors", "huggingface_hub", "filelock", "typer", "rich")
+CORE = ("numpy", "tokenizers", "huggingface_hub", "filelock", "typer", "rich")
 EXTRAS = {
     "torch": ("torch",),
     "original": ("spacy", "ftfy"),

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from ogpt.config.model import OpenAIGPTConfig
-from ogpt.config.saved import parse_json
 from ogpt.errors import CheckpointError, ContextTooLong, SamplingError
 from ogpt.generation.choosing.arguments import Arguments, GenerationConfig, read_arguments
 from ogpt.generation.choosing.processors import Logits
@@ -32,6 +31,7 @@ from ogpt.model.generate.recording import Record
 from ogpt.model.generate.stopping import StoppingCriteria, Stops
 from ogpt.model.language_model import LanguageModel
 from ogpt.model.outputs import GenerateBeamDecoderOnlyOutput, GenerateDecoderOnlyOutput
+from ogpt.reading import parse_json
 from ogpt.storage import write_json
 
 LogitsProcessor = Callable[[Tensor, Tensor], Tensor]

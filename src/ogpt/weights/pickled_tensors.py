@@ -19,7 +19,7 @@ ITEM_SIZES: dict[str, int] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Storage:
+class PickledStorage:
     """Numbers of one type in a row, which several tensors may share; `key` finds them."""
 
     key: str
@@ -33,10 +33,10 @@ class Storage:
 
 
 @dataclass(frozen=True, slots=True)
-class Tensor:
+class PickledTensor:
     """Where a tensor's numbers lie, or so the pickle says; offset and stride count elements."""
 
-    storage: Storage
+    storage: PickledStorage
     offset: int
     size: tuple[int, ...]
     stride: tuple[int, ...]
