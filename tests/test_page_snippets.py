@@ -40,7 +40,7 @@ def _at_home(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(home)
 
 
-@pytest.mark.filterwarnings("ignore:device 0 was asked for")
+@pytest.mark.filterwarnings("ignore:device 0 was requested")
 def test_pipeline() -> None:
     import torch
 

@@ -46,8 +46,7 @@ KINDS: dict[str, str] = {
     ),
     "fewer-merges": ("the text yields only {entries} vocabulary entries; {asked} were requested"),
     "bert-words": (
-        "using BERT's rules to split text into words; GPT-1 was trained with others: {reason} "
-        "({command})"
+        "splitting text by BERT's rules, not as GPT-1 was trained: {reason} ({command})"
     ),
     "pre-tokenizer-changed": (
         "the tokenizer in {path} was made with the pre-tokenization {made_with!r}; using "

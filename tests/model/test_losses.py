@@ -97,7 +97,7 @@ def test_nothing_to_learn_for_choices_and_classes() -> None:
         classes = small(OpenAIGPTForSequenceClassification)(IDS, labels=torch.tensor([-100, -100]))
     assert [out.loss.item(), out.mc_loss.item(), classes.loss.item()] == [0.0] * 3
     assert [notice.message for notice in notices] == [
-        "every label is -100, which counts nothing: the loss is zero"
+        "all labels are -100, the value to ignore: the loss is zero"
     ] * 3
 
 

@@ -388,7 +388,7 @@ def test_the_default_length_ends_with_the_positions(write: Any) -> None:
     full = write.tokenizer.decode(write.tokenizer.encode("my dog " * 20)[:POSITIONS])
     [one] = write(full, return_tensors=True)
     assert len(one["generated_token_ids"]) == POSITIONS + 1
-    with pytest.warns(OgptNotice, match="outgrows the model's 24 positions"):
+    with pytest.warns(OgptNotice, match="exceeds the context length of 24 tokens"):
         write(full, max_new_tokens=3)
 
 
@@ -655,7 +655,7 @@ def test_devices_without_an_accelerator(
     for device in (None, -1, "cpu", torch.device("cpu")):
         assert ogpt.pipeline("text-generation", folder, device=device).device.type == "cpu"
     assert ogpt.pipeline("text-generation", model, tokenizer, device=-1).model is model
-    with pytest.warns(OgptNotice, match="device 0 was asked for and there is no accelerator"):
+    with pytest.warns(OgptNotice, match="device 0 was requested, but there is no accelerator"):
         assert ogpt.pipeline("text-generation", folder, device=0).device.type == "cpu"
     for device in ("cuda:0", "gpu", -2, torch.device("meta"), 1.5):
         with pytest.raises(ConfigError, match=r"allowed: -1 or 'cpu'$") as caught:

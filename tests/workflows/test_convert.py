@@ -239,7 +239,7 @@ class TestOpenAI:
         with collecting() as told:
             made = convert(source, tmp_path / "out")
         assert [notice.kind for notice in told] == ["heads-assumed"]
-        assert "1 are assumed, 64 of the 8 channels" in told[0].message
+        assert "assuming 1, with 64 of the 8 channels" in told[0].message
         assert OpenAIGPTConfig.from_pretrained(made.folder).n_head == 1
 
     def test_there_and_back(self, tmp_path: Path) -> None:

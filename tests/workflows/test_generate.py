@@ -399,9 +399,9 @@ def test_texts_beyond_the_model_are_told(n_words: int, new: int, kinds: list[str
     assert [notice.kind for notice in notices] == kinds
     assert [len(one.ids) for one in written] == [new, new]
     if "prompt-cut" in kinds:
-        assert "9 tokens and the model 8 positions" in notices[0].message
+        assert "9 tokens, and the context length is 8" in notices[0].message
     if "context-slides" in kinds:
-        assert "8 positions" in notices[-1].message
+        assert "context length of 8 tokens" in notices[-1].message
         assert "last 4 tokens" in notices[-1].message
 
 

@@ -351,7 +351,7 @@ def test_a_run_that_is_not_there_is_begun_with_a_notice(text: Path, tmp_path: Pa
     with notices.collecting() as told:
         pretrain(data=[str(text)], out=tmp_path / "misspelt", overrides=overrides, resume=True)
     assert [notice.message for notice in told] == [
-        f"there is no run in {tmp_path / 'misspelt'} to resume: a new one is begun"
+        f"no run to resume in {tmp_path / 'misspelt'}: starting a new one"
     ]
 
 
