@@ -158,8 +158,8 @@ def test_a_failing_block_is_named_by_its_line() -> None:
 
 
 def table_of_ids() -> list[tuple[str, dict[str, list[int]]]]:
-    """The rows of which-tokenisation.md: a text, and its ids by each path."""
-    page = (GUIDES / "which-tokenisation.md").read_text("utf-8")
+    """The rows of which-tokenization.md: a text, and its ids by each path."""
+    page = (GUIDES / "which-tokenization.md").read_text("utf-8")
     header = re.search(r"^\| text \| (.*) \|\n\|[-| ]+\n((?:\|.*\n)+)", page, re.MULTILINE)
     assert header is not None
     paths = header[1].split(" | ")

@@ -131,7 +131,7 @@ def test_every_public_name_is_there_with_its_docstring(reference: Path, name: st
         ("ogpt", "OpenAIGPTLMHeadModel.from_pretrained"),  # among the inherited ones
         ("ogpt", "OpenAIGPTTokenizer.__call__"),
         ("ogpt/model/generate/entry", "GenerativeLanguageModel.generate"),
-        ("ogpt/tokens/base", "TokenizerBase.__call__"),
+        ("ogpt/tokens/tokenizer_base", "TokenizerBase.__call__"),
     ],
 )
 def test_members_are_there(reference: Path, page: str, member: str) -> None:
