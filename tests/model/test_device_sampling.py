@@ -14,8 +14,8 @@ from ogpt.generation.protocol.summaries import log_sum_exp
 from ogpt.model.cuda import device_sampling
 from ogpt.model.cuda.device_sampling import Draws, choose, kind_of, pick, rows_of_draws
 from ogpt.model.cuda.static_decoder import StaticDecoder
+from tests.model.devices import ON_EACH
 from tests.model.parity import random_model
-from tests.model.test_static_decoder import ON_EACH
 
 DRAWS = [
     Draw(),

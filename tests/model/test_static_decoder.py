@@ -16,16 +16,9 @@ from ogpt.model.cuda.static_weights import round_rows
 from ogpt.model.decoder.torch_decoder import TorchDecoder
 from ogpt.model.heads import OpenAIGPTLMHeadModel
 from tests.any_order import play
+from tests.model.devices import ON_EACH
 from tests.model.parity import random_model
 
-GPU = pytest.param(
-    "cuda",
-    marks=[
-        pytest.mark.gpu,
-        pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
-    ],
-)
-ON_EACH = pytest.mark.parametrize("device", ["cpu", GPU])
 LIMIT = {"cpu": 1e-5, "cuda": 1e-4}
 SIZES = {"n_positions": 40, "vocab_size": 131, "n_embd": 48, "n_head": 3, "n_layer": 2}
 

@@ -1,6 +1,6 @@
-"""Many more examples of the properties in test_any_text.py than a test can run.
+"""Many more examples of the properties in any_text.py than a test can run.
 
-python tests/tokens/fuzz.py --examples 100000 --out docs/results/tokenizer-fuzz.json
+python -m tests.tokens.fuzz --examples 100000 --out docs/results/tokenizer-fuzz.json
 """
 
 from __future__ import annotations
@@ -14,9 +14,7 @@ from pathlib import Path
 from platform import python_version
 from typing import Any
 
-sys.path.append(str(Path(__file__).parents[2]))
-
-from tests.tokens.test_any_text import PROPERTIES, SEED, search
+from tests.tokens.any_text import PROPERTIES, SEED, search
 
 PACKAGES = ("spacy", "ftfy", "tokenizers", "hypothesis")
 

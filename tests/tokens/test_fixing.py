@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from ogpt.tokens import fixing
 from ogpt.tokens.fixing import Fixer
-from tests.tokens.test_any_text import texts
+from tests.tokens.any_text import texts
 
 STEPS = (
     fixes.unescape_html,

@@ -6,8 +6,8 @@ import pytest
 
 from ogpt.tokens.bert_words import BertWords
 from ogpt.tokens.english_words import EnglishWords
+from tests.tokens.any_text import described, tokenizer
 from tests.tokens.four import fresh
-from tests.tokens.test_any_text import described, tokenizer
 
 
 def test_what_is_forgotten_between_two_parts_of_a_chunk() -> None:

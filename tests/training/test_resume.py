@@ -10,15 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.training.corpus import write_text
+
 CHILD = Path(__file__).with_name("resume_child.py")
-
-
-def write_text(file: Path) -> None:
-    draw = random.Random(0)
-    words = ["".join(draw.choices("abcdefgh", k=draw.randint(1, 6))) for _ in range(200)]
-    paragraphs = [" ".join(draw.choices(words, k=60)) + "." for _ in range(120)]
-    rows = (json.dumps({"text": paragraph}) for paragraph in paragraphs)
-    file.write_text("\n".join(rows) + "\n", "utf-8")
 
 
 def start(out: Path, text: Path, compiled: str, threads: str) -> subprocess.Popen[bytes]:
@@ -73,7 +67,7 @@ def test_killed_twice_equals_left_alone(compiled: str, threads: str, tmp_path: P
     assert steps > 20
     assert epochs > 2
 
-    draw = random.Random(f"{compiled} {time.time_ns()}")  # any step must do
+    draw = random.Random(f"{compiled}, {threads} threads")  # any two steps will do
     first, second = sorted(draw.sample(range(5, steps - 1), 2))
     reached = kill_at(start(broken, text, compiled, threads), broken, first)
     if reached < steps:

@@ -24,7 +24,7 @@ from ogpt.folders.run_folder import RunFolder
 from ogpt.workflows.prepare import prepare
 from ogpt.workflows.pretrain import PretrainResult, plan, pretrain
 from ogpt.workflows.train_tokenizer import train_tokenizer
-from tests.training.test_resume import write_text
+from tests.training.corpus import write_text
 
 TOY = {
     "model.n_layer": 1,
