@@ -1,6 +1,7 @@
 // Compares the products of kernels_amx.cpp with sums written down plainly, in the order of the tiles
 // and to the last bit, and with sums in double precision; built by test_native_tiles.py with
-// trapped_tiles.cpp. Ends with 1 where they differ.
+// trapped_tiles.cpp. Ends with 1 where they differ. A build with OGPT_FAULT (one of `Fault`) plants
+// this fault between the kernels and the comparison.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -20,6 +21,12 @@ constexpr int kMostRows = 70;
 const int kShapes[][2] = {{1100, 100}, {500, 64}, {130, 100}, {64, 64}, {1, 1}};  // in, out
 const char* const kNames[] = {"float32", "bfloat16", "int8", "int4"};
 
+#ifndef OGPT_FAULT
+#define OGPT_FAULT kNone
+#endif
+enum Fault { kNone, kPanelsBeyond, kRowLeftOut, kRowsSwapped, kBlockForgotten, kNibblesWrong };
+constexpr Fault kFault = OGPT_FAULT;
+
 std::mt19937 draw(1);
 
 std::vector<float> normal(size_t count, float deviation) {
@@ -34,6 +41,32 @@ float widen(uint16_t x) {
   float wide;
   std::memcpy(&wide, &bits, 4);
   return wide;
+}
+
+// The kernels' product, with the fault that this build plants.
+void multiply(const Matrix& weight, const uint8_t* x, size_t x_bytes, int rows, int first, int last,
+              float* y, size_t stride) {
+  constexpr size_t kBlockBytes = 768;  // of 384 bfloat16 inputs, which kernels_amx.cpp takes at once
+  constexpr size_t kGroupBytes = kGroup * kPanel / 2;  // of nibbles, before the group's scales
+  Matrix used = weight;
+  std::vector<uint8_t> changed;
+  if (kFault == kPanelsBeyond) last = weight.panels();
+  if (kFault == kRowLeftOut && rows > 16 && rows % 16 == 1) --rows;
+  if (kFault == kBlockForgotten && weight.precision == kBFloat16 && x_bytes > kBlockBytes) {
+    changed.assign(x, x + rows * x_bytes);
+    for (int r = 0; r < rows; ++r) std::memset(&changed[r * x_bytes], 0, kBlockBytes);
+    x = changed.data();
+  }
+  if (kFault == kNibblesWrong && weight.precision == kInt4) {  // 7 is taken off them, not 8
+    const size_t bytes = weight.panels() * weight.panel_bytes();
+    changed.assign(weight.data, weight.data + bytes);
+    for (size_t group = 0; group < bytes; group += kGroupBytes + kPanel * sizeof(float))
+      for (size_t i = group; i < group + kGroupBytes; ++i) changed[i] += (changed[i] & 15) < 15;
+    used.data = changed.data();
+  }
+  kAmx.multiply(used, x, rows, first, last, y, stride);
+  if (kFault == kRowsSwapped && rows > 1)
+    std::swap_ranges(y + first * kPanel, y + last * kPanel, y + stride + first * kPanel);
 }
 
 // A weight, rows as the kernels narrow them, and what both hold.
@@ -107,7 +140,7 @@ struct Case {
     const size_t wide = size_t(weight.panels()) * kPanel, stride = wide + 16;
     std::unique_ptr<float[]> y(new float[(rows - 1) * stride + wide]);
     std::fill_n(y.get(), (rows - 1) * stride + wide, 7.0f);
-    kAmx.multiply(weight, x.get() + first * bytes, rows, from, to, y.get(), stride);
+    multiply(weight, x.get() + first * bytes, bytes, rows, from, to, y.get(), stride);
     for (int r = 0; r < rows; ++r)
       for (size_t o = 0; o < (r + 1 < rows ? stride : wide); ++o) {
         const bool mine = o >= size_t(from) * kPanel && o < size_t(to) * kPanel;
@@ -123,8 +156,8 @@ bool check(int in, int out, Precision precision, bool with_bias) {
   const int panels = one.weight.panels(), wide = panels * kPanel;
   std::vector<float> whole(size_t(kMostRows) * wide);
   for (int r = 0; r < kMostRows; ++r)  // each alone
-    kAmx.multiply(one.weight, one.x.get() + r * one.bytes, 1, 0, panels, whole.data() + r * wide,
-                  wide);
+    multiply(one.weight, one.x.get() + r * one.bytes, one.bytes, 1, 0, panels,
+             whole.data() + r * wide, wide);
   for (int r = 0; precision != kFloat32 && r < kMostRows; ++r)
     for (int o = 0; o < out; ++o) {
       double exact, size;
