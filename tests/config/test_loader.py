@@ -100,12 +100,12 @@ def test_unknown_section_names_the_nearest() -> None:
     assert e.value.hint == "did you mean training?"
     with pytest.raises(UnknownSetting, match="no setting 'qqq'") as e:
         load_settings(overrides=["qqq.zzz=3"])
-    assert e.value.hint == "there are model, tokenizer, data, training"
+    assert e.value.hint == "choose one of model, tokenizer, data, training"
 
 
 @pytest.mark.parametrize("override", ["max_steps=3", "training.max_steps", "=3", ".x=1", "a.=1"])
 def test_malformed_override(override: str) -> None:
-    with pytest.raises(ConfigError, match=r"is not of the form section\.field=value") as e:
+    with pytest.raises(ConfigError, match=r"does not have the form section\.field=value") as e:
         load_settings(overrides=[override])
     assert override in str(e.value)
     assert "--set training.max_steps=1000" in e.value.hint
@@ -163,6 +163,6 @@ def test_file_that_is_not_toml(tmp_path: Path, content: bytes) -> None:
 def test_setting_outside_a_section(tmp_path: Path) -> None:
     file = tmp_path / "flat.toml"
     file.write_text("max_steps = 3\n")
-    with pytest.raises(ConfigError, match=r"'max_steps' in .*flat\.toml stands outside") as e:
+    with pytest.raises(ConfigError, match=r"'max_steps' in .*flat\.toml is not in a section") as e:
         load_settings(file=file)
     assert "[training]" in e.value.hint

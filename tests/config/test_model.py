@@ -47,7 +47,9 @@ def test_aliases_work_for_get_set_and_construction() -> None:
 
 
 def test_an_alias_that_contradicts_its_field() -> None:
-    with pytest.raises(ConfigError, match="hidden_size is 24; allowed: 48, which n_em") as caught:
+    with pytest.raises(
+        ConfigError, match="hidden_size is 24; allowed: 48, the value of n_em"
+    ) as caught:
         OpenAIGPTConfig(n_embd=48, hidden_size=24)
     assert "hidden_size" in caught.value.hint
     assert OpenAIGPTConfig(n_embd=48, hidden_size=48).n_embd == 48
@@ -94,7 +96,7 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("summary_use_proj", 1, "true, false"),
     ("tie_word_embeddings", "false", "true, false"),
     ("return_dict", None, "true, false"),
-    ("prefix", 3, "a text, or null"),
+    ("prefix", 3, "a string, or null"),
     ("summary_type", "max", "last, first, mean, cls_index"),
     ("summary_activation", "softmax", "gelu, .*, tanh, sigmoid, or null"),
     ("problem_type", "ranking", "regression, .*, or null"),
@@ -116,8 +118,8 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("label2id", {"a": 1}, "ids 0, 1, 2, ... by label, each once"),
     ("label2id", {"a": 0, "b": 0}, "ids 0, 1, 2, ... by label, each once"),
     ("label2id", 7, "ids 0, 1, 2, ... by label, each once"),
-    ("check", 5, "the name is taken by the class itself"),
-    ("use_return_dict", False, "the name is taken by the class itself"),
+    ("check", 5, "the class itself uses this name"),
+    ("use_return_dict", False, "the class itself uses this name"),
 ]
 
 
@@ -136,7 +138,7 @@ def test_values_outside_their_range(name: str, value: Any, allowed: str) -> None
         ("vocab_sise", "did you mean vocab_size?"),
         ("num_hidden_layer", "did you mean num_hidden_layers?"),
         ("layer_norm_eps", "did you mean layer_norm_epsilon?"),
-        ("attn_implementation", "it is an argument of a model's from_pretrained"),
+        ("attn_implementation", "pass it to from_pretrained of a model"),
     ],
 )
 def test_a_misspelt_field_is_told(name: str, advice: str) -> None:
@@ -171,7 +173,7 @@ def test_a_parity_that_there_is_not() -> None:
 def test_a_function_for_an_activation() -> None:
     with pytest.raises(ConfigError, match=r"afn is .*tanh.*; allowed: gelu, gelu_new") as caught:
         OpenAIGPTConfig(afn=math.tanh)  # type: ignore[arg-type]  # the point of the test
-    assert "give the activation's name" in caught.value.hint
+    assert "pass the name of the activation" in caught.value.hint
 
 
 def test_attention_pooling() -> None:
@@ -246,21 +248,21 @@ def test_labels_from_their_names(given: dict[str, Any]) -> None:
         (
             {"num_labels": 3, "id2label": {0: "a", 1: "b"}},
             "num_labels is 3; allowed: 2, the labels in id2label",
-            "leave num_labels out",
+            "omit num_labels",
         ),
         (
             {"id2label": {0: "a", 1: "b"}, "label2id": {"a": 1, "b": 0}},
             "label2id is {'a': 1, 'b': 0}; allowed: {'a': 0, 'b': 1}, the inverse of id2label",
-            "leave label2id out",
+            "omit label2id",
         ),
         (
             {"id2label": {0: "a", 1: "a"}},
             "id2label is {0: 'a', 1: 'a'}; allowed: each label once",
-            "a label of its own",
+            "use a different label",
         ),
         (
             {"id2label": ["a", "b"]},
-            "id2label is ['a', 'b']; allowed: labels, as texts, by the ids 0, 1, 2, ...",
+            "id2label is ['a', 'b']; allowed: labels, as strings, by the ids 0, 1, 2, ...",
             "dict(enumerate(names))",
         ),
         ({"id2label": {1: "a"}}, "id2label is {1: 'a'}; allowed: labels", "enumerate"),

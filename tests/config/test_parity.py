@@ -59,7 +59,7 @@ def test_frozen() -> None:
 def test_a_value_that_there_is_not(name: str, allowed: str) -> None:
     with pytest.raises(ConfigError, match=f"parity.{name} is 'x'; allowed: {allowed}") as caught:
         as_parity({name: "x"})
-    assert f"leave {name} out" in caught.value.hint
+    assert f"omit {name}" in caught.value.hint
 
 
 @pytest.mark.parametrize(

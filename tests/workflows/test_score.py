@@ -112,8 +112,8 @@ def test_a_text_that_leaves_no_room_is_cut_with_a_notice(folder: Path) -> None:
     with collecting() as notices:
         found = score(folder, text, choices=["bad", "a"])
     assert [notice.message for notice in notices] == [
-        "the text has 13 tokens, and the context length is 12: using only the last 10 tokens before "
-        "the choices, to leave room for the longest choice"
+        "the text has 13 tokens, and the context length is 12: using only the last 10 tokens "
+        "before the choices, to leave room for the longest choice"
     ]
     for one, choice in zip(found, ["bad", "a"], strict=True):
         more = tokenizer.encode(choice)

@@ -1,1 +1,1 @@
-"""What a model is (OpenAIGPTConfig) and how a run goes (frozen settings, presets)."""
+"""Configuration: of a model (OpenAIGPTConfig) and of a run (frozen settings, presets)."""

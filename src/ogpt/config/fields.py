@@ -1,4 +1,4 @@
-"""The fields of a model configuration: the form each is kept in, and the values it may have."""
+"""Normalize and validate the fields of a model configuration."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from ogpt.config.parity import as_parity
 from ogpt.errors import ConfigError
 
 ACTIVATIONS = ("gelu", "gelu_new", "relu", "silu", "swish")
-"""Names for `afn`; GPT-1's gelu is the tanh approximation, so gelu and gelu_new are one."""
+"""Values of `afn`. GPT-1's gelu is the tanh approximation, so gelu and gelu_new are the same."""
 
 SUMMARY_TYPES = ("last", "first", "mean", "cls_index")
-"""Names for `summary_type`: the token whose state stands for the sequence."""
+"""Values of `summary_type`: the token whose hidden state represents the sequence."""
 
 SUMMARY_ACTIVATIONS = (*ACTIVATIONS, "tanh", "sigmoid")
-"""Names for `summary_activation`."""
+"""Values of `summary_activation`."""
 
 PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
-"""Names for `problem_type`."""
+"""Values of `problem_type`."""
 
 DTYPES = ("float32", "float16", "bfloat16", "float64")
-"""Names for `dtype`."""
+"""Values of `dtype`."""
 
 LARGEST = 2**31 - 1
-"""Of the sizes of a model, and of token ids."""
+"""Upper bound of model sizes and token ids: the native core uses 32-bit integers."""
 
 MOST_LABELS = 1_000_000
-"""Each has a name in memory."""
+"""Upper bound of num_labels. Every label has a name in memory, so a damaged file could fill it."""
 
 COUNTS = ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head")
 RATES = ("resid_pdrop", "embd_pdrop", "attn_pdrop", "summary_first_dropout", "summary_last_dropout")
@@ -47,10 +47,16 @@ TOKEN_IDS = ("pad_token_id", "bos_token_id", "eos_token_id")
 
 
 def kept_form(name: str, value: Any) -> Any:
-    """`value` in the form in which the field `name` keeps it; what fits no form stays as it is.
+    """Normalize a value to the type that the field stores; check_fields judges it later.
+
+    JSON makes dictionary keys strings, and callers pass numpy numbers or a torch.dtype.
+
+    Args:
+        name: The field.
+        value: Any value. One that cannot be normalized is returned unchanged.
 
     Raises:
-        ConfigError: a parity that there is not.
+        ConfigError: an unknown parity.
     """
     if name == "parity":
         return as_parity(value)
@@ -65,17 +71,17 @@ def kept_form(name: str, value: Any) -> Any:
     if name == "eos_token_id" and isinstance(value, tuple):
         return list(value)
     if name in COUNTS + TOKEN_IDS and isinstance(value, Integral) and not isinstance(value, bool):
-        return int(value)  # of numpy's
+        return int(value)  # a numpy integer is not JSON
     if name in (*RATES, "layer_norm_epsilon", "initializer_range") and _is_number(value):
-        return _as_float(value)  # transformers 5 refuses a whole number here
+        return _as_float(value)  # transformers 5 refuses to load an integer here
     return value
 
 
 def check_fields(values: Mapping[str, Any]) -> None:
-    """Check the fields of a configuration, in the form in which they are kept.
+    """Validate all fields of a configuration, normalized by kept_form.
 
     Raises:
-        ConfigError: naming the field, the value seen and the values allowed.
+        ConfigError: an invalid value. The message has the field, the value and the allowed values.
     """
     for name in COUNTS:
         if type(values[name]) is not int or values[name] < 1:
@@ -92,7 +98,7 @@ def check_fields(values: Mapping[str, Any]) -> None:
             raise bad(name, values[name], "true, false")
     for name in TEXTS:
         if not isinstance(values[name], str | None):
-            raise bad(name, values[name], "a text, or null")
+            raise bad(name, values[name], "a string, or null")
     epsilon, spread = values["layer_norm_epsilon"], values["initializer_range"]
     if not _is_number(epsilon) or not 0 < epsilon < math.inf:
         raise bad("layer_norm_epsilon", epsilon, "a number above 0")
@@ -107,22 +113,26 @@ def check_fields(values: Mapping[str, Any]) -> None:
             "problem_type",
             values["problem_type"],
             "regression or multi_label_classification with one label",
-            hint="choose among two labels (num_labels=2), or take problem_type='regression'",
+            hint="use two labels (num_labels=2), or problem_type='regression'",
         )
 
 
 def labels(
     num_labels: int | None, id2label: Any, label2id: Any
 ) -> tuple[dict[int, str], dict[str, int]]:
-    """The labels as id2label and label2id, from whichever of the three are given.
+    """Complete id2label and label2id from any of the three arguments.
 
     Args:
-        num_labels: How many, 1 or more, called LABEL_0, LABEL_1, ...; None and no other: 2.
-        id2label: Names by id, 0 and on without a gap; decides alone what there is.
+        num_labels: Number of labels, 1 or more; they are named LABEL_0, LABEL_1, .... If all three
+            arguments are None, there are 2.
+        id2label: Names by id, from 0 without gaps. It has priority over the other two.
         label2id: Ids by name, the inverse of id2label.
 
+    Returns:
+        id2label and label2id.
+
     Raises:
-        ConfigError: a value that cannot be, or two that contradict each other.
+        ConfigError: an invalid value, or two that contradict each other.
     """
     if num_labels is not None and (type(num_labels) is not int or num_labels < 1):
         raise bad("num_labels", num_labels, "a whole number, 1 or more")
@@ -145,52 +155,54 @@ def labels(
         raise bad(
             "id2label",
             id2label,
-            "labels, as texts, by the ids 0, 1, 2, ...",
-            hint="of a list of names: id2label=dict(enumerate(names))",
+            "labels, as strings, by the ids 0, 1, 2, ...",
+            hint="convert a list of names: id2label=dict(enumerate(names))",
         )
     id2label = dict(sorted(id2label.items()))
     inverse = {label: index for index, label in id2label.items()}
     if len(inverse) < len(id2label):
-        raise bad("id2label", id2label, "each label once", hint="give every id a label of its own")
+        raise bad(
+            "id2label", id2label, "each label once", hint="use a different label for every id"
+        )
     if num_labels not in (None, len(id2label)):
         raise bad(
             "num_labels",
             num_labels,
             f"{len(id2label)}, the labels in id2label",
-            hint="leave num_labels out: id2label decides it",
+            hint="omit num_labels: id2label determines it",
         )
     if label2id not in (None, inverse):
         raise bad(
             "label2id",
             label2id,
             f"{inverse}, the inverse of id2label",
-            hint="leave label2id out: it follows from id2label",
+            hint="omit label2id: id2label determines it",
         )
     return id2label, inverse
 
 
 def bad(name: str, seen: object, allowed: str, hint: str = "") -> ConfigError:
-    """The error for a field with a value that it cannot have."""
+    """Make the error for an invalid value of a field."""
     return ConfigError(
         f"{name} is {seen!r}; allowed: {allowed}", hint=hint or f"set {name} in the configuration"
     )
 
 
 def _check_names(values: Mapping[str, Any]) -> None:
-    """The fields whose value is one of a few names, or holds names."""
+    """Validate the fields that are one of a few names, or a list of names."""
     if callable(values["afn"]):
         raise bad(
             "afn",
             values["afn"],
             ", ".join(ACTIVATIONS),
-            hint="give the activation's name: config.json cannot hold a function",
+            hint="pass the name of the activation: config.json cannot store a function",
         )
     if values["summary_type"] == "attn":
         raise bad(
             "summary_type",
             "attn",
             ", ".join(SUMMARY_TYPES),
-            hint="attention pooling exists in no implementation; GPT-1 uses cls_index",
+            hint="use cls_index, as GPT-1 does: no implementation has attention pooling",
         )
     for name, allowed, optional in (
         ("afn", ACTIVATIONS, False),
@@ -239,14 +251,14 @@ def _check_pruned_heads(pruned: Any, n_layer: int, n_head: int) -> None:
 
 
 def _whole(value: Any) -> Any:
-    """A whole number that JSON or numpy made into something else."""
+    """Convert a numpy integer, or the decimal string that JSON made of a key, to int."""
     if isinstance(value, Integral) and not isinstance(value, bool):
         return int(value)
     return int(value) if isinstance(value, str) and value.isdecimal() else value
 
 
 def _as_float(value: Any) -> float:
-    """A number as Python's float; a whole one beyond its range as infinite, which is refused."""
+    """Convert to float; an integer beyond its range becomes infinite and is refused later."""
     try:
         return float(value)
     except OverflowError:
@@ -254,7 +266,7 @@ def _as_float(value: Any) -> float:
 
 
 def _counts_up(ids: Iterable[Any]) -> bool:
-    """Whether ids are 0, 1, 2, ... in some order, and at least one."""
+    """Return whether the ids are 0, 1, 2, ... in any order, and there is at least one."""
     found = list(ids)
     return all(map(_is_index, found)) and sorted(found) == list(range(len(found))) != []
 

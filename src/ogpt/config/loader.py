@@ -1,6 +1,6 @@
-"""Presets, TOML files and `--set section.field=value` into frozen settings, and back to TOML.
+"""Load settings from presets, TOML files and `--set section.field=value`, and write them as TOML.
 
-Precedence: the dataclass's default < preset < file < --set.
+Precedence, lowest first: default of the dataclass, preset, file, --set.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ S = TypeVar("S")
 
 
 def preset_names() -> list[str]:
-    """The presets that ship with ogpt, in alphabetical order."""
+    """List the presets that ship with ogpt, in alphabetical order."""
     folder = resources.files("ogpt.config") / "presets"
     return sorted(file.name.removesuffix(".toml") for file in folder.iterdir())
 
@@ -32,8 +32,8 @@ def load_settings(
     """Resolve a preset, a TOML file and `section.field=value` overrides into settings.
 
     Raises:
-        UnknownSetting: a name that no setting has.
-        ConfigError: a file or value that cannot be read, or a value outside its range.
+        UnknownSetting: the name of no setting.
+        ConfigError: an unreadable file or value, or a value outside its range.
     """
     values: dict[str, dict[str, Any]] = {}
     if preset is not None:
@@ -49,7 +49,7 @@ def from_dict(cls: type[S], values: Mapping[str, Any], prefix: str = "") -> S:
     """Build the dataclass `cls` from plain values, checking every name and type.
 
     Raises:
-        UnknownSetting: a name that `cls` has not.
+        UnknownSetting: a name that `cls` does not have.
         ConfigError: a value of the wrong type or outside its range.
     """
     hints = get_type_hints(cls)
@@ -62,7 +62,7 @@ def from_dict(cls: type[S], values: Mapping[str, Any], prefix: str = "") -> S:
 
 
 def to_toml(settings: Any, comment: str = "") -> str:
-    """The settings as TOML that `load_settings(file=...)` reads back equal."""
+    """Write settings as TOML; `load_settings(file=...)` reads equal settings back."""
     lines = [f"# {line}" for line in comment.splitlines()]
     for section in fields(settings):
         lines.append(f"\n[{section.name}]")
@@ -92,7 +92,8 @@ def _read_toml(file: Path) -> dict[str, Any]:
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(
-            f"{file} is not TOML: {error}", hint="see the presets for the form"
+            f"{file} is not TOML: {error}",
+            hint="see the presets in ogpt/config/presets for the format",
         ) from error
 
 
@@ -101,13 +102,13 @@ def _parse_override(override: str) -> dict[str, Any]:
     section, dot, item = name.strip().partition(".")
     if not (equals and dot and section and item):
         raise ConfigError(
-            f"--set {override!r} is not of the form section.field=value",
-            hint="for example --set training.max_steps=1000",
+            f"--set {override!r} does not have the form section.field=value",
+            hint="pass for example --set training.max_steps=1000",
         )
     try:
         value = tomllib.loads(f"value = {text.strip()}")["value"]
     except tomllib.TOMLDecodeError:
-        value = text.strip()  # a bare word is a string
+        value = text.strip()  # an unquoted word is a string
     return {section: {item: value}}
 
 
@@ -115,8 +116,8 @@ def _merge(values: dict[str, dict[str, Any]], more: Mapping[str, Any], where: st
     for section, part in more.items():
         if not isinstance(part, dict):
             raise ConfigError(
-                f"{section!r} in {where} stands outside a section",
-                hint="settings belong to a section, such as [training]",
+                f"{section!r} in {where} is not in a section",
+                hint="put settings in a section, such as [training]",
             )
         values.setdefault(section, {}).update(part)
 
@@ -129,7 +130,7 @@ def _unknown(name: str) -> UnknownSetting:
     near = difflib.get_close_matches(name, known, 1, cutoff=0.4)
     return UnknownSetting(
         f"there is no setting {name!r}",
-        hint=f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}",
+        hint=f"did you mean {near[0]}?" if near else f"choose one of {', '.join(known)}",
     )
 
 
@@ -144,7 +145,7 @@ def _convert(kind: Any, value: Any, name: str) -> Any:
     if type(value) is not allowed:
         raise ConfigError(
             f"{name} is {value!r}, {type(value).__name__}; it must be {allowed.__name__}",
-            hint=f"for example --set {name}=VALUE with a value of that type",
+            hint=f"pass --set {name}=VALUE with a value of that type",
         )
     if kind is float and not math.isfinite(value):
         raise ConfigError(

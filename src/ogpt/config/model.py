@@ -1,4 +1,4 @@
-"""OpenAIGPTConfig: what a model is, with Hugging Face's fields, aliases and file."""
+"""OpenAIGPTConfig: the configuration of a model, with Hugging Face's fields, aliases and file."""
 
 from __future__ import annotations
 
@@ -15,69 +15,73 @@ from ogpt.config.saved import SavedConfig, tell_misspelt
 from ogpt.errors import ConfigError
 
 TOKENIZER_FINGERPRINT = "tokenizer_fingerprint"
-"""Extra of the configuration: which tokenizer the model was trained with."""
+"""Extra key of config.json: the fingerprint of the tokenizer that the model was trained with."""
 
 
 class OpenAIGPTConfig(SavedConfig):
     """The configuration of a GPT-1 model (Hugging Face's class of the same name).
 
-    The first sixteen may be given by position, in the order of transformers 4. `hidden_size`,
-    `num_attention_heads`, `num_hidden_layers` and `max_position_embeddings` are other names for
-    n_embd, n_head, n_layer and n_positions, as is `torch_dtype` for dtype. Any other name is kept
-    as an attribute and written back (legacy keys such as n_ctx, n_special,
-    predict_special_tokens). Defaults are those of the paper (section 4.1) and of OpenAI's
-    published weights; the fields from summary_type on are Hugging Face's.
+    The first 16 arguments may be positional, in the order of transformers 4. `hidden_size`,
+    `num_attention_heads`, `num_hidden_layers` and `max_position_embeddings` are aliases of n_embd,
+    n_head, n_layer and n_positions, and `torch_dtype` of dtype. Any other name is kept as an
+    attribute and saved (legacy keys such as n_ctx, n_special, predict_special_tokens). The
+    defaults are those of the paper (section 4.1) and of OpenAI's published weights. The fields from
+    summary_type on are Hugging Face's.
 
     Args:
-        vocab_size: Rows of the token embedding, 1 or more. OpenAI's: 40,478.
-        n_positions: Longest sequence in tokens, 1 or more (paper: 512).
-        n_embd: Channels, a multiple of n_head (paper: 768); the MLP has four times as many.
-        n_layer: Transformer blocks, 1 or more (paper: 12).
-        n_head: Attention heads in a block, 1 or more (paper: 12).
-        afn: Activation of the MLP, one of ACTIVATIONS (paper: GELU, in its tanh form).
-        resid_pdrop: Dropout on what each sub-layer adds, 0 to below 1 (paper: 0.1).
-        embd_pdrop: Dropout on the embeddings, 0 to below 1 (paper: 0.1).
-        attn_pdrop: Dropout on attention probabilities, 0 to below 1 (paper: 0.1).
-        layer_norm_epsilon: Added to the variance, above 0 (2018 code: 1e-5).
-        initializer_range: Standard deviation of initial weights, 0 or more (paper: 0.02).
-        summary_type: Token that stands for the sequence in the double-heads model: last, first,
-            mean (of all), or cls_index (the one at mc_token_ids; 2018 code).
-        summary_use_proj: A linear layer follows.
-        summary_activation: After that layer: one of SUMMARY_ACTIVATIONS, or None.
-        summary_proj_to_labels: That layer gives num_labels numbers (one in the double-heads
-            model), not n_embd.
-        summary_first_dropout: Dropout before that layer, 0 to below 1 (paper: 0.1).
-        summary_last_dropout: Dropout after the activation, 0 to below 1.
-        pad_token_id: Token that fills rows up, 0 or more, or None.
-        bos_token_id: Token that begins a text, 0 or more, or None.
-        eos_token_id: Token that ends a text, or a list of them, or None.
-        tie_word_embeddings: The language-model head is the token embedding (paper, eq. 2).
-        num_labels: Classes of a classifier, 1 or more; not stored, the length of id2label.
-        id2label: Names of the classes by id 0, 1, ...; default LABEL_0 and LABEL_1.
+        vocab_size: Number of tokens, 1 or more. OpenAI's published model has 40,478.
+        n_positions: Context length in tokens, 1 or more (paper: 512).
+        n_embd: Width of the model, a multiple of n_head (paper: 768). The MLP is 4 times as wide.
+        n_layer: Number of transformer blocks, 1 or more (paper: 12).
+        n_head: Number of attention heads per block, 1 or more (paper: 12).
+        afn: Activation function of the MLP, one of ACTIVATIONS (paper: GELU; 2018 code: its tanh
+            approximation).
+        resid_pdrop: Dropout rate on the output of each sub-layer, 0 to below 1 (paper: 0.1).
+        embd_pdrop: Dropout rate on the embeddings, 0 to below 1 (paper: 0.1).
+        attn_pdrop: Dropout rate on the attention probabilities, 0 to below 1 (paper: 0.1).
+        layer_norm_epsilon: Added to the variance in LayerNorm, above 0 (2018 code: 1e-5).
+        initializer_range: Standard deviation of the initial weights, 0 or more (paper: 0.02).
+        summary_type: Token that represents the sequence in the double-heads model: last, first,
+            mean (of all tokens), or cls_index (at mc_token_ids, as in the 2018 code).
+        summary_use_proj: Whether a linear layer follows.
+        summary_activation: Activation after that layer: one of SUMMARY_ACTIVATIONS, or None.
+        summary_proj_to_labels: Whether that layer has num_labels outputs (1 in the double-heads
+            model) instead of n_embd.
+        summary_first_dropout: Dropout rate before that layer, 0 to below 1 (paper: 0.1).
+        summary_last_dropout: Dropout rate after the activation, 0 to below 1.
+        pad_token_id: Id of the padding token, 0 or more, or None.
+        bos_token_id: Id of the token that starts a text, 0 or more, or None.
+        eos_token_id: Id of the token that ends a text, a list of ids, or None.
+        tie_word_embeddings: Whether the language-model head shares the token embedding (paper,
+            equation 2).
+        num_labels: Number of classes of a classifier, 1 or more. It is not stored: it is the length
+            of id2label.
+        id2label: Class names by id 0, 1, ...; default LABEL_0 and LABEL_1.
         label2id: The inverse of id2label.
         problem_type: Loss of a classifier: regression (squared error),
             single_label_classification (cross-entropy), multi_label_classification (binary
-            cross-entropy for each label), or None: told from labels and num_labels.
-        output_attentions: Models give attention probabilities back.
-        output_hidden_states: Models give the states between blocks back.
-        return_dict: Models answer with named fields, not with a tuple.
-        torchscript: Models answer with tuples whatever return_dict is (transformers 4).
-        pruned_heads: Heads taken out, as {layer: [heads]}, both from 0 (transformers 4).
-        architectures: Classes that the weights are of, or None.
-        dtype: Of the stored weights: float32, float16, bfloat16, float64 or None. A torch.dtype
-            may be given.
-        transformers_version: The version that wrote the file that was read, or None.
-        name_or_path: Where the model came from; neither compared nor written to config.json.
+            cross-entropy per label), or None to choose it from the labels and num_labels.
+        output_attentions: Whether models return attention probabilities.
+        output_hidden_states: Whether models return the embeddings and the hidden states after each
+            block.
+        return_dict: Whether models return named fields instead of a tuple.
+        torchscript: Whether models return tuples whatever return_dict is (transformers 4).
+        pruned_heads: Removed attention heads, as {layer: [heads]}, both from 0 (transformers 4).
+        architectures: Class names of the stored weights, or None.
+        dtype: Data type of the stored weights: float32, float16, bfloat16, float64 or None. A
+            torch.dtype is accepted.
+        transformers_version: The version that wrote config.json, or None.
+        name_or_path: Where the model was loaded from; neither compared nor saved.
         task_specific_params: Settings of generate() by task, or None.
         prefix: Text to put before a prompt, or None.
-        tokenizer_class: Name of the tokenizer's class, or None.
-        parity: A name of ogpt.config.parity.PARITY, a dictionary or a Parity: whose way to go
-            where implementations disagree (ogpt).
-        **extras: Kept as attributes and written back; one that is nearly the name of a field is
-            told by the notice `unknown-setting`.
+        tokenizer_class: Class name of the tokenizer, or None.
+        parity: Which implementation to follow where they differ: a name of
+            ogpt.config.parity.PARITY, a dictionary or a Parity. The default is "ogpt".
+        **extras: Other values, kept as attributes and saved. A name that is almost that of a field
+            causes the notice `unknown-setting`.
 
     Raises:
-        ConfigError: a value outside its range, at construction or at `check()`.
+        ConfigError: an invalid value, at construction or in `check()`.
 
     >>> from ogpt import OpenAIGPTConfig
     >>> config = OpenAIGPTConfig(n_layer=2, hidden_size=24, n_head=2, num_labels=3)
@@ -188,7 +192,7 @@ class OpenAIGPTConfig(SavedConfig):
         if model_type != self.model_type:
             raise ConfigError(
                 f"the configuration is of a {model_type!r} model; allowed: {self.model_type!r}",
-                hint="ogpt runs GPT-1 (openai-gpt) models only",
+                hint="use a GPT-1 model (openai-gpt): ogpt runs no others",
             )
         tell_misspelt(extras, [*self.defaults, *self.other_names, "num_labels"])
         for name, value in extras.items():
@@ -196,30 +200,30 @@ class OpenAIGPTConfig(SavedConfig):
             if field in self.defaults:
                 value, other = kept_form(field, value), kept_form(field, given[field])
                 if other not in (self.defaults[field], value):
-                    raise bad(name, value, f"{other!r}, which {field}, its other name, is given")
+                    raise bad(name, value, f"{other!r}, the value of {field}, its other name")
             given[field] = value
         for name, value in given.items():
             setattr(self, name, value)
         self.check()
 
     def __getattr__(self, name: str) -> Any:
-        """Read a field by another name, such as hidden_size."""
+        """Return a field by an alias such as hidden_size."""
         if name in self.other_names:
             return getattr(self, self.other_names[name])
         raise AttributeError(f"{type(self).__name__} has no field {name!r}", name=name, obj=self)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Write a field by any of its names, in the form in which it is kept."""
+        """Set a field by any of its names, normalized to the type that it stores."""
         name = self.other_names.get(name, name)
         if name != "num_labels" and hasattr(type(self), name):
-            raise bad(name, value, "no value: the name is taken by the class itself")
+            raise bad(name, value, "no value: the class itself uses this name")
         if name == "id2label":
             vars(self)[name], vars(self)["label2id"] = labels(None, value, None)
         else:
             super().__setattr__(name, kept_form(name, value))
 
     def __eq__(self, other: object) -> bool:
-        """Equal when every field and extra is, wherever the model came from."""
+        """Compare all fields and extras, except name_or_path."""
         if not isinstance(other, OpenAIGPTConfig):
             return NotImplemented
         return vars(self) | {"name_or_path": ""} == vars(other) | {"name_or_path": ""}
@@ -228,7 +232,7 @@ class OpenAIGPTConfig(SavedConfig):
 
     @property
     def num_labels(self) -> int:
-        """Classes of a classifier; setting another number names them LABEL_0, LABEL_1, ..."""
+        """Number of classes of a classifier; a new number renames them LABEL_0, LABEL_1, ...."""
         return len(self.id2label)
 
     @num_labels.setter
@@ -239,14 +243,15 @@ class OpenAIGPTConfig(SavedConfig):
 
     @property
     def use_return_dict(self) -> bool:
-        """Whether models answer with named fields: return_dict, unless torchscript is set."""
+        """Whether models return named fields: return_dict, unless torchscript is set."""
         return self.return_dict and not self.torchscript
 
     def check(self) -> None:
-        """Check every field; a model does so before it is built.
+        """Validate all fields; a model does this before it is built.
 
         Raises:
-            ConfigError: naming the field, the value seen and the values allowed.
+            ConfigError: an invalid value. The message has the field, the value and the allowed
+                values.
         """
         check_fields(vars(self))
 

@@ -1,4 +1,4 @@
-"""Parity: what the implementations of GPT-1 disagree about, and whose way to go."""
+"""Parity: where implementations of GPT-1 differ, and which one to follow."""
 
 from __future__ import annotations
 
@@ -12,39 +12,41 @@ from ogpt.errors import ConfigError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parity:
-    """One choice for each thing that implementations do differently; ogpt's own is the default.
+    """One choice for each difference between implementations; the defaults are ogpt's own.
 
-    "2018" is OpenAI's finetune-transformer-lm; 4 and 5 are major versions of transformers (read at
-    4.57.6 and 5.23.0); "4-tf" is the TensorFlow code of transformers 4.
+    "2018" is OpenAI's finetune-transformer-lm. 4 and 5 are major versions of transformers (as of
+    4.57.6 and 5.23.0). "4-tf" is the TensorFlow code of transformers 4.
 
     Args:
-        masking: What hides a key from a query.
+        masking: How attention hides a key from a query.
 
-            - "boolean" (ogpt): the key is left out of the softmax, in every dtype.
-            - "transformers" (4, 5): later keys score -1e4; padding adds the dtype's lowest number.
-            - "tensorflow" (4-tf): later keys score -1e4; padding adds -1e4.
-            - "2018": later keys score -1e9; there is no padding mask, only the loss knows padding.
-        gelu: What afn "gelu" is.
+            - "boolean" (ogpt): exclude the key from the softmax, in every dtype.
+            - "transformers" (4, 5): set the scores of later keys to -1e4; add the lowest number of
+              the dtype for padding.
+            - "tensorflow" (4-tf): set the scores of later keys to -1e4; add -1e4 for padding.
+            - "2018": set the scores of later keys to -1e9. There is no padding mask: padding only
+              counts in the loss (train.py, mask_attn_weights).
+        gelu: Meaning of afn "gelu".
 
             - "tanh" (ogpt, 2018, 4, 5): the tanh approximation, with which GPT-1 was trained.
             - "erf" (4-tf, since September 2020): the exact function.
         positions: When positions are counted from the attention mask, so that left padding does
-            not move the text; otherwise they are 0, 1, 2, ... with the padding counted.
+            not shift the text. Otherwise they are 0, 1, 2, ... including padding.
 
-            - "mask" (ogpt): whenever a mask is given.
-            - "generate" (5): in generate() only.
-            - "never" (2018, 4, 4-tf): only the caller's own position_ids do it.
-        length: What 20 tokens mean where generate() is given no length.
+            - "mask" (ogpt): whenever a mask is passed.
+            - "generate" (5): only in generate().
+            - "never" (2018, 4, 4-tf): only if the caller passes position_ids.
+        length: Default length of generate(), 20 tokens.
 
-            - "new" (ogpt, 4, 5): 20 after the prompt.
-            - "total" (4-tf): 20 with the prompt.
-        arguments: What a model does with an argument that it does not know.
+            - "new" (ogpt, 4, 5): 20 tokens after the prompt.
+            - "total" (4-tf): 20 tokens including the prompt.
+        arguments: What a model does with an unknown argument.
 
-            - "refuse" (ogpt, 4): an error that names it.
-            - "ignore" (5): nothing, so that a misspelt one goes unseen.
+            - "refuse" (ogpt, 4): raise an error that names it.
+            - "ignore" (5): nothing, so that a misspelled argument goes unnoticed.
 
     Raises:
-        ConfigError: a value that is not in the list.
+        ConfigError: a value outside these choices.
 
     >>> from ogpt.config.parity import as_parity
     >>> as_parity("transformers-5").positions
@@ -66,11 +68,11 @@ class Parity:
             if value not in allowed:
                 raise ConfigError(
                     f"parity.{item.name} is {value!r}; allowed: {', '.join(allowed)}",
-                    hint=f"leave {item.name} out for ogpt's own way, {item.default!r}",
+                    hint=f"omit {item.name} for ogpt's default, {item.default!r}",
                 )
 
     def to_dict(self) -> dict[str, str]:
-        """Each choice by name, as config.json keeps them."""
+        """Return the choices by name, as config.json stores them."""
         return asdict(self)
 
 
@@ -83,14 +85,14 @@ PARITY: dict[str, Parity] = {
     ),
     "transformers-5": Parity(masking="transformers", positions="generate", arguments="ignore"),
 }
-"""The implementations by name."""
+"""The choices of each implementation, by name."""
 
 
 def as_parity(value: str | Mapping[str, Any] | Parity | None) -> Parity:
-    """A Parity from itself, a name of PARITY, a dictionary of choices, or None for ogpt's own.
+    """Make a Parity from a name of PARITY, a dictionary of choices, or None for ogpt's defaults.
 
     Raises:
-        ConfigError: a name, choice or value that there is not.
+        ConfigError: an unknown name, choice or value.
     """
     if value is None:
         return Parity()
@@ -102,7 +104,7 @@ def as_parity(value: str | Mapping[str, Any] | Parity | None) -> Parity:
         near = difflib.get_close_matches(str(value), PARITY, 1)
         raise ConfigError(
             f"parity is {value!r}; allowed: {', '.join(PARITY)}, or a dictionary of choices",
-            hint=f"did you mean {near[0]}?" if near else "for example parity='transformers-4'",
+            hint=f"did you mean {near[0]}?" if near else "pass for example parity='transformers-4'",
         )
     known = [item.name for item in fields(Parity)]
     for name in value:

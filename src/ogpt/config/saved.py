@@ -1,4 +1,4 @@
-"""A configuration as a dictionary, as JSON and as the config.json of a model folder."""
+"""Convert a configuration to and from a dictionary, JSON and the config.json of a model folder."""
 
 from __future__ import annotations
 
@@ -20,45 +20,46 @@ from ogpt.storage import storage_error, whole_file
 
 CONFIG_FILE = "config.json"
 
-_NEARLY = 0.85
-"""Likeness of a misspelt name; of transformers' other keys sep_token_id comes nearest, at 0.83."""
+# difflib's similarity from which a name counts as misspelled. The closest legitimate key of
+# transformers, sep_token_id, has 0.83 (to eos_token_id).
+_MISSPELLED = 0.85
 
 _LABELS = {"num_labels", "id2label", "label2id"}
 
 
 class SavedConfig(ABC):
-    """What Hugging Face's configurations do besides having fields: change, write and read them."""
+    """Reading, writing and updating of a configuration, as in Hugging Face's PretrainedConfig."""
 
     model_type: ClassVar[str]
     other_names: ClassVar[dict[str, str]]
-    """The field that a name stands for."""
+    """Aliases: other name -> field."""
     defaults: ClassVar[dict[str, Any]]
-    """The fields, with the value of one that is not given."""
+    """Field -> default value."""
     always_written: ClassVar[set[str]]
-    """What config.json holds even where it is the default."""
+    """Keys that config.json contains even if they have their default value."""
 
     parity: Parity
 
     @abstractmethod
     def __init__(self, **values: Any) -> None:
-        """Take fields by any of their names, and extras, and check them."""
+        """Set fields by any of their names, and extras, and validate them."""
 
     @abstractmethod
     def check(self) -> None:
-        """Check every field."""
+        """Validate all fields."""
 
     def __repr__(self) -> str:
-        """The class name and what config.json would hold."""
+        """Return the class name and the content of config.json."""
         values = dict(sorted(self.to_diff_dict().items()))
         shown = json.dumps(values, indent=2, skipkeys=True, default=repr)
         return f"{type(self).__name__} {shown}"
 
     def copy(self) -> Self:
-        """A configuration of the same values that shares nothing with this one."""
+        """Return an independent copy."""
         return copy.deepcopy(self)
 
     def update(self, config_dict: Mapping[str, Any]) -> None:
-        """Set the named fields and extras: all, or none where one cannot be.
+        """Set the named fields and extras; if one is invalid, none is set.
 
         Raises:
             ConfigError: a value outside its range, or labels that contradict each other.
@@ -68,24 +69,24 @@ class SavedConfig(ABC):
         vars(self).update(vars(fresh))
 
     def update_from_string(self, update_str: str) -> None:
-        """Set fields from text, each read as the type of its present value: all, or none.
+        """Set fields from a string; if one is invalid, none is set.
 
         Args:
-            update_str: name=value pairs with commas between them, such as
-                "n_embd=10,resid_pdrop=0.2,afn=relu"; truth values are true or false.
+            update_str: Pairs name=value, separated by commas, such as
+                "n_embd=10,resid_pdrop=0.2,afn=relu". Each value is converted to the type of the
+                current one; booleans are true or false.
 
         Raises:
-            UnknownSetting: a name that is no field or extra.
-            ConfigError: another form, a text that is not of the type, or a value outside its
-                range.
+            UnknownSetting: a name that is not a field or extra.
+            ConfigError: a malformed pair, a value of another type, or a value outside its range.
         """
         changes = {}
         for pair in update_str.split(","):
             name, equals, text = (part.strip() for part in pair.partition("="))
             if not equals:
                 raise ConfigError(
-                    f"{pair!r} in {update_str!r} is not of the form name=value",
-                    hint="for example n_embd=10,resid_pdrop=0.2,afn=relu",
+                    f"{pair!r} in {update_str!r} does not have the form name=value",
+                    hint="pass for example n_embd=10,resid_pdrop=0.2,afn=relu",
                 )
             if name not in {*vars(self), *self.other_names, "num_labels"}:
                 raise _unknown([name], vars(self))
@@ -93,14 +94,15 @@ class SavedConfig(ABC):
         self.update(changes)
 
     def to_dict(self) -> dict[str, Any]:
-        """Every field and extra, with model_type, as plain values that are the caller's own."""
+        """Return all fields and extras, with model_type, as an independent dictionary."""
         values = copy.deepcopy(vars(self))
         return {"model_type": self.model_type, **values, "parity": self.parity.to_dict()}
 
     def to_diff_dict(self) -> dict[str, Any]:
-        """What config.json holds: to_dict without name_or_path and without most defaults.
+        """Return the content of config.json: to_dict without name_or_path and most defaults.
 
-        The shape and the token ids stay in any case.
+        The shape of the model and the token ids are always included, so that a change of defaults
+        cannot change a saved model.
         """
         plain = type(self)().to_dict()
         return {
@@ -111,13 +113,13 @@ class SavedConfig(ABC):
         }
 
     def to_json_string(self, use_diff: bool = True) -> str:
-        """The configuration as JSON, keys sorted, with a line break at the end.
+        """Return the configuration as JSON with sorted keys and a final line break.
 
         Args:
-            use_diff: Of to_diff_dict, not of to_dict.
+            use_diff: Whether to write to_diff_dict instead of to_dict.
 
         Raises:
-            ConfigError: an extra that JSON cannot hold.
+            ConfigError: an extra that JSON cannot represent.
         """
         values = self.to_diff_dict() if use_diff else self.to_dict()
         try:
@@ -125,27 +127,30 @@ class SavedConfig(ABC):
         except (TypeError, ValueError) as error:
             raise ConfigError(
                 f"the configuration cannot be written as JSON: {error}",
-                hint="extras may be finite numbers, texts, true, false, null, and lists and "
-                "dictionaries of these",
+                hint="use only finite numbers, strings, true, false, null, and lists and "
+                "dictionaries of these as extras",
             ) from error
 
     def to_json_file(self, json_file_path: str | Path, use_diff: bool = True) -> None:
-        """Write to_json_string into a file, whole or not at all.
+        """Write to_json_string to a file, atomically.
 
         Raises:
-            ConfigError: an extra that JSON cannot hold.
-            StorageError: the disk refuses.
+            ConfigError: an extra that JSON cannot represent.
+            StorageError: the write fails.
         """
         text = self.to_json_string(use_diff)
         with whole_file(Path(json_file_path)) as temporary:
             temporary.write_text(text, "utf-8")
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Check the fields, then write `config.json` into the folder, which is made if missing.
+        """Validate the fields, then write `config.json` to the folder.
+
+        Args:
+            folder: Created if missing.
 
         Raises:
-            ConfigError: a value outside its range, or an extra that JSON cannot hold.
-            StorageError: the disk refuses.
+            ConfigError: a value outside its range, or an extra that JSON cannot represent.
+            StorageError: the write fails.
         """
         self.check()
         try:
@@ -173,17 +178,20 @@ class SavedConfig(ABC):
     def from_dict(
         cls, config_dict: Mapping[str, Any], return_unused_kwargs: bool = False, **kwargs: Any
     ) -> Self | tuple[Self, dict[str, Any]]:
-        """Build from plain values; unknown keys are kept as extras.
+        """Build a configuration from a dictionary; unknown keys are kept as extras.
 
         Args:
-            config_dict: Values by any name of their fields; it is not changed.
-            return_unused_kwargs: Give back also the kwargs that no field or extra has as a name,
-                which are an error otherwise.
-            **kwargs: Values that go before those of config_dict; dtype="auto" changes nothing.
+            config_dict: Values by any name of their fields. It is not modified.
+            return_unused_kwargs: Also return the kwargs that are not fields or extras; otherwise
+                they are an error.
+            **kwargs: Values that override config_dict; dtype="auto" changes nothing.
+
+        Returns:
+            The configuration, and the unused kwargs if requested.
 
         Raises:
-            UnknownSetting: kwargs that no field or extra has as a name.
-            ConfigError: a value outside its range, or the dictionary of another architecture.
+            UnknownSetting: kwargs that are not fields or extras.
+            ConfigError: a value outside its range, or a dictionary of another architecture.
         """
         config, unused = cls._built(config_dict, return_unused_kwargs, kwargs)
         return (config, unused) if return_unused_kwargs else config
@@ -193,7 +201,7 @@ class SavedConfig(ABC):
         """Read a file that to_json_file wrote.
 
         Raises:
-            CheckpointError: the file is missing or is not JSON.
+            CheckpointError: the file is missing or damaged.
             ConfigError: as from_dict.
         """
         return cls.from_dict(_read(Path(json_file)))
@@ -219,18 +227,21 @@ class SavedConfig(ABC):
         Args:
             path_or_id: A model folder, a JSON file, or a Hub id.
             return_unused_kwargs: As in from_dict.
-            **kwargs: Values that go before those of the file, as in from_dict; and where to look,
-                as in ogpt.hub.model_folder: revision, cache_dir, token, local_files_only,
+            **kwargs: Values that override the file, as in from_dict; and the arguments of
+                ogpt.hub.model_folder: revision, cache_dir, token, local_files_only,
                 force_download, subfolder.
 
+        Returns:
+            The configuration, and the unused kwargs if requested.
+
         Raises:
-            CheckpointError: the file is missing or is not JSON.
-            HubError: the Hub does not give it.
+            CheckpointError: the file is missing or damaged.
+            HubError: the download failed.
             ConfigError: as from_dict.
         """
         where: HubOptions = {}
         for option in HubOptions.__annotations__.keys() & kwargs.keys():
-            where[option] = kwargs.pop(option)  # type: ignore[literal-required]  # one of its own
+            where[option] = kwargs.pop(option)  # type: ignore[literal-required]  # one of its keys
         file = Path(path_or_id)
         if not file.is_file():
             file = model_folder(path_or_id, tokenizer_only=True, **where) / CONFIG_FILE
@@ -241,7 +252,7 @@ class SavedConfig(ABC):
     def _built(
         cls, values: Mapping[str, Any], unknown_allowed: bool, changes: Mapping[str, Any]
     ) -> tuple[Self, dict[str, Any]]:
-        """A configuration, and the changes that no field or extra of it has as a name."""
+        """Build a configuration, and return the changes that are not fields or extras too."""
         known = {*cls.defaults, *cls.other_names, *values, "num_labels"}
         unused = {name: value for name, value in changes.items() if name not in known}
         if unused and not unknown_allowed:
@@ -251,7 +262,7 @@ class SavedConfig(ABC):
 
     @classmethod
     def _changed(cls, values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-        """`values` with `changes`, whichever names they use; new labels go before old ones."""
+        """Merge `changes` into `values` across aliases; new labels replace all old ones."""
         fresh = {cls.other_names.get(name, name): value for name, value in changes.items()}
         if fresh.get("dtype") == "auto":
             del fresh["dtype"]
@@ -270,35 +281,35 @@ class SavedConfig(ABC):
 
 
 def tell_misspelt(names: Iterable[str], known: Iterable[str]) -> None:
-    """Give notice of extras that look like a field, or belong elsewhere; the rest are legacy keys.
+    """Warn about extras that look like a misspelled field; the rest are legacy keys.
 
     Args:
-        names: As given.
-        known: Every name of every field.
+        names: Names of the extras.
+        known: All names of all fields.
     """
     known = list(known)
     for name in (name for name in names if name not in known):
-        near = difflib.get_close_matches(name, known, 1, _NEARLY)
+        near = difflib.get_close_matches(name, known, 1, _MISSPELLED)
         if name == "attn_implementation":
-            advice = "it is an argument of a model's from_pretrained"
+            advice = "pass it to from_pretrained of a model"
             tell("unknown-setting", name=name, advice=advice)
         elif near:
             tell("unknown-setting", name=name, advice=f"did you mean {near[0]}?")
 
 
 def _read(file: Path) -> dict[str, Any]:
-    """The object in a JSON file."""
+    """Read the object in a JSON file."""
     try:
         values = parse_json(file.read_text("utf-8"))
     except FileNotFoundError as error:
         if weights_files(item.name for item in file.parent.glob("*")).format == "openai":
             raise CheckpointError(
                 f"{file.parent} holds OpenAI's files of 2018, which have no {file.name}",
-                hint="ogpt.load reads them as they are; ogpt convert makes a model folder of them",
+                hint="use ogpt.load, or create a model folder with ogpt convert",
             ) from error
         raise CheckpointError(
-            f"{file.parent} holds no {file.name}, so it is no model folder",
-            hint="give the folder that holds config.json and model.safetensors, or a run",
+            f"{file.parent} has no {file.name}, so it is not a model folder",
+            hint="pass a folder with config.json and model.safetensors, or a run folder",
         ) from error
     except (OSError, ValueError) as error:
         raise CheckpointError(
@@ -312,30 +323,30 @@ def _read(file: Path) -> dict[str, Any]:
     return values
 
 
-def _as_typed(name: str, text: str, present: object) -> Any:
-    """`text` as the type of the present value."""
-    if isinstance(present, bool):
+def _as_typed(name: str, text: str, current: object) -> Any:
+    """Convert `text` to the type of the current value."""
+    if isinstance(current, bool):
         if text.lower() in ("true", "false"):
             return text.lower() == "true"
-    elif isinstance(present, int | float):
+    elif isinstance(current, int | float):
         try:
-            return type(present)(text)
+            return type(current)(text)
         except ValueError as error:
-            raise _of_another_type(name, text, present) from error
-    elif isinstance(present, str):
+            raise _wrong_type(name, text, current) from error
+    elif isinstance(current, str):
         return text
-    raise _of_another_type(name, text, present)
+    raise _wrong_type(name, text, current)
 
 
-def _of_another_type(name: str, text: str, present: object) -> ConfigError:
-    if isinstance(present, bool | int | float):
+def _wrong_type(name: str, text: str, current: object) -> ConfigError:
+    if isinstance(current, bool | int | float):
         return ConfigError(
             f"{name} is {text!r}; allowed: "
-            + ("true, false" if isinstance(present, bool) else f"text of {type(present).__name__}"),
-            hint=f"{name} is {present!r} now: give a value of that type",
+            + ("true, false" if isinstance(current, bool) else f"text of {type(current).__name__}"),
+            hint=f"pass a value of the type of the current one, {current!r}",
         )
     return ConfigError(
-        f"{name} is {text!r}; its present value, {present!r}, has no type to read it as",
+        f"{name} is {text!r}; its current value, {current!r}, has no type to convert it to",
         hint=f"set it as an attribute, config.{name} = ..., or with update({{...}})",
     )
 
