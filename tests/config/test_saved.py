@@ -388,6 +388,6 @@ def test_nothing_wrong_is_written(tmp_path: Path) -> None:
 
 
 def test_a_key_that_is_there_twice(tmp_path: Path) -> None:
-    (tmp_path / CONFIG_FILE).write_text('{"n_layer": 2, "n_layer": 3}')
+    (tmp_path / "config.json").write_text('{"n_layer": 2, "n_layer": 3}')
     with pytest.raises(CheckpointError, match=r"damaged: the key 'n_layer' is there more than"):
         OpenAIGPTConfig.from_pretrained(tmp_path)
