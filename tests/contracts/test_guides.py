@@ -1,4 +1,4 @@
-"""The guides' Python runs, in order, and prints what the page says; their table of ids is right."""
+"""The Python of the guides runs in order and prints the output shown; their tables are correct."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from tests.tokens.real import VOCABULARY, needs_vocabulary
 GUIDES = ROOT / "docs" / "guides"
 PAGES = sorted(GUIDES.glob("*.md"))
 PYTHON = re.compile(
-    r"^```python\n(?P<code>.*?)^```\n"  # "```python no-run" is passed over
+    r"^```python\n(?P<code>.*?)^```\n"  # "```python no-run" is skipped
     r"(?:\n+```text\n(?P<printed>.*?)^```$)?",
     re.DOTALL | re.MULTILINE,
 )
 
 
 class Block(NamedTuple):
-    """Python of a page, the line it begins on, and what stands below it as printed."""
+    """Python of a page, the line where it starts, and the output shown below it."""
 
     line: int
     code: str
