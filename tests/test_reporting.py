@@ -1,13 +1,9 @@
-"""Reporters take events: nothing, JSON lines, or several at once."""
+"""Reporters take events: JSON lines, or several at once."""
 
 import io
 import json
 
-from ogpt.reporting import JsonLines, Several, silent
-
-
-def test_silent_takes_everything() -> None:
-    silent("train", step=1, loss=2.5)
+from ogpt.reporting import JsonLines, Several
 
 
 def test_json_lines_are_flushed_events() -> None:

@@ -110,10 +110,11 @@ def test_a_folder_of_other_things_is_refused(tmp_path: Path, name: str) -> None:
 
 
 def test_an_empty_folder_or_one_cut_short_is_free(tmp_path: Path) -> None:
-    RunFolder.check_free(tmp_path / "none")
-    (tmp_path / "shards").mkdir()
-    (tmp_path / "tokenizer").mkdir()
-    RunFolder.check_free(tmp_path)
+    (tmp_path / "cut" / "shards").mkdir(parents=True)
+    (tmp_path / "cut" / "tokenizer").mkdir()
+    for name in ("none", "cut"):
+        RunFolder.check_free(tmp_path / name)
+        assert not RunFolder.is_run(tmp_path / name)
 
 
 def test_a_kill_before_run_json_loses_nothing(
