@@ -118,7 +118,7 @@ def test_base_model() -> None:
     torch.testing.assert_close(last_hidden_states, expected, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.filterwarnings("ignore:.*new, to be trained. multiple_choice_head")
+@pytest.mark.filterwarnings("ignore:.*randomly initialized, needs training. multiple_choice_head")
 def test_double_heads() -> None:
     import torch
 
@@ -162,7 +162,7 @@ def test_single_label_classification() -> None:
     from ogpt import OpenAIGPTForSequenceClassification, OpenAIGPTTokenizer
 
     tokenizer = OpenAIGPTTokenizer.from_pretrained("openai-community/openai-gpt")
-    with pytest.warns(OgptNotice, match=r"new, to be trained: score\.weight"):
+    with pytest.warns(OgptNotice, match=r"randomly initialized, needs training: score\.weight"):
         model = OpenAIGPTForSequenceClassification.from_pretrained("openai-community/openai-gpt")
 
     inputs = tokenizer("Hello, my dog is cute", return_tensors="pt")
@@ -175,7 +175,7 @@ def test_single_label_classification() -> None:
 
     # To train a model on `num_labels` classes, you can pass `num_labels=num_labels`
     num_labels = len(model.config.id2label)
-    with pytest.warns(OgptNotice, match=r"new, to be trained: score\.weight"):
+    with pytest.warns(OgptNotice, match=r"randomly initialized, needs training: score\.weight"):
         model = OpenAIGPTForSequenceClassification.from_pretrained(
             "openai-community/openai-gpt", num_labels=num_labels
         )
@@ -198,7 +198,7 @@ def test_multi_label_classification() -> None:
     from ogpt import OpenAIGPTForSequenceClassification, OpenAIGPTTokenizer
 
     tokenizer = OpenAIGPTTokenizer.from_pretrained("openai-community/openai-gpt")
-    with pytest.warns(OgptNotice, match=r"new, to be trained: score\.weight"):
+    with pytest.warns(OgptNotice, match=r"randomly initialized, needs training: score\.weight"):
         model = OpenAIGPTForSequenceClassification.from_pretrained(
             "openai-community/openai-gpt",
             problem_type="multi_label_classification",
@@ -215,7 +215,7 @@ def test_multi_label_classification() -> None:
 
     # To train a model on `num_labels` classes, you can pass `num_labels=num_labels`
     num_labels = len(model.config.id2label)
-    with pytest.warns(OgptNotice, match=r"new, to be trained: score\.weight"):
+    with pytest.warns(OgptNotice, match=r"randomly initialized, needs training: score\.weight"):
         model = OpenAIGPTForSequenceClassification.from_pretrained(
             "openai-community/openai-gpt",
             num_labels=num_labels,
@@ -253,7 +253,7 @@ def test_configuration() -> None:
     assert model.num_parameters() == 116_534_784
 
 
-@pytest.mark.filterwarnings("ignore:.*new, to be trained. score")
+@pytest.mark.filterwarnings("ignore:.*randomly initialized, needs training. score")
 def test_the_text_classification_guide() -> None:
     """Padding and batches, where openai-gpt stops in transformers."""
     from ogpt import OpenAIGPTForSequenceClassification, OpenAIGPTTokenizer, pipeline

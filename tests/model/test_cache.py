@@ -55,7 +55,9 @@ def test_the_tolerance_catches_a_fault(fault: str, monkeypatch: pytest.MonkeyPat
     mask = (torch.arange(T) >= torch.tensor([[0], [3], [6]])).long()
     whole = MODEL(ids, attention_mask=mask).logits
     if fault == "position":
-        monkeypatch.setattr("ogpt.model.transformer.follows_mask", lambda parity, mask: False)
+        monkeypatch.setattr(
+            "ogpt.model.transformer.positions_from_mask", lambda mask, columns: columns
+        )
     elif fault == "mask":
         monkeypatch.setattr("ogpt.model.transformer.visible", lambda *given: given[2].allowed(1))
     else:
@@ -200,7 +202,7 @@ def test_a_cache_under_autocast() -> None:
 def test_no_room() -> None:
     cache = KVCache(MODEL.config, 1)
     MODEL(draw_ids(1, 15), past_key_values=cache)
-    message = "15 tokens are held and 2 more given; the model has 16 positions"
+    message = "the cache holds 15 tokens and the input 2; the model's context length is 16"
     with pytest.raises(ContextTooLong, match=message) as caught:
         MODEL(draw_ids(1, 2), past_key_values=cache)
     assert "truncate" in caught.value.hint
@@ -210,4 +212,4 @@ def test_no_room() -> None:
 def test_a_cache_of_another_batch() -> None:
     with pytest.raises(ConfigError, match="hold 2 rows and the input 3") as caught:
         MODEL(draw_ids(3, 2), past_key_values=KVCache(MODEL.config, 2))
-    assert "one batch" in caught.value.hint
+    assert "each batch" in caught.value.hint

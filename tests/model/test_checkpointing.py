@@ -92,7 +92,7 @@ def test_frozen_embeddings(reentrant: bool) -> None:
 def test_a_cache_is_refused() -> None:
     model = small().train()
     model.gradient_checkpointing_enable()
-    with pytest.raises(ConfigError, match="a cache was asked for while training") as caught:
+    with pytest.raises(ConfigError, match="a cache was passed while training") as caught:
         model(IDS, use_cache=True)
     assert "use_cache" in caught.value.hint
     assert model.eval()(IDS, use_cache=True).past_key_values.get_seq_length() == 9

@@ -153,8 +153,8 @@ def test_every_class_from_every_class(saved: Kind, kind: Kind, tmp_path: Path) -
         assert info["mismatched_keys"] == []
         assert message.startswith(f"{tmp_path}: ")
         assert all(name in message for name in (*new, *unused))
-        assert ("new, to be trained" in message) == bool(new)
-        assert ("in the file, not in the model" in message) == bool(unused)
+        assert ("randomly initialized, needs training" in message) == bool(new)
+        assert ("in the file but not in the model" in message) == bool(unused)
     else:
         model = quietly(kind, tmp_path)
     states = source.base_model(IDS).last_hidden_state
@@ -209,7 +209,7 @@ def test_another_number_of_labels(tmp_path: Path) -> None:
     )
     assert info["mismatched_keys"] == [("score.weight", (3, 16), (5, 16))]
     assert info["missing_keys"] == info["unexpected_keys"] == []
-    assert "of another shape, so new: score.weight (3, 16) for (5, 16)" in message
+    assert "of another shape, so randomly initialized: score.weight (3, 16) for (5, 16)" in message
     assert model(IDS).logits.shape == (2, 5)
     assert model.score.weight.any()
 

@@ -302,7 +302,7 @@ class TestInputs:
     @pytest.mark.parametrize(
         ("asked", "match", "hint"),
         [
-            ({}, "neither given", "as inputs_embeds"),
+            ({}, "neither of", "as inputs_embeds"),
             ({"input_ids": IDS, "inputs": IDS}, "both given", "leave inputs out"),
             ({"input_ids": [[1, 2]]}, "the prompts are a list", "return_tensors='pt'"),
             ({"input_ids": IDS[None]}, r"\(1, 2, 4\); allowed: \(B, T\)", "view"),
@@ -324,7 +324,7 @@ class TestInputs:
         with pytest.raises(SamplingError, match="prompt 1 holds no tokens") as caught:
             model.generate(IDS, attention_mask=mask)
         assert "attention_mask is 0" in caught.value.hint
-        with pytest.raises(TokenOutOfRange, match="token id 20 was given; the model has 0 to 19"):
+        with pytest.raises(TokenOutOfRange, match="token id 20 was passed; allowed: 0 to 19"):
             model.generate(torch.tensor([[20]]))
         with pytest.raises(TokenOutOfRange, match="-1"):
             model.generate(IDS, token_type_ids=torch.tensor([[0, 0, 0, -1]]))

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from ogpt.errors import ConfigError, TokenOutOfRange, UnknownArgument
-from ogpt.model.base import OPTIONS
 from ogpt.model.classification import OpenAIGPTForSequenceClassification
 from ogpt.model.double_heads import OpenAIGPTDoubleHeadsModel
 from ogpt.model.heads import OpenAIGPTLMHeadModel
+from ogpt.model.inputs import OPTIONS
 from ogpt.model.transformer import OpenAIGPTModel
 from ogpt.notices import collecting
 from tests.model.small import KINDS, apart, draw_ids, small
@@ -41,7 +41,7 @@ def test_embeddings_of_another_width(shape: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("name", ["input_ids", "token_type_ids", "position_ids", "labels"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bool, torch.complex64])
 def test_ids_that_are_no_whole_numbers(name: str, dtype: torch.dtype) -> None:
-    message = f"{name} are of {dtype}; allowed: whole numbers"
+    message = f"{name} are of {dtype}; allowed: integers"
     refused(ConfigError, message, "tokenizer", **{"input_ids": IDS, name: IDS.to(dtype)})
 
 
@@ -68,7 +68,7 @@ def test_values_for_other_tokens(name: str) -> None:
 
 
 def test_token_types_outside_the_vocabulary() -> None:
-    message = "token type id 40 was given; the model has 0 to 39"
+    message = "token type id 40 was passed; allowed: 0 to 39"
     refused(TokenOutOfRange, message, "tokenizer", input_ids=IDS, token_type_ids=IDS + 40 - IDS)
 
 
@@ -200,7 +200,9 @@ def test_shapes_of_the_same_size_are_not_taken() -> None:
             double(ids, **{name: torch.zeros(3, 2, 5, dtype=torch.int64)})
     with pytest.raises(ConfigError, match=r"labels has the shape \(5,\); allowed: \(2, 3, 5\)"):
         double(ids, labels=torch.zeros(5, dtype=torch.int64))
-    with pytest.raises(ConfigError, match=r"mc_labels were given for an input of the shape \(5,\)"):
+    with pytest.raises(
+        ConfigError, match=r"mc_labels were passed with an input of the shape \(5,\)"
+    ):
         double(ids[0, 0], mc_labels=torch.tensor(0))
 
 

@@ -50,7 +50,7 @@ def test_weights_of_the_transformer_that_are_missing(folder: Path) -> None:
         folder,
         lambda t: [t.pop(name) for name in list(t) if ".h.1." in name and "ln_2" not in name],
     )
-    message = r"missing transformer\.h\.1\..* and 4 more; left over none"
+    message = r"missing transformer\.h\.1\..* and 4 more; unused none"
     with pytest.raises(WeightsError, match=message) as caught:
         LM.from_pretrained(folder)
     assert "belong together" in caught.value.hint
@@ -90,7 +90,7 @@ def test_weights_that_are_whole_numbers(folder: Path) -> None:
     rewrite(folder, lambda t: t.update({name: torch.ones(16, dtype=torch.int8)}))
     with pytest.raises(WeightsError, match=r"ln_1\.weight is of torch\.int8; allowed: fl") as e:
         LM.from_pretrained(folder)
-    assert "quantised" in e.value.hint
+    assert "quantized" in e.value.hint
 
 
 def test_another_architecture(folder: Path) -> None:
@@ -194,7 +194,9 @@ def test_devices_that_are_not_there(folder: Path, monkeypatch: pytest.MonkeyPatc
         LM.from_pretrained(folder, device="gpu")
     assert "auto" in caught.value.hint
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(ConfigError, match="device is 'cuda'; there is no CUDA device") as caught:
+    with pytest.raises(
+        ConfigError, match="device is 'cuda'; this machine has no CUDA device"
+    ) as caught:
         LM.from_pretrained(folder, device="cuda")
     assert "cpu" in caught.value.hint
 

@@ -121,7 +121,7 @@ def test_labels_of_another_number_of_tokens() -> None:
     with pytest.raises(ConfigError, match=r"shift_labels are of torch\.float32") as caught:
         LM(IDS, shift_labels=IDS.float())
     assert "ids" in caught.value.hint
-    with pytest.raises(TokenOutOfRange, match=r"label 40 was given; .* 0 to 39") as out_of_range:
+    with pytest.raises(TokenOutOfRange, match=r"label 40 was passed; .* 0 to 39") as out_of_range:
         LM(IDS, shift_labels=torch.full_like(IDS, 40))
     assert "tokenizer" in out_of_range.value.hint
 

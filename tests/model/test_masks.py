@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from ogpt.model.attention import AdditiveMask, causal, select_heads, visible
 from ogpt.model.cache import KVCache
-from ogpt.model.masks import AdditiveMask, causal, of_heads, positions_of, visible
+from ogpt.model.inputs import positions_from_mask
 from tests.model.small import config, draw_ids, small
 
 HIDDEN = torch.zeros(2, 4, 16)
@@ -85,18 +86,18 @@ def test_the_masks_of_others_in_a_cache(masking: str) -> None:
 
 
 def test_positions_follow_the_mask() -> None:
-    assert positions_of(MASK, None).tolist() == [[0, 0, 0, 1], [0, 0, 1, 1]]
+    assert positions_from_mask(MASK, None).tolist() == [[0, 0, 0, 1], [0, 0, 1, 1]]
     places = torch.tensor([[3], [0]])
-    assert positions_of(MASK, places).tolist() == [[1], [0]]
-    assert positions_of(MASK, torch.tensor([[2, 3]])).tolist() == [[0, 1], [1, 1]]
+    assert positions_from_mask(MASK, places).tolist() == [[1], [0]]
+    assert positions_from_mask(MASK, torch.tensor([[2, 3]])).tolist() == [[0, 1], [1, 1]]
 
 
 def test_masks_of_the_heads_that_are_left() -> None:
     each = torch.arange(4)[None, :, None, None].expand(2, 4, 3, 3)
-    assert of_heads(None, [0]) is None
-    assert of_heads(each, [0, 1, 2, 3]) is each
-    assert of_heads(each[:, :1], [2]).shape == (2, 1, 3, 3)
-    assert of_heads(each, [1, 3])[0, :, 0, 0].tolist() == [1, 3]
+    assert select_heads(None, [0]) is None
+    assert select_heads(each, [0, 1, 2, 3]) is each
+    assert select_heads(each[:, :1], [2]).shape == (2, 1, 3, 3)
+    assert select_heads(each, [1, 3])[0, :, 0, 0].tolist() == [1, 3]
     bare = AdditiveMask(torch.ones(3, 3).bool(), -1e4, None)
-    assert of_heads(bare, [0]) is bare
-    assert of_heads(bare._replace(padding=each), [2]).padding[0, :, 0, 0].tolist() == [2]
+    assert select_heads(bare, [0]) is bare
+    assert select_heads(bare._replace(padding=each), [2]).padding[0, :, 0, 0].tolist() == [2]

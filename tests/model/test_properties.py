@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from ogpt.model import attention, masks, transformer
+from ogpt.model import attention, transformer
 from ogpt.model.cache import KVCache
 from ogpt.model.classification import OpenAIGPTForSequenceClassification
 from ogpt.model.double_heads import OpenAIGPTDoubleHeadsModel
@@ -58,7 +58,6 @@ def test_a_causal_mask_that_is_off_by_one_is_caught(
     def leaking(new: int, held: int, device: torch.device) -> Tensor:
         return torch.ones(new, held, dtype=torch.bool, device=device).tril(held - new + 1)
 
-    monkeypatch.setattr(masks, "causal", leaking)
     monkeypatch.setattr(attention, "causal", leaking)
     MODEL.set_attn_implementation("eager")
     assert max(change_of_the_past(seed, kind, 4) for seed in range(4)) > 0.01

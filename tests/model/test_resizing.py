@@ -62,7 +62,7 @@ def test_rows_in_multiples(rows: int | None, multiple: int, found: int) -> None:
 
 @pytest.mark.parametrize("bad", [0, -8, 1.5, True])
 def test_a_multiple_that_is_none(bad: object) -> None:
-    message = f"pad_to_multiple_of is {bad!r}; allowed: a whole number, 1 or more"
+    message = f"pad_to_multiple_of is {bad!r}; allowed: an integer, 1 or more"
     with pytest.raises(ConfigError, match=message) as caught:
         small().resize_token_embeddings(41, pad_to_multiple_of=bad)
     assert "64" in caught.value.hint
@@ -81,7 +81,7 @@ def test_new_rows_keep_dtype_and_gradient(dtype: torch.dtype) -> None:
 def test_a_refused_size_changes_nothing() -> None:
     model = small()
     for change in (model.resize_token_embeddings, model.resize_position_embeddings):
-        with pytest.raises(ConfigError, match="is -3; allowed: a whole number, 1 or more"):
+        with pytest.raises(ConfigError, match="is -3; allowed: an integer, 1 or more"):
             change(-3)
     assert model.config.to_dict() == config().to_dict()
     assert model.num_parameters() == small().num_parameters()
@@ -102,7 +102,9 @@ def test_positions_come_and_go(kind) -> None:  # type: ignore[no-untyped-def]
     long = model(draw_ids(1, 30), use_cache=True)
     assert long.past_key_values.get_seq_length() == 30
     model.resize_position_embeddings(4)
-    with pytest.raises(ContextTooLong, match="6 tokens were given; the model has 4 positions"):
+    with pytest.raises(
+        ContextTooLong, match="the input has 6 tokens; the model's context length is 4"
+    ):
         model(IDS)
 
 

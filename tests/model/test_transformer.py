@@ -107,7 +107,7 @@ def test_outputs_by_name_place_and_tuple() -> None:
 
 def test_too_long_is_refused() -> None:
     model = OpenAIGPTLMHeadModel(tiny())
-    with pytest.raises(ContextTooLong, match=r"17 tokens.*16 positions") as caught:
+    with pytest.raises(ContextTooLong, match=r"17 tokens.*length is 16") as caught:
         model(torch.zeros(1, 17, dtype=torch.int64))
     assert "windows" in caught.value.hint
 
@@ -183,7 +183,7 @@ def test_a_mask_of_another_shape(shape: tuple[int, ...]) -> None:
 def test_labels_outside_the_vocabulary(bad: int) -> None:
     ids = torch.zeros(1, 3, dtype=torch.int64)
     labels = torch.tensor([[-100, bad, -100]])
-    with pytest.raises(TokenOutOfRange, match=f"label {bad} was given"):
+    with pytest.raises(TokenOutOfRange, match=f"label {bad} was passed"):
         OpenAIGPTLMHeadModel(tiny())(ids, labels=labels)
 
 

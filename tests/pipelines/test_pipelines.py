@@ -583,9 +583,9 @@ def test_a_model_without_the_head(
 
 
 def test_a_folder_without_the_head(folder: Path, classifiers: dict[str, Path]) -> None:
-    with pytest.warns(OgptNotice, match=r"new, to be trained: score\.weight"):
+    with pytest.warns(OgptNotice, match=r"randomly initialized, needs training: score\.weight"):
         ogpt.pipeline("text-classification", folder)
-    with pytest.warns(OgptNotice, match=r"in the file, not in the model: score\.weight"):
+    with pytest.warns(OgptNotice, match=r"in the file but not in the model: score\.weight"):
         write = ogpt.pipeline("text-generation", classifiers["three"])
     assert type(write.model) is OpenAIGPTLMHeadModel
 

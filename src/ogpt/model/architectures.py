@@ -1,4 +1,4 @@
-"""The model classes by name, imported when one is asked for: this file loads no PyTorch."""
+"""The model classes by name. This file imports no PyTorch until a class is asked for."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ WITH_HEAD = (
     "OpenAIGPTForSequenceClassification",
 )
 ARCHITECTURES = ("OpenAIGPTModel", *WITH_HEAD)
-"""What config.json may name under `architectures`."""
+"""Allowed class names in config.json, field `architectures`."""
 
 
 def model_class(name: str, purpose: str) -> type[OpenAIGPTPreTrainedModel]:
     """The class of one of ARCHITECTURES.
 
     Args:
-        name: Of the class.
-        purpose: What needs it, for the error.
+        name: Class name.
+        purpose: What needs the class, for the error.
 
     Raises:
         BackendMissing: PyTorch is not installed.

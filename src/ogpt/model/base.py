@@ -1,8 +1,7 @@
-"""What all models are, whatever is read or written: weights, their sizes, and how they train."""
+"""Base of all models in memory: initial weights, resizing, freezing and gradient checkpointing."""
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
@@ -12,22 +11,16 @@ from torch import nn
 from ogpt.config.model import TOKENIZER_FINGERPRINT, OpenAIGPTConfig
 from ogpt.errors import ConfigError
 from ogpt.model.attention import best_attention, check_attention
-from ogpt.model.inputs import refuse_unknown
 from ogpt.model.resizing import changed, check_heads, padded, resized
 from ogpt.weights.names import PREFIX
 
-OPTIONS = (
-    "head_mask",
-    "past_key_values",
-    "use_cache",
-    "output_attentions",
-    "output_hidden_states",
-)
-"""Arguments of every forward that the heads pass on to the transformer."""
-
 
 class Model(nn.Module):
-    """A GPT-1 in memory. Base of OpenAIGPTPreTrainedModel, which adds files."""
+    """A GPT-1 in memory. OpenAIGPTPreTrainedModel adds loading and saving.
+
+    Every model keeps the transformer in the attribute `transformer` (`base_model`), and heads
+    beside it; OpenAIGPTModel is its own base model.
+    """
 
     config_class: ClassVar[type[OpenAIGPTConfig]] = OpenAIGPTConfig
     base_model_prefix: ClassVar[str] = PREFIX
@@ -39,7 +32,7 @@ class Model(nn.Module):
         if not isinstance(config, OpenAIGPTConfig):
             raise ConfigError(
                 f"the configuration is a {type(config).__name__}; allowed: ogpt.OpenAIGPTConfig",
-                hint="OpenAIGPTConfig.from_dict(...) takes a dict, and any config's to_dict()",
+                hint="build one with OpenAIGPTConfig.from_dict(...), such as from config.to_dict()",
             )
         config.check()
         self.config = config
@@ -49,39 +42,41 @@ class Model(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         return next(self.parameters()).device
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the weights."""
+        """The dtype of the weights."""
         return next(self.parameters()).dtype
 
     @property
     def base_model(self) -> Model:
-        """The transformer, without a head."""
+        """The transformer without its heads."""
         found: Model = getattr(self, PREFIX, self)
         return found
 
     def post_init(self) -> None:
-        """Draw initial weights: N(0, initializer_range), biases zero, gains one (paper 4.1)."""
-        self._draw(dict(self.named_parameters()))
+        """Initialize the weights: N(0, initializer_range), biases 0, LayerNorm gains 1."""
+        self._initialize(dict(self.named_parameters()))
 
-    def _draw(self, parameters: Mapping[str, nn.Parameter]) -> None:
+    def _initialize(self, parameters: Mapping[str, nn.Parameter]) -> None:
+        # N(0, 0.02) at every width is sufficient because LayerNorm is used throughout (paper,
+        # section 4.1). torch's defaults depend on the width, and embeddings would be N(0, 1).
         with torch.no_grad():
             for name, parameter in parameters.items():
                 if name.endswith("bias"):
                     parameter.zero_()
-                elif parameter.ndim == 1:  # gain of a layer norm
+                elif parameter.ndim == 1:  # LayerNorm gain
                     parameter.fill_(1.0)
                 else:
                     parameter.normal_(0.0, self.config.initializer_range)
 
     def num_parameters(self, only_trainable: bool = False) -> int:
-        """Weights, tied ones counted once.
+        """Number of weights; tied ones count once.
 
         Args:
-            only_trainable: Leave frozen ones out.
+            only_trainable: Do not count frozen weights.
         """
         return sum(p.numel() for p in self.parameters() if p.requires_grad or not only_trainable)
 
@@ -93,30 +88,33 @@ class Model(nn.Module):
         return found
 
     def set_input_embeddings(self, value: nn.Embedding) -> None:
-        """Put another token embedding in place.
+        """Replace the token embedding.
+
+        Args:
+            value: Of the shape (vocab_size, n_embd).
 
         Raises:
-            ConfigError: it has another shape than (vocab_size, n_embd).
+            ConfigError: another shape.
         """
         wanted = (self.config.vocab_size, self.config.n_embd)
         if tuple(value.weight.shape) != wanted:
             raise ConfigError(
                 f"the embedding has the shape {tuple(value.weight.shape)}; allowed: {wanted}",
-                hint="resize_token_embeddings changes the rows first",
+                hint="call resize_token_embeddings first to change the number of rows",
             )
         self.base_model.tokens_embed = value
         self.tie_weights()
 
     def get_output_embeddings(self) -> nn.Linear | None:
-        """The language-model head, of models that have one."""
+        """The language-model head, or None."""
         return getattr(self, "lm_head", None)
 
     def set_output_embeddings(self, value: nn.Linear) -> None:
-        """Put another language-model head in place."""
+        """Replace the language-model head."""
         self.lm_head = value
 
     def tie_weights(self) -> None:
-        """Make tied weights one again; models without a tied head have none."""
+        """Make tied weights the same tensor again; without a language-model head, do nothing."""
 
     def resize_token_embeddings(
         self,
@@ -124,23 +122,26 @@ class Model(nn.Module):
         pad_to_multiple_of: int | None = None,
         mean_resizing: bool = True,
     ) -> nn.Embedding:
-        """Change the rows of the token embedding and of the head, and config.vocab_size.
+        """Change the vocabulary size: rows of the token embedding, the head, config.vocab_size.
 
-        The configuration is a copy: another model built from it is not changed.
+        The model gets a copy of its configuration; other models built from it do not change.
 
         Args:
-            new_num_tokens: Rows, 1 or more; None: as many as there are.
-            pad_to_multiple_of: Round the rows up to a multiple.
-            mean_resizing: New rows are the mean of the old ones, so that no new token is likelier
-                than a common one; False: drawn from N(0, initializer_range).
+            new_num_tokens: Number of rows, 1 or more; None keeps it.
+            pad_to_multiple_of: Round the number of rows up to a multiple, such as 64.
+            mean_resizing: New rows are the mean of the old ones, so that no new token is more
+                probable than a common one. False initializes them from N(0, initializer_range).
+
+        Returns:
+            The token embedding.
 
         Raises:
-            ConfigError: fewer than 1.
+            ConfigError: fewer than 1 row.
         """
         rows = self.config.vocab_size if new_num_tokens is None else new_num_tokens
         rows = padded(rows, pad_to_multiple_of)
         config = changed(self.config, vocab_size=rows)
-        if rows != self.config.vocab_size:  # another tokenizer belongs to it from now on
+        if rows != self.config.vocab_size:  # the recorded tokenizer no longer fits
             vars(config).pop(TOKENIZER_FINGERPRINT, None)
         self._take_config(config)
         std = None if mean_resizing else self.config.initializer_range
@@ -155,10 +156,12 @@ class Model(nn.Module):
         return embedding
 
     def resize_position_embeddings(self, new_num_position_embeddings: int) -> None:
-        """Change the longest sequence, n_positions; new positions are drawn anew, to be trained.
+        """Change the context length, config.n_positions.
+
+        New rows are randomly initialized and need training.
 
         Args:
-            new_num_position_embeddings: 1 or more.
+            new_num_position_embeddings: Number of positions, 1 or more.
 
         Raises:
             ConfigError: fewer than 1.
@@ -170,13 +173,13 @@ class Model(nn.Module):
         table.num_embeddings = rows
 
     def prune_heads(self, heads_to_prune: dict[int, list[int]]) -> None:
-        """Cut attention heads out of the weights, for good; config.pruned_heads remembers them.
+        """Remove attention heads from the weights and record them in config.pruned_heads.
 
         Args:
-            heads_to_prune: {layer: [heads]}, counted as in the whole model.
+            heads_to_prune: {layer: [heads]}, numbered as in the unpruned model.
 
         Raises:
-            ConfigError: a layer or head that is not there, or none left in a layer.
+            ConfigError: a layer or head that does not exist, or no head left in a layer.
         """
         pruned = check_heads(self.config, heads_to_prune)
         self._take_config(changed(self.config, pruned_heads=pruned))
@@ -184,6 +187,7 @@ class Model(nn.Module):
             self.base_model.get_submodule(f"h.{layer}.attn").prune_heads(heads)  # type: ignore[operator]  # an Attention
 
     def _take_config(self, config: OpenAIGPTConfig) -> None:
+        """Use `config` in this model and the models inside it."""
         for module in self.modules():
             if isinstance(module, Model):
                 module.config = config
@@ -191,14 +195,14 @@ class Model(nn.Module):
     # training
 
     def freeze(self, embeddings: bool = True, layers: int | Iterable[int] = ()) -> None:
-        """Keep weights from being trained; `freeze(False)` trains all again.
+        """Exclude weights from training; `freeze(False)` makes all trainable again.
 
         Args:
-            embeddings: Those of tokens and positions (a tied head is the token embedding).
-            layers: The first so many blocks, or the numbers of blocks.
+            embeddings: Freeze the token and position embeddings (a tied head is one of them).
+            layers: Number of blocks to freeze from the first one on, or the numbers of blocks.
 
         Raises:
-            ConfigError: a block that is not there.
+            ConfigError: a block that does not exist.
         """
         if isinstance(layers, int):
             layers = range(layers) if layers >= 0 else [layers]
@@ -207,7 +211,7 @@ class Model(nn.Module):
             raise ConfigError(
                 f"layers {sorted(chosen)} were to be frozen; allowed: 0 to "
                 f"{self.config.n_layer - 1}",
-                hint="give how many of the first blocks, or their numbers",
+                hint="pass how many of the first blocks to freeze, or their numbers",
             )
         tables = ("tokens_embed.", "positions_embed.")
         blocks = tuple(f"h.{layer}." for layer in chosen)
@@ -218,7 +222,9 @@ class Model(nn.Module):
     def gradient_checkpointing_enable(
         self, gradient_checkpointing_kwargs: Mapping[str, Any] | None = None
     ) -> None:
-        """Compute each block again in the backward pass rather than keep its activations.
+        """Save memory in training: backward recomputes each block's activations.
+
+        It costs about a third more time: each block runs forward twice.
 
         Args:
             gradient_checkpointing_kwargs: For torch.utils.checkpoint, such as use_reentrant.
@@ -228,22 +234,26 @@ class Model(nn.Module):
         base.checkpoint_options = {"use_reentrant": False, **(gradient_checkpointing_kwargs or {})}
 
     def gradient_checkpointing_disable(self) -> None:
-        """Keep activations again."""
+        """Store activations for backward again."""
         self.base_model.gradient_checkpointing = False
 
     @property
     def is_gradient_checkpointing(self) -> bool:
-        """Whether blocks are computed again in the backward pass."""
+        """Whether backward recomputes the blocks."""
         return self.base_model.gradient_checkpointing
 
     def enable_input_require_grads(self) -> None:
-        """Let gradients reach the embeddings' output although the embeddings are frozen."""
+        """Give the embeddings' output a gradient, which adapters over frozen embeddings need."""
         self.get_input_embeddings().register_forward_hook(
             lambda module, given, out: out.requires_grad_(True)
         )
 
     def set_attn_implementation(self, attn_implementation: str) -> None:
-        """Choose how attention is computed: sdpa, eager or flash_attention_2.
+        """Choose how attention is computed.
+
+        Args:
+            attn_implementation: sdpa (torch's fused kernels), eager (plain matmuls) or
+                flash_attention_2.
 
         Raises:
             ConfigError: another name.
@@ -251,22 +261,3 @@ class Model(nn.Module):
         """
         self.attn_implementation = check_attention(attn_implementation)
         self.base_model.attn_implementation = self.attn_implementation
-
-    # arguments of forward
-
-    def _asked(self, value: bool | None, name: str) -> bool:
-        """An argument, or what the configuration says where it is None."""
-        return bool(getattr(self.config, name) if value is None else value)
-
-    def _known(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """The options that every model takes; any other is refused by name.
-
-        Raises:
-            UnknownArgument: there are some, and parity does not ask to leave them out.
-        """
-        unknown = [name for name in options if name not in OPTIONS]
-        if unknown:
-            own = [*inspect.signature(type(self).forward).parameters][1:-1]
-            known = list(dict.fromkeys([*own, *OPTIONS]))
-            refuse_unknown(unknown, known, self.config.parity.arguments)
-        return {name: options[name] for name in OPTIONS if name in options}

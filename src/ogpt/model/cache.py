@@ -1,4 +1,8 @@
-"""The keys and values of what was already read, in memory set aside once."""
+"""The KV cache: keys and values of earlier tokens, so that each token is processed once.
+
+Its memory is allocated once, for sequences of n_positions tokens. torch.cat, which grows a cache by
+one token at a time, would copy all of it at every step.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +12,21 @@ import torch
 from torch import Tensor
 
 from ogpt.config.model import OpenAIGPTConfig
-from ogpt.errors import ContextTooLong
+from ogpt.errors import ConfigError, ContextTooLong
 
 
 class KVCache:
     """Keys and values of `rows` sequences of at most n_positions tokens: `past_key_values`.
 
-    A forward pass reads and writes the `active` rows only, each from its own length on. The
-    lengths advance by `advance`, once all layers have written.
+    Rows may hold different numbers of tokens. A forward pass reads and writes the `active` rows
+    only, each after the tokens that it holds. Every layer writes with `update`; then `advance`
+    counts the new tokens.
+
+    Args:
+        config: Of the model; layers with pruned heads get fewer heads.
+        rows: Number of sequences.
+        dtype: Of the keys and values.
+        device: Where they are stored.
     """
 
     def __init__(
@@ -41,21 +52,28 @@ class KVCache:
         self.active: Sequence[int] = range(rows)
 
     def starts(self) -> list[int]:
-        """Length of each active row."""
+        """Number of tokens that each active row holds."""
         return [self.lengths[row] for row in self.active]
 
-    def check_room(self, count: int) -> None:
-        """Check that every active row has room for `count` more tokens.
+    def check_input(self, rows: int, count: int) -> None:
+        """Check an input of `rows` rows and `count` tokens against the active rows.
 
         Raises:
-            ContextTooLong: one has not.
+            ConfigError: their numbers differ.
+            ContextTooLong: a row has no room for the new tokens.
         """
+        if len(self.active) != rows:
+            raise ConfigError(
+                f"past_key_values hold {len(self.active)} rows and the input {rows}; they must be "
+                "equal",
+                hint="create a new cache for each batch",
+            )
         longest = max(self.starts())
         if longest + count > self.n_positions:
             raise ContextTooLong(
-                f"{longest} tokens are held and {count} more given; "
-                f"the model has {self.n_positions} positions",
-                hint="truncate the sequence first, or generate() slides for you",
+                f"the cache holds {longest} tokens and the input {count}; the model's context "
+                f"length is {self.n_positions}",
+                hint="truncate the sequence, or call generate(), which uses a sliding window",
             )
 
     def positions(self, count: int) -> Tensor:
@@ -67,9 +85,10 @@ class KVCache:
         return torch.tensor(starts, device=self.device)[:, None] + steps
 
     def allowed(self, count: int) -> Tensor | None:
-        """Which cached positions the next `count` tokens may see; None: all, or plain causal.
+        """Which positions the next `count` tokens may see, (rows or 1, 1, count, S), bool.
 
-        (rows or 1, 1, count, S), bool, S the longest row after writing.
+        S is the length of the longest row afterwards. None: the causal mask over an empty cache, or
+        one token that sees all.
         """
         starts = self.starts()
         if len(set(starts)) == 1 and (count == 1 or starts[0] == 0):
@@ -78,14 +97,17 @@ class KVCache:
         return (reach <= self.positions(count)[..., None])[:, None]
 
     def update(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Write (rows, n_head, T, head_dim) after each active row; return all up to the longest."""
+        """Append (rows, n_head, T, head_dim) to each active row; return old and new together.
+
+        The returned keys and values are (rows, n_head, S, head_dim), S the longest row.
+        """
         starts, count = self.starts(), key.shape[-2]
         reach = max(starts) + count
         found = []
         for store, new in ((self.keys[layer], key), (self.values[layer], value)):
-            kept = new.detach()
+            kept = new.detach()  # a cache outlives the graph of one forward pass
             if _is_run(self.active):
-                held = store[self.active[0] : self.active[-1] + 1]
+                held = store[self.active[0] : self.active[-1] + 1]  # a view: nothing is copied
                 if len(set(starts)) == 1:
                     held[:, :, starts[0] : reach] = kept
                 else:
@@ -94,32 +116,34 @@ class KVCache:
             else:
                 _put(kept, store, self.active, starts)
                 seen = store[list(self.active), :, :reach]
-            if new.requires_grad:  # the new positions keep their gradient
+            if new.requires_grad:  # the new positions keep their gradient, the old ones have none
                 seen = seen.clone()
                 _put(new, seen, range(len(seen)), starts)
             found.append(seen)
         return found[0], found[1]
 
     def advance(self, count: int) -> None:
-        """Count `count` tokens as held by every active row."""
+        """Count `count` more tokens in every active row, after all layers have written them."""
         for row in self.active:
             self.lengths[row] += count
 
     def copy(self, source: int, target: int) -> None:
-        """Make row `target` equal to row `source`."""
+        """Copy row `source` to row `target`."""
         length = self.lengths[source]
         for store in (*self.keys, *self.values):
             store[target, :, :length] = store[source, :, :length]
         self.lengths[target] = length
 
     def get_seq_length(self) -> int:
-        """Tokens that the longest active row holds (Hugging Face's name)."""
+        """Number of tokens in the longest active row (Hugging Face's name)."""
         return max(self.starts())
 
     def crop(self, max_length: int) -> None:
-        """Forget what lies beyond `max_length` tokens of every row; the memory stays.
+        """Truncate every row to `max_length` tokens; the memory stays allocated.
 
-        A negative number forgets so many tokens of each row (as in transformers).
+        Args:
+            max_length: Tokens to keep; if negative, the number of tokens to remove from each row
+                (as in transformers).
         """
         if max_length < 0:
             self.lengths = [max(0, length + max_length) for length in self.lengths]
@@ -127,7 +151,7 @@ class KVCache:
             self.lengths = [min(length, max_length) for length in self.lengths]
 
     def reorder_cache(self, beam_idx: Tensor) -> None:
-        """Make row i what row beam_idx[i] was, for a beam_idx (rows,)."""
+        """Replace row i by row beam_idx[i], for beam_idx (rows,), as beam search needs."""
         order = beam_idx.to(self.device)
         for store in (*self.keys, *self.values):
             store.copy_(store[order])
@@ -139,6 +163,6 @@ def _is_run(rows: Sequence[int]) -> bool:
 
 
 def _put(new: Tensor, store: Tensor, rows: Sequence[int], starts: Sequence[int]) -> None:
-    """Write (N, n_head, T, head_dim) into rows of a store, each from its start on."""
+    """Write (N, n_head, T, head_dim) into rows of a store, each at its own start."""
     for part, row, start in zip(new, rows, starts, strict=True):
         store[row, :, start : start + part.shape[1]] = part

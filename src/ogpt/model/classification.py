@@ -1,4 +1,4 @@
-"""A classifier on the transformer: a label, several, or a number for a whole sequence."""
+"""A classifier on the transformer: one label, several labels, or a number for a sequence."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from torch import Tensor, nn
 
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.errors import ConfigError
-from ogpt.model.inputs import rows_of, tensor
+from ogpt.model.inputs import check_tensor, input_shape, known_options
 from ogpt.model.losses import at_least_float32, class_loss
 from ogpt.model.outputs import SequenceClassifierOutput
-from ogpt.model.pooling import at, kept_tokens, last_kept
+from ogpt.model.pooling import kept_tokens, last_kept, states_at
 from ogpt.model.pretrained import OpenAIGPTPreTrainedModel
 from ogpt.model.transformer import OpenAIGPTModel
 
 
 class OpenAIGPTForSequenceClassification(OpenAIGPTPreTrainedModel):
-    """The transformer with a linear layer on the state of the last token.
+    """The transformer with a linear layer on the hidden state of the last token.
 
     >>> import torch
     >>> from ogpt import OpenAIGPTConfig, OpenAIGPTForSequenceClassification
@@ -52,24 +52,25 @@ class OpenAIGPTForSequenceClassification(OpenAIGPTPreTrainedModel):
     ) -> SequenceClassifierOutput | tuple[Any, ...]:
         """Score each label.
 
-        The state of one token stands for the sequence: the last one that attention_mask keeps;
-        without such a mask the last one that is not config.pad_token_id; else the last one.
+        The causal mask lets only the last token see the whole sequence, so its hidden state is
+        classified: the last token that attention_mask keeps; without such a mask, the last one that
+        is not config.pad_token_id; without either, the last one.
 
         Args:
-            input_ids: As in OpenAIGPTModel, like the four after it.
+            input_ids: As in OpenAIGPTModel, like the four arguments after it.
             attention_mask: (B, S), (B, T, S) or (B, n_head, T, S).
             token_type_ids: (B, T).
             position_ids: (B, T) or (T,).
             inputs_embeds: (B, T, C).
-            labels: (B,) classes, or (B,) or (B, num_labels) numbers for a regression, or
+            labels: (B,) classes; (B,) or (B, num_labels) numbers for regression; or
                 (B, num_labels) of 0 and 1 for several labels at once. config.problem_type says
-                which; where it is None, one label means regression, whole numbers mean classes,
-                and others several labels.
-            return_dict: False for a tuple.
+                which. If it is None, num_labels=1 means regression, integers mean classes, and
+                other dtypes mean several labels.
+            return_dict: False returns a tuple.
             **options: As in OpenAIGPTModel.
 
         Raises:
-            ConfigError: labels of another shape, or a class that is not there.
+            ConfigError: labels of another shape, or a class that does not exist.
             UnknownArgument: an argument that no model has.
         """
         out = self.transformer(
@@ -79,28 +80,31 @@ class OpenAIGPTForSequenceClassification(OpenAIGPTPreTrainedModel):
             position_ids=position_ids,
             inputs_embeds=inputs_embeds,
             return_dict=True,
-            **self._known(options),
+            **known_options(options, type(self).forward, self.config.parity.arguments),
         )
-        rows = rows_of(input_ids, inputs_embeds, self.config.n_embd)
-        hidden = out.last_hidden_state.reshape(rows.N, rows.T, -1)
-        kept = kept_tokens(attention_mask, rows, self.config.n_head, out.past_key_values)
+        shape = input_shape(input_ids, inputs_embeds, self.config.n_embd)
+        hidden = out.last_hidden_state.reshape(shape.N, shape.T, -1)
+        kept = kept_tokens(attention_mask, shape, self.config.n_head, out.past_key_values)
         pad = self.config.pad_token_id
         if kept is None and input_ids is not None and pad is not None:
-            kept = (input_ids != pad).reshape(rows.N, rows.T)
-        pooled = hidden[:, -1] if kept is None else at(hidden, last_kept(kept))
+            kept = (input_ids != pad).reshape(shape.N, shape.T)
+        # (N, T, C) -> (N, C) -> (N, num_labels)
+        pooled = hidden[:, -1] if kept is None else states_at(hidden, last_kept(kept))
         logits = self.score(pooled)
         result = SequenceClassifierOutput(
-            loss=None if labels is None else self._loss(logits, labels, rows.leading),
-            logits=rows.restore(logits),
+            loss=None if labels is None else self._loss(logits, labels, shape.leading),
+            logits=shape.restore(logits),
             past_key_values=out.past_key_values,
             hidden_states=out.hidden_states,
             attentions=out.attentions,
         )
-        return result if self._asked(return_dict, "use_return_dict") else result.to_tuple()
+        if return_dict is None:
+            return_dict = self.config.use_return_dict
+        return result if return_dict else result.to_tuple()
 
     def _loss(self, logits: Tensor, labels: Tensor, leading: tuple[int, ...]) -> Tensor:
-        """The mean loss that problem_type, or the labels, ask for, (); logits (N, num_labels)."""
-        problem = self.config.problem_type or self._problem(tensor(labels, "labels"))
+        """The mean loss for config.problem_type, (); logits (N, num_labels)."""
+        problem = self.config.problem_type or self._problem(check_tensor(labels, "labels"))
         if problem == "single_label_classification":
             return class_loss(logits, labels, "labels", leading)
         shapes = {tuple(logits.shape), (*leading, logits.shape[-1])}
@@ -110,7 +114,7 @@ class OpenAIGPTForSequenceClassification(OpenAIGPTPreTrainedModel):
             raise ConfigError(
                 f"labels have the shape {tuple(labels.shape)}; allowed for {problem}: "
                 f"{(*leading, logits.shape[-1])}",
-                hint="give a number for each label of each example",
+                hint="pass a number for each label of each example",
             )
         scores = at_least_float32(logits)
         wanted = labels.reshape(scores.shape).to(scores)
@@ -119,6 +123,7 @@ class OpenAIGPTForSequenceClassification(OpenAIGPTPreTrainedModel):
         return F.binary_cross_entropy_with_logits(scores, wanted)
 
     def _problem(self, labels: Tensor) -> str:
+        """The problem_type that the labels imply; it is never written to the configuration."""
         if self.config.num_labels == 1:
             return "regression"
         whole = not labels.is_floating_point() and labels.dtype != torch.bool

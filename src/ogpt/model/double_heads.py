@@ -1,4 +1,4 @@
-"""Two heads on the transformer: the language model, and a score for each choice."""
+"""Two heads on one transformer: the language model, and a score for each choice."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from torch import Tensor
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.errors import ConfigError
 from ogpt.model.generate.entry import GenerativeLanguageModel
-from ogpt.model.inputs import Rows, rows_of
+from ogpt.model.inputs import InputShape, input_shape, known_options
 from ogpt.model.losses import class_loss, next_token_loss
 from ogpt.model.outputs import OpenAIGPTDoubleHeadsModelOutput
-from ogpt.model.pooling import OpenAIGPTSequenceSummary, check_places, kept_tokens
+from ogpt.model.pooling import OpenAIGPTSequenceSummary, check_positions, kept_tokens
 
 
 class OpenAIGPTDoubleHeadsModel(GenerativeLanguageModel):
@@ -29,7 +29,7 @@ class OpenAIGPTDoubleHeadsModel(GenerativeLanguageModel):
     >>> out = model(ids, labels=ids, mc_labels=torch.tensor([1]))
     >>> out.logits.shape, out.mc_logits.shape
     (torch.Size([1, 2, 3, 50]), torch.Size([1, 2]))
-    >>> loss = out.mc_loss + 0.5 * out.loss
+    >>> loss = out.mc_loss + 0.5 * out.loss  # paper, equation 5
     """
 
     def __init__(self, config: OpenAIGPTConfig) -> None:
@@ -56,23 +56,23 @@ class OpenAIGPTDoubleHeadsModel(GenerativeLanguageModel):
         """Predict each next token, and score each choice.
 
         Args:
-            input_ids: (B, K, T), a sequence for each choice; (B, T) gives one score a row. The four
-                after it as in OpenAIGPTModel, in the shape of input_ids.
+            input_ids: (B, K, T), a sequence for each choice; (B, T) returns one score for each row.
+                The four arguments after it are as in OpenAIGPTModel, in the shape of input_ids.
             attention_mask: (B, K, S), or as in OpenAIGPTModel for the B * K rows.
             token_type_ids: (B, K, T).
             position_ids: (B, K, T) or (T,).
             inputs_embeds: (B, K, T, C).
-            mc_token_ids: (B, K) the position whose state is scored; by default the last token that
-                attention_mask keeps.
-            labels: (B, K, T) token ids; -100 counts nothing.
-            mc_labels: (B,) the right choice, 0 to K - 1.
+            mc_token_ids: (B, K), the position whose hidden state is scored; by default the last
+                token that attention_mask keeps.
+            labels: (B, K, T) token ids, such as input_ids; -100 is ignored.
+            mc_labels: (B,), the right choice, 0 to K - 1.
             num_items_in_batch: Divide the summed language-model loss by this.
-            return_dict: False for a tuple.
+            return_dict: False returns a tuple.
             **options: As in OpenAIGPTModel.
 
         Raises:
-            ConfigError: a shape that does not fit, a position or choice that is not there, or
-                mc_labels where the summary does not give one score for each choice.
+            ConfigError: a shape that does not fit, a position or choice that does not exist, or
+                mc_labels when the summary does not return one score for each choice.
             TokenOutOfRange: a label outside the vocabulary (CPU tensors, outside compile).
             UnknownArgument: an argument that no model has.
         """
@@ -83,52 +83,56 @@ class OpenAIGPTDoubleHeadsModel(GenerativeLanguageModel):
             position_ids=position_ids,
             inputs_embeds=inputs_embeds,
             return_dict=True,
-            **self._known(options),
+            **known_options(options, type(self).forward, self.config.parity.arguments),
         )
-        rows = rows_of(input_ids, inputs_embeds, self.config.n_embd)
+        shape = input_shape(input_ids, inputs_embeds, self.config.n_embd)
         hidden = out.last_hidden_state
-        logits = self.lm_head(hidden)
+        logits = self.lm_head(hidden)  # (..., T, C) -> (..., T, V)
         if mc_token_ids is not None:
-            mc_token_ids = check_places(mc_token_ids, rows, "mc_token_ids")
+            mc_token_ids = check_positions(mc_token_ids, shape, "mc_token_ids")
         scores = self.multiple_choice_head(
-            hidden.reshape(rows.N, rows.T, -1),
-            kept_tokens(attention_mask, rows, self.config.n_head, out.past_key_values),
+            hidden.reshape(shape.N, shape.T, -1),
+            kept_tokens(attention_mask, shape, self.config.n_head, out.past_key_values),
             mc_token_ids,
         )
         if scores.shape[-1] == 1:
             scores = scores[..., 0]
-        mc_logits = rows.restore(scores)
+        mc_logits = shape.restore(scores)  # (N,) -> (B, K)
+        loss = mc_loss = None
+        if labels is not None:
+            table = self.transformer.tokens_embed
+            loss = next_token_loss(
+                logits, shape, table, labels, num_items_in_batch=num_items_in_batch
+            )
+        if mc_labels is not None:
+            mc_loss = _choice_loss(mc_logits, mc_labels, shape)
         result = OpenAIGPTDoubleHeadsModelOutput(
-            loss=next_token_loss(
-                logits,
-                rows,
-                self.transformer.tokens_embed,
-                labels,
-                num_items_in_batch=num_items_in_batch,
-            ),
-            mc_loss=None if mc_labels is None else _choice_loss(mc_logits, mc_labels, rows),
+            loss=loss,
+            mc_loss=mc_loss,
             logits=logits,
             mc_logits=mc_logits,
             past_key_values=out.past_key_values,
             hidden_states=out.hidden_states,
             attentions=out.attentions,
         )
-        return result if self._asked(return_dict, "use_return_dict") else result.to_tuple()
+        if return_dict is None:
+            return_dict = self.config.use_return_dict
+        return result if return_dict else result.to_tuple()
 
 
-def _choice_loss(mc_logits: Tensor, mc_labels: Tensor, rows: Rows) -> Tensor:
+def _choice_loss(mc_logits: Tensor, mc_labels: Tensor, shape: InputShape) -> Tensor:
     """Mean of -log softmax over the choices, (); mc_logits (..., K)."""
-    if not rows.leading:
+    if not shape.leading:
         raise ConfigError(
-            f"mc_labels were given for an input of the shape {(rows.T,)}; allowed: (B, K, T)",
-            hint="give a sequence for each choice",
+            f"mc_labels were passed with an input of the shape {(shape.T,)}; allowed: (B, K, T)",
+            hint="pass a sequence for each choice",
         )
-    if tuple(mc_logits.shape) != rows.leading:
+    if tuple(mc_logits.shape) != shape.leading:
         raise ConfigError(
-            f"mc_labels were given and mc_logits have the shape {tuple(mc_logits.shape)}; allowed: "
-            f"{rows.leading}, one score for each choice",
+            f"mc_labels were passed and mc_logits have the shape {tuple(mc_logits.shape)}; "
+            f"allowed: {shape.leading}, one score for each choice",
             hint="set summary_use_proj and summary_proj_to_labels to True",
         )
     return class_loss(
-        mc_logits.reshape(-1, mc_logits.shape[-1]), mc_labels, "mc_labels", rows.leading[:-1]
+        mc_logits.reshape(-1, mc_logits.shape[-1]), mc_labels, "mc_labels", shape.leading[:-1]
     )

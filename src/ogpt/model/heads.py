@@ -1,4 +1,4 @@
-"""The language-model head on the transformer."""
+"""The language model: the transformer, its tied head, and the loss of each next token."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from ogpt.config.model import OpenAIGPTConfig
 from ogpt.errors import ConfigError
 from ogpt.model.chunked_loss import ChunkLoss, chunk_loss_and_grad, summed_cross_entropy
 from ogpt.model.generate.entry import GenerativeLanguageModel
-from ogpt.model.inputs import rows_of, tensor
+from ogpt.model.inputs import check_tensor, input_shape, known_options
 from ogpt.model.losses import IGNORE_INDEX, next_token_loss
 from ogpt.model.outputs import CausalLMOutput
 
 
 class OpenAIGPTLMHeadModel(GenerativeLanguageModel):
-    """The language model: logits of each next token, and text by `generate`.
+    """The language model: logits of each next token, a loss with `labels`, text by `generate`.
 
     >>> import torch
     >>> from ogpt import OpenAIGPTConfig, OpenAIGPTLMHeadModel
@@ -38,7 +38,11 @@ class OpenAIGPTLMHeadModel(GenerativeLanguageModel):
         self.tie_weights()
 
     def compile_training(self) -> None:
-        """Compile one block, whose code all blocks share, and the loss of a chunk of logits."""
+        """Compile one block and the loss of a chunk of logits, for training.
+
+        All blocks share the compiled code: that takes a third of the time that compiling the whole
+        model takes, and runs as fast (docs/log.md, "One block is compiled").
+        """
         for block in self.transformer.h:
             block.compile()
         self.chunk_loss = torch.compile(chunk_loss_and_grad)
@@ -67,27 +71,30 @@ class OpenAIGPTLMHeadModel(GenerativeLanguageModel):
             token_type_ids: (B, T).
             position_ids: (B, T) or (T,).
             inputs_embeds: (B, T, C).
-            labels: (B, T) token ids; the label of a position is predicted by the one before it.
-                -100 counts nothing.
-            logits_to_keep: Positions from the end to compute logits for, 0: all; or an index (1-D,
-                or one for each row) or bool (B, T).
-            shift_labels: (B, T) labels that are shifted already.
-            num_items_in_batch: Divide the summed loss by this, not by the labels that count.
-            ignore_index: The label that counts nothing.
-            return_dict: False for a tuple.
+            labels: (B, T) token ids, such as input_ids: the model shifts them, so that each token
+                predicts the next one. -100 is ignored.
+            logits_to_keep: Number of positions from the end to compute logits for, 0 for all; or
+                the positions, (kept,) or (B, kept), or bool (B, T).
+            shift_labels: (B, T) labels that are already shifted.
+            num_items_in_batch: Divide the summed loss by this instead of the number of labels that
+                are not ignored.
+            ignore_index: The label to ignore.
+            return_dict: False returns a tuple.
             **options: head_mask, past_key_values, use_cache, output_attentions and
                 output_hidden_states as in OpenAIGPTModel.
 
         Raises:
-            ConfigError: labels together with logits_to_keep, or of another shape than the input.
+            ConfigError: labels together with logits_to_keep, or in another shape than the input.
             TokenOutOfRange: a label outside the vocabulary (CPU tensors, outside compile).
             UnknownArgument: an argument that no model has.
         """
-        every = isinstance(logits_to_keep, int) and logits_to_keep == 0
-        if not every and (labels is not None or shift_labels is not None):
+        has_labels = labels is not None or shift_labels is not None
+        keeps_all = isinstance(logits_to_keep, int) and logits_to_keep == 0
+        if has_labels and not keeps_all:
             raise ConfigError(
-                f"labels were given together with logits_to_keep={logits_to_keep}",
-                hint="the loss needs every position: leave logits_to_keep at 0",
+                f"labels were passed together with logits_to_keep={logits_to_keep}; allowed: one "
+                "of the two",
+                hint="leave logits_to_keep at 0: the loss needs every position",
             )
         out = self.transformer(
             input_ids=input_ids,
@@ -96,18 +103,22 @@ class OpenAIGPTLMHeadModel(GenerativeLanguageModel):
             position_ids=position_ids,
             inputs_embeds=inputs_embeds,
             return_dict=True,
-            **self._known(options),
+            **known_options(options, type(self).forward, self.config.parity.arguments),
         )
-        logits = self.lm_head(keep(out.last_hidden_state, logits_to_keep))
-        loss = next_token_loss(
-            logits,
-            rows_of(input_ids, inputs_embeds, self.config.n_embd),
-            self.transformer.tokens_embed,
-            labels,
-            shift_labels,
-            num_items_in_batch,
-            ignore_index,
-        )
+        # (..., T, C) -> (..., T or kept, V), the largest array of a pass: generation needs only
+        # the last position of a prompt
+        logits = self.lm_head(kept_states(out.last_hidden_state, logits_to_keep))
+        loss = None
+        if has_labels:
+            loss = next_token_loss(
+                logits,
+                input_shape(input_ids, inputs_embeds, self.config.n_embd),
+                self.transformer.tokens_embed,
+                labels,
+                shift_labels,
+                num_items_in_batch,
+                ignore_index,
+            )
         result = CausalLMOutput(
             loss=loss,
             logits=logits,
@@ -115,7 +126,9 @@ class OpenAIGPTLMHeadModel(GenerativeLanguageModel):
             hidden_states=out.hidden_states,
             attentions=out.attentions,
         )
-        return result if self._asked(return_dict, "use_return_dict") else result.to_tuple()
+        if return_dict is None:
+            return_dict = self.config.use_return_dict
+        return result if return_dict else result.to_tuple()
 
     def token_loss(
         self,
@@ -124,7 +137,14 @@ class OpenAIGPTLMHeadModel(GenerativeLanguageModel):
         attention_mask: Tensor | None = None,
         position_ids: Tensor | None = None,
     ) -> Tensor:
-        """Summed loss of unshifted targets (B, T), (), float32, without (B, T, V) logits."""
+        """Summed loss for training, (), float32, without storing the (B, T, V) logits.
+
+        Args:
+            input_ids: (B, T).
+            targets: (B, T), the token after each one (not shifted again); -100 is ignored.
+            attention_mask: As in forward.
+            position_ids: As in forward.
+        """
         out = self.transformer(
             input_ids=input_ids,
             attention_mask=attention_mask,
@@ -133,7 +153,7 @@ class OpenAIGPTLMHeadModel(GenerativeLanguageModel):
         )
         with torch.autocast(targets.device.type, enabled=False):  # the loss casts by itself
             return summed_cross_entropy(
-                out.last_hidden_state.flatten(0, 1),
+                out.last_hidden_state.flatten(0, 1),  # (B, T, C) -> (B * T, C)
                 self.lm_head.weight,
                 targets.reshape(-1),
                 IGNORE_INDEX,
@@ -141,42 +161,26 @@ class OpenAIGPTLMHeadModel(GenerativeLanguageModel):
             )
 
 
-def check_index(places: Tensor, T: int) -> None:
-    """Check positions, which may count from the end, on the host.
-
-    Raises:
-        ConfigError: one lies outside the input (CPU tensors, outside compile and export).
-    """
-    if places.device.type != "cpu" or torch.compiler.is_compiling() or not places.numel():
-        return
-    odd = places[(places < -T) | (places >= T)]
-    if len(odd):
-        raise ConfigError(
-            f"logits_to_keep holds {odd[0].item()}; allowed: {-T} to {T - 1}",
-            hint="a number keeps so many positions from the end",
-        )
-
-
-def keep(hidden: Tensor, logits_to_keep: int | Tensor) -> Tensor:
-    """The hidden states that logits are wanted for.
+def kept_states(hidden: Tensor, logits_to_keep: int | Tensor) -> Tensor:
+    """The hidden states to compute logits for.
 
     Args:
         hidden: (..., T, C).
-        logits_to_keep: Positions from the end, 0 for all; a 1-D index of positions; or, for every
-            row by itself, (..., kept) indices or (..., T) bool, the latter giving (kept, C).
+        logits_to_keep: Number of positions from the end, 0 for all; positions (kept,), the same in
+            every row; positions (..., kept) of each row; or (..., T) bool, which returns (kept, C).
 
     Raises:
-        ConfigError: a negative count, or a tensor of another shape.
+        ConfigError: a negative number, a position outside the input, or a tensor of another shape.
     """
     if isinstance(logits_to_keep, int):
         if logits_to_keep < 0:
             raise ConfigError(
                 f"logits_to_keep is {logits_to_keep}; allowed: 0 or more",
-                hint="0 keeps the logits of every position",
+                hint="pass 0 to keep the logits of every position",
             )
         return hidden[..., -logits_to_keep:, :] if logits_to_keep else hidden
-    if tensor(logits_to_keep, "logits_to_keep").ndim == 1:
-        check_index(logits_to_keep, hidden.shape[-2])
+    if check_tensor(logits_to_keep, "logits_to_keep").ndim == 1:
+        _check_positions(logits_to_keep, hidden.shape[-2])
         return hidden[..., logits_to_keep, :]
     is_bool = logits_to_keep.dtype == torch.bool
     if is_bool and logits_to_keep.shape == hidden.shape[:-1]:
@@ -187,7 +191,23 @@ def keep(hidden: Tensor, logits_to_keep: int | Tensor) -> Tensor:
         return hidden.gather(-2, index)
     raise ConfigError(
         f"logits_to_keep is of {logits_to_keep.dtype} and shape {tuple(logits_to_keep.shape)}; "
-        f"allowed: indices (kept,) or {(*hidden.shape[:-2], 'kept')}, or bool "
+        f"allowed: positions (kept,) or {(*hidden.shape[:-2], 'kept')}, or bool "
         f"{tuple(hidden.shape[:-1])}",
-        hint="a number keeps so many positions from the end",
+        hint="pass a number to keep that many positions from the end",
     )
+
+
+def _check_positions(positions: Tensor, T: int) -> None:
+    """Check positions, which may count from the end, where reading them is cheap.
+
+    Raises:
+        ConfigError: one lies outside the input (CPU tensors, outside compile and export).
+    """
+    if positions.device.type != "cpu" or torch.compiler.is_compiling() or not positions.numel():
+        return
+    odd = positions[(positions < -T) | (positions >= T)]
+    if len(odd):
+        raise ConfigError(
+            f"logits_to_keep holds {odd[0].item()}; allowed: {-T} to {T - 1}",
+            hint="pass a number to keep that many positions from the end",
+        )

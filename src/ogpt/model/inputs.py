@@ -1,35 +1,48 @@
-"""What a caller hands to a model, checked and laid flat.
+"""Check what a caller passes to a model, and flatten it to N rows of T tokens.
 
-Any shape before T is welcome: (B, T) for texts, (B, K, T) for choices, (T,) for one text. Inside,
-all of it is N rows of T tokens.
+Any shape before T is allowed: (B, T) for texts, (B, K, T) for K choices, (T,) for one text. Inside
+a model all of them are N rows; `InputShape.restore` undoes it for the outputs.
+
+Checks of values (ids within the vocabulary, masks of 0 and 1) run for CPU tensors only: on a GPU
+they would wait for the device at every step, and under torch.compile they would break the graph.
 """
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from ogpt.errors import ConfigError, TokenOutOfRange, UnknownArgument
-from ogpt.model.masks import check_mask
 from ogpt.notices import tell
 
-_RENAMED = {"lm_labels": "labels", "past": "past_key_values"}  # transformers, until 2020
+OPTIONS = (
+    "head_mask",
+    "past_key_values",
+    "use_cache",
+    "output_attentions",
+    "output_hidden_states",
+)
+"""Arguments that every model with a head passes to its transformer."""
+
+_RENAMED = {"lm_labels": "labels", "past": "past_key_values"}  # by transformers, in 2020
+_SAME_TOKENIZER = "check that tokenizer and model belong together, and the length of the input"
 
 
-class Rows(NamedTuple):
-    """The shape of an input: what stands before T, and T."""
+class InputShape(NamedTuple):
+    """Shape of an input of token ids: the axes before T, and T."""
 
     leading: tuple[int, ...]
     T: int
 
     @property
     def N(self) -> int:  # noqa: N802  # rows, in the legend of shapes
-        """How many rows there are."""
+        """Number of rows."""
         return math.prod(self.leading)
 
     def restore(self, x: Tensor) -> Tensor:
@@ -37,110 +50,104 @@ class Rows(NamedTuple):
         return x if len(self.leading) == 1 else x.reshape((*self.leading, *x.shape[1:]))
 
 
-def rows_of(input_ids: Tensor | None, inputs_embeds: Tensor | None, n_embd: int) -> Rows:
-    """The shape of what was given.
+def input_shape(input_ids: Tensor | None, inputs_embeds: Tensor | None, n_embd: int) -> InputShape:
+    """The shape of an input, from its ids or its embeddings.
 
     Raises:
-        ConfigError: both or neither given, no tokens, ids that are no whole numbers, or
-            embeddings of another width.
+        ConfigError: both or neither were passed, there are no tokens, the ids are not integers, or
+            the embeddings are not n_embd wide.
     """
     if (input_ids is None) == (inputs_embeds is None):
         raise ConfigError(
-            "give one of input_ids and inputs_embeds; "
-            f"{'neither' if input_ids is None else 'both'} given",
+            f"{'neither' if input_ids is None else 'both'} of input_ids and inputs_embeds were "
+            "passed; allowed: exactly one",
             hint="pass token ids as input_ids, or their embeddings as inputs_embeds",
         )
     if input_ids is not None:
-        shape = tuple(whole_numbers(input_ids, "input_ids").shape)
+        shape = tuple(integers(input_ids, "input_ids").shape)
     else:
         assert inputs_embeds is not None  # one of the two, checked above
-        if tensor(inputs_embeds, "inputs_embeds").ndim < 2 or inputs_embeds.shape[-1] != n_embd:
+        if check_tensor(inputs_embeds, "inputs_embeds").ndim < 2 or (
+            inputs_embeds.shape[-1] != n_embd
+        ):
             raise ConfigError(
                 f"inputs_embeds have the shape {tuple(inputs_embeds.shape)}; "
                 f"allowed: (B, T, {n_embd})",
-                hint="give one embedding of n_embd numbers for each token",
+                hint="pass one embedding of n_embd numbers for each token",
             )
         shape = tuple(inputs_embeds.shape[:-1])
     if not shape or 0 in shape:
         raise ConfigError(
             f"the input has the shape {shape}; allowed: (B, T), one token or more",
-            hint="an empty text needs a start token or a prompt",
+            hint="start an empty text with a start token or a prompt",
         )
-    return Rows(shape[:-1], shape[-1])
+    return InputShape(shape[:-1], shape[-1])
 
 
-def tensor(x: object, name: str) -> Tensor:
-    """Check that a caller gave a tensor.
+def check_tensor(x: object, name: str) -> Tensor:
+    """Check that an argument is a tensor.
 
     Raises:
-        ConfigError: something else.
+        ConfigError: it is not.
     """
     if not isinstance(x, Tensor):
         raise ConfigError(
             f"{name} is a {type(x).__name__}; allowed: a torch.Tensor",
-            hint='torch.tensor(...) makes one of numbers, return_tensors="pt" of a tokenizer\'s',
+            hint='use torch.tensor(...), or call the tokenizer with return_tensors="pt"',
         )
     return x
 
 
-def whole_numbers(x: Tensor, name: str) -> Tensor:
+def integers(x: Tensor, name: str) -> Tensor:
     """`x` as int64.
 
     Raises:
-        ConfigError: it is no tensor, or holds other than whole numbers.
+        ConfigError: it is not a tensor of integers.
     """
-    if tensor(x, name).is_floating_point() or x.is_complex() or x.dtype == torch.bool:
+    if check_tensor(x, name).is_floating_point() or x.is_complex() or x.dtype == torch.bool:
         raise ConfigError(
-            f"{name} are of {x.dtype}; allowed: whole numbers, such as torch.int64",
-            hint="pass ids as a tokenizer gives them; embeddings go to inputs_embeds",
+            f"{name} are of {x.dtype}; allowed: integers, such as torch.int64",
+            hint="pass ids as a tokenizer returns them; pass embeddings as inputs_embeds",
         )
     return x.long()
 
 
 def to_rows(
     x: Tensor,
-    rows: Rows,
+    shape: InputShape,
     name: str,
-    hint: str = "give one for each token",
+    hint: str = "pass one for each token",
     one_for_all: bool = True,
 ) -> Tensor:
-    """One value for each token, as (N, T); one row for all is repeated, where that is allowed.
+    """One value for each token, as (N, T).
+
+    Args:
+        x: (*leading, T) or (N, T); or (T,) or (1, T) to use the same values in every row.
+        shape: Of the input.
+        name: Of the argument, for errors.
+        hint: For errors.
+        one_for_all: Whether one row for all is allowed.
 
     Raises:
-        ConfigError: another shape, or no tensor.
+        ConfigError: `x` has another shape, or is not a tensor.
     """
-    shape = tuple(tensor(x, name).shape)
-    if shape in ((*rows.leading, rows.T), (rows.N, rows.T)):
-        return x.reshape(rows.N, rows.T)
-    if one_for_all and shape in ((rows.T,), (1, rows.T)):
-        return x.reshape(1, rows.T).expand(rows.N, rows.T)
+    found = tuple(check_tensor(x, name).shape)
+    if found in ((*shape.leading, shape.T), (shape.N, shape.T)):
+        return x.reshape(shape.N, shape.T)
+    if one_for_all and found in ((shape.T,), (1, shape.T)):
+        return x.reshape(1, shape.T).expand(shape.N, shape.T)
     raise ConfigError(
-        f"{name} has the shape {tuple(x.shape)}; allowed: {(*rows.leading, rows.T)}",
-        hint=hint,
+        f"{name} has the shape {found}; allowed: {(*shape.leading, shape.T)}", hint=hint
     )
 
 
-def mask_rows(mask: Tensor, rows: Rows, S: int, n_head: int) -> Tensor:
-    """An attention mask as bool (N, S), (N, T, S) or (N, n_head, T, S).
+def check_embedding_ids(
+    ids: Tensor, table: nn.Embedding, what: str, hint: str = _SAME_TOKENIZER
+) -> None:
+    """Check that every id has a row in `table`, where reading the values is cheap.
 
     Raises:
-        ConfigError: as check_mask.
-    """
-    axes = tensor(mask, "attention_mask").ndim - len(rows.leading)
-    known = len(rows.leading) != 1 and tuple(mask.shape[: len(rows.leading)]) == rows.leading
-    if known and 1 <= axes <= 3:  # (B, K, S) and the like; (N, S) is taken as it is
-        mask = mask.reshape(rows.N, *mask.shape[len(rows.leading) :])
-    return check_mask(mask, rows.N, rows.T, S, n_head)
-
-
-_BELONG = "check that tokenizer and model belong together, and the length of the input"
-
-
-def check_rows(ids: Tensor, table: nn.Embedding, what: str, hint: str = _BELONG) -> None:
-    """Check on the host, outside compile and export, that every id has a row in `table`.
-
-    Raises:
-        TokenOutOfRange: one has not.
+        TokenOutOfRange: an id has no row (CPU tensors, outside compile and export).
     """
     if ids.device.type != "cpu" or torch.compiler.is_compiling() or ids.numel() == 0:
         return
@@ -148,31 +155,118 @@ def check_rows(ids: Tensor, table: nn.Embedding, what: str, hint: str = _BELONG)
     rows = table.num_embeddings
     if low < 0 or high >= rows:
         raise TokenOutOfRange(
-            f"{what} {low if low < 0 else high} was given; the model has 0 to {rows - 1}",
-            hint=hint,
+            f"{what} {low if low < 0 else high} was passed; allowed: 0 to {rows - 1}", hint=hint
         )
 
 
-def refuse_unknown(given: Iterable[str], known: Sequence[str], arguments: str) -> None:
-    """Refuse arguments that no model has, or leave them out where parity asks for it.
+# masks
 
-    Args:
-        given: Names that were given and are not in the signature, one or more.
-        known: Names that are.
-        arguments: `Parity.arguments`.
+
+def mask_rows(mask: Tensor, shape: InputShape, S: int, n_head: int) -> Tensor:
+    """An attention mask as bool (N, S), (N, T, S) or (N, n_head, T, S).
 
     Raises:
-        UnknownArgument: arguments is "refuse".
+        ConfigError: as check_mask.
     """
-    names = sorted(given)
-    if arguments == "ignore":
+    axes = check_tensor(mask, "attention_mask").ndim - len(shape.leading)
+    has_leading = (
+        len(shape.leading) != 1 and tuple(mask.shape[: len(shape.leading)]) == shape.leading
+    )
+    if has_leading and 1 <= axes <= 3:  # (B, K, S) -> (N, S), and so on; (N, S) stays as it is
+        mask = mask.reshape(shape.N, *mask.shape[len(shape.leading) :])
+    return check_mask(mask, shape.N, shape.T, S, n_head)
+
+
+def check_mask(mask: Tensor, N: int, T: int, S: int, n_head: int) -> Tensor:
+    """A mask of N rows as bool, its shape checked.
+
+    Raises:
+        ConfigError: the shape does not fit, or the mask holds a value other than 0 and 1 (CPU
+            tensors, outside compile and export), as the additive masks of other libraries do.
+    """
+    shape = tuple(mask.shape)
+    if mask.ndim == 2:  # compare nothing else: torch.export makes a guard of each comparison
+        fits = shape == (N, S)
+    else:
+        square = shape[-2:] == (T, S) and shape[0] in (1, N)
+        fits = square and (mask.ndim == 3 or (mask.ndim == 4 and shape[1] in (1, n_head)))
+    if not fits:
+        raise ConfigError(
+            f"attention_mask has the shape {shape}; allowed: {(N, S)}, {(N, T, S)} "
+            f"or {(N, n_head, T, S)}",
+            hint="pass one value for each token, including those in the cache",
+        )
+    kept = mask != 0
+    readable = mask.device.type == "cpu" and not torch.compiler.is_compiling()
+    if readable and mask.dtype != torch.bool and not torch.equal(kept.to(mask.dtype), mask):
+        odd = mask[(mask != 0) & (mask != 1)].flatten()[0].item()
+        raise ConfigError(
+            f"attention_mask holds {odd}; allowed: 1 for visible tokens, 0 for hidden ones",
+            hint="convert an additive mask with `mask == 0`",
+        )
+    return kept
+
+
+def positions_from_mask(mask: Tensor, columns: Tensor | None) -> Tensor:
+    """Positions that skip padding, (N, T): padding on the left does not move a text.
+
+    Args:
+        mask: (N, S), S counting cached tokens too.
+        columns: As in at_columns.
+    """
+    return at_columns((mask.long().cumsum(-1) - 1).clamp(min=0), columns)
+
+
+def at_columns(x: Tensor, columns: Tensor | None) -> Tensor:
+    """The values (N, T) of x (N, S) at `columns` (N or 1, T); None: all of them."""
+    return x if columns is None else x.gather(-1, columns.expand(len(x), -1))
+
+
+def layer_head_masks(
+    head_mask: Tensor, n_layer: int, n_head: int, device: torch.device, dtype: torch.dtype
+) -> Tensor:
+    """A head mask as (n_layer, n_head).
+
+    Raises:
+        ConfigError: it has another shape, or is not a tensor.
+    """
+    shape = (n_layer, n_head)
+    if tuple(check_tensor(head_mask, "head_mask").shape) not in (shape, shape[1:]):
+        raise ConfigError(
+            f"head_mask has the shape {tuple(head_mask.shape)}; allowed: {shape[1:]} or {shape}",
+            hint="pass one number for each head, including the pruned ones",
+        )
+    return head_mask.to(device, dtype).expand(shape)
+
+
+# arguments by name
+
+
+def known_options(
+    options: Mapping[str, Any], forward: Callable[..., Any], arguments: str
+) -> dict[str, Any]:
+    """The options that every model accepts. A misspelt name is an error, not ignored.
+
+    Args:
+        options: Keyword arguments that are not in the signature of `forward`.
+        forward: The function they were passed to; the error lists its arguments.
+        arguments: `Parity.arguments`: "ignore" drops unknown names with a notice.
+
+    Raises:
+        UnknownArgument: a name that is not in OPTIONS, and arguments is "refuse".
+    """
+    unknown = sorted(name for name in options if name not in OPTIONS)
+    if unknown and arguments == "ignore":
         if not torch.compiler.is_compiling():
-            tell("arguments-ignored", names=", ".join(names))
-        return
-    near = (
-        [_RENAMED[names[0]]] if names[0] in _RENAMED else get_close_matches(names[0], known, 1, 0.5)
-    )
-    raise UnknownArgument(
-        f"there is no argument {', '.join(names)}; allowed: {', '.join(known)}",
-        hint=f"did you mean {near[0]}?" if near else "look at the arguments of forward",
-    )
+            tell("arguments-ignored", names=", ".join(unknown))
+    elif unknown:
+        own = [*inspect.signature(forward).parameters][1:-1]  # without self and **options
+        known = list(dict.fromkeys([*own, *OPTIONS]))
+        near = [_RENAMED[name] for name in unknown[:1] if name in _RENAMED] or get_close_matches(
+            unknown[0], known, 1, 0.5
+        )
+        raise UnknownArgument(
+            f"there is no argument {', '.join(unknown)}; allowed: {', '.join(known)}",
+            hint=f"did you mean {near[0]}?" if near else "see the arguments of forward",
+        )
+    return {name: options[name] for name in OPTIONS if name in options}

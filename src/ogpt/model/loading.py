@@ -1,4 +1,4 @@
-"""Named arrays become a model's weights, one at a time, with a report of what did not fit."""
+"""Turn named arrays into a model's weights, one at a time, and report what does not fit."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ogpt.weights.arrays import Array
 from ogpt.weights.names import stored_names, unused_names
 
 HEADS = ("lm_head.", "multiple_choice_head.", "score.")
-"""Weights that a checkpoint may lack or have too many of: those of another kind of model."""
+"""Weights that a checkpoint may lack, or have although the model does not: those of heads."""
 
 _TIED_HEAD = "lm_head.weight"
 _BLOCK = re.compile(r"\bh\.(\d{1,9})\.")
@@ -28,28 +28,29 @@ _BLOCK = re.compile(r"\bh\.(\d{1,9})\.")
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What was not simply taken from the file."""
+    """Differences between the weights of a file and those of the model."""
 
     new: list[str] = field(default_factory=list)
-    """Weights that the file has not: drawn as for a new model."""
+    """Weights that the file lacks: initialized as in a new model."""
     unused: list[str] = field(default_factory=list)
-    """Weights that the model has not."""
+    """Weights of the file that the model lacks."""
     copied: list[str] = field(default_factory=list)
-    """Weights that the file has not: an untied head, which begins as the token embedding."""
+    """An untied head that the file lacks: it starts as a copy of the token embedding."""
     mismatched: list[tuple[str, tuple[int, ...], tuple[int, ...]]] = field(default_factory=list)
-    """Weights of another shape, drawn as for a new model: name, shape in the file, in the model."""
+    """Weights of another shape, initialized as in a new model: name, shape in the file and in the
+    model."""
 
     def __str__(self) -> str:
         parts = []
         if self.new:
-            parts.append(f"new, to be trained: {', '.join(self.new)}")
+            parts.append(f"randomly initialized, needs training: {', '.join(self.new)}")
         if self.copied:
-            parts.append(f"new, equal to the token embedding: {', '.join(self.copied)}")
+            parts.append(f"copied from the token embedding: {', '.join(self.copied)}")
         if self.mismatched:
             odd = (f"{name} {stored} for {wanted}" for name, stored, wanted in self.mismatched)
-            parts.append(f"of another shape, so new: {', '.join(odd)}")
+            parts.append(f"of another shape, so randomly initialized: {', '.join(odd)}")
         if self.unused:
-            parts.append(f"in the file, not in the model: {', '.join(self.unused)}")
+            parts.append(f"in the file but not in the model: {', '.join(self.unused)}")
         return "; ".join(parts)
 
     def as_loading_info(self) -> dict[str, Any]:
@@ -63,10 +64,10 @@ class LoadReport:
 
 
 def as_dtype(given: torch.dtype | str | None) -> torch.dtype | None:
-    """A dtype by its name; None and "auto": as stored.
+    """A floating-point dtype by its name; None for None and "auto", which mean: as stored.
 
     Raises:
-        ConfigError: no floating-point dtype.
+        ConfigError: another dtype.
     """
     if given is None or given == "auto":
         return None
@@ -75,16 +76,16 @@ def as_dtype(given: torch.dtype | str | None) -> torch.dtype | None:
     if name not in DTYPES or not isinstance(found, torch.dtype):
         raise ConfigError(
             f"dtype is {given!r}; allowed: float32, bfloat16, float16, float64, auto",
-            hint="auto keeps the dtype of the file",
+            hint="use auto to keep the dtype of the file",
         )
     return found
 
 
 def as_device(given: object) -> torch.device | str:
-    """A device_map as one device; "auto": the accelerator, where there is one.
+    """A device or device_map as one device; "auto": the accelerator if there is one.
 
     Raises:
-        ConfigError: several devices, or none that torch knows.
+        ConfigError: several devices, or one that torch does not know or find.
     """
     if isinstance(given, Mapping) and list(given) == [""]:
         given = given[""]
@@ -98,17 +99,17 @@ def as_device(given: object) -> torch.device | str:
         except RuntimeError as error:
             raise ConfigError(
                 f"device is {given!r}; allowed: cpu, cuda, cuda:0, auto, ...",
-                hint="auto takes the accelerator, where there is one",
+                hint="use auto for the accelerator if there is one, else the CPU",
             ) from error
         if device.type == "cuda" and not torch.cuda.is_available():
             raise ConfigError(
-                f"device is {str(given)!r}; there is no CUDA device here",
-                hint="'cpu' is always there; 'auto' takes what there is",
+                f"device is {str(given)!r}; this machine has no CUDA device",
+                hint="use 'cpu', or 'auto' for the best device",
             )
         return device
     raise ConfigError(
         f"device_map is {given!r}; allowed: one device, its name or number, or auto",
-        hint="a GPT-1 fits on one device: give 'cuda' or 'cpu'",
+        hint="use 'cuda' or 'cpu': a GPT-1 fits on one device",
     )
 
 
@@ -121,17 +122,17 @@ def load_weights(
     device: torch.device | str,
     ignore_mismatched_sizes: bool = False,
 ) -> LoadReport:
-    """Put arrays in the place of a model's weights on the meta device, one after the other.
+    """Replace a model's weights, which are on the meta device, by arrays, one after the other.
 
-    What the file lacks stays on the meta device.
+    Weights that the file lacks stay on the meta device.
 
     Args:
-        model: Built on the meta device.
+        model: Built on the meta device, so that it takes no memory beside the arrays.
         wanted: Its weights by name, tied ones once.
-        arrays: The file's.
-        dtype: Of the weights; None: as stored.
-        device: Where to put them.
-        ignore_mismatched_sizes: Take weights of another shape for missing.
+        arrays: Those of the file.
+        dtype: Weight dtype; None: as stored.
+        device: Device of the weights.
+        ignore_mismatched_sizes: Treat weights of another shape as missing.
 
     Raises:
         WeightsError: weights of the transformer are missing, a shape does not fit, or a weight is
@@ -145,7 +146,7 @@ def load_weights(
     inside = [name for name in new if not name.startswith(HEADS)]
     if inside:
         raise WeightsError(
-            f"the weights do not fit: missing {_some(inside)}; left over {_some(unused)}",
+            f"the weights do not fit: missing {_some(inside)}; unused {_some(unused)}",
             hint="check that config.json and the weights file belong together",
         )
     mismatched = []
@@ -156,16 +157,16 @@ def load_weights(
         if tuple(tensor.shape) != shape:
             if not ignore_mismatched_sizes:
                 raise WeightsError(
-                    f"{name} has shape {tuple(tensor.shape)}; the configuration asks for {shape}",
-                    hint="check that config.json and the weights file belong together, or give "
-                    "ignore_mismatched_sizes=True to draw it anew",
+                    f"{name} has shape {tuple(tensor.shape)}; allowed: {shape}, as configured",
+                    hint="check that config.json and the weights file belong together, or pass "
+                    "ignore_mismatched_sizes=True to reinitialize it",
                 )
             mismatched.append((name, tuple(tensor.shape), shape))
             continue
         _check_numbers(name, tensor)
         state[name] = tensor.to(device=device, dtype=dtype)
     kinds = {tensor.dtype for tensor in state.values()}
-    if len(kinds) > 1:  # a file may keep its norms wider; one model computes in one dtype
+    if len(kinds) > 1:  # a file may store its norms wider; a model computes in one dtype
         widest = reduce(torch.promote_types, kinds)
         state = {name: tensor.to(widest) for name, tensor in state.items()}
     model.load_state_dict(state, assign=True, strict=False)
@@ -175,10 +176,10 @@ def load_weights(
 
 
 def check_depth(names: Iterable[str], n_layer: int) -> None:
-    """Check that there are as many blocks as the configuration says, before any is built.
+    """Check the number of blocks before any is built: config.json may ask for millions.
 
     Raises:
-        WeightsError: there are fewer.
+        WeightsError: fewer blocks are stored than the configuration asks for.
     """
     depth = max((int(found[1]) + 1 for name in names if (found := _BLOCK.search(name))), default=0)
     if depth < n_layer:
@@ -188,20 +189,20 @@ def check_depth(names: Iterable[str], n_layer: int) -> None:
         )
 
 
-def tell_report(report: LoadReport, name: str) -> None:
-    """Give notice of a report that has something to say, once."""
+def warn_report(report: LoadReport, name: str) -> None:
+    """Emit one notice with a report that is not empty."""
     if str(report):
         tell("weights-not-from-file", name=name, report=report)
 
 
 def _is_copy(arrays: Mapping[str, Array], homes: Mapping[str, str]) -> bool:
-    """Whether a file's untaken head is the embedding once more, as tied files often hold it."""
-    # an untaken head has its embedding beside it, or it would stand in for that
+    """Whether a file's unused head equals its embedding, as in many files of tied models."""
+    # the file has an embedding: otherwise the head would have been used for it
     embedding = next(homes[name] for name in homes if name.endswith("tokens_embed.weight"))
     one, other = arrays[embedding].data, arrays[_TIED_HEAD].data
     if one.shape != other.shape:
         return False
-    parts = range(0, len(one), 1024)  # a load should need little memory beyond the weights
+    parts = range(0, len(one), 1024)  # in parts: a comparison of all allocates V x C booleans
     return all(np.array_equal(one[at : at + 1024], other[at : at + 1024]) for at in parts)
 
 
@@ -209,14 +210,14 @@ def _check_numbers(name: str, tensor: Tensor) -> None:
     if not tensor.is_floating_point():
         raise WeightsError(
             f"{name} is of {tensor.dtype}; allowed: floating-point numbers",
-            hint="a quantised folder loads with the decoder that made it",
+            hint="use the native decoder for a quantized folder",
         )
-    # extremes are NaN where a number is; unlike isfinite they need no memory of their own
+    # minimum and maximum are NaN if any number is, and need no memory, unlike isfinite
     if tensor.numel() and not torch.isfinite(torch.stack(torch.aminmax(tensor))).all():
         count = int((~torch.isfinite(tensor)).sum())
         raise WeightsError(
             f"{name} holds {count} numbers that are NaN or infinite; allowed: finite numbers",
-            hint="the training that made it diverged, or the file is damaged: use another one",
+            hint="use another checkpoint: its training diverged, or the file is damaged",
         )
 
 

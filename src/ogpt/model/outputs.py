@@ -1,4 +1,4 @@
-"""What the models return: attribute, key and tuple access; what was not asked for is left out."""
+"""Outputs of the models and of generate(): fields by attribute, key or index."""
 
 from __future__ import annotations
 
@@ -15,51 +15,51 @@ from ogpt.model.cache import KVCache
 class ModelOutput:
     """Base of the outputs: `out.logits`, `out["logits"]`, `out[0]` and `out.to_tuple()`.
 
-    As in Hugging Face it is also a mapping of the parts that are there, in order: `"loss" in out`,
-    `out.keys()`, `dict(out)`.
+    As in Hugging Face it is also a mapping: `"loss" in out`, `out.keys()`, `dict(out)`. A field
+    that is None does not count, so that `out[0]` is the loss exactly if there were labels.
     """
 
     def to_tuple(self) -> tuple[Any, ...]:
-        """The parts that are there, in order."""
+        """The values of the fields that are not None, in order."""
         return tuple(value for _, value in self.items())
 
     def items(self) -> list[tuple[str, Any]]:
-        """Names and values of the parts that are there, in order."""
+        """Names and values of the fields that are not None, in order."""
         pairs = ((field.name, getattr(self, field.name)) for field in fields(self))  # type: ignore[arg-type]  # each subclass is a dataclass
         return [(name, value) for name, value in pairs if value is not None]
 
     def keys(self) -> list[str]:
-        """Names of the parts that are there, in order."""
+        """Names of the fields that are not None, in order."""
         return [name for name, _ in self.items()]
 
     def values(self) -> list[Any]:
-        """The parts that are there, in order."""
+        """The values of the fields that are not None, in order."""
         return [value for _, value in self.items()]
 
     def get(self, key: str, default: Any = None) -> Any:
-        """A part by name, or `default` where it is not there."""
+        """A field by name, or `default` if it is None."""
         return dict(self.items()).get(key, default)
 
     def __getitem__(self, key: str | int | slice) -> Any:
-        """A part by name, or by its place among the parts that are there."""
+        """A field by name, or by its index among the fields that are not None."""
         return dict(self.items())[key] if isinstance(key, str) else self.to_tuple()[key]
 
     def __iter__(self) -> Iterator[str]:
-        """The names, as of a mapping."""
+        """The names of the fields, as in a mapping."""
         return iter(self.keys())
 
     def __len__(self) -> int:
-        """How many parts are there."""
+        """Number of fields that are not None."""
         return len(self.items())
 
     def __contains__(self, key: object) -> bool:
-        """Whether a part of this name is there."""
+        """Whether a field of this name is not None."""
         return key in self.keys()
 
 
 @dataclass
 class BaseModelOutput(ModelOutput):
-    """Of OpenAIGPTModel. `...` is the shape of input_ids before T: (B,), or (B, K) for choices.
+    """Output of OpenAIGPTModel. `...` are the axes of input_ids before T: B, or B, K for choices.
 
     >>> import torch
     >>> from ogpt import BaseModelOutput
@@ -71,7 +71,7 @@ class BaseModelOutput(ModelOutput):
     last_hidden_state: Tensor
     """(..., T, C)."""
     past_key_values: KVCache | None = None
-    """The cache that was given or asked for, now holding these tokens too."""
+    """The cache that was passed or requested, with the new tokens appended."""
     hidden_states: tuple[Tensor, ...] | None = None
     """n_layer + 1 of (..., T, C): the embeddings, then each block."""
     attentions: tuple[Tensor, ...] | None = None
@@ -80,17 +80,17 @@ class BaseModelOutput(ModelOutput):
 
 @dataclass
 class CausalLMOutput(ModelOutput):
-    """Of OpenAIGPTLMHeadModel.
+    """Output of OpenAIGPTLMHeadModel.
 
     >>> import torch
     >>> from ogpt import CausalLMOutput
     >>> out = CausalLMOutput(logits=torch.zeros(1, 3, 50))
-    >>> "loss" in out, out["logits"].shape  # there were no labels
+    >>> "loss" in out, out["logits"].shape  # no labels were passed
     (False, torch.Size([1, 3, 50]))
     """
 
     loss: Tensor | None = None
-    """(), float32 or wider, mean over the labels that count."""
+    """(), float32 or wider: mean over the labels that are not ignored."""
     logits: Tensor | None = None
     """(..., T or kept, V)."""
     past_key_values: KVCache | None = None
@@ -100,22 +100,22 @@ class CausalLMOutput(ModelOutput):
 
 @dataclass
 class OpenAIGPTDoubleHeadsModelOutput(ModelOutput):
-    """Of OpenAIGPTDoubleHeadsModel.
+    """Output of OpenAIGPTDoubleHeadsModel.
 
     >>> import torch
     >>> from ogpt import OpenAIGPTDoubleHeadsModelOutput
     >>> loss, logits = torch.tensor(0.5), torch.zeros(1, 2, 3, 9)
     >>> out = OpenAIGPTDoubleHeadsModelOutput(mc_loss=loss, logits=logits)
-    >>> out.keys(), "loss" in out  # what was not asked for is left out
+    >>> out.keys(), "loss" in out  # fields that are None do not count
     (['mc_loss', 'logits'], False)
     >>> out[0] is out.mc_loss
     True
     """
 
     loss: Tensor | None = None
-    """(), of the language model, mean over the labels of all choices that count."""
+    """() of the language model: mean over the labels of all choices that are not ignored."""
     mc_loss: Tensor | None = None
-    """(), of the choices, mean over the batch."""
+    """() of the choices: mean over the batch."""
     logits: Tensor | None = None
     """(B, K, T, V)."""
     mc_logits: Tensor | None = None
@@ -127,7 +127,7 @@ class OpenAIGPTDoubleHeadsModelOutput(ModelOutput):
 
 @dataclass
 class SequenceClassifierOutput(ModelOutput):
-    """Of OpenAIGPTForSequenceClassification.
+    """Output of OpenAIGPTForSequenceClassification.
 
     >>> import torch
     >>> from ogpt import SequenceClassifierOutput
@@ -138,7 +138,7 @@ class SequenceClassifierOutput(ModelOutput):
     """
 
     loss: Tensor | None = None
-    """(), mean over the batch."""
+    """(): mean over the batch."""
     logits: Tensor | None = None
     """(..., num_labels)."""
     past_key_values: KVCache | None = None
@@ -148,7 +148,7 @@ class SequenceClassifierOutput(ModelOutput):
 
 @dataclass
 class GenerateDecoderOnlyOutput(ModelOutput):
-    """Of `generate(return_dict_in_generate=True)`: greedy, sampling and contrastive search.
+    """Output of `generate(return_dict_in_generate=True)`: greedy, sampling and contrastive search.
 
     >>> import torch
     >>> from ogpt import GenerateDecoderOnlyOutput, OpenAIGPTConfig, OpenAIGPTLMHeadModel
@@ -160,16 +160,16 @@ class GenerateDecoderOnlyOutput(ModelOutput):
     """
 
     sequences: Tensor
-    """(rows, longest), int64: prompt and continuation, filled up with pad_token_id."""
+    """(rows, longest), int64: prompt and continuation, padded with pad_token_id."""
     scores: tuple[Tensor, ...] | None = None
-    """For each new token (rows, V) after rules, temperature and filters; -inf: ruled out."""
+    """For each new token (rows, V) after processors and warpers; -inf for excluded tokens."""
     logits: tuple[Tensor, ...] | None = None
-    """For each new token (rows, V) of the model."""
+    """For each new token (rows, V), as the model computed them."""
 
 
 @dataclass
 class GenerateBeamDecoderOnlyOutput(ModelOutput):
-    """Of `generate(return_dict_in_generate=True)` with beams.
+    """Output of `generate(return_dict_in_generate=True)` with beams.
 
     >>> import torch
     >>> from ogpt import GenerateBeamDecoderOnlyOutput, OpenAIGPTConfig, OpenAIGPTLMHeadModel
@@ -181,16 +181,15 @@ class GenerateBeamDecoderOnlyOutput(ModelOutput):
     """
 
     sequences: Tensor
-    """(rows, longest), int64: prompt and continuation, filled up with pad_token_id."""
+    """(rows, longest), int64: prompt and continuation, padded with pad_token_id."""
     sequences_scores: Tensor | None = None
-    """(rows,): summed log-probabilities over length ** length_penalty."""
+    """(rows,): sum of log-probabilities divided by length ** length_penalty."""
     scores: tuple[Tensor, ...] | None = None
-    """For each new token (B * num_beams, V): log-probabilities after rules, temperature and
-    filters."""
+    """For each new token (B * num_beams, V): log-probabilities after processors and warpers."""
     logits: tuple[Tensor, ...] | None = None
-    """For each new token (B * num_beams, V) of the model."""
+    """For each new token (B * num_beams, V), as the model computed them."""
     beam_indices: Tensor | None = None
-    """(rows, longest new): the beam that each token was added to; -1 after the end."""
+    """(rows, longest continuation): the beam that each token extended; -1 after the end."""
 
 
 for _output in (
@@ -199,4 +198,4 @@ for _output in (
     OpenAIGPTDoubleHeadsModelOutput,
     SequenceClassifierOutput,
 ):
-    torch.export.register_dataclass(_output)  # so that a model with such an output can be exported
+    torch.export.register_dataclass(_output)  # torch.export needs to know the types of outputs

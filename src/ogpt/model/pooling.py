@@ -1,4 +1,4 @@
-"""One vector for a whole sequence: which position, or which mean, stands for it."""
+"""One vector for a whole sequence: the hidden state of one position, or the mean of all."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from ogpt.config.model import OpenAIGPTConfig
 from ogpt.errors import ConfigError
 from ogpt.model.cache import KVCache
 from ogpt.model.dropout import draw_seed, dropout
-from ogpt.model.inputs import Rows, mask_rows, tensor, whole_numbers
-from ogpt.model.masks import pick
+from ogpt.model.inputs import InputShape, at_columns, check_tensor, integers, mask_rows
 
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    # Hugging Face's general names: here, unlike in afn, gelu is the exact function
+    # Hugging Face's general names: here, unlike in afn, "gelu" is the exact (erf) function
     "gelu": F.gelu,
     "gelu_new": lambda x: F.gelu(x, approximate="tanh"),
     "relu": F.relu,
@@ -26,76 +25,76 @@ _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "tanh": torch.tanh,
 }
 
-_FIRST_SITE, _LAST_SITE = -1, -2  # of dropout; the transformer's count from 0
+_FIRST_SITE, _LAST_SITE = -1, -2  # numbers of dropout layers; the transformer's start at 0
 
 
 def kept_tokens(
-    mask: Tensor | None, rows: Rows, n_head: int, cache: KVCache | None
+    mask: Tensor | None, shape: InputShape, n_head: int, cache: KVCache | None
 ) -> Tensor | None:
-    """Which tokens of the input an attention mask keeps, (N, T) bool; None: it does not say.
+    """The tokens of the input that an attention mask keeps, (N, T) bool.
 
-    Only a mask with one value a token says so.
+    None if there is no mask with one value for each token.
 
     Args:
-        mask: The caller's; it counts cached tokens, too.
-        rows: The shape of the input.
-        n_head: Of the whole model.
-        cache: That holds the input already.
+        mask: The caller's mask; it counts cached tokens too.
+        shape: Of the input.
+        n_head: Of the whole model, pruned heads included.
+        cache: The cache after the forward pass, which holds the input.
     """
     if mask is None:
         return None
     if cache is not None:
         mask = mask.to(cache.device)
-    kept = mask_rows(mask, rows, mask.shape[-1], n_head)
+    kept = mask_rows(mask, shape, mask.shape[-1], n_head)
     if kept.ndim != 2:
         return None
-    return pick(kept, None if cache is None else cache.positions(rows.T) - rows.T)
+    return at_columns(kept, None if cache is None else cache.positions(shape.T) - shape.T)
 
 
 def last_kept(kept: Tensor) -> Tensor:
-    """The position of the last token kept, (N,), for kept (N, T); 0 where none is."""
-    places = torch.arange(kept.shape[1], device=kept.device)
-    return (places * kept).argmax(-1)
+    """The position of the last kept token, (N,), for kept (N, T); 0 if none is kept."""
+    positions = torch.arange(kept.shape[1], device=kept.device)
+    return (positions * kept).argmax(-1)
 
 
 def first_kept(kept: Tensor) -> Tensor:
-    """The position of the first token kept, (N,), for kept (N, T); 0 where none is."""
+    """The position of the first kept token, (N,), for kept (N, T); 0 if none is kept."""
     return kept.int().argmax(-1)
 
 
-def at(hidden: Tensor, places: Tensor) -> Tensor:
-    """The states (N, C) at one position a row, of hidden (N, T, C)."""
-    index = places.to(hidden.device)[:, None, None].expand(-1, 1, hidden.shape[-1])
+def states_at(hidden: Tensor, positions: Tensor) -> Tensor:
+    """The hidden states (N, C) at one position of each row, for hidden (N, T, C)."""
+    index = positions.to(hidden.device)[:, None, None].expand(-1, 1, hidden.shape[-1])
     return hidden.gather(1, index)[:, 0]
 
 
-def check_places(places: Tensor, rows: Rows, name: str) -> Tensor:
-    """One position a row as (N,), checked.
+def check_positions(positions: Tensor, shape: InputShape, name: str) -> Tensor:
+    """One position for each row as (N,), checked.
 
     Raises:
-        ConfigError: another shape, no whole numbers, or a position outside the input (CPU tensors,
+        ConfigError: another shape, no integers, or a position outside the input (CPU tensors,
             outside compile).
     """
-    if tuple(tensor(places, name).shape) not in (rows.leading, (rows.N,)):
+    if tuple(check_tensor(positions, name).shape) not in (shape.leading, (shape.N,)):
         raise ConfigError(
-            f"{name} has the shape {tuple(places.shape)}; allowed: {rows.leading}",
-            hint="give one position for each choice",
+            f"{name} has the shape {tuple(positions.shape)}; allowed: {shape.leading}",
+            hint="pass one position for each choice",
         )
-    flat = whole_numbers(places, name).reshape(rows.N)
+    flat = integers(positions, name).reshape(shape.N)
     if flat.device.type == "cpu" and not torch.compiler.is_compiling():
         low, high = (int(value) for value in torch.aminmax(flat))
-        if low < 0 or high >= rows.T:
+        if low < 0 or high >= shape.T:
             raise ConfigError(
-                f"{name} holds {low if low < 0 else high}; allowed: 0 to {rows.T - 1}",
-                hint="positions count from the left, padding included",
+                f"{name} holds {low if low < 0 else high}; allowed: 0 to {shape.T - 1}",
+                hint="count positions from the left, padding included",
             )
     return flat
 
 
 class OpenAIGPTSequenceSummary(nn.Module):
-    """Pool, dropout, project, activate, dropout: what `config.summary_*` asks for.
+    """Pool, dropout, project, activate, dropout, as set in `config.summary_*`.
 
-    The classifier on the state of the `classify` token (paper, section 3.3) is the default.
+    The default is the linear classifier on the hidden state of the last token (paper, section 3.3).
     """
 
     def __init__(self, config: OpenAIGPTConfig) -> None:
@@ -117,8 +116,8 @@ class OpenAIGPTSequenceSummary(nn.Module):
 
         Args:
             hidden: (N, T, C).
-            kept: (N, T) bool, the tokens that are no padding; None: all are none.
-            cls_index: (N,) the position to take, for the type cls_index; None: the last kept one.
+            kept: (N, T) bool, False for padding; None: there is no padding.
+            cls_index: (N,), the position for the type cls_index; None: the last kept one.
         """
         if kept is None:
             kept = torch.ones(hidden.shape[:2], dtype=torch.bool, device=hidden.device)
@@ -126,11 +125,11 @@ class OpenAIGPTSequenceSummary(nn.Module):
             weights = kept.to(hidden)[..., None]
             pooled = (hidden * weights).sum(1) / weights.sum(1).clamp(min=1)
         elif self.summary_type == "first":
-            pooled = at(hidden, first_kept(kept))
+            pooled = states_at(hidden, first_kept(kept))
         elif self.summary_type == "last" or cls_index is None:
-            pooled = at(hidden, last_kept(kept))
+            pooled = states_at(hidden, last_kept(kept))
         else:
-            pooled = at(hidden, cls_index)
+            pooled = states_at(hidden, cls_index)
         seed = draw_seed(hidden.device) if self.training else None
         out: Tensor = self.summary(dropout(pooled, self.first_dropout, seed, _FIRST_SITE))
         if self.activation is not None:

@@ -1,4 +1,4 @@
-"""Model folders in and out, for all models."""
+"""Load and save model folders: from_pretrained, save_pretrained, push_to_hub."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ogpt.model.loading import (
     as_dtype,
     check_depth,
     load_weights,
-    tell_report,
+    warn_report,
 )
 from ogpt.model.resizing import changed
 from ogpt.model.tensors import array_of
@@ -33,16 +33,16 @@ from ogpt.weights.model_weights import folder_config, open_weights, write_weight
 from ogpt.weights.sharded import size_in_bytes
 
 _NO_EFFECT = {
-    "low_cpu_mem_usage": "weights are always read one by one",
+    "low_cpu_mem_usage": "weights are always loaded one by one",
     "use_safetensors": "safetensors are always preferred",
-    "weights_only": "nothing but weights is ever read",
-    "trust_remote_code": "no code is ever fetched",
+    "weights_only": "only weights are ever read",
+    "trust_remote_code": "code is never downloaded",
 }
-"""Arguments of transformers that change nothing here, and why."""
+"""Arguments of transformers that have no effect here, and why."""
 
 
 class OpenAIGPTPreTrainedModel(Model):
-    """Base of the GPT-1 models: not a model itself.
+    """Base of the GPT-1 models: loading and saving. It is not a model itself.
 
     >>> from tempfile import TemporaryDirectory
     >>> from ogpt import OpenAIGPTConfig, OpenAIGPTLMHeadModel, OpenAIGPTPreTrainedModel
@@ -58,7 +58,7 @@ class OpenAIGPTPreTrainedModel(Model):
     """
 
     def stored_tensors(self) -> dict[str, Tensor]:
-        """The tensors that a file holds, by name: tied ones once."""
+        """The tensors that a file stores, by name; tied ones once."""
         return {name: tensor.detach() for name, tensor in self.named_parameters()}
 
     def save_pretrained(
@@ -68,25 +68,25 @@ class OpenAIGPTPreTrainedModel(Model):
         max_shard_size: int | str = "5GB",
         safe_serialization: bool = True,
     ) -> None:
-        """Write config.json and safetensors, which transformers loads as they are.
+        """Write config.json and safetensors, which transformers loads too.
 
-        All of it is written before the first file takes its place: what an earlier save left stays
-        whole when this one fails.
+        All files are written before the first one replaces an older one: if the save fails, the
+        files of an earlier save are unchanged.
 
         Args:
-            save_directory: Made if missing; other files in it stay.
-            max_shard_size: Bytes of one file at most, or a size such as "5GB"; beyond, several and
-                an index are written.
-            safe_serialization: True; pickles are read, and never written.
+            save_directory: Created if missing; other files in it stay.
+            max_shard_size: Maximum size of a file in bytes, or as "5GB"; a larger model becomes
+                several files and an index.
+            safe_serialization: Must be True; pickles are never written.
 
         Raises:
-            ConfigError: a size that is none, or pickles are asked for.
-            StorageError: the disk is full or refuses; what was there is unchanged.
+            ConfigError: an invalid size, or safe_serialization is False.
+            StorageError: the disk is full or not writable; the older files are unchanged.
         """
         if not safe_serialization:
             raise ConfigError(
                 f"safe_serialization is {safe_serialization}; allowed: True",
-                hint="safetensors are read by transformers since 2023; pickles are not written",
+                hint="omit it: transformers reads safetensors, and pickles are unsafe",
             )
         limit = size_in_bytes(max_shard_size)
         arrays = {name: array_of(tensor) for name, tensor in self.stored_tensors().items()}
@@ -102,20 +102,20 @@ class OpenAIGPTPreTrainedModel(Model):
             self.write_beside(folder)
 
     def read_beside(self, folder: Path) -> None:
-        """Read what a kind of model keeps beside its weights."""
+        """Read the files that a kind of model keeps beside its weights."""
 
     def write_beside(self, folder: Path) -> None:
-        """Write what a kind of model keeps beside its weights."""
+        """Write the files that a kind of model keeps beside its weights."""
 
     def push_to_hub(self, repo_id: str, **options: Any) -> str:
-        """Put the model on the Hugging Face Hub, with a card made from its facts.
+        """Upload the model to the Hugging Face Hub, with a model card made from its facts.
 
         Args:
             repo_id: `owner/name`.
             **options: private, token, revision, commit_message (ogpt.hub.push_folder).
 
         Returns:
-            Where it is.
+            The address of the upload.
         """
         with TemporaryDirectory() as folder:
             self.save_pretrained(folder)
@@ -157,26 +157,26 @@ class OpenAIGPTPreTrainedModel(Model):
     ) -> Self | tuple[Self, dict[str, Any]]:
         """Load a model folder or a model of the Hub, in evaluation mode.
 
-        Every format that ogpt.weights reads serves: safetensors, .bin, tf_model.h5 and OpenAI's
-        .npy files, whole or in shards, with or without the prefix `transformer.`. A head that the
-        file lacks is drawn as for a new model, and a notice names it.
+        Formats: safetensors, .bin, tf_model.h5 and OpenAI's .npy files, in one file or in shards,
+        with or without the prefix `transformer.`. If the file has no weights for a head, the head
+        is initialized as in a new model, with a notice.
 
         Args:
             pretrained_model_name_or_path: Folder with config.json and weights, or `owner/name`.
-            config: In place of the folder's config.json.
-            dtype: Of the weights, a torch.dtype or its name; None or "auto": as stored.
-            device: Where to put them; "auto": on a GPU where there is one.
-            attn_implementation: sdpa, eager or flash_attention_2; None: the last of these where
-                the package flash_attn is installed, otherwise sdpa.
-            ignore_mismatched_sizes: Draw weights of another shape anew, with a notice.
-            output_loading_info: Return (model, what was not taken from the file) as transformers.
+            config: Used instead of the folder's config.json.
+            dtype: Weight dtype, a torch.dtype or its name; None or "auto": as stored.
+            device: Device of the weights; "auto": a GPU if there is one.
+            attn_implementation: sdpa, eager or flash_attention_2; None: flash_attention_2 if the
+                package flash_attn is installed, otherwise sdpa.
+            ignore_mismatched_sizes: Reinitialize weights of another shape, with a notice.
+            output_loading_info: Return (model, loading info), the info as in transformers.
             **options: revision, cache_dir, token, local_files_only, force_download, subfolder for
                 the Hub; torch_dtype and device_map (one device) as other names for dtype and
-                device; anything else must be a field of the configuration and replaces it.
+                device. Any other name must be a field of the configuration; it replaces its value.
 
         Raises:
             CheckpointError: no model folder, a damaged one, or one that cannot be downloaded.
-            ConfigError: a field that the configuration has not, or several devices.
+            ConfigError: a name that is not a field of the configuration, or several devices.
             WeightsError: weights missing, of another shape, or not finite.
         """
         hub = {name: options.pop(name) for name in HubOptions.__annotations__ if name in options}
@@ -194,7 +194,7 @@ class OpenAIGPTPreTrainedModel(Model):
             config = OpenAIGPTConfig.from_dict(config.to_dict(), **options)
         arrays = open_weights(folder)
         check_depth(arrays, config.n_layer)
-        with torch.device("meta"):
+        with torch.device("meta"):  # no memory yet: each weight is the file's own array
             model = cls(config)
         report = model.load_arrays(
             arrays,
@@ -202,7 +202,7 @@ class OpenAIGPTPreTrainedModel(Model):
             device=device,
             ignore_mismatched_sizes=ignore_mismatched_sizes,
         )
-        tell_report(report, str(pretrained_model_name_or_path))
+        warn_report(report, str(pretrained_model_name_or_path))
         model.set_attn_implementation(attention)
         model.read_beside(folder)
         model.eval()
@@ -216,7 +216,16 @@ class OpenAIGPTPreTrainedModel(Model):
         device: torch.device | str = "cpu",
         ignore_mismatched_sizes: bool = False,
     ) -> LoadReport:
-        """Take the weights from named arrays, with or without the `transformer.` prefix.
+        """Replace the weights by named arrays, with or without the prefix `transformer.`.
+
+        Args:
+            arrays: Weights by name.
+            dtype: Weight dtype; None: as stored.
+            device: Device of the weights.
+            ignore_mismatched_sizes: Reinitialize weights of another shape.
+
+        Returns:
+            What does not come from the arrays.
 
         Raises:
             WeightsError: weights of the transformer missing, or of another shape, or not finite.
@@ -230,12 +239,12 @@ class OpenAIGPTPreTrainedModel(Model):
             ignore_mismatched_sizes=ignore_mismatched_sizes,
         )
         kind = dtype or next(p.dtype for p in self.parameters() if not p.is_meta)
-        drawn = {}
+        fresh = {}
         for name in [*report.new, *(name for name, _, _ in report.mismatched)]:
             parent, _, last = name.rpartition(".")
             shape = self.get_parameter(name).shape
-            drawn[name] = nn.Parameter(torch.empty(shape, dtype=kind, device=device))
-            setattr(self.get_submodule(parent), last, drawn[name])
-        self._draw(drawn)
+            fresh[name] = nn.Parameter(torch.empty(shape, dtype=kind, device=device))
+            setattr(self.get_submodule(parent), last, fresh[name])
+        self._initialize(fresh)
         self.tie_weights()
         return report

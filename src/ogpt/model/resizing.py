@@ -1,4 +1,4 @@
-"""Models change their size: rows of the embeddings come and go."""
+"""Change the size of a model: rows of its embeddings, its configuration, its attention heads."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from ogpt.errors import ConfigError
 
 
 def resized(weight: Tensor, rows: int, std: float | None = None) -> nn.Parameter:
-    """The first `rows` rows of a weight (V, C); those that it has not are made.
+    """A weight with another number of rows: the last ones are cut off, or new ones appended.
 
     Args:
         weight: (V, C).
-        rows: 1 or more.
-        std: New rows are drawn from N(0, std); None: they are the mean of the old ones, so that
-            no new token is likelier than a common one.
+        rows: New number of rows, 1 or more.
+        std: Initialize new rows from N(0, std). None: new rows are the mean of the old ones, so
+            that no new token is more probable than a common one.
     """
     with torch.no_grad():
         count = max(0, rows - len(weight))
@@ -28,7 +28,7 @@ def resized(weight: Tensor, rows: int, std: float | None = None) -> nn.Parameter
 
 
 def padded(rows: int, multiple: int | None) -> int:
-    """`rows`, rounded up to a multiple.
+    """`rows` rounded up to a multiple; None: `rows`.
 
     Raises:
         ConfigError: a multiple below 1.
@@ -37,14 +37,17 @@ def padded(rows: int, multiple: int | None) -> int:
         return rows
     if type(multiple) is not int or multiple < 1:
         raise ConfigError(
-            f"pad_to_multiple_of is {multiple!r}; allowed: a whole number, 1 or more",
-            hint="64 suits most GPUs",
+            f"pad_to_multiple_of is {multiple!r}; allowed: an integer, 1 or more",
+            hint="use 64 on most GPUs",
         )
     return -(-rows // multiple) * multiple
 
 
 def changed(config: OpenAIGPTConfig, **values: object) -> OpenAIGPTConfig:
-    """A checked copy with other values: another model built from the old one is not changed."""
+    """A checked copy of a configuration with other values.
+
+    Configurations are mutable and shared between models, so a model changes a copy of its own.
+    """
     copy = type(config).from_dict(config.to_dict())
     for name, value in values.items():
         setattr(copy, name, value)
@@ -53,10 +56,14 @@ def changed(config: OpenAIGPTConfig, **values: object) -> OpenAIGPTConfig:
 
 
 def check_heads(config: OpenAIGPTConfig, heads: dict[int, list[int]]) -> dict[int, list[int]]:
-    """Pruned heads by layer: those of the configuration and those given.
+    """The pruned heads of each layer: those in the configuration and `heads`.
+
+    Args:
+        config: Of the model before pruning.
+        heads: {layer: [heads]} to prune.
 
     Raises:
-        ConfigError: a layer or head that is not there, or a layer that would have none left.
+        ConfigError: a layer or head that does not exist, or no head left in a layer.
     """
     pruned = {layer: set(gone) for layer, gone in config.pruned_heads.items()}
     for layer, gone in heads.items():
@@ -64,13 +71,13 @@ def check_heads(config: OpenAIGPTConfig, heads: dict[int, list[int]]) -> dict[in
             raise ConfigError(
                 f"heads {sorted(gone)} of layer {layer} were to be pruned; allowed: layers 0 to "
                 f"{config.n_layer - 1}, heads 0 to {config.n_head - 1}",
-                hint="give {layer: [heads]}",
+                hint="pass {layer: [heads]}",
             )
         pruned.setdefault(layer, set()).update(gone)
         if len(pruned[layer]) == config.n_head:
             raise ConfigError(
-                f"all {config.n_head} heads of layer {layer} were to be pruned; at least one must "
-                "stay",
+                f"all {config.n_head} heads of layer {layer} were to be pruned; allowed: at most "
+                f"{config.n_head - 1}",
                 hint="prune fewer heads",
             )
     return {layer: sorted(gone) for layer, gone in sorted(pruned.items()) if gone}

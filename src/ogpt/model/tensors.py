@@ -1,4 +1,4 @@
-"""Between torch tensors and framework-free arrays, without copying."""
+"""Convert between torch tensors and the framework-free arrays of ogpt.weights, without copying."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ogpt.weights.arrays import Array
 
 
 def array_of(tensor: Tensor) -> Array:
-    """The tensor's memory as an Array; bfloat16 travels as its 16 bits."""
+    """The tensor's memory as an Array; numpy has no bfloat16, so its 16 bits become a uint16."""
     plain = tensor.detach().cpu().contiguous()
     if plain.dtype == torch.bfloat16:
         return Array("bfloat16", plain.view(torch.uint16).numpy())
@@ -18,6 +18,6 @@ def array_of(tensor: Tensor) -> Array:
 
 
 def tensor_of(array: Array) -> Tensor:
-    """A tensor over the array's memory, which must not be written to when it is a file's."""
+    """A tensor that shares the array's memory; do not write to it if that is a mapped file."""
     plain = torch.from_numpy(np.asarray(array.data))
     return plain.view(torch.bfloat16) if array.dtype == "bfloat16" else plain

@@ -1,8 +1,10 @@
-"""The transformer of GPT-1 (paper, section 3.1 and 4.1), in build order.
+"""The transformer of GPT-1 (paper, sections 3.1 and 4.1), in build order.
 
-B batch, T time, C channels (n_embd), S cached and new positions, V vocabulary; inside, N rows of
-T tokens, whatever the input's shape before T. Names and layouts of weights are OpenAI's and Hugging
-Face's.
+ids -> token + position embeddings -> n_layer blocks (attention, MLP) -> hidden states
+
+Shapes: B batch, T time (at most n_positions), C channels (n_embd), S cached and new tokens, V
+vocabulary; inside the model N rows of T tokens, whatever axes the input has before T. Names and
+layouts of weights are OpenAI's and Hugging Face's, so that their files load as they are.
 """
 
 from __future__ import annotations
@@ -18,15 +20,36 @@ from torch.utils.checkpoint import checkpoint
 
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.errors import ConfigError, ContextTooLong
-from ogpt.model.attention import attend, can_flash, flash, probabilities
+from ogpt.model.attention import (
+    AdditiveMask,
+    Visible,
+    attend,
+    can_flash,
+    flash,
+    probabilities,
+    select_heads,
+    visible,
+)
 from ogpt.model.cache import KVCache
 from ogpt.model.dropout import draw_seed, dropout
-from ogpt.model.inputs import Rows, check_rows, mask_rows, rows_of, tensor, to_rows, whole_numbers
-from ogpt.model.masks import AdditiveMask, Visible, follows_mask, of_heads, positions_of, visible
+from ogpt.model.inputs import (
+    InputShape,
+    check_embedding_ids,
+    check_tensor,
+    input_shape,
+    integers,
+    known_options,
+    layer_head_masks,
+    mask_rows,
+    positions_from_mask,
+    to_rows,
+)
 from ogpt.model.outputs import BaseModelOutput
 from ogpt.model.pretrained import OpenAIGPTPreTrainedModel
 
-_tanh_gelu = partial(F.gelu, approximate="tanh")  # 2018 code: model_utils gelu
+# GPT-1 was trained with the tanh approximation (2018 code: train.py, gelu()), not with erf.
+# The difference is small per layer, but it shows up in logit comparisons.
+_tanh_gelu = partial(F.gelu, approximate="tanh")
 
 ACT_FNS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": _tanh_gelu,
@@ -36,13 +59,14 @@ ACT_FNS: dict[str, Callable[[Tensor], Tensor]] = {
     "swish": F.silu,
 }
 
-# dropout sites of a block; attention takes one a query block, so it comes last
+# Dropout layers are numbered, so that each has its own mask. Attention uses one number for each
+# block of queries, so it comes last.
 _RESID_ATTN, _RESID_MLP, _ATTN = 1, 2, 3
 _SITES_PER_BLOCK = 2**20
 
 
 class Pass(NamedTuple):
-    """What a block is told about the forward pass that it takes part in."""
+    """Inputs of one forward pass that every block receives."""
 
     visible: Visible = None
     seed: Tensor | None = None
@@ -52,12 +76,17 @@ class Pass(NamedTuple):
     head_mask: Tensor | None = None
     """(n_head,) of this layer."""
     attentions: list[Tensor] | None = None
-    """Takes the probabilities, where they are asked for."""
+    """Collects each layer's probabilities; None: they are not returned."""
     attention: str = "sdpa"
+    """The implementation, one of attention.ATTENTIONS."""
 
 
 class Conv1D(nn.Module):
-    """A linear layer whose weight is stored input x output, as in the 2018 code's conv1d."""
+    """A linear layer whose weight is input x output, the transpose of nn.Linear's."""
+
+    # The 2018 code wrote linear layers as convolutions of width 1 (train.py, conv1d()), and its
+    # files keep that layout. Storing it as it is lets every GPT-1 file load without a transpose.
+    # c_proj is square: a transposed one would load without an error and compute garbage.
 
     def __init__(self, nf: int, nx: int) -> None:
         super().__init__()
@@ -71,7 +100,7 @@ class Conv1D(nn.Module):
 
 
 class Attention(nn.Module):
-    """Masked multi-head self-attention."""
+    """Masked multi-head self-attention: each token mixes in values of the tokens before it."""
 
     def __init__(self, config: OpenAIGPTConfig) -> None:
         super().__init__()
@@ -80,24 +109,28 @@ class Attention(nn.Module):
         self.kept_heads = list(range(config.n_head))
         self.attn_pdrop = config.attn_pdrop
         self.resid_pdrop = config.resid_pdrop
+        # queries, keys and values of all heads in one matmul: one read of x, one kernel
         self.c_attn = Conv1D(3 * config.n_embd, config.n_embd)
         self.c_proj = Conv1D(config.n_embd, config.n_embd)
 
     def forward(self, x: Tensor, run: Pass) -> Tensor:
-        """(N, T, C) -> (N, T, C); gives the probabilities away where they are asked for."""
+        """(N, T, C) -> (N, T, C); adds the probabilities to run.attentions if it is a list."""
         N, T, _ = x.shape
         parts = self.c_attn(x).view(N, T, 3, self.n_head, self.head_dim)
         # (N, T, 3, n_head, head_dim) -> 3 of (N, n_head, T, head_dim)
         query, key, value = parts.permute(2, 0, 3, 1, 4).unbind(0)
         seen = run.visible
         if run.cache is not None:
+            # (N, n_head, T, head_dim) -> (N, n_head, S, head_dim)
             key, value = run.cache.update(run.layer, key, value)
-            if seen is None and T == 1:  # one token sees all that is held
+            if seen is None and T == 1:  # one token sees all; None would mean causal from column 0
                 seen = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=x.device)
         head_mask = None
         if run.head_mask is not None:
             head_mask = run.head_mask[self.kept_heads][:, None, None]
-        seen = of_heads(seen, self.kept_heads)
+        seen = select_heads(seen, self.kept_heads)
+        # Fused kernels never build the (T, S) probabilities, so whoever wants to see them, or
+        # masks that are added to scores, takes the eager path.
         eager = run.attention == "eager" or run.attentions is not None
         if eager or isinstance(seen, AdditiveMask):
             probs = probabilities(query, key, seen)
@@ -108,49 +141,48 @@ class Attention(nn.Module):
             mixed = flash(query, key, value, 0.0 if run.seed is None else self.attn_pdrop)
         else:
             mixed = attend(query, key, value, seen, self.attn_pdrop, run.seed, _ATTN)
-        if head_mask is not None:  # the same as weighing each head's probabilities
+        if head_mask is not None:  # equal to scaling each head's probabilities
             mixed = mixed * head_mask
         # (N, n_head, T, head_dim) -> (N, T, C)
         merged: Tensor = self.c_proj(mixed.transpose(1, 2).flatten(2))
         return dropout(merged, self.resid_pdrop, run.seed, _RESID_ATTN)
 
     def prune_heads(self, heads: Iterable[int]) -> None:
-        """Cut these heads out of the weights; ones that are gone already are passed over."""
+        """Remove these heads from the weights; heads that are already removed are skipped."""
         gone = set(heads)
         stay = [place for place, head in enumerate(self.kept_heads) if head not in gone]
-        index = torch.tensor(stay, device=self.c_attn.weight.device)
-        with torch.no_grad():
-            for name in ("weight", "bias"):
-                old = getattr(self.c_attn, name)
-                split = old.view(*old.shape[:-1], 3, self.n_head, self.head_dim)
-                cut = split.index_select(-2, index).reshape(*old.shape[:-1], -1)
-                setattr(self.c_attn, name, nn.Parameter(cut, old.requires_grad))
-            old = self.c_proj.weight
-            split = old.view(self.n_head, self.head_dim, -1)
-            cut = split.index_select(0, index).reshape(-1, old.shape[-1])
-            self.c_proj.weight = nn.Parameter(cut, old.requires_grad)
+        parts = ((self.c_attn, "weight", -1), (self.c_attn, "bias", -1), (self.c_proj, "weight", 0))
+        for layer, name, axis in parts:
+            old = getattr(layer, name)
+            places = torch.arange(old.shape[axis], device=old.device)
+            # the axis is (3 for query, key and value, or 1; n_head; head_dim)
+            by_head = places.view(-1, self.n_head, self.head_dim)
+            kept = old.detach().index_select(axis, by_head[:, stay].flatten())
+            setattr(layer, name, nn.Parameter(kept, old.requires_grad))
         self.kept_heads = [self.kept_heads[place] for place in stay]
         self.n_head = len(stay)
 
 
 class MLP(nn.Module):
-    """The position-wise feed-forward network, four times as wide inside."""
+    """The position-wise feed-forward network, four times as wide inside (paper, section 4.1)."""
 
     def __init__(self, config: OpenAIGPTConfig) -> None:
         super().__init__()
         self.c_fc = Conv1D(4 * config.n_embd, config.n_embd)
         self.c_proj = Conv1D(config.n_embd, 4 * config.n_embd)
+        # the TensorFlow port of transformers used erf whatever afn said
         self.act = F.gelu if config.parity.gelu == "erf" else ACT_FNS[config.afn]
         self.resid_pdrop = config.resid_pdrop
 
     def forward(self, x: Tensor, seed: Tensor | None) -> Tensor:
         """(N, T, C) -> (N, T, C)."""
+        # (N, T, C) -> (N, T, 4 * C) -> (N, T, C)
         projected: Tensor = self.c_proj(self.act(self.c_fc(x)))
         return dropout(projected, self.resid_pdrop, seed, _RESID_MLP)
 
 
 class Block(nn.Module):
-    """Attention, then MLP; the norm comes after each sum (post-norm)."""
+    """Attention and MLP, each added to its input and then normalized (post-norm)."""
 
     def __init__(self, config: OpenAIGPTConfig) -> None:
         super().__init__()
@@ -161,6 +193,9 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, run: Pass) -> Tensor:
         """(N, T, C) -> (N, T, C)."""
+        # Post-norm, as in the 2018 code (train.py, block()); GPT-2 moved the norms before the
+        # sub-layers. Weight names do not show the order, so pre-norm would load GPT-1 silently and
+        # compute garbage.
         n = self.ln_1(x + self.attn(x, run))
         out: Tensor = self.ln_2(n + self.mlp(n, run.seed))
         return out
@@ -181,7 +216,9 @@ class OpenAIGPTModel(OpenAIGPTPreTrainedModel):
     def __init__(self, config: OpenAIGPTConfig) -> None:
         super().__init__(config)
         self.tokens_embed = nn.Embedding(config.vocab_size, config.n_embd)
+        # learned positions instead of sinusoids (paper, section 4.1): n_positions is a hard limit
         self.positions_embed = nn.Embedding(config.n_positions, config.n_embd)
+        # the last block ends with a norm, so there is no final one as in GPT-2 (ln_f)
         self.h = nn.ModuleList(Block(config) for _ in range(config.n_layer))
         for layer, heads in config.pruned_heads.items():
             self.h[layer].get_submodule("attn").prune_heads(heads)  # type: ignore[operator]  # an Attention
@@ -203,73 +240,80 @@ class OpenAIGPTModel(OpenAIGPTPreTrainedModel):
         return_dict: bool | None = None,
         **unknown: Any,
     ) -> BaseModelOutput | tuple[Any, ...]:
-        """Run the blocks.
+        """Compute the hidden states of each token.
 
         Args:
             input_ids: (B, T), int64, each below vocab_size. This or inputs_embeds. Here and below
-                (B, K, T) for K choices, or any other shape before T.
-            attention_mask: (B, S) 1 or True for tokens, 0 for padding, S counting cached positions
+                (B, K, T) for K choices, or any other axes before T.
+            attention_mask: (B, S) 1 or True for tokens, 0 for padding, S counting cached tokens
                 too; or (B, T, S) or (B, 1 or n_head, T, S), True where a query may see a key. The
-                causal mask is always applied as well. A query that may see nothing sees itself.
-            token_type_ids: (B, T) rows of the token embedding to add.
+                causal mask always applies as well. A query that may see nothing sees itself.
+            token_type_ids: (B, T) ids whose token embeddings are added.
             position_ids: (B, T) or (T,); by default 0, 1, ... over the tokens that a 2-D
-                attention_mask keeps, after what the cache holds.
+                attention_mask keeps, after those in the cache.
             inputs_embeds: (B, T, C) in place of input_ids.
             head_mask: (n_head,) or (n_layer, n_head): each head's output is multiplied by it.
-            past_key_values: A cache to read and to extend.
-            use_cache: Make a cache, and return it.
+            past_key_values: A cache of earlier tokens, to use and to extend.
+            use_cache: Create a cache, and return it.
             output_attentions: Also return the probabilities, before dropout, in (T, S) memory.
-                Here and below None: as the configuration says.
+                Here and below None means: as set in the configuration.
             output_hidden_states: Also return the embeddings and each block's output.
-            return_dict: False for a tuple.
-            **unknown: Refused; parity may ask to leave them out.
+            return_dict: False returns a tuple.
+            **unknown: Refused, or ignored with a notice if the configuration's parity says so.
 
         Raises:
-            ContextTooLong: T and what the cache holds exceed n_positions.
-            TokenOutOfRange: an id without a row (CPU tensors, outside compile and export).
+            ContextTooLong: T and the cached tokens exceed n_positions.
+            TokenOutOfRange: an id without an embedding (CPU tensors, outside compile and export).
             ConfigError: both or neither of input_ids and inputs_embeds, or a shape that does not
                 fit.
             UnknownArgument: an argument that no model has.
         """
-        self._known(unknown)
-        rows = rows_of(input_ids, inputs_embeds, self.config.n_embd)
-        cache = self._cache(past_key_values, use_cache, rows)
+        config = self.config
+        known_options(unknown, type(self).forward, config.parity.arguments)
+        shape = input_shape(input_ids, inputs_embeds, config.n_embd)
+        cache = self._cache(past_key_values, use_cache, shape)
+
         if inputs_embeds is None:
-            assert input_ids is not None  # one of the two, checked by rows_of
-            input_ids = whole_numbers(input_ids, "input_ids")
-            check_rows(input_ids, self.tokens_embed, "token id")
+            assert input_ids is not None  # one of the two, checked by input_shape
+            input_ids = integers(input_ids, "input_ids")
+            check_embedding_ids(input_ids, self.tokens_embed, "token id")
             inputs_embeds = self.tokens_embed(input_ids)
-        hidden = inputs_embeds.reshape(rows.N, rows.T, -1)
+        hidden = inputs_embeds.reshape(shape.N, shape.T, -1)  # (..., T, C) -> (N, T, C)
         mask = None
         if attention_mask is not None:
-            S = rows.T if cache is None else cache.get_seq_length() + rows.T
-            mask = mask_rows(
-                tensor(attention_mask, "attention_mask").to(hidden.device),
-                rows,
-                S,
-                self.config.n_head,
-            )
-        hidden = hidden + self.positions_embed(self._positions(position_ids, mask, rows, cache))
+            S = shape.T if cache is None else cache.get_seq_length() + shape.T
+            given = check_tensor(attention_mask, "attention_mask").to(hidden.device)
+            mask = mask_rows(given, shape, S, config.n_head)
+        hidden = hidden + self.positions_embed(self._positions(position_ids, mask, shape, cache))
         if token_type_ids is not None:
-            token_type_ids = whole_numbers(token_type_ids, "token_type_ids")
-            check_rows(token_type_ids, self.tokens_embed, "token type id")
-            hidden = hidden + self.tokens_embed(to_rows(token_type_ids, rows, "token_type_ids"))
+            token_type_ids = integers(token_type_ids, "token_type_ids")
+            check_embedding_ids(token_type_ids, self.tokens_embed, "token type id")
+            hidden = hidden + self.tokens_embed(to_rows(token_type_ids, shape, "token_type_ids"))
+        # one seed for the whole pass, so that gradient checkpointing recomputes the same masks
         seed = draw_seed(hidden.device) if self.training else None
-        hidden = dropout(hidden, self.config.embd_pdrop, seed, 0)
-        if torch.is_autocast_enabled(hidden.device.type):  # keeps the residual stream narrow
+        hidden = dropout(hidden, config.embd_pdrop, seed, 0)
+        # Autocast leaves embeddings in float32. Cast once, so that the sums of the residual stream
+        # read and write half the memory.
+        if torch.is_autocast_enabled(hidden.device.type):
             hidden = hidden.to(torch.get_autocast_dtype(hidden.device.type))
 
-        with_states = self._asked(output_hidden_states, "output_hidden_states")
-        with_attentions = self._asked(output_attentions, "output_attentions")
-        states = [hidden] if with_states else None
-        attentions: list[Tensor] | None = [] if with_attentions else None
+        if output_attentions is None:
+            output_attentions = config.output_attentions
+        if output_hidden_states is None:
+            output_hidden_states = config.output_hidden_states
+        states = [hidden] if output_hidden_states else None
+        attentions: list[Tensor] | None = [] if output_attentions else None
         run = Pass(
-            visible=visible(mask, rows.T, cache, hidden, self.config.parity.masking),
+            visible=visible(mask, shape.T, cache, hidden, config.parity.masking),
             cache=cache,
             attentions=attentions,
             attention=self.attn_implementation,
         )
-        head_masks = self._head_masks(head_mask)
+        head_masks = None
+        if head_mask is not None:
+            head_masks = layer_head_masks(
+                head_mask, config.n_layer, config.n_head, self.device, self.dtype
+            )
         recompute = self.gradient_checkpointing and self.training
         for layer, block in enumerate(self.h):
             here = run._replace(
@@ -277,76 +321,64 @@ class OpenAIGPTModel(OpenAIGPTPreTrainedModel):
                 seed=None if seed is None else seed + (layer + 1) * _SITES_PER_BLOCK,
                 head_mask=None if head_masks is None else head_masks[layer],
             )
-            if recompute:
+            if recompute:  # keep only the block's input; backward computes the rest again
                 hidden = checkpoint(block, hidden, here, **self.checkpoint_options)
             else:
                 hidden = block(hidden, here)
             if states is not None:
                 states.append(hidden)
         if cache is not None:
-            cache.advance(rows.T)
+            cache.advance(shape.T)
+
         out = BaseModelOutput(
-            last_hidden_state=rows.restore(hidden),
+            last_hidden_state=shape.restore(hidden),
             past_key_values=cache,
-            hidden_states=None if states is None else tuple(map(rows.restore, states)),
-            attentions=None if attentions is None else tuple(map(rows.restore, attentions)),
+            hidden_states=None if states is None else tuple(map(shape.restore, states)),
+            attentions=None if attentions is None else tuple(map(shape.restore, attentions)),
         )
-        return out if self._asked(return_dict, "use_return_dict") else out.to_tuple()
+        if return_dict is None:
+            return_dict = config.use_return_dict
+        return out if return_dict else out.to_tuple()
 
     def _positions(
-        self, given: Tensor | None, mask: Tensor | None, rows: Rows, cache: KVCache | None
+        self, given: Tensor | None, mask: Tensor | None, shape: InputShape, cache: KVCache | None
     ) -> Tensor:
         """Positions of the new tokens, (N or 1, T)."""
         if given is not None:
-            given = whole_numbers(given, "position_ids")
-            check_rows(given, self.positions_embed, "position id")
-            return to_rows(given, rows, "position_ids")
-        if mask is not None and follows_mask(self.config.parity, mask):
-            return positions_of(mask, None if cache is None else cache.positions(rows.T))
+            given = integers(given, "position_ids")
+            check_embedding_ids(given, self.positions_embed, "position id")
+            return to_rows(given, shape, "position_ids")
+        # only a 2-D mask says which tokens are padding; others may hide a token from some queries
+        if mask is not None and mask.ndim == 2 and self.config.parity.positions == "mask":
+            return positions_from_mask(mask, None if cache is None else cache.positions(shape.T))
         if cache is not None:
-            return cache.positions(rows.T)
-        return torch.arange(rows.T, device=self.device)[None]
+            return cache.positions(shape.T)
+        return torch.arange(shape.T, device=self.positions_embed.weight.device)[None]
 
-    def _cache(self, given: KVCache | None, use_cache: bool | None, rows: Rows) -> KVCache | None:
-        """The cache to use, and whether the input fits beside what it holds."""
+    def _cache(
+        self, given: KVCache | None, use_cache: bool | None, shape: InputShape
+    ) -> KVCache | None:
+        """The cache to use, checked to have room for the input."""
         cache = given
         if cache is not None and not isinstance(cache, KVCache):
             raise ConfigError(
                 f"past_key_values is a {type(cache).__name__}; allowed: an earlier call's cache",
-                hint="use_cache=True gives one back as past_key_values",
+                hint="pass use_cache=True to get a cache as past_key_values",
             )
         if cache is None and use_cache:
-            cache = KVCache(self.config, rows.N, self.dtype, self.device)
+            cache = KVCache(self.config, shape.N, self.dtype, self.device)
         if cache is None:
-            if self.config.n_positions < rows.T:
+            if self.config.n_positions < shape.T:
                 raise ContextTooLong(
-                    f"{rows.T} tokens were given; the model has {self.config.n_positions} "
-                    "positions",
-                    hint="shorten the input, or cut it into windows",
+                    f"the input has {shape.T} tokens; the model's context length is "
+                    f"{self.config.n_positions}",
+                    hint="shorten the input, or split it into windows",
                 )
             return None
-        if len(cache.active) != rows.N:
+        if self.gradient_checkpointing and self.training:  # the second pass would append again
             raise ConfigError(
-                f"past_key_values hold {len(cache.active)} rows and the input {rows.N}; they must "
-                "be as many",
-                hint="use a cache for one batch only, from its beginning to its end",
+                "a cache was passed while training with gradient checkpointing",
+                hint="omit use_cache, or call eval()",
             )
-        if self.gradient_checkpointing and self.training:
-            raise ConfigError(
-                "a cache was asked for while training with gradient checkpointing",
-                hint="leave use_cache off, or call eval()",
-            )
-        cache.check_room(rows.T)
+        cache.check_input(shape.N, shape.T)
         return cache
-
-    def _head_masks(self, given: Tensor | None) -> Tensor | None:
-        """A head mask as (n_layer, n_head)."""
-        if given is None:
-            return None
-        shape = (self.config.n_layer, self.config.n_head)
-        if tuple(tensor(given, "head_mask").shape) not in (shape, shape[1:]):
-            raise ConfigError(
-                f"head_mask has the shape {tuple(given.shape)}; allowed: {shape[1:]} or {shape}",
-                hint="give one number for each head, the pruned ones included",
-            )
-        return given.to(self.device, self.dtype).expand(shape)

@@ -11,9 +11,8 @@ from torch import Tensor
 
 from ogpt.errors import ConfigError, SamplingError
 from ogpt.generation.choosing.settings import GenerationSettings
-from ogpt.model.inputs import check_rows, rows_of, to_rows
+from ogpt.model.inputs import check_embedding_ids, check_mask, input_shape, to_rows
 from ogpt.model.language_model import LanguageModel
-from ogpt.model.masks import check_mask
 from ogpt.notices import tell
 
 
@@ -108,7 +107,7 @@ def read_prompts(
     embeds: Tensor | None,
 ) -> Prompts:
     """The prompts of a batch, each without its padding."""
-    shape = rows_of(ids, embeds, model.config.n_embd)
+    shape = input_shape(ids, embeds, model.config.n_embd)
     if len(shape.leading) > 1:
         raise ConfigError(
             f"the prompts have the shape {(*shape.leading, shape.T)}; allowed: (B, T)",
@@ -122,7 +121,7 @@ def read_prompts(
     flat = torch.zeros(shape.N, 0, dtype=torch.int64, device=model.device)
     if ids is not None:
         flat = to_rows(ids, shape, "input_ids").long()
-        check_rows(flat, model.transformer.tokens_embed, "token id")
+        check_embedding_ids(flat, model.transformer.tokens_embed, "token id")
     types = None if token_types is None else to_rows(token_types, shape, "token_type_ids")
     openings = []
     for row, tokens in enumerate(kept):

@@ -1,0 +1,47 @@
+"""From ids to logits: the files that a newcomer reads, and no others, run in a forward pass."""
+
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+
+import ogpt
+from tests.model.small import draw_ids, small
+
+PACKAGE = Path(ogpt.__file__).parent
+WALK = {
+    "model/heads.py",
+    "model/inputs.py",
+    "model/transformer.py",
+    "model/attention.py",
+    "model/dropout.py",
+    "model/outputs.py",
+}
+"""docs/how-it-works.md"""
+DATA = {"config/model.py"}  # a property of the configuration
+
+
+def files_of(call: Any) -> set[str]:
+    """The package's files whose functions run in a call."""
+    found = set()
+
+    def note(frame: FrameType, event: str, argument: object) -> None:
+        file = Path(frame.f_code.co_filename)
+        if event == "call" and file.is_relative_to(PACKAGE):
+            found.add(file.relative_to(PACKAGE).as_posix())
+
+    sys.setprofile(note)
+    try:
+        call()
+    finally:
+        sys.setprofile(None)
+    return found
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_ids_to_logits_in_six_files(training: bool) -> None:
+    model, ids = small().train(training), draw_ids(2, 5)
+    found = files_of(lambda: model(ids)["logits"])
+    assert found - DATA == WALK
