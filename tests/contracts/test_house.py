@@ -1,0 +1,311 @@
+"""The shape of the source: no circles, no twins, no long signatures, nothing written twice.
+
+Each rule has a list of what breaks it today (EXPECTED): nothing may be added to it, and what is put
+right leaves it.
+"""
+
+from __future__ import annotations
+
+import ast
+import io
+import keyword
+import re
+import tokenize
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from functools import cache
+from itertools import combinations
+
+import pytest
+
+import ogpt
+from tests.contracts.sources import PACKAGE, modules
+
+MOST_PARAMETERS = 12
+LONGEST_COPY = 9
+"""Lines of code that may stand twice in a row, once names and numbers are left aside."""
+
+Sources = dict[str, str]
+"""Text of each file, by its path in the package."""
+
+
+@cache
+def sources() -> Sources:
+    return {path.relative_to(PACKAGE).as_posix(): path.read_text("utf-8") for path in modules()}
+
+
+def module_of(file: str) -> str:
+    return ".".join(["ogpt", *file.removesuffix(".py").removesuffix("__init__").split("/")]).strip(
+        "."
+    )
+
+
+# ---- circles
+
+
+def imported(file: str, tree: ast.AST) -> Iterator[str]:
+    """Modules, or what they hold, that a file imports.
+
+    Imports for type checkers and within functions count: a circle of ideas is one whenever it is
+    closed. So does a string with a module's name, which import_module would take; only the door,
+    ogpt/__init__.py, is made of such strings.
+    """
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Constant) and file != "__init__.py":
+            found = re.fullmatch(r"(ogpt(?:\.\w+)+)(?::\w+)?", str(node.value))
+            yield from (found[1],) if found else ()
+
+
+def import_graph(found: Sources) -> dict[str, set[str]]:
+    """The files that each file imports."""
+    files = {module_of(file): file for file in found}
+    graph: dict[str, set[str]] = {}
+    for file, text in found.items():
+        targets = set(imported(file, ast.parse(text)))
+        homes = {files.get(each) or files.get(each.rpartition(".")[0]) for each in targets}
+        graph[file] = {home for home in homes if home}
+    return graph
+
+
+def circles(found: Sources) -> list[str]:
+    """Files from which imports lead back to them."""
+    graph = import_graph(found)
+    reached = {file: set(targets) for file, targets in graph.items()}
+    for middle in reached:
+        for targets in reached.values():
+            if middle in targets:
+                targets |= reached[middle]
+    return [file for file, targets in reached.items() if file in targets]
+
+
+# ---- names
+
+
+def twin_classes(found: Sources) -> list[str]:
+    """Names that two classes of the package have."""
+    homes = defaultdict(list)
+    for file, text in found.items():
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.ClassDef):
+                homes[node.name].append(file)
+    return [name for name, files in homes.items() if len(files) > 1]
+
+
+PAIRS = {"cli": {"workflows", "recipes", "serving"}, "tf": {"model"}}
+"""A command and its function have one name, and tf/ has the files of model/."""
+
+
+def twin_files(found: Sources) -> list[str]:
+    """Names that two files have."""
+    rooms = defaultdict(list)
+    for file in found:
+        rooms[file.rpartition("/")[2]].append(file.partition("/")[0])
+    rooms.pop("__init__.py", None)
+    return [
+        name
+        for name, tops in rooms.items()
+        if any(
+            one not in PAIRS.get(other, ()) and other not in PAIRS.get(one, ())
+            for one, other in combinations(tops, 2)
+        )
+    ]
+
+
+def shared_homes(homes: dict[str, str]) -> list[str]:
+    """Public functions in a file of another name; so no file has two of them."""
+    return [
+        name
+        for name, home in homes.items()
+        if name.islower() and ":" in home
+        if home.partition(":")[0].rpartition(".")[2] != name
+    ]
+
+
+# ---- signatures
+
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def functions(tree: ast.AST, above: str = "") -> Iterator[tuple[str, Function]]:
+    """Every function with its full name in the file."""
+    for node in ast.iter_child_nodes(tree):
+        name = f"{above}.{node.name}".strip(".") if hasattr(node, "name") else above
+        if isinstance(node, Function):
+            yield name, node
+        yield from functions(node, name)
+
+
+CONTRACTS = {
+    "config/model.py:OpenAIGPTConfig.__init__": "the keys of config.json",
+    "model/classification.py:OpenAIGPTForSequenceClassification.forward": "a model's call",
+    "model/double_heads.py:OpenAIGPTDoubleHeadsModel.forward": "a model's call",
+    "model/heads.py:OpenAIGPTLMHeadModel.forward": "a model's call",
+    "model/transformer.py:OpenAIGPTModel.forward": "a model's call",
+    "tokens/tokenizer_base.py:TokenizerBase.__call__": "a tokenizer's call",
+}
+"""Signatures that are transformers', and what they are of."""
+
+
+def parameters(function: Function) -> int:
+    """How many there are, `*args` and `**kwargs` among them, `self` not."""
+    given = function.args
+    named = [each.arg for each in (*given.posonlyargs, *given.args, *given.kwonlyargs)]
+    return len(named) - (named[:1] in (["self"], ["cls"])) + bool(given.vararg) + bool(given.kwarg)
+
+
+def long_signatures(found: Sources) -> list[str]:
+    return [
+        f"{file}:{name}"
+        for file, text in found.items()
+        for name, function in functions(ast.parse(text))
+        if parameters(function) > MOST_PARAMETERS and f"{file}:{name}" not in CONTRACTS
+    ]
+
+
+# ---- copies
+
+
+def data(tree: ast.AST) -> Iterator[ast.AST]:
+    """What is no code: imports, strings alone, tables of literals, the fields of a class."""
+    for node in ast.walk(tree):
+        alone = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        if alone or isinstance(node, ast.Import | ast.ImportFrom):
+            yield node
+        elif isinstance(node, ast.Dict | ast.List | ast.Tuple | ast.Set):
+            kinds = {type(each) for each in ast.walk(node)}
+            if node.end_lineno > node.lineno and not kinds & {ast.Name, ast.Call}:
+                yield node
+        elif isinstance(node, ast.ClassDef):
+            yield from (each for each in node.body if isinstance(each, ast.AnnAssign))
+
+
+def shape(file: str, text: str) -> list[str]:
+    """The lines of code of a file, names and literals left aside."""
+    tree = ast.parse(text)
+    skipped = {n for node in data(tree) for n in range(node.lineno, node.end_lineno + 1)}
+    for name, function in functions(tree):
+        if f"{file}:{name}" in CONTRACTS:
+            skipped |= set(range(function.lineno, function.body[0].lineno))
+    lines: dict[int, list[str]] = defaultdict(list)
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.start[0] in skipped:
+            continue
+        kind = tokenize.tok_name[token.type]
+        if kind == "OP" or keyword.iskeyword(token.string):
+            lines[token.start[0]].append(token.string)
+        elif kind in ("NAME", "NUMBER", "STRING", "FSTRING_START"):
+            lines[token.start[0]].append("x")
+    return [" ".join(parts) for _, parts in sorted(lines.items())]
+
+
+def copies(found: Sources) -> list[str]:
+    """Pairs of files (or a file with itself) that hold the same run of lines."""
+    places = defaultdict(list)
+    run = LONGEST_COPY + 1
+    for file, text in found.items():
+        lines = shape(file, text)
+        for start in range(len(lines) - LONGEST_COPY):
+            places[tuple(lines[start : start + run])].append((file, start))
+    return sorted(
+        {
+            f"{one} = {other}"
+            for starts in places.values()
+            for (one, first), (other, second) in combinations(starts, 2)
+            if one != other or second - first >= run
+        }
+    )
+
+
+# ---- the house
+
+RULES: dict[str, Callable[[Sources], list[str]]] = {
+    "circles of files": circles,
+    "classes of one name": twin_classes,
+    "files of one name": twin_files,
+    "long signatures": long_signatures,
+    "copies": copies,
+}
+EXPECTED: dict[str, set[str]] = {
+    "circles of files": {"model/cuda/static_weights.py", "model/cuda/triton_kernels.py"},
+    "classes of one name": {"Pace", "Batch", "_Shape", "Row", "Vocabulary", "Score"},
+    "long signatures": {
+        "cli/generate_command.py:generate",
+        "cli/train_commands.py:pretrain",
+        "model/cuda/triton_kernels.py:_attend",
+        "model/cuda/triton_kernels.py:_multiply",
+        "model/cuda/triton_kernels.py:_multiply_row",
+        "workflows/generate.py:generate",
+        "workflows/generate.py:generate_file",
+    },
+    "copies": {
+        "cli/generate_command.py = cli/generate_command.py",
+        "config/pretrain_settings.py = config/pretrain_settings.py",
+        "hub.py = workflows/push_to_hub.py",
+        "model/classification.py = model/double_heads.py",
+        "model/cuda/triton_kernels.py = model/cuda/triton_kernels.py",
+        "workflows/generate.py = workflows/generate.py",
+        "workflows/pretrain.py = workflows/pretrain.py",
+    },
+}
+"""What breaks a rule today. Nothing joins it; what is put right leaves it."""
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_the_house(rule: str) -> None:
+    assert set(RULES[rule](sources())) <= EXPECTED.get(rule, set())
+
+
+def test_public_functions_have_files_of_their_names() -> None:
+    assert set(shared_homes(ogpt._HOMES)) <= {"generate_file", "pipeline", "plan"}
+
+
+# ---- planted faults
+
+LINES = "\n".join(f"    a{n} = f(b, {n})\n    # or not\n" for n in range(LONGEST_COPY))
+OTHERS = LINES.replace("a", "c").replace("b", "d")
+FIELDS = "class {}:\n" + "\n".join(f"    a{n}: int = {n}" for n in range(20))
+GOOD: Sources = {
+    "a.py": "import ogpt.b\nfrom ogpt.room import c\n",
+    "b.py": "from ogpt.room.c import f\nNAMES = [\n" + "'x',\n" * 30 + "]\n",
+    "room/c.py": f"def f(b):\n{LINES}\n\ndef g():\n{LINES}",
+    "cli/info.py": f"def f(self, {', '.join('abcdefghijk')}, *l): ...\n{FIELDS.format('A')}",
+    "workflows/info.py": FIELDS.format("B"),
+}
+FAULTS: list[tuple[str, Sources]] = [
+    ("circles of files", {"room/c.py": "def f():\n    from ogpt import b\n"}),
+    ("circles of files", {"room/c.py": "if TYPE_CHECKING:\n    from ogpt.a import g\n"}),
+    ("circles of files", {"room/c.py": "HOME = 'ogpt.a:g'"}),
+    ("classes of one name", {"d.py": "class A: ..."}),
+    ("files of one name", {"room/a.py": ""}),
+    ("files of one name", {"room/info.py": ""}),
+    ("long signatures", {"d.py": f"def f({', '.join('abcdefghijklm')}): ..."}),
+    (
+        "long signatures",
+        {"d.py": f"class D:\n  def f(self, {', '.join('abcdefghijklm')}): ..."},
+    ),
+    (
+        "copies",
+        {"d.py": f"def h(a):\n{LINES}", "e.py": f"def i(c):\n{OTHERS}"},
+    ),
+    ("copies", {"d.py": f"def h(a, b):\n{LINES}\ndef i(c, d):\n{OTHERS}"}),
+]
+
+
+def test_a_good_house_passes() -> None:
+    assert [rule(GOOD) for rule in RULES.values()] == [[]] * len(RULES)
+
+
+@pytest.mark.parametrize(("rule", "change"), FAULTS)
+def test_a_planted_fault_is_found(rule: str, change: Sources) -> None:
+    assert [name for name, check in RULES.items() if check({**GOOD, **change})] == [rule]
+
+
+def test_two_functions_in_one_file_are_found() -> None:
+    homes = {"A": "ogpt.b:A", "errors": "ogpt.errors", "info": "ogpt.info:info"}
+    assert shared_homes(homes) == []
+    assert shared_homes({**homes, "tell": "ogpt.info:tell"}) == ["tell"]
