@@ -35,7 +35,7 @@ def test_a_full_disk_leaves_the_earlier_save(tmp_path: Path) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, ignored)
-    assert "what was there before is unchanged" in caught.value.hint
+    assert "the previous content is unchanged" in caught.value.hint
     assert listing(tmp_path) == before
 
 

@@ -1,1 +1,1 @@
-"""Hugging Face's `generate()` over the searches of `ogpt.generation`."""
+"""Hugging Face's generate(), built on the searches of ogpt.generation."""

@@ -1,7 +1,7 @@
-"""generate(): transformers' arguments and tensors around the searches of ogpt.generation.
+"""generate(): the arguments and tensors of transformers around the searches of ogpt.generation.
 
-Padding is taken off before and put on again after: a row is read as if it stood alone, so left
-padding, right padding and none give the same text.
+Padding is removed before a search and added again afterwards. Each row is processed as if it were
+alone, so left padding, right padding and no padding give the same text.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from ogpt.reading import parse_json
 from ogpt.storage import write_json
 
 LogitsProcessor = Callable[[Tensor, Tensor], Tensor]
-"""Given (ids so far (1, T), logits (1, V)), returns new logits (1, V): as in transformers, but for
-each row by itself, without its padding."""
+"""A function of (ids so far (1, T), logits (1, V)) that returns new logits (1, V). As in
+transformers, but it gets one row at a time, without its padding."""
 
 GENERATION_FILE = "generation_config.json"
 _TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id")
@@ -46,11 +46,13 @@ GenerateOutput = GenerateDecoderOnlyOutput | GenerateBeamDecoderOnlyOutput
 
 
 class Streamer(Protocol):
-    """transformers' streamers: told the prompt's ids, then each new id, then the end."""
+    """A streamer, as in transformers: it receives the prompt, then each new token, then the end."""
 
-    def put(self, value: Tensor) -> None: ...  # noqa: D102  # the class says it
+    def put(self, value: Tensor) -> None:
+        """Receive ids: those of the prompt (T,), then each new one (1,)."""
 
-    def end(self) -> None: ...  # noqa: D102
+    def end(self) -> None:
+        """Receive the end of the text."""
 
 
 class GenerativeLanguageModel(LanguageModel):
@@ -59,8 +61,8 @@ class GenerativeLanguageModel(LanguageModel):
     def __init__(self, config: OpenAIGPTConfig) -> None:
         super().__init__(config)
         self.generation_config: Any = GenerationConfig()
-        """Arguments of `generate` that a call need not repeat; kept in generation_config.json. It
-        may be replaced by a dict, or by anything with `to_dict()`."""
+        """Default arguments of `generate`, saved in generation_config.json. A dict, or any object
+        with `to_dict()`, may replace it."""
 
     def generate(
         self,
@@ -77,49 +79,49 @@ class GenerativeLanguageModel(LanguageModel):
         inputs_embeds: Tensor | None = None,
         **arguments: Any,
     ) -> Tensor | GenerateOutput:
-        """Continue each row of a batch.
+        """Generate a continuation of each prompt in a batch.
 
-        Greedy by default; do_sample, num_beams, num_beam_groups and penalty_alpha choose another
-        search. Greedy search and sampling slide beyond n_positions, with a notice; the others
-        refuse. Weights get no gradient.
+        The default is greedy search; do_sample, num_beams, num_beam_groups and penalty_alpha select
+        another one. Beyond n_positions, greedy search and sampling use a sliding window, with a
+        notice; the other searches raise an error. Dropout is off, and nothing gets a gradient.
 
         Args:
-            input_ids: (B, T) prompts, or (T,) for one; without any, the start token.
-            generation_config: Arguments by name: a dict, or anything with `to_dict()`; they go
-                before those of the model folder, and arguments of the call before both. An
-                argument of the call that is None is switched off.
-            logits_processor: Applied after our rules and before the temperature.
+            input_ids: (B, T) prompts, or (T,) for one; by default the start token.
+            generation_config: Arguments by name: a dict, or any object with `to_dict()`. They
+                override those of the model folder; arguments of the call override both, and None
+                switches an argument off.
+            logits_processor: Applied after our own processors and before the temperature.
             stopping_criteria: End a row early.
             inputs: Another name for input_ids.
-            streamer: For one prompt without beams: told each token as it comes.
-            tokenizer: The model's; stop_strings need it.
-            attention_mask: (B, T), 0 for padding, on either side. Without it, pad tokens at the
-                ends of prompts are taken for padding, with a notice.
-            token_type_ids: (B, T); new tokens take the last one of their row.
-            inputs_embeds: (B, T, C) in place of input_ids; then new tokens alone are returned.
-            **arguments: By transformers' names, with its defaults: max_new_tokens or max_length (20
-                new ones without either, as far as there are positions), min_new_tokens, min_length,
-                do_sample, temperature, top_k (50), top_p, min_p, typical_p, repetition_penalty,
+            streamer: Receives each new token. One prompt, no beams.
+            tokenizer: The tokenizer of the model; needed for stop_strings.
+            attention_mask: (B, T), 0 for padding on either side. Without it, pad tokens at the ends
+                of a prompt count as padding, with a notice.
+            token_type_ids: (B, T); new tokens repeat the last one of their row.
+            inputs_embeds: (B, T, C) in place of input_ids; only new tokens are returned.
+            **arguments: Names and defaults of transformers: max_new_tokens or max_length (by
+                default 20 new tokens, or as many as fit), min_new_tokens, min_length, do_sample,
+                temperature, top_k (50), top_p, min_p, typical_p, repetition_penalty,
                 no_repeat_ngram_size, bad_words_ids, suppress_tokens, begin_suppress_tokens,
                 forced_bos_token_id, forced_eos_token_id, sequence_bias, num_beams,
                 num_beam_groups, diversity_penalty, length_penalty, early_stopping, penalty_alpha,
                 num_return_sequences, eos_token_id, pad_token_id, stop_strings,
-                return_dict_in_generate, output_scores, output_logits; ours besides:
-                frequency_penalty, presence_penalty, and seed: with it a prompt is continued in the
-                same way in every batch; without, torch's generator decides, for each row anew.
+                return_dict_in_generate, output_scores, output_logits. Our own: frequency_penalty,
+                presence_penalty, and seed. With a seed, a prompt gets the same continuation in any
+                batch; without, torch's generator seeds the call and each row differs.
 
         Returns:
-            (B * num_return_sequences, longest) int64: prompts as given, then what follows, filled
-            up with pad_token_id (else the first end token). With return_dict_in_generate a
-            GenerateDecoderOnlyOutput or GenerateBeamDecoderOnlyOutput.
+            (B * num_return_sequences, longest) int64: the prompts as passed, then their
+            continuations, padded with pad_token_id (or else the first end token). With
+            return_dict_in_generate a GenerateDecoderOnlyOutput or GenerateBeamDecoderOnlyOutput.
 
         Raises:
-            ConfigError: prompts or a mask of a shape that does not fit.
-            ContextTooLong: a search that does not slide outgrows n_positions.
-            SamplingError: an argument outside its range, no token in a prompt, or stop strings
+            ConfigError: a shape of prompts or mask that does not fit.
+            ContextTooLong: a search without a sliding window exceeds n_positions.
+            SamplingError: an argument outside its range, a prompt without tokens, or stop strings
                 without a tokenizer.
             TokenOutOfRange: an id outside the vocabulary.
-            UnknownArgument: an argument that `generate` has not.
+            UnknownArgument: an argument that `generate` does not have.
         """
         given = _given(self, generation_config, arguments)
         if inputs_embeds is None or input_ids is not None:
@@ -127,7 +129,7 @@ class GenerativeLanguageModel(LanguageModel):
         if attention_mask is None and input_ids is not None:
             attention_mask = padding(input_ids, given)
         seeded = given.get("seed") is not None
-        if given.get("do_sample") and not seeded:  # torch.manual_seed decides
+        if given.get("do_sample") and not seeded:  # torch.manual_seed makes it reproducible
             given["seed"] = int(torch.randint(MAX_SEED >> 2, (), dtype=torch.int64))
         rows = read_prompts(self, input_ids, attention_mask, token_type_ids, inputs_embeds)
         room = self.config.n_positions - max(opening.next_position for opening in rows.openings)
@@ -141,7 +143,10 @@ class GenerativeLanguageModel(LanguageModel):
         record = Record(asked)
         extra = [_as_rule(processor, self.device) for processor in logits_processor or ()]
         prompts = [opening.ids for opening in rows.openings]
+        # Random numbers are keyed by (seed, number of the text). With a seed of the caller every
+        # prompt counts from 0, so that its text does not depend on the batch.
         numbers = () if seeded else range(0, n_rows, settings.num_return_sequences)
+        # contrastive search holds its top_k candidates, the others their texts or beams
         each = max(settings.num_return_sequences, settings.num_beams)
         slots = settings.top_k if settings.penalty_alpha else each
         with evaluating(self):
@@ -162,7 +167,7 @@ class GenerativeLanguageModel(LanguageModel):
             continuations: list[list[int]] = [[] for _ in range(n_rows)]
             if streamer is not None:
                 streamer.put(rows.ids[0].cpu())
-            for token in tokens:
+            for token in tokens:  # decoding happens here, token by token
                 continuations[token.continuation].append(token.id)
                 if streamer is not None:
                     streamer.put(torch.tensor([token.id]))
@@ -181,13 +186,13 @@ class GenerativeLanguageModel(LanguageModel):
         beam_indices: Tensor | None = None,
         normalize_logits: bool = False,
     ) -> Tensor:
-        """The score of each new token of a generation, (rows, new tokens).
+        """The score of each generated token, (rows, new tokens).
 
         Args:
-            sequences: Of the output of `generate`, (rows, longest).
-            scores: Of the same output.
-            beam_indices: Of the same output, with beams.
-            normalize_logits: Turn scores into log-probabilities first; those of beams are.
+            sequences: From the output of `generate`, (rows, longest).
+            scores: From the same output.
+            beam_indices: From the same output, for beam search.
+            normalize_logits: Turn scores into log-probabilities first. Those of beams already are.
         """
         stacked = torch.stack(list(scores), dim=1)  # (rows or beams, steps, V)
         if normalize_logits:
@@ -195,30 +200,31 @@ class GenerativeLanguageModel(LanguageModel):
         if beam_indices is None:
             new = sequences[:, sequences.shape[1] - stacked.shape[1] :]
             return stacked.gather(-1, new[..., None])[..., 0]
-        new = sequences[:, sequences.shape[1] - beam_indices.shape[1] :]  # steps may be more
+        # beams may go on for more steps than the best one is long
+        new = sequences[:, sequences.shape[1] - beam_indices.shape[1] :]
         steps = torch.arange(new.shape[1], device=new.device)
         return stacked[beam_indices.clamp(min=0), steps, new].masked_fill(beam_indices < 0, 0.0)
 
     def read_beside(self, folder: Path) -> None:
-        """Take generation_config.json of a model folder, where there is one."""
+        """Read generation_config.json, if the folder has one."""
         file = folder / GENERATION_FILE
         if not file.exists():
             return
         try:
             values = parse_json(file.read_text("utf-8"))
-            told = {k: v for k, v in values.items() if not k.startswith("_")}
+            public = {k: v for k, v in values.items() if not k.startswith("_")}
         except (OSError, ValueError, AttributeError) as error:
             raise CheckpointError(
                 f"{file} is damaged: {error!r}",
-                hint="restore it from a copy of the model, or delete it: it holds only defaults",
+                hint="restore it from a copy of the model, or delete it: it only holds defaults",
             ) from error
-        self.generation_config = GenerationConfig(told)
+        self.generation_config = GenerationConfig(public)
 
     def write_beside(self, folder: Path) -> None:
         """Write generation_config.json."""
         values = {**_tokens(self.config), **_by_name(self.generation_config)}
         bias = values.get("sequence_bias")
-        if isinstance(bias, Mapping):  # JSON has no tuples for keys
+        if isinstance(bias, Mapping):  # JSON keys cannot be tuples
             values["sequence_bias"] = [[list(ids), value] for ids, value in bias.items()]
         write_json(folder / GENERATION_FILE, values)
 
@@ -228,10 +234,10 @@ def _tokens(config: OpenAIGPTConfig) -> dict[str, Any]:
 
 
 def _by_name(configured: Any) -> dict[str, Any]:
-    """What a generation configuration says, without what it leaves open.
+    """The arguments that a generation configuration sets, without those that are None.
 
     Raises:
-        SamplingError: it is none.
+        SamplingError: it is neither a dict nor an object with to_dict().
     """
     if configured is not None and not isinstance(configured, Mapping):
         to_dict = getattr(configured, "to_diff_dict", None) or getattr(configured, "to_dict", None)
@@ -239,35 +245,36 @@ def _by_name(configured: Any) -> dict[str, Any]:
             raise SamplingError(
                 f"generation_config is {type(configured).__name__}; allowed: a dict, or an object "
                 "with to_dict()",
-                hint="give the arguments by name",
+                hint="pass the arguments by name",
             )
         configured = to_dict()
-    told = (configured or {}).items()
-    return {name: value for name, value in told if value is not None and not name.startswith("_")}
+    items = (configured or {}).items()
+    return {name: value for name, value in items if value is not None and not name.startswith("_")}
 
 
 def _given(
     model: GenerativeLanguageModel, configured: Any, arguments: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The arguments of a call over those of configurations."""
+    """All arguments of a call: its own over those of the configurations."""
     given = _tokens(model.config)
     for layer in (_by_name(model.generation_config), _by_name(configured), arguments):
-        if any(layer.get(name) is not None for name in _LENGTHS):  # not against one of another kind
+        # one kind of length replaces the other: they must not both apply
+        if any(layer.get(name) is not None for name in _LENGTHS):
             given = {name: value for name, value in given.items() if name not in _LENGTHS}
         given = {**given, **layer}
     return given
 
 
 def _check_room(model: LanguageModel, rows: Prompts, settings: GenerationSettings) -> None:
-    """Give notice of a text that will slide, and refuse one that cannot.
+    """Warn if a text exceeds the context length, or refuse it if it cannot slide.
 
     Raises:
-        ContextTooLong: the search, or what the prompts are made of, does not slide.
+        ContextTooLong: the search, or prompts of more than ids, have no sliding window.
     """
     n_positions = model.config.n_positions
     longest = max(opening.next_position for opening in rows.openings)
     plain = all(opening.plain for opening in rows.openings)
-    # contrastive search reads its last token too, to choose it
+    # contrastive search processes its last token too, to compare its hidden state
     most = settings.max_new_tokens + (settings.penalty_alpha > 0)
     if longest <= n_positions and not slides(n_positions, longest, most):
         return
@@ -275,9 +282,9 @@ def _check_room(model: LanguageModel, rows: Prompts, settings: GenerationSetting
         tell_length(n_positions, [opening.ids for opening in rows.openings], settings)
         return
     raise ContextTooLong(
-        f"a prompt ends at position {longest} and {settings.max_new_tokens} new tokens are asked "
-        f"for; the model has {n_positions} positions, and only greedy search and sampling from "
-        "token ids slide",
+        f"a prompt ends at position {longest} and {settings.max_new_tokens} new tokens were "
+        f"requested; the context length is {n_positions}, and only greedy search and sampling from "
+        "token ids have a sliding window",
         hint="shorten the prompt or lower max_new_tokens",
     )
 
@@ -305,7 +312,7 @@ def _beam_output(
 
 
 def _as_rule(processor: LogitsProcessor, device: torch.device) -> Rule:
-    """A caller's processor of tensors as a rule of arrays."""
+    """A caller's processor of tensors as a logits processor of arrays."""
 
     def rule(ids: Sequence[int], n_prompt: int, logits: Logits) -> Logits:
         row = torch.tensor([list(ids)], device=device)
@@ -319,7 +326,7 @@ def _as_rule(processor: LogitsProcessor, device: torch.device) -> Rule:
 def _check_streamer(streamer: Streamer | None, n_rows: int, settings: GenerationSettings) -> None:
     if streamer is not None and (n_rows > 1 or settings.num_beams > 1):
         raise SamplingError(
-            f"a streamer was given for {n_rows} rows and {settings.num_beams} beams; allowed: one "
-            "row without beams",
-            hint="call generate for each prompt, or leave the streamer out",
+            f"a streamer was passed with {n_rows} rows and {settings.num_beams} beams; allowed: "
+            "one row without beams",
+            hint="call generate for each prompt, or omit the streamer",
         )

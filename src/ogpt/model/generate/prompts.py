@@ -1,4 +1,4 @@
-"""Batches of prompts become rows without padding, and continuations become a batch again."""
+"""Turn a batch of prompts into rows without padding, and continuations into a batch again."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ class Opening(NamedTuple):
     """A prompt without its padding."""
 
     ids: list[int]
-    """Token ids; none for embeddings."""
+    """Token ids; empty for embeddings."""
     embeds: Tensor | None
-    """(length, C) in place of ids."""
+    """(length, C), used instead of ids."""
     token_types: list[int] | None
-    """Rows of the token embedding to add; new tokens take the last one."""
+    """Ids whose token embeddings are added; new tokens repeat the last one."""
     positions: list[int] | None
-    """Of the tokens, where they do not simply count from 0."""
+    """Position of each token; None: 0, 1, 2, ..."""
     length: int
     next_position: int
-    """Of the first new token."""
+    """Position of the first new token."""
 
     @property
     def plain(self) -> bool:
-        """Whether there is nothing to it but its ids."""
+        """Whether it consists of ids alone."""
         return self.embeds is None and self.token_types is None and self.positions is None
 
 
 class Prompts(NamedTuple):
-    """The prompts of a call."""
+    """The prompts of one call of generate()."""
 
     openings: list[Opening]
     ids: Tensor
-    """(B, T) as given, padding included; (B, 0) for embeddings."""
+    """(B, T) as passed, padding included; (B, 0) for embeddings."""
     width: int
-    """T, which max_length counts."""
+    """T: max_length counts padding too, as in transformers."""
 
 
 def prompt_ids(
@@ -53,15 +53,18 @@ def prompt_ids(
     bos_token_id: int | None,
     device: torch.device,
 ) -> Tensor | None:
-    """The ids of a call, under either name; without any, a text begins with its start token.
+    """The prompts under either of their names; by default one start token.
+
+    Returns:
+        (B, T) or (T,); None if neither is passed and there is no start token.
 
     Raises:
-        ConfigError: both names, neither and no start token, or no tensor.
+        ConfigError: both names, or not a tensor.
     """
     if input_ids is not None and inputs is not None:
         raise ConfigError(
-            "input_ids and inputs are both given; allowed: one of the two",
-            hint="they are two names for the prompts: leave inputs out",
+            "input_ids and inputs were both passed; allowed: one of the two",
+            hint="omit inputs: it is another name for input_ids",
         )
     ids: Any = inputs if input_ids is None else input_ids
     if ids is None:
@@ -76,16 +79,16 @@ def prompt_ids(
 
 
 def padding(ids: Tensor, given: Mapping[str, Any]) -> Tensor | None:
-    """A mask for prompts without one: pad tokens that a row begins or ends with are padding.
+    """Make a mask for prompts without one: pad tokens at the ends of a row are padding.
 
-    Not where the pad token also ends texts, as then it may be meant.
+    A pad token that is also the end token may belong to the text, so it stays.
 
     Args:
         ids: (..., T).
         given: The arguments of the call.
 
     Returns:
-        Like `ids`; None where there is no padding.
+        In the shape of `ids`; None if there is no padding.
     """
     pad, ends = (given.get(name) for name in ("pad_token_id", "eos_token_id"))
     if not isinstance(pad, int) or pad in (ends if isinstance(ends, Sequence) else [ends]):
@@ -93,7 +96,7 @@ def padding(ids: Tensor, given: Mapping[str, Any]) -> Tensor | None:
     token = ids.ne(pad)
     inside = token.cumsum(-1).bool() & token.flip(-1).cumsum(-1).flip(-1).bool()
     found = int((~inside).sum())
-    if not found or not inside.any(-1).all():  # a prompt of pad tokens alone is meant as it is
+    if not found or not inside.any(-1).all():  # a prompt of nothing but pad tokens is deliberate
         return None
     tell("padding-assumed", count=found, pad_token_id=pad)
     return inside.long()
@@ -106,7 +109,20 @@ def read_prompts(
     token_types: Tensor | None,
     embeds: Tensor | None,
 ) -> Prompts:
-    """The prompts of a batch, each without its padding."""
+    """The prompts of a batch, each without its padding.
+
+    Args:
+        model: For its embeddings and its configuration.
+        ids: (B, T) or (T,).
+        mask: (B, T), 0 for padding, anywhere in a row.
+        token_types: (B, T) or (T,).
+        embeds: (B, T, C) in place of ids.
+
+    Raises:
+        ConfigError: a shape that does not fit.
+        SamplingError: a prompt without tokens.
+        TokenOutOfRange: an id outside the vocabulary.
+    """
     shape = input_shape(ids, embeds, model.config.n_embd)
     if len(shape.leading) > 1:
         raise ConfigError(
@@ -117,7 +133,7 @@ def read_prompts(
     if mask is not None:
         given = to_rows(mask, shape, "attention_mask")
         kept = check_mask(given, shape.N, shape.T, shape.T, 1).cpu().numpy()
-    as_they_stand = model.config.parity.positions == "never"
+    counts_padding = model.config.parity.positions == "never"
     flat = torch.zeros(shape.N, 0, dtype=torch.int64, device=model.device)
     if ids is not None:
         flat = to_rows(ids, shape, "input_ids").long()
@@ -128,10 +144,10 @@ def read_prompts(
         places = tokens.nonzero()[0].tolist()
         if not places:
             raise SamplingError(
-                f"prompt {row} holds no tokens; at least one is needed to go on from",
-                hint="attention_mask is 0 for the whole row: give it a token",
+                f"prompt {row} has no tokens; at least one is required",
+                hint="set attention_mask to 1 for a token of each row",
             )
-        moved = as_they_stand and len(places) < shape.T
+        moved = counts_padding and len(places) < shape.T
         openings.append(
             Opening(
                 ids=[] if ids is None else flat[row, places].tolist(),
@@ -150,16 +166,16 @@ def read_prompts(
 def sequences(
     rows: Prompts, continuations: Sequence[Sequence[int]], settings: GenerationSettings
 ) -> Tensor:
-    """Prompts as given, and what follows, (rows, longest)."""
+    """The prompts as passed and their continuations, padded, (rows, longest)."""
     longest = max(map(len, continuations))
-    pad = fills_up(settings)
+    pad = padding_id(settings)
     new = torch.tensor([[*ids, *[pad] * (longest - len(ids))] for ids in continuations])
     prompts = rows.ids.repeat_interleave(settings.num_return_sequences, dim=0)
     return torch.cat([prompts, new.to(prompts)], dim=1)
 
 
-def fills_up(settings: GenerationSettings) -> int:
-    """What fills rows that have ended; where none can, it is never seen."""
+def padding_id(settings: GenerationSettings) -> int:
+    """The token after the end of a row; without one, no row ends early and 0 is never used."""
     if settings.pad_token_id is not None:
         return settings.pad_token_id
     return settings.eos_token_id[0] if settings.eos_token_id else 0

@@ -1,4 +1,4 @@
-"""The scores and logits of every step of a generation, for those who ask for them."""
+"""Scores and logits of every step, for output_scores and output_logits."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ from torch import Tensor
 from ogpt.generation.choosing.arguments import Arguments
 from ogpt.generation.choosing.processors import Logits
 from ogpt.generation.choosing.settings import GenerationSettings
-from ogpt.model.generate.prompts import fills_up
+from ogpt.model.generate.prompts import padding_id
 
 
 class Record:
-    """Scores and logits of every step, where they are asked for."""
+    """Collects the scores and logits of every step, if requested.
+
+    Args:
+        asked: The arguments of the call.
+    """
 
     def __init__(self, asked: Arguments) -> None:
         self._scores = asked.output_scores
@@ -23,21 +27,24 @@ class Record:
         self._beams: list[tuple[Logits, Logits]] = []
 
     def row(self, continuation: int, logits: Logits, scores: Logits) -> None:
-        """A `Watch` of search."""
+        """Add a step of one row: a `Watch` of search."""
         self._rows.setdefault(continuation, []).append((logits.copy(), scores.copy()))
 
     def beams(self, logits: Logits, scores: Logits) -> None:
-        """A `BeamWatch`."""
+        """Add a step of all beams: a `BeamWatch` of beam_search."""
         self._beams.append((logits.copy(), scores.copy()))
 
     def steps(
         self, n_rows: int, settings: GenerationSettings, device: torch.device
     ) -> tuple[tuple[Tensor, ...] | None, tuple[Tensor, ...] | None]:
-        """Scores and logits, for each step (rows, V); a row that has ended is sure of the pad."""
+        """Scores and logits, for each step (rows, V); None if not requested.
+
+        After the end of a row the padding token has the log-probability 0, all others -inf.
+        """
         steps = self._beams
         if self._rows:
             ended = np.full_like(self._rows[0][0][0], -np.inf)
-            ended[fills_up(settings)] = 0.0
+            ended[padding_id(settings)] = 0.0
             longest = max(map(len, self._rows.values()))
             filled = [
                 [*self._rows[row], *[(ended, ended)] * (longest - len(self._rows[row]))]

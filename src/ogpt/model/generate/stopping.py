@@ -1,4 +1,4 @@
-"""What ends a continuation besides its settings: stop strings and the caller's criteria."""
+"""Stop strings and stopping criteria: ends of a continuation that its settings do not know."""
 
 from __future__ import annotations
 
@@ -15,11 +15,24 @@ from ogpt.model.generate.prompts import Prompts
 from ogpt.notices import tell
 
 StoppingCriteria = Callable[[Tensor, Any], Any]
-"""Given (ids so far (1, T), None), says whether this row ends: a bool or a bool tensor."""
+"""A function of (ids so far (1, T), None) that returns whether this row ends: a bool, or a bool
+tensor."""
 
 
 class Stops:
-    """What ends a row besides the settings: stop strings and the caller's criteria."""
+    """Decides whether a row ends by a stop string or by one of the caller's criteria.
+
+    Args:
+        rows: The prompts.
+        asked: The arguments of the call.
+        tokenizer: Decodes the text for stop strings.
+        criteria: The caller's.
+        n_rows: Number of continuations.
+
+    Raises:
+        SamplingError: stop strings without a tokenizer, an invalid stop string, or several rows
+            without a token to pad them with.
+    """
 
     def __init__(
         self,
@@ -31,17 +44,16 @@ class Stops:
     ) -> None:
         if asked.stop_strings and tokenizer is None:
             raise SamplingError(
-                f"stop_strings is {asked.stop_strings!r} and there is no tokenizer to read the "
-                "text with",
+                f"stop_strings is {asked.stop_strings!r} without a tokenizer; allowed: with one",
                 hint="pass tokenizer=...",
             )
         settings = asked.settings
         ends = settings.pad_token_id is not None or settings.eos_token_id
         if (asked.stop_strings or criteria) and n_rows > 1 and not ends:
             raise SamplingError(
-                f"pad_token_id is None and {n_rows} rows may end at different places; allowed: a "
+                f"pad_token_id is None and {n_rows} rows may have different lengths; allowed: a "
                 "token id",
-                hint="pass pad_token_id=0, or any token that fills up rows that have ended",
+                hint="pass pad_token_id=0, or another id to pad rows with",
             )
         self._rows = rows
         self._criteria = list(criteria)
@@ -53,7 +65,7 @@ class Stops:
         self._writers: dict[int, Writer] = {}
 
     def of_token(self, continuation: int, token_id: int) -> bool:
-        """Whether a row ends with this token."""
+        """Append a token to a row; return whether the row ends with it."""
         prompt = self._rows.openings[continuation // self._per_prompt].ids
         if continuation not in self._writers and self._stop:
             self._writers[continuation] = self._writer(prompt)
@@ -66,7 +78,7 @@ class Stops:
         return self._meets(ids)
 
     def of_beam(self, ids: Sequence[int], n_prompt: int) -> bool:
-        """Whether a beam ends here, read anew as beams come and go."""
+        """Whether a beam ends here. Its text is decoded from the start: beams change places."""
         if self._stop:
             writer = self._writer(ids[:n_prompt])
             for token_id in ids[n_prompt:]:
@@ -76,7 +88,7 @@ class Stops:
         return self._meets(ids)
 
     def _writer(self, prompt: Sequence[int]) -> Writer:
-        assert self._tokenizer is not None  # there are stop strings, see __init__
+        assert self._tokenizer is not None  # __init__ checks it for stop strings
         after_word = bool(prompt) and ends_word(self._tokenizer, prompt[-1])
         return Writer(
             self._tokenizer, after_word=after_word, stop=self._stop, min_tokens=self._min_tokens
@@ -88,21 +100,21 @@ class Stops:
 
 
 def _forms(tokenizer: Vocabulary, strings: Sequence[str]) -> list[str]:
-    """The stop strings in every form that the vocabulary can write.
+    """The stop strings in every form that the vocabulary can produce.
 
     Raises:
-        SamplingError: an empty one, or none.
+        SamplingError: a stop string that is empty or not a string.
     """
     forms: list[str] = []
     for string in strings:
         if not isinstance(string, str) or not string:
             raise SamplingError(
                 f"stop_strings holds {string!r}; allowed: strings of one character or more",
-                hint="leave it out",
+                hint="omit it",
             )
         found = stop_forms(tokenizer, string)
         if not found:
-            reason = "this vocabulary cannot write it"
+            reason = "this vocabulary cannot produce it"
             tell("setting-without-effect", setting=f"stop_strings={string!r}", reason=reason)
         forms += found
     return forms
