@@ -1,4 +1,4 @@
-"""The shape of the source: no circles, no twins, no long signatures, nothing written twice.
+"""The shape of the source: no circles, no twins, nothing long, nothing written twice.
 
 Each rule has a list of what breaks it today (EXPECTED): nothing may be added to it, and what is put
 right leaves it.
@@ -21,6 +21,7 @@ import pytest
 import ogpt
 from tests.contracts.sources import PACKAGE, modules
 
+LONGEST_FILE = 400
 MOST_PARAMETERS = 12
 LONGEST_COPY = 9
 """Lines of code that may stand twice in a row, once names and numbers are left aside."""
@@ -125,7 +126,12 @@ def shared_homes(homes: dict[str, str]) -> list[str]:
     ]
 
 
-# ---- signatures
+# ---- lengths
+
+
+def long_files(found: Sources) -> list[str]:
+    """Files of more than one idea, by all experience."""
+    return [file for file, text in found.items() if len(text.splitlines()) > LONGEST_FILE]
 
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -227,6 +233,7 @@ RULES: dict[str, Callable[[Sources], list[str]]] = {
     "circles of files": circles,
     "classes of one name": twin_classes,
     "files of one name": twin_files,
+    "long files": long_files,
     "long signatures": long_signatures,
     "copies": copies,
 }
@@ -283,6 +290,7 @@ FAULTS: list[tuple[str, Sources]] = [
     ("classes of one name", {"d.py": "class A: ..."}),
     ("files of one name", {"room/a.py": ""}),
     ("files of one name", {"room/info.py": ""}),
+    ("long files", {"d.py": "#\n" * 401}),
     ("long signatures", {"d.py": f"def f({', '.join('abcdefghijklm')}): ..."}),
     (
         "long signatures",
