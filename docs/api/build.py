@@ -1,4 +1,4 @@
-"""Builds the API reference from the docstrings: `make docs`, or `python docs/api/build.py OUT`."""
+"""Build the API reference from the docstrings: `make docs`, or `python docs/api/build.py OUT`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 MODULES = (
     "ogpt",  # every public name
-    "ogpt.config.saved",  # what the public classes inherit, take and return
+    "ogpt.config.saved",  # bases, arguments and results of the public classes
     "ogpt.config.parity",
     "ogpt.config.pretrain_settings",
     "ogpt.config.loader",
@@ -44,7 +44,7 @@ MODULES = (
 
 
 def build(out: Path) -> None:
-    """Write the reference into the folder `out`; its first page is index.html."""
+    """Write the reference to the folder `out`. The first page is index.html."""
     pdoc.render.configure(
         docformat="google", show_source=False, template_directory=Path(__file__).parent
     )
@@ -55,7 +55,7 @@ def build(out: Path) -> None:
 
 
 def _signature(signature: inspect.Signature, colon: bool) -> Markup:
-    """A signature as pdoc shows it, `Unpack[Options]` as `Options`."""
+    """Format a signature as pdoc does, with `Unpack[Options]` as `Options`."""
     shown = [
         parameter.replace(annotation=get_args(parameter.annotation)[0])
         if get_origin(parameter.annotation) is Unpack

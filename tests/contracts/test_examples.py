@@ -1,4 +1,4 @@
-"""Every public class shows how it is used, and the examples do what they say."""
+"""Every public class has an example, and the examples run as shown."""
 
 import doctest
 import importlib
@@ -15,7 +15,7 @@ CLASSES = [name for name in ogpt.__all__ if inspect.isclass(getattr(ogpt, name))
 
 
 def failures(example: doctest.DocTest) -> str:
-    """What goes wrong when the examples of a docstring run; a warning is an error."""
+    """The failures of a docstring's examples; a warning is an error."""
     report: list[str] = []
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -61,12 +61,12 @@ def test_a_guide_prints_what_it_says(page: Path, tmp_path: Path, monkeypatch: An
         re.findall("^```text$", text, re.MULTILINE)
     )
     run(text, page.name)
-    assert list(tmp_path.iterdir()) == [], "a guide cleans up behind itself"
+    assert list(tmp_path.iterdir()) == [], "a guide must remove its files"
 
 
 @pytest.fixture
 def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A folder in which runs/mine is a run, as after the commands of the README."""
+    """A folder where runs/mine is a run, as after the commands of the README."""
     monkeypatch.chdir(tmp_path)
     text = "The function returns a list.\nA list returns the function.\n" * 300
     (tmp_path / "train.txt").write_text(text)
@@ -158,7 +158,7 @@ def test_a_failing_block_is_named_by_its_line() -> None:
 
 
 def table_of_ids() -> list[tuple[str, dict[str, list[int]]]]:
-    """The rows of which-tokenization.md: a text, and its ids by each path."""
+    """The rows of which-tokenization.md: a text, and its ids with each pre_tokenizer."""
     page = (GUIDES / "which-tokenization.md").read_text("utf-8")
     header = re.search(r"^\| text \| (.*) \|\n\|[-| ]+\n((?:\|.*\n)+)", page, re.MULTILINE)
     assert header is not None

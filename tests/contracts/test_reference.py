@@ -1,4 +1,4 @@
-"""The API reference builds without a network and holds every public name; its markup is whole."""
+"""The API reference builds without a network and has every public name; its markup is correct."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ WRONG = {
     "a section that was not seen": r"^\s*(Args|Returns|Yields|Raises|Example|Examples):",
     "an example that is no block": r">>>",
 }
-"""What no text of a docstring holds outside code, once it is set."""
+"""Patterns that must not be in the rendered text of a docstring, outside code."""
 
 
 class Page(HTMLParser):
-    """The docstrings of a page, each as its text outside code, and what else is looked at."""
+    """The docstrings of a page as text without code, and its ids, links and emphasis."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ class Page(HTMLParser):
 
 
 def faults(html: str) -> list[str]:
-    """What is wrong with the docstrings of a page. We use no emphasis: it is a stray star."""
+    """Faults in the docstrings of a page. We use no emphasis, so any emphasis is a stray star."""
     page = Page(html)
     found = [f"emphasis: {text}" for text in page.emphasised]
     for text in page.docstrings:

@@ -1,9 +1,10 @@
-"""Notices, events, commands and prose agree with what the code knows."""
+"""Notices, events, commands and the documentation match the code, in plain words."""
 
 import ast
 import re
 import shlex
 import string
+from pathlib import Path
 
 import pytest
 import typer.main
@@ -13,6 +14,7 @@ from ogpt import notices, reporting
 from ogpt.cli.main import app
 from tests.contracts.sources import PACKAGE, ROOT, calls, first_text, modules, texts
 
+PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
 TREES = {path.relative_to(PACKAGE).as_posix(): ast.parse(path.read_text()) for path in modules()}
 
 REPORTERS = ("reporter", "_reporter", "report")
@@ -25,22 +27,30 @@ FOREIGN = {
 }
 
 
+STIFF = re.compile(
+    r"\b(?:anew|begun|held[- ]out|likelier|likeliest|mend(?:s|ed|ing)?|tell(?:s|ing)?|told|thing"
+    r"|go(?:es|ing)? on|passed over|so many|honest(?:ly)?|travel\w*|the house)\b",
+    re.IGNORECASE,
+)
+"""Words that plain English, or the field, has better ones for."""
+
+
 def placeholders(text: str) -> set[str]:
     return {name for _, name, _, _ in string.Formatter().parse(text) if name}
 
 
-def test_every_notice_told_is_known_with_its_fields() -> None:
-    told = set()
+def test_every_notice_is_known_with_its_fields() -> None:
+    emitted = set()
     for file, tree in TREES.items():
         for call in calls(tree, "tell"):
             if not call.args and not call.keywords:
                 continue  # a stream's position
             kind = first_text(call)
-            assert kind in notices.KINDS, f"{file}:{call.lineno} tells {kind!r}"
+            assert kind in notices.KINDS, f"{file}:{call.lineno} emits {kind!r}"
             fields = {keyword.arg for keyword in call.keywords}
             assert fields == placeholders(notices.KINDS[kind]), f"{file}:{call.lineno}"
-            told.add(kind)
-    assert told == set(notices.KINDS), "kinds that nothing tells"
+            emitted.add(kind)
+    assert emitted == set(notices.KINDS), "kinds that are never emitted"
 
 
 def test_every_event_reported_is_known() -> None:
@@ -63,11 +73,16 @@ def test_nothing_foreign(what: str) -> None:
     assert found == [], what
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_documentation_is_in_plain_words(page: Path) -> None:
+    prose = re.sub(r"^```.*?^```|^>.*?$|`[^`\n]+`", "", page.read_text("utf-8"), flags=re.S | re.M)
+    assert STIFF.findall(prose) == []
+
+
 def documented_commands() -> list[str]:
     """Every line of a code block in the README and docs that runs ogpt."""
-    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
     lines = []
-    for page in pages:
+    for page in PAGES:
         for block in re.findall(r"^```\w*\n(.*?)^```", page.read_text("utf-8"), re.S | re.M):
             joined = re.sub(r"\\\n\s*", " ", block)
             lines += re.findall(r"^(?:\$ |\.venv/bin/)?(ogpt .*)$", joined, re.MULTILINE)
@@ -91,7 +106,7 @@ def test_documented_commands_exist(line: str) -> None:
 
 
 def test_documented_functions_exist() -> None:
-    for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
+    for page in PAGES:
         for name in re.findall(r"\bogpt\.(\w+)\(", page.read_text("utf-8")):
             assert name in ogpt.__all__, f"{page.name} calls ogpt.{name}"
 
