@@ -1,14 +1,17 @@
-"""What long work says while it runs: events with fields, given to a Reporter.
+"""What long work reports while it runs: events with fields, passed to a Reporter.
 
 Kinds and their fields:
-    progress   task, done, total (0: not known), unit       any work over two seconds
-    plan       parameters, tokens_per_step, total_steps, ... before the first step
-    train      step, total_steps, epoch, loss, learning_rate, grad_norm, tokens,
-               tokens_per_s, mfu, eta_s
-    eval       step, loss, perplexity, bits_per_byte, tokens
-    checkpoint step, path, reason
-    sample     step, text
-    message    text                                          a line for people
+    progress   task, done, total (0: not known), unit        any work over 2 seconds
+    plan       task, step, parameters, tokens_per_step, total_steps   before the first step
+    train      task, step, total_steps, epoch, learning_rate, grad_norm, tokens, tokens_per_s,
+               mfu, eta_s, and measures by name
+    eval       task, step, tokens (of a text), and measures by name
+    checkpoint task, step, path, reason
+    message    text                                           a line for people
+
+`task` names the work, such as "pretraining". Measures are what the objective is judged by: "loss"
+always, and others with free names, such as "perplexity" or "accuracy". `measures` tells them from
+the other fields.
 """
 
 from __future__ import annotations
@@ -16,17 +19,26 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections.abc import Mapping
 from typing import Any, Protocol, TextIO
 
 INTERVAL = 0.1
-"""Seconds between two progress events of a task, at least."""
+"""Minimum seconds between two progress events of a task."""
+
+_NO_MEASURES = {
+    "train": (
+        *("task", "step", "total_steps", "epoch", "learning_rate", "grad_norm"),
+        *("tokens", "tokens_per_s", "mfu", "eta_s"),
+    ),
+    "eval": ("task", "step", "tokens"),
+}
 
 
 class Reporter(Protocol):
     """Receives the events of long work; must return quickly and never raise."""
 
     def __call__(self, kind: str, /, **fields: Any) -> None:
-        """Take one event."""
+        """Receive one event."""
         ...
 
 
@@ -34,12 +46,25 @@ def silent(kind: str, /, **fields: Any) -> None:
     """The Reporter of library calls that asked for none."""
 
 
+def measures(kind: str, fields: Mapping[str, Any]) -> dict[str, float]:
+    """The measures of a train or eval event by name, in their order; none for other kinds.
+
+    Args:
+        kind: Kind of the event.
+        fields: Its fields.
+    """
+    if kind not in _NO_MEASURES:
+        return {}
+    named = {name: value for name, value in fields.items() if name not in _NO_MEASURES[kind]}
+    return {name: value for name, value in named.items() if isinstance(value, int | float)}
+
+
 class JsonLines:
-    """A Reporter that writes each event as one JSON object a line."""
+    """A Reporter that writes each event as one JSON object per line."""
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
-        self._lock = threading.Lock()  # a signal is told from a thread of its own
+        self._lock = threading.Lock()  # a stop request is reported from a thread of its own
 
     def __call__(self, kind: str, /, **fields: Any) -> None:
         """Write one event and flush it, so that a kill loses at most the line being written."""
@@ -49,25 +74,25 @@ class JsonLines:
 
 
 class Several:
-    """A Reporter that passes each event on to several others."""
+    """A Reporter that passes each event to several others, in order."""
 
     def __init__(self, *reporters: Reporter) -> None:
         self.reporters = reporters
 
     def __call__(self, kind: str, /, **fields: Any) -> None:
-        """Pass one event on."""
+        """Pass one event to each."""
         for reporter in self.reporters:
             reporter(kind, **fields)
 
 
 class Progress:
-    """Tells a Reporter how far a task has come.
+    """Reports how far a task is, at most every INTERVAL seconds.
 
     Args:
-        reporter: receives `progress` events.
-        task: what is being done.
-        total: units in all.
-        unit: of done and total.
+        reporter: Receives `progress` events.
+        task: Name of the work.
+        total: Number of units in all; 0: not known.
+        unit: Unit of done and total.
     """
 
     def __init__(self, reporter: Reporter, task: str, total: int, unit: str = "bytes") -> None:

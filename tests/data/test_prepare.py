@@ -194,7 +194,7 @@ def test_finished_shards_are_used_as_they_are(
     )
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
     assert again.train.n_documents > 0
-    assert said == [f"{out} holds the shards of this text already"]
+    assert said == [f"{out} already holds the shards of this text"]
 
 
 def test_other_inputs_do_not_overwrite(tmp_path: Path, characters: OpenAIGPTTokenizerFast) -> None:
@@ -244,7 +244,7 @@ def test_progress_counts_the_bytes_of_the_sources(
     events: list[dict[str, object]] = []
     prepare(sources, characters, tmp_path / "out", reporter=lambda _, **event: events.append(event))
     total = sum(source.stat().st_size for source in sources)
-    assert events[-4] == {"task": "tokenising", "done": total, "total": total, "unit": "bytes"}
+    assert events[-4] == {"task": "tokenizing", "done": total, "total": total, "unit": "bytes"}
 
 
 BOOKS = Path(__file__).parents[2].parent / "shared" / "data" / "books" / "books_valid.jsonl.gz"

@@ -24,9 +24,10 @@ SHARD_TOKENS = 400
 CHILD = """
 import os, signal, sys
 from pathlib import Path
-from ogpt.workflows import prepare as preparing
+from ogpt.data import split_reader
+from ogpt.workflows.prepare import prepare
 
-preparing.BATCH_CHARACTERS = 100
+split_reader.GROUP_CHARACTERS = 100
 replace, moments = os.replace, int(sys.argv[4])
 def replace_or_die(*names):
     global moments
@@ -35,7 +36,7 @@ def replace_or_die(*names):
         os.kill(os.getpid(), signal.SIGKILL)
     replace(*names)
 os.replace = replace_or_die
-preparing.prepare(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), shard_tokens=400)
+prepare(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), shard_tokens=400)
 """
 
 
@@ -129,7 +130,7 @@ def test_what_is_done_is_not_tokenised_again(
 ) -> None:
     source, folder, expected = work
     out = tmp_path / "out"
-    monkeypatch.setattr("ogpt.workflows.prepare.BATCH_CHARACTERS", 200)
+    monkeypatch.setattr("ogpt.data.split_reader.GROUP_CHARACTERS", 200)
     tokenizer = Recording.from_pretrained(folder)
     tokenizer.encoded, tokenizer.stop_after = [], 40
     with pytest.raises(KeyboardInterrupt):

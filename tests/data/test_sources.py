@@ -70,7 +70,7 @@ def test_home_is_understood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_source_describes_its_content(corpus: Path) -> None:
-    assert open_sources(corpus / "b.txt")[0].describe() == {
+    assert open_sources(corpus / "b.txt")[0].description == {
         "name": "b.txt",
         "size": 4,
         "sha256": hashlib.sha256(b"text").hexdigest(),
@@ -148,12 +148,12 @@ def test_a_file_that_cannot_be_read(corpus: Path) -> None:
     [source] = open_sources([corpus / "b.txt"])
     source.path.unlink()
     with pytest.raises(DataError, match=r"b\.txt cannot be read: No such file") as caught:
-        source.describe()
+        _ = source.description
     assert "permissions" in caught.value.hint
 
 
 def test_builtin_sources_describe_themselves() -> None:
     sources = open_sources([f"builtin:{name}" for name in NAMES])
-    described = [source.describe() for source in sources]
+    described = [source.description for source in sources]
     assert described[0]["sha256"] == described[1]["sha256"]
     assert [source.size for source in sources] == [entry["size"] for entry in described]

@@ -7,13 +7,13 @@ import pytest
 from ogpt import notices
 from ogpt.errors import CheckpointError, DamagedData, OutputExists, StorageError
 from ogpt.folders.run_folder import RunFolder
-from tests.training.counter import Counter, names, nothing
+from tests.training.counter import Counter, names
 
 
 def save(run: RunFolder, step: int, *, best: bool = False) -> Path:
     counter = Counter()
     counter.value = float(step)
-    return run.save(counter, step, best=best, state={"best_loss": None}, add_files=nothing)
+    return run.save(step, best=best, state={"best_value": None}, write=counter.save)
 
 
 @pytest.fixture
@@ -30,13 +30,13 @@ def test_best_and_last_are_kept(run: RunFolder) -> None:
     again = RunFolder.open(run.path)
     assert (again.facts["best"], again.facts["last"]) == ("step-00000002", "step-00000004")
     counter = Counter()
-    state = again.load_last(counter)
+    state = again.load_last(counter.load)
     assert state is not None
     assert (counter.value, state["step"]) == (4.0, 4)
 
 
 def test_a_fresh_run_has_nothing_to_load(run: RunFolder) -> None:
-    assert run.load_last(Counter()) is None
+    assert run.load_last(Counter().load) is None
     assert RunFolder.is_run(run.path)
 
 
@@ -54,12 +54,12 @@ def test_a_damaged_run_file(run: RunFolder, text: str) -> None:
     assert "checkpoints" in caught.value.hint
 
 
-def test_a_damaged_checkpoint_is_passed_over(run: RunFolder) -> None:
+def test_a_damaged_checkpoint_is_skipped(run: RunFolder) -> None:
     save(run, 1, best=True)
     (save(run, 2) / "model.safetensors").write_bytes(b"short")
     counter = Counter()
     with notices.collecting() as told:
-        state = run.load_last(counter)
+        state = run.load_last(counter.load)
     assert state is not None
     assert counter.value == 1.0
     assert [notice.kind for notice in told] == ["checkpoint-set-aside"]
@@ -71,7 +71,7 @@ def test_no_whole_checkpoint(run: RunFolder) -> None:
         notices.collecting(),
         pytest.raises(CheckpointError, match="none of the 1 checkpoints") as caught,
     ):
-        run.load_last(Counter())
+        run.load_last(Counter().load)
     assert "another --out" in caught.value.hint
 
 
@@ -82,10 +82,10 @@ def test_a_full_disk_leaves_the_checkpoint_before(run: RunFolder) -> None:
         raise OSError(28, "No space left on device")
 
     with pytest.raises(StorageError, match="No space left"):
-        run.save(Counter(), 2, best=True, state={}, add_files=full)
+        run.save(2, best=True, state={}, write=full)
     assert names(run) == ["step-00000001"]
     counter = Counter()
-    assert RunFolder.open(run.path).load_last(counter) is not None
+    assert RunFolder.open(run.path).load_last(counter.load) is not None
     assert counter.value == 1.0
 
 
@@ -131,7 +131,7 @@ def test_a_kill_before_run_json_loses_nothing(
     monkeypatch.undo()
     again = RunFolder.open(run.path)
     assert again.facts["best"] == "step-00000001"
-    again.load_last(Counter())
+    again.load_last(Counter().load)
     assert (again.facts["best"], again.facts["last"]) == ("step-00000002", "step-00000002")
     assert RunFolder.open(run.path).facts == again.facts
 
@@ -147,27 +147,27 @@ def test_what_somebody_keeps_beside_checkpoints_stays(run: RunFolder) -> None:
 def test_a_run_whose_checkpoints_are_gone(run: RunFolder) -> None:
     shutil.rmtree(save(run, 1))
     with pytest.raises(CheckpointError, match=r"none of the 0 checkpoints .* step-00000001"):
-        run.load_last(Counter())
+        run.load_last(Counter().load)
 
 
-def test_a_damaged_state_is_passed_over(run: RunFolder) -> None:
+def test_a_damaged_state_is_skipped(run: RunFolder) -> None:
     save(run, 1, best=True)
     (save(run, 2) / "resume" / "state.json").write_text("[]")
     with notices.collecting() as told:
-        run.load_last(Counter())
+        run.load_last(Counter().load)
     assert [notice.kind for notice in told] == ["checkpoint-set-aside"]
 
 
 def test_a_flipped_bit_in_a_checkpoint_is_found(run: RunFolder) -> None:
     save(run, 1, best=True)
-    for file in ("model.safetensors", "resume/resume.safetensors"):
+    for file in ("model.safetensors", "resume/optimizer.safetensors"):
         damaged = save(run, 2) / file
         content = bytearray(damaged.read_bytes())
         content[-1] ^= 1
         damaged.write_bytes(content)
         counter = Counter()
         with notices.collecting() as told:
-            run.load_last(counter)
+            run.load_last(counter.load)
         assert counter.value == 1.0
         assert f"{file} was altered: its sha256 is " in told[0].message
 
@@ -177,26 +177,26 @@ def test_a_checkpoint_from_before_checksums_loads(run: RunFolder) -> None:
     values = json.loads(state.read_text())
     del values["sha256"]
     state.write_text(json.dumps(values))
-    assert run.load_last(Counter()) is not None
+    assert run.load_last(Counter().load) is not None
 
 
 def test_the_last_becomes_the_best_without_being_written_again(run: RunFolder) -> None:
     save(run, 1, best=True)
     weights = save(run, 2) / "model.safetensors"
     before = weights.stat()
-    assert run.mark_best({"best_loss": 0.5}) == weights.parent
+    assert run.mark_best({"best_value": 0.5}) == weights.parent
     assert weights.stat() == before
     assert names(run) == ["step-00000002"]
-    state = RunFolder.open(run.path).load_last(Counter())
+    state = RunFolder.open(run.path).load_last(Counter().load)
     assert state is not None
-    assert (state["best"], state["best_loss"]) == ("step-00000002", 0.5)
+    assert (state["best"], state["best_value"]) == ("step-00000002", 0.5)
 
 
 def test_what_a_kill_while_saving_left_is_removed(run: RunFolder) -> None:
     save(run, 1)
     (run.path / "checkpoints" / ".step-00000002.99.tmp").mkdir()
     (run.path / "checkpoints" / ".step-00000002.99.old").mkdir()
-    run.load_last(Counter())
+    run.load_last(Counter().load)
     assert names(run) == ["step-00000001"]
 
 

@@ -8,16 +8,19 @@ import numpy as np
 
 from ogpt.data.batch import Batch
 from ogpt.folders.run_folder import RunFolder
-from ogpt.training.step import StepResult
+from ogpt.training.objective import CausalLanguageModeling, Total
+from ogpt.training.step import BatchResult, StepResult
 from ogpt.weights.arrays import Array
-from ogpt.weights.safetensors_file import write_arrays
+from ogpt.weights.safetensors_file import open_safetensors, write_arrays
 
 
 class Counter:
     """A TrainStep whose whole state is one number."""
 
+    objective = CausalLanguageModeling()
     flops_per_token = 1.0
     peak_flops_per_s = 1.0
+    memory_bytes = 8
 
     def __init__(self) -> None:
         self.description: dict[str, str | int] = {}
@@ -25,18 +28,19 @@ class Counter:
 
     def train(self, batches: list[Batch], step: int, learning_rate: float) -> StepResult:
         self.value += learning_rate
-        return StepResult(self.value, 1.0, 10)
+        return StepResult({"loss": self.value}, 1.0, {"loss": 10})
 
-    def evaluate(self, batch: Batch) -> tuple[float, int]:
-        return 10.0 - self.value, 10
+    def evaluate(self, batch: Batch) -> BatchResult:
+        return BatchResult({"loss": Total(10.0 - self.value, 10)}, None)
 
-    def save_model(self, folder: Path) -> None:
+    def save(self, folder: Path) -> None:
         write_arrays(folder / "model.safetensors", {"w": self._array()})
+        (folder / "resume").mkdir()
+        write_arrays(folder / "resume" / "optimizer.safetensors", {"m": self._array()})
 
-    def resume_arrays(self) -> dict[str, Array]:
-        return {"m": self._array()}
-
-    def load_state(self, weights: dict[str, Array], resume: dict[str, Array]) -> None:
+    def load(self, folder: Path) -> None:
+        weights = open_safetensors(folder / "model.safetensors")
+        resume = open_safetensors(folder / "resume" / "optimizer.safetensors")
         assert weights["w"].data == resume["m"].data
         self.value = float(weights["w"].data[0])
 

@@ -1,4 +1,4 @@
-"""Run as a child that a test may kill: pre-train with dropout, or go on with it.
+"""Run as a child that a test may kill: pre-train with dropout, or resume.
 
 Usage: python resume_child.py OUT TEXT COMPILE THREADS
 """

@@ -13,8 +13,10 @@ from ogpt.data.batch import Batch
 from ogpt.errors import TrainingDiverged, TrainingInterrupted
 from ogpt.folders.run_folder import RunFolder
 from ogpt.training import loop as loop_module
-from ogpt.training.loop import Loop, ValidText, evaluate, total_steps
-from ogpt.training.step import StepResult
+from ogpt.training.loop import BestBy, Loop, ValidationSet, evaluate, total_steps
+from ogpt.training.objective import Total
+from ogpt.training.schedule import warmup_cosine
+from ogpt.training.step import BatchResult, StepResult
 from tests.training.counter import Counter, names, nothing
 
 ROW = Batch(np.zeros((2, 4), np.int64), np.zeros((2, 4), np.int64))
@@ -31,7 +33,13 @@ class Source:
         return ROW
 
 
-def make(tmp_path: Path, step: Any, state: Any = None, **settings: Any) -> Loop:
+def tokens(totals: Any, predictions: Any) -> dict[str, float]:
+    return {"tokens": totals["loss"].count}
+
+
+def make(
+    tmp_path: Path, step: Any, state: Any = None, best: BestBy | None = None, **settings: Any
+) -> Loop:
     chosen = TrainingSettings(
         **{
             "epochs": 1.0,
@@ -46,9 +54,18 @@ def make(tmp_path: Path, step: Any, state: Any = None, **settings: Any) -> Loop:
     )
     events: list[tuple[str, dict[str, Any]]] = []
     run = RunFolder.create(tmp_path / "run", "")
-    valid = ValidText(lambda: [ROW, ROW], 21, 100)
     made = Loop(
-        step, Source(), valid, chosen, run, lambda k, **f: events.append((k, f)), nothing, state
+        step,
+        Source(),
+        ValidationSet(lambda: [ROW, ROW], tokens),
+        chosen,
+        schedule=lambda step: warmup_cosine(step, chosen.warmup_steps, 5),
+        best=best or BestBy(),
+        task="counting",
+        run=run,
+        reporter=lambda kind, **fields: events.append((kind, fields)),
+        add_files=nothing,
+        state=state,
     )
     made.events = events  # type: ignore[attr-defined]
     return made
@@ -70,15 +87,14 @@ def test_a_run_to_its_end(tmp_path: Path) -> None:
     found = loop.run()
     assert [event["step"] for event in kinds(loop, "train")] == [1, 2, 3, 4, 5]
     assert [event["step"] for event in kinds(loop, "eval")] == [2, 4, 5]
-    asked = [part for part in loop.windows.asked if part != (0, 1)]  # type: ignore[attr-defined]
+    asked = [part for part in loop.source.asked if part != (0, 1)]  # type: ignore[attr-defined]
     assert asked == [(first, 2) for first in range(0, 20, 2)]
     last = kinds(loop, "train")[-1]
     assert last["epoch"] == 1.0
     assert last["eta_s"] == 0
     assert last["learning_rate"] < kinds(loop, "train")[0]["learning_rate"]
-    assert found.loss == pytest.approx((10 - loop.train_step.value) / 10)  # type: ignore[attr-defined]
-    assert found.perplexity == pytest.approx(math.exp(found.loss))
-    assert found.bits_per_byte == pytest.approx(found.loss * 20 / math.log(2) / 100)
+    assert found["loss"] == pytest.approx((10 - loop.train_step.value) / 10)  # type: ignore[attr-defined]
+    assert {event["task"] for _, event in loop.events} == {"counting"}  # type: ignore[attr-defined]
     assert names(loop.run_folder) == ["step-00000005"]  # best and last are one
     assert loop.run_folder.facts["best"] == "step-00000005"
 
@@ -95,9 +111,9 @@ def test_checkpoints_by_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 class Worse(Counter):
     """Better at the second evaluation than at any other."""
 
-    def evaluate(self, batch: Batch) -> tuple[float, int]:
+    def evaluate(self, batch: Batch) -> BatchResult:
         self.seen = getattr(self, "seen", 0) + 1
-        return (1.0 if self.seen in (3, 4) else 5.0), 10
+        return BatchResult({"loss": Total(1.0 if self.seen in (3, 4) else 5.0, 10)}, None)
 
 
 def test_the_best_checkpoint_outlives_worse_ones(tmp_path: Path) -> None:
@@ -109,18 +125,15 @@ def test_the_best_checkpoint_outlives_worse_ones(tmp_path: Path) -> None:
 
 def test_some_windows_while_training_all_at_the_end(tmp_path: Path) -> None:
     loop = make(tmp_path, Counter(), eval_every=2, eval_windows=2)
-    assert loop.run().tokens == 20
+    assert loop.run()["tokens"] == 20
     assert [event["tokens"] for event in kinds(loop, "eval")] == [10, 10, 10]
-    assert evaluate(loop.train_step, loop.valid, 1).tokens == 10
+    assert evaluate(loop.train_step, loop.valid, 1)["tokens"] == 10
 
 
 class Diverging(Counter):
     def train(self, batches: list[Batch], step: int, learning_rate: float) -> StepResult:
-        return (
-            super()
-            .train(batches, step, learning_rate)
-            ._replace(loss=math.nan if step == 2 else 1.0)
-        )
+        result = super().train(batches, step, learning_rate)
+        return result._replace(measures={"loss": math.nan if step == 2 else 1.0})
 
 
 def test_a_loss_that_is_not_a_number_stops_the_run(tmp_path: Path) -> None:
@@ -134,8 +147,8 @@ def test_a_loss_that_is_not_a_number_stops_the_run(tmp_path: Path) -> None:
 class Broken(Counter):
     """The second update makes weights whose loss is not a number; its own loss was one."""
 
-    def evaluate(self, batch: Batch) -> tuple[float, int]:
-        return (math.nan if self.taken >= 2 else 1.0), 10
+    def evaluate(self, batch: Batch) -> BatchResult:
+        return BatchResult({"loss": Total(math.nan if self.taken >= 2 else 1.0, 10)}, None)
 
     taken = 0
 
@@ -153,7 +166,7 @@ def test_broken_weights_never_replace_a_good_checkpoint(tmp_path: Path) -> None:
 
 def test_an_evaluation_that_is_not_a_number_stops_the_run(tmp_path: Path) -> None:
     loop = make(tmp_path, Broken(), checkpoint_every=0, eval_every=2)
-    with pytest.raises(TrainingDiverged, match=r"held-out loss nan after step 2.*none yet"):
+    with pytest.raises(TrainingDiverged, match=r"validation loss nan after step 2.*none yet"):
         loop.run()
 
 
@@ -164,7 +177,7 @@ class InterruptedEvaluation(Counter):
         super().__init__()
         self.left = call
 
-    def evaluate(self, batch: Batch) -> tuple[float, int]:
+    def evaluate(self, batch: Batch) -> BatchResult:
         self.left -= 1
         if self.left == 0:
             os.kill(os.getpid(), signal.SIGINT)
@@ -202,15 +215,15 @@ def test_a_stop_request_saves_first(tmp_path: Path, number: int) -> None:
     assert "--resume" in caught.value.hint
     assert names(loop.run_folder) == ["step-00000002"]
     assert signal.getsignal(number) is before
-    (told,) = kinds(loop, "message")
-    assert told["text"].startswith("stopping: this step is finished")
+    (message,) = kinds(loop, "message")
+    assert message["text"].startswith("stopping: this step is finished")
 
 
-def test_a_resumed_loop_goes_on(tmp_path: Path) -> None:
-    loop = make(tmp_path, Counter(), {"step": 3, "best_loss": 0.1})
+def test_a_resumed_loop_continues(tmp_path: Path) -> None:
+    loop = make(tmp_path, Counter(), {"step": 3, "best_value": 0.1})
     loop.run()
     assert [event["step"] for event in kinds(loop, "train")] == [4, 5]
-    assert loop.best_loss == 0.1
+    assert loop.best_value == 0.1
 
 
 def test_outside_the_main_thread_no_signals_are_handled(tmp_path: Path) -> None:

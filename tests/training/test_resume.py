@@ -78,6 +78,6 @@ def test_killed_twice_equals_left_alone(compiled: str, threads: str, tmp_path: P
     assert trace(broken) == expected, f"killed at {first} and {second}"
     facts = json.loads((whole / "run.json").read_text("utf-8"))
     for name in {facts["best"], facts["last"]}:
-        for file in ("model.safetensors", "resume/resume.safetensors"):
+        for file in ("model.safetensors", "resume/optimizer.safetensors"):
             mine = (broken / "checkpoints" / name / file).read_bytes()
             assert mine == (whole / "checkpoints" / name / file).read_bytes()

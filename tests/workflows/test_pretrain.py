@@ -1,4 +1,5 @@
 import json
+import math
 import shutil
 import sys
 from pathlib import Path
@@ -85,8 +86,8 @@ def test_a_run_leaves_what_it_should(trained: PretrainResult) -> None:
     assert "text.jsonl" in card
     assert "4 windows of 16 tokens" in card
     last = (out / "checkpoints" / facts["last"] / "README.md").read_text()
-    assert f"| held-out perplexity | {trained.valid.perplexity:.4g} |" in last
-    assert (folder / "resume" / "resume.safetensors").exists()
+    assert f"| validation perplexity | {trained.valid.perplexity:.4g} |" in last
+    assert (folder / "resume" / "optimizer.safetensors").exists()
 
 
 def test_every_checkpoint_loads_in_transformers(trained: PretrainResult) -> None:
@@ -115,6 +116,9 @@ def test_the_evaluation_is_the_models_loss(trained: PretrainResult) -> None:
     found = total / (len(ids) - 1)
     assert trained.valid.loss == pytest.approx(found, rel=1e-2)  # trained in bfloat16 where it can
     assert trained.valid.tokens == len(ids) - 1
+    assert trained.valid.perplexity == pytest.approx(math.exp(trained.valid.loss))
+    bits = trained.valid.loss * trained.valid.tokens / math.log(2)
+    assert trained.valid.bits_per_byte == pytest.approx(bits / shards.valid.n_bytes)
 
 
 def test_training_learns(text: Path, tmp_path: Path) -> None:
@@ -209,7 +213,7 @@ def test_held_out_text_too_short_to_score(
 ) -> None:
     (tmp_path / "one.txt").write_text("a")
     arguments = {"tokenizer": trained.out / "tokenizer", "valid": [str(tmp_path / "one.txt")]}
-    with pytest.raises(DataError, match="held-out text has 1 tokens") as caught:
+    with pytest.raises(DataError, match="validation text has 1 tokens") as caught:
         pretrain(data=[str(text)], out=tmp_path / "run", overrides=with_tokenizer(), **arguments)
     assert "--valid" in caught.value.hint
     assert not RunFolder.is_run(tmp_path / "run")
@@ -217,7 +221,7 @@ def test_held_out_text_too_short_to_score(
 
 def test_shards_among_other_sources(trained: PretrainResult, text: Path, tmp_path: Path) -> None:
     data = [str(text), str(trained.out / "shards")]
-    with pytest.raises(ConfigError, match="shards is a folder of shards and was given") as caught:
+    with pytest.raises(ConfigError, match="shards is a folder of shards and was passed") as caught:
         pretrain(data=data, out=tmp_path / "run", overrides=settings())
     assert "alone" in caught.value.hint
 
@@ -268,7 +272,7 @@ def test_another_tokenizer_than_the_shards(
 
 
 def test_no_text(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no text was given") as caught:
+    with pytest.raises(ConfigError, match="no text was passed") as caught:
         pretrain(out=tmp_path / "run", overrides=settings())
     assert "builtin:python-docs" in caught.value.hint
     assert not (tmp_path / "run").exists()

@@ -7,6 +7,7 @@ import glob
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -17,8 +18,6 @@ from ogpt.reading import Compression, unreadable
 from ogpt.storage import sha256_of
 
 Form = Literal["builtin", "text", "jsonl", "parquet"]
-Specs = str | Path | Sequence[str | Path]
-"""One or several of: `builtin:NAME`, a path, a folder (with all its folders), a glob."""
 
 _BUILTIN = "builtin:"
 _FORMS: dict[str, Form] = {".txt": "text", ".md": "text", ".jsonl": "jsonl", ".parquet": "parquet"}
@@ -26,22 +25,29 @@ _COMPRESSIONS: tuple[Compression, ...] = (".gz", ".zst")
 ENDINGS = ".txt .md .jsonl (also .gz, .zst) .parquet"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Source:
     """One file of text, or one built-in source."""
 
     name: str
-    """For people and manifests: the file's name, within the folder that was given."""
+    """For people and manifests: the file's path within the folder that was passed."""
     path: Path
     """The file; for a built-in source the folder of the standard library."""
     form: Form
     compression: Compression
     encoding: str
     size: int
-    """Bytes on disk."""
+    """Size on disk, in bytes."""
 
-    def describe(self) -> dict[str, str | int]:
-        """Name, size and sha256 of the content: what tells this source from another."""
+    @cached_property
+    def description(self) -> dict[str, str | int]:
+        """Name, size and SHA-256 of the content, which identify this source.
+
+        The content is hashed once: training a tokenizer and preparing shards ask for it in turn.
+
+        Raises:
+            DataError: the file cannot be read.
+        """
         if self.form == "builtin":
             size, sha256 = builtin.size_and_sha256(self.path)
             return {"name": self.name, "size": size, "sha256": sha256}
@@ -52,24 +58,30 @@ class Source:
         return {"name": self.name, "size": self.size, "sha256": sha256}
 
 
+Specs = str | Path | Source | Sequence[str | Path | Source]
+"""One or several of: `builtin:NAME`, a path, a folder (with its subfolders), a glob; or a Source
+that is open already."""
+
+
 def open_sources(specs: Specs, encoding: str = "utf-8") -> list[Source]:
-    """Find what the specs name; a file named twice counts once.
+    """Find the files that the specs name; a file named twice counts once.
 
     Args:
-        specs: what to read; files and folders whose name begins with a dot are passed over.
-        encoding: of text and JSON Lines files.
+        specs: What to read. Files and folders whose names start with a dot are skipped.
+        encoding: Encoding of text and JSON Lines files.
 
     Returns:
         Sources in the order of the specs; those of a folder or glob in alphabetical order.
 
     Raises:
         SourceNotFound: a spec that matches nothing.
-        DataError: an empty file or folder, an unknown file name ending or encoding.
+        DataError: an empty file or folder, an unknown file extension or encoding.
     """
     _check_encoding(encoding)
     found: dict[Path | str, Source] = {}
-    for spec in [specs] if isinstance(specs, str | Path) else specs:
-        for source in _open_spec(os.fspath(spec), encoding):
+    for spec in [specs] if isinstance(specs, str | Path | Source) else specs:
+        opened = [spec] if isinstance(spec, Source) else _open_spec(os.fspath(spec), encoding)
+        for source in opened:
             key = source.name if source.form == "builtin" else source.path.resolve()
             found.setdefault(key, source)
     if not found:

@@ -2,9 +2,12 @@
 
 RUN/config.toml                     the resolved settings
 RUN/run.json                        which checkpoint is best and last, and facts of the run
-RUN/metrics.jsonl                   the events of training, one a line
+RUN/metrics.jsonl                   the events of training, one per line
 RUN/checkpoints/step-00001000/      config.json, model.safetensors, tokenizer files, card
-RUN/checkpoints/step-00001000/resume/   what going on needs besides
+RUN/checkpoints/step-00001000/resume/   what resuming needs besides: optimizer, state.json
+
+This file knows paths and facts. What a checkpoint holds is written and read by functions that the
+caller passes, so no array goes through here.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +25,21 @@ from ogpt.config.pretrain_settings import PretrainSettings
 from ogpt.errors import CheckpointError, DamagedData, OutputExists
 from ogpt.folders.model_folder import CHECKPOINT_NAME, CHECKPOINTS, RUN_FILE, read_run_facts
 from ogpt.storage import sha256_of, whole_file, whole_folder, write_json
-from ogpt.training.step import TrainStep
-from ogpt.weights.safetensors_file import WEIGHTS_FILE, open_safetensors, write_arrays
 
 SETTINGS_FILE = "config.toml"
 METRICS_FILE = "metrics.jsonl"
+RESUME_FOLDER = "resume"
 _BEFORE_RUN = ("tokenizer", "shards", SETTINGS_FILE)  # written before run.json makes it a run
-_STATE_FILE = "resume/state.json"
-_RESUME_FILE = "resume/resume.safetensors"
+_STATE_FILE = f"{RESUME_FOLDER}/state.json"
 
 
 class RunFolder:
-    """One run on disk."""
+    """One run on disk.
+
+    Args:
+        path: The folder.
+        facts: Content of run.json.
+    """
 
     def __init__(self, path: Path, facts: dict[str, Any]) -> None:
         self.path = path
@@ -41,15 +47,15 @@ class RunFolder:
 
     @classmethod
     def create(cls, path: Path, settings_toml: str) -> RunFolder:
-        """Begin a run in a folder that holds none.
+        """Start a run in a folder that holds none.
 
         Raises:
-            OutputExists: the folder holds another run, or files that are no run's.
+            OutputExists: the folder holds another run.
         """
         if (path / RUN_FILE).exists():
             raise OutputExists(
                 f"{path} already holds a run",
-                hint="go on with it by --resume, or choose another --out",
+                hint="resume it with --resume, or choose another --out",
             )
         path.mkdir(parents=True, exist_ok=True)
         with whole_file(path / SETTINGS_FILE) as temporary:
@@ -61,7 +67,7 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
-        """Open a run that was begun.
+        """Open a run that was started.
 
         Raises:
             CheckpointError: run.json is damaged.
@@ -70,7 +76,7 @@ class RunFolder:
 
     @staticmethod
     def check_free(path: Path) -> None:
-        """Check that a run may begin in `path`: not there, empty, or begun and cut short.
+        """Check that a run may start in `path`: missing, empty, or interrupted before run.json.
 
         Raises:
             OutputExists: it is a file, or holds other things.
@@ -87,12 +93,12 @@ class RunFolder:
 
     @staticmethod
     def is_run(path: Path) -> bool:
-        """Whether a run was begun in the folder."""
+        """Whether the folder holds a run."""
         return (path / RUN_FILE).exists()
 
     @staticmethod
     def read_settings(path: Path) -> PretrainSettings:
-        """The settings that the run in `path` was begun with.
+        """The settings that the run in `path` was started with.
 
         Raises:
             CheckpointError: config.toml is missing, or was altered.
@@ -105,7 +111,7 @@ class RunFolder:
         known = read_run_facts(path).get("settings_sha256")
         if known is not None and known != sha256_of(path / SETTINGS_FILE):
             raise CheckpointError(
-                f"{path / SETTINGS_FILE} was altered since the run was begun: its sha256 is not "
+                f"{path / SETTINGS_FILE} was altered since the run started: its sha256 is not "
                 f"{known}",
                 hint="restore it from a copy, or start a new run from a checkpoint with --init",
             )
@@ -121,16 +127,22 @@ class RunFolder:
 
     def save(
         self,
-        train_step: TrainStep,
         step: int,
         *,
         best: bool,
-        state: dict[str, Any],
-        add_files: Callable[[Path], None],
+        state: Mapping[str, Any],
+        write: Callable[[Path], None],
     ) -> Path:
         """Write a checkpoint, then point at it, then remove what is neither best nor last.
 
-        A kill or a full disk at any moment leaves the checkpoints that run.json names whole.
+        In this order, a kill or a full disk at any moment leaves the checkpoints that run.json
+        names whole.
+
+        Args:
+            step: Optimizer steps taken.
+            best: Whether it is the best checkpoint so far.
+            state: What `load_last` gives back beside the step.
+            write: Writes the checkpoint's files into an empty folder.
 
         Raises:
             StorageError: the checkpoint could not be written.
@@ -138,29 +150,32 @@ class RunFolder:
         target = self.checkpoint(step)
         best_name = target.name if best else self.facts["best"]
         with whole_folder(target) as folder:
-            train_step.save_model(folder)
-            add_files(folder)
-            (folder / "resume").mkdir()
-            write_arrays(folder / _RESUME_FILE, train_step.resume_arrays())
-            sha256 = {name: sha256_of(folder / name) for name in (WEIGHTS_FILE, _RESUME_FILE)}
+            write(folder)
+            (folder / RESUME_FOLDER).mkdir(exist_ok=True)
+            resumed = (file for file in (folder / RESUME_FOLDER).rglob("*") if file.is_file())
+            files = [*folder.glob("*.safetensors"), *resumed]
+            sha256 = {file.relative_to(folder).as_posix(): sha256_of(file) for file in files}
             write_json(
                 folder / _STATE_FILE, {"step": step, "best": best_name, "sha256": sha256, **state}
             )
         self._point(last=target.name, best=best_name)
         return target
 
-    def mark_best(self, state: dict[str, Any]) -> Path:
-        """Make the last checkpoint the best one too; its weights are not written again."""
+    def mark_best(self, state: Mapping[str, Any]) -> Path:
+        """Make the last checkpoint the best one too, without writing its weights again."""
         target: Path = self.path / CHECKPOINTS / self.facts["last"]
         known = json.loads((target / _STATE_FILE).read_text("utf-8"))
         write_json(target / _STATE_FILE, {**known, "best": target.name, **state})
         self._point(last=target.name, best=target.name)
         return target
 
-    def load_last(self, train_step: TrainStep) -> dict[str, Any] | None:
-        """Put the newest whole checkpoint into `train_step`; None if there is none yet.
+    def load_last(self, load: Callable[[Path], None]) -> dict[str, Any] | None:
+        """Load the newest whole checkpoint and return its state; None if there is none yet.
 
-        A checkpoint that is damaged is passed over with the notice `checkpoint-set-aside`.
+        A damaged checkpoint is skipped with the notice `checkpoint-set-aside`.
+
+        Args:
+            load: Loads the checkpoint in a folder; any error of it means that it is damaged.
 
         Raises:
             CheckpointError: there are checkpoints, but none is whole.
@@ -173,12 +188,11 @@ class RunFolder:
                 state = json.loads((folder / _STATE_FILE).read_text("utf-8"))
                 step = int(state["step"])
                 _check_sha256(folder, state.get("sha256", {}))
-                weights = open_safetensors(folder / WEIGHTS_FILE)
-                train_step.load_state(weights, open_safetensors(folder / _RESUME_FILE))
+                load(folder)
             except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
                 notices.tell("checkpoint-set-aside", path=folder, reason=error)
                 continue
-            # a kill between the checkpoint and run.json leaves the checkpoint the better witness
+            # after a kill between checkpoint and run.json, only the checkpoint knows the best one
             best = next((one.name for one in found if one.name == state.get("best")), None)
             self.facts.update(last=folder.name, best=best)
             self.save_facts()
@@ -192,14 +206,14 @@ class RunFolder:
         return None
 
     def cut_metrics(self, step: int) -> None:
-        """Drop the events after `step`, which a resumed run reports again."""
+        """Remove the events after `step`, which a resumed run reports again."""
         file = self.path / METRICS_FILE
         kept = [event for event in read_events(file) if event.get("step", 0) <= step]
         with whole_file(file) as temporary:
             temporary.write_text("".join(json.dumps(event) + "\n" for event in kept), "utf-8")
 
     def _point(self, *, last: str, best: str | None) -> None:
-        """Name the checkpoints that count, then remove the others."""
+        """Write which checkpoints are last and best, then remove the others."""
         self.facts.update(last=last, best=best)
         self.save_facts()
         self._remove_superseded()
@@ -211,7 +225,7 @@ class RunFolder:
                 shutil.rmtree(folder)
 
     def _checkpoints(self) -> list[Path]:
-        """The checkpoints, and nothing else that somebody keeps beside them."""
+        """The checkpoints, without other files that someone keeps beside them."""
         found = (self.path / CHECKPOINTS).glob("*")
         return [
             path for path in found if path.is_dir() and re.fullmatch(CHECKPOINT_NAME, path.name)
@@ -219,10 +233,10 @@ class RunFolder:
 
 
 def read_events(file: Path) -> Iterator[dict[str, Any]]:
-    """The events of metrics.jsonl, up to a line that a kill cut short; none without the file.
+    """Read the events of metrics.jsonl, without a last line that a kill cut short.
 
     Raises:
-        DamagedData: a line that is no event.
+        DamagedData: a line is no event.
     """
     if not file.exists():
         return

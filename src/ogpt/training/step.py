@@ -1,61 +1,108 @@
-"""The seam between the training loop and a framework: one optimizer step, state out and in."""
+"""The seam between the training loop and a framework: one optimizer step, its state on disk.
+
+The state goes from the step into a folder and back without passing through the loop, so a step
+whose weights are spread over several devices or machines can write its own part. Nothing here
+gathers a model.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
+
+from numpy.typing import NDArray
 
 from ogpt.data.batch import Batch
-from ogpt.weights.arrays import Array
+from ogpt.training.objective import LOSS, Objective, Totals
 
 
 class StepResult(NamedTuple):
-    """What one optimizer step says."""
+    """Result of one optimizer step."""
 
-    loss: float
-    """Mean over all counted tokens of all micro-batches, in nats."""
+    measures: Mapping[str, float]
+    """Mean of each measure over all micro-batches; "loss" is what the step minimized."""
     grad_norm: float
-    """Of the whole gradient, before clipping."""
-    tokens: int
-    """Counted tokens."""
+    """Norm of the whole gradient, before clipping."""
+    counts: Mapping[str, int]
+    """Number of tokens or examples behind each measure of the objective."""
+
+    @property
+    def loss(self) -> float:
+        """What the step minimized."""
+        return self.measures[LOSS]
 
     @property
     def finite(self) -> bool:
-        """Whether the step could be taken."""
-        return abs(self.loss) < float("inf") and abs(self.grad_norm) < float("inf")
+        """Whether loss and gradient are numbers, so that the update was applied."""
+        return math.isfinite(self.loss) and math.isfinite(self.grad_norm)
+
+
+class BatchResult(NamedTuple):
+    """One batch, evaluated without dropout."""
+
+    totals: Totals
+    predictions: NDArray[Any] | None
+    """One row per example, or None where an objective has none (a language model's would be
+    (B, T, V) numbers)."""
 
 
 class TrainStep(Protocol):
-    """Loop, schedule, checkpoint and reporter know a model only through this."""
+    """One optimizer step of an Objective; loop, checkpoints and reports know a model only so."""
 
-    flops_per_token: float
-    """Of training, for MFU."""
-    peak_flops_per_s: float
-    """Best measured matrix product of this machine in the training dtype."""
-    description: dict[str, str | int]
-    """Framework, device, dtype, compile, threads: for people."""
+    @property
+    def objective(self) -> Objective:
+        """What is learned."""
+        ...
+
+    @property
+    def flops_per_token(self) -> float:
+        """Operations of training on one token, for MFU."""
+        ...
+
+    @property
+    def peak_flops_per_s(self) -> float:
+        """Speed of the best matrix multiplication on this machine, in the training dtype."""
+        ...
+
+    @property
+    def memory_bytes(self) -> int:
+        """Estimate of the peak memory of a step."""
+        ...
+
+    @property
+    def description(self) -> Mapping[str, str | int]:
+        """Framework, device, dtype, compile, threads: for people."""
+        ...
 
     def train(self, batches: Sequence[Batch], step: int, learning_rate: float) -> StepResult:
         """Take optimizer step number `step` on the micro-batches.
 
-        A pure function of the state, the batches and `step`. A result that is not finite leaves
-        the weights as they were.
+        A pure function of the state, the batches and `step`: a resumed run repeats it bit for bit.
+        A result that is not finite leaves the weights as they were.
         """
         ...
 
-    def evaluate(self, batch: Batch) -> tuple[float, int]:
-        """Summed loss in nats and number of counted tokens."""
+    def evaluate(self, batch: Batch) -> BatchResult:
+        """Compute the objective's measures on one batch."""
         ...
 
-    def save_model(self, folder: Path) -> None:
-        """Write config.json and weights into an existing folder."""
+    def save(self, folder: Path) -> None:
+        """Write all state into an existing folder: a model folder, and what resuming needs more.
+
+        The model's files (config.json, weights) lie in the folder itself, the other state in
+        `resume/` (see `ogpt.training.optimizer_state`).
+
+        Raises:
+            StorageError: the disk is full or refuses.
+        """
         ...
 
-    def resume_arrays(self) -> dict[str, Array]:
-        """All state that the model folder does not hold (moments of the optimizer)."""
-        ...
+    def load(self, folder: Path) -> None:
+        """Restore what `save` wrote.
 
-    def load_state(self, weights: Mapping[str, Array], resume: Mapping[str, Array]) -> None:
-        """Take back what save_model and resume_arrays gave."""
+        Raises:
+            CheckpointError, WeightsError: state that is missing, damaged or of another model.
+        """
         ...

@@ -1,4 +1,4 @@
-"""A Reporter that draws losses and rates in TensorBoard."""
+"""A Reporter that writes measures, rates and speed for TensorBoard."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
-_DRAWN = {
-    "train": ("loss", "learning_rate", "grad_norm", "tokens_per_s", "mfu"),
-    "eval": ("loss", "perplexity", "bits_per_byte"),
-}
+from ogpt.reporting import measures
+
+_TRAINING = ("learning_rate", "grad_norm", "tokens_per_s", "mfu")
 
 
 def available() -> bool:
@@ -21,8 +20,9 @@ class TensorBoard:
     """Writes event files into `folder`; use only where available().
 
     Args:
-        folder: Of the event files; made if missing.
-        step: The step that the run goes on from; what an earlier part drew after it is forgotten.
+        folder: Folder of the event files; made if missing.
+        step: Step that the run resumes from. What an earlier part wrote after it is purged, as
+            those steps are taken again.
     """
 
     def __init__(self, folder: Path, step: int = 0) -> None:
@@ -31,9 +31,12 @@ class TensorBoard:
         self.writer = SummaryWriter(str(folder), purge_step=step + 1 if step else None)
 
     def __call__(self, kind: str, /, **fields: Any) -> None:
-        """Draw the numbers of one train or eval event."""
-        for name in _DRAWN.get(kind, ()):
-            self.writer.add_scalar(f"{kind}/{name}", fields[name], fields["step"])
+        """Write the numbers of one train or eval event."""
+        numbers = measures(kind, fields)
+        if kind == "train":
+            numbers |= {name: fields[name] for name in _TRAINING}
+        for name, value in numbers.items():
+            self.writer.add_scalar(f"{kind}/{name}", value, fields["step"])
 
     def close(self) -> None:
         """Flush and close the files."""

@@ -1,4 +1,4 @@
-"""One optimizer step in PyTorch: micro-batches, token-weighted loss, clipping, AdamW."""
+"""One optimizer step in PyTorch: micro-batches, count-weighted losses, clipping, AdamW."""
 
 from __future__ import annotations
 
@@ -7,63 +7,144 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from ogpt.config.pretrain_settings import TrainingSettings
-from ogpt.data.batch import IGNORED, Batch
+from ogpt.data.batch import Batch
 from ogpt.errors import CheckpointError
-from ogpt.model.heads import OpenAIGPTLMHeadModel
+from ogpt.model.evaluating import evaluating
 from ogpt.model.tensors import array_of, tensor_of
-from ogpt.training.cost import flops_per_token
-from ogpt.training.step import StepResult
+from ogpt.training.cost import flops_per_token, training_memory_bytes
+from ogpt.training.objective import Total, added_counts, means
+from ogpt.training.optimizer_state import MOMENTS, OptimizerState, open_optimizer, write_optimizer
+from ogpt.training.step import BatchResult, StepResult
+from ogpt.training.torch_objective import TorchMeasures, TorchObjective
 from ogpt.training.torch_precision import best_matrix_product, choose_dtype, set_threads
 from ogpt.weights.arrays import Array
-
-_MOMENTS = ("exp_avg", "exp_avg_sq")
+from ogpt.weights.model_weights import open_weights
 
 
 class TorchTrainStep:
-    """A TrainStep on an OpenAIGPTLMHeadModel, whose weights stay float32."""
+    """A TrainStep on a PyTorch model, whose weights stay float32.
+
+    Args:
+        objective: What is learned, and the model that learns it.
+        settings: Optimizer, precision, seed and threads.
+        compiled: Whether to use torch.compile.
+    """
 
     def __init__(
-        self, model: OpenAIGPTLMHeadModel, settings: TrainingSettings, compiled: bool
+        self, objective: TorchObjective, settings: TrainingSettings, compiled: bool
     ) -> None:
+        self.objective = objective
         self.settings = settings
-        self.threads = set_threads(settings)
-        self.model = model.train()
-        self.dtype = choose_dtype(settings.precision, model.device)
-        self.optimizer = make_adamw(model, settings)
+        self.model = objective.model.train()
+        threads = set_threads(settings)
+        self.dtype = choose_dtype(settings.precision, self.model.device)
+        self.narrow = self.dtype != torch.float32
+        self.optimizer = make_adamw(self.model, settings)
         if compiled:
-            model.compile_training()
-        self.flops_per_token = flops_per_token(model.config, model.config.n_positions)
-        self.peak_flops_per_s = best_matrix_product(self.dtype, model.device)
+            objective.compile()
+        config = self.model.config
+        self.flops_per_token = flops_per_token(config, config.n_positions)
+        self.peak_flops_per_s = best_matrix_product(self.dtype, self.model.device)
+        self.memory_bytes = training_memory_bytes(
+            config, settings.micro_batch_size, config.n_positions, self.narrow
+        )
         self.description: dict[str, str | int] = {
             "framework": f"torch {torch.__version__}",
-            "device": str(model.device),
+            "device": str(self.model.device),
             "dtype": str(self.dtype).removeprefix("torch."),
             "compile": "on" if compiled else "off",
-            "threads": self.threads,
+            "threads": threads,
         }
 
     def train(self, batches: Sequence[Batch], step: int, learning_rate: float) -> StepResult:
         """Take one optimizer step; see TrainStep."""
-        tokens = sum(int((batch.targets != IGNORED).sum()) for batch in batches)
+        # Counted before the first backward pass: each micro-batch is divided by the counts of all,
+        # so the gradient is that of the whole batch, however it is cut.
+        counts = added_counts(map(self.objective.counts, batches))
+        device = self.model.device
+        # Added on the device, in float64. Reading a sum per micro-batch would make the host wait
+        # for the GPU each time, and leave the GPU idle until the next batch is queued.
+        sums = {name: torch.zeros((), dtype=torch.float64, device=device) for name in counts}
         self.optimizer.zero_grad(set_to_none=True)
-        loss = 0.0
-        devices = [self.model.device] if self.model.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices):
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             for part, batch in enumerate(batches):
-                torch.manual_seed(_fold(self.settings.seed, step, part))
-                share = self._loss(batch) / tokens
-                share.backward()  # type: ignore[no-untyped-call]  # torch's own gap
-                loss += share.item()
+                # Dropout depends on (seed, step, micro-batch) alone, not on a generator that runs
+                # on: a resumed run needs no generator state to repeat it.
+                torch.manual_seed(_dropout_seed(self.settings.seed, step, part))
+                measured = self._measure(batch).sums
+                self._share_of_loss(measured, counts).backward()  # type: ignore[no-untyped-call]  # torch's own gap
+                for name, total in measured.items():
+                    sums[name] += total.detach()
         norm = torch.nn.utils.get_total_norm(
             [p.grad for p in self.model.parameters() if p.grad is not None]
         )
-        result = StepResult(loss, norm.item(), tokens)
-        if not result.finite:
-            return result
+        *read, grad_norm = torch.stack([*sums.values(), norm.double()]).tolist()  # the one read
+        totals = {name: Total(total, counts[name]) for name, total in zip(sums, read, strict=True)}
+        result = StepResult(means(totals, self.objective.coefficients), grad_norm, counts)
+        if result.finite:
+            self._update(norm, learning_rate)
+        return result
+
+    @torch.no_grad()
+    def evaluate(self, batch: Batch) -> BatchResult:
+        """Compute the measures of one batch, without dropout; see TrainStep."""
+        counts = self.objective.counts(batch)
+        # Run eagerly: the last validation batch has another shape, and torch.compile would compile
+        # again for it (docs/log.md, "One block is compiled").
+        with evaluating(self.model), torch.compiler.set_stance("force_eager"):
+            measured = self._measure(batch)
+        predictions = measured.predictions
+        return BatchResult(
+            {name: Total(total.item(), counts[name]) for name, total in measured.sums.items()},
+            None if predictions is None else predictions.float().cpu().numpy(),
+        )
+
+    def save(self, folder: Path) -> None:
+        """Write model folder and optimizer; see TrainStep."""
+        self.model.save_pretrained(folder)
+        moments: dict[str, Array] = {}
+        steps = 0
+        for name, parameter in self.model.named_parameters():
+            state = self.optimizer.state[parameter]
+            steps = int(state["step"])
+            moments |= {f"{moment}.{name}": array_of(state[moment]) for moment in MOMENTS}
+        write_optimizer(folder, OptimizerState(steps, moments))
+
+    @torch.no_grad()
+    def load(self, folder: Path) -> None:
+        """Restore weights and moments; see TrainStep."""
+        weights, optimizer = open_weights(folder), open_optimizer(folder)
+        for name, parameter in self.model.named_parameters():
+            if name not in weights:
+                raise CheckpointError(
+                    f"the checkpoint lacks the weight {name}",
+                    hint="resume from another checkpoint, or start a new run",
+                )
+            parameter.copy_(tensor_of(weights[name]))  # in place: compiled code holds its address
+            state = {"step": torch.tensor(float(optimizer.steps))}
+            for moment in MOMENTS:
+                state[moment] = torch.empty_like(parameter)
+                state[moment].copy_(tensor_of(optimizer.moment(moment, name)))
+            self.optimizer.state[parameter] = state
+
+    def _measure(self, batch: Batch) -> TorchMeasures:
+        dtype = self.dtype if self.narrow else None
+        with torch.autocast(self.model.device.type, dtype, enabled=self.narrow):
+            return self.objective.measure(batch)
+
+    def _share_of_loss(self, sums: Mapping[str, Tensor], counts: Mapping[str, int]) -> Tensor:
+        """What a micro-batch adds to the loss of the step, ()."""
+        parts = [
+            factor * sums[name] / max(1, counts[name])
+            for name, factor in self.objective.coefficients.items()
+        ]
+        return torch.stack(parts).sum()
+
+    def _update(self, norm: Tensor, learning_rate: float) -> None:
+        """Clip the gradient, whose norm is known, and move the weights."""
         if self.settings.clip_norm:
             torch.nn.utils.clip_grads_with_norm_(
                 self.model.parameters(), self.settings.clip_norm, norm
@@ -71,68 +152,12 @@ class TorchTrainStep:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         self.optimizer.step()
-        return result
-
-    @torch.no_grad()
-    def evaluate(self, batch: Batch) -> tuple[float, int]:
-        """Summed loss and counted tokens of one batch, without dropout."""
-        self.model.eval()
-        try:
-            with torch.compiler.set_stance("force_eager"):  # batches of any size, no dropout
-                return self._loss(batch).item(), int((batch.targets != IGNORED).sum())
-        finally:
-            self.model.train()
-
-    def save_model(self, folder: Path) -> None:
-        """Write config.json and model.safetensors."""
-        self.model.save_pretrained(folder)
-
-    def resume_arrays(self) -> dict[str, Array]:
-        """The optimizer's moments by weight name, and the steps it has taken."""
-        arrays = {}
-        for name, parameter in self.model.named_parameters():
-            state = self.optimizer.state[parameter]
-            arrays["steps"] = Array("int64", np.array(int(state["step"])))
-            for moment in _MOMENTS:
-                arrays[f"{moment}.{name}"] = array_of(state[moment])
-        return arrays
-
-    def load_state(self, weights: Mapping[str, Array], resume: Mapping[str, Array]) -> None:
-        """Take back weights and moments, into the memory that compiled code knows."""
-        with torch.no_grad():
-            for name, parameter in self.model.named_parameters():
-                parameter.copy_(_named(weights, name))
-                state = {"step": torch.tensor(float(_named(resume, "steps").item()))}
-                for moment in _MOMENTS:
-                    state[moment] = torch.empty_like(parameter)
-                    state[moment].copy_(_named(resume, f"{moment}.{name}"))
-                self.optimizer.state[parameter] = state
-
-    def _loss(self, batch: Batch) -> Tensor:
-        device = self.model.device
-        ids = torch.from_numpy(batch.ids).to(device)
-        targets = torch.from_numpy(batch.targets).to(device)
-        mask = positions = None
-        if batch.documents is not None:
-            documents = torch.from_numpy(batch.documents).to(device)
-            mask = documents[:, :, None] == documents[:, None, :]  # (B, T, T)
-            positions = torch.from_numpy(document_positions(batch.documents)).to(device)
-        narrow = self.dtype != torch.float32
-        with torch.autocast(device.type, self.dtype if narrow else None, enabled=narrow):
-            return self.model.token_loss(ids, targets, mask, positions)
-
-
-def document_positions(documents: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Positions that count from each document's start, (B, T), for documents (B, T)."""
-    B, T = documents.shape
-    index = np.broadcast_to(np.arange(T), (B, T))
-    begins = np.ones((B, T), dtype=bool)
-    begins[:, 1:] = documents[:, 1:] != documents[:, :-1]
-    return np.ascontiguousarray(index - np.maximum.accumulate(np.where(begins, index, 0), axis=1))
 
 
 def make_adamw(model: torch.nn.Module, settings: TrainingSettings) -> torch.optim.AdamW:
-    """AdamW whose decay is decoupled and on matrices only (paper, section 4.1)."""
+    """AdamW with decoupled weight decay (paper, section 4.1; Loshchilov and Hutter 2019)."""
+    # No decay on 1-D tensors: these are biases and LayerNorm gains, which the paper exempts
+    # (section 4.1). Embeddings are 2-D, so they do decay.
     matrices = [p for p in model.parameters() if p.ndim > 1]
     vectors = [p for p in model.parameters() if p.ndim <= 1]
     return torch.optim.AdamW(
@@ -143,18 +168,11 @@ def make_adamw(model: torch.nn.Module, settings: TrainingSettings) -> torch.opti
         lr=settings.learning_rate,
         betas=(settings.adam_beta1, settings.adam_beta2),
         eps=settings.adam_epsilon,
-        fused=True,
+        fused=True,  # one kernel for all tensors; each is read and written once
     )
 
 
-def _fold(seed: int, step: int, part: int) -> int:
-    """A seed for one micro-batch of one step, apart from all others."""
+def _dropout_seed(seed: int, step: int, part: int) -> int:
+    """A seed for one micro-batch of one step; SeedSequence keeps neighbours uncorrelated."""
+    # torch takes seeds below 2**63
     return int(np.random.SeedSequence((seed, step, part)).generate_state(1, np.uint64)[0] >> 1)
-
-
-def _named(arrays: Mapping[str, Array], name: str) -> Tensor:
-    if name not in arrays:
-        raise CheckpointError(
-            f"the checkpoint lacks {name}", hint="resume from another checkpoint, or start anew"
-        )
-    return tensor_of(arrays[name])

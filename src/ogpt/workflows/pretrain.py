@@ -1,34 +1,51 @@
-"""Pre-training: a language model learns from running text (paper, section 3.1, eq. 1-2)."""
+"""`ogpt pretrain`: a language model learns from running text (paper, section 3.1, eq. 1-2)."""
 
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import platform
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
 
 from ogpt.config.loader import to_toml
-from ogpt.data.shards import Shards
+from ogpt.data.shards import Shards, TokenStream
 from ogpt.errors import VocabularyMismatch
 from ogpt.folders.model_card import training_facts, write_card
 from ogpt.folders.run_folder import METRICS_FILE, RunFolder
+from ogpt.generation.protocol import perplexity as units
 from ogpt.reporting import JsonLines, Reporter, Several, silent
 from ogpt.storage import only_writer, storage_error
 from ogpt.tokens.open_tokenizer import open_tokenizer
 from ogpt.training import tensorboard
-from ogpt.training.cost import flops_per_token, training_memory_bytes
-from ogpt.training.loop import Evaluation, Loop, ValidText, total_steps
+from ogpt.training.loop import BestBy, Loop, Measures, ValidationSet
+from ogpt.training.objective import LOSS, Totals
+from ogpt.training.schedule import warmup_cosine
+from ogpt.training.step import TrainStep
 from ogpt.version import __version__
 from ogpt.weights.shapes import parameter_count
-from ogpt.workflows.pretrain_setup import Setup, make_train_step, resolve_settings, set_up
+from ogpt.workflows.pretrain_setup import (
+    PretrainRequest,
+    Setup,
+    make_train_step,
+    resolve_settings,
+    set_up,
+)
+
+TASK = "pretraining"
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a run will cost, before its first step."""
+    """Estimated cost of a run."""
 
     parameters: int
     train_tokens: int
@@ -45,11 +62,24 @@ class Plan:
     threads: int
     device: str
     peak_flops_per_s: float
-    """Best measured matrix product in that dtype."""
+    """Of the best matrix multiplication measured in that dtype."""
     tokens_per_s: float
     """Measured on a few micro-batches of the real shape."""
     mfu: float
     eta_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """How well a model predicts the validation text."""
+
+    loss: float
+    """Nats per token."""
+    perplexity: float
+    bits_per_byte: float
+    """Per UTF-8 byte of the original text."""
+    tokens: int
+    """Tokens that were predicted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +89,17 @@ class PretrainResult:
     out: Path
     steps: int
     valid: Evaluation
-    """On the whole held-out text, after the last step."""
+    """On the whole validation text, after the last step."""
 
 
 def pretrain(
     *,
+    out: Path,
     preset: str | None = None,
     data: Sequence[str] = (),
     valid: Sequence[str] = (),
     tokenizer: Path | None = None,
     init: Path | None = None,
-    out: Path,
     config: Path | None = None,
     overrides: Sequence[str] = (),
     resume: bool = False,
@@ -78,30 +108,39 @@ def pretrain(
     """Train a language model on text; every checkpoint is a model folder that loads as it is.
 
     Args:
+        out: Folder of the run.
         preset: Name of a preset (paper, small, tiny).
         data: Sources of text, or the one folder of shards that `prepare` made.
-        valid: Sources of held-out text; without them a share of the documents is held out.
-        tokenizer: Folder of a tokenizer; without it one is learned, or that of `init` or of the
-            shards is used.
-        init: Model folder or run to go on training from; its shape wins over the settings'.
-        out: Folder of the run.
+        valid: Sources of validation text. Without them, a share of the documents is held out.
+        tokenizer: Folder of a tokenizer. Without it, the tokenizer of `init` or of the shards is
+            used, or else one is trained.
+        init: Model folder or run of the initial weights; its shape overrides the settings'.
         config: TOML file of settings.
-        overrides: `section.field=value`, the last word.
-        resume: Go on with the run in `out` from its last checkpoint; a run that is not there yet
-            is begun. The run's own settings hold.
-        reporter: Told all events (ogpt/reporting.py).
+        overrides: `section.field=value`; overrides preset and file.
+        resume: Resume the run in `out` from its last checkpoint, with its own settings. A run that
+            does not exist is started.
+        reporter: Receives all events (`ogpt.reporting`).
 
     Raises:
-        ConfigError: settings that cannot be, or that differ from those of the run to resume.
+        ConfigError: invalid settings, or settings that differ from those of the run to resume.
         OutputExists: `out` holds a run and `resume` is off, or another process writes into it.
         DataError, TokenizerError, VocabularyMismatch, CheckpointError: inputs that cannot be used.
         TrainingDiverged, TrainingInterrupted, StorageError: see Loop.run.
     """
-    out = Path(out)
-    settings = resolve_settings(preset, config, overrides, out, resume)
-    with only_writer(out):
-        setup = set_up(settings, overrides, data, valid, tokenizer, init, out, reporter)
-        return _pretrain(setup, out, reporter)
+    request = PretrainRequest(
+        out=Path(out),
+        preset=preset,
+        data=data,
+        valid=valid,
+        tokenizer=tokenizer,
+        init=init,
+        config=config,
+        overrides=overrides,
+        resume=resume,
+    )
+    settings = resolve_settings(request)
+    with only_writer(request.out):
+        return _pretrain(set_up(request, settings, reporter), request.out, reporter)
 
 
 def _pretrain(setup: Setup, out: Path, reporter: Reporter) -> PretrainResult:
@@ -114,53 +153,37 @@ def _pretrain(setup: Setup, out: Path, reporter: Reporter) -> PretrainResult:
         run.facts["init"] = str(setup.init) if setup.init else None
     _check_same_data(run, setup.shards)
     if run.facts.get("finished"):
-        reporter("message", text=f"the run in {out} is finished; a longer one begins with --init")
+        reporter("message", text=f"the run in {out} is finished; train its model with --init")
         return PretrainResult(out, run.facts["steps"], Evaluation(**run.facts["valid"]))
     step = make_train_step(setup)
-    state = run.load_last(step)
+    state = run.load_last(step.load)
     done = 0 if state is None else int(state["step"])
     run.cut_metrics(done)
-    valid_text = ValidText(
-        lambda: setup.windows("valid").sequential(settings.training.micro_batch_size),
-        len(setup.shards.valid),
-        setup.shards.valid.n_bytes,
-    )
-    tokenizer_ = open_tokenizer(setup.shards.tokenizer)
-
+    tokenizer = open_tokenizer(setup.shards.tokenizer)
     sources = [str(source["name"]) for source in setup.shards.manifest.inputs["data"]]
     about = training_facts(settings, setup.config.n_positions, sources, step.description)
 
     def add_files(folder: Path) -> None:
-        tokenizer_.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
         write_card(folder, about)
 
     try:
-        with ExitStack() as stack:
-            metrics = stack.enter_context(open(out / METRICS_FILE, "a", encoding="utf-8"))
-            listeners: list[Reporter] = [reporter, JsonLines(metrics)]
-            if tensorboard.available():
-                board = tensorboard.TensorBoard(out / "tensorboard", done)
-                stack.callback(board.close)
-                listeners.append(board)
-            else:
-                text = "no curves for TensorBoard, which is not installed: pip install tensorboard"
-                reporter("message", text=text)
-            loop = Loop(
-                step,
-                setup.windows("train"),
-                valid_text,
-                settings.training,
-                run,
-                Several(*listeners),
-                add_files,
-                state,
+        with _reports(out, done, reporter) as report:
+            report(
+                "plan",
+                task=TASK,
+                step=done,
+                parameters=parameter_count(setup.config),
+                tokens_per_step=settings.training.batch_size * setup.config.n_positions,
+                total_steps=setup.total_steps,
             )
-            found = loop.run()
-    except OSError as error:  # also when closing what a full disk did not take
+            loop = _loop(setup, step, run, report, add_files, state)
+            found = Evaluation(**loop.run())  # type: ignore[arg-type]  # its tokens are whole
+    except OSError as error:  # also when closing a file whose last writes a full disk refused
         raise storage_error(out, error) from error
     measures = {
-        "held-out perplexity": f"{found.perplexity:.4g}",
-        "held-out bits per byte": f"{found.bits_per_byte:.4g}",
+        "validation perplexity": f"{found.perplexity:.4g}",
+        "validation bits per byte": f"{found.bits_per_byte:.4g}",
     }
     write_card(run.checkpoint(loop.step), about, evaluation=measures)
     run.facts.update(finished=True, steps=loop.step, valid=dataclasses.asdict(found))
@@ -168,61 +191,120 @@ def _pretrain(setup: Setup, out: Path, reporter: Reporter) -> PretrainResult:
     return PretrainResult(out, loop.step, found)
 
 
-def plan(
-    *,
-    preset: str | None = None,
-    data: Sequence[str] = (),
-    valid: Sequence[str] = (),
-    tokenizer: Path | None = None,
-    init: Path | None = None,
-    out: Path,
-    config: Path | None = None,
-    overrides: Sequence[str] = (),
-    resume: bool = False,
-    reporter: Reporter = silent,
-) -> Plan:
-    """What `pretrain` with the same arguments would cost; the text is prepared, nothing is trained.
+@contextmanager
+def _reports(out: Path, step: int, reporter: Reporter) -> Iterator[Reporter]:
+    """Yield a Reporter to the caller, to metrics.jsonl and to TensorBoard, where it is there."""
+    with ExitStack() as stack:
+        metrics = stack.enter_context(open(out / METRICS_FILE, "a", encoding="utf-8"))
+        reporters: list[Reporter] = [reporter, JsonLines(metrics)]
+        if tensorboard.available():
+            board = tensorboard.TensorBoard(out / "tensorboard", step)
+            stack.callback(board.close)
+            reporters.append(board)
+        else:
+            text = "no curves for TensorBoard, which is not installed: pip install tensorboard"
+            reporter("message", text=text)
+        yield Several(*reporters)
 
-    Tokens a second are measured on micro-batches of the real shape, compiled if the run will be.
+
+def _loop(
+    setup: Setup,
+    step: TrainStep,
+    run: RunFolder,
+    report: Reporter,
+    add_files: Callable[[Path], None],
+    state: Mapping[str, Any] | None,
+) -> Loop:
+    training = setup.settings.training
+    return Loop(
+        step,
+        setup.train,
+        ValidationSet(
+            lambda: setup.valid.sequential(training.micro_batch_size),
+            lambda totals, _: _text_measures(totals, setup.shards.valid),
+        ),
+        training,
+        schedule=partial(
+            warmup_cosine, warmup_steps=training.warmup_steps, total_steps=setup.total_steps
+        ),
+        best=BestBy(LOSS),
+        task=TASK,
+        run=run,
+        reporter=report,
+        add_files=add_files,
+        state=state,
+    )
+
+
+def _text_measures(totals: Totals, text: TokenStream) -> Measures:
+    """Perplexity and bits per byte of the validation text, or of the part that was scored."""
+    loss, tokens = totals[LOSS].mean, totals[LOSS].count
+    # the first token is not predicted; its bytes count, as it belongs to the text
+    n_bytes = round(text.n_bytes * tokens / max(tokens, len(text) - 1))
+    return {
+        "perplexity": units.perplexity(loss),
+        "bits_per_byte": units.bits_per_byte(loss, tokens, n_bytes),
+        "tokens": tokens,
+    }
+
+
+def _same_arguments(function: Callable[P, Any]) -> Callable[[Callable[..., R]], Callable[P, R]]:
+    """Give a function the arguments of another one: for mypy, help() and the API reference."""
+
+    def decorate(decorated: Callable[..., R]) -> Callable[P, R]:
+        own = inspect.signature(decorated)
+        signature = inspect.signature(function).replace(return_annotation=own.return_annotation)
+        decorated.__signature__ = signature  # type: ignore[attr-defined]  # inspect reads it
+        return decorated
+
+    return decorate
+
+
+@_same_arguments(pretrain)
+def plan(*, reporter: Reporter = silent, **arguments: Any) -> Plan:
+    """Estimate what `pretrain` with the same arguments would cost; nothing is trained.
+
+    The text is prepared as for the run, which then starts from there. Tokens per second are
+    measured on micro-batches of the real shape, compiled if the run will be.
     """
-    settings = resolve_settings(preset, config, overrides, Path(out), resume)
-    with only_writer(Path(out)):
-        setup = set_up(settings, overrides, data, valid, tokenizer, init, Path(out), reporter)
-    windows = setup.windows("train")
-    training = settings.training
-    steps = total_steps(training, windows.n_windows)
-    length = setup.config.n_positions
+    request = PretrainRequest(**arguments | {"out": Path(arguments["out"])})
+    settings = resolve_settings(request)
+    with only_writer(request.out):
+        setup = set_up(request, settings, reporter)
+    training, length = settings.training, setup.config.n_positions
     step = make_train_step(setup)
-    micro = training.micro_batch_size
-    step.train([windows.batch(0, micro)], 0, 0.0)  # compiles, and touches all memory
-    rates = []
-    for number in range(1, 4):
-        begin = time.perf_counter()
-        step.train([windows.batch(number * micro, micro)], number, 0.0)
-        rates.append(micro * length / (time.perf_counter() - begin))
-    tokens_per_s = sorted(rates)[1]
+    tokens_per_s = _measured_speed(setup, step)
     step_tokens = training.batch_size * length
-    per_token = flops_per_token(setup.config, length)
     return Plan(
         parameters=parameter_count(setup.config),
         train_tokens=len(setup.shards.train),
         valid_tokens=len(setup.shards.valid),
         tokens_per_step=step_tokens,
-        total_steps=steps,
-        epochs=steps * training.batch_size / windows.n_windows,
-        flops=per_token * steps * step_tokens,
-        memory_bytes=training_memory_bytes(
-            setup.config, micro, length, step.description["dtype"] == "bfloat16"
-        ),
+        total_steps=setup.total_steps,
+        epochs=setup.total_steps * training.batch_size / setup.train.n_windows,
+        flops=step.flops_per_token * setup.total_steps * step_tokens,
+        memory_bytes=step.memory_bytes,
         dtype=str(step.description["dtype"]),
         compile=str(step.description["compile"]),
-        threads=step.threads,
+        threads=int(step.description["threads"]),
         device=str(step.description["device"]),
         peak_flops_per_s=step.peak_flops_per_s,
         tokens_per_s=tokens_per_s,
-        mfu=tokens_per_s * per_token / step.peak_flops_per_s,
-        eta_s=steps * step_tokens / tokens_per_s,
+        mfu=tokens_per_s * step.flops_per_token / step.peak_flops_per_s,
+        eta_s=setup.total_steps * step_tokens / tokens_per_s,
     )
+
+
+def _measured_speed(setup: Setup, step: TrainStep) -> float:
+    """Tokens per second of training: the median of 3 micro-batches."""
+    micro = setup.settings.training.micro_batch_size
+    step.train([setup.train.batch(0, micro)], 0, 0.0)  # compiles, and touches all memory once
+    rates = []
+    for number in range(1, 4):
+        begin = time.perf_counter()
+        step.train([setup.train.batch(number * micro, micro)], number, 0.0)
+        rates.append(micro * setup.config.n_positions / (time.perf_counter() - begin))
+    return sorted(rates)[1]
 
 
 def _check_same_data(run: RunFolder, shards: Shards) -> None:
@@ -235,6 +317,6 @@ def _check_same_data(run: RunFolder, shards: Shards) -> None:
     if known != {name: seen.get(name) for name in known}:
         raise VocabularyMismatch(
             f"the run in {run.path} was trained on other shards: {known}, now {seen}",
-            hint="resume with the --data that the run was begun with",
+            hint="resume with the same --data as the original run",
         )
     run.save_facts()

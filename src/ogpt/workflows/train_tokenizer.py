@@ -52,7 +52,7 @@ def train_tokenizer(
     out = Path(out)
     sources = open_sources(data, encoding)
     record = {
-        "data": [source.describe() for source in sources],
+        "data": [source.description for source in sources],
         "encoding": encoding,
         "vocab_size": vocab_size,
         "pre_tokenizer": pre_tokenizer,

@@ -1,0 +1,47 @@
+"""From a configuration to a training step: initial weights, device, precision, compilation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from ogpt.config.model import TOKENIZER_FINGERPRINT, OpenAIGPTConfig
+from ogpt.config.pretrain_settings import TrainingSettings
+from ogpt.model.heads import OpenAIGPTLMHeadModel
+from ogpt.training.cost import flops_per_token
+from ogpt.training.torch_objective import TorchLanguageModeling
+from ogpt.training.torch_precision import choose_compile, choose_device
+from ogpt.training.torch_step import TorchTrainStep
+
+
+def start_language_model(
+    config: OpenAIGPTConfig, init: Path | None, settings: TrainingSettings, tokens: int
+) -> TorchTrainStep:
+    """Make the training step of a language model.
+
+    Args:
+        config: Configuration of the model, and the fingerprint of its tokenizer.
+        init: Model folder to take the initial weights from; None initializes them by the seed.
+        settings: Seed, optimizer, precision, compilation and threads.
+        tokens: Number of tokens of the whole run, which decides whether compiling pays.
+    """
+    device = choose_device()
+    model = _initial_model(config, init, settings.seed, device)
+    flops = flops_per_token(config, config.n_positions) * tokens
+    compiled = choose_compile(settings.compile, flops, device)
+    return TorchTrainStep(TorchLanguageModeling(model), settings, compiled)
+
+
+def _initial_model(
+    config: OpenAIGPTConfig, init: Path | None, seed: int, device: torch.device
+) -> OpenAIGPTLMHeadModel:
+    if init is not None:
+        model = OpenAIGPTLMHeadModel.from_pretrained(init, dtype=torch.float32, device=device)
+        fingerprint = getattr(config, TOKENIZER_FINGERPRINT)
+        setattr(model.config, TOKENIZER_FINGERPRINT, fingerprint)
+        return model
+    # on the CPU: a GPU's generator would give other initial weights for the same seed
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return OpenAIGPTLMHeadModel(config).to(device)
