@@ -117,6 +117,7 @@ def _ours(setup: Setup) -> Step:
     from ogpt.config.pretrain_settings import TrainingSettings
     from ogpt.data.batch import Batch
     from ogpt.model.heads import OpenAIGPTLMHeadModel
+    from ogpt.training.torch_objective import TorchLanguageModeling
     from ogpt.training.torch_step import TorchTrainStep
 
     pdrops = dict.fromkeys(("embd_pdrop", "attn_pdrop", "resid_pdrop"), setup.pdrop)
@@ -128,7 +129,9 @@ def _ours(setup: Setup) -> Step:
         weight_decay=WEIGHT_DECAY,
         clip_norm=CLIP_NORM,
     )
-    train_step = TorchTrainStep(model.to(setup.device), settings, setup.compiled)
+    train_step = TorchTrainStep(
+        TorchLanguageModeling(model.to(setup.device)), settings, setup.compiled
+    )
     batch = Batch(*(tensor.numpy() for tensor in ids_and_targets(setup)))
 
     def step() -> tuple[float, float]:

@@ -20,7 +20,7 @@ from ogpt.notices import Notice
 
 NOTICE = Notice("prompt-unknown", {"count": 1, "total": 2})
 NOTICE_LINE = "notice: 1 of 2 prompt tokens are unknown to this vocabulary\n"
-TRAIN = {"loss": 4.1, "tokens_per_s": 112_345.0, "mfu": 0.41, "eta_s": 45_296.0}
+TRAIN = {"task": "training", "loss": 4.1, "tokens_per_s": 112_345.0, "mfu": 0.41, "eta_s": 45_296.0}
 
 
 class Clock:
@@ -173,7 +173,7 @@ class TestOpenView:
         with open_view(quiet=True) as view:
             assert type(view) is OnlyNotices
             view("message", text="not shown")
-            view("train", step=1, total_steps=2)
+            view("train", task="training", step=1, total_steps=2)
             view.notice(NOTICE)
         assert capsys.readouterr() == ("", NOTICE_LINE)
 

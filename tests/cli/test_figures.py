@@ -77,6 +77,8 @@ TRAIN: dict[str, Any] = {
 def test_train() -> None:
     line = "120/1,000  loss 4.123  12,346 tok/s  MFU 41%  3:12 left"
     assert figures.train_facts(TRAIN) == line
+    free = {"step": 1, "total_steps": 2, "task": "sst2", "lm_loss": 3.0, "accuracy": 0.5}
+    assert figures.train_facts(free) == "1/2  lm loss 3.000  accuracy 0.500"
     bare = dict.fromkeys(TRAIN) | {"step": 1, "total_steps": 2}
     assert figures.train_facts(bare) == "1/2"
 
@@ -86,15 +88,19 @@ EVENTS: list[tuple[str, dict[str, Any], str | None]] = [
     (
         "eval",
         {"step": 1_000, "loss": 4.0, "perplexity": 54.598, "bits_per_byte": 1.61, "tokens": 9},
-        "held-out text at step 1,000: loss 4.0000  perplexity 54.60  1.6100 bits/byte",
+        "validation at step 1,000: loss 4.0000  perplexity 54.60  1.6100 bits/byte",
     ),
     (
         "eval",
         {"step": 1, "loss": 4.0, "perplexity": 54.598, "bits_per_byte": None},
-        "held-out text at step 1: loss 4.0000  perplexity 54.60",
+        "validation at step 1: loss 4.0000  perplexity 54.60",
     ),
     ("checkpoint", {"step": 5, "path": "runs/a", "reason": "time"}, "saved runs/a (time)"),
-    ("sample", {"step": 5, "text": "the end"}, "sample at step 5: the end"),
+    (
+        "eval",
+        {"task": "sst2", "step": 1, "task_loss": 0.25, "accuracy": 0.9, "tokens": 9},
+        "validation at step 1: task loss 0.2500  accuracy 0.9000",
+    ),
     (
         "plan",
         {"parameters": 1_700_000, "total_steps": 2_000, "tokens_per_step": 2_048},

@@ -9,6 +9,7 @@ import torch
 from ogpt.config.pretrain_settings import TrainingSettings
 from ogpt.data.batch import Batch
 from ogpt.decoding.choice import open_decoder
+from ogpt.training.torch_objective import TorchLanguageModeling
 from ogpt.training.torch_precision import choose_device
 from ogpt.training.torch_step import TorchTrainStep
 from tests.model.parity import random_batch, random_model
@@ -41,7 +42,9 @@ def test_a_training_step_equals_the_cpus(precision: str, limit: float, compiled:
     losses = []
     for device in ("cpu", "cuda"):
         model = random_model(1, **changes, embd_pdrop=0.0, attn_pdrop=0.0, resid_pdrop=0.0)
-        step = TorchTrainStep(model.to(device), settings, compiled and device == "cuda")
+        step = TorchTrainStep(
+            TorchLanguageModeling(model.to(device)), settings, compiled and device == "cuda"
+        )
         losses.append([step.train([batch], number, 1e-3).loss for number in range(5)])
     assert losses[1] == pytest.approx(losses[0], rel=limit)
 
@@ -51,7 +54,7 @@ def test_a_step_with_dropout_is_a_function_of_its_number() -> None:
     ids = draw.integers(0, 50, (4, 33))
     batch = Batch(np.ascontiguousarray(ids[:, :-1]), np.ascontiguousarray(ids[:, 1:]))
     model = random_model(1, vocab_size=50, n_positions=32, n_embd=64, n_head=2)
-    step = TorchTrainStep(model.cuda(), TrainingSettings(threads=1), False)
+    step = TorchTrainStep(TorchLanguageModeling(model.cuda()), TrainingSettings(threads=1), False)
     first = step.train([batch], 3, 0.0).loss
     torch.rand(9, device="cuda")
     assert step.train([batch], 3, 0.0).loss == pytest.approx(first, rel=1e-5)

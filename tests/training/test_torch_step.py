@@ -9,7 +9,7 @@ import torch
 
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.config.pretrain_settings import TrainingSettings
-from ogpt.data.batch import IGNORED, Batch, document_positions
+from ogpt.data.batch import IGNORED, Batch
 from ogpt.errors import CheckpointError
 from ogpt.model.heads import OpenAIGPTLMHeadModel
 from ogpt.training.torch_objective import TorchLanguageModeling
@@ -220,12 +220,6 @@ def test_packed_documents_do_not_see_each_other() -> None:
     packed = summed(step, dataclasses.replace(whole, documents=documents))
     assert packed == pytest.approx(alone, rel=1e-5)
     assert abs(summed(step, whole) - alone) > 1e-5
-
-
-def test_positions_count_from_each_documents_start() -> None:
-    documents = np.array([[0, 0, 1, 1, 1, -1], [0, 1, 1, 2, -1, -1]])
-    expected = [[0, 1, 0, 1, 2, 0], [0, 0, 1, 0, 0, 1]]
-    assert document_positions(documents).tolist() == expected
 
 
 @pytest.mark.filterwarnings("ignore:this processor has no instructions for bfloat16")

@@ -1,14 +1,17 @@
+import inspect
 import json
 import math
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 import ogpt
 from ogpt import notices
+from ogpt.data import sources, windows
 from ogpt.data.shards import Shards
 from ogpt.errors import (
     BackendMissing,
@@ -253,6 +256,74 @@ def test_shards_and_packed_windows(trained: PretrainResult, tmp_path: Path) -> N
     shards = str(trained.out / "shards")
     result = pretrain(data=[shards], out=tmp_path / "packed", overrides=overrides)
     assert result.steps == 6
+
+
+def test_windows_are_packed_once(
+    trained: PretrainResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed: list[int] = []
+    pack = windows.pack
+
+    def counting(starts: Any, n_tokens: int, n_ctx: int) -> Any:
+        packed.append(n_tokens)
+        return pack(starts, n_tokens, n_ctx)
+
+    monkeypatch.setattr(windows, "pack", counting)
+    shards = Shards.open(trained.out / "shards")
+    overrides = with_tokenizer(data__windows="packed", training__eval_every=1)
+    pretrain(data=[str(shards.folder)], out=tmp_path / "run", overrides=overrides)
+    assert sorted(packed) == sorted([len(shards.train), len(shards.valid)])
+
+
+def test_text_is_opened_and_hashed_once(
+    text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    valid = tmp_path / "valid.jsonl"
+    valid.write_text(json.dumps({"text": "bad cab fed a hag"}))
+    opened: list[str] = []
+    hashed: list[Path] = []
+    open_spec, sha256_of = sources._open_spec, sources.sha256_of
+
+    def count_opened(spec: str, encoding: str) -> Any:
+        opened.append(spec)
+        return open_spec(spec, encoding)
+
+    def count_hashed(file: Path) -> str:
+        hashed.append(file)
+        return sha256_of(file)
+
+    monkeypatch.setattr(sources, "_open_spec", count_opened)
+    monkeypatch.setattr(sources, "sha256_of", count_hashed)
+    overrides = settings(training__max_steps=1)
+    out = pretrain(data=[str(text)], valid=[str(valid)], out=tmp_path / "run", overrides=overrides)
+    assert opened == [str(text), str(valid)]
+    assert sorted(hashed) == sorted([text, valid])
+    assert (out.out / "tokenizer").is_dir()  # a tokenizer was trained of the same sources
+
+
+def test_the_plan_is_reported_first(text: Path, tmp_path: Path) -> None:
+    events: list[tuple[str, dict[str, Any]]] = []
+    overrides = settings(training__max_steps=2)
+    pretrain(
+        data=[str(text)],
+        out=tmp_path / "run",
+        overrides=overrides,
+        reporter=lambda kind, **fields: events.append((kind, fields)),
+    )
+    kinds = [kind for kind, _ in events]
+    assert kinds.count("plan") == 1
+    assert kinds.index("plan") < kinds.index("train")
+    plan_fields = events[kinds.index("plan")][1]
+    assert plan_fields["total_steps"] == 2
+    assert plan_fields["tokens_per_step"] == 4 * 16
+    assert {fields["task"] for kind, fields in events if kind in ("train", "eval", "plan")} == {
+        "pretraining"
+    }
+
+
+def test_plan_takes_the_arguments_of_pretrain() -> None:
+    assert inspect.signature(plan).parameters == inspect.signature(pretrain).parameters
+    assert inspect.signature(plan).return_annotation == "Plan"
 
 
 def test_another_tokenizer_than_the_shards(

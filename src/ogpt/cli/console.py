@@ -112,9 +112,9 @@ class Tasks(OnlyNotices, ABC):
         if kind == "train":
             step, total = fields["step"], fields["total_steps"]
             if step < total:
-                self._go_on("training", step, total, train_facts(fields))
+                self._go_on(fields["task"], step, total, train_facts(fields))
             else:
-                self._end("training", train_facts(fields | {"eta_s": None}))
+                self._end(fields["task"], train_facts(fields | {"eta_s": None}))
         elif kind == "progress":
             task, done, total, unit = (fields[name] for name in ("task", "done", "total", "unit"))
             eta_s = self._pace.remaining_s(task, done, total)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ogpt.reporting import measures
+
 if TYPE_CHECKING:
     from ogpt.generation.texts.statistics import Statistics
     from ogpt.recipes.demo import DemoResult
@@ -70,8 +72,8 @@ def end_facts(done: float, unit: str, seconds: float) -> str:
 def train_facts(fields: Mapping[str, Any]) -> str:
     """One training report: step, loss, speed, share of the peak, time left."""
     parts = [f"{count(fields['step'])}/{count(fields['total_steps'])}"]
-    if (loss := fields.get("loss")) is not None:
-        parts.append(f"loss {loss:.3f}")
+    for name, value in measures("train", fields).items():
+        parts.append(f"{name.replace('_', ' ')} {value:.3f}")
     if (speed := fields.get("tokens_per_s")) is not None:
         parts.append(f"{count(speed)} tok/s")
     if (mfu := fields.get("mfu")) is not None:
@@ -83,10 +85,12 @@ def train_facts(fields: Mapping[str, Any]) -> str:
 
 def scores(fields: Mapping[str, Any]) -> str:
     """What an evaluation measured: loss, perplexity, bits per byte."""
-    parts = [f"loss {fields['loss']:.4f}", f"perplexity {fields['perplexity']:,.2f}"]
-    if (bits := fields.get("bits_per_byte")) is not None:
-        parts.append(f"{bits:.4f} bits/byte")
-    return "  ".join(parts)
+    forms = {"perplexity": "perplexity {:,.2f}", "bits_per_byte": "{:.4f} bits/byte"}
+    found = measures("eval", fields)
+    return "  ".join(
+        forms.get(name, f"{name.replace('_', ' ')} {{:.4f}}").format(value)
+        for name, value in found.items()
+    )
 
 
 def speed(statistics: Statistics, bandwidth: float | None = None) -> str:
@@ -178,11 +182,9 @@ def event_line(kind: str, fields: Mapping[str, Any]) -> str | None:
         case "message":
             return str(fields["text"])
         case "eval":
-            return f"held-out text at step {count(fields['step'])}: {scores(fields)}"
+            return f"validation at step {count(fields['step'])}: {scores(fields)}"
         case "checkpoint":
             return f"saved {fields['path']} ({fields['reason']})"
-        case "sample":
-            return f"sample at step {count(fields['step'])}: {fields['text']}"
         case "plan":
             return (
                 f"{short_count(fields['parameters'])} parameters, "
