@@ -38,6 +38,7 @@ MODULES = (
     "ogpt.pipelines.text_generation",
     "ogpt.pipelines.text_classification",
     "ogpt.pipelines.feature_extraction",
+    "ogpt.workflows.plan",
     "ogpt.workflows.pretrain",
     "ogpt.reporting",
 )

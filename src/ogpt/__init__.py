@@ -57,8 +57,8 @@ if TYPE_CHECKING:
     from ogpt.workflows.generate import generate_file as generate_file
     from ogpt.workflows.info import info as info
     from ogpt.workflows.load import load as load
+    from ogpt.workflows.plan import plan as plan
     from ogpt.workflows.prepare import prepare as prepare
-    from ogpt.workflows.pretrain import plan as plan
     from ogpt.workflows.pretrain import pretrain as pretrain
     from ogpt.workflows.push_to_hub import push_to_hub as push_to_hub
     from ogpt.workflows.quantize import quantize as quantize
@@ -96,7 +96,7 @@ _HOMES = {
     "load": "ogpt.workflows.load:load",
     "notices": "ogpt.notices",
     "pipeline": "ogpt.pipelines.factory:pipeline",
-    "plan": "ogpt.workflows.pretrain:plan",
+    "plan": "ogpt.workflows.plan:plan",
     "prepare": "ogpt.workflows.prepare:prepare",
     "pretrain": "ogpt.workflows.pretrain:pretrain",
     "push_to_hub": "ogpt.workflows.push_to_hub:push_to_hub",

@@ -25,8 +25,9 @@ from ogpt.errors import (
 )
 from ogpt.folders import model_folder as bundle
 from ogpt.folders.run_folder import RunFolder
+from ogpt.workflows.plan import plan
 from ogpt.workflows.prepare import prepare
-from ogpt.workflows.pretrain import PretrainResult, plan, pretrain
+from ogpt.workflows.pretrain import PretrainResult, pretrain
 from ogpt.workflows.train_tokenizer import train_tokenizer
 from tests.training.corpus import write_text
 
