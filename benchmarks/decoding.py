@@ -29,6 +29,7 @@ from benchmarks.measuring import (
 )
 from benchmarks.training_step import GPT1, SMOKE
 from ogpt.config.model import OpenAIGPTConfig
+from ogpt.generation.protocol.decoder import Part
 from ogpt.model.decoder.packed_weights import pack_weights
 from ogpt.model.decoder.torch_decoder import TorchDecoder
 from ogpt.model.heads import OpenAIGPTLMHeadModel
@@ -59,13 +60,13 @@ def ours(shape: dict[str, int], dtype: torch.dtype, device: str, new: int) -> Ca
         ids: list[int] = []
         times: list[float] = []
         begin = time.perf_counter()
-        logits = decoder.extend(0, prompt(shape))
+        logits = decoder.run([Part(0, prompt(shape))]).logits
         while True:
             ids.append(int(logits.argmax()))
             times.append(time.perf_counter() - begin)
             if len(ids) == new:
                 return Run(ids, times)
-            logits = decoder.step([0], [ids[-1]])[0]
+            logits = decoder.run([Part(0, ids[-1:])]).logits
 
     return run
 

@@ -22,7 +22,7 @@ from benchmarks.contenders import fill
 from benchmarks.measuring import Result, Table, agreeing, arguments, interleave, rates, save, spread
 from benchmarks.training_step import GPT1, SMOKE
 from ogpt.config.model import OpenAIGPTConfig
-from ogpt.generation.protocol.decoder import Draw
+from ogpt.generation.protocol.decoder import Draw, Part
 from ogpt.model.cuda.static_decoder import StaticDecoder
 from ogpt.model.heads import OpenAIGPTLMHeadModel
 
@@ -77,12 +77,13 @@ def ours(
         begin = time.perf_counter()
         for slot in slots:
             decoder.free(slot)
-        first = [int(decoder.extend(slot, given[slot]).argmax()) for slot in slots]
+        first = [int(decoder.run([Part(slot, given[slot])]).logits.argmax()) for slot in slots]
         read = time.perf_counter() - begin
         if name == BY_STEP:
             ids = [np.array(first)]
             while len(ids) < new:
-                ids.append(decoder.step(slots, ids[-1].tolist()).argmax(1))
+                parts = [Part(slot, [token]) for slot, token in enumerate(ids[-1].tolist())]
+                ids.append(decoder.run(parts).logits.argmax(1))
             written = np.array(ids)
         else:
             rest = decoder.write(slots, first, draws, numbers).ids

@@ -10,7 +10,7 @@ import numpy as np
 from benchmarks.peers.protocol import Setup, serve
 from ogpt.decoding.choice import open_decoder
 from ogpt.generation.choosing.settings import GenerationSettings
-from ogpt.generation.protocol.decoder import Decoder
+from ogpt.generation.protocol.decoder import Decoder, Part
 from ogpt.generation.searching.search import search
 
 
@@ -34,7 +34,7 @@ class Native:
         decoder = self._with_slots(len(prompts))
         for slot in range(len(prompts)):
             decoder.free(slot)
-        logits = decoder.read(range(len(prompts)), prompts)
+        logits = decoder.run([Part(*each) for each in enumerate(prompts)]).logits
         return [int(token) for token in np.argmax(logits, axis=-1)]
 
     def _with_slots(self, slots: int) -> Decoder:

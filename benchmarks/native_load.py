@@ -16,6 +16,7 @@ import numpy as np
 from benchmarks.native_contender import open_native
 from benchmarks.peers.protocol import Setup
 from ogpt.generation.choosing.settings import GenerationSettings
+from ogpt.generation.protocol.decoder import Part
 from ogpt.generation.searching.search import search
 
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
@@ -38,7 +39,7 @@ def main() -> None:
     before = memory_bytes("VmRSS")
     begin = time.perf_counter()
     decoder = open_native(setup, slots=1)
-    np.argmax(decoder.extend(0, prompt))
+    np.argmax(decoder.run([Part(0, prompt)]).logits)
     seconds = time.perf_counter() - begin
     for _ in search(decoder, [prompt], GenerationSettings(max_new_tokens=new, do_sample=False)):
         pass

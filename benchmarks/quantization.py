@@ -30,6 +30,7 @@ from ogpt.decoding.native.library import PRECISIONS
 from ogpt.decoding.native.native_decoder import NativeDecoder
 from ogpt.evaluation.tokenized_text import open_text
 from ogpt.folders.model_folder import load_tokenizer, resolve
+from ogpt.generation.protocol.decoder import Part
 from ogpt.generation.protocol.likelihood import windows
 from ogpt.model.heads import OpenAIGPTLMHeadModel
 from ogpt.recipes.run_metrics import read_metrics
@@ -133,8 +134,8 @@ def compare(
         for name, decoder in decoders.items():
             decoder.free(0)
             if window.context:
-                decoder.extend(0, window.context, "none")
-            found = log_softmax(decoder.extend(0, window.ids, "all"))
+                decoder.run([Part(0, window.context, "none")])
+            found = log_softmax(decoder.run([Part(0, window.ids, "all")]).logits)
             reference = reference or Reference.of(found)
             sums[name].add(found, reference, window.targets)
         tokens += len(window.targets)

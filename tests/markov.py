@@ -8,8 +8,15 @@ from statistics import NormalDist
 
 import numpy as np
 
-from ogpt.errors import ContextTooLong, DecoderError, TokenOutOfRange
-from ogpt.generation.protocol.decoder import Abilities, Scores, Want
+from ogpt.errors import DecoderError
+from ogpt.generation.protocol.decoder import Abilities, Computed, Part, Scores, Want
+from ogpt.generation.protocol.slots import (
+    check_cut,
+    check_open,
+    check_parts,
+    check_slots,
+    check_targets,
+)
 
 
 class StandInDecoder:
@@ -31,87 +38,65 @@ class StandInDecoder:
         self.calls: list[str] = []
         self.closed = False
 
-    def extend(self, slot: int, ids: Sequence[int], want: Want = "last") -> np.ndarray | None:
-        self.calls.append(f"extend {slot} {len(ids)}")
-        self._check(slot, ids)
-        rows = []
-        for token_id in ids:
-            self.held[slot].append(int(token_id))
-            rows.append(self._logits(slot))
-        return {"none": None, "last": rows[-1], "all": np.stack(rows)}[want]
-
-    def read(self, slots: Sequence[int], prompts: Sequence[Sequence[int]]) -> np.ndarray:
-        return np.stack([self.extend(*each) for each in zip(slots, prompts, strict=True)])
-
-    def step(self, slots: Sequence[int], ids: Sequence[int]) -> np.ndarray:
-        self.calls.append(f"step {' '.join(map(str, slots))}")
-        if len(slots) != len(set(slots)) or len(slots) != len(ids) or not slots:
-            raise DecoderError(f"slots {slots}; allowed: different ones, one id each", hint="fix")
-        for slot, token_id in zip(slots, ids, strict=True):
-            self._check(slot, [token_id])
-        for slot, token_id in zip(slots, ids, strict=True):
-            self.held[slot].append(int(token_id))
-        return np.stack([self._logits(slot) for slot in slots])
+    def run(self, parts: Sequence[Part], *, hidden: bool = False) -> Computed:
+        self.calls.append(" ".join(["run", *(f"{part.slot}+{len(part.ids)}" for part in parts)]))
+        if hidden and not self.abilities.hidden_states:
+            raise DecoderError("hidden is True; allowed: False", hint="use another decoder")
+        parts = self._checked(parts)
+        rows = [_wanted(self._append(slot, ids), want) for slot, ids, want in parts]
+        return Computed(np.concatenate(rows), self._hidden(parts) if hidden else None)
 
     def score(self, slot: int, ids: Sequence[int], targets: Sequence[int], top: int = 0) -> Scores:
-        self._check(slot, ids)
-        self._check_ids(targets)
-        if len(ids) != len(targets):
-            raise DecoderError(f"{len(targets)} targets for {len(ids)} ids", hint="fix")
-        logits = self.extend(slot, ids, "all")
-        self.calls[-1] = f"score {slot} {len(ids)}"
-        log_probs = log_softmax(logits)
+        labels = check_targets(ids, targets, top, self.vocab_size)
+        self.calls.append(f"score {slot} {len(ids)}")
+        [part] = self._checked([Part(slot, ids)])
+        log_probs = log_softmax(self._append(*part[:2]))
         order = np.argsort(-log_probs, axis=1, kind="stable")[:, :top]
         return Scores(
-            log_probs[np.arange(len(ids)), np.asarray(targets)],
+            log_probs[np.arange(len(ids)), labels],
             order,
             np.take_along_axis(log_probs, order, 1),
         )
 
     def length(self, slot: int) -> int:
-        self._check_slot(slot)
-        return len(self.held[slot])
+        check_open(not self.closed)
+        return len(self.held[check_slots([slot], self.slots)[0]])
 
     def truncate(self, slot: int, length: int) -> None:
-        self._check_slot(slot)
-        if not 0 <= length <= len(self.held[slot]):
-            raise DecoderError(f"length {length} of {len(self.held[slot])}", hint="fix")
-        del self.held[slot][length:]
+        del self.held[slot][check_cut(slot, length, self.length(slot)) :]
 
     def copy(self, source: int, target: int) -> None:
         self.calls.append(f"copy {source} {target}")
-        self._check_slot(source)
-        self._check_slot(target)
+        for slot in (source, target):
+            self.length(slot)
         self.held[target] = list(self.held[source])
 
     def free(self, slot: int) -> None:
-        self._check_slot(slot)
-        self.held[slot] = []
+        self.truncate(slot, 0)
 
     def close(self) -> None:
         self.closed = True
 
+    def _checked(self, parts: Sequence[Part]) -> list[Part]:
+        check_open(not self.closed)
+        return check_parts(parts, list(map(len, self.held)), self.n_positions, self.vocab_size)
+
+    def _append(self, slot: int, ids: Sequence[int]) -> np.ndarray:
+        rows = []
+        for token_id in ids:
+            self.held[slot].append(token_id)
+            rows.append(self._logits(slot))
+        return np.stack(rows)
+
     def _logits(self, slot: int) -> np.ndarray:
         return np.asarray(self.logits_of(tuple(self.held[slot])), dtype=np.float32)
 
-    def _check(self, slot: int, ids: Sequence[int]) -> None:
-        self._check_slot(slot)
-        if len(ids) == 0:
-            raise DecoderError("no tokens; allowed: one or more", hint="fix")
-        if len(self.held[slot]) + len(ids) > self.n_positions:
-            raise ContextTooLong(
-                f"{len(self.held[slot]) + len(ids)} tokens; allowed: {self.n_positions}", hint="cut"
-            )
-        self._check_ids(ids)
+    def _hidden(self, parts: Sequence[Part]) -> tuple[np.ndarray, ...]:
+        raise NotImplementedError
 
-    def _check_slot(self, slot: int) -> None:
-        if self.closed or not 0 <= slot < self.slots:
-            raise DecoderError(f"slot {slot}; allowed: 0 to {self.slots - 1}", hint="fix")
 
-    def _check_ids(self, ids: Sequence[int]) -> None:
-        for token_id in ids:
-            if not 0 <= token_id < self.vocab_size:
-                raise TokenOutOfRange(f"id {token_id}", hint="fix")
+def _wanted(rows: np.ndarray, want: Want) -> np.ndarray:
+    return {"none": rows[:0], "last": rows[-1:], "all": rows}[want]
 
 
 def markov(table: np.ndarray, **options: int) -> StandInDecoder:

@@ -9,6 +9,7 @@ from benchmarks import quantization
 from ogpt.decoding.native.native_decoder import NativeDecoder
 from ogpt.weights.arrays import Array
 from ogpt.weights.model_weights import folder_config, open_weights
+from tests.decoding.calls import extend
 
 
 @pytest.mark.parametrize("change", [quantization.with_outliers, quantization.with_shears])
@@ -22,7 +23,7 @@ def test_weights_are_changed_and_the_function_is_not(tmp_path, change):
         NativeDecoder(config, {n: Array("float32", data) for n, data in each.items()})
         for each in (weights, changed)
     ]
-    one, other = (decoder.extend(0, [1, 2, 3, 4], "all") for decoder in found)
+    one, other = (extend(decoder, 0, [1, 2, 3, 4], "all") for decoder in found)
     np.testing.assert_allclose(one, other, atol=1e-5)
     assert all(np.array_equal(weights[name], kept[name]) for name in kept)
     name = "transformer.h.0.attn.c_attn.weight"

@@ -19,6 +19,7 @@ from ogpt.model.decoder.torch_decoder import TorchDecoder
 from ogpt.model.double_heads import OpenAIGPTDoubleHeadsModel
 from ogpt.model.heads import OpenAIGPTLMHeadModel
 from ogpt.notices import collecting
+from tests.decoding.calls import extend
 from tests.model.parity import random_model
 
 
@@ -49,7 +50,7 @@ def test_a_decoder_of_a_folder(folder: Path, decoder: str, dtype: str) -> None:
     assert isinstance(opened, TorchDecoder if decoder == "torch" else NativeDecoder)
     model = random_model(2, n_positions=12)
     expected = model(torch.tensor([[1, 2, 3]])).logits[0, -1].detach().numpy()
-    found = opened.extend(1, [1, 2, 3])
+    found = extend(opened, 1, [1, 2, 3])
     assert found is not None
     limit = 0.1 if dtype == "bfloat16" else 1e-4
     assert abs(found - expected).max() < limit * abs(expected).max()
@@ -186,7 +187,7 @@ def test_the_drivers_name(monkeypatch: pytest.MonkeyPatch, system: str, name: st
 
 
 def logits_of_two(opened: Any) -> NDArray[Any]:
-    found = opened.extend(1, [1, 2, 3])
+    found = extend(opened, 1, [1, 2, 3])
     assert found is not None
     return found
 

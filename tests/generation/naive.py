@@ -11,7 +11,7 @@ import torch
 import transformers
 
 from ogpt.generation.choosing.settings import GenerationSettings
-from ogpt.generation.protocol.decoder import Abilities
+from ogpt.generation.protocol.decoder import Abilities, Part
 from tests.markov import StandInDecoder
 
 LogitsOf = Callable[[tuple[int, ...]], np.ndarray]
@@ -43,7 +43,6 @@ class WholeDecoder(StandInDecoder):
         config = model.config
         super().__init__(self.logits_after, config.vocab_size, config.n_positions, slots)
         self.abilities = Abilities(True, False, False, False)
-        self.appended = [0] * slots
 
     def outputs(self, held: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
         """Logits (V,) and last hidden states (T, C)."""
@@ -56,17 +55,8 @@ class WholeDecoder(StandInDecoder):
     def logits_after(self, held: tuple[int, ...]) -> np.ndarray:
         return self.outputs(held)[0]
 
-    def extend(self, slot: int, ids: Sequence[int], want: Any = "last") -> np.ndarray | None:
-        self.appended[slot] = len(ids)
-        return super().extend(slot, ids, want)
-
-    def step(self, slots: Sequence[int], ids: Sequence[int]) -> np.ndarray:
-        for slot in slots:
-            self.appended[slot] = 1
-        return super().step(slots, ids)
-
-    def hidden(self, slot: int) -> np.ndarray:
-        return self.outputs(tuple(self.held[slot]))[1][-self.appended[slot] :]
+    def _hidden(self, parts: Sequence[Part]) -> tuple[np.ndarray, ...]:
+        return tuple(self.outputs(tuple(self.held[slot]))[1][-len(ids) :] for slot, ids, _ in parts)
 
     def _logits(self, slot: int) -> np.ndarray:
         return self.logits_of(tuple(self.held[slot]))

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from ogpt.errors import ContextTooLong, DecoderError, SamplingError, TokenOutOfRange
 from ogpt.generation.choosing.settings import GenerationSettings
+from ogpt.generation.protocol.decoder import Part
 from ogpt.generation.searching import beam
 from ogpt.generation.searching.beam import Hypothesis, beam_search
 from ogpt.generation.searching.search import search
@@ -231,8 +232,9 @@ def test_only_what_shares_a_parent_is_copied() -> None:
     asked = GenerationSettings(do_sample=False, num_beams=5, max_new_tokens=8)
     beam_search(decoder, [[1, 2]], asked)
     copies = [call for call in decoder.calls if call.startswith("copy")]
-    assert sum(call.startswith("extend") for call in decoder.calls) == 1
-    assert sum(call.startswith("step") for call in decoder.calls) == 7
+    runs = [call for call in decoder.calls if call.startswith("run")]
+    assert runs[0] == "run 0+2"
+    assert len(runs) == 8
     assert 4 <= len(copies) < 4 * 7  # four at the start, later fewer than all
 
 
@@ -280,7 +282,9 @@ def test_a_prompt_that_the_caller_reads() -> None:
         decoder,
         [[], []],
         asked,
-        open_prompt=lambda slot, number: decoder.extend(slot, hidden[number]),
+        open_prompt=lambda slot, number, states: decoder.run(
+            [Part(slot, hidden[number])], hidden=states
+        ),
     )
     assert found == expected
 
@@ -371,7 +375,7 @@ TWO = GenerationSettings(do_sample=False, num_beams=2, max_new_tokens=4)
             "more slots",
         ),
         (contextual(V), [[1] * 14], ContextTooLong, "14 tokens and up to 3 .* 16 pos", "shorten"),
-        (contextual(V), [[V]], TokenOutOfRange, "id 9", "fix"),
+        (contextual(V), [[V]], TokenOutOfRange, "id 9", "tokenizer"),
         (markov(np.full((V, V), np.nan)), [[1]], DecoderError, "largest logit is nan", "weights"),
     ],
 )

@@ -5,6 +5,7 @@ import pytest
 
 from ogpt.errors import ContextTooLong, DecoderError, SamplingError, TokenOutOfRange
 from ogpt.generation.choosing.settings import GenerationSettings
+from ogpt.generation.protocol.decoder import Part
 from ogpt.generation.searching import contrastive
 from ogpt.generation.searching.contrastive import contrastive_search
 from ogpt.generation.searching.search import Token
@@ -120,14 +121,16 @@ def test_a_prompt_that_the_caller_reads() -> None:
         decoder,
         [[], []],
         ask(),
-        open_prompt=lambda slot, number: decoder.extend(slot, hidden[number]),
+        open_prompt=lambda slot, number, states: decoder.run(
+            [Part(slot, hidden[number])], hidden=states
+        ),
     )
     assert ids_of(list(found), 2) == expected
 
 
 def test_a_zero_hidden_state_is_like_nothing() -> None:
     decoder = WholeDecoder(peer(3), 4)
-    decoder.hidden = lambda slot: np.zeros((1, 4))  # type: ignore[method-assign]
+    decoder._hidden = lambda parts: tuple(np.zeros((1, 4)) for _ in parts)  # type: ignore[method-assign]
     greedy = contrastive_search(decoder, [[1]], ask())
     first = int(decoder.outputs((1,))[0].argmax())
     assert next(greedy).id == first
@@ -145,7 +148,7 @@ def whole(slots: int = 4) -> WholeDecoder:
         (contextual(9), [[1]], {}, DecoderError, "offers no hidden states", "torch decoder"),
         (whole(7), [[1], [2]], {}, DecoderError, "has 7 slots; 2 .* need 8", "more slots"),
         (whole(), [[1] * 9], {}, ContextTooLong, "9 tokens and up to 8 .* 16 pos", "shorten"),
-        (whole(), [[9]], {}, TokenOutOfRange, "id 9", "fix"),
+        (whole(), [[9]], {}, TokenOutOfRange, "id 9", "tokenizer"),
         (whole(), [[1]], {"penalty_alpha": 0, "top_k": 0}, SamplingError, "top_k is 0", "4 is"),
         (whole(), [[1]], {"suppress_tokens": range(9)}, SamplingError, "largest of 9", "ban"),
     ],

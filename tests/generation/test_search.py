@@ -13,6 +13,7 @@ from ogpt.generation.choosing.processors import ban
 from ogpt.generation.choosing.random_numbers import sample, uniform
 from ogpt.generation.choosing.rules import in_place, warp
 from ogpt.generation.choosing.settings import MAX_SEED, GenerationSettings
+from ogpt.generation.protocol.decoder import Computed, Part
 from ogpt.generation.searching.search import Token, kept_when_full, search, slides
 from tests.markov import StandInDecoder, chi_square_limit, contextual, log_softmax, markov
 
@@ -211,7 +212,7 @@ def test_only_allowed_tokens_are_written() -> None:
 def test_a_prompt_is_read_once_and_copied() -> None:
     decoder = contextual(V, slots=3)
     list(search(decoder, [[1, 2, 3]], GenerationSettings(max_new_tokens=2, num_return_sequences=3)))
-    assert decoder.calls == ["extend 0 3", "copy 0 1", "copy 0 2", "step 0 1 2"]
+    assert decoder.calls == ["run 0+3", "copy 0 1", "copy 0 2", "run 0+1 1+1 2+1"]
 
 
 def test_only_live_sequences_are_stepped_and_slots_pass_on() -> None:
@@ -225,12 +226,11 @@ def test_only_live_sequences_are_stepped_and_slots_pass_on() -> None:
     ends = [one[-1].finish_reason for one in by_continuation(tokens)]
     assert ends == ["stop", "length", "stop"]
     assert decoder.calls == [
-        "extend 0 1",
-        "extend 1 1",
-        "step 0 1",  # the first prompt ends here
-        "step 1",
-        "extend 0 1",  # the third takes its slot, and ends at once
-        "step 1",
+        "run 0+1 1+1",
+        "run 0+1 1+1",  # the first prompt ends here
+        "run 1+1",
+        "run 0+1",  # the third takes its slot, and ends at once
+        "run 1+1",
     ]
 
 
@@ -290,7 +290,7 @@ def test_slides_is_told_exactly_when_it_happens(
 ) -> None:
     decoder = contextual(V, n_positions=n_positions)
     list(search(decoder, [[1] * n_prompt], GenerationSettings(max_new_tokens=new)))
-    happened = sum(call.startswith("extend") for call in decoder.calls) > 1
+    happened = sum(not call.endswith("+1") for call in decoder.calls) > 1
     assert slides(n_positions, n_prompt, new) == happened == expected
 
 
@@ -350,9 +350,9 @@ def test_prompts_can_be_read_by_the_caller() -> None:
     asked = GenerationSettings(max_new_tokens=4, num_return_sequences=3, no_repeat_ngram_size=1)
     opened: list[tuple[int, int]] = []
 
-    def open_prompt(slot: int, number: int) -> np.ndarray:
+    def open_prompt(slot: int, number: int, hidden: bool) -> Computed:
         opened.append((slot, number))
-        return decoder.extend(slot, prompts[number])
+        return decoder.run([Part(slot, prompts[number])], hidden=hidden)
 
     tokens = list(search(decoder, [[], []], asked, open_prompt=open_prompt))
     assert [number for _, number in opened] == [0, 0, 1, 1]
@@ -404,16 +404,16 @@ def test_settings_of_another_search_are_refused(asked: dict, message: str) -> No
 def test_the_stand_in_keeps_the_protocol() -> None:
     """What the tests above rest on: it refuses what a decoder must refuse, and stays as it was."""
     decoder = contextual(V, n_positions=4, slots=2)
-    decoder.extend(0, [1, 2, 3])
+    decoder.run([Part(0, [1, 2, 3])])
     for wrong, error in [
-        (lambda: decoder.extend(2, [1]), DecoderError),
-        (lambda: decoder.extend(0, []), DecoderError),
-        (lambda: decoder.extend(0, [1, 2]), ContextTooLong),
-        (lambda: decoder.extend(0, [V]), TokenOutOfRange),
-        (lambda: decoder.extend(0, [-1]), TokenOutOfRange),
-        (lambda: decoder.step([0, 0], [1, 1]), DecoderError),
-        (lambda: decoder.step([0, 1], [1, V]), TokenOutOfRange),
-        (lambda: decoder.step([], []), DecoderError),
+        (lambda: decoder.run([Part(2, [1])]), DecoderError),
+        (lambda: decoder.run([Part(0, [])]), DecoderError),
+        (lambda: decoder.run([Part(0, [1, 2])]), ContextTooLong),
+        (lambda: decoder.run([Part(0, [V])]), TokenOutOfRange),
+        (lambda: decoder.run([Part(0, [1]), Part(0, [1])]), DecoderError),
+        (lambda: decoder.run([Part(0, [1]), Part(1, [V])]), TokenOutOfRange),
+        (lambda: decoder.run([]), DecoderError),
+        (lambda: decoder.run([Part(0, [1])], hidden=True), DecoderError),
         (lambda: decoder.score(0, [1], [1, 2]), DecoderError),
         (lambda: decoder.score(0, [1], [V]), TokenOutOfRange),
         (lambda: decoder.truncate(0, 4), DecoderError),
@@ -424,14 +424,14 @@ def test_the_stand_in_keeps_the_protocol() -> None:
             wrong()
         assert decoder.held == [[1, 2, 3], []]
     decoder.copy(0, 1)
-    stepped = decoder.step([1, 0], [4, 5])
+    stepped = decoder.run([Part(1, [4]), Part(0, [5])]).logits
     decoder.truncate(0, 3)
-    np.testing.assert_array_equal(stepped[1], decoder.extend(0, [5]))
+    np.testing.assert_array_equal(stepped[1:], decoder.run([Part(0, [5])]).logits)
     decoder.truncate(1, 2)
-    everything = decoder.extend(1, [3, 4], "all")
+    everything = decoder.run([Part(1, [3, 4], "all")]).logits
     np.testing.assert_array_equal(stepped[0], everything[-1])
     decoder.free(1)
     scores = decoder.score(1, [1, 2, 3], [2, 3, 4], top=2)
     np.testing.assert_array_equal(scores.log_probs[2], log_softmax(decoder.logits_of((1, 2, 3)))[4])
     assert scores.top_ids.shape == scores.top_log_probs.shape == (3, 2)
-    assert decoder.extend(0, [1], "none") is None if decoder.length(0) < 4 else True
+    assert decoder.run([Part(1, [1], "none")]).logits.shape == (0, V)

@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ogpt.errors import DecoderError
 from ogpt.generation.choosing.settings import MAX_SEED, GenerationSettings
-from ogpt.generation.protocol.decoder import Abilities
+from ogpt.generation.protocol.decoder import Abilities, Computed
 from ogpt.generation.searching import speculation
 from ogpt.generation.searching.search import Token, search
 from ogpt.generation.searching.speculation import Lookup
@@ -45,17 +44,19 @@ class Timed(StandInDecoder):
         self.now = 0.0
         self.saved = 0
 
-    def extend(self, slot: int, ids: Any, want: Any = "last") -> np.ndarray | None:
-        self.now += self.cost(len(ids))
-        self.saved += (len(ids) - 1) * (want == "all")
-        return super().extend(slot, ids, want)
-
-    def step(self, slots: Any, ids: Any) -> np.ndarray:
-        self.now += 1.0
-        return super().step(slots, ids)
+    def run(self, parts: Any, *, hidden: bool = False) -> Computed:
+        counts = [len(part.ids) for part in parts]
+        self.now += sum(map(self.cost, counts)) if max(counts) > 1 else 1.0
+        self.saved += sum(len(part.ids) - 1 for part in parts if part.want == "all")
+        return super().run(parts, hidden=hidden)
 
     def clock(self) -> float:
         return self.now
+
+
+def is_step(call: str) -> bool:
+    """Whether each slot of the call got one token."""
+    return all(part.endswith("+1") for part in call.split()[1:])
 
 
 def cheap(n: int) -> float:
@@ -191,21 +192,21 @@ def test_costs_that_change_are_noticed() -> None:
     assert decoder.now < 700
 
     class Tires(Timed):
-        def extend(self, slot: int, ids: Any, want: Any = "last") -> np.ndarray | None:
-            self.now += 3.0 * (len(ids) - 1) * (self.now > 100)
-            return super().extend(slot, ids, want)
+        def run(self, parts: Any, *, hidden: bool = False) -> Computed:
+            self.now += 3.0 * (len(parts[0].ids) - 1) * (self.now > 100)
+            return super().run(parts, hidden=hidden)
 
     tires = Tires(cheap, chance=0, n_positions=1500)
     run(tires, [[1, 2]], replace(LONG, max_new_tokens=1400))
     late = tires.calls[-400:]
-    assert sum(call.startswith("step") for call in late) > 350
+    assert sum(map(is_step, late)) > 350
 
 
 def test_a_draft_is_at_most_as_long_as_asked_and_as_there_is_room() -> None:
     for most in (1, 3, 5, 7):
         decoder = Timed(cheap, chance=0, n_positions=400)
         run(decoder, [[1, 2]], replace(LONG, prompt_lookup_num_tokens=most))
-        longest = max(int(call.split()[2]) for call in decoder.calls if call[0] == "e")
+        longest = max(int(call.split("+")[1]) for call in decoder.calls)
         assert longest == 1 + max(n for n in (1, 3, 7) if n <= most)
     decoder = Timed(cheap, chance=0, n_positions=48)
     tokens, _ = run(decoder, [[1, 2]], LONG)  # the stand-in refuses more than its positions
@@ -225,7 +226,7 @@ def test_where_it_is_off_every_token_is_a_step(why: str) -> None:
         prompts = [[1, 2], [3]]
     with collecting() as notices:
         run(decoder, prompts, asked)
-    assert sum(call.startswith("step") for call in decoder.calls) == 299
+    assert sum(map(is_step, decoder.calls)) == 299
     assert notices == []
 
 
@@ -312,19 +313,6 @@ def test_the_rate_is_that_of_guesses_that_were_right() -> None:
     assert lookup.rate == pytest.approx(before * 7 / 8)
 
 
-def test_a_decoder_that_gives_no_logits_is_refused() -> None:
-    class Silent(Timed):
-        def extend(self, slot: int, ids: Any, want: Any = "last") -> np.ndarray | None:
-            found = super().extend(slot, ids, want)
-            return None if want == "all" else found
-
-    decoder = Silent(cheap, chance=0, n_positions=400)
-    with pytest.raises(DecoderError, match="gave None for want='all'") as caught:
-        list(search(decoder, [[1, 2]], LONG, clock=decoder.clock))
-    assert "choose another" in caught.value.hint
-    assert decoder.held == [[]] * 4
-
-
 @pytest.mark.parametrize("dtype", ["float32", "int8", "int4"])
 @pytest.mark.parametrize("do_sample", [False, True])
 def test_the_native_decoder_writes_the_same_bits(dtype: str, do_sample: bool) -> None:
@@ -334,14 +322,14 @@ def test_the_native_decoder_writes_the_same_bits(dtype: str, do_sample: bool) ->
         max_new_tokens=150, do_sample=do_sample, temperature=0.2, top_k=9, seed=4
     )
     drafts = 0
-    extend = decoder.extend
+    compute = decoder.run
 
-    def counting(slot: int, ids: Any, want: Any = "last") -> Any:
+    def counting(parts: Any, *, hidden: bool = False) -> Computed:
         nonlocal drafts
-        drafts += want == "all"
-        return extend(slot, ids, want)
+        drafts += parts[0].want == "all"
+        return compute(parts, hidden=hidden)
 
-    decoder.extend = counting  # type: ignore[method-assign]  # to look on
+    decoder.run = counting  # type: ignore[method-assign]  # to look on
     ticks = iter(range(10**6))  # a call takes one tick, whatever it reads
     found = list(search(decoder, [[5, 6, 7]], asked, clock=lambda: float(next(ticks))))
     assert drafts > 5

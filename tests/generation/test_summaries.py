@@ -1,10 +1,13 @@
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
 from ogpt.errors import DecoderError
 from ogpt.generation.choosing.settings import GenerationSettings
-from ogpt.generation.protocol.decoder import Abilities
-from ogpt.generation.protocol.summaries import Summary, block_sums, log_sum_exp, summarize
+from ogpt.generation.protocol.decoder import Abilities, Part
+from ogpt.generation.protocol.logits import block_sums
+from ogpt.generation.protocol.summaries import Summary, log_sum_exp, summarize
 from ogpt.generation.searching.beam import beam_search
 from ogpt.generation.searching.contrastive import contrastive_search
 from ogpt.generation.searching.search import search
@@ -81,8 +84,8 @@ def test_searches_ask_the_decoder() -> None:
 
 def test_contrastive_search_asks_it_too() -> None:
     class Hidden(StandInDecoder):
-        def hidden(self, slot: int) -> np.ndarray:
-            return np.ones((1, 2))
+        def _hidden(self, parts: Sequence[Part]) -> tuple[np.ndarray, ...]:
+            return tuple(np.ones((1, 2)) for _ in parts)
 
     decoder = Hidden(contextual(7).logits_of, 7)
     decoder.abilities = Abilities(

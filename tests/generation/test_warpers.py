@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from ogpt.generation.choosing import warpers
+from ogpt.generation.protocol.logits import top_k
 
 # few distinct values make ties common; -inf stands for what a rule ruled out
 VALUES = st.one_of(
@@ -42,13 +43,13 @@ def mass_of(row: np.ndarray, ids: np.ndarray) -> float:
 
 @given(LOGITS, st.integers(1, 300))
 def test_top_k_keeps_exactly_k_and_the_lower_of_equal_ids(row: np.ndarray, k: int) -> None:
-    np.testing.assert_array_equal(warpers.top_k(row, k), np.sort(by_likelihood(row)[:k]))
+    np.testing.assert_array_equal(top_k(row, k), np.sort(by_likelihood(row)[:k]))
 
 
 def test_top_k_at_the_size_of_gpt_1() -> None:
     row = np.random.default_rng(0).normal(size=40_478).astype(np.float32).round(1)
     for k in (1, 2, 50, 317, 1000, 40_477, 40_478, 50_000):
-        np.testing.assert_array_equal(warpers.top_k(row, k), np.sort(by_likelihood(row)[:k]))
+        np.testing.assert_array_equal(top_k(row, k), np.sort(by_likelihood(row)[:k]))
 
 
 @given(LOGITS, MASS)
@@ -92,7 +93,7 @@ def test_typical_p_keeps_the_nearest_to_the_entropy(row: np.ndarray, p: float, l
 
 WARPERS: dict[str, tuple[Callable, Callable, list[float]]] = {
     "top_k": (
-        lambda row, k, least: warpers.top_k(row, max(int(k), least)),
+        lambda row, k, least: top_k(row, max(int(k), least)),
         lambda k, least: lp.TopKLogitsWarper(int(k), min_tokens_to_keep=least),
         [1, 3, 49, 50, 80],
     ),
@@ -163,7 +164,7 @@ def faulty_typical(row: np.ndarray, p: float) -> np.ndarray:
 @pytest.mark.parametrize(
     ("name", "fault"),
     [
-        ("top_k", lambda row: warpers.top_k(row, 4)),
+        ("top_k", lambda row: top_k(row, 4)),
         ("top_p", lambda row: np.sort(by_likelihood(row)[: len(naive_top_p(row, 0.5)) - 1])),
         ("min_p", lambda row: np.flatnonzero(np.exp(row) / np.exp(row).sum() >= 0.3)),
         ("typical_p", lambda row: faulty_typical(row, 0.5)),

@@ -12,6 +12,7 @@ from ogpt.decoding.choice import open_decoder
 from ogpt.training.torch_objective import TorchLanguageModeling
 from ogpt.training.torch_precision import choose_device
 from ogpt.training.torch_step import TorchTrainStep
+from tests.decoding.calls import extend, step
 from tests.model.parity import random_batch, random_model
 
 pytestmark = [
@@ -67,7 +68,7 @@ def test_the_decoder_on_a_gpu(tmp_path: Path) -> None:
     ids = list(range(5)) * 2
     expected = model(torch.tensor([ids])).logits[0, -1].detach().numpy()
     decoder = open_decoder(tmp_path, dtype="float32", slots=2)
-    decoder.extend(1, ids[:4])
-    decoder.extend(1, ids[4:9])
-    found = decoder.step([1], ids[9:])[0]
+    extend(decoder, 1, ids[:4])
+    extend(decoder, 1, ids[4:9])
+    found = step(decoder, [1], ids[9:])[0]
     assert abs(found - expected).max() < 1e-3 * abs(expected).max()

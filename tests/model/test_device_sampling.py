@@ -14,6 +14,7 @@ from ogpt.generation.protocol.summaries import log_sum_exp
 from ogpt.model.cuda import device_sampling
 from ogpt.model.cuda.device_sampling import Draws, choose, kind_of, pick, rows_of_draws
 from ogpt.model.cuda.static_decoder import StaticDecoder
+from tests.decoding.calls import extend, step
 from tests.model.devices import ON_EACH
 from tests.model.parity import random_model
 
@@ -133,19 +134,17 @@ def test_what_is_written_is_what_steps_and_the_host_write(
     slots = list(range(7))[-count:][::-1]
     numbers = np.array([[uniform(9, row, step) for row in range(count)] for step in range(steps)])
     for slot in slots:
-        decoder.extend(slot, [slot, 2, 3], "none")
+        extend(decoder, slot, [slot, 2, 3], "none")
     newest = list(range(40, 40 + count))
     written = decoder.write(slots, newest, draws, numbers)
     assert written.ids.shape == written.log_probs.shape == (steps, count)
     assert [decoder.length(slot) for slot in slots] == [3 + steps] * count
-    with pytest.raises(ValueError, match="no slot"):
-        decoder.hidden(slots[0])
     for slot in slots:
         decoder.truncate(slot, 3)
-    for step in range(steps):
-        logits = decoder.step(slots, newest)
-        choices = [on_host(*row) for row in zip(logits, draws, numbers[step], strict=True)]
+    for row in range(steps):
+        logits = step(decoder, slots, newest)
+        choices = [on_host(*each) for each in zip(logits, draws, numbers[row], strict=True)]
         newest = [token for token, _ in choices]
-        assert written.ids[step].tolist() == newest
+        assert written.ids[row].tolist() == newest
         log_probs = [log_prob for _, log_prob in choices]
-        np.testing.assert_allclose(written.log_probs[step], log_probs, atol=1e-5)
+        np.testing.assert_allclose(written.log_probs[row], log_probs, atol=1e-5)

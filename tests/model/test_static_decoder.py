@@ -16,6 +16,7 @@ from ogpt.model.cuda.static_weights import round_rows
 from ogpt.model.decoder.torch_decoder import TorchDecoder
 from ogpt.model.heads import OpenAIGPTLMHeadModel
 from tests.any_order import play
+from tests.decoding.calls import extend, states, step
 from tests.model.devices import ON_EACH
 from tests.model.parity import random_model
 
@@ -43,14 +44,14 @@ def relative(found: Any, expected: Any) -> float:
 
 def everything(decoder: StaticDecoder, ids: list[int]) -> list[np.ndarray]:
     """Logits of 40 ids in slots of a decoder, by each way of reading."""
-    decoder.extend(0, ids[:20], "none")
-    parts = [decoder.extend(0, some, "all").copy() for some in (ids[20:38], ids[38:])]
+    extend(decoder, 0, ids[:20], "none")
+    parts = [extend(decoder, 0, some, "all").copy() for some in (ids[20:38], ids[38:])]
     first = np.concatenate([np.zeros_like(parts[0][:1]).repeat(20, 0), *parts])
-    decoder.extend(2, ids[:3], "none")
-    decoder.extend(1, ids[:17], "none")
+    extend(decoder, 2, ids[:3], "none")
+    extend(decoder, 1, ids[:17], "none")
     rows = {2: [], 1: []}
     for count in range(10):
-        found = decoder.step([2, 1], [ids[3 + count], ids[17 + count]]).copy()
+        found = step(decoder, [2, 1], [ids[3 + count], ids[17 + count]]).copy()
         rows[2].append(found[0])
         rows[1].append(found[1])
     return [first[20:], np.array(rows[2]), np.array(rows[1])]
@@ -115,11 +116,10 @@ def test_graphs_that_fill_the_same_tensors(
     model = small_model()
     ids = ids_of(model, 40)
     decoder = StaticDecoder(model, 3, deterministic=deterministic)
-    decoder.extend(2, ids[:9], "none")
+    hidden = states(decoder, 2, ids[:9])
     decoder.copy(2, 0)
     before = decoder._cache[:, :3].clone()
-    hidden = decoder.hidden(2).copy()
-    expected = decoder.step([2, 0], [ids[9], ids[9]]).copy()
+    expected = step(decoder, [2, 0], [ids[9], ids[9]]).copy()
     decoder.free(1)
     decoder.truncate(2, 9)
     assert torch.equal(decoder._cache[:, 2, :9], before[:, 2, :9])  # warming up wrote nowhere
@@ -127,8 +127,8 @@ def test_graphs_that_fill_the_same_tensors(
     assert written.ids[0, 0] == expected[0].argmax()
     again = whole(model, [*ids[:10], *written.ids[:, 0].tolist()])
     assert written.ids[:, 0].tolist() == again[9:39].argmax(1).tolist()
-    states = model.transformer(torch.tensor([ids[:9]])).last_hidden_state[0].detach()
-    assert relative(hidden, states.numpy()) < 1e-5
+    expected = model.transformer(torch.tensor([ids[:9]])).last_hidden_state[0].detach().numpy()
+    assert relative(hidden, expected) < 1e-5
     for slot in range(3):
         decoder.free(slot)
     assert furthest(decoder, model, ids) < 1e-5
@@ -154,7 +154,7 @@ def test_faults_of_attention_show(fault: Any, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(static_step, "attend_rows", fault)
     model = small_model()
     decoder = StaticDecoder(model, 3)
-    decoder.extend(1, ids_of(model, 40, 1), "none")  # what a later text must not see
+    extend(decoder, 1, ids_of(model, 40, 1), "none")  # what a later text must not see
     decoder.free(1)
     assert furthest(decoder, model, ids_of(model, 40)) > 1e-3
 
@@ -167,7 +167,7 @@ def test_an_embedding_of_the_next_position_shows() -> None:
     decoder._weights = decoder._weights._replace(positions=moved)
     decoder._pass = partial(static_step.pass_of_rows, decoder._weights, decoder._cache)
     ids = ids_of(model, 9)
-    assert relative(decoder.extend(0, ids, "all"), whole(model, ids)) > 1e-3
+    assert relative(extend(decoder, 0, ids, "all"), whole(model, ids)) > 1e-3
 
 
 @ON_EACH
@@ -228,20 +228,20 @@ def test_deterministic_alone_in_company_and_however_cut(device: str) -> None:
     alone = StaticDecoder(model, 5, deterministic=True)
     assert alone.abilities.bitwise
     assert not StaticDecoder(model, 5).abilities.bitwise
-    expected = alone.extend(0, ids[:33], "all")
-    stepped = [alone.step([0], [ids[place]])[0] for place in range(33, 40)]
+    expected = extend(alone, 0, ids[:33], "all")
+    stepped = [step(alone, [0], [ids[place]])[0] for place in range(33, 40)]
     other = StaticDecoder(model, 5, deterministic=True)
     parts, place = [], 0
     for count in (1, 9, 3, 18, 2):
-        parts.append(other.extend(3, ids[place : place + count], "all"))
-        other.extend(1, ids_of(model, 5, place), "none")
+        parts.append(extend(other, 3, ids[place : place + count], "all"))
+        extend(other, 1, ids_of(model, 5, place), "none")
         place += count
     assert np.array_equal(np.concatenate(parts), expected)
     other.copy(3, 4)
     other.free(3)
-    other.extend(3, ids[:6], "none")
+    extend(other, 3, ids[:6], "none")
     for place, row in zip(range(33, 40), stepped, strict=True):
-        found = other.step([1, 4, 3], [5, ids[place], 6])
+        found = step(other, [1, 4, 3], [5, ids[place], 6])
         assert np.array_equal(found[1], row)
     scores = alone.score(2, ids[:39], ids[1:], 2)
     other.free(0)
@@ -299,26 +299,32 @@ def test_int8_rows_come_near_the_model() -> None:
         (
             lambda d: d.write([0], [1], [Draw()], np.zeros((0, 1))),
             DecoderError,
-            r"numbers \(0, 1\) were given for 1 slots",
+            r"1 ids, 1 draws and numbers of shape \(0, 1\) for 1 slots; allowed: an id",
             "each step",
         ),
         (
             lambda d: d.write([0, 1], [1, 2], [Draw()], np.zeros((1, 2))),
             DecoderError,
-            "1 draws .* for 2 slots",
+            "2 ids, 1 draws .* for 2 slots",
+            "random numbers",
+        ),
+        (
+            lambda d: d.write([0, 1], [1], [Draw()] * 2, np.zeros((1, 2))),
+            DecoderError,
+            "1 ids, 2 draws .* for 2 slots",
             "random numbers",
         ),
         (
             lambda d: d.write([0], [1], [Draw()], np.zeros((41, 1))),
             ContextTooLong,
-            "0 positions are taken and 41 tokens given",
+            "0 positions are in use and 41 tokens follow",
             "truncate",
         ),
         (
             lambda d: d.write([0], [131], [Draw()], np.zeros((1, 1))),
             TokenOutOfRange,
             "token id 131",
-            "belong together",
+            "tokenizer belongs",
         ),
     ],
 )
@@ -336,7 +342,7 @@ def test_logits_that_are_no_numbers_are_refused() -> None:
         model.transformer.h[1].mlp.c_fc.bias[3] = float("nan")
     decoder = StaticDecoder(model, 2)
     for draw in (Draw(), Draw(do_sample=True), Draw(do_sample=True, top_p=0.9)):
-        with pytest.raises(DecoderError, match="no finite number") as caught:
+        with pytest.raises(DecoderError, match="NaN or infinite; allowed: finite") as caught:
             decoder.write([1, 0], [1, 2], [draw, Draw()], np.full((3, 2), 0.5))
         assert "NaN" in caught.value.hint
         assert decoder.length(1) == 0

@@ -9,9 +9,16 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ogpt.model.cuda.static_step import Rows, new_cache, pass_of_rows, remember_rows, torch_parts
+from ogpt.model.cuda.static_step import (
+    StepRows,
+    new_cache,
+    pass_of_rows,
+    product,
+    remember_rows,
+    torch_kernels,
+)
 from ogpt.model.cuda.static_step import attend_rows as attend
-from ogpt.model.cuda.static_weights import Linear, Norm, gather_weights, product, round_rows
+from ogpt.model.cuda.static_weights import Linear, Norm, gather_weights, round_rows
 from tests.model.parity import gap, random_model
 
 HELD = [(3, 100, 2, 12, 5), (2, 512, 3, 64, 4), (1, 1, 1, 1, 1), (4, 65, 2, 5, 70)]
@@ -41,14 +48,14 @@ def compare_attention(device: str) -> None:
             query = mixed[:, :C]
             slot = torch.randint(0, slots, (R,), generator=draw)
             position = torch.randint(0, P, (R,), generator=draw)
-            expected = attend(query, held, Rows(slot, slot, position))
+            expected = attend(query, held, StepRows(slot, slot, position))
             given = [tensor.to(device) for tensor in (query, held, slot, position)]
             found = triton_kernels.attend_rows(*given).cpu()
             assert gap(found, expected) < limit
             moved = triton_kernels.attend_rows(*given[:3], (given[3] - 1).clamp(min=0)).cpu()
             assert P == 1 or gap(moved, expected) > 2 * limit
             few = torch.arange(min(R, slots))  # no place is written twice
-            rows = Rows(few, few, position[: len(few)])
+            rows = StepRows(few, few, position[: len(few)])
             kept = held.to(device, copy=True)
             remembered = [each.to(device) for each in (mixed[: len(few), C:], *rows[1:])]
             triton_kernels.remember(remembered[0], kept, *remembered[1:])
@@ -127,7 +134,7 @@ def compare_summaries(device: str) -> None:
 
 
 def compare_passes(device: str) -> None:
-    from ogpt.model.cuda.fused_step import fused_parts
+    from ogpt.model.cuda.fused_step import fused_kernels
 
     draw = torch.Generator().manual_seed(0)
     sizes: dict[str, Any] = {"n_positions": 9, "vocab_size": 31, "n_embd": 48, "n_head": 3}
@@ -149,14 +156,14 @@ def compare_passes(device: str) -> None:
         slots = torch.randperm(R, generator=draw)
         high = torch.tensor([[31], [9]])
         ids, positions = (torch.rand(2, R, generator=draw) * high).long()
-        rows = Rows(ids, slots, positions)
-        expected = pass_of_rows(here, cache.clone(), rows, torch_parts())
-        on_device = Rows(*(each.to(device) for each in rows))
-        found = pass_of_rows(there, cache.to(device), on_device, fused_parts()).cpu()
+        rows = StepRows(ids, slots, positions)
+        expected = pass_of_rows(here, cache.clone(), rows, torch_kernels())
+        on_device = StepRows(*(each.to(device) for each in rows))
+        found = pass_of_rows(there, cache.to(device), on_device, fused_kernels()).cpu()
         limit = 1e-4 if precision == "float32" else 5e-2
         assert gap(found.float(), expected.float()) < limit
         moved = on_device._replace(ids=(on_device.ids + 1) % 31)
-        other = pass_of_rows(there, cache.to(device), moved, fused_parts()).cpu()
+        other = pass_of_rows(there, cache.to(device), moved, fused_kernels()).cpu()
         assert gap(other.float(), expected.float()) > 2 * limit
 
 

@@ -12,7 +12,9 @@ import pytest
 
 from ogpt.decoding.native import library
 from ogpt.decoding.native.native_decoder import NativeDecoder
+from ogpt.generation.protocol.decoder import Computed, Part
 from ogpt.weights.arrays import Array
+from tests.decoding.calls import extend, step
 from tests.native.models import DTYPES, arrays_of, random_ids, small_model
 
 T = 80
@@ -34,8 +36,15 @@ def parts(request: pytest.FixtureRequest) -> tuple[Any, dict[str, Array], list[i
 
 def one_by_one(decoder: NativeDecoder, ids: list[int]) -> tuple[np.ndarray, np.ndarray]:
     """Logits (T, V) and last hidden states (T, C)."""
-    rows = [(decoder.step([0], [token])[0], decoder.hidden(0)[0]) for token in ids]
-    return np.array([logits for logits, _ in rows]), np.array([hidden for _, hidden in rows])
+    rows = [decoder.run([Part(0, [token])], hidden=True) for token in ids]
+    return np.concatenate([row.logits for row in rows]), np.concatenate(
+        [states_of(row)[0] for row in rows]
+    )
+
+
+def states_of(found: Computed) -> tuple[np.ndarray, ...]:
+    assert found.hidden is not None
+    return found.hidden
 
 
 @pytest.mark.parametrize("kernels", KERNELS)
@@ -55,27 +64,30 @@ def test_same_bits(
     draw = random.Random(f"{kernels} {dtype}")
     for threads in (1, 2, 3):
         decoder = NativeDecoder(config, arrays, slots=9, threads=threads, **options)
-        assert np.array_equal(decoder.extend(0, ids, "all"), expected)
-        assert np.array_equal(decoder.hidden(0), hidden)
+        found = decoder.run([Part(0, ids, "all")], hidden=True)
+        assert np.array_equal(found.logits, expected)
+        assert np.array_equal(states_of(found)[0], hidden)
         decoder.free(0)
         at = 0
         while at < T:  # in pieces
             end = min(T, at + draw.randint(1, 13))
-            assert np.array_equal(decoder.extend(0, ids[at:end], "all"), expected[at:end])
+            assert np.array_equal(extend(decoder, 0, ids[at:end], "all"), expected[at:end])
             at = end
         # in company: other texts, other lengths
         others = [random_ids(draw.randint(1, 75), config.vocab_size, slot) for slot in range(8)]
         decoder.free(0)
-        rows = decoder.read([3, 0, *range(4, 9), 1, 2], [others[0], ids, *others[1:]])
-        assert np.array_equal(rows[1], expected[-1])
-        assert np.array_equal(decoder.hidden(0), hidden)
+        slots = [3, 0, *range(4, 9), 1, 2]
+        prompts = zip(slots, [others[0], ids, *others[1:]], strict=True)
+        found = decoder.run([Part(*each) for each in prompts], hidden=True)
+        assert np.array_equal(found.logits[1], expected[-1])
+        assert np.array_equal(states_of(found)[1], hidden)
         for place in (66, 17, 3):  # rewound, and copied
             decoder.truncate(0, place)
             decoder.copy(0, 4)
             order = draw.sample(range(9), 9)
-            found = decoder.step(order, [ids[place]] * 9)
+            rows = step(decoder, order, [ids[place]] * 9)
             for slot in (0, 4):
-                assert np.array_equal(found[order.index(slot)], expected[place])
+                assert np.array_equal(rows[order.index(slot)], expected[place])
         scores = decoder.score(4, ids[18:30], ids[19:31])
         again = decoder.score(0, ids[18:30], ids[19:31])
         assert np.array_equal(scores.log_probs, again.log_probs)
@@ -88,17 +100,17 @@ def test_another_order_of_summation_is_caught(parts: Any, dtype: str) -> None:
     config, arrays, ids = parts
     ids = ids[:32]  # or int8 rounds a few inputs the other way, which is no small change
     first = NativeDecoder(config, arrays, dtype=dtype)
-    first.extend(0, ids)
+    states = states_of(first.run([Part(0, ids)], hidden=True))[0]
     turned = dict(arrays)  # the inputs of an MLP's second matrix, and what makes them, reversed
     for name in ("transformer.h.0.mlp.c_fc.weight", "transformer.h.0.mlp.c_fc.bias"):
         turned[name] = Array("float32", arrays[name].data[..., ::-1])
     name = "transformer.h.0.mlp.c_proj.weight"
     turned[name] = Array("float32", arrays[name].data[::-1])
     other = NativeDecoder(config, turned, dtype=dtype)
-    other.extend(0, ids)
+    found = states_of(other.run([Part(0, ids)], hidden=True))[0]
     # in the states, as narrow logits may swallow it
-    assert not np.array_equal(other.hidden(0), first.hidden(0))
-    assert np.abs(other.hidden(0) - first.hidden(0)).max() < 1e-2 * np.abs(first.hidden(0)).max()
+    assert not np.array_equal(found, states)
+    assert np.abs(found - states).max() < 1e-2 * np.abs(states).max()
 
 
 @pytest.fixture
@@ -138,7 +150,7 @@ def test_a_compiler_that_fuses_here_and_there(
     model = small_model(5, **SHAPES[0])
     config, arrays, ids = model.config, arrays_of(model), random_ids(T, 131, 1)
     expected, _ = one_by_one(NativeDecoder(config, arrays), ids)
-    found = NativeDecoder(config, arrays).extend(0, ids, "all")
+    found = extend(NativeDecoder(config, arrays), 0, ids, "all")
     assert np.array_equal(found, expected) != fault
 
 
@@ -148,7 +160,7 @@ def test_kernels_may_differ_in_bits_only(parts: Any, monkeypatch: pytest.MonkeyP
     found = []
     for kernels in (KERNELS[0], "portable"):
         monkeypatch.setenv(library.KERNELS_VARIABLE, kernels)
-        found.append(NativeDecoder(config, arrays).extend(0, ids, "all"))
+        found.append(extend(NativeDecoder(config, arrays), 0, ids, "all"))
     assert found[0] is not None
     assert found[1] is not None
     assert not np.array_equal(found[0], found[1])

@@ -12,9 +12,11 @@ import torch
 
 from ogpt.decoding.native import library
 from ogpt.decoding.native.native_decoder import NativeDecoder
-from ogpt.errors import ConfigError, ContextTooLong, DecoderError, TokenOutOfRange
+from ogpt.errors import ConfigError, DecoderError
+from ogpt.generation.protocol.decoder import Part
 from ogpt.model.heads import OpenAIGPTLMHeadModel
 from ogpt.tokens.fast import OpenAIGPTTokenizerFast
+from tests.decoding.calls import extend
 from tests.markov import StandInTokenizer
 from tests.native.models import DTYPES, arrays_of, native, random_ids, relative, small_model
 
@@ -60,7 +62,7 @@ def test_logits_are_those_of_pytorch(
     decoder = native(model, dtype=dtype, cache_dtype=cache_dtype)
     assert (decoder.kernels, decoder.dtype) == (kernels, dtype)
     bound = max(BOUNDS[dtype], BOUNDS[cache_dtype])
-    assert relative(decoder.extend(0, ids, "all"), whole) < bound
+    assert relative(extend(decoder, 0, ids, "all"), whole) < bound
     decoder.close()
 
 
@@ -71,7 +73,7 @@ def test_every_shape_and_activation(seed: int) -> None:
     model = small_model(seed, afn=afn)
     if parity:
         model = small_model(seed, afn=afn, parity={"gelu": "erf"})
-    found = native(model).extend(0, random_ids(30, 131), "all")
+    found = extend(native(model), 0, random_ids(30, 131), "all")
     expected = model(torch.tensor([random_ids(30, 131)])).logits[0].detach().numpy()
     assert relative(found, expected) < BOUNDS["float32"]
 
@@ -90,67 +92,44 @@ def test_the_bound_catches_faults(
     wrong = OpenAIGPTLMHeadModel(type(model.config)(**{**settings, **fault})).eval()
     wrong.load_state_dict(model.state_dict())
     expected = right(torch.tensor([ids])).logits[0].detach().numpy()
-    assert relative(native(right).extend(0, ids, "all"), expected) < BOUNDS["float32"]
-    assert relative(native(wrong).extend(0, ids, "all"), expected) > BOUNDS["float32"]
-
-
-def test_slots_of_different_lengths_step_together(
-    decoder: NativeDecoder, ids: list[int], whole: np.ndarray
-) -> None:
-    decoder.extend(0, ids[:9])
-    decoder.copy(0, 2)
-    decoder.copy(0, 0)
-    assert decoder.extend(1, ids[:3], "none") is None
-    found = decoder.step([2, 0, 1], [ids[9], ids[9], ids[3]])
-    for row, place in zip(found, (9, 9, 3), strict=True):
-        assert relative(row, whole[place]) < 1e-4
-    assert [decoder.length(slot) for slot in range(4)] == [10, 4, 10, 0]
+    assert relative(extend(native(right), 0, ids, "all"), expected) < BOUNDS["float32"]
+    assert relative(extend(native(wrong), 0, ids, "all"), expected) > BOUNDS["float32"]
 
 
 def test_a_long_prompt_goes_in_pieces() -> None:
     model = small_model(n_positions=1100, n_layer=1)
     ids = random_ids(1100, 131)
     decoder, other = native(model), native(model)
-    found = decoder.extend(0, ids, "all")
-    assert found is not None
-    assert found.shape == (1100, 131)
-    assert np.array_equal(other.extend(0, ids), found[-1])
-    assert np.array_equal(decoder.hidden(0), other.hidden(0))
-    assert decoder.hidden(0).shape == (1100, 48)
+    found, last = (
+        one.run([Part(0, ids, want)], hidden=True)
+        for one, want in ((decoder, "all"), (other, "last"))
+    )
+    assert found.logits.shape == (1100, 131)
+    assert np.array_equal(last.logits[0], found.logits[-1])
+    assert found.hidden is not None
+    assert last.hidden is not None
+    assert np.array_equal(found.hidden[0], last.hidden[0])
+    assert found.hidden[0].shape == (1100, 48)
     assert other.length(0) == 1100
 
 
-def test_hidden_states_are_those_of_what_was_appended(
-    model: OpenAIGPTLMHeadModel, decoder: NativeDecoder, ids: list[int]
-) -> None:
-    expected = model.transformer(torch.tensor([ids])).last_hidden_state[0].detach().numpy()
-    decoder.extend(1, ids[:6])
-    decoder.copy(1, 3)
-    assert relative(decoder.hidden(1), expected[:6]) < 1e-4
-    decoder.step([3, 1], [ids[6], ids[7]])
-    assert relative(decoder.hidden(3), expected[6:7]) < 1e-4
-    with pytest.raises(DecoderError, match=r"slot 0 .*appended tokens to \[3, 1\]") as caught:
-        decoder.hidden(0)
-    assert "right after" in caught.value.hint
-
-
-def test_hidden_before_anything(decoder: NativeDecoder) -> None:
-    with pytest.raises(DecoderError, match="appended tokens to no slot"):
-        decoder.hidden(0)
-
-
-def test_score(decoder: NativeDecoder, ids: list[int], whole: np.ndarray) -> None:
-    log_probs = torch.log_softmax(torch.tensor(whole), -1)
-    scores = decoder.score(1, ids[:10], ids[1:11], top=3)
-    assert np.allclose(scores.log_probs, log_probs[range(10), ids[1:11]].numpy(), atol=1e-4)
-    best = log_probs[:10].topk(3)
-    assert np.array_equal(scores.top_ids, best.indices.numpy())
-    assert np.allclose(scores.top_log_probs, best.values.numpy(), atol=1e-4)
-    assert decoder.length(1) == 10
-    assert decoder.hidden(1).shape == (10, 48)
-    none = decoder.score(0, ids[:10], ids[1:11])
-    assert none.top_ids.shape == none.top_log_probs.shape == (10, 0)
-    assert decoder.score(2, ids[:2], ids[:2], top=131).top_ids.shape == (2, 131)
+def test_a_mixed_call_goes_in_pieces() -> None:
+    """Wanted rows before, inside and after the first pieces of 256 rows."""
+    model = small_model(n_positions=600, n_layer=1)
+    ids = random_ids(600, 131)
+    decoder, alone = native(model, slots=4), native(model)
+    expected = extend(alone, 0, ids, "all")
+    decoder.run([Part(1, ids[:9], "none")])
+    found = decoder.run(
+        [Part(1, ids[9:10]), Part(0, ids[:300]), Part(3, ids[:400], "none"), Part(2, ids, "all")],
+        hidden=True,
+    )
+    assert np.array_equal(
+        found.logits, np.concatenate([expected[9:10], expected[299:300], expected])
+    )
+    assert found.hidden is not None
+    assert [len(states) for states in found.hidden] == [1, 300, 400, 600]
+    assert np.array_equal(found.hidden[2], found.hidden[3][:400])
 
 
 def test_scores_are_those_of_search(
@@ -161,7 +140,7 @@ def test_scores_are_those_of_search(
         "ogpt.decoding.native.native_decoder._CHUNK_LOGITS", 3 * 131
     )  # three at once
     pieces = decoder.score(1, ids[:20], ids[1:21], top=5)
-    logits = decoder.extend(2, ids[:20], "all")
+    logits = extend(decoder, 2, ids[:20], "all")
     assert logits is not None
     normalisers = decoder.abilities.summarize(logits).normalisers
     for place, row in enumerate(logits):
@@ -169,12 +148,6 @@ def test_scores_are_those_of_search(
         assert whole.log_probs[place] == pieces.log_probs[place] == expected
     for one, other in zip(whole, pieces, strict=True):
         assert np.array_equal(one, other)
-    assert np.array_equal(decoder.hidden(2), native_hidden(decoder, ids[:20]))
-
-
-def native_hidden(decoder: NativeDecoder, ids: list[int]) -> np.ndarray:
-    decoder.score(3, ids, ids)
-    return decoder.hidden(3)
 
 
 def test_of_equal_scores_the_lower_ids_come_first() -> None:
@@ -188,83 +161,6 @@ def test_of_equal_scores_the_lower_ids_come_first() -> None:
     decoder.free(0)
     cut = decoder.score(0, [3], [3], top=where + 7)
     assert np.array_equal(cut.top_ids[0], scores.top_ids[0, : where + 7])
-
-
-@pytest.mark.parametrize(
-    ("call", "error", "match", "hint"),
-    [
-        (lambda d: d.extend(4, [1]), DecoderError, r"slots \[4\].*0 to 3", "more slots"),
-        (lambda d: d.extend(-1, [1]), DecoderError, r"slots \[-1\]", "more slots"),
-        (lambda d: d.step([1, 1], [1, 2]), DecoderError, r"slots \[1, 1\]", "each slot once"),
-        (lambda d: d.extend(0, []), DecoderError, "0 tokens", "no empty prompt"),
-        (
-            lambda d: d.read([0, 1], [[1], []]),
-            DecoderError,
-            "2 rows, the shortest of 0",
-            "no empty",
-        ),
-        (lambda d: d.read([0, 1], [[1], [1] * 41]), ContextTooLong, "and 41 tokens", "slides"),
-        (lambda d: d.read([0, 1], [[1], [131]]), TokenOutOfRange, "id 131", "belong together"),
-        (lambda d: d.read([1, 1], [[1], [1]]), DecoderError, r"slots \[1, 1\]", "each slot once"),
-        (lambda d: d.step([], []), DecoderError, "0 rows, .* 0 slots", "as many tokens"),
-        (lambda d: d.step([0, 1], [1]), DecoderError, "1 rows", "as many tokens as slots"),
-        (lambda d: d.extend(0, [131]), TokenOutOfRange, "id 131 at place 0", "belong together"),
-        (lambda d: d.extend(0, [1, -1]), TokenOutOfRange, "id -1 at place 1", "belong together"),
-        (lambda d: d.extend(0, [2**70]), TokenOutOfRange, "token id 118", "belong together"),
-        (lambda d: d.extend(0, [1] * 41), ContextTooLong, "taken and 41 tokens given", "slides"),
-        (lambda d: d.truncate(0, 1), DecoderError, "cannot be cut to 1", "0 to 0"),
-        (lambda d: d.truncate(0, -1), DecoderError, "cannot be cut to -1", "0 to 0"),
-        (lambda d: d.length(4), DecoderError, r"slots \[4\]", "more slots"),
-        (lambda d: d.free(7), DecoderError, r"slots \[7\]", "more slots"),
-        (lambda d: d.copy(0, 4), DecoderError, r"slots \[4\]", "more slots"),
-        (lambda d: d.copy(-3, 0), DecoderError, r"slots \[-3\]", "more slots"),
-        (lambda d: d.score(0, [1, 2], [1]), DecoderError, "1 targets.*2 ids", "follows each id"),
-        (lambda d: d.score(0, [1], [-1]), TokenOutOfRange, "token id -1", "belong together"),
-        (lambda d: d.score(0, [1], [1], top=132), DecoderError, "the 132 most", "0 to 131"),
-    ],
-)
-def test_misuse_is_refused_and_changes_nothing(
-    decoder: NativeDecoder, call: Any, error: type[Exception], match: str, hint: str
-) -> None:
-    with pytest.raises(error, match=match) as caught:
-        call(decoder)
-    assert hint in caught.value.hint  # type: ignore[attr-defined]  # every OgptError has one
-    assert [decoder.length(slot) for slot in range(4)] == [0, 0, 0, 0]
-
-
-def test_what_is_no_whole_number_never_reaches_c(decoder: NativeDecoder) -> None:
-    for call in (
-        lambda: decoder.extend(0, [1.5]),  # type: ignore[list-item]
-        lambda: decoder.extend(0.5, [1]),  # type: ignore[arg-type]
-        lambda: decoder.score(0, [1], ["a"]),  # type: ignore[list-item]
-    ):
-        with pytest.raises(TypeError):
-            call()
-    assert decoder.length(0) == 0
-
-
-@pytest.mark.parametrize(
-    "call",
-    [
-        lambda d: d.extend(0, [1]),
-        lambda d: d.read([0], [[1]]),
-        lambda d: d.step([0], [1]),
-        lambda d: d.score(0, [1], [1]),
-        lambda d: d.hidden(0),
-        lambda d: d.length(0),
-        lambda d: d.truncate(0, 0),
-        lambda d: d.copy(0, 1),
-        lambda d: d.copy(0, 0),
-        lambda d: d.free(0),
-    ],
-)
-def test_use_after_close(decoder: NativeDecoder, call: Any) -> None:
-    decoder.extend(0, [1])
-    decoder.close()
-    decoder.close()
-    with pytest.raises(DecoderError, match="used after it was closed") as caught:
-        call(decoder)
-    assert caught.value.hint == "open another one"
 
 
 @pytest.mark.parametrize(
@@ -304,8 +200,9 @@ def test_no_framework_is_imported(model: OpenAIGPTLMHeadModel, tmp_path: Any) ->
     program = (
         "import sys\n"
         "from ogpt.decoding.choice import open_decoder\n"
+        "from ogpt.generation.protocol.decoder import Part\n"
         f"decoder = open_decoder({str(tmp_path)!r}, decoder='native', threads=2)\n"
-        "decoder.extend(0, [1, 2, 3])\n"
+        "decoder.run([Part(0, [1, 2, 3])])\n"
         "decoder.score(0, [1, 2, 3], [2, 3, 4], top=2)\n"
         "decoder.close()\n"
         "sys.exit(bool({'torch', 'tensorflow', 'transformers'} & set(sys.modules)))\n"
@@ -383,8 +280,8 @@ def test_sums_that_overflow_make_up_no_logits(
         if name.endswith("positions_embed.weight"):
             weight.data[1] = 3e38  # its variance is infinite
     decoder = native(model, dtype=dtype)
-    assert np.isfinite(decoder.extend(0, [5])).all()
-    logits = decoder.extend(0, [5])
+    assert np.isfinite(extend(decoder, 0, [5])).all()
+    logits = extend(decoder, 0, [5])
     assert logits is not None
     assert np.isnan(logits).all()
     with pytest.raises(DecoderError, match="largest logit is nan"):

@@ -21,6 +21,7 @@ from ogpt.weights.arrays import Array
 from ogpt.weights.opened import Opened
 from ogpt.weights.precision import cast
 from ogpt.weights.safetensors_file import open_safetensors, write_arrays
+from tests.decoding.calls import extend
 from tests.native.models import arrays_of, native, small_model
 
 MATRIX = "transformer.h.1.mlp.c_fc.weight"
@@ -82,7 +83,7 @@ class TestFromFiles:
         for threads in (1, 3):
             found = NativeDecoder(config, from_file, dtype=precision, threads=threads)
             expected = NativeDecoder(config, wide, dtype=precision)
-            logits = [decoder.extend(0, [1, 2, 130], "all") for decoder in (found, expected)]
+            logits = [extend(decoder, 0, [1, 2, 130], "all") for decoder in (found, expected)]
             assert np.array_equal(*logits)
 
     @pytest.mark.parametrize("stored", ["float32", "bfloat16", "float16", "float64"])
@@ -130,7 +131,7 @@ def test_every_float16_is_widened_exactly() -> None:
     for dtype in (np.float16, np.float32):
         embedding = Array(np.dtype(dtype).name, numbers.astype(dtype))
         arrays["transformer.tokens_embed.weight"] = embedding
-        logits.append(NativeDecoder(model.config, arrays).extend(0, [1, 7, 9], "all"))
+        logits.append(extend(NativeDecoder(model.config, arrays), 0, [1, 7, 9], "all"))
     assert np.array_equal(*logits)
     assert (logits[0] != 0).sum(1).min() > 1200  # of 1366 rows, some are all infinite or NaN
 
@@ -178,8 +179,8 @@ def test_other_dtypes_are_widened_exactly(dtype: str) -> None:
 
     model = small_model().to(getattr(torch, dtype))
     same = model.float() if dtype != "float64" else small_model()
-    expected = native(same).extend(0, [1, 2, 3])
-    found = native(model.to(getattr(torch, dtype))).extend(0, [1, 2, 3])
+    expected = extend(native(same), 0, [1, 2, 3])
+    found = extend(native(model.to(getattr(torch, dtype))), 0, [1, 2, 3])
     assert np.array_equal(found, expected)
 
 
@@ -235,7 +236,7 @@ def test_a_core_that_runs_out() -> None:
     assert core is not None
     core._library = SimpleNamespace(ogpt_run=lambda *arguments: 1)
     with pytest.raises(DecoderError, match="cannot have 1 threads, or memory for them") as caught:
-        decoder.extend(0, [1, 2])
+        extend(decoder, 0, [1, 2])
     assert "fewer threads" in caught.value.hint
     assert decoder.length(0) == 0
 

@@ -30,6 +30,7 @@ from pathlib import Path
 import numpy as np
 from ogpt.decoding.choice import open_decoder
 from ogpt.decoding.native.library import chosen_kernels
+from ogpt.generation.protocol.decoder import Part
 from ogpt.weights.model_weights import open_weights
 
 def memory():
@@ -44,9 +45,9 @@ before = memory()[0]
 kept = dict(open_weights(folder)) if fault else None
 decoder = open_decoder(folder, decoder="native", dtype=dtype, threads=2)
 loaded = memory()[0]
-decoder.extend(0, range(100))
+decoder.run([Part(0, range(100))])
 for token in range(20):
-    decoder.step([0], [token])
+    decoder.run([Part(0, [token])])
 print(json.dumps([(bytes - before) / decoder.nbytes for bytes in [loaded, *memory()]]))
 """
 

@@ -13,6 +13,7 @@ import numpy as np
 import psutil
 import pytest
 
+from tests.decoding.calls import extend
 from tests.native.models import native, random_ids, small_model
 
 pytestmark = pytest.mark.skipif(
@@ -27,9 +28,9 @@ def n_threads() -> int:
 def test_threads_live_until_close() -> None:
     before = n_threads()
     decoder = native(small_model(), threads=4)
-    decoder.extend(0, [1, 2])
+    extend(decoder, 0, [1, 2])
     assert n_threads() == before + 3
-    decoder.extend(0, [1, 2])
+    extend(decoder, 0, [1, 2])
     assert n_threads() == before + 3
     decoder.close()
     assert n_threads() == before
@@ -38,14 +39,14 @@ def test_threads_live_until_close() -> None:
 def test_what_is_forgotten_is_closed() -> None:
     before = n_threads()
     decoder = native(small_model(), threads=3)
-    decoder.extend(0, [1, 2])
+    extend(decoder, 0, [1, 2])
     del decoder
     assert n_threads() == before
 
 
 def test_idle_threads_sleep() -> None:
     decoder = native(small_model(), threads=3)
-    decoder.extend(0, [1, 2])
+    extend(decoder, 0, [1, 2])
     time.sleep(0.2)
     process = psutil.Process()
     begun = sum(process.cpu_times()[:2])
@@ -61,7 +62,7 @@ def test_memory_is_given_back() -> None:
     held = process.memory_info().rss
     for _ in range(5):
         decoder = native(model)
-        decoder.extend(0, [1, 2])
+        extend(decoder, 0, [1, 2])
         decoder.close()
     assert process.memory_info().rss - held < 10 * 2**20  # a copy has 12 MiB
 
@@ -88,15 +89,15 @@ def in_child(work: Callable[[], object]) -> int | None:
 def test_a_fork_in_the_middle(threads: int) -> None:
     ids = random_ids(30, 131)
     with_threads = native(small_model(), threads=threads, slots=2)
-    expected = with_threads.extend(1, ids, "all")
+    expected = extend(with_threads, 1, ids, "all")
     assert expected is not None
-    with_threads.extend(0, ids[:10])
+    extend(with_threads, 0, ids[:10])
     time.sleep(0.1)  # until the threads sleep
 
     def go_on() -> None:
         for _ in range(3):
             with_threads.truncate(0, 10)
-            found = with_threads.extend(0, ids[10:], "all")
+            found = extend(with_threads, 0, ids[10:], "all")
             np.testing.assert_array_equal(found, expected[10:])
 
     def go_on_and_close() -> None:
@@ -114,17 +115,17 @@ def test_a_fork_in_the_middle(threads: int) -> None:
 def test_a_fork_while_another_thread_computes() -> None:
     decoder = native(small_model(n_positions=400, n_layer=4), threads=2, slots=2)
     ids = random_ids(400, 131)
-    expected = decoder.extend(1, ids)
+    expected = extend(decoder, 1, ids)
     ended = threading.Event()
 
     def compute() -> None:
         while not ended.is_set():
             decoder.free(0)
-            decoder.extend(0, ids)
+            extend(decoder, 0, ids)
 
     def child() -> None:
         decoder.free(1)
-        np.testing.assert_array_equal(decoder.extend(1, ids), expected)
+        np.testing.assert_array_equal(extend(decoder, 1, ids), expected)
 
     worker = threading.Thread(target=compute)
     worker.start()
@@ -146,7 +147,7 @@ def test_two_threads_fork_while_a_third_computes() -> None:
     def compute() -> None:
         while not ended.is_set():
             decoder.free(0)
-            decoder.extend(0, ids)
+            extend(decoder, 0, ids)
 
     def fork() -> None:
         children.extend(in_child(lambda: None) for _ in range(20))
@@ -166,13 +167,13 @@ def test_two_threads_fork_while_a_third_computes() -> None:
 def test_threads_of_python_take_turns() -> None:
     ids = random_ids(40, 131)
     decoder = native(small_model(), threads=2, slots=4)
-    expected = decoder.extend(0, ids, "all")
+    expected = extend(decoder, 0, ids, "all")
     found: dict[int, list[bool]] = {slot: [] for slot in range(4)}
 
     def work(slot: int) -> None:
         for _ in range(10):
             decoder.free(slot)
-            found[slot].append(np.array_equal(decoder.extend(slot, ids, "all"), expected))
+            found[slot].append(np.array_equal(extend(decoder, slot, ids, "all"), expected))
 
     workers = [threading.Thread(target=work, args=(slot,)) for slot in found]
     for worker in workers:
@@ -218,7 +219,8 @@ def test_closing_at_exit_is_not_needed(tmp_path: Path) -> None:
     small_model().save_pretrained(tmp_path)
     program = (
         "from ogpt.decoding.choice import open_decoder\n"
+        "from ogpt.generation.protocol.decoder import Part\n"
         f"decoder = open_decoder({str(tmp_path)!r}, threads=3)\n"
-        "decoder.extend(0, [1, 2])\n"
+        "decoder.run([Part(0, [1, 2])])\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)

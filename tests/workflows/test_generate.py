@@ -3,6 +3,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from ogpt.errors import (
     UnknownArgument,
 )
 from ogpt.generation.choosing.settings import GenerationSettings
-from ogpt.generation.protocol.decoder import Abilities
+from ogpt.generation.protocol.decoder import Abilities, Part
 from ogpt.generation.searching.beam import beam_search
 from ogpt.generation.searching.contrastive import contrastive_search
 from ogpt.generation.texts.request import tell_without_effect
@@ -138,16 +139,8 @@ def test_an_end_token_ends_the_text_and_is_no_text() -> None:
 class Hidden(StandInDecoder):
     """With hidden states, which make every token as like as the others."""
 
-    def hidden(self, slot: int) -> np.ndarray:
-        return np.eye(8)[[token % 8 for token in self.held[slot][-self.appended :]]]
-
-    def extend(self, slot: int, ids: Any, want: Any = "last") -> np.ndarray | None:
-        self.appended = len(ids)
-        return super().extend(slot, ids, want)
-
-    def step(self, slots: Any, ids: Any) -> np.ndarray:
-        self.appended = 1
-        return super().step(slots, ids)
+    def _hidden(self, parts: Sequence[Part]) -> tuple[np.ndarray, ...]:
+        return tuple(np.eye(8)[[token % 8 for token in ids]] for _, ids, _ in parts)
 
 
 def hidden(slots: int) -> Hidden:

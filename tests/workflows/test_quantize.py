@@ -39,6 +39,7 @@ from ogpt.workflows.convert import convert
 from ogpt.workflows.evaluate import evaluate
 from ogpt.workflows.load import load as load_model
 from ogpt.workflows.quantize import Quantisation, compare
+from tests.decoding.calls import extend
 from tests.markov import StandInDecoder, StandInTokenizer, contextual, log_softmax
 
 TEXT = "bad cab a dab ace fade bed " * 5
@@ -71,7 +72,7 @@ def made(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Qu
 
 def logits_of(folder: Path, **options: Any) -> np.ndarray:
     decoder = open_decoder(folder, decoder="native", threads=1, **options)
-    logits = decoder.extend(0, [1, 5, 2, 8, 3, 3, 7], "all")
+    logits = extend(decoder, 0, [1, 5, 2, 8, 3, 3, 7], "all")
     decoder.close()
     assert logits is not None
     return logits
@@ -453,7 +454,7 @@ def arrays_of(weights: dict[str, np.ndarray]) -> dict[str, Array]:
 def loss_of(weights: dict[str, np.ndarray], folder: Path, dtype: str) -> np.ndarray:
     config = OpenAIGPTConfig.from_pretrained(folder)
     decoder = NativeDecoder(config, arrays_of(weights), dtype=dtype)
-    logits = decoder.extend(0, [1, 5, 2, 8, 3, 3, 7], "all")
+    logits = extend(decoder, 0, [1, 5, 2, 8, 3, 3, 7], "all")
     decoder.close()
     assert logits is not None
     return logits

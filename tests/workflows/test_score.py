@@ -89,7 +89,7 @@ def test_choices_follow_the_text(folder: Path) -> None:
 def test_choices_share_one_reading_of_the_text() -> None:
     decoder = contextual(7, n_positions=9, slots=1)
     found = score_choices(decoder, [1, 2, 3, 4], [[5], [6, 1], [5]])
-    assert decoder.calls == ["extend 0 3", "score 0 1", "score 0 2", "score 0 1"]
+    assert decoder.calls == ["run 0+3", "score 0 1", "score 0 2", "score 0 1"]
     assert found[0] == found[2]
     for choice, scores in zip([[5], [6, 1]], found, strict=False):
         held = [1, 2, 3, 4]

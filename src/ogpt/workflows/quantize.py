@@ -17,9 +17,9 @@ from ogpt.decoding.rounding import TARGETS, write_rounded
 from ogpt.errors import ConfigError, DataError, DecoderError, OutputExists
 from ogpt.evaluation.tokenized_text import open_text
 from ogpt.folders.model_folder import load_tokenizer, resolve
-from ogpt.generation.choosing.processors import Logits
-from ogpt.generation.protocol.decoder import Decoder
+from ogpt.generation.protocol.decoder import Decoder, Part
 from ogpt.generation.protocol.likelihood import windows
+from ogpt.generation.protocol.logits import Logits
 from ogpt.generation.protocol.perplexity import perplexity
 from ogpt.layout import CARD_FILE, weights_files
 from ogpt.reporting import Progress, Reporter, silent
@@ -196,16 +196,17 @@ def _log_probs(
             for decoder in decoders:
                 decoder.free(0)
                 if window.context:
-                    decoder.extend(0, window.context, "none")
+                    decoder.run([Part(0, window.context, "none")])
             for at in range(0, len(window.ids), _ROWS):
                 part, targets = window.ids[at : at + _ROWS], window.targets[at : at + _ROWS]
-                yield [_normalised(decoder.extend(0, part, "all")) for decoder in decoders], targets
+                parts = [Part(0, part, "all")]
+                yield [_normalised(decoder.run(parts).logits) for decoder in decoders], targets
     finally:
         for decoder in decoders:
             decoder.free(0)
 
 
-def _normalised(logits: Logits | None) -> NDArray[np.float64]:
+def _normalised(logits: Logits) -> NDArray[np.float64]:
     """Log-probabilities (T, V) of logits."""
     wide: NDArray[np.float64] = np.array(logits, np.float64)
     if not np.isfinite(wide).all():

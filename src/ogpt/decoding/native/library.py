@@ -57,6 +57,9 @@ WEIGHTS = (
 READABLE = ("float32", "bfloat16", "float16")
 """Dtypes of weights that it takes, in the order of abi.h, where rounded ones come after them."""
 
+PAGE = 64
+"""Tokens in a page of the KV cache (kPage of kernels.h)."""
+
 ROW = np.dtype([("token", np.int32), ("slot", np.int32), ("position", np.int32)])
 """A token, the slot that it is appended to, and its place there."""
 
@@ -221,12 +224,15 @@ class Core:
         rows: NDArray[Any],
         wanted: NDArray[np.int32],
         logits: NDArray[np.float32],
-        hidden: NDArray[np.float32],
+        hidden: NDArray[np.float32] | None,
     ) -> None:
-        """Append rows (ROW).
+        """Append rows.
 
-        Their last hidden states fill `hidden`, (T, C), and the logits of those that `wanted` names
-        `logits`, (N, vocab_size), both contiguous.
+        Args:
+            rows: (T,) of dtype ROW; those of one slot in order.
+            wanted: (N,) places of rows whose logits are computed, in ascending order.
+            logits: (N, vocab_size), contiguous; filled.
+            hidden: (T, C), contiguous; filled with last hidden states. None: not wanted.
 
         Raises:
             DecoderError: memory or a thread cannot be had.
@@ -239,7 +245,7 @@ class Core:
                 _address(wanted),
                 len(wanted),
                 _address(logits) if len(wanted) else None,
-                _address(hidden),
+                None if hidden is None else _address(hidden),
             )
         )
 

@@ -6,7 +6,6 @@ it; a fork waits until no core computes.
 
 from __future__ import annotations
 
-import operator
 import os
 import threading
 import weakref
@@ -17,10 +16,17 @@ from numpy.typing import NDArray
 
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.decoding.native.core_weights import Weights, load_core, unfit
-from ogpt.decoding.native.library import PRECISIONS, ROW, Core
-from ogpt.errors import ConfigError, ContextTooLong, DecoderError, TokenOutOfRange
-from ogpt.generation.choosing.processors import Logits
-from ogpt.generation.protocol.decoder import Abilities, Scores, Want
+from ogpt.decoding.native.library import PAGE, PRECISIONS, ROW, Core
+from ogpt.errors import ConfigError, DecoderError
+from ogpt.generation.protocol.decoder import Abilities, Computed, Part, Scores
+from ogpt.generation.protocol.logits import Logits, top_k
+from ogpt.generation.protocol.slots import (
+    check_cut,
+    check_open,
+    check_parts,
+    check_slots,
+    check_targets,
+)
 from ogpt.generation.protocol.summaries import Summary, check_largest
 
 MOST_THREADS = 1024
@@ -104,7 +110,6 @@ class NativeDecoder:
         self.kernels = self._core.kernels
         self.nbytes = self._core.nbytes
         self._lengths = [0] * slots
-        self._appended: dict[int, NDArray[np.float32]] = {}  # slot -> last hidden states (T, C)
         self._lock = threading.RLock()  # the core serves one caller at a time
         of = weakref.proxy(self)  # or it would hold itself
         self.abilities = Abilities(
@@ -112,45 +117,38 @@ class NativeDecoder:
             attentions=False,
             device_sampling=False,
             bitwise=True,
+            page=PAGE,
             summarize=lambda logits: of._summarize(logits),
         )
         _OPEN.add(self)
 
-    def extend(self, slot: int, ids: Sequence[int], want: Want = "last") -> Logits | None:
-        """Append `ids` to the slot; see Decoder."""
+    def run(self, parts: Sequence[Part], *, hidden: bool = False) -> Computed:
+        """Append tokens to slots; see Decoder."""
         with self._lock:
-            rows = self._rows([slot], [ids])
-            wanted = {"none": [], "last": [len(rows) - 1], "all": range(len(rows))}[want]
-            logits = self._read([slot], rows, wanted)
-        if want == "none":
-            return None
-        return logits[0] if want == "last" else logits
-
-    def read(self, slots: Sequence[int], prompts: Sequence[Sequence[int]]) -> Logits:
-        """Append to each slot ids of its own; see Decoder."""
-        with self._lock:
-            rows = self._rows(slots, prompts)
-            return self._read(slots, rows, _last_places(rows))
-
-    def step(self, slots: Sequence[int], ids: Sequence[int]) -> Logits:
-        """Append one token to each slot; see Decoder."""
-        with self._lock:
-            rows = self._rows(slots, [[token] for token in ids])
-            return self._read(slots, rows, range(len(rows)))
+            core, parts = self._opened(), self._checked(parts)
+            rows, wanted = self._rows(parts), _wanted_rows(parts)
+            logits = np.empty((len(wanted), self.vocab_size), np.float32)
+            states = np.empty((len(rows), core.shape.n_embd), np.float32) if hidden else None
+            done = 0
+            for first in range(0, len(rows), _CHUNK_ROWS):
+                chunk = slice(first, first + _CHUNK_ROWS)
+                end = int(np.searchsorted(wanted, chunk.stop))
+                core.run(
+                    rows[chunk],
+                    wanted[done:end] - np.int32(first),
+                    logits[done:end],
+                    None if states is None else states[chunk],
+                )
+                done = end
+            self._advance(parts)
+        if states is None:
+            return Computed(logits)
+        ends = np.cumsum([len(part.ids) for part in parts])
+        return Computed(logits, tuple(np.split(states, ends[:-1])))
 
     def score(self, slot: int, ids: Sequence[int], targets: Sequence[int], top: int = 0) -> Scores:
         """Append `ids` and score `targets`; see Decoder."""
-        if len(targets) != len(ids):
-            raise DecoderError(
-                f"{len(targets)} targets were given for {len(ids)} ids; one for each is needed",
-                hint="pass the token that follows each id",
-            )
-        if not 0 <= top <= self.vocab_size:
-            raise DecoderError(
-                f"the {top} most likely tokens were asked for; there are {self.vocab_size}",
-                hint=f"choose 0 to {self.vocab_size}",
-            )
-        labels = self._checked(targets)
+        labels = check_targets(ids, targets, top, self.vocab_size)
         scores = Scores(
             np.empty(len(ids), np.float32),
             np.empty((len(ids), top), np.int64),
@@ -158,45 +156,27 @@ class NativeDecoder:
         )
         step = max(1, min(_CHUNK_ROWS, _CHUNK_LOGITS // self.vocab_size))
         with self._lock:
-            rows = self._rows([slot], [ids])
-            hidden = self._hidden_of(rows)
+            core, parts = self._opened(), self._checked([Part(slot, ids)])
+            rows = self._rows(parts)
             for first in range(0, len(rows), step):
-                part = rows[first : first + step]
-                logits = np.empty((len(part), self.vocab_size), np.float32)
-                self._run(part, range(len(part)), logits, hidden[first : first + step])
+                chunk = rows[first : first + step]
+                logits = np.empty((len(chunk), self.vocab_size), np.float32)
+                core.run(chunk, np.arange(len(chunk), dtype=np.int32), logits, None)
                 normalisers = self._summarize(logits).normalisers
                 for place, (row, total) in enumerate(zip(logits, normalisers, strict=True), first):
                     _score(row, total, labels[place], scores, place)
-            self._keep([slot], rows, hidden)
+            self._advance(parts)
         return scores
 
-    def hidden(self, slot: int) -> NDArray[np.float32]:
-        """Last hidden states of what the last call appended to the slot; see Decoder."""
-        with self._lock:
-            self._opened()
-            if slot not in self._appended:
-                raise DecoderError(
-                    f"slot {slot} was asked for hidden states; the last call appended tokens to "
-                    f"{list(self._appended) or 'no slot'}",
-                    hint="ask for them right after extend, read, step or score",
-                )
-            return self._appended[slot]
-
     def length(self, slot: int) -> int:
-        """Tokens that the slot holds."""
+        """Number of tokens in the slot."""
         self._opened()
-        return self._lengths[self._slots([slot])[0]]
+        return self._lengths[check_slots([slot], self.slots)[0]]
 
     def truncate(self, slot: int, length: int) -> None:
-        """Rewind the slot."""
+        """Keep the first `length` tokens of the slot."""
         with self._lock:
-            held = self.length(slot)
-            if not 0 <= length <= held:
-                raise DecoderError(
-                    f"slot {slot} cannot be cut to {length} tokens; it holds {held}",
-                    hint=f"choose 0 to {held}",
-                )
-            self._lengths[slot] = operator.index(length)
+            self._lengths[slot] = check_cut(slot, length, self.length(slot))
             self._opened().truncate(slot, self._lengths[slot])
 
     def copy(self, source: int, target: int) -> None:
@@ -212,73 +192,38 @@ class NativeDecoder:
         self.truncate(slot, 0)
 
     def close(self) -> None:
-        """Give memory and threads back; a second time does nothing."""
+        """Release memory and threads; a second call does nothing."""
         with self._lock:
             if self._core is not None:
                 self._core.close()
             self._core = None
-            self._appended = {}
 
     def _opened(self) -> Core:
-        if self._core is None:
-            raise DecoderError("the decoder was used after it was closed", hint="open another one")
+        check_open(self._core is not None)
+        assert self._core is not None
         return self._core
 
-    def _rows(self, slots: Sequence[int], rows: Sequence[Sequence[int]]) -> NDArray[np.void]:
-        """What is to be appended, one row after the other, as the core takes it; all checked."""
-        self._opened()
-        slots = self._slots(slots)
-        counts = [len(row) for row in rows]
-        if not counts or not all(counts) or len(rows) != len(slots):
-            raise DecoderError(
-                f"{len(rows)} rows, the shortest of {min(counts, default=0)} tokens, were given "
-                f"for {len(slots)} slots; at least one token for each is needed",
-                hint="pass as many tokens as slots, and no empty prompt",
-            )
-        ids = [self._checked(row) for row in rows]
-        held = [self._lengths[slot] for slot in slots]
-        for taken, count in zip(held, counts, strict=True):
-            if taken + count > self.n_positions:
-                raise ContextTooLong(
-                    f"{taken} positions are taken and {count} tokens given; the model has "
-                    f"{self.n_positions} positions",
-                    hint="truncate the slot first; generate() slides by itself",
-                )
-        found = np.empty(sum(counts), ROW)
-        found["token"] = np.concatenate(ids)
-        found["slot"] = np.repeat(slots, counts)
-        places = zip(held, counts, strict=True)
-        found["position"] = np.concatenate([taken + np.arange(count) for taken, count in places])
-        return found
+    def _checked(self, parts: Sequence[Part]) -> list[Part]:
+        return check_parts(parts, self._lengths, self.n_positions, self.vocab_size)
 
-    def _read(
-        self, slots: Sequence[int], rows: NDArray[np.void], wanted: Sequence[int]
-    ) -> NDArray[np.float32]:
-        """Append the rows; return the logits of those wanted, which stand in order."""
-        logits = np.empty((len(wanted), self.vocab_size), np.float32)
-        hidden, done = self._hidden_of(rows), 0
-        for first in range(0, len(rows), _CHUNK_ROWS):
-            part = rows[first : first + _CHUNK_ROWS]
-            places = [place - first for place in wanted if 0 <= place - first < len(part)]
-            some = logits[done : done + len(places)]
-            self._run(part, places, some, hidden[first : first + _CHUNK_ROWS])
-            done += len(places)
-        self._keep(slots, rows, hidden)
-        return logits
+    def _rows(self, parts: Sequence[Part]) -> NDArray[np.void]:
+        """The tokens of all parts, one row each, as the core reads them."""
+        counts = [len(part.ids) for part in parts]
+        starts = [self._lengths[part.slot] for part in parts]
+        rows = np.empty(sum(counts), ROW)
+        rows["token"] = [token for part in parts for token in part.ids]
+        rows["slot"] = np.repeat([part.slot for part in parts], counts)
+        rows["position"] = [
+            start + place
+            for start, count in zip(starts, counts, strict=True)
+            for place in range(count)
+        ]
+        return rows
 
-    def _hidden_of(self, rows: NDArray[np.void]) -> NDArray[np.float32]:
-        """Where the core leaves the last hidden states of rows, (T, C)."""
-        self._appended = {}  # their memory first
-        return np.empty((len(rows), self._opened().shape.n_embd), np.float32)
-
-    def _run(
-        self,
-        rows: NDArray[np.void],
-        wanted: Sequence[int],
-        logits: NDArray[np.float32],
-        hidden: NDArray[np.float32],
-    ) -> None:
-        self._opened().run(rows, np.array(wanted, np.int32), logits, hidden)
+    def _advance(self, parts: Sequence[Part]) -> None:
+        """Count the tokens of all parts as held: from here on the slots have them."""
+        for part in parts:
+            self._lengths[part.slot] += len(part.ids)
 
     def _summarize(self, logits: Logits) -> Summary:
         """As `Abilities.summarize`; of a row the same bits in any company."""
@@ -295,38 +240,16 @@ class NativeDecoder:
             check_largest(largest)
         return Summary(found["best"].astype(np.intp), found["log_sum"])
 
-    def _keep(
-        self, slots: Sequence[int], rows: NDArray[np.void], hidden: NDArray[np.float32]
-    ) -> None:
-        """Remember what was appended; from here on the slots hold it."""
-        starts = [last + 1 for last in _last_places(rows)[:-1]]
-        for slot, states in zip(slots, np.split(hidden, starts), strict=True):
-            self._appended[slot] = states
-            self._lengths[slot] += len(states)
 
-    def _slots(self, slots: Sequence[int]) -> list[int]:
-        found = [operator.index(slot) for slot in slots]
-        if len(set(found)) != len(found) or not all(0 <= slot < self.slots for slot in found):
-            raise DecoderError(
-                f"slots {found} were given; they must differ and lie in 0 to {self.slots - 1}",
-                hint="open the decoder with more slots, or name each slot once",
-            )
-        return found
-
-    def _checked(self, ids: Sequence[int]) -> list[int]:
-        found = [operator.index(token) for token in ids]
-        for place, token in enumerate(found):
-            if not 0 <= token < self.vocab_size:
-                raise TokenOutOfRange(
-                    f"token id {token} at place {place}; ids go from 0 to {self.vocab_size - 1}",
-                    hint="check that tokenizer and model belong together",
-                )
-        return found
-
-
-def _last_places(rows: NDArray[np.void]) -> list[int]:
-    """Of each slot's rows, the place of the last one."""
-    return [*np.flatnonzero(np.diff(rows["slot"])).tolist(), len(rows) - 1]
+def _wanted_rows(parts: Sequence[Part]) -> NDArray[np.int32]:
+    """The places of the rows whose logits are wanted, in ascending order."""
+    wanted: list[int] = []
+    end = 0
+    for _, ids, want in parts:
+        first, end = end, end + len(ids)
+        if want != "none":
+            wanted += range(first if want == "all" else end - 1, end)
+    return np.array(wanted, np.int32)
 
 
 def _score(
@@ -336,9 +259,8 @@ def _score(
     scores.log_probs[place] = row[target] - total
     top = scores.top_ids.shape[1]
     if top:
-        least = np.partition(row, -top)[-top]
-        candidates = np.flatnonzero(row >= least)
-        best = candidates[np.argsort(-row[candidates], kind="stable")][:top]
+        ids = top_k(row, top)
+        best = ids[np.argsort(-row[ids], kind="stable")]
         scores.top_ids[place] = best
         scores.top_log_probs[place] = row[best] - total
 

@@ -8,12 +8,11 @@ within the vocabulary, other values within the ranges of GenerationSettings: `ru
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Logits = NDArray[np.floating[Any]]
+from ogpt.generation.protocol.logits import Logits
 
 
 def sequence_bias(

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ogpt.generation.protocol.summaries import block_sums
+from ogpt.generation.protocol.logits import block_sums
 
 _BLOCK = 256  # entries of one block of the two-level cumulative sum
 

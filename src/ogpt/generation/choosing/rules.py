@@ -13,8 +13,8 @@ import numpy as np
 
 from ogpt.errors import SamplingError, TokenOutOfRange
 from ogpt.generation.choosing import processors, warpers
-from ogpt.generation.choosing.processors import Logits
 from ogpt.generation.choosing.settings import GenerationSettings
+from ogpt.generation.protocol.logits import Ids, Logits, top_k
 
 Rule = Callable[[Sequence[int], int, Logits], Logits]
 """Given (the ids of the text so far, how many of them are its prompt, logits (V,)), returns new
@@ -127,7 +127,7 @@ def require_choice(logits: Logits) -> int:
     return best
 
 
-def warp(settings: GenerationSettings, logits: Logits) -> tuple[warpers.Ids | None, Logits]:
+def warp(settings: GenerationSettings, logits: Logits) -> tuple[Ids | None, Logits]:
     """What is left to draw from: temperature, then top-k, top-p, min-p and typical-p.
 
     From top-k on only tokens that are left are looked at; it comes first, as a temperature
@@ -145,7 +145,7 @@ def warp(settings: GenerationSettings, logits: Logits) -> tuple[warpers.Ids | No
     at_least = 1 if settings.num_beams == 1 else max(2, len(settings.eos_token_id) + 1)
     ids = None
     if settings.top_k:
-        ids = warpers.top_k(logits, max(settings.top_k, at_least))
+        ids = top_k(logits, max(settings.top_k, at_least))
         logits = logits[ids]
     if settings.temperature != 1:
         logits = warpers.temperature(logits, settings.temperature)
@@ -160,7 +160,7 @@ def warp(settings: GenerationSettings, logits: Logits) -> tuple[warpers.Ids | No
     return ids, logits
 
 
-def in_place(ids: warpers.Ids | None, left: Logits, vocab_size: int) -> Logits:
+def in_place(ids: Ids | None, left: Logits, vocab_size: int) -> Logits:
     """What `warp` left as scores (V,), with -inf for all other tokens."""
     if ids is None:
         return left

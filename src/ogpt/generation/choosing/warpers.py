@@ -9,13 +9,9 @@ from __future__ import annotations
 from math import log
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ogpt.generation.choosing.processors import Logits
+from ogpt.generation.protocol.logits import Ids, Logits, top_k
 
-Ids = NDArray[np.intp]
-
-_BLOCK = 128  # of the block maxima in _largest
 _NEAR = 10.0  # most of the mass is seldom farther than this
 _FEW = 1024  # are sorted as fast as anything else is done
 _BINS = 1024  # of the histogram in _reaching
@@ -35,22 +31,6 @@ def temperature(logits: Logits, value: float) -> Logits:
             logits = logits - logits.max()
         quotient: Logits = logits / divisor
     return quotient
-
-
-def top_k(logits: Logits, k: int) -> Ids:
-    """The ids of the k most likely tokens, in order; all of them where k is V or more.
-
-    Exactly k remain; among equals the lower id stays.
-
-    Source: Fan, Lewis and Dauphin 2018 (arXiv 1805.04833).
-    """
-    if k >= len(logits):
-        return np.arange(len(logits))
-    ids = _candidates(logits, k)
-    found = logits[ids]
-    threshold = np.partition(found, len(found) - k)[len(found) - k]
-    above, equal = ids[found > threshold], ids[found == threshold]
-    return np.sort(np.concatenate([above, equal[: k - len(above)]]))
 
 
 def top_p(logits: Logits, p: float, at_least: int = 1) -> Ids:
@@ -142,13 +122,3 @@ def _reaching(distance: Logits, mass: Logits, wanted: float, order: Logits) -> I
     kept = bins < edge
     kept[inside[:needed]] = True
     return np.flatnonzero(kept)
-
-
-def _candidates(row: Logits, k: int) -> Ids:
-    """Ids, in order, among which the k largest entries and all their equals are."""
-    starts = np.arange(0, len(row), _BLOCK)
-    if k > len(starts):
-        return np.arange(len(row))
-    # k blocks have a maximum of at least the k-th largest maximum: no k-th entry is below it
-    maxima = np.maximum.reduceat(row, starts)
-    return np.flatnonzero(row >= np.partition(maxima, len(starts) - k)[len(starts) - k])

@@ -1,8 +1,8 @@
-"""The seam between a model that computes and everything that generates or scores.
+"""The interface between a model that computes logits and all code that generates or scores text.
 
-A decoder holds `slots` sequences of at most `n_positions` tokens each. PyTorch, native and
-TensorFlow decoders implement this protocol; search, streaming and scoring are written once
-against it and see numpy arrays only.
+A decoder holds `slots` sequences of at most `n_positions` tokens each, with their KV cache. The
+native, PyTorch and CUDA decoders implement this protocol. Search, streaming and scoring are written
+once against it, and see numpy arrays only.
 """
 
 from __future__ import annotations
@@ -13,26 +13,47 @@ from typing import Any, Literal, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ogpt.generation.choosing.processors import Logits
+from ogpt.generation.protocol.logits import Logits
 from ogpt.generation.protocol.summaries import Summary, summarize
 
 Want = Literal["none", "last", "all"]
+"""Which logits of a part are wanted: of no token, of the last one, or of all."""
 
 
 class Abilities(NamedTuple):
-    """What a decoder offers beyond the protocol's calls."""
+    """What a decoder offers beyond the calls of the protocol."""
 
     hidden_states: bool
-    """`Decoder.hidden` can be called."""
+    """`Decoder.run` can return hidden states."""
     attentions: bool
     device_sampling: bool
-    """It is a `DeviceSampler`."""
+    """The decoder is a `DeviceSampler`."""
     bitwise: bool
-    """Same tokens and log-probabilities alone or in any batch, and however many tokens are read at
-    once, bit for bit."""
+    """Logits are bit-identical alone and in any batch, however the tokens are cut into calls."""
     summarize: Callable[[Logits], Summary] = summarize
-    """Summary of logits (N, V) that this decoder gave (`protocol.summaries`); raises
-    DecoderError (`summaries.check_largest`) for those that are no numbers."""
+    """Summarizes logits (N, V) of this decoder (`protocol.summaries`). Raises DecoderError
+    (`summaries.check_largest`) where they are not finite."""
+    page: int = 0
+    """Tokens in a page of the KV cache. After `Decoder.copy` two slots share whole pages until one
+    of them writes there. 0: a copy duplicates the cache."""
+
+
+class Part(NamedTuple):
+    """The share of one slot in a call of `Decoder.run`."""
+
+    slot: int
+    ids: Sequence[int]
+    """Tokens to append, 1 or more: the newest token, a draft, or a prompt or a chunk of one."""
+    want: Want = "last"
+
+
+class Computed(NamedTuple):
+    """Results of one call of `Decoder.run`."""
+
+    logits: Logits
+    """(R, V): the wanted rows of all parts, in the order of the parts. R may be 0."""
+    hidden: tuple[NDArray[np.floating[Any]], ...] | None = None
+    """For each part the last hidden states (T, C) of its T tokens. None unless requested."""
 
 
 class Scores(NamedTuple):
@@ -41,16 +62,16 @@ class Scores(NamedTuple):
     log_probs: NDArray[np.float32]
     """(T,) log-probability of each target."""
     top_ids: NDArray[np.int64]
-    """(T, top) most likely tokens, most likely first."""
+    """(T, top) the most probable tokens, in descending order."""
     top_log_probs: NDArray[np.float32]
-    """(T, top) their log-probabilities."""
+    """(T, top) log-probabilities of `top_ids`."""
 
 
 class Draw(NamedTuple):
-    """How the tokens of one text are chosen where the logits are (GenerationSettings' names)."""
+    """How a decoder samples the tokens of one text (names of GenerationSettings)."""
 
     do_sample: bool = False
-    """False: the most likely token, of equal ones the first."""
+    """False: take the most probable token; of equal ones, the lowest id."""
     temperature: float = 1.0
     top_k: int = 0
     top_p: float = 1.0
@@ -58,21 +79,22 @@ class Draw(NamedTuple):
 
 
 class Written(NamedTuple):
-    """Tokens chosen where the logits are."""
+    """Tokens that a decoder sampled."""
 
     ids: NDArray[np.int64]
     """(steps, rows)."""
     log_probs: NDArray[np.float32]
-    """(steps, rows), of each token under the model itself, before the temperature and so on."""
+    """(steps, rows): of each token under the model itself, before temperature and filters."""
 
 
 class Decoder(Protocol):
     """S slots, each one sequence of at most n_positions tokens.
 
-    Every call raises DecoderError for a slot out of range or no tokens, ContextTooLong when a slot
-    would outgrow n_positions, and TokenOutOfRange for ids outside the vocabulary; after an error
-    the slots are as they were. Logits and hidden states are float64 of a model in float64, and
-    float32 otherwise.
+    Every call raises DecoderError for a slot that does not exist, ContextTooLong where a slot would
+    outgrow n_positions, and TokenOutOfRange for ids outside the vocabulary. All arguments are
+    checked before anything is computed (`protocol.slots`). After an error the slots are unchanged.
+    Logits and hidden states are float64 for a model in float64, and float32 otherwise. Later calls
+    do not change the arrays that a call returned.
     """
 
     n_positions: int
@@ -80,39 +102,38 @@ class Decoder(Protocol):
     slots: int
     abilities: Abilities
 
-    def extend(self, slot: int, ids: Sequence[int], want: Want = "last") -> Logits | None:
-        """Append `ids` to the slot; return no logits, the last (V,) or all (T, V)."""
-        ...
+    def run(self, parts: Sequence[Part], *, hidden: bool = False) -> Computed:
+        """Append tokens to one or more slots; compute their logits.
 
-    def read(self, slots: Sequence[int], prompts: Sequence[Sequence[int]]) -> Logits:
-        """Append ids of its own to each of the slots; return the last logits (len(slots), V).
+        One call serves texts in every state: some get one token, others a chunk of a prompt.
 
-        Slots are all different; ids may be more for one than for another.
+        Args:
+            parts: At least one, each for another slot.
+            hidden: Return hidden states too.
+
+        Raises:
+            DecoderError: no parts, a slot in two parts, a part without tokens, an unknown `want`,
+                or `hidden` where `abilities.hidden_states` is False.
         """
         ...
 
-    def step(self, slots: Sequence[int], ids: Sequence[int]) -> Logits:
-        """Append one token to each of the slots, all different; return logits (len(slots), V)."""
-        ...
-
     def score(self, slot: int, ids: Sequence[int], targets: Sequence[int], top: int = 0) -> Scores:
-        """Append `ids`; score `targets`, one for each id (usually the id that follows it)."""
-        ...
+        """Append `ids` and compute log-probabilities of `targets`, one for each id.
 
-    def hidden(self, slot: int) -> NDArray[np.floating[Any]]:
-        """Last hidden states (T, C) of the T tokens that the last call appended to the slot.
-
-        They can be asked for until the next extend, read, step or score; DecoderError for a slot to
-        which the last of these appended nothing. Only where `abilities.hidden_states`.
+        Args:
+            slot: Where the ids are appended.
+            ids: At least one.
+            targets: Usually the token that follows each id.
+            top: Number of most probable tokens to return for each id, 0 to vocab_size.
         """
         ...
 
     def length(self, slot: int) -> int:
-        """Tokens that the slot holds."""
+        """Number of tokens in the slot."""
         ...
 
     def truncate(self, slot: int, length: int) -> None:
-        """Rewind the slot to its first `length` tokens."""
+        """Keep the first `length` tokens of the slot."""
         ...
 
     def copy(self, source: int, target: int) -> None:
@@ -124,12 +145,12 @@ class Decoder(Protocol):
         ...
 
     def close(self) -> None:
-        """Give memory and threads back; the decoder must not be used afterwards."""
+        """Release memory and threads. The decoder must not be used afterwards."""
         ...
 
 
 class DeviceSampler(Decoder, Protocol):
-    """A decoder that also chooses tokens, so that no logits travel from the device."""
+    """A decoder that also samples tokens, so that no logits leave the device."""
 
     def write(
         self,
@@ -138,23 +159,23 @@ class DeviceSampler(Decoder, Protocol):
         draws: Sequence[Draw],
         numbers: NDArray[np.float64],
     ) -> Written:
-        """Append one token to each slot, choose the next, append it, and so on.
+        """Append one token to each slot, sample the next, append it, and so on.
 
-        What is chosen is what `random_numbers.sample` and `warp` choose on the host of the same
-        logits and numbers, but for ties within rounding. The last tokens chosen are not appended,
-        and `hidden` has nothing to tell afterwards.
+        The result equals that of `random_numbers.sample` and `rules.warp` on the host for the same
+        logits and numbers, except for ties within rounding. The last tokens sampled are not
+        appended.
 
         Args:
             slots: All different.
-            ids: Newest token of each.
-            draws: How each slot's tokens are chosen.
-            numbers: (steps, len(slots)) in [0, 1), `random_numbers.uniform`'s; as many tokens are
-                written for each slot. Greedy rows read none of them.
+            ids: The newest token of each slot.
+            draws: How to sample the tokens of each slot.
+            numbers: (steps, len(slots)) in [0, 1), from `random_numbers.uniform`. A call samples
+                `steps` tokens for each slot. Greedy rows do not read their numbers.
 
         Raises:
-            DecoderError: as `step` does; no steps, numbers or draws of another shape, or logits
-                that are not numbers.
+            DecoderError: as for `run`; no steps, draws or numbers of another shape, or logits that
+                are not finite.
             ContextTooLong: a slot has no room for all steps.
-            TokenOutOfRange: as `step` does.
+            TokenOutOfRange: as for `run`.
         """
         ...

@@ -16,9 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ogpt.errors import ConfigError, DecoderError
-from ogpt.generation.choosing.processors import Logits
-from ogpt.generation.choosing.warpers import top_k
-from ogpt.generation.protocol.decoder import Decoder
+from ogpt.generation.protocol.decoder import Decoder, Part
+from ogpt.generation.protocol.logits import Logits, top_k
 
 TopLogProbs = Sequence[tuple[int, float]]
 """Ids and log-probabilities, the most likely first; of equal ones, the lower id."""
@@ -57,7 +56,7 @@ def score(
         for window in windows(ids, decoder.n_positions, stride):
             decoder.free(0)
             if window.context:
-                decoder.extend(0, window.context, "none")
+                decoder.run([Part(0, window.context, "none")])
             log_probs = decoder.score(0, window.ids, window.targets).log_probs
             check_finite(log_probs)
             yield log_probs
@@ -141,7 +140,7 @@ def score_choices(
     try:
         decoder.free(0)
         if before:
-            decoder.extend(0, before, "none")
+            decoder.run([Part(0, before, "none")])
         for choice in choices:
             scores = decoder.score(0, [last, *choice[:-1]], choice, top)
             check_finite(scores.log_probs)

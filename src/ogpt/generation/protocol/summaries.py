@@ -12,9 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ogpt.errors import DecoderError
-from ogpt.generation.choosing.processors import Logits
-
-_BLOCK = 256  # entries that are summed in the logits' own precision
+from ogpt.generation.protocol.logits import Logits, block_sums
 
 
 class Summary(NamedTuple):
@@ -64,12 +62,3 @@ def _log_sum_exp(logits: Logits, largest: np.floating[Any]) -> float:
     weights = logits - largest
     np.exp(weights, out=weights)
     return float(largest) + float(np.log(block_sums(weights).sum()))
-
-
-def block_sums(weights: Logits, block: int = _BLOCK) -> NDArray[np.float64]:
-    """The sums of each `block` of weights: far faster than a float64 sum of float32, and as good.
-
-    A block is summed pairwise, so that its rounding is that of a few additions.
-    """
-    starts = np.arange(0, len(weights), block)
-    return np.add.reduceat(weights, starts).astype(np.float64)

@@ -20,12 +20,11 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from ogpt.errors import SamplingError
-from ogpt.generation.choosing import warpers
-from ogpt.generation.choosing.processors import Logits
 from ogpt.generation.choosing.random_numbers import gumbel
 from ogpt.generation.choosing.rules import Rule, apply, in_place, require_choice, rules, warp
 from ogpt.generation.choosing.settings import GenerationSettings
-from ogpt.generation.protocol.decoder import Decoder
+from ogpt.generation.protocol.decoder import Decoder, Part
+from ogpt.generation.protocol.logits import Logits, top_k
 from ogpt.generation.searching.prefill import Open, check_room, read
 
 
@@ -206,7 +205,7 @@ def _start(
         decoder.free(slot)
     slots = [first.first for first, *_ in families]
     prompts = [first.beams[0].ids for first, *_ in families]
-    rows = read(decoder, slots, prompts, range(len(families)), open_prompt)
+    rows = read(decoder, slots, prompts, range(len(families)), open_prompt).logits
     for first, *others in families:
         for group in others:
             decoder.copy(first.first, group.first)
@@ -271,7 +270,7 @@ def _candidates(group: _Group, scores: Logits, settings: GenerationSettings) -> 
         order[possible] = totals[possible] + gumbel(
             settings.seed, group.number, written, len(possible)
         )
-    kept = warpers.top_k(order, max(2, 1 + len(settings.eos_token_id)) * group.size)
+    kept = top_k(order, max(2, 1 + len(settings.eos_token_id)) * group.size)
     kept = kept[np.argsort(-order[kept], kind="stable")]
     return [
         _Candidate(float(totals[index]), *map(int, divmod(index, scores.shape[1])))
@@ -288,7 +287,7 @@ def _step(decoder: Decoder, families: Sequence[Sequence[_Group]], logits: Logits
         for group in live:
             _give_slots(decoder, group)
         beams = [beam for group in live for beam in group.beams]
-        stepped[rows] = decoder.step([b.slot for b in beams], [b.ids[-1] for b in beams])
+        stepped[rows] = decoder.run([Part(b.slot, b.ids[-1:]) for b in beams]).logits
     return stepped
 
 

@@ -8,19 +8,18 @@ is the greatest cosine between its last hidden state and those of all tokens bef
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
 from ogpt.errors import DecoderError, SamplingError
-from ogpt.generation.choosing import warpers
-from ogpt.generation.choosing.processors import Logits
 from ogpt.generation.choosing.rules import Rule, apply, require_choice, rules
 from ogpt.generation.choosing.settings import GenerationSettings
-from ogpt.generation.protocol.decoder import Decoder
+from ogpt.generation.protocol.decoder import Decoder, Part
 from ogpt.generation.protocol.likelihood import top_log_probs
+from ogpt.generation.protocol.logits import Ids, Logits, top_k
 from ogpt.generation.protocol.summaries import log_sum_exp
 from ogpt.generation.searching.prefill import Open, check_room, read
 from ogpt.generation.searching.search import Ends, FinishReason, Token, Watch, never
@@ -41,7 +40,7 @@ class _Text:
 class _Choice(NamedTuple):
     """Candidates for the next token of a text, the n-th in its n-th slot."""
 
-    ids: warpers.Ids
+    ids: Ids
     probabilities: Logits
 
 
@@ -103,11 +102,14 @@ def contrastive_search(
                 for slot in text.slots[: len(choice.ids)]
             ]
             tokens = [int(token_id) for choice in choices for token_id in choice.ids]
-            rows = dict(zip(slots, decoder.step(slots, tokens), strict=True))
+            parts = [Part(slot, [token]) for slot, token in zip(slots, tokens, strict=True)]
+            computed = decoder.run(parts, hidden=True)
+            rows = dict(zip(slots, computed.logits, strict=True))
+            states = dict(zip(slots, computed.hidden or (), strict=True))
             normalisers = decoder.abilities.summarize(np.stack([text.logits for text in live]))[1]
             going_on = []
             for text, choice, normaliser in zip(live, choices, normalisers.tolist(), strict=True):
-                best, direction = _choose(decoder, text, choice, settings.penalty_alpha)
+                best, direction = _choose(states, text, choice, settings.penalty_alpha)
                 token_id = int(choice.ids[best])
                 text.ids.append(token_id)
                 reason = _finish_reason(text, settings, ends)
@@ -137,11 +139,11 @@ def _start(
 ) -> _Text:
     """Read a prompt once, for all of its slots."""
     first, *others = slots = range(number * top_k, (number + 1) * top_k)
-    logits = read(decoder, [first], [prompt], [number], open_prompt)[0]
-    directions = _directions(decoder.hidden(first))
+    computed = read(decoder, [first], [prompt], [number], open_prompt, hidden=True)
+    directions = _directions(np.concatenate(computed.hidden or ()))
     for slot in others:
         decoder.copy(first, slot)
-    return _Text(number, slots, list(prompt), len(prompt), logits, directions)
+    return _Text(number, slots, list(prompt), len(prompt), computed.logits[0], directions)
 
 
 def _candidates(
@@ -152,15 +154,17 @@ def _candidates(
     require_choice(allowed)
     if watch is not None:
         watch(text.continuation, text.logits, allowed)
-    ids = warpers.top_k(allowed, settings.top_k)
+    ids = top_k(allowed, settings.top_k)
     ids = ids[allowed[ids] > -np.inf]
     return _Choice(ids, np.exp(allowed[ids] - log_sum_exp(allowed)))
 
 
-def _choose(decoder: Decoder, text: _Text, choice: _Choice, alpha: float) -> tuple[int, Logits]:
+def _choose(
+    states: Mapping[int, Logits], text: _Text, choice: _Choice, alpha: float
+) -> tuple[int, Logits]:
     """The number of the best candidate, and its direction (1, C)."""
     directions = np.concatenate(
-        [_directions(decoder.hidden(slot)) for slot in text.slots[: len(choice.ids)]]
+        [_directions(states[slot]) for slot in text.slots[: len(choice.ids)]]
     )
     likeness = (directions @ text.directions.T).max(axis=1)
     best = int(np.argmax((1 - alpha) * choice.probabilities - alpha * likeness))

@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ogpt.errors import ContextTooLong, DecoderError
-from ogpt.generation.choosing.processors import Logits
-from ogpt.generation.protocol.decoder import Decoder
+from ogpt.generation.protocol.decoder import Computed, Decoder, Part
 
-Open = Callable[[int, int], Logits]
-"""Given (slot, number of the prompt), reads that prompt into the slot, which is empty, and returns
-the logits (V,) of what follows: for prompts that are more than their ids, such as embeddings."""
+Open = Callable[[int, int, bool], Computed]
+"""Given (slot, number of the prompt, whether hidden states are wanted), appends that prompt to the
+slot, which is empty, and returns its last logits (1, V): for prompts that are more than their ids,
+such as embeddings."""
 
 
 def check_room(decoder: Decoder, prompts: Sequence[Sequence[int]], slots: int, more: int) -> None:
@@ -58,7 +58,8 @@ def read(
     prompts: Sequence[Sequence[int]],
     numbers: Sequence[int],
     open_prompt: Open | None,
-) -> Logits:
+    hidden: bool = False,
+) -> Computed:
     """Read each prompt into its empty slot; the logits (N, V) of what follows.
 
     Args:
@@ -67,7 +68,13 @@ def read(
         prompts: Token ids.
         numbers: Of the prompts, as `open_prompt` knows them.
         open_prompt: Reads a prompt in place of the decoder.
+        hidden: Return hidden states too.
     """
     if open_prompt is None:
-        return decoder.read(slots, prompts)
-    return np.stack([open_prompt(*each) for each in zip(slots, numbers, strict=True)])
+        parts = [Part(*each) for each in zip(slots, prompts, strict=True)]
+        return decoder.run(parts, hidden=hidden)
+    found = [open_prompt(*each, hidden) for each in zip(slots, numbers, strict=True)]
+    return Computed(
+        np.concatenate([one.logits for one in found]),
+        tuple(states for one in found for states in one.hidden or ()) if hidden else None,
+    )

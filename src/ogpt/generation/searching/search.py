@@ -19,12 +19,12 @@ from typing import Literal, NamedTuple, cast
 import numpy as np
 
 from ogpt.errors import SamplingError
-from ogpt.generation.choosing.processors import Logits
 from ogpt.generation.choosing.random_numbers import sample, uniform, uniforms
 from ogpt.generation.choosing.rules import Rule, apply, in_place, require_choice, rules, warp
 from ogpt.generation.choosing.settings import GenerationSettings
-from ogpt.generation.protocol.decoder import Decoder, DeviceSampler, Draw
+from ogpt.generation.protocol.decoder import Decoder, DeviceSampler, Draw, Part
 from ogpt.generation.protocol.likelihood import TopLogProbs, top_log_probs
+from ogpt.generation.protocol.logits import Logits
 from ogpt.generation.searching.prefill import Open, read
 from ogpt.generation.searching.speculation import Clock, Lookahead, Pace
 from ogpt.notices import tell
@@ -202,7 +202,7 @@ def _start(
         sequence = _Sequence(continuation, number, empty.pop(), ids, len(ids))
         families.setdefault(prompt, []).append(sequence)
     firsts = [family[0] for family in families.values()]
-    logits = read(
+    computed = read(
         decoder,
         [first.slot for first in firsts],
         [first.ids[-decoder.n_positions :] for first in firsts],
@@ -212,7 +212,7 @@ def _start(
     for first, *others in families.values():
         for sequence in others:
             decoder.copy(first.slot, sequence.slot)
-    return list(zip(families.values(), _summarized(decoder, logits), strict=True))
+    return list(zip(families.values(), _summarized(decoder, computed.logits), strict=True))
 
 
 def _advance(
@@ -224,7 +224,7 @@ def _advance(
     fits = [one for one in live if decoder.length(one.slot) < decoder.n_positions]
     found: dict[int, _Next] = {}
     if fits:
-        stepped = decoder.step([one.slot for one in fits], [one.ids[-1] for one in fits])
+        stepped = decoder.run([Part(one.slot, one.ids[-1:]) for one in fits]).logits
         slots = [one.slot for one in fits]
         found = dict(zip(slots, _summarized(decoder, stepped), strict=True))
     return [found.get(one.slot) or _slide(decoder, one) for one in live]
@@ -295,7 +295,7 @@ def _slide(decoder: Decoder, one: _Sequence) -> _Next:
     """Go on from the last half of a sequence that has filled all positions."""
     decoder.truncate(one.slot, 0)
     kept = one.ids[-kept_when_full(decoder.n_positions) :]
-    return _summarized(decoder, decoder.read([one.slot], [kept]))[0]
+    return _summarized(decoder, decoder.run([Part(one.slot, kept)]).logits)[0]
 
 
 def _summarized(decoder: Decoder, logits: Logits) -> list[_Next]:

@@ -17,9 +17,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from ogpt.errors import DecoderError
-from ogpt.generation.choosing.processors import Logits
-from ogpt.generation.protocol.decoder import Decoder
+from ogpt.generation.protocol.decoder import Decoder, Part
+from ogpt.generation.protocol.logits import Logits
 
 Clock = Callable[[], float]
 """Seconds since some moment; changes what is drafted, never what is written."""
@@ -177,15 +176,12 @@ class Lookahead:
         drafted = self._lookup.draft(self._ids, self._pace.count(self._lookup.rate, most))
         begun = self._pace.clock()
         if not drafted:
-            row: Logits = self._decoder.step([self._slot], [self._ids[-1]])[0]
+            part = Part(self._slot, self._ids[-1:])
+            row: Logits = self._decoder.run([part]).logits[0]
             self._pace.stepped(self._pace.clock() - begun)
             return row
-        rows = self._decoder.extend(self._slot, [self._ids[-1], *drafted], "all")
-        if rows is None:
-            raise DecoderError(
-                "the decoder gave None for want='all'; it must give logits (T, V)",
-                hint="this is a fault of the decoder: choose another one",
-            )
+        part = Part(self._slot, [self._ids[-1], *drafted], "all")
+        rows = self._decoder.run([part]).logits
         self._pace.read(len(drafted), self._pace.clock() - begun)
         self._ahead.extend(zip(drafted, rows[1:], strict=True))
         first: Logits = rows[0]

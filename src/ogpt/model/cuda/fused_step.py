@@ -1,9 +1,9 @@
-"""The parts of a pass of rows on a CUDA device: few kernels, each of which does more.
+"""The kernels of a pass of rows on a CUDA device: fewer launches, each of which does more.
 
-Imported only where there is a device, as `triton_kernels` is. A layer norm takes in the sum and the
-bias before it; few rows, whose products wait for weights, go through a kernel of ours that
-splits the inputs among programs, and the norm adds what they made; many go through cuBLAS, which
-adds the sum or applies the GELU while it writes.
+Imported only where there is a device, as `triton_kernels` is. The layer-norm kernel also adds the
+residual and the bias. With few rows a matrix product is limited by reading the weights: our kernel
+splits the inputs among programs, and the layer norm adds up their sums. With many rows cuBLAS is
+faster, and adds the residual or applies the GELU as it writes.
 """
 
 from __future__ import annotations
@@ -12,27 +12,27 @@ import torch
 from torch import Tensor
 
 from ogpt.model.cuda import triton_kernels
-from ogpt.model.cuda.static_step import Parts, Rows
-from ogpt.model.cuda.static_weights import Layer, Linear, Norm, Weights, product
+from ogpt.model.cuda.static_step import Kernels, StepRows, logits_of, product
+from ogpt.model.cuda.static_weights import Layer, Linear, Norm, Weights
 from ogpt.model.transformer import ACT_FNS
 
-_FEW_ROWS = 16  # of float weights: what one tensor core takes at once
+_FEW_ROWS = 16  # for float weights: the rows that one tensor core multiplies at once
 
 
-def fused_parts() -> Parts:
-    """All of a pass."""
-    return Parts(_embed, _into, _remember, _attend, _after_attention)
+def fused_kernels() -> Kernels:
+    """All kernels of a pass."""
+    return Kernels(_embed, _into, _remember, _attend, _after_attention, _head)
 
 
-def _embed(weights: Weights, rows: Rows) -> Tensor:
+def _embed(weights: Weights, rows: StepRows) -> Tensor:
     return triton_kernels.embed(rows.ids, rows.positions, weights.tokens, weights.positions)
 
 
-def _remember(given: Tensor, held: Tensor, rows: Rows) -> None:
+def _remember(given: Tensor, held: Tensor, rows: StepRows) -> None:
     triton_kernels.remember(given, held, rows.slots, rows.positions)
 
 
-def _attend(query: Tensor, held: Tensor, rows: Rows) -> Tensor:
+def _attend(query: Tensor, held: Tensor, rows: StepRows) -> Tensor:
     return triton_kernels.attend_rows(query, held, rows.slots, rows.positions)
 
 
@@ -47,6 +47,12 @@ def _after_attention(x: Tensor, mixed: Tensor, layer: Layer, weights: Weights) -
     n = _sum_and_norm(x, mixed, layer.out_of, layer.norm_1, weights.epsilon)
     inner = _activated(n, layer.up, weights)
     return _sum_and_norm(n, inner, layer.down, layer.norm_2, weights.epsilon)
+
+
+def _head(hidden: Tensor, head: Linear) -> Tensor:
+    if head.scale is not None and _is_few(hidden, head):
+        return triton_kernels.few_rows_product(hidden, head, torch.float32)[0]
+    return logits_of(hidden, head)
 
 
 def _is_few(x: Tensor, layer: Linear) -> bool:

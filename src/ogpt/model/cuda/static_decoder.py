@@ -18,30 +18,35 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ogpt.errors import ConfigError, DecoderError
-from ogpt.generation.choosing.processors import Logits
-from ogpt.generation.protocol.decoder import Abilities, Draw, Scores, Want, Written
+from ogpt.generation.protocol.decoder import (
+    Abilities,
+    Computed,
+    Draw,
+    Part,
+    Scores,
+    Written,
+)
+from ogpt.generation.protocol.slots import (
+    check_cut,
+    check_open,
+    check_parts,
+    check_room,
+    check_slots,
+    check_targets,
+)
 from ogpt.model.cuda.cuda_graphs import Replayed, memory_pool
 from ogpt.model.cuda.device_sampling import Draws, Kind, choose, kind_of, rows_of_draws
 from ogpt.model.cuda.static_step import (
-    Parts,
-    Rows,
+    Kernels,
+    StepRows,
     new_cache,
     pass_of_prompt,
     pass_of_rows,
-    torch_parts,
+    torch_kernels,
 )
-from ogpt.model.cuda.static_weights import PRECISIONS, gather_weights, logits_of, unfit
+from ogpt.model.cuda.static_weights import PRECISIONS, gather_weights, unfit
 from ogpt.model.decoder.scores import score_hidden
-from ogpt.model.decoder.slots import (
-    Appended,
-    check_cut,
-    check_ids,
-    check_room,
-    check_rows,
-    check_slots,
-    check_targets,
-    numpy_of,
-)
+from ogpt.model.decoder.states import computed, numpy_of
 from ogpt.model.heads import OpenAIGPTLMHeadModel
 
 _FEW = 128  # tokens of a prompt that are read as rows of a captured step: launches cost more
@@ -101,42 +106,24 @@ class StaticDecoder:
                 hint="open the decoder with fewer slots",
             ) from error
         self._lengths = [0] * slots
-        self._appended = Appended()
+        self._open = True
         self._fixed = max(slots, _FIXED_ROWS) if deterministic else 0
-        parts = _parts(self._device)
-        self._pass = partial(pass_of_rows, self._weights, self._cache, parts=parts)
+        self._kernels = _kernels(self._device)
+        self._pass = partial(pass_of_rows, self._weights, self._cache, kernels=self._kernels)
         self._shapes: dict[int, _Shape] = {}
         self._pool = memory_pool(self._device)
 
     @torch.inference_mode()
-    def extend(self, slot: int, ids: Sequence[int], want: Want = "last") -> Logits | None:
-        """Append `ids` to the slot; see Decoder."""
-        self._check([slot], [ids])
-        hidden = self._read(slot, ids)
-        if want == "none":
-            return None
-        if want == "last":
-            return numpy_of(self._head(hidden[-1:])[0])
-        return numpy_of(self._head(hidden))
-
-    @torch.inference_mode()
-    def read(self, slots: Sequence[int], prompts: Sequence[Sequence[int]]) -> Logits:
-        """Append to each slot ids of its own; see Decoder."""
-        self._check(slots, prompts)
-        hidden = [self._read(slot, ids) for slot, ids in zip(slots, prompts, strict=True)]
-        self._appended = Appended(list(slots), hidden)
-        return numpy_of(self._head(torch.stack([states[-1] for states in hidden])))
-
-    @torch.inference_mode()
-    def step(self, slots: Sequence[int], ids: Sequence[int]) -> Logits:
-        """Append one token to each slot; see Decoder."""
-        self._check(slots, [[token] for token in ids])
-        shape = self._shape(len(slots))
-        shape.set_rows(ids, slots, [self._lengths[slot] for slot in slots])
-        hidden, logits = shape.replay("logits", partial(self._logits, shape))
-        self._advance(slots, 1)
-        self._appended = Appended(list(slots), hidden[:, None])
-        return numpy_of(logits[: len(slots)])
+    def run(self, parts: Sequence[Part], *, hidden: bool = False) -> Computed:
+        """Append tokens to slots; see Decoder."""
+        parts = self._checked(parts)
+        if all(len(part.ids) == 1 and part.want != "none" for part in parts):
+            found = self._step(parts, hidden)
+        else:
+            found = computed(parts, self._states(parts), self._head, self.vocab_size, hidden)
+        for part in parts:  # last, so that an error leaves the slots as they were
+            self._lengths[part.slot] += len(part.ids)
+        return found
 
     @torch.inference_mode()
     def write(
@@ -147,62 +134,59 @@ class StaticDecoder:
         numbers: NDArray[np.float64],
     ) -> Written:
         """Append, choose, append what was chosen, and so on; see DeviceSampler."""
-        steps = len(numbers)
-        if not steps or numbers.shape[1:] != (len(slots),) or len(draws) != len(slots):
+        steps, count = len(numbers), len(slots)
+        if not steps or numbers.shape[1:] != (count,) or len(draws) != count or len(ids) != count:
             raise DecoderError(
-                f"{len(draws)} draws and numbers {numbers.shape} were given for {len(slots)} "
-                f"slots; a draw for each, and numbers (1 or more steps, {len(slots)}), are needed",
+                f"{len(ids)} ids, {len(draws)} draws and numbers of shape {numbers.shape} for "
+                f"{count} slots; allowed: an id and a draw for each slot, and numbers of shape "
+                f"(1 or more steps, {count})",
                 hint="pass a row of random numbers for each step",
             )
-        self._check(slots, [[token] for token in ids], steps)
-        shape, kind = self._shape(len(slots)), kind_of(draws)
-        shape.set_rows(ids, slots, [self._lengths[slot] for slot in slots])
+        parts = self._checked([Part(slot, [token]) for slot, token in zip(slots, ids, strict=True)])
+        for slot, _, _ in parts:
+            check_room(self._lengths[slot], steps, self.n_positions)
+        shape, kind = self._rows_of(parts), kind_of(draws)
         shape.set_draws(rows_of_draws(draws, self.vocab_size))
         choose_next = partial(self._choose, shape, kind)
-        parts = []
+        chosen = []
         for begin in range(0, steps, _RUN):
-            part = numbers[begin : begin + _RUN]
-            shape.set_numbers(part)
-            for _ in part:
+            some = numbers[begin : begin + _RUN]
+            shape.set_numbers(some)
+            for _ in some:
                 shape.replay(kind, choose_next)
-            parts.append(shape.chosen(len(part), len(slots)))
-        written = Written(*(np.concatenate(found) for found in zip(*parts, strict=True)))
+            chosen.append(shape.chosen(len(some), count))
+        written = Written(*(np.concatenate(found) for found in zip(*chosen, strict=True)))
         if not np.isfinite(written.log_probs).all():
             raise DecoderError(
-                "the log-probability of a token is no finite number: the model's logits are not",
+                "the log-probability of a token is NaN or infinite; allowed: finite numbers",
                 hint="the weights hold NaN or infinite values: use another checkpoint",
             )
-        self._advance(slots, steps)
-        self._appended = Appended()
+        for slot, _, _ in parts:
+            self._lengths[slot] += steps
         return written
 
     @torch.inference_mode()
     def score(self, slot: int, ids: Sequence[int], targets: Sequence[int], top: int = 0) -> Scores:
         """Append `ids` and score `targets`; see Decoder."""
-        check_targets(ids, targets, self.vocab_size)
-        self._check([slot], [ids])
-        return score_hidden(self._read(slot, ids), self._head, targets, self.vocab_size, top)
-
-    def hidden(self, slot: int) -> NDArray[np.floating[Any]]:
-        """Last hidden states of what the last call appended to the slot; see Decoder."""
-        return self._appended.of(slot)
+        labels = check_targets(ids, targets, top, self.vocab_size)
+        parts = self._checked([Part(slot, ids)])
+        found = score_hidden(self._states(parts)[0], self._head, labels, self.vocab_size, top)
+        self._lengths[slot] += len(ids)
+        return found
 
     def length(self, slot: int) -> int:
-        """Tokens that the slot holds."""
-        check_slots([slot], self.slots)
-        return self._lengths[slot]
+        """Number of tokens in the slot."""
+        check_open(self._open)
+        return self._lengths[check_slots([slot], self.slots)[0]]
 
     def truncate(self, slot: int, length: int) -> None:
-        """Rewind the slot."""
-        check_cut(slot, length, self.length(slot))
-        self._lengths[slot] = length
+        """Keep the first `length` tokens of the slot."""
+        self._lengths[slot] = check_cut(slot, length, self.length(slot))
 
     @torch.inference_mode()
     def copy(self, source: int, target: int) -> None:
         """Make the target slot equal to the source slot."""
-        check_slots([source], self.slots)
-        check_slots([target], self.slots)
-        length = self._lengths[source]
+        length, _ = self.length(source), self.length(target)
         self._cache[:, target, :length] = self._cache[:, source, :length]
         self._lengths[target] = length
 
@@ -211,45 +195,57 @@ class StaticDecoder:
         self.truncate(slot, 0)
 
     def close(self) -> None:
-        """Give weights, cache and captured steps back."""
-        self._shapes.clear()
-        del self._cache, self._pass, self._weights
+        """Release weights, cache and CUDA graphs; a second call does nothing."""
+        if self._open:
+            self._open = False
+            self._shapes.clear()
+            del self._cache, self._pass, self._weights
 
-    def _check(self, slots: Sequence[int], rows: Sequence[Sequence[int]], steps: int = 0) -> None:
-        check_slots(slots, self.slots)
-        check_rows(slots, rows)
-        for row in rows:
-            check_ids(row, self.vocab_size)
-        for slot, row in zip(slots, rows, strict=True):
-            check_room(self._lengths[slot], steps or len(row), self.n_positions)
+    def _checked(self, parts: Sequence[Part]) -> list[Part]:
+        check_open(self._open)
+        return check_parts(parts, self._lengths, self.n_positions, self.vocab_size)
 
-    def _advance(self, slots: Sequence[int], count: int) -> None:
-        for slot in slots:
-            self._lengths[slot] += count
+    def _step(self, parts: Sequence[Part], hidden: bool) -> Computed:
+        """Compute parts of one token each, whose logits are all wanted: the usual step."""
+        shape = self._rows_of(parts)
+        states, logits = shape.replay("logits", partial(self._logits, shape))
+        found = numpy_of(logits[: len(parts)])
+        if not hidden:
+            return Computed(found)
+        return Computed(found, tuple(numpy_of(states[: len(parts), None])))
 
-    def _read(self, slot: int, ids: Sequence[int]) -> Tensor:
-        """Append checked `ids` to the slot; return their last hidden states, (T, C)."""
-        start = self._lengths[slot]
-        if self._fixed or len(ids) <= _FEW:
-            hidden = self._read_as_rows(slot, start, ids)
-        else:
-            given = torch.tensor(ids, device=self._device)
-            hidden = pass_of_prompt(self._weights, self._cache, slot, start, given)
-        self._advance([slot], len(ids))
-        self._appended = Appended([slot], [hidden])
-        return hidden
+    def _states(self, parts: Sequence[Part]) -> list[Tensor]:
+        """Write the parts to the cache; return the last hidden states (T, C) of each."""
+        short = [part for part in parts if self._fixed or len(part.ids) <= _FEW]
+        found = dict(zip([part.slot for part in short], self._states_of_rows(short), strict=True))
+        for slot, ids, _ in parts:
+            if slot not in found:
+                given = torch.tensor(ids, device=self._device)
+                start = self._lengths[slot]
+                found[slot] = pass_of_prompt(self._weights, self._cache, slot, start, given)
+        return [found[part.slot] for part in parts]
 
-    def _read_as_rows(self, slot: int, start: int, ids: Sequence[int]) -> Tensor:
-        most = self._fixed or _FEW
-        parts = []
-        for begin in range(0, len(ids), most):
-            part = ids[begin : begin + most]
-            shape = self._shape(len(part))
-            first = start + begin
-            shape.set_rows(part, [slot] * len(part), range(first, first + len(part)))
+    def _states_of_rows(self, parts: Sequence[Part]) -> list[Tensor]:
+        """The same, with each token as a row of a captured step."""
+        rows = _rows(parts, self._lengths)
+        most = self._fixed or max(self.slots, _FEW)
+        found = []
+        for begin in range(0, len(rows), most):
+            some = rows[begin : begin + most]
+            shape = self._shape(len(some))
+            shape.set_rows(some)
             hidden = shape.replay("hidden", partial(self._pass, shape.rows))
-            parts.append(hidden[: len(part)].clone())  # the next part is computed in its place
-        return torch.cat(parts)
+            found.append(hidden[: len(some)].clone())  # the next replay overwrites it
+        if not found:
+            return []
+        return list(torch.split(torch.cat(found), [len(part.ids) for part in parts]))
+
+    def _rows_of(self, parts: Sequence[Part]) -> _Shape:
+        """The shape for the tokens of all parts, filled with them."""
+        rows = _rows(parts, self._lengths)
+        shape = self._shape(len(rows))
+        shape.set_rows(rows)
+        return shape
 
     def _shape(self, count: int) -> _Shape:
         """The static tensors for `count` rows: of the least shape that holds them."""
@@ -261,7 +257,7 @@ class StaticDecoder:
 
     def _logits(self, shape: _Shape) -> tuple[Tensor, Tensor]:
         hidden = self._pass(shape.rows)
-        return hidden, logits_of(hidden, self._weights.head)
+        return hidden, self._kernels.head(hidden, self._weights.head)
 
     def _choose(self, shape: _Shape, kind: Kind) -> None:
         _, logits = self._logits(shape)
@@ -271,22 +267,31 @@ class StaticDecoder:
     def _head(self, hidden: Tensor) -> Tensor:
         """Logits (N, V) of hidden states (N, C), in fixed shapes where the decoder has one."""
         if not self._fixed:
-            return logits_of(hidden, self._weights.head)
+            return self._kernels.head(hidden, self._weights.head)
         parts = []
         for part in torch.split(hidden, self._fixed):
             filled = hidden.new_zeros(self._fixed, hidden.shape[1])
             filled[: len(part)] = part
-            parts.append(logits_of(filled, self._weights.head)[: len(part)])
+            parts.append(self._kernels.head(filled, self._weights.head)[: len(part)])
         return torch.cat(parts)
 
 
-def _parts(device: torch.device) -> Parts:
-    """What is best on the device."""
+def _kernels(device: torch.device) -> Kernels:
+    """The fastest kernels for the device."""
     if device.type != "cuda":
-        return torch_parts()
-    from ogpt.model.cuda.fused_step import fused_parts
+        return torch_kernels()
+    from ogpt.model.cuda.fused_step import fused_kernels
 
-    return fused_parts()
+    return fused_kernels()
+
+
+def _rows(parts: Sequence[Part], lengths: Sequence[int]) -> list[tuple[int, int, int]]:
+    """(id, slot, position) of each token of the parts, in order."""
+    return [
+        (token, slot, lengths[slot] + place)
+        for slot, ids, _ in parts
+        for place, token in enumerate(ids)
+    ]
 
 
 class _Shape:
@@ -300,7 +305,7 @@ class _Shape:
         empty = partial(torch.zeros, device=device, dtype=torch.int64)
         self._rows = empty(3, R)
         self._rows[1] = slots
-        self.rows = Rows(*self._rows)
+        self.rows = StepRows(*self._rows)
         self._draws = torch.ones(len(Draws._fields), R, dtype=torch.float64, device=device)
         self.draws = Draws(*self._draws)
         self.numbers = torch.zeros(_RUN, R, dtype=torch.float64, device=device)
@@ -309,12 +314,11 @@ class _Shape:
         self._log_probs = torch.zeros(_RUN, R, device=device)
         self._replayed: dict[str, Replayed[Any]] = {}
 
-    def set_rows(self, ids: Sequence[int], slots: Sequence[int], positions: Sequence[int]) -> None:
-        """Say what the rows are."""
+    def set_rows(self, rows: Sequence[tuple[int, int, int]]) -> None:
+        """Set the (id, slot, position) of the rows."""
         given = np.zeros((3, self.R), np.int64)
         given[1] = self._slots
-        for row, values in zip(given, (ids, slots, positions), strict=True):
-            row[: len(values)] = values
+        given[:, : len(rows)] = np.array(rows).T
         self._rows.copy_(torch.from_numpy(given))
 
     def set_draws(self, draws: NDArray[np.float64]) -> None:

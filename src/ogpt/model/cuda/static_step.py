@@ -16,30 +16,31 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention.bias import causal_lower_right
 
-from ogpt.model.cuda.static_weights import Layer, Linear, Weights, product
+from ogpt.model.cuda.static_weights import Layer, Linear, Weights
 
 
-class Rows(NamedTuple):
-    """Which token of which slot each row is; all (R,) int64."""
+class StepRows(NamedTuple):
+    """The token, slot and position of each row; all (R,) int64."""
 
     ids: Tensor
     slots: Tensor
     positions: Tensor
 
 
-class Parts(NamedTuple):
-    """What a pass of rows is made of, for which a device may have its own."""
+class Kernels(NamedTuple):
+    """The functions that a pass of rows consists of. A device may have its own."""
 
-    embed: Callable[[Weights, Rows], Tensor]
+    embed: Callable[[Weights, StepRows], Tensor]
     into: Callable[[Tensor, Linear], Tensor]
-    remember: Callable[[Tensor, Tensor, Rows], None]
-    attend: Callable[[Tensor, Tensor, Rows], Tensor]
+    remember: Callable[[Tensor, Tensor, StepRows], None]
+    attend: Callable[[Tensor, Tensor, StepRows], Tensor]
     after: Callable[[Tensor, Tensor, Layer, Weights], Tensor]
+    head: Callable[[Tensor, Linear], Tensor]
 
 
-def torch_parts() -> Parts:
-    """By torch's operators, on any device."""
-    return Parts(embed_rows, product, remember_rows, attend_rows, after_attention)
+def torch_kernels() -> Kernels:
+    """Functions made of torch's operators, for any device."""
+    return Kernels(embed_rows, product, remember_rows, attend_rows, after_attention, logits_of)
 
 
 def new_cache(weights: Weights, slots: int) -> Tensor:
@@ -49,7 +50,9 @@ def new_cache(weights: Weights, slots: int) -> Tensor:
     return torch.zeros(shape, dtype=weights.tokens.dtype, device=weights.tokens.device)
 
 
-def pass_of_rows(weights: Weights, cache: Tensor, rows: Rows, parts: Parts | None = None) -> Tensor:
+def pass_of_rows(
+    weights: Weights, cache: Tensor, rows: StepRows, kernels: Kernels | None = None
+) -> Tensor:
     """Last hidden states (R, C) of the rows.
 
     Each block writes the rows' keys and values before it attends, so that rows of one slot at
@@ -59,15 +62,15 @@ def pass_of_rows(weights: Weights, cache: Tensor, rows: Rows, parts: Parts | Non
         weights: Of the model.
         cache: (n_layer, slots, P, 2, n_head, head_dim).
         rows: What the rows are; no two are the same position of a slot that is read later.
-        parts: By which it is made; None: torch's operators.
+        kernels: Functions for the device; None: `torch_kernels`.
     """
-    embed, into, remember, attend, after = parts or torch_parts()
-    x = embed(weights, rows)
+    use = kernels or torch_kernels()
+    x = use.embed(weights, rows)
     C = x.shape[1]
     for layer, held in zip(weights.layers, cache, strict=True):
-        mixed = into(x, layer.into)  # (R, 3 C)
-        remember(mixed[:, C:], held, rows)
-        x = after(x, attend(mixed[:, :C], held, rows), layer, weights)
+        mixed = use.into(x, layer.into)  # (R, 3 C)
+        use.remember(mixed[:, C:], held, rows)
+        x = use.after(x, use.attend(mixed[:, :C], held, rows), layer, weights)
     return x
 
 
@@ -92,18 +95,18 @@ def pass_of_prompt(weights: Weights, cache: Tensor, slot: int, start: int, ids: 
     return x
 
 
-def embed_rows(weights: Weights, rows: Rows) -> Tensor:
+def embed_rows(weights: Weights, rows: StepRows) -> Tensor:
     """What the rows begin with, (R, C)."""
     return weights.tokens[rows.ids] + weights.positions[rows.positions]
 
 
-def remember_rows(given: Tensor, held: Tensor, rows: Rows) -> None:
+def remember_rows(given: Tensor, held: Tensor, rows: StepRows) -> None:
     """Write each row's key and value (R, 2 C) to its place in its slot."""
     places = rows.slots * held.shape[1] + rows.positions
     held.view(-1, given.shape[1]).index_copy_(0, places, given)
 
 
-def attend_rows(query: Tensor, held: Tensor, rows: Rows) -> Tensor:
+def attend_rows(query: Tensor, held: Tensor, rows: StepRows) -> Tensor:
     """Mix what each row's slot holds up to the row's own position, (R, C) -> (R, C).
 
     All P positions are read, and those beyond are left out.
@@ -124,3 +127,26 @@ def after_attention(x: Tensor, mixed: Tensor, layer: Layer, weights: Weights) ->
     n = F.layer_norm(x + product(mixed, layer.out_of), C, *layer.norm_1, epsilon)
     inner = weights.activation(product(n, layer.up))
     return F.layer_norm(n + product(inner, layer.down), C, *layer.norm_2, epsilon)
+
+
+def product(x: Tensor, layer: Linear) -> Tensor:
+    """The linear layer's (N, in) -> (N, out)."""
+    if layer.scale is None:
+        return F.linear(x, layer.weight, layer.bias)
+    return _int8_product(x, layer, layer.scale).to(x.dtype)
+
+
+def logits_of(hidden: Tensor, head: Linear) -> Tensor:
+    """(N, C) -> (N, V), float32: rounding logits to bfloat16 would make many of them equal."""
+    if head.scale is not None:
+        return _int8_product(hidden, head, head.scale)
+    if hidden.is_cuda and hidden.dtype == torch.bfloat16:
+        wide: Tensor = torch.mm(hidden, head.weight.t(), out_dtype=torch.float32)
+        return wide
+    return F.linear(hidden, head.weight).float()
+
+
+def _int8_product(x: Tensor, layer: Linear, scale: Tensor) -> Tensor:
+    """As `product`, (N, out) float32."""
+    found = F.linear(x, layer.weight.to(x.dtype)).float() * scale
+    return found if layer.bias is None else found + layer.bias.float()

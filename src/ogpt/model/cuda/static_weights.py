@@ -1,4 +1,7 @@
-"""A language model's weights as the static decoder reads them: each matrix (out, in), one dtype."""
+"""The weights of a language model as the static decoder reads them: data without functions.
+
+Each matrix is (out, in), all in one dtype.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,6 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ogpt.config.model import OpenAIGPTConfig
@@ -139,32 +141,3 @@ def round_rows(weight: Tensor) -> tuple[Tensor, Tensor]:
     scale = torch.where(largest > 0, largest / _STEPS, 1.0)
     steps = (wide / scale[:, None]).round().to(torch.int8)
     return steps.contiguous(), scale
-
-
-def product(x: Tensor, layer: Linear) -> Tensor:
-    """The linear layer's (N, in) -> (N, out)."""
-    if layer.scale is None:
-        return F.linear(x, layer.weight, layer.bias)
-    return _rounded_product(x, layer).to(x.dtype)
-
-
-def logits_of(hidden: Tensor, head: Linear) -> Tensor:
-    """(N, C) -> (N, V), float32; summed and left in float32 where the device can."""
-    if head.scale is not None:
-        return _rounded_product(hidden, head)
-    if hidden.is_cuda and hidden.dtype == torch.bfloat16:
-        wide: Tensor = torch.mm(hidden, head.weight.t(), out_dtype=torch.float32)
-        return wide
-    return F.linear(hidden, head.weight).float()
-
-
-def _rounded_product(x: Tensor, layer: Linear) -> Tensor:
-    """As `product`, of int8 weights, (N, out) float32."""
-    assert layer.scale is not None
-    if x.is_cuda:
-        from ogpt.model.cuda import triton_kernels
-
-        if len(x) <= triton_kernels.MOST_ROWS:
-            return triton_kernels.few_rows_product(x, layer, torch.float32)[0]
-    found = F.linear(x, layer.weight.to(x.dtype)).float() * layer.scale
-    return found if layer.bias is None else found + layer.bias.float()

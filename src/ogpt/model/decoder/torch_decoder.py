@@ -2,40 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from ogpt.generation.choosing.processors import Logits
-from ogpt.generation.protocol.decoder import Abilities, Scores, Want
-from ogpt.model.cache import KVCache
-from ogpt.model.decoder.scores import score_hidden
-from ogpt.model.decoder.slots import (
-    Appended,
+from ogpt.generation.protocol.decoder import Abilities, Computed, Part, Scores
+from ogpt.generation.protocol.slots import (
     check_cut,
-    check_ids,
-    check_room,
-    check_rows,
+    check_open,
+    check_parts,
     check_slots,
     check_targets,
-    numpy_of,
 )
+from ogpt.model.cache import KVCache
+from ogpt.model.decoder.scores import score_hidden
+from ogpt.model.decoder.states import computed
 from ogpt.model.generate.prompts import Opening
 from ogpt.model.language_model import LanguageModel
 
 
 class TorchDecoder:
-    """A Decoder over a model with a language-model head, and a preallocated KVCache.
+    """A Decoder over a model with a language-model head and a preallocated KVCache.
 
     Args:
         model: In evaluation mode.
-        slots: Sequences held at once.
-        openings: Prompts that `open` reads: what they have beyond ids (embeddings, token types,
-            positions), what follows them goes on with.
+        slots: Number of sequences held at the same time.
+        openings: Prompts for `open`. They may have more than ids: embeddings, token types or
+            positions. Later tokens of the slot continue the token type and the positions.
     """
 
     def __init__(self, model: LanguageModel, slots: int, openings: Sequence[Opening] = ()) -> None:
@@ -46,77 +42,79 @@ class TorchDecoder:
         self.abilities = Abilities(
             hidden_states=True, attentions=True, device_sampling=False, bitwise=False
         )
-        self.cache = KVCache(model.config, slots, model.dtype, model.device)
-        self._appended = Appended()
+        self._held: KVCache | None = KVCache(model.config, slots, model.dtype, model.device)
         self._openings = openings
-        self._types: list[int | None] = [None] * slots  # of each slot's next tokens
-        self._shifts = [0] * slots  # by which positions are ahead of what the slot holds
+        self._types: list[int | None] = [None] * slots  # token type of each slot's next tokens
+        self._shifts = [0] * slots  # next position of each slot, less the tokens it holds
 
-    def extend(self, slot: int, ids: Sequence[int], want: Want = "last") -> Logits | None:
-        """Append `ids` to the slot; see Decoder."""
-        self._check([slot], [ids])
-        hidden = self._read([slot], [ids])[0]
-        if want == "none":
-            return None
-        if want == "last":
-            return self._logits(hidden[-1])
-        return self._logits(hidden)
+    @property
+    def cache(self) -> KVCache:
+        """Keys and values of all slots."""
+        check_open(self._held is not None)
+        assert self._held is not None
+        return self._held
 
-    def open(self, slot: int, prompt: int) -> Logits:
-        """Read an opening into the empty slot; return the logits (V,) of what follows."""
+    @torch.inference_mode()
+    def run(self, parts: Sequence[Part], *, hidden: bool = False) -> Computed:
+        """Append tokens to slots; see Decoder."""
+        parts = self._checked(parts)
+        states: dict[int, Tensor] = {}  # slot -> last hidden states (T, C)
+        with self._all_or_nothing():
+            steps = [part for part in parts if len(part.ids) == 1]
+            if steps:  # parts of one token are one batch
+                slots = [part.slot for part in steps]
+                states.update(zip(slots, self._read(steps), strict=True))
+            for part in parts:
+                if len(part.ids) > 1:
+                    states[part.slot] = self._read([part])[0]
+            return computed(
+                parts,
+                [states[part.slot] for part in parts],
+                self.model.lm_head,
+                self.vocab_size,
+                hidden,
+            )
+
+    @torch.inference_mode()
+    def open(self, slot: int, prompt: int, hidden: bool = False) -> Computed:
+        """Append an opening to the empty slot, as a part whose last logits are wanted."""
         opening = self._openings[prompt]
         kinds, places = opening.token_types, opening.positions
-        hidden = self._append(
-            [slot],
-            None if opening.embeds is not None else self._tensor([opening.ids]),
-            inputs_embeds=None if opening.embeds is None else opening.embeds[None],
-            token_type_ids=None if kinds is None else self._tensor([kinds]),
-            position_ids=None if places is None else self._tensor([places]),
-        )
+        with self._all_or_nothing():
+            states = self._append(
+                [slot],
+                None if opening.embeds is not None else self._tensor([opening.ids]),
+                inputs_embeds=None if opening.embeds is None else opening.embeds[None],
+                token_type_ids=None if kinds is None else self._tensor([kinds]),
+                position_ids=None if places is None else self._tensor([places]),
+            )
+            part = Part(slot, opening.ids)
+            found = computed([part], [states[0]], self.model.lm_head, self.vocab_size, hidden)
         self._types[slot] = None if kinds is None else kinds[-1]
         self._shifts[slot] = opening.next_position - opening.length
-        return self._logits(hidden[0, -1])
-
-    def read(self, slots: Sequence[int], prompts: Sequence[Sequence[int]]) -> Logits:
-        """Append to each slot ids of its own; see Decoder."""
-        self._check(slots, prompts)
-        hidden = [self._read([slot], [ids])[0] for slot, ids in zip(slots, prompts, strict=True)]
-        self._appended = Appended(list(slots), hidden)
-        return self._logits(torch.stack([states[-1] for states in hidden]))
-
-    def step(self, slots: Sequence[int], ids: Sequence[int]) -> Logits:
-        """Append one token to each slot; see Decoder."""
-        rows = [[token] for token in ids]
-        self._check(slots, rows)
-        hidden = self._read(slots, rows)
-        return self._logits(hidden[:, -1])
+        return found
 
     @torch.inference_mode()
     def score(self, slot: int, ids: Sequence[int], targets: Sequence[int], top: int = 0) -> Scores:
         """Append `ids` and score `targets`; see Decoder."""
-        check_targets(ids, targets, self.vocab_size)
-        self._check([slot], [ids])
-        hidden = self._read([slot], [ids])[0]
-        return score_hidden(hidden, self.model.lm_head, targets, self.vocab_size, top)
-
-    def hidden(self, slot: int) -> NDArray[np.floating[Any]]:
-        """Last hidden states of what the last call appended to the slot; see Decoder."""
-        return self._appended.of(slot)
+        labels = check_targets(ids, targets, top, self.vocab_size)
+        parts = self._checked([Part(slot, ids)])
+        with self._all_or_nothing():
+            states = self._read(parts)[0]
+            return score_hidden(states, self.model.lm_head, labels, self.vocab_size, top)
 
     def length(self, slot: int) -> int:
-        """Tokens that the slot holds."""
-        check_slots([slot], self.slots)
-        return self.cache.lengths[slot]
+        """Number of tokens in the slot."""
+        return self.cache.lengths[check_slots([slot], self.slots)[0]]
 
     def truncate(self, slot: int, length: int) -> None:
-        """Rewind the slot."""
-        check_cut(slot, length, self.length(slot))
-        self.cache.lengths[slot] = length
+        """Keep the first `length` tokens of the slot."""
+        self.cache.lengths[slot] = check_cut(slot, length, self.length(slot))
 
     def copy(self, source: int, target: int) -> None:
         """Make the target slot equal to the source slot."""
-        check_slots([source], self.slots)
-        check_slots([target], self.slots)
+        for slot in (source, target):
+            check_slots([slot], self.slots)
         self.cache.copy(source, target)
         self._types[target] = self._types[source]
         self._shifts[target] = self._shifts[source]
@@ -128,43 +126,48 @@ class TorchDecoder:
         self._shifts[slot] = 0
 
     def close(self) -> None:
-        """Give the cache's memory back."""
-        del self.cache
+        """Release the cache's memory; a second call does nothing."""
+        self._held = None
 
-    def _check(self, slots: Sequence[int], rows: Sequence[Sequence[int]]) -> None:
-        check_slots(slots, self.slots)
-        check_rows(slots, rows)
-        for row in rows:
-            check_ids(row, self.vocab_size)
-        for slot, row in zip(slots, rows, strict=True):
-            check_room(self.cache.lengths[slot] + self._shifts[slot], len(row), self.n_positions)
+    def _checked(self, parts: Sequence[Part]) -> list[Part]:
+        pairs = zip(self.cache.lengths, self._shifts, strict=True)
+        taken = [length + shift for length, shift in pairs]
+        return check_parts(parts, taken, self.n_positions, self.vocab_size)
 
-    def _read(self, slots: Sequence[int], rows: Sequence[Sequence[int]]) -> Tensor:
-        """Append checked rows (len(slots), T); return their last hidden states, (.., T, C)."""
-        self.cache.active = list(slots)
+    @contextmanager
+    def _all_or_nothing(self) -> Iterator[None]:
+        """Restore all lengths where the body fails, for example for want of memory.
+
+        What it wrote to the cache lies beyond these lengths, where nothing reads it.
+        """
+        lengths = list(self.cache.lengths)
+        try:
+            yield
+        except BaseException:
+            self.cache.lengths[:] = lengths
+            raise
+
+    def _read(self, parts: Sequence[Part]) -> Tensor:
+        """Append parts of equal length T; return their last hidden states (parts, T, C)."""
+        slots = [part.slot for part in parts]
         kinds, shifts = ([held[slot] for slot in slots] for held in (self._types, self._shifts))
-        T = len(rows[0])
+        self.cache.active = slots
+        T = len(parts[0].ids)
         return self._append(
             slots,
-            self._tensor(rows),
+            self._tensor([part.ids for part in parts]),
             token_type_ids=None if None in kinds else self._tensor([[kind] * T for kind in kinds]),
             position_ids=self.cache.positions(T) + self._tensor(shifts)[:, None]
             if any(shifts)
             else None,
         )
 
-    @torch.inference_mode()
     def _append(self, slots: Sequence[int], ids: Tensor | None, **inputs: Tensor | None) -> Tensor:
         self.cache.active = list(slots)
         hidden: Tensor = self.model.transformer(
             ids, past_key_values=self.cache, return_dict=True, **inputs
         ).last_hidden_state
-        self._appended = Appended(list(slots), hidden)
         return hidden
-
-    @torch.inference_mode()
-    def _logits(self, hidden: Tensor) -> Logits:
-        return numpy_of(self.model.lm_head(hidden))
 
     def _tensor(self, values: Sequence[Any]) -> Tensor:
         return torch.tensor(values, dtype=torch.int64, device=self.model.device)

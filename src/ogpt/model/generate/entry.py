@@ -16,9 +16,9 @@ from torch import Tensor
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.errors import CheckpointError, ContextTooLong, SamplingError
 from ogpt.generation.choosing.arguments import Arguments, GenerationConfig, read_arguments
-from ogpt.generation.choosing.processors import Logits
 from ogpt.generation.choosing.rules import Rule
 from ogpt.generation.choosing.settings import MAX_SEED, GenerationSettings
+from ogpt.generation.protocol.logits import Logits
 from ogpt.generation.searching.beam import Hypothesis, beam_search
 from ogpt.generation.searching.contrastive import contrastive_search
 from ogpt.generation.searching.search import search, slides

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from ogpt.generation.choosing.arguments import Arguments
-from ogpt.generation.choosing.processors import Logits
 from ogpt.generation.choosing.settings import GenerationSettings
+from ogpt.generation.protocol.logits import Logits
 from ogpt.model.generate.prompts import padding_id
 
 
