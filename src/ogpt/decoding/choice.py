@@ -140,7 +140,7 @@ def _open_native(
         config, arrays, dtype=dtype, threads=threads, slots=slots, cache_dtype=cache_dtype
     )
     if unused := unused_weights(arrays, config):
-        report = f"in the file, not in the model: {', '.join(unused)}"
+        report = f"in the file but not in the model: {', '.join(unused)}"
         tell("weights-not-from-file", name=str(folder), report=report)
     return opened
 
