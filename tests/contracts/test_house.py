@@ -238,7 +238,6 @@ RULES: dict[str, Callable[[Sources], list[str]]] = {
     "copies": copies,
 }
 EXPECTED: dict[str, set[str]] = {
-    "circles of files": {"model/cuda/static_weights.py", "model/cuda/triton_kernels.py"},
     "classes of one name": {"Pace", "_Shape", "Row", "Vocabulary", "Score"},
     "long signatures": {
         "cli/generate_command.py:generate",
