@@ -67,6 +67,7 @@ def visible(
         masking: `Parity.masking`.
     """
     device = hidden.device
+    # Tokenizers return a mask of ones with every batch. Without it the fused kernel needs no mask.
     if mask is not None and masking == "boolean" and _all_kept(mask):
         mask = None
     allowed = None if cache is None else cache.allowed(T)
@@ -192,6 +193,7 @@ def probabilities(query: Tensor, key: Tensor, visible: Visible) -> Tensor:
         return F.softmax(scores, dim=-1)
     if visible is None:
         visible = causal(query.shape[-2], key.shape[-2], query.device)
+    # half precision has 8 or 11 bits: not enough for a sum over hundreds of keys
     wide = scores if scores.dtype == torch.float64 else scores.float()
     wide = (wide * query.shape[-1] ** -0.5).masked_fill(~visible, float("-inf"))
     return F.softmax(wide, dim=-1).to(query.dtype)

@@ -36,6 +36,8 @@ class KVCache:
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ) -> None:
+        # Under the causal mask no later token changes the keys and values of an earlier one, in any
+        # layer: they are computed once and kept.
         head_dim = config.n_embd // config.n_head
         pruned = getattr(config, "pruned_heads", None) or {}
         heads = [config.n_head - len(pruned.get(layer, ())) for layer in range(config.n_layer)]
@@ -91,6 +93,7 @@ class KVCache:
         one token that sees all.
         """
         starts = self.starts()
+        # without a mask the fused kernels are fastest
         if len(set(starts)) == 1 and (count == 1 or starts[0] == 0):
             return None
         reach = torch.arange(max(starts) + count, device=self.device)
@@ -122,6 +125,8 @@ class KVCache:
             found.append(seen)
         return found[0], found[1]
 
+    # update() does not advance the lengths: every layer must write to the same positions
+
     def advance(self, count: int) -> None:
         """Count `count` more tokens in every active row, after all layers have written them."""
         for row in self.active:
@@ -133,6 +138,8 @@ class KVCache:
         for store in (*self.keys, *self.values):
             store[target, :, :length] = store[source, :, :length]
         self.lengths[target] = length
+
+    # names of Hugging Face's caches
 
     def get_seq_length(self) -> int:
         """Number of tokens in the longest active row (Hugging Face's name)."""

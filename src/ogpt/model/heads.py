@@ -105,8 +105,8 @@ class OpenAIGPTLMHeadModel(GenerativeLanguageModel):
             return_dict=True,
             **known_options(options, type(self).forward, self.config.parity.arguments),
         )
-        # (..., T, C) -> (..., T or kept, V), the largest array of a pass: generation needs only
-        # the last position of a prompt
+        # (..., T, C) -> (..., T or kept, V): the largest array of a pass. The last position of a
+        # prompt is enough to generate, and saves most of this matmul.
         logits = self.lm_head(kept_states(out.last_hidden_state, logits_to_keep))
         loss = None
         if has_labels:

@@ -59,6 +59,7 @@ class OpenAIGPTPreTrainedModel(Model):
 
     def stored_tensors(self) -> dict[str, Tensor]:
         """The tensors that a file stores, by name; tied ones once."""
+        # named_parameters lists a shared tensor under its first name: a tied head is left out
         return {name: tensor.detach() for name, tensor in self.named_parameters()}
 
     def save_pretrained(
@@ -91,11 +92,13 @@ class OpenAIGPTPreTrainedModel(Model):
         limit = size_in_bytes(max_shard_size)
         arrays = {name: array_of(tensor) for name, tensor in self.stored_tensors().items()}
         dtypes = {array.dtype for array in arrays.values()}
+        # transformers picks the class and the dtype by these two fields
         saved = changed(
             self.config,
             architectures=[type(self).__name__],
             dtype=dtypes.pop() if len(dtypes) == 1 else None,
         )
+        # config.json moves last: with it a folder counts as a model
         with whole_files(Path(save_directory), written_weights, last=CONFIG_FILE) as folder:
             saved.save_pretrained(folder)
             write_weights(folder, arrays, limit)
@@ -186,6 +189,7 @@ class OpenAIGPTPreTrainedModel(Model):
         for name in [name for name in options if name in _NO_EFFECT]:
             del options[name]
             tell("setting-without-effect", setting=name, reason=_NO_EFFECT[name])
+        # every argument is checked before the first download
         attention = check_attention(attn_implementation or best_attention())
         folder = model_folder(pretrained_model_name_or_path, **hub)
         if config is None:
@@ -238,6 +242,7 @@ class OpenAIGPTPreTrainedModel(Model):
             device=device,
             ignore_mismatched_sizes=ignore_mismatched_sizes,
         )
+        # what the file lacks is still on the meta device and gets its first memory here
         kind = dtype or next(p.dtype for p in self.parameters() if not p.is_meta)
         fresh = {}
         for name in [*report.new, *(name for name, _, _ in report.mismatched)]:

@@ -20,6 +20,9 @@ def resized(weight: Tensor, rows: int, std: float | None = None) -> nn.Parameter
     """
     with torch.no_grad():
         count = max(0, rows - len(weight))
+        # A random row's logit is near 0, above those of most trained rows, so that generation would
+        # produce the new tokens. Source: Hewitt 2021, "Initializing New Word Embeddings for
+        # Pretrained Language Models".
         if std is None:
             new = weight.mean(0, keepdim=True).expand(count, -1)
         else:

@@ -59,8 +59,8 @@ ACT_FNS: dict[str, Callable[[Tensor], Tensor]] = {
     "swish": F.silu,
 }
 
-# Dropout layers are numbered, so that each has its own mask. Attention uses one number for each
-# block of queries, so it comes last.
+# Numbers of a block's dropout layers, so that each has its own mask. Attention uses one number for
+# each block of queries, so it comes last.
 _RESID_ATTN, _RESID_MLP, _ATTN = 1, 2, 3
 _SITES_PER_BLOCK = 2**20
 
@@ -84,9 +84,9 @@ class Pass(NamedTuple):
 class Conv1D(nn.Module):
     """A linear layer whose weight is input x output, the transpose of nn.Linear's."""
 
-    # The 2018 code wrote linear layers as convolutions of width 1 (train.py, conv1d()), and its
-    # files keep that layout. Storing it as it is lets every GPT-1 file load without a transpose.
-    # c_proj is square: a transposed one would load without an error and compute garbage.
+    # The 2018 code wrote linear layers as convolutions of width 1 (train.py, conv1d()), and all
+    # GPT-1 files keep that layout. With nn.Linear every file would need a transpose, and nothing
+    # would show a forgotten one in c_proj of attention: it is square, loads, and computes garbage.
 
     def __init__(self, nf: int, nx: int) -> None:
         super().__init__()
@@ -100,7 +100,7 @@ class Conv1D(nn.Module):
 
 
 class Attention(nn.Module):
-    """Masked multi-head self-attention: each token mixes in values of the tokens before it."""
+    """Masked multi-head self-attention: each token gets a weighted mean of values up to its own."""
 
     def __init__(self, config: OpenAIGPTConfig) -> None:
         super().__init__()
@@ -116,6 +116,7 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, run: Pass) -> Tensor:
         """(N, T, C) -> (N, T, C); adds the probabilities to run.attentions if it is a list."""
         N, T, _ = x.shape
+        # heads are slices of the channels: n_head small heads cost as much as one wide head
         parts = self.c_attn(x).view(N, T, 3, self.n_head, self.head_dim)
         # (N, T, 3, n_head, head_dim) -> 3 of (N, n_head, T, head_dim)
         query, key, value = parts.permute(2, 0, 3, 1, 4).unbind(0)
@@ -129,8 +130,8 @@ class Attention(nn.Module):
         if run.head_mask is not None:
             head_mask = run.head_mask[self.kept_heads][:, None, None]
         seen = select_heads(seen, self.kept_heads)
-        # Fused kernels never build the (T, S) probabilities, so whoever wants to see them, or
-        # masks that are added to scores, takes the eager path.
+        # Fused kernels never build the (T, S) probabilities. To return them, or to change scores as
+        # other implementations do, they are computed eagerly.
         eager = run.attention == "eager" or run.attentions is not None
         if eager or isinstance(seen, AdditiveMask):
             probs = probabilities(query, key, seen)
