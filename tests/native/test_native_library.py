@@ -105,7 +105,7 @@ class TestFromFiles:
         opened = open_safetensors(file)
         with open(file, "r+b") as stream:
             stream.truncate(int(file.stat().st_size * kept))
-        with pytest.raises(WeightsError, match="was changed after it was opened"):
+        with pytest.raises(WeightsError, match="has changed since it was opened"):
             load_core(small_model().config, opened, threads=threads)
         # and where nobody looks before the core reads
         monkeypatch.setattr(Opened, "check_unchanged", lambda self: None)

@@ -152,21 +152,24 @@ def floats(*shape: int) -> Array:
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        ({"transformer.h.0.ln_1.bias": floats(C + 1)}, r"h.0.ln_1.bias is float32 \(5,\); \(4,\)"),
+        (
+            {"transformer.h.0.ln_1.bias": floats(C + 1)},
+            r"h.0.ln_1.bias is float32 \(5,\); allowed: \(4,\)",
+        ),
         (
             {"transformer.h.1.ln_2.bias": Array("float64", np.zeros(C))},
-            r"is float64 \(4,\); \(4,\) of float32, float16, bfloat16 is allowed",
+            r"is float64 \(4,\); allowed: \(4,\) of float32, float16, bfloat16",
         ),
         ({"transformer.h.3.ln_1.bias": floats(C)}, r"\['h.2.attn.c_attn.bias', .* are missing"),
-        ({"transformer.tokens_embed.weight": floats(V)}, r"shapes \[\(11,\), \(8, 4\)\] are"),
-        ({"transformer.tokens_embed.weight": None}, r"embeddings of shapes \[\(8, 4\)\] are"),
+        ({"transformer.tokens_embed.weight": floats(V)}, r"shapes \[\(11,\), \(8, 4\)\]; allowed"),
+        ({"transformer.tokens_embed.weight": None}, r"embeddings of shapes \[\(8, 4\)\]; allowed"),
     ],
 )
 def test_what_cannot_be_written(change: dict[str, Any], match: str, tmp_path: Path) -> None:
     arrays = {name: array for name, array in named(**change).items() if array is not None}
     with pytest.raises(WeightsError, match=match) as caught:
         write_openai(tmp_path, arrays)
-    assert "convert other weights first" in caught.value.hint
+    assert "convert the weights first" in caught.value.hint
     assert list(tmp_path.iterdir()) == []
 
 
@@ -174,7 +177,7 @@ def test_weights_without_layers(tmp_path: Path) -> None:
     arrays = {name: array for name, array in named().items() if ".h." not in name}
     with pytest.raises(WeightsError, match="0 layers and embeddings") as caught:
         write_openai(tmp_path, arrays)
-    assert "a GPT-1" in caught.value.hint
+    assert "complete GPT-1" in caught.value.hint
 
 
 def test_stale_files_that_stay(tmp_path: Path) -> None:
@@ -187,12 +190,12 @@ def test_stale_files_that_stay(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("shapes", "match"),
     [
-        ({}, "needs a list of shapes, not {}"),
-        ([1], r"needs a list of shapes, not \[1\]"),
-        ([[1, -1]], "needs a list of shapes"),
-        ([[1, 2.0]], "needs a list of shapes"),
-        ([[2**31, 1]], "needs a list of shapes"),
-        ([[True, 1]], "needs a list of shapes"),
+        ({}, "contains {}; allowed: a list of shapes"),
+        ([1], r"contains \[1\]; allowed: a list of shapes"),
+        ([[1, -1]], "contains .*; allowed: a list of shapes"),
+        ([[1, 2.0]], "contains .*; allowed: a list of shapes"),
+        ([[2**31, 1]], "contains .*; allowed: a list of shapes"),
+        ([[True, 1]], "contains .*; allowed: a list of shapes"),
     ],
 )
 def test_no_shapes(shapes: object, match: str, folder: Path) -> None:
@@ -205,13 +208,16 @@ def test_no_shapes(shapes: object, match: str, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("shapes", "match"),
     [
-        ([], r"0 shapes, of which the first are \[\] and \[\]; two matrices and 12"),
+        ([], r"0 shapes, first \[\] and \[\]; allowed: 2 matrices and 12"),
         (SHAPES[:-1], "25 shapes"),
         ([*SHAPES, [1]], "27 shapes"),
         (SHAPES[:2], "2 shapes"),
-        ([SHAPES[0], [V], *SHAPES[2:]], r"first are \[8, 4\] and \[11\]"),
-        ([SHAPES[0], [V, C + 1], *SHAPES[2:]], r"tokens_embed.weight has shape \[11, 5\]; \[11, 4"),
-        ([*SHAPES[:-1], [C + 1]], r"h.1.ln_2.bias has shape \[5\]; \[4\] is allowed"),
+        ([SHAPES[0], [V], *SHAPES[2:]], r"first \[8, 4\] and \[11\]"),
+        (
+            [SHAPES[0], [V, C + 1], *SHAPES[2:]],
+            r"tokens_embed.weight has shape \[11, 5\]; allowed: \[11, 4",
+        ),
+        ([*SHAPES[:-1], [C + 1]], r"h.1.ln_2.bias has shape \[5\]; allowed: \[4\]"),
         ([*SHAPES[:2], [2, C, 3 * C], *SHAPES[3:]], r"c_attn.weight has shape \[2, 4, 12\]"),
     ],
 )
@@ -225,7 +231,7 @@ def test_shapes_of_another_model(shapes: object, match: str, folder: Path) -> No
 @pytest.mark.parametrize("missing", [SHAPES_FILE, "params_0.npy", "params_4.npy"])
 def test_missing_files(missing: str, folder: Path) -> None:
     (folder / missing).unlink()
-    with pytest.raises(WeightsError, match=f"no weights file .*{missing}") as caught:
+    with pytest.raises(WeightsError, match=f"the weights file .*{missing}") as caught:
         open_openai(folder)
     assert "check the path" in caught.value.hint
 
@@ -233,16 +239,16 @@ def test_missing_files(missing: str, folder: Path) -> None:
 def test_no_chunks_at_all(folder: Path) -> None:
     for file in folder.glob("*.npy"):
         file.unlink()
-    with pytest.raises(WeightsError, match=r"no weights file .*params_0\.npy"):
+    with pytest.raises(WeightsError, match=r"the weights file .*params_0\.npy"):
         open_openai(folder)
 
 
 def test_numbers_missing_or_left_over(folder: Path) -> None:
     (folder / "params_9.npy").unlink()
-    with pytest.raises(WeightsError, match=rf"9 files .* hold \d+ .* asks for {TOTAL}") as caught:
+    with pytest.raises(WeightsError, match=rf"9 files .* have \d+ .* requires {TOTAL}") as caught:
         open_openai(folder)
     np.save(folder / "params_9.npy", ROW)
-    with pytest.raises(WeightsError, match=rf"10 files .* hold \d+ .* asks for {TOTAL}"):
+    with pytest.raises(WeightsError, match=rf"10 files .* have \d+ .* requires {TOTAL}"):
         open_openai(folder)
     assert "restore" in caught.value.hint
 
@@ -250,10 +256,10 @@ def test_numbers_missing_or_left_over(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("array", "match"),
     [
-        (np.zeros(3), r"it holds float64 \(3,\); a row of float32"),
-        (np.zeros(3, ">f4"), r"it holds >f4 \(3,\)"),
-        (np.zeros((3, 1), np.float32), r"it holds float32 \(3, 1\)"),
-        (np.array([None]), "it holds object"),
+        (np.zeros(3), r"it contains float64 \(3,\); allowed: one-dimensional float32"),
+        (np.zeros(3, ">f4"), r"it contains >f4 \(3,\)"),
+        (np.zeros((3, 1), np.float32), r"it contains float32 \(3, 1\)"),
+        (np.array([None]), "it contains object"),
     ],
 )
 def test_other_arrays(array: Any, match: str, folder: Path) -> None:
@@ -273,7 +279,9 @@ def test_files_cut_short_at_every_offset(folder: Path) -> None:
             open_openai(folder)
         assert "restore" in caught.value.hint
     file.write_bytes(whole + b"\0")
-    with pytest.raises(WeightsError, match=f"it has {len(whole) + 1} bytes; .* are due"):
+    with pytest.raises(
+        WeightsError, match=f"it has {len(whole) + 1} bytes; its header of .* promises"
+    ):
         open_openai(folder)
 
 
@@ -281,14 +289,14 @@ def test_a_file_that_changes_after_opening(folder: Path) -> None:
     opened = open_openai(folder)
     file = folder / "params_0.npy"
     file.write_bytes(file.read_bytes()[:-4])
-    with pytest.raises(WeightsError, match=r"params_0.npy was changed after it was opened"):
+    with pytest.raises(WeightsError, match=r"params_0.npy has changed since it was opened"):
         opened[NAMES[0]]
 
 
 def test_nothing_is_unpickled(folder: Path) -> None:
     shutil.copyfile(folder / "params_0.npy", folder / "kept")
     np.save(folder / "params_0.npy", np.array([print], object), allow_pickle=True)
-    with pytest.raises(WeightsError, match="it holds object"):
+    with pytest.raises(WeightsError, match="it contains object"):
         open_openai(folder)
 
 
@@ -298,7 +306,7 @@ def test_nothing_is_unpickled(folder: Path) -> None:
 def test_odd_headers(header: bytes, folder: Path) -> None:
     size = len(header).to_bytes(2, "little")
     (folder / "params_2.npy").write_bytes(b"\x93NUMPY\x01\0" + size + header)
-    with pytest.raises(WeightsError, match=r"it is no .npy file that can be read") as caught:
+    with pytest.raises(WeightsError, match=r"it is not a readable .npy file") as caught:
         open_openai(folder)
     assert "restore" in caught.value.hint
 

@@ -23,7 +23,7 @@ def test_parts_of_a_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "why"),
-    [("nothing", "No such file"), ("folder", "no regular file"), ("pipe", "no regular file")],
+    [("nothing", "No such file"), ("folder", "not a regular file"), ("pipe", "not a regular file")],
 )
 def test_no_file(kind: str, why: str, tmp_path: Path) -> None:
     path = tmp_path / kind
@@ -31,7 +31,9 @@ def test_no_file(kind: str, why: str, tmp_path: Path) -> None:
         path.mkdir()
     elif kind == "pipe":
         os.mkfifo(path)
-    with pytest.raises(WeightsError, match=f"no weights file {path} to read: .*{why}") as caught:
+    with pytest.raises(
+        WeightsError, match=f"the weights file {path} cannot be read: .*{why}"
+    ) as caught:
         Opened(path)
     assert "model.safetensors" in caught.value.hint
 
@@ -44,7 +46,7 @@ def test_a_name_that_no_file_system_takes(tmp_path: Path) -> None:
 def test_a_disk_that_fails(tmp_path: Path) -> None:
     file = tmp_path / "x"
     file.write_bytes(b"12345678")
-    with pytest.raises(WeightsError, match="x to read: Invalid argument") as caught:
+    with pytest.raises(WeightsError, match="x cannot be read: Invalid argument") as caught:
         Opened(file).read(-1, 1)  # no offset that a file can have
     assert "permissions" in caught.value.hint
 
@@ -62,7 +64,7 @@ def test_a_file_that_changes_between_reads(tmp_path: Path) -> None:
     file.write_bytes(b"12345678")
     whole = Opened(file)
     file.write_bytes(b"1234567")
-    with pytest.raises(WeightsError, match="x was changed after it was opened") as caught:
+    with pytest.raises(WeightsError, match="x has changed since it was opened") as caught:
         whole.read(0, 4)
     assert "load it again" in caught.value.hint
 
@@ -90,7 +92,7 @@ def test_json(tmp_path: Path) -> None:
 def test_json_that_is_refused(text: bytes, match: str, tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=match) as caught:
         parse_header(tmp_path / "x.json", text)
-    assert "x.json is damaged: its JSON cannot be read" in str(caught.value)
+    assert "x.json is damaged: its JSON is invalid" in str(caught.value)
     assert "restore" in caught.value.hint
 
 
@@ -98,7 +100,7 @@ def test_json_that_is_too_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(opened, "JSON_LIMIT", 10)
     file = tmp_path / "x.json"
     file.write_text("[1, 2, 3, 4]")
-    with pytest.raises(WeightsError, match="it has 12 bytes; 10 are allowed") as caught:
+    with pytest.raises(WeightsError, match="it has 12 bytes; allowed: 10") as caught:
         read_json(file)
     assert "restore" in caught.value.hint
 

@@ -59,18 +59,18 @@ HOLE = {"a": entry(), "b": entry(data_offsets=[8, 12])}
 OVERLAP = {"a": entry(shape=[2], data_offsets=[0, 8]), "b": entry(data_offsets=[4, 8])}
 TWICE = b'{"a":' + json.dumps(entry()).encode() + b',"a":' + json.dumps(entry()).encode() + b"}"
 BAD_HEADERS: dict[str, tuple[object, str]] = {
-    "not json": (b"x" * 9, "its JSON cannot be read"),
-    "deep": (b'{"a":' * 100_000, "its JSON cannot be read"),
+    "not json": (b"x" * 9, "its JSON is invalid"),
+    "deep": (b'{"a":' * 100_000, "its JSON is invalid"),
     "twice": (TWICE, "'a' is there more than once"),
     "list": ([], r"its header is \[\], not a JSON object"),
     "metadata": ({"__metadata__": {"a": 1}}, "'a': 1}, not an object of strings"),
     "no metadata": ({"__metadata__": []}, r"\[\], not an object of strings"),
     "no entry": ({"a": []}, r"'a' is \[\]; it needs dtype"),
     "no shape": ({"a": {"dtype": "F32", "data_offsets": [0, 4]}}, "it needs dtype, shape"),
-    "dtype": ({"a": entry(dtype="F9")}, "'a' has dtype 'F9'; known are"),
-    "dtype list": ({"a": entry(dtype=["F32"])}, "known are"),
-    "shape": ({"a": entry(shape=[5])}, r"4 bytes, which do not make shape \[5\] of float32"),
-    "shape text": ({"a": entry(shape="1")}, "shape '1'; at most 32 sizes"),
+    "dtype": ({"a": entry(dtype="F9")}, "'a' has dtype 'F9'; allowed: "),
+    "dtype list": ({"a": entry(dtype=["F32"])}, "allowed: .'F64'"),
+    "shape": ({"a": entry(shape=[5])}, r"4 bytes, which do not fit its shape \[5\] of float32"),
+    "shape text": ({"a": entry(shape="1")}, "shape '1'; allowed: at most 32 sizes"),
     "shape float": ({"a": entry(shape=[1.0])}, r"shape \[1.0\]"),
     "shape bool": ({"a": entry(shape=[True])}, r"shape \[True\]"),
     "shape negative": ({"a": entry(shape=[-1, -1])}, r"shape \[-1, -1\]"),
@@ -78,9 +78,9 @@ BAD_HEADERS: dict[str, tuple[object, str]] = {
     "rank": ({"a": entry(shape=[1] * 33)}, "at most 32 sizes"),
     "overflow": ({"a": entry(shape=[2**62, 0, 2**62], data_offsets=[0, 0])}, "0 bytes, which"),
     "wraps to 4": ({"a": entry(shape=[2**32, 2**32 + 1])}, "4 bytes, which"),
-    "offsets": ({"a": entry(data_offsets=[0, 4, 8])}, "begin and an end"),
-    "offsets negative": ({"a": entry(data_offsets=[-4, 0])}, r"\[-4, 0\]; they are"),
-    "offsets backwards": ({"a": entry(data_offsets=[4, 0])}, r"\[4, 0\]; they are"),
+    "offsets": ({"a": entry(data_offsets=[0, 4, 8])}, "allowed: .begin, end"),
+    "offsets negative": ({"a": entry(data_offsets=[-4, 0])}, r"\[-4, 0\]; allowed"),
+    "offsets backwards": ({"a": entry(data_offsets=[4, 0])}, r"\[4, 0\]; allowed"),
     "outside": ({"a": entry(shape=[2], data_offsets=[0, 8])}, "its arrays end at byte"),
     "left over": ({}, "its arrays end at byte 10; the file has 14"),
     "late begin": ({"a": entry(data_offsets=[4, 8])}, "'a' begins at byte"),
@@ -113,14 +113,16 @@ def test_a_huge_header_is_not_read(tmp_path: Path) -> None:
     file = tmp_path / "x.safetensors"
     for claimed in (2**64 - 1, 2**40, 7):
         file.write_bytes(claimed.to_bytes(8, "little") + b"{}    ")
-        with pytest.raises(WeightsError, match=f"header claims {claimed} bytes; 6 are") as caught:
+        with pytest.raises(
+            WeightsError, match=f"header claims {claimed} bytes; allowed: 6"
+        ) as caught:
             open_safetensors(file)
         assert "restore" in caught.value.hint
     with open(file, "wb") as stream:  # a sparse file takes no room
         stream.truncate(2**30)
         stream.seek(0)
         stream.write((20_000_000).to_bytes(8, "little"))
-    with pytest.raises(WeightsError, match="claims 20000000 bytes; 10000000 are allowed"):
+    with pytest.raises(WeightsError, match="claims 20000000 bytes; allowed: 10000000"):
         open_safetensors(file)
 
 
@@ -142,7 +144,7 @@ def test_a_file_cut_short_after_opening(tmp_path: Path) -> None:
     assert opened["a"].data.tolist() == [1, 1, 1, 1]
     with open(file, "r+b") as stream:
         stream.truncate(file.stat().st_size - 4)
-    with pytest.raises(WeightsError, match="changed after it was opened"):
+    with pytest.raises(WeightsError, match="changed since it was opened"):
         opened["a"]
 
 
@@ -201,7 +203,7 @@ def test_mutated_headers_never_surprise(tmp_path: Path) -> None:
 
 
 def test_a_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match="no weights file") as caught:
+    with pytest.raises(WeightsError, match="the weights file") as caught:
         open_safetensors(tmp_path / "none.safetensors")
     assert "model.safetensors" in caught.value.hint
 

@@ -1,1 +1,1 @@
-"""Files become named arrays and back, without any framework."""
+"""Read and write weights files as named numpy arrays; no framework is needed."""

@@ -1,4 +1,4 @@
-"""A named array's value: what every weights file becomes, numpy only."""
+"""Arrays of a weights file: the common form of all formats, on numpy alone."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ E = TypeVar("E")
 
 
 class Array(NamedTuple):
-    """An array and the name of its dtype; numpy has no bfloat16, whose bits stand in uint16."""
+    """An array and the name of its dtype. numpy has no bfloat16: its bits are kept in uint16."""
 
     dtype: str
     data: NDArray[Any]
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the data."""
+        """Shape of the data."""
         return self.data.shape
 
 
 class Stored(NamedTuple):
-    """An array that lies as it is in a file: row after row, little-endian."""
+    """An array that a file stores raw: C-contiguous and little-endian."""
 
     dtype: str
     shape: tuple[int, ...]
     file: Opened
     offset: int
-    """Of its first byte."""
+    """Position of its first byte in the file."""
 
     def read(self) -> Array:
-        """The array in memory of its own.
+        """Read the array into new memory.
 
         Raises:
             WeightsError: the file was changed since it was opened.
@@ -46,22 +46,23 @@ class Stored(NamedTuple):
 
 
 def numpy_dtype(dtype: str) -> np.dtype[Any]:
-    """What holds numbers of one of our dtypes in memory and, little-endian, in files."""
+    """Return the numpy dtype that stores one of our dtypes, little-endian as in files."""
     return np.dtype("uint16" if dtype == "bfloat16" else dtype).newbyteorder("<")
 
 
 class LazyArrays(Mapping[str, Array], Generic[E]):
-    """The arrays of a file, each read anew, into memory of its own, when it is asked for.
+    """The arrays of a file. Each access reads one array into new memory.
 
-    Names, their number and membership are known without reading.
+    Loading a model needs one array at a time, so peak memory is the model plus its largest array.
+    Names and their number are known without reading.
 
     Args:
-        entries: What the file says of each array beforehand, by name.
-        read: Makes an array of it.
-        stored: Where an array lies as it is; None of one that reading makes.
+        entries: Description of each array, by name.
+        read: Reads the array of an entry.
+        stored: Returns the place of an array that the file stores raw, or None if `read` converts.
 
     Attributes:
-        entries: As given.
+        entries: The argument.
     """
 
     def __init__(
@@ -75,7 +76,7 @@ class LazyArrays(Mapping[str, Array], Generic[E]):
         self._stored = stored
 
     def stored(self, name: str) -> Stored | None:
-        """Where the array lies as it is, for whoever reads it otherwise; None where it does not."""
+        """Return the place of an array that the file stores raw, else None."""
         return self._stored(self.entries[name])
 
     def __getitem__(self, name: str) -> Array:
@@ -92,5 +93,5 @@ class LazyArrays(Mapping[str, Array], Generic[E]):
 
 
 def stored(arrays: Mapping[str, Any], name: str) -> Stored | None:
-    """Where one of the arrays lies as it is in a file; None where reading makes it."""
+    """Return the place of an array that a file stores raw, else None; any mapping is accepted."""
     return arrays.stored(name) if isinstance(arrays, LazyArrays) else None

@@ -1,8 +1,9 @@
-"""transformers' `tf_model.h5`, the weights of its TensorFlow models, under PyTorch's names.
+"""Read transformers' `tf_model.h5`, the weights of its TensorFlow models, under PyTorch's names.
 
-Keras 2 keeps each variable as a dataset, in a group for its layer: `transformer/MODEL/transformer/
-h_._0/attn/c_attn/weight:0`; other writers leave the layer's group, the model's or both out. HDF5
-can do much more than hold arrays; whatever Keras does not use is refused.
+Keras 2 stores each variable as a dataset, in a group for its layer: `transformer/MODEL/transformer/
+h_._0/attn/c_attn/weight:0`. Other writers omit the group of the layer, of the model, or both. HDF5
+can do far more than store arrays (links to other files, plugins), which a hostile file could abuse:
+whatever Keras does not use is refused.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ from ogpt.weights.opened import Opened, damaged
 H5_FILE = "tf_model.h5"
 
 _MAX_OBJECTS = 10_000  # groups and datasets; GPT-1 has 320
-_MAX_PATH = 1000  # characters; a group's name counts in the path of all that it holds
-_MAX_GROWTH = 20  # bytes of all arrays for each byte of the file; weights hardly compress
-_DTYPES = {2: "float16", 4: "float32", 8: "float64"}  # by bytes
-_FILTERS = {1: "deflate", 2: "shuffle", 3: "fletcher32"}  # part of HDF5 itself
+_MAX_PATH = 1000  # characters; nested long group names would multiply
+_MAX_GROWTH = 20  # unpacked size over file size; float weights compress by far less than 2
+_DTYPES = {2: "float16", 4: "float32", 8: "float64"}  # by bytes per number
+_FILTERS = {1: "deflate", 2: "shuffle", 3: "fletcher32"}  # built into HDF5; others are plugins
 _KERAS_NAME = re.compile(
     r"(?:.*/)?(?P<layer>tokens_embed|positions_embed|h_\._\d+|multiple_choice_head|score)/"
     r"(?P<inner>(?:.+/)?)(?P<kind>weight|embeddings|gamma|kernel|bias|beta)(?::0)?"
@@ -37,7 +38,7 @@ _HEADS = ("multiple_choice_head", "score")
 
 
 class Variable(NamedTuple):
-    """A dataset: where it is, its dtype and shape as stored, and what Keras calls its kind."""
+    """A dataset: its path, dtype and shape in the file, and the last part of its Keras name."""
 
     path: str
     dtype: str
@@ -46,14 +47,14 @@ class Variable(NamedTuple):
 
 
 def open_h5(file: Path) -> Mapping[str, Array]:
-    """Open the file; arrays come with PyTorch's names, shapes and order of axes.
+    """Open the file; arrays have PyTorch's names, shapes and order of axes.
 
-    A variable that is not GPT-1's keeps its path in the file as its name.
+    A variable that is not part of GPT-1 keeps its path in the file as its name.
 
     Raises:
-        WeightsError: missing, damaged, no HDF5 file, or one that uses what Keras does not: links,
-            data in other files, other dtypes or filters, arrays that were never written or that
-            are far larger than the file.
+        WeightsError: the file is missing, damaged, not HDF5, or uses what Keras does not: links,
+            data in other files, other dtypes or filters, arrays that were never written or are far
+            larger than the file.
         BackendMissing: h5py is not installed.
     """
     opened = Opened(file)
@@ -65,8 +66,8 @@ def open_h5(file: Path) -> Mapping[str, Array]:
             if claimed > _MAX_GROWTH * opened.size:
                 raise _refused(
                     file,
-                    f"its arrays up to {shown(path)} take {claimed} bytes; {_MAX_GROWTH} times "
-                    f"the file's {opened.size} are allowed",
+                    f"its arrays up to {shown(path)} take {claimed} bytes; allowed: {_MAX_GROWTH} "
+                    f"times the {opened.size} bytes of the file",
                 )
             name, kind = _torch_name(path)
             if name in variables:
@@ -82,7 +83,9 @@ def open_h5(file: Path) -> Mapping[str, Array]:
             data = np.empty(variable.shape, variable.dtype)
             if data.size:
                 root[variable.path].read_direct(data)
-        if variable.kind == "kernel":  # of a dense layer: inputs x outputs
+        # Keras stores dense layers as (in, out), torch as (out, in). The Conv1D layers of GPT-1
+        # are (in, out) in both; their biases are (1, out) in TensorFlow.
+        if variable.kind == "kernel":
             data = np.ascontiguousarray(data.T)
         elif variable.kind in _BIASES and data.shape[:1] == (1,) and data.ndim == 2:
             data = data[0]
@@ -92,7 +95,7 @@ def open_h5(file: Path) -> Mapping[str, Array]:
 
 
 def _torch_name(path: str) -> tuple[str, str]:
-    """PyTorch's name of a variable, and Keras's kind of it ("" for one that GPT-1 has not)."""
+    """Return PyTorch's name of a variable, and its Keras kind ("" if it is not part of GPT-1)."""
     match = _KERAS_NAME.fullmatch(path)
     if match is None:
         return path, ""
@@ -108,7 +111,7 @@ def _h5py_file(opened: Opened) -> Iterator[Any]:
         import h5py
     except ImportError as error:
         raise BackendMissing(
-            f"{opened.path} is an HDF5 file; h5py, which reads it, is not installed",
+            f"reading {opened.path} needs h5py, which is not installed",
             hint="pip install 'ogpt[h5]'",
         ) from error
     try:
@@ -117,12 +120,12 @@ def _h5py_file(opened: Opened) -> Iterator[Any]:
     except WeightsError:
         raise
     except (OSError, RuntimeError, ValueError, TypeError, LookupError, ArithmeticError) as error:
-        # whichever of them h5py makes of an error of the HDF5 library
+        # h5py raises any of these for an error of the HDF5 library
         raise damaged(opened.path, f"HDF5 cannot read it ({error})") from error
 
 
 def _datasets(file: Path, root: Any) -> Iterator[tuple[str, Any]]:
-    """Every dataset with its path, reached by plain links only."""
+    """Iterate over all datasets with their paths, following only hard links."""
     import h5py
 
     groups = [("", root)]
@@ -132,33 +135,33 @@ def _datasets(file: Path, root: Any) -> Iterator[tuple[str, Any]]:
         parent, group = groups.pop()
         address = h5py.h5o.get_info(group.id).addr
         if address in seen:
-            raise _refused(file, f"the group {shown(parent)} is there under two names")
+            raise _refused(file, f"the group {shown(parent)} has two names")
         seen.add(address)
         for name in group:
             path = f"{parent}/{name}".removeprefix("/")
             link = group.get(name, getlink=True)
             found = group[name] if isinstance(link, h5py.HardLink) else link
-            if len(path) > _MAX_PATH or not name.isprintable():  # messages show it on terminals
+            if len(path) > _MAX_PATH or not name.isprintable():  # it appears in messages
                 raise _refused(
-                    file, f"{shown(path)} is no printable name of at most {_MAX_PATH} characters"
+                    file, f"{shown(path)} is not a printable name of at most {_MAX_PATH} characters"
                 )
             count += 1
             if count > _MAX_OBJECTS:
-                raise _refused(file, f"it holds more than {_MAX_OBJECTS} groups and arrays")
+                raise _refused(file, f"it has more than {_MAX_OBJECTS} groups and arrays")
             if isinstance(found, h5py.Group):
                 groups.append((path, found))
             elif isinstance(found, h5py.Dataset):
                 yield path, found
             else:
                 kind = type(found).__name__
-                raise _refused(file, f"{shown(path)} is a {kind}; Group and Dataset are allowed")
+                raise _refused(file, f"{shown(path)} is a {kind}; allowed: Group, Dataset")
 
 
 def _check_storage(opened: Opened, path: str, dataset: Any) -> int:
-    """Make sure that an array's data are in the file.
+    """Check that the data of an array are really in the file.
 
     Returns:
-        Bytes that reading it takes.
+        Bytes of memory that reading it takes.
     """
     from h5py import h5d
 
@@ -169,25 +172,25 @@ def _check_storage(opened: Opened, path: str, dataset: Any) -> int:
     layout = properties.get_layout()
     filters = [properties.get_filter(i)[0] for i in range(properties.get_nfilters())]
     if layout == h5d.VIRTUAL or properties.get_external_count():
-        raise refused("keeps its data in other files; its own file is allowed")
+        raise refused("stores its data in other files; allowed: only this file")
     if not set(filters) <= set(_FILTERS):
-        raise refused(f"went through the filters {filters}; {_FILTERS} are allowed")
+        raise refused(f"uses the filters {filters}; allowed: {_FILTERS}")
     if dataset.dtype.kind != "f" or dataset.dtype.itemsize not in _DTYPES:
-        raise refused(f"is of {dataset.dtype}; {', '.join(_DTYPES.values())} are allowed")
+        raise refused(f"has the dtype {dataset.dtype}; allowed: {', '.join(_DTYPES.values())}")
     if dataset.shape is None:
-        raise refused("has no shape; an array is allowed")
+        raise refused("has no shape; allowed: an array")
     size: int = math.prod(dataset.shape) * dataset.dtype.itemsize
     if layout == h5d.CHUNKED:
         chunks = math.prod(-(-n // c) for n, c in zip(dataset.shape, dataset.chunks, strict=True))
         stored = dataset.id.get_num_chunks()
         if stored != chunks:
-            raise refused(f"has {stored} chunks; its shape {dataset.shape} makes {chunks}")
+            raise refused(f"has {stored} chunks; its shape {dataset.shape} needs {chunks}")
         claimed: int = chunks * math.prod(dataset.chunks) * dataset.dtype.itemsize
         return claimed
     stored = dataset.id.get_storage_size()
     if stored != size or (dataset.id.get_offset() or 0) + size > opened.size:
         raise refused(
-            f"has {stored} bytes in a file of {opened.size}; its shape {dataset.shape} takes {size}"
+            f"has {stored} bytes in a file of {opened.size}; its shape {dataset.shape} needs {size}"
         )
     return size
 
@@ -195,5 +198,5 @@ def _check_storage(opened: Opened, path: str, dataset: Any) -> int:
 def _refused(file: Path, what: str) -> WeightsError:
     return WeightsError(
         f"{file} is not a file of Keras weights: {what}",
-        hint="give a tf_model.h5 of transformers; do not load one that is meant to harm",
+        hint="use a tf_model.h5 that transformers wrote; the file is damaged or malicious",
     )

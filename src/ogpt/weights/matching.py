@@ -1,4 +1,4 @@
-"""Which stored array becomes which weight of a model, checked before anything is written."""
+"""Match the arrays of a file to the weights of a model, and check them before writing."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ _EMBEDDING = "tokens_embed.weight"
 
 
 class MatchedWeights(NamedTuple):
-    """The weights of a model, and where each is stored."""
+    """The weights of a model, and the stored array of each."""
 
     architecture: str
     shapes: Shapes
     homes: dict[str, str]
-    """Name of a weight -> name of its array in the source."""
+    """Name of a weight -> name of its array in the source file."""
     dropped: list[str]
-    """Arrays that are no weights of the model, or copies of one."""
+    """Arrays that are not weights of the model, or are copies of one."""
     added: list[str]
-    """Weights that are a copy of another weight's array."""
+    """Weights that are copies of the array of another weight."""
 
     def check(
         self,
@@ -40,35 +40,35 @@ class MatchedWeights(NamedTuple):
         """Read every array once and check it.
 
         Args:
-            arrays: Those of the source.
-            dtype: What they will be cast to; None: as they are.
-            progress: Told how many arrays are done.
+            arrays: Arrays of the source file.
+            dtype: The dtype to convert to; None keeps the stored ones.
+            progress: Called with the number of arrays done.
 
         Returns:
             The dtypes that will be written.
 
         Raises:
-            WeightsError: another shape, no floating-point numbers, no finite ones, or some that
-                are too large for `dtype`.
+            WeightsError: an array has the wrong shape, is not floating-point, is not finite, or has
+                numbers that are too large for `dtype`.
         """
         dtypes = set()
         for done, (name, home) in enumerate(self.homes.items(), 1):
             array = arrays[home]
             if array.data.shape != self.shapes[name]:
                 raise WeightsError(
-                    f"{home} has shape {array.data.shape}; the configuration asks for "
+                    f"{home} has shape {array.data.shape}; the configuration requires "
                     f"{self.shapes[name]}",
-                    hint="check that the configuration belongs to the weights",
+                    hint="check that config.json and the weights belong together",
                 )
             if array.dtype not in DTYPES:
                 raise WeightsError(
-                    f"{home} is of {array.dtype}; allowed: {', '.join(DTYPES)}",
-                    hint="take the model that it was quantised from",
+                    f"{home} has the dtype {array.dtype}; allowed: {', '.join(DTYPES)}",
+                    hint="use the model that it was quantized from",
                 )
             if not is_finite(array):
                 raise WeightsError(
-                    f"{home} holds NaN or infinite numbers; allowed: finite ones",
-                    hint="the training diverged, or the file is damaged: use another one",
+                    f"{home} contains NaN or infinity; allowed: finite numbers",
+                    hint="use another file: the training diverged, or the file is damaged",
                 )
             dtypes.add(cast(home, array, dtype).dtype)
             progress(done)
@@ -78,15 +78,16 @@ class MatchedWeights(NamedTuple):
 def match_weights(
     arrays: Mapping[str, Array], config: OpenAIGPTConfig, *, bare: bool = False
 ) -> MatchedWeights:
-    """Find an array for each weight. A head in the file tells the architecture before the config.
+    """Find the array of each weight.
 
     Args:
-        arrays: Those of the source.
-        config: Of the model.
-        bare: Leave heads out, with the notice `weights-left-out`.
+        arrays: Arrays of the source file. A head among them determines the architecture; otherwise
+            the configuration does.
+        config: Configuration of the model.
+        bare: Omit the heads, with the notice `weights-left-out`.
 
     Raises:
-        WeightsError: weights missing or left over.
+        WeightsError: weights are missing, or arrays are left over.
     """
     architecture = _architecture(arrays, config)
     shapes = weight_shapes(config, architecture)
@@ -97,9 +98,9 @@ def match_weights(
         _check_copy(arrays, homes)
     elif missing or unused:
         raise WeightsError(
-            f"the weights are not those of a {architecture} of this configuration: missing "
+            f"the weights do not match a {architecture} of this configuration: missing "
             f"{_some(missing)}; left over {_some(unused)}",
-            hint="check that the configuration belongs to the weights",
+            hint="check that config.json and the weights belong together",
         )
     dropped = sorted(set(arrays) - set(homes.values()))
     if bare:
@@ -116,7 +117,7 @@ def match_weights(
 
 
 def _architecture(arrays: Mapping[str, Array], config: OpenAIGPTConfig) -> str:
-    """The class whose weights these are: a head in the file tells, otherwise the configuration."""
+    """Return the class of the weights: by a head in the file, otherwise by the configuration."""
     if any(name.startswith("multiple_choice_head.") for name in arrays):
         return "OpenAIGPTDoubleHeadsModel"
     if any(name.startswith("score.") for name in arrays):
@@ -126,12 +127,12 @@ def _architecture(arrays: Mapping[str, Array], config: OpenAIGPTConfig) -> str:
 
 
 def _is_inside(name: str) -> bool:
-    """Whether a weight is the transformer's, not a head's."""
+    """Return whether a weight belongs to the transformer, not to a head."""
     return name.startswith((f"{PREFIX}.", "tokens_embed.", "positions_embed.", "h."))
 
 
 def _check_copy(arrays: Mapping[str, Array], homes: Mapping[str, str]) -> None:
-    """Check that a stored head may go, as it is the embedding once more.
+    """Check that a stored head can be dropped because it is a copy of the embedding.
 
     Raises:
         WeightsError: it is another matrix.
@@ -139,12 +140,12 @@ def _check_copy(arrays: Mapping[str, Array], homes: Mapping[str, str]) -> None:
     embedding = next(home for name, home in homes.items() if name.endswith(_EMBEDDING))
     if not np.array_equal(arrays[embedding].data, arrays[_HEAD].data):
         raise WeightsError(
-            f"{_HEAD} and {embedding} differ; the configuration says that they are one",
+            f"{_HEAD} and {embedding} differ; the configuration ties them",
             hint="set tie_word_embeddings to false in config.json to keep both",
         )
 
 
 def _some(names: list[str], most: int = 6) -> str:
-    """The first few names of many."""
+    """Join the first few of many names."""
     rest = f" and {len(names) - most} more" if len(names) > most else ""
     return (", ".join(names[:most]) or "none") + rest

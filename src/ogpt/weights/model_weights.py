@@ -1,4 +1,4 @@
-"""The weights of a model folder, in whichever file they are."""
+"""Open and write the weights of a model folder, in any format."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from ogpt.weights.quantised import refuse_quantised
 from ogpt.weights.safetensors_file import WEIGHTS_FILE, open_safetensors, write_arrays
 from ogpt.weights.sharded import INDEX_FILE, SHARDS, open_index, split, write_shards
 from ogpt.weights.together import remove_stale
-from ogpt.weights.torch_file import WEIGHTS_FILE as BIN_FILE
-from ogpt.weights.torch_file import open_bin
+from ogpt.weights.torch_file import BIN_FILE, open_bin
 
 OPENAI_HEAD_DIM = 64
-"""Channels of one of OpenAI's attention heads: the files do not tell their number (paper, 4.1)."""
+"""Channels per attention head of OpenAI's model: 768 / 12 (paper, section 4.1). Their files do not
+store the number of heads."""
 
-_READERS: dict[str, Callable[[Path], Mapping[str, Array]]] = {  # in the order of preference
+_READERS: dict[str, Callable[[Path], Mapping[str, Array]]] = {  # in order of preference
     WEIGHTS_FILE: open_safetensors,
     INDEX_FILE: lambda index: open_index(index, open_safetensors),
     BIN_FILE: open_bin,
@@ -32,10 +32,10 @@ _READERS: dict[str, Callable[[Path], Mapping[str, Array]]] = {  # in the order o
 
 
 def weights_file(folder: Path) -> Path:
-    """The file, or the index of several, that holds the folder's weights.
+    """Find the weights file of a folder, or the index of its shards.
 
-    Where there are more, the first of: safetensors, sharded safetensors, pytorch_model.bin, sharded
-    .bin, tf_model.h5, OpenAI's params_shapes.json.
+    If there are several, the order of preference is: safetensors, sharded safetensors,
+    pytorch_model.bin, sharded .bin, tf_model.h5, OpenAI's params_shapes.json.
 
     Raises:
         WeightsError: there is none.
@@ -45,33 +45,33 @@ def weights_file(folder: Path) -> Path:
             return folder / name
     raise WeightsError(
         f"there are no weights in {folder}; looked for {', '.join(_READERS)}",
-        hint="give the folder that holds one of these files",
+        hint="pass a folder that contains one of these files",
     )
 
 
 def require_heads(config: OpenAIGPTConfig, n_head: int | None) -> None:
-    """Check that a number of heads, where one is given, is that of the configuration.
+    """Check that n_head, if it is not None, is that of the configuration.
 
     Raises:
-        ConfigError: it is another one.
+        ConfigError: it differs.
     """
     if n_head not in (None, config.n_head):
         raise ConfigError(
             f"n_head is {n_head}; the configuration says {config.n_head}",
-            hint="leave n_head out: it is for OpenAI's files, which have no config.json",
+            hint="omit n_head: it is for OpenAI's files, which have no config.json",
         )
 
 
 def folder_config(folder: Path, n_head: int | None = None) -> OpenAIGPTConfig:
-    """The configuration of a model folder: its config.json, or what OpenAI's files tell by shape.
+    """Read the configuration of a model folder: config.json, or the shapes of OpenAI's files.
 
     Args:
         folder: The model folder.
-        n_head: Attention heads of OpenAI's files, which do not tell; None: n_embd / 64, with the
-            notice `heads-assumed`.
+        n_head: Number of attention heads of OpenAI's files, which do not store it; None assumes
+            n_embd / 64, with the notice `heads-assumed`.
 
     Raises:
-        CheckpointError: no config.json, nor OpenAI's files; or it is damaged.
+        CheckpointError: there is neither config.json nor OpenAI's files, or config.json is damaged.
         ConfigError: a value outside its range, or an n_head other than that of config.json.
         WeightsError: OpenAI's params_shapes.json is damaged.
     """
@@ -87,10 +87,10 @@ def folder_config(folder: Path, n_head: int | None = None) -> OpenAIGPTConfig:
 
 
 def open_weights(folder: Path) -> Mapping[str, Array]:
-    """Open the folder's weights; each array is read when it is asked for, into its own memory.
+    """Open the weights of a folder; each access reads one array into new memory.
 
     Raises:
-        WeightsError: there are none, or they are damaged or quantised.
+        WeightsError: there are none, or they are damaged or quantized.
         BackendMissing: they are in tf_model.h5, and h5py is not installed.
     """
     file = weights_file(folder)
@@ -100,21 +100,21 @@ def open_weights(folder: Path) -> Mapping[str, Array]:
 
 
 def written_weights(folder: Path) -> set[Path]:
-    """The files in a folder that `write_weights` may have written."""
+    """Find the files in a folder that `write_weights` may have written."""
     candidates = {folder / WEIGHTS_FILE, folder / INDEX_FILE, *folder.glob(SHARDS)}
     return {file for file in candidates if file.exists()}
 
 
 def write_weights(folder: Path, arrays: Mapping[str, Array], max_shard_size: int) -> None:
-    """Write model.safetensors, or shards and their index; what an earlier save left is removed.
+    """Write model.safetensors, or shards and their index, and remove files of an earlier save.
 
     Args:
-        folder: Exists. Until the new files are in place, its old weights can be read.
-        arrays: Read twice or three times, array by array, where they are lazy.
-        max_shard_size: Bytes of a file, 1 or more; one that would be larger is split.
+        folder: An existing folder. Its old weights stay readable until the new files are in place.
+        arrays: The weights. A lazy mapping is read array by array, two or three times.
+        max_shard_size: Maximum bytes per file, 1 or more; larger weights are split into shards.
 
     Raises:
-        StorageError: the disk is full or refuses.
+        StorageError: the write fails.
     """
     shards = split(arrays, max_shard_size)
     stale = written_weights(folder)

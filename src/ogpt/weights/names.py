@@ -1,4 +1,4 @@
-"""Weight names: Hugging Face's, with and without prefix, and what old files hold besides."""
+"""Match weight names across formats: Hugging Face's with and without prefix, and older ones."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import re
 from collections.abc import Iterable, Mapping
 
 PREFIX = "transformer"
-"""Of the transformer's weights in a model with a head."""
+"""Prefix of the transformer's weights in a model with a head."""
 
+# Buffers that old files contain: the causal mask of each attention, the position ids.
 _NOT_WEIGHTS = re.compile(r"(^|\.)(position_ids|h\.\d+\.attn\.(bias|masked_bias|b))$")
 _TIED = {"tokens_embed.weight": "lm_head.weight", "lm_head.weight": "tokens_embed.weight"}
-_ENDS = {  # TensorFlow's names, then those of OpenAI and of pytorch-pretrained-bert (2018)
+# Last parts of old names: TensorFlow's, then those of OpenAI and of pytorch-pretrained-bert (2018).
+_ENDS = {
     "gamma": "weight",
     "beta": "bias",
     "g": "weight",
@@ -20,20 +22,20 @@ _ENDS = {  # TensorFlow's names, then those of OpenAI and of pytorch-pretrained-
 
 
 def stored_names(stored: Iterable[str], wanted: Iterable[str]) -> dict[str, str]:
-    """Say under which name a file holds each weight that a model wants.
+    """Find the name under which a file stores each weight of a model.
 
-    Names agree across the prefix `transformer.`, in both directions, and across the older endings
-    gamma, beta, g, w and b. A name that is stored as it is wanted goes before one that merely
-    agrees. Where only one of token embedding and tied head is stored, it stands in for the other:
-    double-heads files of transformers 5 lack the embedding, most others the head.
+    The prefix `transformer.` may be present or absent on either side, and the endings gamma, beta,
+    g, w and b count as weight or bias. An identical name has priority over such a variant. If the
+    file has only one of token embedding and tied head, it serves for both: double-heads files of
+    transformers 5 lack the embedding, most other files lack the head.
 
     Args:
-        stored: Names in the file; buffers of old files (`attn.bias`, `position_ids`) never count.
+        stored: Names in the file; buffers of old files (`attn.bias`, `position_ids`) are ignored.
         wanted: Names in the model.
 
     Returns:
-        Wanted name -> stored name, in the order of `wanted`. What is wanted and not among the keys
-        is new; what no wanted name took, `unused_names` tells.
+        Wanted name -> stored name, in the order of `wanted`. A wanted name that is missing here has
+        no weights in the file. `unused_names` lists the rest of the file.
     """
     weights = {name for name in stored if not _NOT_WEIGHTS.search(name)}
     found: dict[str, str] = {}
@@ -49,12 +51,12 @@ def stored_names(stored: Iterable[str], wanted: Iterable[str]) -> dict[str, str]
 
 
 def unused_names(stored: Iterable[str], found: Mapping[str, str]) -> list[str]:
-    """Names of stored weights, not of buffers, that `stored_names` found no use for, sorted."""
+    """List the stored weights that `stored_names` did not use, sorted; buffers do not count."""
     used = set(found.values())
     return sorted(name for name in stored if name not in used and not _NOT_WEIGHTS.search(name))
 
 
 def _meaning(name: str) -> str:
-    """The name that all spellings of one weight share."""
+    """Return the canonical name that all variants of a weight share."""
     path, _, end = name.removeprefix(PREFIX + ".").rpartition(".")
     return f"{path}.{_ENDS.get(end, end)}"

@@ -1,7 +1,7 @@
-"""OpenAI's checkpoint of 2018: `params_shapes.json` and `params_0.npy`, `params_1.npy`, ...
+"""Read and write OpenAI's checkpoint of 2018: `params_shapes.json` and `params_0.npy`, ...
 
-The arrays stand one after another in one flat row of float32 that is cut into files at any places.
-Names are not stored; they follow from the order. Source: train.py of finetune-transformer-lm.
+All arrays are concatenated into one flat array of float32, which is split into files anywhere.
+Names are not stored: they follow from the order. Source: train.py of finetune-transformer-lm.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ from ogpt.weights.together import files_together, remove_stale
 
 SHAPES_FILE = "params_shapes.json"
 
-_FILES = 10  # as many as OpenAI's, whose readers expect them
+_FILES = 10  # train.py reads exactly params_0.npy to params_9.npy
 _DTYPE = np.dtype("<f4")
 _CHUNKS = "params_*.npy"
-_HEADER_LIMIT = 20_000  # bytes; numpy refuses a header of more than 10,000
+_HEADER_LIMIT = 20_000  # bytes; numpy itself refuses a header of more than 10,000
 _HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
 }
-_HEADER_ERRORS = (  # numpy parses it as Python source, and warns of one from Python 2
+_HEADER_ERRORS = (  # numpy parses the header as Python source, and warns about Python 2
     *(ValueError, KeyError, TypeError, SyntaxError, TokenError, RecursionError, MemoryError),
     UserWarning,
 )
 
 _POSITIONS = "positions_embed.weight"
 _TOKENS = "tokens_embed.weight"
-_EMBEDDINGS = 2
+_EMBEDDINGS = 2  # shapes before those of the layers
 _HEAD = "lm_head.weight"
-_LAYER: dict[str, tuple[int, ...]] = {  # in the order of the files; widths in n_embd
+_LAYER: dict[str, tuple[int, ...]] = {  # in file order; sizes as multiples of n_embd
     "attn.c_attn.weight": (1, 3),
     "attn.c_attn.bias": (3,),
     "attn.c_proj.weight": (1, 1),
@@ -61,13 +61,13 @@ _LAYER: dict[str, tuple[int, ...]] = {  # in the order of the files; widths in n
     "ln_2.bias": (1,),
 }
 _MATRICES = tuple(name for name, widths in _LAYER.items() if len(widths) == 2)
-"""Stored as (1, inputs, outputs): OpenAI made them as convolutions of width one."""
+"""Stored as (1, in, out): OpenAI's layers are convolutions of width 1 (train.py, conv1d)."""
 _IN_LAYER = re.compile(r"(?:transformer\.)?h\.(\d+)\.")
-_EXACT = ("float32", "float16", "bfloat16")
+_EXACT = ("float32", "float16", "bfloat16")  # dtypes that float32 represents exactly
 
 
 class Sizes(NamedTuple):
-    """What a checkpoint's shapes say of its configuration; n_head is not among it."""
+    """The part of the configuration that the shapes imply; they do not imply n_head."""
 
     vocab_size: int
     n_positions: int
@@ -76,7 +76,7 @@ class Sizes(NamedTuple):
 
 
 class _Span(NamedTuple):
-    """Where an array lies in the row of numbers."""
+    """Place of an array in the flat array."""
 
     shape: tuple[int, ...]
     begin: int
@@ -84,7 +84,7 @@ class _Span(NamedTuple):
 
 
 class _Chunk(NamedTuple):
-    """One file: numbers `begin` to `end` of the row, the first of them at byte `offset`."""
+    """One file: numbers `begin` to `end` of the flat array, the first at byte `offset`."""
 
     opened: Opened
     offset: int
@@ -93,10 +93,10 @@ class _Chunk(NamedTuple):
 
 
 def open_openai(folder: Path) -> Mapping[str, Array]:
-    """Open the folder's checkpoint, under Hugging Face's names without prefix.
+    """Open a checkpoint of OpenAI, under Hugging Face's names without prefix.
 
     Raises:
-        WeightsError: a file is missing or damaged, or the shapes are not GPT-1's.
+        WeightsError: a file is missing or damaged, or the shapes are not those of a GPT-1.
     """
     spans: dict[str, _Span] = {}
     end = 0
@@ -107,68 +107,68 @@ def open_openai(folder: Path) -> Mapping[str, Array]:
     if chunks[-1].end != end:
         raise damaged(
             folder,
-            f"{len(chunks)} files {_CHUNKS} hold {chunks[-1].end} numbers; {SHAPES_FILE} "
-            f"asks for {end}",
+            f"{len(chunks)} files {_CHUNKS} have {chunks[-1].end} numbers; {SHAPES_FILE} "
+            f"requires {end}",
         )
 
     def read(span: _Span) -> Array:
         data = np.empty(span.shape, _DTYPE)
-        row = data.reshape(-1)
+        flat = data.reshape(-1)
         for chunk in chunks:
             begin, end = max(span.begin, chunk.begin), min(span.end, chunk.end)
             if begin < end:
                 offset = chunk.offset + (begin - chunk.begin) * _DTYPE.itemsize
-                chunk.opened.read_into(row[begin - span.begin : end - span.begin], offset)
+                chunk.opened.read_into(flat[begin - span.begin : end - span.begin], offset)
         return Array("float32", data)
 
     return LazyArrays(spans, read)
 
 
 def openai_sizes(folder: Path) -> Sizes:
-    """The configuration that the shapes of a checkpoint imply.
+    """Read the part of the configuration that the shapes of a checkpoint imply.
 
     Raises:
-        WeightsError: the shapes are missing, damaged, or not GPT-1's.
+        WeightsError: the shapes are missing, damaged, or not those of a GPT-1.
     """
     file = folder / SHAPES_FILE
     shapes = read_json(file)
     if not isinstance(shapes, list) or not all(map(_is_shape, shapes)):
-        raise damaged(file, f"it needs a list of shapes, not {shown(shapes)}")
+        raise damaged(file, f"it contains {shown(shapes)}; allowed: a list of shapes")
     n_layer, rest = divmod(len(shapes) - _EMBEDDINGS, len(_LAYER))
     positions, tokens = [*shapes, [], []][:_EMBEDDINGS]
     if n_layer < 1 or rest or len(positions) != 2 or len(tokens) != 2:
         raise _not_gpt1(
             file,
-            f"{len(shapes)} shapes, of which the first are {positions} and {tokens}; two matrices "
-            f"and {len(_LAYER)} shapes for each layer are allowed",
+            f"it has {len(shapes)} shapes, first {positions} and {tokens}; allowed: 2 matrices and "
+            f"{len(_LAYER)} shapes per layer",
         )
     sizes = Sizes(tokens[0], positions[0], positions[1], n_layer)
     for (name, wanted), shape in zip(_shapes(sizes).items(), shapes, strict=True):
         if tuple(shape) not in (wanted, (1, *wanted)):
-            raise _not_gpt1(file, f"{name} has shape {shape}; {list(wanted)} is allowed")
+            raise _not_gpt1(file, f"{name} has shape {shape}; allowed: {list(wanted)}")
     return sizes
 
 
 def write_openai(folder: Path, arrays: Mapping[str, Array]) -> None:
-    """Write the transformer's weights as OpenAI did, in ten files of float32; all or none.
+    """Write the weights of a transformer as OpenAI did, in 10 files of float32, atomically.
 
-    Heads have no place there: the notice `weights-left-out` names them.
+    The format cannot store heads: the notice `weights-left-out` lists them.
 
     Args:
-        folder: Exists.
-        arrays: Under Hugging Face's names, of a dtype that float32 holds exactly.
+        folder: An existing folder.
+        arrays: Weights under Hugging Face's names, in a dtype that float32 represents exactly.
 
     Raises:
         WeightsError: weights are missing, or have another shape or dtype.
-        StorageError: the disk is full or refuses.
+        StorageError: the write fails.
     """
     layers = {match[1] for match in map(_IN_LAYER.match, arrays) if match}
     embeddings = stored_names(arrays, [_TOKENS, _POSITIONS]).values()
     widths = [arrays[name].data.shape for name in embeddings]
     if list(map(len, widths)) != [2, 2] or not layers:
         raise _cannot_be_written(
-            f"of {shown(sorted(arrays))}, {len(layers)} layers and embeddings of shapes {widths} "
-            f"are GPT-1's; two matrices and at least one layer are needed"
+            f"{shown(sorted(arrays))} have {len(layers)} layers and embeddings of shapes {widths}; "
+            f"allowed: at least 1 layer and 2 matrices"
         )
     (vocab_size, _), (n_positions, n_embd) = widths
     shapes = _shapes(Sizes(vocab_size, n_positions, n_embd, len(layers)))
@@ -176,7 +176,7 @@ def write_openai(folder: Path, arrays: Mapping[str, Array]) -> None:
     missing = sorted(set(shapes) - set(names))
     if missing:
         raise _cannot_be_written(f"{shown(missing)} are missing")
-    _tell_left_out(arrays, names)
+    _tell_omitted(arrays, names)
     total = sum(map(math.prod, shapes.values()))
     counts = [total // _FILES + (i < total % _FILES) for i in range(_FILES)]
     files = [folder / f"params_{i}.npy" for i in range(_FILES)]
@@ -201,7 +201,7 @@ def write_openai(folder: Path, arrays: Mapping[str, Array]) -> None:
 
 
 def _shapes(sizes: Sizes) -> dict[str, tuple[int, ...]]:
-    """Names and shapes in the order of the files; OpenAI put the positions before the tokens."""
+    """List names and shapes in file order: OpenAI stored the positions before the tokens."""
     shapes: dict[str, tuple[int, ...]] = {
         _POSITIONS: (sizes.n_positions, sizes.n_embd),
         _TOKENS: (sizes.vocab_size, sizes.n_embd),
@@ -225,19 +225,20 @@ def _open_chunks(folder: Path) -> list[_Chunk]:
 
 
 def _read_npy_header(opened: Opened) -> tuple[int, int]:
-    """Where the numbers begin, and how many they are."""
+    """Return the position of the first number in the file, and their count."""
     stream = io.BytesIO(opened.read(0, min(opened.size, _HEADER_LIMIT)))
     try:
         read = _HEADERS[np.lib.format.read_magic(stream)]
         shape, _, dtype = read(stream)
     except _HEADER_ERRORS as error:
-        raise damaged(opened.path, f"it is no .npy file that can be read ({error})") from error
+        raise damaged(opened.path, f"it is not a readable .npy file ({error})") from error
     if dtype != _DTYPE or len(shape) != 1:
-        raise damaged(opened.path, f"it holds {dtype} {shape}; a row of float32 is allowed")
+        raise damaged(opened.path, f"it contains {dtype} {shape}; allowed: one-dimensional float32")
     if stream.tell() + shape[0] * _DTYPE.itemsize != opened.size:
         raise damaged(
             opened.path,
-            f"it has {opened.size} bytes; {shape[0]} numbers after {stream.tell()} bytes are due",
+            f"it has {opened.size} bytes; its header of {stream.tell()} bytes promises {shape[0]} "
+            "numbers",
         )
     return stream.tell(), shape[0]
 
@@ -247,31 +248,31 @@ def _is_shape(value: Any) -> bool:
 
 
 def _numbers(array: Array, name: str, shape: tuple[int, ...]) -> NDArray[Any]:
-    """The array as a row of float32."""
+    """Return the array as flat float32."""
     if array.data.shape != shape or array.dtype not in _EXACT:
         raise _cannot_be_written(
-            f"{name} is {array.dtype} {array.data.shape}; {shape} of {', '.join(_EXACT)} is allowed"
+            f"{name} is {array.dtype} {array.data.shape}; allowed: {shape} of {', '.join(_EXACT)}"
         )
     return np.ascontiguousarray(as_floats(array), _DTYPE).reshape(-1)
 
 
-def _tell_left_out(arrays: Mapping[str, Array], names: Mapping[str, str]) -> None:
-    left_out = unused_names(arrays, names)
-    if _HEAD in left_out and np.array_equal(arrays[_HEAD].data, arrays[names[_TOKENS]].data):
-        left_out.remove(_HEAD)  # a copy of the embedding
-    if left_out:
-        tell("weights-left-out", format="OpenAI's layout", names=", ".join(left_out))
+def _tell_omitted(arrays: Mapping[str, Array], names: Mapping[str, str]) -> None:
+    omitted = unused_names(arrays, names)
+    if _HEAD in omitted and np.array_equal(arrays[_HEAD].data, arrays[names[_TOKENS]].data):
+        omitted.remove(_HEAD)  # a copy of the embedding
+    if omitted:
+        tell("weights-left-out", format="OpenAI's layout", names=", ".join(omitted))
 
 
 def _not_gpt1(file: Path, what: str) -> WeightsError:
     return WeightsError(
-        f"{file} is not of a GPT-1: {what}",
-        hint="give the folder of OpenAI's finetune-transformer-lm, or of a model of its layout",
+        f"{file} does not describe a GPT-1: {what}",
+        hint="pass the model folder of OpenAI's finetune-transformer-lm, or one with its layout",
     )
 
 
 def _cannot_be_written(what: str) -> WeightsError:
     return WeightsError(
         f"the weights cannot be written in OpenAI's layout: {what}",
-        hint="it holds a GPT-1 in float32; convert other weights first",
+        hint="convert the weights first: the layout stores a complete GPT-1 in float32",
     )

@@ -1,4 +1,4 @@
-"""Files that others wrote: their bytes when they are asked for, their JSON without surprises."""
+"""Random access to weights files that may be damaged or hostile, and their JSON headers."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ from ogpt.errors import WeightsError
 from ogpt.reading import parse_json
 
 JSON_LIMIT = 10_000_000
-"""Bytes of a header or index: room for 70,000 arrays. Parsed, JSON takes up to 30 times that."""
+"""Largest header or index, in bytes: about 70,000 arrays. Parsed JSON takes up to 30 times that
+much memory."""
 
 
 class Opened:
-    """A file whose parts are read when they are asked for; it must not change in between.
+    """A file that is read in parts. It must not change in between, which every read checks.
 
-    Nothing stays open between reads, so nothing needs closing.
+    The file is opened for each read, so nothing has to be closed.
 
     Raises:
-        WeightsError: there is no such file.
+        WeightsError: the file does not exist, or is not a regular file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -34,20 +35,20 @@ class Opened:
         self.size: int = self._facts[0]
 
     def read(self, offset: int, count: int) -> bytes:
-        """`count` bytes from `offset` on.
+        """Read `count` bytes from `offset` on.
 
         Raises:
-            WeightsError: the file has fewer, or was changed since it was opened.
+            WeightsError: the file is shorter, or has changed since it was opened.
         """
         whole = np.empty(count, np.uint8)
         self.read_into(whole, offset)
         return whole.tobytes()
 
     def read_into(self, array: NDArray[Any], offset: int) -> None:
-        """Fill a contiguous array with the bytes from `offset` on, in one read.
+        """Fill a contiguous array with the bytes from `offset` on, without an intermediate copy.
 
         Raises:
-            WeightsError: the file has fewer, or was changed since it was opened.
+            WeightsError: the file is shorter, or has changed since it was opened.
         """
         self.check_unchanged()
         target = array.reshape(-1).view(np.uint8)
@@ -65,30 +66,30 @@ class Opened:
 
     @contextmanager
     def descriptor(self) -> Iterator[int]:
-        """The open file's number, for readers other than these.
+        """Open the file for the native core, which reads by file descriptor.
 
         Raises:
-            WeightsError: the file cannot be read, or was changed since it was opened.
+            WeightsError: the file is unreadable, or has changed since it was opened.
         """
         self.check_unchanged()
         with self._stream() as stream:
             yield stream.fileno()
 
     def check_unchanged(self) -> None:
-        """Make sure that the file is the one that was opened.
+        """Check that the file is still the one that was opened, by size, inode and time.
 
         Raises:
-            WeightsError: it is not, or is gone.
+            WeightsError: it has changed or was removed.
         """
         if self._look() != self._facts:
             raise WeightsError(
-                f"{self.path} was changed after it was opened",
-                hint="load it again when whatever writes it has ended",
+                f"{self.path} has changed since it was opened",
+                hint="load it again when the program that writes it has finished",
             )
 
     def _stream(self) -> BufferedReader:
         try:
-            return open(self.path, "rb")  # whoever asked closes it
+            return open(self.path, "rb")  # the caller closes it
         except OSError as error:
             raise _unreadable(self.path, error.strerror) from error
 
@@ -97,25 +98,31 @@ class Opened:
             facts = self.path.stat()
         except OSError as error:
             raise _unreadable(self.path, error.strerror) from error
-        if not stat.S_ISREG(facts.st_mode):  # opening a pipe would wait for its writer
-            raise _unreadable(self.path, "it is no regular file")
+        if not stat.S_ISREG(
+            facts.st_mode
+        ):  # opening a pipe would block until something writes to it
+            raise _unreadable(self.path, "it is not a regular file")
         return facts.st_size, facts.st_ino, facts.st_mtime_ns
 
 
 def read_json(path: Path) -> Any:
-    """The value of a JSON file that others wrote.
+    """Read a JSON file.
 
     Raises:
-        WeightsError: missing, too long, no JSON, or an object with a name twice or unprintable.
+        WeightsError: the file is missing, larger than JSON_LIMIT, or refused by parse_header.
     """
     opened = Opened(path)
     if opened.size > JSON_LIMIT:
-        raise damaged(path, f"it has {opened.size} bytes; {JSON_LIMIT} are allowed")
+        raise damaged(path, f"it has {opened.size} bytes; allowed: {JSON_LIMIT}")
     return parse_header(path, opened.read(0, opened.size))
 
 
 def parse_header(path: Path, text: bytes) -> Any:
-    """Parse JSON that was found in `path`, an index or the header of a file.
+    """Parse the JSON header of a weights file, or an index.
+
+    Args:
+        path: The file, for messages.
+        text: The JSON.
 
     Raises:
         WeightsError: `ogpt.reading.parse_json` refuses it.
@@ -123,16 +130,16 @@ def parse_header(path: Path, text: bytes) -> Any:
     try:
         return parse_json(text.decode("utf-8"), printable_names=True)
     except ValueError as error:
-        raise damaged(path, f"its JSON cannot be read ({error})") from error
+        raise damaged(path, f"its JSON is invalid ({error})") from error
 
 
 def damaged(path: Path, what: str) -> WeightsError:
-    """What to raise about a file that is not what its name says."""
+    """Make the error for a damaged file."""
     return WeightsError(f"{path} is damaged: {what}", hint="restore the file from a copy")
 
 
 def _unreadable(path: Path, why: str | None) -> WeightsError:
     return WeightsError(
-        f"there is no weights file {path} to read: {why}",
-        hint="a model folder holds model.safetensors; check the path and its permissions",
+        f"the weights file {path} cannot be read: {why}",
+        hint="check the path and its permissions; a model folder has model.safetensors",
     )

@@ -1,4 +1,4 @@
-"""Where in a file of torch's the numbers of a tensor lie."""
+"""Where a file of torch.save stores the numbers of a tensor, as its pickle describes it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ITEM_SIZES: dict[str, int] = {
 
 @dataclass(frozen=True, slots=True)
 class PickledStorage:
-    """Numbers of one type in a row, which several tensors may share; `key` finds them."""
+    """A flat array of numbers that several tensors may share; `key` identifies it in the file."""
 
     key: str
     dtype: str
@@ -28,13 +28,13 @@ class PickledStorage:
 
     @property
     def nbytes(self) -> int:
-        """What it takes in the file."""
+        """Bytes in the file."""
         return self.numel * ITEM_SIZES[self.dtype]
 
 
 @dataclass(frozen=True, slots=True)
 class PickledTensor:
-    """Where a tensor's numbers lie, or so the pickle says; offset and stride count elements."""
+    """A view into a storage; offset and stride count elements. Nothing here is checked yet."""
 
     storage: PickledStorage
     offset: int
@@ -43,7 +43,7 @@ class PickledTensor:
 
     @property
     def span(self) -> int:
-        """Elements of the storage from its first to its last, those between included."""
+        """Number of storage elements from its first to its last element."""
         if 0 in self.size:
             return 0
         return 1 + sum((n - 1) * step for n, step in zip(self.size, self.stride, strict=True))

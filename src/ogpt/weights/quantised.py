@@ -1,12 +1,12 @@
-"""Quantised model folders: matrices as small whole numbers, each group of them with a step size.
+"""Quantized model folders: matrices as small integers, with one step size per group of inputs.
 
-In place of a matrix NAME the file model.safetensors holds two arrays. NAME itself has a row for
-each output and a column for each input, filled up with zeros to whole groups of 64: int8, or for
-4 bits two to a byte (uint8), the earlier one in the low half, both plus 8. `NAME.step_sizes`,
-float32 (outputs, groups), holds what one step of a group is worth. All other weights are float32.
-config.json says so in `quantization_config`. transformers complains of its unknown method and goes
-on, with new weights for those that it misses; so none is missing, but the shapes of NAME are not
-those that it wants, which it refuses.
+In place of a matrix NAME, model.safetensors has two arrays. NAME has a row per output and a column
+per input, zero-padded to full groups of 64: int8, or for 4 bits two values per byte (uint8), the
+earlier one in the low half, both plus 8. `NAME.step_sizes`, float32 (outputs, groups), has the size
+of one step in each group. All other weights are float32. config.json has `quantization_config`.
+
+transformers only warns about an unknown quantization method, and initializes missing weights
+randomly. Therefore NAME itself is kept, with a shape that transformers refuses.
 """
 
 from __future__ import annotations
@@ -28,12 +28,13 @@ from ogpt.weights.shapes import architecture_of, weight_shapes
 
 METHOD = "ogpt"
 GROUP_SIZE = 64
-"""Inputs that share a step size."""
+"""Number of inputs that share a step size."""
 
 BITS = {"int8": 8, "int4": 4}
-"""Of each dtype that weights are quantised to."""
+"""Quantized dtype -> bits per weight."""
 
 SIZES = ".step_sizes"
+"""Ending of the names of step sizes."""
 
 _CONFIG = "quantization_config"
 _EMBEDDING = "tokens_embed.weight"
@@ -41,58 +42,58 @@ _MATRICES = ("attn.c_attn.weight", "attn.c_proj.weight", "mlp.c_fc.weight", "mlp
 
 
 class Rounded(NamedTuple):
-    """A matrix as whole steps."""
+    """A quantized matrix: integer steps and step sizes."""
 
     dtype: str
     """int8 or int4."""
     steps: Array | Stored
-    """As a file holds them: int8 (out, padded in), or of int4 two to a byte, uint8."""
+    """As in the file: int8 (out, padded in), or uint8 with two int4 per byte."""
     sizes: NDArray[np.float32]
     """(out, groups)"""
 
 
 def is_quantised(name: str) -> bool:
-    """Whether a weight of this name is rounded: the matrices of the blocks, and the embedding."""
+    """Return whether a weight is quantized: the matrices of the blocks, and the embedding."""
     return name.endswith((*_MATRICES, _EMBEDDING))
 
 
 def is_embedding(name: str) -> bool:
-    """Whether a weight of this name is the token embedding, which is the head as well."""
+    """Return whether a weight is the token embedding, which is also the head."""
     return name.endswith(_EMBEDDING)
 
 
 def inputs_and_outputs(name: str, shape: tuple[int, ...]) -> tuple[int, int]:
-    """Of a matrix: all are (in, out) but the embedding, which is (out, in) to the head."""
+    """Return the dimensions of a matrix: all are (in, out), except the embedding as a head."""
     rows, columns = shape
     return (columns, rows) if is_embedding(name) else (rows, columns)
 
 
 def quantization_config(dtype: str) -> dict[str, Any]:
-    """What config.json says of a folder quantised to this dtype."""
+    """Return the entry in config.json of a folder quantized to this dtype."""
     return {"quant_method": METHOD, "bits": BITS[dtype], "group_size": GROUP_SIZE}
 
 
 def quantised_dtype(config: OpenAIGPTConfig) -> str | None:
-    """int8 or int4 for the configuration of a quantised folder, otherwise None.
+    """Return int8 or int4 for the configuration of a quantized folder, otherwise None.
 
     Raises:
-        ConfigError: weights quantised by another program, or in another way.
+        ConfigError: the weights were quantized by another program, or with other settings.
     """
-    told = getattr(config, _CONFIG, None)
-    if told is None:
+    found = getattr(config, _CONFIG, None)
+    if found is None:
         return None
     for dtype in BITS:
-        if told == quantization_config(dtype):
+        if found == quantization_config(dtype):
             return dtype
     raise ConfigError(
-        f"{_CONFIG} is {told!r}; allowed: quant_method {METHOD!r}, bits 8 or 4, "
+        f"{_CONFIG} is {found!r}; allowed: quant_method {METHOD!r}, bits 8 or 4, "
         f"group_size {GROUP_SIZE}",
-        hint="load it with the program that quantised it, or take the model that it was made from",
+        hint="load it with the program that quantized it, or use the original model",
     )
 
 
 def quantised_arrays(name: str, rounded: Rounded) -> dict[str, Array]:
-    """The two arrays that stand for a matrix in a file."""
+    """Return the two arrays that represent a matrix in a file."""
     steps = rounded.steps
     return {
         name: steps if isinstance(steps, Array) else steps.read(),
@@ -101,13 +102,13 @@ def quantised_arrays(name: str, rounded: Rounded) -> dict[str, Array]:
 
 
 def steps_layout(dtype: str, outputs: int, groups: int) -> tuple[str, tuple[int, int]]:
-    """Dtype and shape of a matrix's steps in a file."""
+    """Return dtype and shape of the steps of a matrix in a file."""
     columns = groups * GROUP_SIZE
     return ("int8", (outputs, columns)) if dtype == "int8" else ("uint8", (outputs, columns // 2))
 
 
 class QuantisedWeights(Mapping[str, Array | Rounded]):
-    """The weights of a quantised folder under the names of `weight_shapes`, read when asked for."""
+    """The weights of a quantized folder under the names of `weight_shapes`, read on access."""
 
     def __init__(self, names: list[str], read: Callable[[str], Array | Rounded]) -> None:
         self._names = names
@@ -126,22 +127,22 @@ class QuantisedWeights(Mapping[str, Array | Rounded]):
 
 
 def open_quantised(folder: Path, config: OpenAIGPTConfig) -> QuantisedWeights:
-    """Open a quantised folder; names, shapes and dtypes of the file are then as they must be.
+    """Open a quantized folder; names, shapes and dtypes are checked against the configuration.
 
     Args:
         folder: The model folder.
         config: Its configuration, with `quantization_config`.
 
     Raises:
-        ConfigError: as quantised_dtype, or the configuration is of no quantised folder.
-        WeightsError: the file is missing or damaged, or is not what the configuration says. Later,
-            from reading a weight: it holds no finite numbers.
+        ConfigError: as quantised_dtype, or the configuration is not of a quantized folder.
+        WeightsError: the file is missing, damaged, or does not match the configuration. Later,
+            when a weight is read: it has NaN or infinite numbers.
     """
     dtype = quantised_dtype(config)
     if dtype is None:
         raise ConfigError(
-            f"the config.json in {folder} has no {_CONFIG}; a quantised folder has one",
-            hint="load the folder as an ordinary one",
+            f"the config.json in {folder} has no {_CONFIG}; a quantized folder has one",
+            hint="load the folder without quantization",
         )
     file = folder / WEIGHTS_FILE
     arrays = open_safetensors(file)
@@ -152,7 +153,7 @@ def open_quantised(folder: Path, config: OpenAIGPTConfig) -> QuantisedWeights:
     def finite(name: str) -> Array:
         array = arrays[name]
         if not is_finite(array):
-            raise damaged(file, f"{name} holds NaN or infinite numbers")
+            raise damaged(file, f"{name} contains NaN or infinity")
         return array
 
     def read(name: str) -> Array | Rounded:
@@ -164,24 +165,24 @@ def open_quantised(folder: Path, config: OpenAIGPTConfig) -> QuantisedWeights:
 
 
 def refuse_quantised(folder: Path, arrays: Mapping[str, Array]) -> None:
-    """Say who reads a quantised folder, where floating-point weights are wanted.
+    """Refuse a quantized folder where floating-point weights are needed.
 
     Raises:
-        WeightsError: the arrays are those of a quantised folder.
+        WeightsError: the arrays are those of a quantized folder.
     """
     if any(name.endswith(SIZES) for name in arrays):
         raise WeightsError(
-            f"the weights in {folder} were quantised by ogpt; allowed here: floating-point "
-            "numbers. Only the native decoder reads them",
-            hint="generate, score and evaluate with the decoder 'native'; for anything else take "
-            "the model that was quantised",
+            f"the weights in {folder} were quantized by ogpt, and only the native decoder reads "
+            "them; allowed here: floating-point weights",
+            hint="generate, score and evaluate with the decoder 'native'; for anything else use "
+            "the original model",
         )
 
 
 def _layout(
     shapes: Mapping[str, tuple[int, ...]], dtype: str
 ) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """Name -> dtype and shape of every array in the file."""
+    """List the arrays of the file: name -> dtype and shape."""
     found: dict[str, tuple[str, tuple[int, ...]]] = {}
     for name, shape in shapes.items():
         if not is_quantised(name):
@@ -200,9 +201,9 @@ def _check_layout(
     expected: Mapping[str, tuple[str, tuple[int, ...]]],
 ) -> None:
     for name in sorted(entries.keys() | expected.keys()):
-        seen = (entries[name].dtype, entries[name].shape) if name in entries else "not there"
-        if seen != expected.get(name, "not there"):
+        seen = (entries[name].dtype, entries[name].shape) if name in entries else "missing"
+        if seen != expected.get(name, "missing"):
             raise damaged(
                 file,
-                f"{name} is {seen}; its config.json asks for {expected.get(name, 'no such array')}",
+                f"{name} is {seen}; config.json requires {expected.get(name, 'no such array')}",
             )

@@ -1,7 +1,8 @@
-"""safetensors files in and out, as named arrays.
+"""Read and write safetensors files as named arrays.
 
-The format is a length, a JSON header and raw bytes. The safetensors package reads bfloat16 only
-with a framework beside it, so both directions stand here; tests hold them against the package.
+The format: the length of the header (8 bytes, little-endian), the header in JSON, the raw arrays.
+The safetensors package needs a framework for bfloat16, so reader and writer are ours; the tests
+compare both with the package.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ WEIGHTS_FILE = "model.safetensors"
 
 _METADATA = "__metadata__"
 _FIELDS = {"dtype", "shape", "data_offsets"}
-_MAX_RANK = 32  # what every numpy and torch can hold
-_DTYPES = {  # safetensors' names -> ours
+_MAX_RANK = 32  # well below the limits of numpy and torch (64); weights have at most 3
+_DTYPES = {  # name in safetensors -> ours
     "F64": "float64",
     "F32": "float32",
     "F16": "float16",
@@ -40,7 +41,7 @@ _NAMES = {name: code for code, name in _DTYPES.items()}
 
 
 class Entry(NamedTuple):
-    """What the header says of one array; `begin` and `end` count from the file's first byte."""
+    """Header entry of one array; `begin` and `end` are positions in the file."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -49,19 +50,19 @@ class Entry(NamedTuple):
 
 
 def open_safetensors(file: Path) -> LazyArrays[Entry]:
-    """Read and check the header; what it says of the arrays is then true of the file.
+    """Open a safetensors file; its header is checked against the file before any array is read.
 
     Raises:
-        WeightsError: missing, cut short, or not a safetensors file. Later, from reading an array:
-            the file was changed.
+        WeightsError: the file is missing, incomplete, or not safetensors. Later, when an array is
+            read: the file has changed.
     """
     opened = Opened(file)
     if opened.size < 8:
-        raise damaged(file, f"it has {opened.size} bytes; the length of the header takes 8")
+        raise damaged(file, f"it has {opened.size} bytes; the length of the header alone takes 8")
     length = int.from_bytes(opened.read(0, 8), "little")
     allowed = min(JSON_LIMIT, opened.size - 8)
     if length > allowed:
-        raise damaged(file, f"its header claims {length} bytes; {allowed} are allowed")
+        raise damaged(file, f"its header claims {length} bytes; allowed: {allowed}")
     header = parse_header(file, opened.read(8, length))
     if not isinstance(header, dict):
         raise damaged(file, f"its header is {shown(header)}, not a JSON object")
@@ -79,22 +80,28 @@ def open_safetensors(file: Path) -> LazyArrays[Entry]:
 
 
 def write_arrays(file: Path, arrays: Mapping[str, Array]) -> None:
-    """Write the arrays, whole or not at all, without a second copy of them in memory.
+    """Write the arrays to a file, atomically and without a second copy in memory.
 
     Raises:
-        StorageError: the disk is full or refuses; what was there is unchanged.
+        StorageError: the write fails; the previous content is unchanged.
     """
     with whole_file(file) as temporary, open(temporary, "wb") as stream:
         write_stream(stream, arrays)
 
 
 def write_stream(stream: BinaryIO, arrays: Mapping[str, Array]) -> int:
-    """Write the content of a safetensors file; a lazy mapping is read twice, array by array.
+    """Write the content of a safetensors file to a stream.
+
+    Args:
+        stream: Open for writing, in binary.
+        arrays: A lazy mapping is read twice, array by array: the header needs all sizes first.
 
     Returns:
         Bytes of the arrays.
     """
-    header: dict[str, Any] = {_METADATA: {"format": "pt"}}  # transformers asks for it
+    header: dict[str, Any] = {
+        _METADATA: {"format": "pt"}
+    }  # transformers 4 refuses a file without it
     offset = 0
     for name, array in arrays.items():
         end = offset + array.data.nbytes
@@ -105,7 +112,9 @@ def write_stream(stream: BinaryIO, arrays: Mapping[str, Array]) -> int:
         }
         offset = end
     text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)  # the format aligns its data
+    text += b" " * (
+        -len(text) % 8
+    )  # the arrays start at a multiple of 8 bytes (format specification)
     stream.write(len(text).to_bytes(8, "little"))
     stream.write(text)
     for array in arrays.values():
@@ -120,25 +129,25 @@ def _entry(file: Path, name: str, value: Any, base: int) -> Entry:
         )
     code, shape, offsets = value["dtype"], value["shape"], value["data_offsets"]
     if not isinstance(code, str) or code not in _DTYPES:
-        raise damaged(file, f"{shown(name)} has dtype {shown(code)}; known are {[*_DTYPES]}")
+        raise damaged(file, f"{shown(name)} has dtype {shown(code)}; allowed: {[*_DTYPES]}")
     if not _are_sizes(shape) or len(shape) > _MAX_RANK:
         raise damaged(
-            file, f"{shown(name)} has shape {shown(shape)}; at most {_MAX_RANK} sizes are allowed"
+            file, f"{shown(name)} has shape {shown(shape)}; allowed: at most {_MAX_RANK} sizes"
         )
     if not _are_sizes(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
         raise damaged(
-            file, f"{shown(name)} has data_offsets {shown(offsets)}; they are a begin and an end"
+            file, f"{shown(name)} has data_offsets {shown(offsets)}; allowed: [begin, end]"
         )
     dtype = _DTYPES[code]
     begin, end = offsets
     item_size = numpy_dtype(dtype).itemsize
-    # numpy counts the bytes of an empty array, too, as if its zeros were ones
+    # numpy limits the bytes of empty arrays too, counting their zeros as ones
     if math.prod(size or 1 for size in shape) * item_size >= 2**63 or (
         math.prod(shape) * item_size != end - begin
     ):
         raise damaged(
             file,
-            f"{shown(name)} has {end - begin} bytes, which do not make shape {shown(shape)} "
+            f"{shown(name)} has {end - begin} bytes, which do not fit its shape {shown(shape)} "
             f"of {dtype}",
         )
     return Entry(dtype, tuple(shape), base + begin, base + end)
@@ -149,13 +158,16 @@ def _are_sizes(value: Any) -> bool:
 
 
 def _check_layout(file: Path, entries: dict[str, Entry], base: int, size: int) -> None:
-    """Arrays follow one another from the header to the end of the file: the format's own rule."""
+    """Check that the arrays fill the file from header to end without gaps, as the format requires.
+
+    Overlaps would share memory, and gaps could hide data.
+    """
     expected = base
     for name, entry in sorted(entries.items(), key=lambda item: item[1][-2:]):
         if entry.begin != expected:
             raise damaged(
                 file,
-                f"{shown(name)} begins at byte {entry.begin}; the one before ends at {expected}",
+                f"{shown(name)} begins at byte {entry.begin}; the previous one ends at {expected}",
             )
         expected = entry.end
     if expected != size:

@@ -1,4 +1,4 @@
-"""The names and shapes of a model's weights, told from its configuration alone."""
+"""Names and shapes of a model's weights, derived from its configuration."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ Shapes = dict[str, tuple[int, ...]]
 
 
 def architecture_of(config: OpenAIGPTConfig) -> str:
-    """The class that the configuration names; the language model where it names none."""
+    """Return the class that the configuration names, or the language model if it names none."""
     return (config.architectures or ["OpenAIGPTLMHeadModel"])[0].removeprefix("TF")
 
 
 def weight_shapes(config: OpenAIGPTConfig, architecture: str = "OpenAIGPTLMHeadModel") -> Shapes:
-    """Name -> shape of each weight that a file holds, tied ones once.
+    """List the weights that a file of the model contains: name -> shape, tied weights once.
 
     Args:
-        config: Of the model.
+        config: Configuration of the model.
         architecture: One of ARCHITECTURES.
 
     Raises:
-        ConfigError: another architecture.
+        ConfigError: an unknown architecture.
     """
     if architecture not in ARCHITECTURES:
         raise ConfigError(
             f"architectures is {architecture!r}; allowed: {', '.join(ARCHITECTURES)}",
-            hint="mend architectures in config.json",
+            hint="fix architectures in config.json",
         )
     n_embd = config.n_embd
     transformer: Shapes = {
@@ -53,12 +53,12 @@ def weight_shapes(config: OpenAIGPTConfig, architecture: str = "OpenAIGPTLMHeadM
 
 
 def parameter_count(config: OpenAIGPTConfig, architecture: str = "OpenAIGPTLMHeadModel") -> int:
-    """Weights of the model, tied ones counted once."""
+    """Return the number of parameters of the model; tied weights count once."""
     return sum(map(math.prod, weight_shapes(config, architecture).values()))
 
 
 def _block(path: str, n_embd: int, kept: int) -> Shapes:
-    """The weights of a block; its attention has `kept` channels, fewer where heads were pruned."""
+    """List the weights of a block; its attention has `kept` channels, less if heads were pruned."""
     shapes: Shapes = {
         "attn.c_attn.weight": (n_embd, 3 * kept),
         "attn.c_attn.bias": (3 * kept,),
@@ -77,6 +77,7 @@ def _block(path: str, n_embd: int, kept: int) -> Shapes:
 
 
 def _heads(config: OpenAIGPTConfig, architecture: str) -> Shapes:
+    """List the weights of the heads."""
     n_embd = config.n_embd
     shapes: Shapes = {}
     if architecture == "OpenAIGPTForSequenceClassification":

@@ -1,4 +1,4 @@
-"""Weights in several files: Hugging Face's shards and the index that says what is where."""
+"""Read and write weights in shards: several files, and the index of which array is where."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ogpt.weights.together import files_together
 INDEX_FILE = "model.safetensors.index.json"
 
 SHARDS = f"model-{5 * '[0-9]'}-of-{5 * '[0-9]'}.safetensors"
-"""A pattern that the files of `write_shards` match."""
+"""Glob pattern of the files that `write_shards` writes."""
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([KMGT]i?B)", re.IGNORECASE)
 _UNITS = {"kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
@@ -29,35 +29,40 @@ _OUTSIDE = ("", ".", "..")
 def open_index(
     index: Path, open_shard: Callable[[Path], Mapping[str, Array]]
 ) -> Mapping[str, Array]:
-    """Open the shards that an index names, `model.safetensors.index.json` or the like.
+    """Open the shards of an index such as `model.safetensors.index.json`.
 
     Args:
-        index: The index; the shards lie beside it.
-        open_shard: Opens one of them.
+        index: The index; the shards are in the same folder.
+        open_shard: Opens one shard.
 
     Raises:
-        WeightsError: index or shard missing or damaged, they do not agree, or the index names a
-            file outside its folder.
+        WeightsError: the index or a shard is missing or damaged, they do not match, or the index
+            names a file outside its folder.
     """
     where = _weight_map(index)
     shards = {name: open_shard(_inside(index, name)) for name in sorted(set(where.values()))}
     homes = {name: (shards[file], name) for name, file in where.items()}
     for name, (shard, _) in homes.items():
         if name not in shard:
-            raise _disagree(index, f"{shown(name)} is not in {where[name]}, where the index has it")
+            raise _disagree(
+                index, f"{shown(name)} is not in {where[name]}, although the index says so"
+            )
     for file, shard in shards.items():
         extra = sorted(name for name in shard if where.get(name) != file)
         if extra:
-            raise _disagree(index, f"{file} holds {shown(extra)}, which the index has elsewhere")
+            raise _disagree(index, f"{file} has {shown(extra)}, which the index places elsewhere")
     return LazyArrays(homes, lambda home: home[0][home[1]], lambda home: stored(*home))
 
 
 def split(arrays: Mapping[str, Array], max_shard_size: int) -> list[list[str]]:
-    """The names of each shard, in order: as many as fit; an array that is too large stands alone.
+    """Distribute arrays over shards: fill each one in order; a larger array gets its own shard.
 
     Args:
-        arrays: In the order of the file.
-        max_shard_size: Bytes, 1 or more.
+        arrays: Arrays in file order.
+        max_shard_size: Maximum bytes per shard, 1 or more.
+
+    Returns:
+        The names in each shard.
     """
     shards: list[list[str]] = []
     room = 0
@@ -73,13 +78,13 @@ def split(arrays: Mapping[str, Array], max_shard_size: int) -> list[list[str]]:
 def write_shards(
     folder: Path, arrays: Mapping[str, Array], shards: Sequence[Sequence[str]]
 ) -> list[Path]:
-    """Write `model-00001-of-0000N.safetensors` and their index: all of them or none.
+    """Write `model-00001-of-0000N.safetensors` and their index, atomically.
 
     Returns:
-        The shards' files.
+        The files of the shards.
 
     Raises:
-        StorageError: the disk is full or refuses.
+        StorageError: the write fails.
     """
     count = len(shards)
     files = [folder / f"model-{i:05d}-of-{count:05d}.safetensors" for i in range(1, count + 1)]
@@ -97,10 +102,10 @@ def write_shards(
 
 
 def size_in_bytes(size: int | str) -> int:
-    """A size as transformers takes it: bytes, or a text such as `5GB` or `200 MiB`.
+    """Parse a size as in transformers: bytes, or a string such as `5GB` or `200 MiB`.
 
     Raises:
-        ConfigError: another text, or less than 1 byte.
+        ConfigError: another string, or less than 1 byte.
     """
     found = size
     if isinstance(size, str):
@@ -108,27 +113,26 @@ def size_in_bytes(size: int | str) -> int:
         found = int(float(match[1]) * _UNITS[match[2].lower()]) if match else 0
     if not isinstance(found, int) or found < 1:
         raise ConfigError(
-            f"{size!r} is no size; bytes (1 or more) or a text such as '5GB' are allowed",
-            hint="give max_shard_size as a number of bytes, or with KB, MB, GB or TB",
+            f"max_shard_size is {size!r}; allowed: bytes (1 or more) or a string such as '5GB'",
+            hint="pass max_shard_size as a number of bytes, or with KB, MB, GB or TB",
         )
     return found
 
 
 def _weight_map(index: Path) -> dict[str, str]:
-    """Array name -> file name, whatever the names."""
+    """Read the weight map of an index: array name -> file name, which are not checked here."""
     content = read_json(index)
     where = content.get("weight_map") if isinstance(content, dict) else None
     if not isinstance(where, dict) or not all(isinstance(file, str) for file in where.values()):
-        raise damaged(
-            index, f"it needs a weight_map of array names to file names, not {shown(where)}"
-        )
+        raise damaged(index, f"its weight_map is {shown(where)}; allowed: file names by array name")
     return where
 
 
 def _inside(index: Path, name: str) -> Path:
-    """The path of a file beside the index.
+    """Return the path of a file in the folder of the index, or refuse it.
 
-    A link may lead to the blobs of the same model in the Hub's cache, which keeps all files so.
+    A symbolic link may lead to the blobs of the same model in the Hub's cache, where all files are
+    stored as links.
     """
     file = index.parent / name
     folder = Path(os.path.realpath(index.parent))
@@ -136,8 +140,8 @@ def _inside(index: Path, name: str) -> Path:
     plain = name.isprintable() and not set(name) & {"/", "\\", ":"} and name not in _OUTSIDE
     if not plain or Path(os.path.realpath(file)).parent not in (folder, *blobs):
         raise WeightsError(
-            f"{index} names the file {shown(name)}; only files in its own folder are allowed",
-            hint="do not load it: an index that leads elsewhere is broken or meant to harm",
+            f"{index} names the file {shown(name)}; allowed: files in its own folder",
+            hint="do not load this model: its index is damaged or malicious",
         )
     return file
 
@@ -145,5 +149,5 @@ def _inside(index: Path, name: str) -> Path:
 def _disagree(index: Path, what: str) -> WeightsError:
     return WeightsError(
         f"{index} and its files do not belong together: {what}",
-        hint="restore index and shards from the same copy",
+        hint="restore the index and the shards from the same copy",
     )

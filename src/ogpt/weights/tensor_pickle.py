@@ -1,9 +1,9 @@
-"""The pickles that `torch.save` writes for tensors, read without running anything.
+"""Read the pickles that `torch.save` writes for tensors, without executing anything.
 
-A pickle is a program for a small stack machine, and Python's own machine calls whatever function
-the program names. This one knows the few opcodes of protocol 2 that a state dict needs. A name
-in the program is looked up in two tables of ours and imported from nowhere; a tensor becomes a
-description of where its numbers lie.
+A pickle is a program for a small stack machine, and Python's own machine calls any function that
+the program names. This machine knows only the opcodes of protocol 2 that a state dict needs. It
+looks names up in two tables and imports nothing. A tensor becomes a description of where its
+numbers are in the file. Source of the opcodes: pickletools in the standard library.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from ogpt.reading import shown
 from ogpt.weights.pickled_tensors import PickledStorage, PickledTensor
 
 PICKLE_LIMIT = 2**26
-"""Bytes of one pickle; a model of 10,000 tensors has about 2 MB."""
+"""Maximum bytes of one pickle; a model of 10,000 tensors needs about 2 MB."""
 OPCODE_LIMIT = 2**21
-"""Opcodes of one pickle; a tensor takes about 40."""
+"""Maximum opcodes of one pickle; a tensor needs about 40."""
 TENSOR_LIMIT = 2**15
-"""Tensors of one file."""
+"""Maximum tensors of one file; GPT-1 has 146."""
 MARK_LIMIT = 64
-"""Marks that may stand open at once; a state dict has at most five."""
+"""Maximum nesting of marks; a state dict needs at most 5."""
 
 _DIMENSION_LIMIT = 64  # numpy's
-_NAME_LIMIT = 256  # bytes of a module's or a global's name
+_NAME_LIMIT = 256  # bytes of the name of a module or global
 
 TRUST = (
-    "ogpt reads tensors only: where you trust its origin, load it with torch and save its "
-    "state_dict() with safetensors"
+    "if you trust its origin, load it with torch and save its state_dict() with safetensors: ogpt "
+    "reads only tensors"
 )
 DAMAGED = "restore the file from a copy"
 
@@ -48,7 +48,7 @@ _STORAGE_TYPES = {
 }
 _STORAGES = {
     f"{module}.{name}": dtype
-    for module in ("torch", "torch.cuda")  # torch < 1.9 named the device's type
+    for module in ("torch", "torch.cuda")  # torch < 1.9 named the type of the device
     for name, dtype in _STORAGE_TYPES.items()
 } | {"torch.storage.UntypedStorage": "uint8", "torch.UntypedStorage": "uint8"}
 
@@ -67,30 +67,30 @@ _CALLS = {_ORDERED_DICT, *_TENSORS, *_PARAMETERS}
 
 
 class Pickled(NamedTuple):
-    """What a pickle holds: dicts, lists, tuples, plain values, tensors; and every storage."""
+    """The value of a pickle (dicts, lists, tuples, plain values, tensors), and all its storages."""
 
     value: object
     storages: dict[str, PickledStorage]
 
 
 def load(stream: BinaryIO, size: int, where: str) -> Pickled:
-    """Read one pickle; the stream stands behind it afterwards.
+    """Read one pickle; afterwards the stream is at its end.
 
     Args:
-        stream: stands at the pickle's first byte.
-        size: bytes that are left for it.
-        where: the file, for messages.
+        stream: At the first byte of the pickle.
+        size: Maximum bytes of the pickle.
+        where: The file, for messages.
 
     Raises:
-        WeightsError: it is cut short, damaged, larger than the limits above, or holds or does
-            anything but tensors and plain values. Nothing that it names was imported or run.
+        WeightsError: the pickle is incomplete, damaged, exceeds the limits above, or contains
+            anything but tensors and plain values. Nothing that it names is imported or executed.
     """
     machine = _Machine(stream, min(size, PICKLE_LIMIT), where)
     return Pickled(machine.run(), machine.storages)
 
 
 def described(value: object) -> str:
-    """A value for a message: of a container only its type, for its inside may be endless."""
+    """Describe a value for a message; only the type of a container, which may contain itself."""
     if isinstance(value, _Global):
         return value.name
     if value is None or isinstance(value, bool | int | float | str):
@@ -112,14 +112,14 @@ class _Global:
 
 
 class _Machine:
-    """The stack machine: one method for each thing that an opcode may do."""
+    """The stack machine: one method per kind of opcode."""
 
     def __init__(self, stream: BinaryIO, left: int, where: str) -> None:
         self.stream = stream
         self.left = left
         self.where = where
         self.stack: list[object] = []
-        self.below: list[list[object]] = []  # what lies under each open mark
+        self.below: list[list[object]] = []  # the stack under each open mark
         self.memo: dict[int, object] = {}
         self.storages: dict[str, PickledStorage] = {}
         self.tensors = 0
@@ -186,7 +186,7 @@ class _Machine:
                 self.stack.append(self.storage(self.pop()))
             case _:
                 raise self.fault(
-                    f"its pickle has the opcode {opcode!r}, which no tensor needs", TRUST
+                    f"its pickle has the opcode {opcode!r}, which tensors do not need", TRUST
                 )
 
     # Bytes
@@ -195,8 +195,8 @@ class _Machine:
         data = self.stream.read(count) if count <= self.left else b""
         if len(data) < count:
             raise self.fault(
-                f"its pickle needs {count} more bytes where {self.left} are left (a pickle has at "
-                f"most {PICKLE_LIMIT})"
+                f"its pickle needs {count} more bytes, and {self.left} are left (allowed per "
+                f"pickle: {PICKLE_LIMIT})"
             )
         self.left -= count
         return data
@@ -207,7 +207,7 @@ class _Machine:
 
     def long(self, count: int) -> int:
         if count > 8:
-            raise self.fault(f"its pickle has a number of {count} bytes; at most 8 are allowed")
+            raise self.fault(f"its pickle has an integer of {count} bytes; allowed: 8")
         return int.from_bytes(self.read(count), "little", signed=True)
 
     def text(self, count: int) -> str:
@@ -215,15 +215,14 @@ class _Machine:
         try:
             return data.decode()
         except UnicodeDecodeError as error:
-            raise self.fault(f"its pickle has text that is not UTF-8: {data[:40]!r}") from error
+            raise self.fault(f"its pickle has a string that is not UTF-8: {data[:40]!r}") from error
 
     def line(self) -> str:
         data = self.stream.readline(min(_NAME_LIMIT, self.left))
         self.left -= len(data)
         if not data.endswith(b"\n"):
             raise self.fault(
-                f"its pickle has a name without an end: {data[:40]!r}; names have at most "
-                f"{_NAME_LIMIT} bytes"
+                f"its pickle has an unterminated name: {data[:40]!r}; allowed: {_NAME_LIMIT} bytes"
             )
         return data[:-1].decode(errors="replace")
 
@@ -231,7 +230,7 @@ class _Machine:
 
     def pop(self) -> object:
         if not self.stack:
-            raise self.fault("its pickle takes more from the stack than there is")
+            raise self.fault("its pickle pops from an empty stack")
         return self.stack.pop()
 
     def top(self) -> object:
@@ -241,13 +240,13 @@ class _Machine:
 
     def mark(self) -> None:
         if len(self.below) == MARK_LIMIT:
-            raise self.fault(f"its pickle is nested deeper than {MARK_LIMIT} levels", TRUST)
+            raise self.fault(f"its pickle is nested more than {MARK_LIMIT} levels deep", TRUST)
         self.below.append(self.stack)
         self.stack = []
 
     def marked(self) -> list[object]:
         if not self.below:
-            raise self.fault("its pickle ends a group that never began")
+            raise self.fault("its pickle ends a group that it did not start")
         items, self.stack = self.stack, self.below.pop()
         return items
 
@@ -260,26 +259,26 @@ class _Machine:
 
     def protocol(self, version: int) -> None:
         if version != 2:
-            raise self.fault(f"its pickle has protocol {version}; torch.save writes 2", TRUST)
+            raise self.fault(f"its pickle has protocol {version}; allowed: 2", TRUST)
 
     def append(self, items: list[object]) -> None:
         target = self.top()
         if not isinstance(target, list):
-            raise self.fault(f"its pickle appends to {described(target)}; only a list can be")
+            raise self.fault(f"its pickle appends to {described(target)}; allowed: a list")
         target.extend(items)
 
     def set_items(self, items: list[object]) -> None:
         target = self.top()
         if not isinstance(target, dict):
-            raise self.fault(
-                f"its pickle sets an item of {described(target)}; only of a dict it can"
-            )
+            raise self.fault(f"its pickle sets an item of {described(target)}; allowed: of a dict")
         if len(items) % 2:
-            raise self.fault(f"its pickle gives a dict {len(items)} keys and values, an odd number")
+            raise self.fault(
+                f"its pickle adds {len(items)} keys and values to a dict, an odd number"
+            )
         for key, value in zip(items[::2], items[1::2], strict=True):
             if not isinstance(key, str | int):
                 raise self.fault(
-                    f"its pickle has {described(key)} for a key; text and whole numbers are allowed"
+                    f"its pickle uses {described(key)} as a key; allowed: strings and integers"
                 )
             target[key] = value
 
@@ -287,16 +286,16 @@ class _Machine:
         target = self.top()
         if not isinstance(target, dict) or not isinstance(state, dict):
             raise self.fault(
-                f"its pickle gives {described(target)} the state {described(state)}; only a dict "
-                "may have attributes (`_metadata`)",
+                f"its pickle sets the state of {described(target)} to {described(state)}; allowed: "
+                "the attributes of a dict (`_metadata`)",
                 TRUST,
-            )  # the attributes themselves say nothing that the tensors need
+            )  # the attributes are dropped: they do not affect the tensors
 
     def find(self, name: str) -> None:
         if name not in _STORAGES and name not in _CALLS:
             raise self.fault(
-                f"its pickle names {name!r}, which is no tensor, parameter, storage or OrderedDict"
-                " (nothing of it was run)",
+                f"its pickle names {name!r}; allowed: tensors, parameters, storages and "
+                "OrderedDict (nothing was executed)",
                 TRUST,
             )
         self.stack.append(_Global(name))
@@ -315,12 +314,12 @@ class _Machine:
                 tuple() as stride,
                 *rest,
             ) if name in _TENSORS:
-                if any(rest[2:]):  # after requires_grad and hooks: negated or conjugate numbers
-                    raise self.fault("a tensor's numbers are negated or conjugate lazily", TRUST)
+                if any(rest[2:]):  # after requires_grad and hooks: the flags of lazy operations
+                    raise self.fault("a tensor is lazily negated or conjugated", TRUST)
                 return self.tensor(storage, offset, size, stride)
         raise self.fault(
-            f"its pickle calls {described(function)} with {_listed(arguments)}; only tensors, "
-            "parameters and empty dicts are made",
+            f"its pickle calls {described(function)} with {_listed(arguments)}; allowed: making "
+            "tensors, parameters and empty dicts",
             TRUST,
         )
 
@@ -337,12 +336,12 @@ class _Machine:
                 storage = PickledStorage(key, _STORAGES[name], numel)
             case _:
                 raise self.fault(
-                    f"its pickle has the outside object {_listed(identity)}; only storages are "
-                    "known, and no views of them",
+                    f"its pickle has the persistent id {_listed(identity)}; allowed: storages, "
+                    "without views of them",
                     TRUST,
                 )
         if self.storages.setdefault(key, storage) != storage:
-            raise self.fault(f"storage {described(key)} is given two types or sizes")
+            raise self.fault(f"storage {described(key)} has two types or sizes")
         return storage
 
     def tensor(
@@ -356,13 +355,13 @@ class _Machine:
         if self.tensors > TENSOR_LIMIT:
             raise self.fault(f"it has more than {TENSOR_LIMIT} tensors", TRUST)
         if len(size) > _DIMENSION_LIMIT:
-            raise self.fault(f"a tensor has {len(size)} dimensions; at most {_DIMENSION_LIMIT}")
+            raise self.fault(f"a tensor has {len(size)} dimensions; allowed: {_DIMENSION_LIMIT}")
         sizes = tuple(n for n in size if isinstance(n, int) and n >= 0)
         steps = tuple(n for n in stride[: len(size)] if isinstance(n, int) and n >= 0)
         if offset < 0 or not len(sizes) == len(steps) == len(size) == len(stride):
             raise self.fault(
                 f"a tensor has offset {offset}, size {_listed(size)} and stride {_listed(stride)}; "
-                "they are whole numbers from 0, as many strides as sizes"
+                "allowed: integers from 0, one stride per size"
             )
         return PickledTensor(storage, offset, sizes, steps)
 

@@ -1,4 +1,4 @@
-"""Several files and the index that names them, written so that they are of one save."""
+"""Write several files and the index that names them, so that they always match."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ from ogpt.storage import storage_error, whole_file
 
 @contextmanager
 def files_together(index: Path, files: Sequence[Path]) -> Iterator[tuple[Path, list[Path]]]:
-    """Yield temporary paths for `index` and `files`; when the block ends well, they take places.
+    """Yield temporary paths for `index` and `files`; they move into place when the block ends well.
 
-    An old index goes before the first file is replaced and the new one comes last, so that no index
-    ever names files of two saves.
+    The old index is removed before the first file is replaced, and the new index comes last, so
+    that no index ever names files of two saves.
 
     Raises:
-        StorageError: the disk is full or refuses; if it was while the block wrote, what was there
-            is as it was.
+        StorageError: the write fails. If it fails inside the block, nothing has changed.
     """
     with ExitStack() as stack:
         new_index = stack.enter_context(whole_file(index))
@@ -27,10 +26,10 @@ def files_together(index: Path, files: Sequence[Path]) -> Iterator[tuple[Path, l
 
 
 def remove_stale(files: Iterable[Path]) -> None:
-    """Remove what an earlier save left, once the new files are in place.
+    """Remove files of an earlier save; call it when the new files are in place.
 
     Raises:
-        StorageError: the disk refuses.
+        StorageError: a file cannot be removed.
     """
     for file in files:
         try:

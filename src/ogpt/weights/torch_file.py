@@ -1,9 +1,9 @@
-"""`pytorch_model.bin` as named arrays, without PyTorch and without unpickling.
+"""Read `pytorch_model.bin` as named arrays, without PyTorch and without unpickling.
 
-`torch.save` has written two forms since torch 0.4. Since 1.6: a zip archive with the pickle in
-`NAME/data.pkl` and each storage, uncompressed, in `NAME/data/KEY`. Before: a stream of five
-pickles (a magic number, the protocol, facts about the machine, the object, the storages' keys),
-then each storage behind its length, always little-endian. Source: torch/serialization.py.
+`torch.save` has written two formats since torch 0.4. Since 1.6: a zip archive with the pickle in
+`NAME/data.pkl` and each storage, uncompressed, in `NAME/data/KEY`. Before: a stream of 5 pickles
+(magic number, protocol version, system information, the object, the keys of the storages), followed
+by the storages, each after its length, always little-endian. Source: torch/serialization.py.
 """
 
 from __future__ import annotations
@@ -25,46 +25,48 @@ from ogpt.weights.opened import Opened, damaged
 from ogpt.weights.pickled_tensors import ITEM_SIZES, PickledStorage, PickledTensor
 from ogpt.weights.tensor_pickle import DAMAGED, TRUST, Pickled, described, load
 
-WEIGHTS_FILE = "pytorch_model.bin"
+BIN_FILE = "pytorch_model.bin"
 
 WRAPPERS = ("state_dict", "model")
-"""Names under which training programs keep the state dict inside a larger checkpoint."""
+"""Keys under which training programs store the state dict inside a larger checkpoint."""
 
 EXPANDED_LIMIT = 2**26
-"""Bytes of a tensor that is larger than its storage, as `expand` makes them."""
+"""Largest tensor, in bytes, that may exceed its storage (64 MiB). Strides of 0, as `expand` makes
+them, would let a small file fill the memory."""
 
 _ZIP_MAGIC = b"PK\x03\x04"
 _LEGACY_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # torch's MAGIC_NUMBER, pickled
 _LEGACY_PROTOCOL = 1001
 _TAR_MAGIC = slice(257, 262), b"ustar"
 
-_DIRECTORY_LIMIT = 2**23  # bytes of a zip archive's directory: about 80,000 records
-_LOCAL_HEADER = struct.Struct("<4s22xHH")  # magic, ..., length of the name, of the extra field
+_DIRECTORY_LIMIT = 2**23  # bytes of the directory of a zip archive: about 80,000 records
+_LOCAL_HEADER = struct.Struct("<4s22xHH")  # magic, ..., lengths of the name and the extra field
+# Flags of a zip record (PKWARE's APPNOTE, section 4.4.4).
 _UTF8 = 0x800
-_ENCRYPTED = 0x1 | 0x40 | 0x2000  # the format's three flags for it
+_ENCRYPTED = 0x1 | 0x40 | 0x2000
 
-_NUMPY = {"bfloat16": "u2", "bool": "?"}  # where numpy's name is another, or there is none
+_NUMPY = {"bfloat16": "u2", "bool": "?"}  # where numpy's name differs, or it has no such type
 
 
 class _Layout(NamedTuple):
-    """A file's pickle and where its storages begin."""
+    """The pickle of a file, and the positions of its storages."""
 
     pickled: Pickled
     begins: dict[str, int]
-    byte_order: Literal["<", ">"]  # as numpy says it
+    byte_order: Literal["<", ">"]  # in numpy's notation
 
 
 def open_bin(file: Path) -> Mapping[str, Array]:
-    """Open a file of `torch.save`: a state dict, or a checkpoint that holds one (`WRAPPERS`).
+    """Open a file of `torch.save`: a state dict, or a checkpoint that contains one (`WRAPPERS`).
 
-    Only the pickle is read. Each `arrays[name]` reads that tensor anew from the file, in one
-    piece, into memory of its own, C-contiguous, in this machine's byte order; tensors that share
-    a storage come as separate arrays. A zip archive's checksums are not compared: torch does not
-    either, and can be told to write none.
+    Only the pickle is read at first. Each `arrays[name]` reads one tensor from the file into new
+    memory, C-contiguous and in the byte order of this machine. Tensors that share a storage become
+    separate arrays. Checksums of the zip archive are not verified: torch does not verify them
+    either, and may omit them.
 
     Raises:
-        WeightsError: missing, cut short, damaged, of the tar form of torch < 0.4, or holding
-            anything but tensors; also from `arrays[name]`, where the file changed in between.
+        WeightsError: the file is missing, incomplete, damaged, in the tar format of torch < 0.4, or
+            contains anything but tensors. Later, from `arrays[name]`: the file has changed.
     """
     opened = Opened(file)
     try:
@@ -72,7 +74,7 @@ def open_bin(file: Path) -> Mapping[str, Array]:
             layout = _read(file, stream, opened.size)
     except OSError as error:
         raise WeightsError(
-            f"{file} cannot be read: {error.strerror}", hint="see that you may read the file"
+            f"{file} cannot be read: {error.strerror}", hint="check the permissions of the file"
         ) from error
     return _BinFile(opened, _state_dict(file, layout.pickled.value), layout)
 
@@ -121,21 +123,21 @@ def _read(file: Path, stream: BufferedReader, size: int) -> _Layout:
         return _read_legacy(file, stream, size)
     if head[where] == tar:
         raise WeightsError(
-            f"{file} has the tar form of torch < 0.4; the two forms since then can be read",
+            f"{file} has the tar format of torch < 0.4; allowed: the formats of torch >= 0.4",
             hint="load it with torch and save it again",
         )
     raise WeightsError(
-        f"{file} is not a file of torch.save: it begins with {head[:8]!r}, not with "
-        f"{_ZIP_MAGIC!r} (torch >= 1.6) or {_LEGACY_MAGIC[:8]!r} (before)",
+        f"{file} is not a file of torch.save: it starts with {head[:8]!r}, not with "
+        f"{_ZIP_MAGIC!r} (torch >= 1.6) or {_LEGACY_MAGIC[:8]!r} (earlier)",
         hint=DAMAGED,
     )
 
 
 def _state_dict(file: Path, value: object) -> dict[str, PickledTensor]:
-    """The named tensors of what the pickle holds, taken out of a wrapper."""
+    """Return the named tensors of an unpickled value, from inside a wrapper if there is one."""
     if not isinstance(value, dict):
         raise WeightsError(
-            f"{file} holds {described(value)}; a weights file holds a dict of names and tensors",
+            f"{file} contains {described(value)}; allowed: a dict of names and tensors",
             hint="save model.state_dict()",
         )
     for wrapper in WRAPPERS:
@@ -149,8 +151,8 @@ def _state_dict(file: Path, value: object) -> dict[str, PickledTensor]:
     for name, tensor in value.items():
         if not isinstance(name, str) or not isinstance(tensor, PickledTensor):
             raise WeightsError(
-                f"{file} holds {described(tensor)} under the name {described(name)}; names are "
-                f"text and name tensors ({' or '.join(WRAPPERS)} may hold them all)",
+                f"{file} has {described(tensor)} under the key {described(name)}; allowed: tensors "
+                f"under strings ({' or '.join(WRAPPERS)} may contain them all)",
                 hint="save model.state_dict()",
             )
         _check_extent(file, name, tensor)
@@ -158,6 +160,7 @@ def _state_dict(file: Path, value: object) -> dict[str, PickledTensor]:
 
 
 def _check_extent(file: Path, name: str, tensor: PickledTensor) -> None:
+    """Check that a tensor stays inside its storage and needs a plausible amount of memory."""
     storage, size = tensor.storage, tensor.size
     end = tensor.offset + tensor.span
     if tensor.span and end > storage.numel:
@@ -169,11 +172,11 @@ def _check_extent(file: Path, name: str, tensor: PickledTensor) -> None:
     item_size = ITEM_SIZES[storage.dtype]
     nbytes = math.prod(size) * item_size
     allowed = max(EXPANDED_LIMIT, storage.nbytes)
-    # numpy counts the bytes of an empty array, too, as if its zeros were ones
+    # numpy limits the bytes of empty arrays too, counting their zeros as ones
     if nbytes > allowed or math.prod(n or 1 for n in size) * item_size >= 2**63:
         raise WeightsError(
-            f"{file}: {described(name)} of size {size} would take {nbytes} bytes; its storage has "
-            f"{storage.nbytes}, and at most {allowed} are allowed",
+            f"{file}: {described(name)} of size {size} needs {nbytes} bytes, and its storage has "
+            f"{storage.nbytes}; allowed: {allowed}",
             hint=TRUST,
         )
 
@@ -184,7 +187,7 @@ def _read_zip(file: Path, stream: BufferedReader) -> _Layout:
     if len(prefixes) != 1 or prefixes[0].count("/") != 1:
         raise damaged(
             file,
-            f"{len(prefixes)} of its {len(records)} records are named NAME/data.pkl; one should be",
+            f"{len(prefixes)} of its {len(records)} records are named NAME/data.pkl; allowed: 1",
         )
     (prefix,) = prefixes
     begin, length = records[f"{prefix}data.pkl"]
@@ -194,26 +197,26 @@ def _read_zip(file: Path, stream: BufferedReader) -> _Layout:
     for storage in pickled.storages.values():
         place = records.get(f"{prefix}data/{storage.key}")
         if place is None:
-            raise damaged(file, f"there is no record {prefix}data/{described(storage.key)}")
+            raise damaged(file, f"the record {prefix}data/{described(storage.key)} is missing")
         begins[storage.key], length = place
         if length != storage.nbytes:
             raise damaged(
                 file,
-                f"storage {described(storage.key)} has {length} bytes; {storage.numel} of "
-                f"{storage.dtype} take {storage.nbytes}",
+                f"storage {described(storage.key)} has {length} bytes; {storage.numel} numbers of "
+                f"{storage.dtype} need {storage.nbytes}",
             )
-    order = b"little"  # torch < 2.1 did not say it
+    order = b"little"  # torch < 2.1 did not store it
     if f"{prefix}byteorder" in records:
         begin, length = records[f"{prefix}byteorder"]
         stream.seek(begin)
         order = stream.read(min(length, 16))
     if order not in (b"little", b"big"):
-        raise damaged(file, f"its byte order is {order!r}; b'little' and b'big' are known")
+        raise damaged(file, f"its byte order is {order!r}; allowed: b'little', b'big'")
     return _Layout(pickled, begins, "<" if order == b"little" else ">")
 
 
 class _Bounded:
-    """A file for zipfile, which otherwise reads a directory of any size in one piece."""
+    """Limits reads of zipfile, which otherwise reads a directory of any size at once."""
 
     def __init__(self, stream: BufferedReader) -> None:
         self._stream = stream
@@ -221,22 +224,23 @@ class _Bounded:
 
     def read(self, size: int = -1, /) -> bytes:
         if size > _DIRECTORY_LIMIT:
-            raise ValueError(f"it takes {size} bytes; at most {_DIRECTORY_LIMIT} are allowed")
+            raise ValueError(f"it has {size} bytes; allowed: {_DIRECTORY_LIMIT}")
         return self._stream.read(size)
 
 
 def _records(file: Path, stream: BufferedReader) -> dict[str, tuple[int, int]]:
-    """Each record's first byte and length, all checked to lie side by side in the file."""
+    """Return position and length of each record, after checking that none overlap."""
     try:
         with zipfile.ZipFile(_Bounded(stream)) as archive:
             entries, end = archive.infolist(), archive.start_dir
     except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error) as error:
-        raise damaged(file, f"its zip directory cannot be read: {error}") from error
+        raise damaged(file, f"its zip directory is invalid: {error}") from error
     records: dict[str, tuple[int, int]] = {}
+    # From the last record to the first: each must end before the next one starts.
     for entry in sorted(entries, key=lambda entry: entry.header_offset, reverse=True):
         name = entry.orig_filename
         if name in records:
-            raise damaged(file, f"two records are named {described(name)}")
+            raise damaged(file, f"two records have the name {described(name)}")
         if ".." in name.split("/") or name.startswith("/") or "\\" in name:
             raise damaged(file, f"the record name {described(name)} leaves the archive")
         if entry.flag_bits & _ENCRYPTED:
@@ -244,7 +248,7 @@ def _records(file: Path, stream: BufferedReader) -> dict[str, tuple[int, int]]:
         if entry.compress_type or entry.compress_size != entry.file_size:
             raise WeightsError(
                 f"{file}: record {described(name)} is compressed ({entry.compress_size} bytes for "
-                f"{entry.file_size}); torch.save writes records as they are",
+                f"{entry.file_size}); allowed: uncompressed records, as torch.save writes them",
                 hint=TRUST,
             )
         records[name] = _data_begin(file, stream, entry, end), entry.file_size
@@ -253,9 +257,9 @@ def _records(file: Path, stream: BufferedReader) -> dict[str, tuple[int, int]]:
 
 
 def _data_begin(file: Path, stream: BufferedReader, entry: zipfile.ZipInfo, end: int) -> int:
-    """Where a record's own bytes begin; its local header alone says how long it is itself."""
+    """Return the position of the data of a record: after its local header, of variable length."""
     name = entry.orig_filename.encode("utf-8" if entry.flag_bits & _UTF8 else "cp437")
-    if 0 <= entry.header_offset < end:  # so the directory, longer than a header, still follows
+    if 0 <= entry.header_offset < end:  # the directory follows and is longer than a header
         stream.seek(entry.header_offset)
         header = stream.read(_LOCAL_HEADER.size + len(name))
         magic, name_length, extra_length = _LOCAL_HEADER.unpack_from(header)
@@ -265,8 +269,8 @@ def _data_begin(file: Path, stream: BufferedReader, entry: zipfile.ZipInfo, end:
             return begin
     raise damaged(
         file,
-        f"record {described(entry.orig_filename)} of {entry.file_size} bytes is not at byte "
-        f"{entry.header_offset}, with its end before byte {end}",
+        f"record {described(entry.orig_filename)} of {entry.file_size} bytes is not between byte "
+        f"{entry.header_offset} and byte {end}, as the directory says",
     )
 
 
@@ -277,19 +281,19 @@ def _read_legacy(file: Path, stream: BufferedReader, size: int) -> _Layout:
     stream.seek(len(_LEGACY_MAGIC))
     protocol, system = next_pickle().value, next_pickle().value
     if protocol != _LEGACY_PROTOCOL:
-        raise damaged(
-            file, f"its protocol is {described(protocol)}; torch writes {_LEGACY_PROTOCOL}"
-        )
+        raise damaged(file, f"its protocol is {described(protocol)}; allowed: {_LEGACY_PROTOCOL}")
     little = system.get("little_endian") if isinstance(system, dict) else system
     if little is not True:
         raise WeightsError(
-            f"{file} says little_endian={described(little)} of the machine that wrote it; in the "
-            "form of torch < 1.6 only True can be read",
+            f"{file} was written with little_endian={described(little)}; allowed in the format of "
+            "torch < 1.6: True",
             hint="load it with torch on such a machine and save it again",
         )
     pickled, keys = next_pickle(), next_pickle().value
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
-        raise damaged(file, f"its list of storages is {described(keys)}; it is a list of text")
+        raise damaged(
+            file, f"its list of storages is {described(keys)}; allowed: a list of strings"
+        )
     if len(keys) != len(set(keys)) or set(keys) != pickled.storages.keys():
         raise damaged(
             file,
@@ -312,7 +316,7 @@ def _legacy_begin(
     if numel != storage.numel or begin + 8 + storage.nbytes > size:
         raise damaged(
             file,
-            f"storage {described(storage.key)} has {numel} elements of {storage.dtype} where "
-            f"{max(size - begin - 8, 0)} bytes are left; its tensors speak of {storage.numel}",
+            f"storage {described(storage.key)} has {numel} elements of {storage.dtype} in the "
+            f"remaining {max(size - begin - 8, 0)} bytes; its tensors need {storage.numel}",
         )
     return begin + 8
