@@ -75,8 +75,8 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("vocab_size", "a", "1 or more"),
     ("vocab_size", True, "1 or more"),
     ("n_layer", 0, "1 or more"),
-    ("vocab_size", 1e3, "a whole number, 1 or more"),
-    ("vocab_size", 1e30, "a whole number, 1 or more"),
+    ("vocab_size", 1e3, "an integer, 1 or more"),
+    ("vocab_size", 1e30, "an integer, 1 or more"),
     ("vocab_size", 10**30, "at most 2147483647"),
     *((name, 2**31, "at most 2147483647") for name in COUNTS),
     ("num_labels", 10**11, "at most 1000000"),
@@ -113,8 +113,8 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("pruned_heads", {0: [12]}, "lists of heads, 0 to 11, each once, by layer, 0 to 11"),
     ("pruned_heads", {0: [1, 1]}, "lists of heads, 0 to 11, each once, by layer, 0 to 11"),
     ("pruned_heads", {0: 1}, "lists of heads, 0 to 11, each once, by layer, 0 to 11"),
-    ("num_labels", 0, "a whole number, 1 or more"),
-    ("num_labels", 2.0, "a whole number, 1 or more"),
+    ("num_labels", 0, "an integer, 1 or more"),
+    ("num_labels", 2.0, "an integer, 1 or more"),
     ("label2id", {"a": 1}, "ids 0, 1, 2, ... by label, each once"),
     ("label2id", {"a": 0, "b": 0}, "ids 0, 1, 2, ... by label, each once"),
     ("label2id", 7, "ids 0, 1, 2, ... by label, each once"),
@@ -288,7 +288,7 @@ def test_labels_set_afterwards() -> None:
     config.label2id = {"only": 0}
     config.check()
     assert config.num_labels == 1
-    with pytest.raises(ConfigError, match="num_labels is -1; allowed: a whole number, 1 or more"):
+    with pytest.raises(ConfigError, match="num_labels is -1; allowed: an integer, 1 or more"):
         config.num_labels = -1
     assert config.label2id == {"only": 0}
 

@@ -265,7 +265,7 @@ def test_update() -> None:
     config.update({"hidden_size": 24, "n_head": 2, "num_labels": 3, "mine": "x"})
     assert (config.n_embd, config.n_head, config.num_labels, config.mine) == (24, 2, 3, "x")
     before = config.copy()
-    with pytest.raises(ConfigError, match="n_head is 0; allowed: a whole number, 1 or more"):
+    with pytest.raises(ConfigError, match="n_head is 0; allowed: an integer, 1 or more"):
         config.update({"n_layer": 1, "n_head": 0})
     assert config == before
 

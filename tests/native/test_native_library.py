@@ -117,7 +117,7 @@ class TestFromFiles:
         opened = open_safetensors(file)
         file.unlink()
         monkeypatch.setattr(Opened, "check_unchanged", lambda self: None)
-        with pytest.raises(WeightsError, match=r"no weights file .* to read: No such"):
+        with pytest.raises(WeightsError, match=r"the weights file .* cannot be read: No such"):
             load_core(small_model().config, opened)
 
 

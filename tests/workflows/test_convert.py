@@ -337,14 +337,14 @@ class TestRefusals:
         ("options", "message", "hint"),
         [
             ({"to": "onnx"}, r"to is 'onnx'; allowed: safetensors, openai", "safetensors"),
-            ({"max_shard_size": "big"}, r"'big' is no size", "MB"),
+            ({"max_shard_size": "big"}, r"is 'big'; allowed: bytes", "MB"),
             ({"dtype": "int8"}, r"dtype is 'int8'; allowed: float32, bfloat16", "float32"),
             (
                 {"to": "openai", "dtype": "float16"},
                 r"dtype is 'float16'; allowed with to='openai': 'float32'",
                 "float32",
             ),
-            ({"n_head": 4}, r"n_head is 4; the configuration says 2", "leave n_head out"),
+            ({"n_head": 4}, r"n_head is 4; the configuration says 2", "omit n_head"),
         ],
     )
     def test_settings(
@@ -371,7 +371,7 @@ class TestRefusals:
             arrays["transformer.h.1.mlp.c_fc.weight"].data[3, 4] = value
 
         change(break_one)
-        with pytest.raises(WeightsError, match=r"h\.1\.mlp\.c_fc\.weight holds NaN") as caught:
+        with pytest.raises(WeightsError, match=r"h\.1\.mlp\.c_fc\.weight contains NaN") as caught:
             convert(source, tmp_path / "out")
         assert "diverged" in caught.value.hint
 
@@ -380,12 +380,12 @@ class TestRefusals:
         change(lambda arrays: arrays.update({"transformer.h.0.attn.c_proj.weight": odd}))
         with pytest.raises(WeightsError, match=r"c_proj.weight has shape \(8, 9\).*\(8, 8\)") as e:
             convert(source, tmp_path / "out")
-        assert "belongs to" in e.value.hint
+        assert "belong together" in e.value.hint
 
     def test_dtype(self, change: Any, source: Path, tmp_path: Path) -> None:
         whole = Array("int8", np.zeros(8, np.int8))
         change(lambda arrays: arrays.update({"transformer.h.0.ln_1.bias": whole}))
-        with pytest.raises(WeightsError, match=r"ln_1\.bias is of int8; allowed: float") as caught:
+        with pytest.raises(WeightsError, match=r"ln_1\.bias has the dtype int8; allowed: float") as caught:
             convert(source, tmp_path / "out")
         assert "quantised" in caught.value.hint
 
@@ -397,7 +397,7 @@ class TestRefusals:
         message = r"missing transformer\.h\.0\.ln_2\.weight; left over decoder\.weight"
         with pytest.raises(WeightsError, match=message) as caught:
             convert(source, tmp_path / "out")
-        assert "belongs to" in caught.value.hint
+        assert "belong together" in caught.value.hint
         shutil.rmtree(source)
         hugging_face(source)
         OpenAIGPTConfig(**{**SHAPE, "n_layer": 3}).save_pretrained(source)

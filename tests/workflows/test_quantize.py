@@ -241,7 +241,7 @@ def test_all_that_wants_floating_point_numbers_refuses_a_quantised_folder(
         lambda: open_decoder(out, decoder="torch"),
     ]
     for load in refused:
-        with pytest.raises(WeightsError, match="were quantised by ogpt") as caught:
+        with pytest.raises(WeightsError, match="were quantized by ogpt") as caught:
             load()
         assert "the decoder 'native'" in caught.value.hint
     assert list(tmp_path.iterdir()) == []
@@ -391,7 +391,7 @@ FC = "transformer.h.0.mlp.c_fc.weight"
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda a: a.pop(f"{FC}.step_sizes"), "c_fc.weight.step_sizes is not there; its config"),
+        (lambda a: a.pop(f"{FC}.step_sizes"), "c_fc.weight.step_sizes is missing; config"),
         (lambda a: a.update(extra=a["transformer.h.0.ln_1.bias"]), "extra is .* no such array"),
         (
             lambda a: a.update({FC: Array("int8", a[FC].data[:-1])}),
@@ -399,11 +399,11 @@ FC = "transformer.h.0.mlp.c_fc.weight"
         ),
         (
             lambda a: a[f"{FC}.step_sizes"].data.fill(np.nan),
-            "c_fc.weight.step_sizes holds NaN or infinite",
+            "c_fc.weight.step_sizes contains NaN or infinity",
         ),
         (
             lambda a: a["transformer.h.0.ln_1.bias"].data.fill(np.inf),
-            "ln_1.bias holds NaN or infinite",
+            "ln_1.bias contains NaN or infinity",
         ),
     ],
 )
@@ -425,7 +425,7 @@ def test_other_ways_of_quantising_are_refused(copy: Path, folder: Path) -> None:
         config.quantization_config = told  # type: ignore[attr-defined]  # an extra
         with pytest.raises(ConfigError, match=r"quantization_config is .* allowed: q") as caught:
             quantised_dtype(config)
-        assert "program that quantised it" in caught.value.hint
+        assert "program that quantized it" in caught.value.hint
     plain = OpenAIGPTConfig.from_pretrained(folder)
     with pytest.raises(ConfigError, match="has no quantization_config") as caught:
         open_quantised(copy, plain)

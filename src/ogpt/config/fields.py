@@ -85,7 +85,7 @@ def check_fields(values: Mapping[str, Any]) -> None:
     """
     for name in COUNTS:
         if type(values[name]) is not int or values[name] < 1:
-            raise bad(name, values[name], "a whole number, 1 or more")
+            raise bad(name, values[name], "an integer, 1 or more")
         if values[name] > LARGEST:
             raise bad(name, values[name], f"at most {LARGEST}")
     if values["n_embd"] % values["n_head"] != 0:
@@ -135,7 +135,7 @@ def labels(
         ConfigError: an invalid value, or two that contradict each other.
     """
     if num_labels is not None and (type(num_labels) is not int or num_labels < 1):
-        raise bad("num_labels", num_labels, "a whole number, 1 or more")
+        raise bad("num_labels", num_labels, "an integer, 1 or more")
     if num_labels is not None and num_labels > MOST_LABELS:
         raise bad("num_labels", num_labels, f"at most {MOST_LABELS}")
     if label2id is not None:
