@@ -50,7 +50,7 @@ docs: setup
 bench: setup
 	$(BIN)/python -m benchmarks.run
 
-# environments of the peers that the project does not install, which `make bench` runs beside it
+# environments of the baselines that the project does not install; `make bench` uses them
 bench-peers: setup
 	$(BIN)/python -m benchmarks.peers.environments
 

@@ -2,7 +2,7 @@
 
     python -m benchmarks.books_small [--run runs/books-small] [--steps 6000] [--set ...]
 
-Stopped at any moment and started again, it goes on from the last checkpoint.
+If interrupted, run it again: it resumes from the last checkpoint.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ PROMPTS = (
 
 
 def books(pattern: str) -> list[str]:
-    """The book files that match, as sources."""
+    """Book files that match the pattern, as sources."""
     return sorted(str(file) for file in BOOKS.glob(pattern))
 
 
@@ -78,13 +78,13 @@ def main() -> None:
 
 
 def xz_bits_per_byte() -> float:
-    """Bits for each byte of the held-out books under xz -9."""
+    """Bits per byte of the validation books, compressed by xz -9."""
     text = "".join(document.text for document in documents(open_sources(books("books_valid*"))))
     return 8 * len(lzma.compress(text.encode(), preset=9)) / len(text.encode())
 
 
 def write_page(run: Path, n_bytes: int, tokens: int, loss: float, ngrams: dict[str, float]) -> None:
-    """Write the curve and the page."""
+    """Write the loss curve and the page."""
     RESULTS.mkdir(parents=True, exist_ok=True)
     save_loss_curve(run, RESULTS / "books-small.png", ngrams)
     config = ogpt.folders.model_folder.read_config(run)

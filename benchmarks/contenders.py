@@ -1,6 +1,6 @@
-"""Training contenders, each in a process of its own that takes a step when told to.
+"""Training contenders: each is a separate process that takes one step on request.
 
-A process of its own gives each its own peak of memory; waiting for an order, it uses no core.
+A separate process has its own peak memory, and uses no CPU while it waits.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ CLIP_NORM = 1.0
 
 @dataclass(frozen=True)
 class Setup:
-    """The same work for every contender."""
+    """The work, the same for every contender."""
 
     shape: dict[str, int]
     """n_layer, n_head, n_embd, n_positions, vocab_size."""
@@ -41,29 +41,29 @@ class Setup:
 
     @property
     def tokens(self) -> int:
-        """In one step."""
+        """Tokens of one step."""
         return self.batch * self.shape["n_positions"]
 
 
 class Answer(NamedTuple):
-    """What a contender says after an order."""
+    """Reply of a contender to one request."""
 
     seconds: float
     found: Any
     peak_bytes: int
-    """Of resident (CPU) or allocated (GPU) memory, since the last `forget`."""
+    """Peak of resident (CPU) or allocated (GPU) memory since the last `forget`."""
 
 
 Step = Callable[[], Any]
 
 
 class Contender:
-    """A contender's process, seen from outside."""
+    """Handle of a contender's process."""
 
     def __init__(self, name: str, setup: Setup) -> None:
         self.name = name
         os.environ["OMP_NUM_THREADS"] = str(setup.threads)
-        # a pool of threads that spins while it waits would take the cores of the next in turn
+        # threads that spin while they wait would take CPU time from the next contender
         os.environ["OMP_WAIT_POLICY"], os.environ["KMP_BLOCKTIME"] = "passive", "0"
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
@@ -76,7 +76,7 @@ class Contender:
         return self._ask("step")
 
     def forget(self) -> None:
-        """Measure the peak of memory from here on."""
+        """Reset the memory peak."""
         self._ask("forget")
 
     def close(self) -> None:
@@ -89,7 +89,7 @@ class Contender:
             self._connection.send(order)
             return self._connection.recv()
         except (EOFError, OSError):
-            raise SystemExit(f"the process of {self.name} ended; its error stands above") from None
+            raise SystemExit(f"the process of {self.name} ended; its error is above") from None
 
 
 def _serve(connection: Connection, name: str, setup: Setup) -> None:
@@ -159,7 +159,7 @@ def _plain(setup: Setup) -> Step:
 
 
 def _torch_loop(model: nn.Module, loss_of: Callable[[], Tensor], setup: Setup) -> Step:
-    """The training step that PyTorch's documentation teaches."""
+    """A training step as in PyTorch's documentation."""
     fill(model)
     model.to(setup.device).train()
     optimizer = torch.optim.AdamW(
@@ -179,7 +179,7 @@ def _torch_loop(model: nn.Module, loss_of: Callable[[], Tensor], setup: Setup) -
 
 
 def _products(setup: Setup) -> Step:
-    """bf16 matrix products of the shapes of this model's step: operations a second of each."""
+    """Measure bf16 matrix multiplications of the model's shapes, in operations per second."""
     N, C, V = setup.tokens, setup.shape["n_embd"], setup.shape["vocab_size"]
     shapes = {
         "attention in": (N, C, 3 * C),
@@ -213,7 +213,7 @@ def _seconds_of_product(left: Tensor, right: Tensor, device: str) -> float:
     return time.perf_counter() - begin
 
 
-PRODUCTS = "matrix products"
+PRODUCTS = "matrix multiplications"
 CONTENDERS: dict[str, Callable[[Setup], Step]] = {
     "ogpt": _ours,
     "plain PyTorch": _plain,
@@ -224,10 +224,10 @@ CONTENDERS: dict[str, Callable[[Setup], Step]] = {
 
 @torch.no_grad()
 def fill(model: nn.Module) -> None:
-    """Draw each weight by its name, so that all contenders have the same ones.
+    """Initialize each weight from a hash of its name, so that all contenders have the same weights.
 
-    They are spread so that every part of the model shows in the loss, and greedy text does not
-    repeat one token: positions are louder than in fresh weights, the rest about the same.
+    Every part of the model affects the loss, and greedy text does not repeat a single token:
+    position embeddings are larger than in a fresh model, the rest is about the same.
     """
     std = 0.6 * model.transformer.tokens_embed.weight.shape[1] ** -0.5
     linear = {
@@ -245,7 +245,7 @@ def fill(model: nn.Module) -> None:
 
 
 def ids_and_targets(setup: Setup) -> tuple[Tensor, Tensor]:
-    """Random ids (B, T), and the id that follows each; nothing (-100) follows the last."""
+    """Random ids (B, T), and the next id of each; -100 (ignored) after the last."""
     numbers = np.random.default_rng(0)
     shape = (setup.batch, setup.shape["n_positions"])
     ids = torch.from_numpy(numbers.integers(setup.shape["vocab_size"], size=shape))
@@ -260,7 +260,7 @@ _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 def _peak_bytes(device: str) -> int:
     if device == "cuda":
         return torch.cuda.max_memory_allocated()
-    if _STATUS.exists():  # getrusage would count the parent's memory too, and never forgets
+    if _STATUS.exists():  # getrusage includes the parent's memory, and cannot be reset
         line = next(line for line in _STATUS.read_text().splitlines() if line.startswith("VmHWM"))
         return int(line.split()[1]) * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
@@ -270,4 +270,4 @@ def _forget_peak(device: str) -> None:
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
     elif _CLEAR.exists():
-        _CLEAR.write_text("5")  # man 5 proc: resets VmHWM to the memory resident now
+        _CLEAR.write_text("5")  # man 5 proc: resets VmHWM to the current resident memory

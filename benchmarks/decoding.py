@@ -1,7 +1,7 @@
 """Greedy decoding, batch 1: ogpt's PyTorch decoder beside transformers' OpenAIGPT.
 
-GPT-1's shape with random weights, a prompt of 32 tokens (its time included) and 256 new ones; the
-floor is one reading of all weights a token at the measured bandwidth.
+GPT-1's shape with random weights, a prompt of 32 tokens (prefill is timed too) and 256 new tokens.
+The floor is reading all weights once per token at the measured bandwidth.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ class Run(NamedTuple):
 
     ids: list[int]
     times: list[float]
-    """Seconds from the start until each new token is chosen."""
+    """Seconds from the start to each new token."""
 
 
 def ours(shape: dict[str, int], dtype: torch.dtype, device: str, new: int) -> Callable[[], Run]:
-    """Our decoder, by its protocol."""
+    """The PyTorch decoder of ogpt, through the decoder protocol."""
     model = OpenAIGPTLMHeadModel(OpenAIGPTConfig(**shape))
     fill(model)
-    # packed as open_decoder does
+    # packed, as in open_decoder
     decoder = TorchDecoder(pack_weights(model.eval().to(device=device, dtype=dtype)), slots=1)
 
     def run() -> Run:
@@ -74,7 +74,7 @@ def ours(shape: dict[str, int], dtype: torch.dtype, device: str, new: int) -> Ca
 def transformers(
     shape: dict[str, int], dtype: torch.dtype, device: str, new: int
 ) -> Callable[[], Run]:
-    """The peer's generate(); it has no cache for this model."""
+    """The baseline: generate() of transformers, which has no KV cache for this model."""
     from transformers import OpenAIGPTConfig, OpenAIGPTLMHeadModel
 
     model = OpenAIGPTLMHeadModel(OpenAIGPTConfig(**shape))
@@ -97,26 +97,26 @@ def transformers(
             max_new_tokens=new,
             logits_processor=[note],
         )[0, PROMPT:].tolist()
-        times[-1] = time.perf_counter() - begin  # all of it, like ours
+        times[-1] = time.perf_counter() - begin  # the whole call, as for ogpt
         return Run(written, times)
 
     return run
 
 
 def smoke_size() -> tuple[dict[str, int], int]:
-    """A tiny shape, and as few new tokens as the figures need."""
+    """A tiny shape, and the fewest new tokens that the figures need."""
     return {**SMOKE, "n_positions": PROMPT + PART + 8}, PART + 8
 
 
 def prompt(shape: dict[str, int]) -> list[int]:
-    """The same random ids for all."""
+    """Random ids, the same for all contenders."""
     return np.random.default_rng(0).integers(shape["vocab_size"], size=PROMPT).tolist()
 
 
 def measure(
     shape: dict[str, int], new: int, rounds: int, device: str, name: str, title: str
 ) -> Result:
-    """Let both take turns in both dtypes; the bandwidth is measured in each round."""
+    """Time both contenders in turn, in both dtypes; each round measures the bandwidth too."""
     contenders = {
         f"{maker} {dtype}": make(shape, DTYPES[dtype], device, new)
         for dtype in DTYPES
@@ -124,7 +124,7 @@ def measure(
     }
     sizes = {dtype: weight_bytes(shape, kind) for dtype, kind in DTYPES.items()}
     for contender in contenders.values():
-        contender()  # the first run of a kind sets memory aside
+        contender()  # the first run allocates memory
     bandwidths = {
         f"bandwidth {dtype}": lambda size=size: read_bandwidth(size, device)
         for dtype, size in sizes.items()
@@ -162,13 +162,13 @@ def measure(
 
 
 def weight_bytes(shape: dict[str, int], dtype: torch.dtype) -> int:
-    """Bytes of weights that one token reads: all but the table of positions."""
+    """Bytes of weights that one token reads: all but the position embedding."""
     positions = shape["n_positions"] * shape["n_embd"]
     return (parameter_count(OpenAIGPTConfig(**shape)) - positions) * dtype.itemsize
 
 
 def per_token(runs: list[Run], at_end: bool) -> float:
-    """Median seconds of a token among the first (after the prompt's) or the last ones."""
+    """Median seconds per token of the first PART tokens (after the prompt) or the last PART."""
     steps = [np.diff(run.times) for run in runs]
     part = slice(-PART, None) if at_end else slice(PART)
     return statistics.median(float(step) for each in steps for step in each[part])
@@ -185,7 +185,7 @@ def _describe(result: Result, new: int, floors: dict[str, float]) -> None:
     for dtype, floor in floors.items():
         rows.append([f"floor {dtype}", f"{new / floor:.1f}", "100%", "", ""])
     header = ["batch 1", "tokens/s, median (lowest to highest)", "of the floor"]
-    header += [f"ms a token, first {PART}", f"last {PART}"]
+    header += [f"ms/token, first {PART}", f"last {PART}"]
     result.tables.append(Table(header, rows))
     for dtype in DTYPES:
         result.compare(f"ogpt {dtype}", f"transformers {dtype}")
@@ -198,9 +198,9 @@ def _describe(result: Result, new: int, floors: dict[str, float]) -> None:
         for dtype, size in sizes.items()
     )
     result.notes += [
-        f"The floor reads all weights once a token at the best read bandwidth: {bandwidth}.",
-        f"From the first {PART} tokens to the last {PART}, attention has {growth:.1%} of the "
-        "weights' bytes more to read.",
+        f"The floor reads all weights once per token at the best read bandwidth: {bandwidth}.",
+        f"Between the first {PART} tokens and the last {PART}, the KV cache that attention reads "
+        f"grows by {growth:.1%} of the weights' bytes.",
         f"Greedy ids in float32: {figures['equal_ids_float32']} of {new} equal before the first "
         f"difference, {figures['distinct_ids_float32']} distinct.",
     ]

@@ -1,7 +1,7 @@
-"""Text to ids: the 2018 order beside its literal description, BERT's rules beside transformers.
+"""Text to ids: the 2018 order beside a literal implementation, BERT's rules beside transformers.
 
-Cold: a new tokenizer each time, whose tables of words are empty. Warm: one that has read the text
-before. In batches: the paragraphs of the books as a list; one long text: all of them in one string.
+Cold: a new tokenizer with empty word caches. Warm: a tokenizer that has encoded the text before.
+Batches: a list of paragraphs. One text: all of them in one string.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Encode = Callable[[list[str]], Any]
 
 
 def inputs(folder: Path, smoke: bool) -> tuple[Path, str, str]:
-    """A tokenizer folder, a text, and what it is: a book if the books are there."""
+    """A tokenizer folder, a text and its description: the books, if present."""
     from ogpt.data.builtin import library_folder, texts
     from ogpt.data.documents import documents
     from ogpt.data.sources import open_sources
@@ -41,7 +41,7 @@ def inputs(folder: Path, smoke: bool) -> tuple[Path, str, str]:
 
 
 def contenders(folder: Path) -> dict[str, Callable[[], Encode]]:
-    """By name, what makes a fresh one."""
+    """Functions that make a new tokenizer, by name."""
     import transformers
 
     from ogpt.tokens.fast import OpenAIGPTTokenizerFast
@@ -85,7 +85,7 @@ def contenders(folder: Path) -> dict[str, Callable[[], Encode]]:
 
 
 def measure(given: Namespace, folder: Path) -> Result:
-    """Let all take turns: cold, then warm, in batches and on one long text."""
+    """Time all in turn: cold, then warm, in batches and on one long text."""
     tokenizer, text, what = inputs(folder, given.smoke)
     shapes = {"batches": [line for line in text.split("\n") if line.strip()], "one text": [text]}
     fresh = contenders(tokenizer)

@@ -1,4 +1,4 @@
-"""Who takes part in the benchmark of native decoding, and what has to be there for it."""
+"""The systems in the native decoding benchmark, and what each needs to run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from benchmarks.peers import environments
 
 OURS = "ogpt"
 WITHOUT_CACHE = "transformers OpenAIGPT"
-"""It reads the whole text again for each token, so that it gets less to do."""
+"""Processes the whole text again for each token, so it gets a shorter task."""
 
 
 @dataclass(frozen=True)
@@ -19,38 +19,38 @@ class Entrant:
 
     system: str
     precision: str
-    """Of the weights: float32, bfloat16, int8 or int4."""
+    """Weight precision: float32, bfloat16, int8 or int4."""
     module: str
     variant: str
-    """Told to the module."""
+    """Argument of the module."""
     environment: str | None = None
-    """One of `environments.PEERS`; None: the project's own."""
+    """One of `environments.PEERS`; None is the project's own environment."""
     label: str = ""
-    """In place of the precision."""
+    """Shown instead of the precision."""
 
     @property
     def name(self) -> str:
-        """For people."""
+        """Name in tables."""
         return f"{self.system} {self.label or self.precision}"
 
     @property
     def is_ours(self) -> bool:
-        """Whether it is no peer."""
+        """Whether this is ogpt, not a baseline."""
         return self.system == OURS
 
     @property
     def half_cache(self) -> bool:
-        """Whether it is ours with keys and values in bfloat16."""
+        """Whether this is ogpt with a KV cache in bfloat16."""
         return self.is_ours and " " in self.variant
 
     @property
     def is_set_up(self) -> bool:
-        """Whether it can be started."""
+        """Whether its environment is installed."""
         return self.environment is None or environments.is_set_up(self.environment)
 
     @property
     def python(self) -> Path:
-        """The interpreter that runs it."""
+        """Python interpreter of its environment."""
         if self.environment is None:
             return Path(sys.executable)
         return environments.python(self.environment)

@@ -1,8 +1,8 @@
 """On a CUDA device: the training step and decoding, beside plain PyTorch and transformers.
 
-The size of the preset `paper`. MFU is given of the best measured matrix product and, for cards
-whose data sheet is known here, of the card's peak. Without a device it says so and ends; `--smoke`
-runs everything at tiny size on any machine.
+The size is that of the preset `paper`. MFU is relative to the best measured matrix multiplication
+and, where the data sheet is listed here, to the card's peak. Without a device it prints a message
+and ends; `--smoke` runs everything at tiny size on any machine.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from benchmarks.measuring import Table, arguments, save
 from benchmarks.training_step import GPT1, MODELS, SMOKE
 
 DATA_SHEET = {"H200": 989.5e12, "H100 80GB HBM3": 989.5e12, "A100": 312e12}
-"""Dense bf16 operations a second, by a part of the card's name (NVIDIA's data sheets)."""
+"""Dense bf16 operations per second, by a part of the card's name (NVIDIA's data sheets)."""
 
 
 def main() -> None:
@@ -40,7 +40,7 @@ def main() -> None:
         tokens = {name: setup.tokens / statistics.median(trained.samples[name]) for name in MODELS}
         flops = trained.figures["flops_per_token"]
         rows = [[name, f"{tokens[name] * flops / peak:.1%}"] for name in MODELS]
-        header = ["contender", f"MFU of the data sheet's {peak / 1e12:,.0f} TFLOP/s"]
+        header = ["contender", f"MFU, relative to the data sheet's {peak / 1e12:,.0f} TFLOP/s"]
         trained.tables.append(Table(header, rows))
     save(trained, given)
 

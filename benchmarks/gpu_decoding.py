@@ -1,9 +1,9 @@
 """Greedy decoding on a CUDA device, batch 1 and 256: ogpt beside transformers' GPT-2.
 
-GPT-1's shape with random weights, a prompt of 32 tokens for each text and 256 new ones, in
-bfloat16. transformers has no cache for GPT-1, so its GPT-2 of the same shape runs, with a static
-cache under torch.compile. A step's floor is one reading of all weights, and of the keys and values
-so far, at the read bandwidth measured in each round.
+GPT-1's shape with random weights, prompts of 32 tokens and 256 new tokens, in bfloat16.
+transformers has no KV cache for GPT-1, so its GPT-2 of the same shape runs, with a static cache
+under torch.compile. The floor of a step is reading all weights and the KV cache once, at the read
+bandwidth measured in each round.
 """
 
 from __future__ import annotations
@@ -40,24 +40,24 @@ BANDWIDTH = "bandwidth"
 
 
 class Run(NamedTuple):
-    """A batch of continuations."""
+    """One batch of continuations."""
 
     ids: np.ndarray
     """(new, B)."""
     read: float
-    """Seconds until the prompts are read and the first tokens chosen; 0 where that is not told."""
+    """Seconds to the first tokens (prefill included); 0 if unknown."""
     whole: float
-    """Seconds in all, until the ids are on the host."""
+    """Seconds in total, until the ids are on the host."""
 
 
 def prompts(shape: dict[str, int], batch: int) -> np.ndarray:
-    """The same random ids for all, (B, PROMPT)."""
+    """Random ids (B, PROMPT), the same for all contenders."""
     return np.random.default_rng(0).integers(shape["vocab_size"], size=(batch, PROMPT))
 
 
 @functools.cache
 def filled(shape: tuple[tuple[str, int], ...]) -> OpenAIGPTLMHeadModel:
-    """Random weights, the same for all of ours."""
+    """A model with random weights, shared by all of ogpt's contenders."""
     model = OpenAIGPTLMHeadModel(OpenAIGPTConfig(**dict(shape)))
     fill(model)
     return model
@@ -66,7 +66,7 @@ def filled(shape: tuple[tuple[str, int], ...]) -> OpenAIGPTLMHeadModel:
 def ours(
     shape: dict[str, int], batch: int, new: int, device: str, options: dict[str, Any], name: str
 ) -> Callable[[], Run]:
-    """Our decoder, by its protocol: prompts one after another, then steps."""
+    """The CUDA decoder of ogpt: one prompt after another, then steps."""
     model = copy.deepcopy(filled(tuple(shape.items())))
     kind = torch.float32 if options.get("precision") == "int8" else torch.bfloat16
     decoder = StaticDecoder(model.eval().to(device=device, dtype=kind), batch, **options)
@@ -94,7 +94,7 @@ def ours(
 
 
 def transformers(shape: dict[str, int], batch: int, new: int, device: str) -> Callable[[], Run]:
-    """The peer's generate(), which compiles its steps on a device once the cache is static."""
+    """The baseline: generate() of transformers, which compiles its steps if the cache is static."""
     from transformers import GPT2Config, GPT2LMHeadModel
 
     torch.manual_seed(0)
@@ -119,7 +119,7 @@ def transformers(shape: dict[str, int], batch: int, new: int, device: str) -> Ca
 
 
 def read_bandwidth(device: str) -> float:
-    """Bytes a second of the best of a few sums, over far more than caches hold."""
+    """Read bandwidth, bytes/s: the best of 5 sums over an array far larger than the caches."""
     numbers = torch.ones(2**30 if device == "cuda" else 2**20, device=device)
     best = np.inf
     for _ in range(5):
@@ -130,17 +130,17 @@ def read_bandwidth(device: str) -> float:
 
 
 def bytes_of_steps(shape: dict[str, int], batch: int, steps: int, weight_bytes: int) -> int:
-    """Bytes that `steps` steps after the prompt must read: weights, and keys and values so far.
+    """Bytes that `steps` steps after the prompt must read: the weights and the KV cache.
 
     Args:
         shape: Of the model.
-        batch: Texts.
-        steps: Of each.
-        weight_bytes: Of one weight of a matrix.
+        batch: Number of texts.
+        steps: New tokens of each text.
+        weight_bytes: Bytes per weight of a matrix.
     """
     C, V, layers = shape["n_embd"], shape["vocab_size"], shape["n_layer"]
     weights = (V * C + layers * 12 * C * C) * weight_bytes
-    held = sum(range(PROMPT + 1, PROMPT + steps + 1))  # each step sees its own token too
+    held = sum(range(PROMPT + 1, PROMPT + steps + 1))  # each step attends to its own token too
     return steps * weights + batch * held * 2 * layers * C * 2
 
 
@@ -152,7 +152,7 @@ def measure(
     device: str,
     title: str,
 ) -> Result:
-    """Let all take turns, one batch after another."""
+    """Time all contenders in turn, one batch size after another."""
     samples: dict[str, list[float]] = {}
     figures: dict[str, Any] = {"first_run_s": {}, "steps_s": {}, "equal_ids": {}}
     result = Result("gpu_decoding", title, {}, samples, figures=figures)
@@ -178,8 +178,9 @@ def measure(
     best = figures["read_bytes_per_s"]
     result.notes += [
         f"The best read bandwidth was {best / 1e9:,.0f} GB/s. The floor counts steps only, not "
-        "the reading of prompts; transformers does not tell the two apart.",
-        "Whole times count prompts, which ogpt reads one after another and transformers at once.",
+        "prefill; transformers does not report the two separately.",
+        "Total times include prefill: one prompt after another in ogpt, all at once in "
+        "transformers.",
     ]
     return result
 
@@ -187,7 +188,7 @@ def measure(
 def _add(
     result: Result, batch: int, new: int, shape: dict[str, int], found: dict[str, list[Any]]
 ) -> None:
-    """Describe what one batch size gave."""
+    """Add the samples, tables and targets of one batch size."""
     figures = result.figures
     best = max([*found.pop(BANDWIDTH), figures.get("read_bytes_per_s", 0.0)])
     figures["read_bytes_per_s"] = best
@@ -210,7 +211,7 @@ def _add(
                 result.target(what, reached, at_least=OF_THE_FLOOR)
         tokens = rates(batch * new, result.samples[label])
         rows.append([label, spread(tokens, 0), step, share])
-    header = [f"batch {batch}", "tokens/s in all, median (lowest to highest)", "ms a step"]
+    header = [f"batch {batch}", "total tokens/s, median (lowest to highest)", "ms/step"]
     result.tables.append(Table([*header, "steps, of the floor"], rows))
     for name in found:
         if name != PEER:
@@ -229,7 +230,7 @@ def main() -> None:
 
 
 def run(smoke: bool, rounds: int, new: int) -> Result:
-    """At full size on the device, or tiny on any machine."""
+    """Full size on the device, or tiny on any machine."""
     on_device = torch.cuda.is_available()
     card = torch.cuda.get_device_name() if on_device else "no card"
     shape = {**SMOKE, "n_positions": PROMPT + 8} if smoke else GPT1

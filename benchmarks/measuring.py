@@ -1,7 +1,7 @@
-"""What the benchmarks share: interleaved rounds, ratios of pairs, floors, facts, results.
+"""Shared by all benchmarks: interleaved rounds, ratios of pairs, floors, run facts, results.
 
-Speed is compared within one run: contenders take turns, round by round, so that a slow spell of the
-machine hits all of them, and the ratio of two is the median of its ratios in each round.
+Speed is compared within one run. Contenders alternate round by round, so that a slow period of the
+machine affects all of them. The ratio of two contenders is the median of their per-round ratios.
 """
 
 from __future__ import annotations
@@ -32,28 +32,28 @@ T = TypeVar("T")
 
 
 def ratios(faster_seconds: Sequence[float], slower_seconds: Sequence[float]) -> list[float]:
-    """How many times as fast the first is as the second, in each round."""
+    """Speed of the first relative to the second, in each round."""
     return [slow / fast for fast, slow in zip(faster_seconds, slower_seconds, strict=True)]
 
 
 def rates(work: float, seconds: Sequence[float]) -> list[float]:
-    """Work a second in each round."""
+    """Work per second in each round."""
     return [work / second for second in seconds]
 
 
 def spread(values: Sequence[float], digits: int = 2) -> str:
-    """The median, and from lowest to highest."""
+    """Median, and lowest to highest, as text."""
     low, middle, high = min(values), statistics.median(values), max(values)
     return f"{middle:,.{digits}f} ({low:,.{digits}f} to {high:,.{digits}f})"
 
 
 def floor_seconds(work: float, work_per_s: float) -> float:
-    """Seconds below which `work` cannot go on a machine that does `work_per_s` at its best."""
+    """Least seconds for `work` on a machine whose best rate is `work_per_s`."""
     return work / work_per_s
 
 
 def agreeing(left: Sequence[int], right: Sequence[int]) -> int:
-    """How many items are equal before the first that differs."""
+    """Number of equal items before the first difference."""
     pairs = enumerate(zip(left, right, strict=True))
     return next((place for place, (one, other) in pairs if one != other), len(left))
 
@@ -62,7 +62,7 @@ def agreeing(left: Sequence[int], right: Sequence[int]) -> int:
 
 
 def interleave(contenders: Mapping[str, Callable[[], T]], rounds: int) -> dict[str, list[T]]:
-    """Call each contender once a round, in turn; what they return, by contender."""
+    """Call each contender once per round, in turn; return their results by name."""
     found: dict[str, list[T]] = {name: [] for name in contenders}
     for number in range(rounds):
         print(f"round {number + 1} of {rounds}", file=sys.stderr, flush=True)
@@ -72,14 +72,14 @@ def interleave(contenders: Mapping[str, Callable[[], T]], rounds: int) -> dict[s
 
 
 def timed(work: Callable[[], Any]) -> float:
-    """Seconds that a call takes."""
+    """Duration of a call, in seconds."""
     begin = time.perf_counter()
     work()
     return time.perf_counter() - begin
 
 
 def read_bandwidth(n_bytes: int, device: str = "cpu", repeats: int = 5) -> float:
-    """Bytes a second of the best of a few sums over a float32 array of `n_bytes`."""
+    """Read bandwidth, bytes/s: the best of `repeats` sums over a float32 array of `n_bytes`."""
     import torch
 
     numbers = torch.ones(n_bytes // 4, device=device)
@@ -92,7 +92,7 @@ def read_bandwidth(n_bytes: int, device: str = "cpu", repeats: int = 5) -> float
 
 @dataclass
 class Table:
-    """Figures for people."""
+    """A table for people: cells are formatted text."""
 
     header: list[str]
     rows: list[list[str]]
@@ -100,40 +100,40 @@ class Table:
 
 @dataclass
 class Result:
-    """What a benchmark leaves: figures for people, and the raw samples that they come from."""
+    """The result of one benchmark: raw samples, and the tables made from them."""
 
     name: str
     title: str
     settings: dict[str, Any]
     samples: dict[str, list[float]]
-    """Seconds in the order they were taken, by contender."""
+    """Seconds by contender, in the order they were measured."""
     pairs: dict[str, list[float]] = field(default_factory=dict)
-    """Ratios of speed round by round, by the pair of contenders."""
+    """Per-round speed ratios, by pair of contenders."""
     figures: dict[str, Any] = field(default_factory=dict)
-    """All other numbers."""
+    """All other numbers, for the JSON file."""
     tables: list[Table] = field(default_factory=list)
     targets: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def compare(self, ours: str, peer: str) -> float:
-        """Keep the pairs of two contenders; the median of their ratios of speed."""
+        """Add the per-round speed ratios of two contenders; return their median."""
         pairs = self.pairs[f"{ours} / {peer}"] = ratios(self.samples[ours], self.samples[peer])
         return statistics.median(pairs)
 
     def target(self, what: str, found: float, *, at_least: float = 0, at_most: float = 0) -> None:
-        """Set a figure beside what it should be; one of the two bounds is given."""
+        """Add a target: the figure found, and one of the two bounds."""
         met = found >= at_least if at_least else found <= at_most
         wanted = f"at least {at_least:.3g}" if at_least else f"at most {at_most:.3g}"
         self.targets.append({"what": what, "wanted": wanted, "found": found, "met": met})
 
     def add_pairs(self) -> None:
-        """A table of all pairs."""
+        """Add a table of all pairs."""
         rows = [[name, spread(values)] for name, values in self.pairs.items()]
         self.tables.append(Table(["times as fast", "median of pairs (lowest to highest)"], rows))
 
 
 def save(result: Result, arguments: argparse.Namespace) -> None:
-    """Write NAME.json into the folder of results, and show the tables."""
+    """Write NAME.json into the results folder and print the tables."""
     values = {**asdict(result), **facts(arguments)}
     arguments.out.mkdir(parents=True, exist_ok=True)
     file = arguments.out / f"{result.name}.json"
@@ -142,7 +142,7 @@ def save(result: Result, arguments: argparse.Namespace) -> None:
 
 
 def facts(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Where, when and with what a benchmark ran."""
+    """Facts of the run: date, command, machine, threads, versions."""
     script = Path(sys.argv[0])
     return {
         "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
@@ -165,7 +165,7 @@ def facts(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def markdown(values: Mapping[str, Any]) -> str:
-    """A result, as its JSON holds it, for people."""
+    """A result (the content of its JSON file) as Markdown."""
     machine, versions = values["machine"], values["versions"]
     smoke = " (smoke run: sizes too small to mean anything)" if values["smoke"] else ""
     lines = [f"## {values['title']}{smoke}", ""]
@@ -197,12 +197,12 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def arguments(description: str, rounds: int, **more: int) -> argparse.Namespace:
-    """The options that all benchmarks share, and whole numbers of their own with defaults."""
+    """Parse the options that all benchmarks share, and integer options of their own (`more`)."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--smoke", action="store_true", help="tiny sizes: does it run at all?")
-    parser.add_argument("--rounds", type=int, help=f"repetitions of each contender ({rounds})")
-    parser.add_argument("--threads", type=int, default=2, help="threads of each contender (2)")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of results")
+    parser.add_argument("--smoke", action="store_true", help="Only check that it runs: tiny sizes.")
+    parser.add_argument("--rounds", type=int, help=f"Number of rounds ({rounds}).")
+    parser.add_argument("--threads", type=int, default=2, help="CPU threads of each contender (2).")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="Folder of the results.")
     for name, default in more.items():
         option = f"--{name.replace('_', '-')}"
         parser.add_argument(option, type=int, default=default, help=f"({default})")
@@ -213,6 +213,6 @@ def arguments(description: str, rounds: int, **more: int) -> argparse.Namespace:
 
 
 def note_start(given: argparse.Namespace) -> None:
-    """Keep what is to be known before anything runs: a missing package is told at once."""
+    """Record load and versions before anything runs; a missing package fails here."""
     given.load_before = os.getloadavg()[0]
     given.versions = {name: metadata.version(name) for name in PACKAGES}

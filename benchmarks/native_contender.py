@@ -1,6 +1,6 @@
-"""ogpt's native decoder as a contender: `open_decoder` and the search that `ogpt generate` runs.
+"""The native decoder of ogpt as a contender: `open_decoder` and the search of `ogpt generate`.
 
-The variant is a dtype, and that of keys and values where it is another: `int8 bfloat16`.
+The variant is the weight dtype, and the KV cache dtype if it is not float32: `int8 bfloat16`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Native:
         return [int(token) for token in np.argmax(logits, axis=-1)]
 
     def _with_slots(self, slots: int) -> Decoder:
-        """Opened when first asked for so many; the same from then on."""
+        """A decoder with this number of slots, opened on first use."""
         if self._decoder is None or self._decoder.slots != slots:
             if self._decoder is not None:
                 self._decoder.close()
@@ -47,7 +47,7 @@ class Native:
 
 
 def open_native(setup: Setup, slots: int) -> Decoder:
-    """The folder of the variant's dtype."""
+    """Open the folder of the variant's dtype."""
     dtype, _, cache_dtype = setup.variant.partition(" ")
     return open_decoder(
         setup.folder / dtype,

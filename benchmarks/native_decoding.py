@@ -1,8 +1,8 @@
-"""Native decoding beside every peer: batches, prompts, loading and memory, in one run.
+"""Native decoding beside all baselines: batches, prompts, loading and memory, in one run.
 
-GPT-1's shape with random weights; peers that cannot run GPT-1 run GPT-2 of the same shape, which
-costs the same. Each is a process of its own that sleeps until its turn. Peers whose environment is
-missing (`make bench-peers`) are named in the notes.
+GPT-1's shape with random weights. Baselines that cannot run GPT-1 run a GPT-2 of the same shape,
+which costs the same. Each is a separate process that sleeps until its turn. The notes name the
+baselines whose environment is missing (`make bench-peers`).
 """
 
 from __future__ import annotations
@@ -43,25 +43,25 @@ from ogpt.decoding.rounding import write_rounded
 from ogpt.model.heads import OpenAIGPTLMHeadModel
 
 LOADED = {"float32": "", "bfloat16": "bf16", "int8": "int8", "int4": "int4"}
-"""Folders of ours by dtype, and what `ogpt quantize` calls it; the first is what it starts from."""
+"""Folders by dtype, and the name of the dtype in `ogpt quantize`; the first is the source."""
 MIDDLE = 32
-"""New tokens of an entrant without a cache: the middle ones of all, whose mean length is theirs."""
+"""New tokens of an entrant without a KV cache: the middle ones, of the same mean text length."""
 STAYS = 0.6
-"""Share of the best peer's speed, in the short look, that a peer needs to stay in a section."""
+"""Share of the best speed in the short trial that an entrant needs to stay in a section."""
 REST = 0.05
-"""Seconds between two turns, in which threads that spin for a moment fall asleep."""
+"""Seconds between two turns, so that threads stop spinning."""
 ASKED_AGAIN = 0.2
-"""The same in the first section, to be asked again in the others."""
+"""Share of the best speed in the first section that an entrant needs for the other sections."""
 FAR_BEHIND = 0.1
-"""Of the best product's speed: below it, products of a dtype are not measured at full size."""
+"""Share of the best rate below which a dtype is not measured at full size."""
 CLEARLY = 4
-"""First ids that must be equal in float32, or somebody does other work."""
+"""Number of first ids that must be equal in float32; otherwise the work differs."""
 REFERENCES = ("plain PyTorch float32", "transformers GPT2 float32")
-"""Whose ids the others are held to, of GPT-1 and of GPT-2."""
+"""The references for ids, of GPT-1 and of GPT-2."""
 
 
 class Stage:
-    """Those who take part, and how each takes its turn."""
+    """The running entrants, and how each takes its turn."""
 
     def __init__(self, given: Namespace, shape: dict[str, int], folder: Path) -> None:
         self._vocab_size = shape["vocab_size"]
@@ -73,7 +73,7 @@ class Stage:
         self.away: list[str] = []
         self.versions: dict[str, str] = {}
         self.busy_share: list[float] = []
-        """CPU time of all who waited over the time of the turn, for each turn."""
+        """CPU time of all waiting processes divided by the time of the turn, for each turn."""
         for each in ENTRANTS:
             if not each.is_set_up or (given.smoke and each.environment is not None):
                 self.away.append(each.name)
@@ -85,11 +85,11 @@ class Stage:
             self.versions |= remote.versions
 
     def present(self, section: Section) -> list[Entrant]:
-        """Who has a part in a section."""
+        """Entrants of a section."""
         return [one for one in ENTRANTS if one.name in self.remotes and section.takes(one)]
 
     def look(self, entrant: Entrant, section: Section) -> Answer:
-        """A little of the section's work, after a first call that sets memory aside."""
+        """Run a short trial of the section, after a first call that allocates memory."""
         remote = self.remotes[entrant.name]
         if not section.new:
             prompts = section.prompts(self._vocab_size, section.look)
@@ -101,7 +101,7 @@ class Stage:
         return remote.generate(prompts, CLEARLY if without_cache else section.look)
 
     def turn(self, entrant: Entrant, section: Section) -> Answer:
-        """One entrant does the section's work; the others sleep."""
+        """Run the section on one entrant, while the others sleep."""
         remote = self.remotes[entrant.name]
         time.sleep(REST)
         before = self._busy(remote)
@@ -115,7 +115,7 @@ class Stage:
         return answer
 
     def dismiss(self, names: Iterable[str]) -> None:
-        """End the processes of those who are not asked again."""
+        """End the processes of entrants that are no longer needed."""
         for name in names:
             self.remotes.pop(name).close()
 
@@ -125,7 +125,7 @@ class Stage:
             remote.close()
 
     def _middle(self, remote: Remote, section: Section) -> Answer:
-        """Without a cache a token costs what its text is long: the middle ones stand for all."""
+        """Without a KV cache, a token costs in proportion to its text: time the middle tokens."""
         new = min(MIDDLE, section.new)
         length = section.prompt + (section.new - new) // 2
         answer = remote.generate(section.prompts(self._vocab_size, length), new)
@@ -136,7 +136,7 @@ class Stage:
 
 
 def write_folders(shape: dict[str, int], folder: Path) -> None:
-    """Ours in all dtypes, from the weights that the peers of the same architecture draw."""
+    """Write model folders in all dtypes, with the weights that the GPT-1 baselines use."""
     model = OpenAIGPTLMHeadModel(OpenAIGPTConfig(**shape))
     fill(model)
     source = folder / "float32"
@@ -148,7 +148,7 @@ def write_folders(shape: dict[str, int], folder: Path) -> None:
 
 
 def short_look(stage: Stage, section: Section) -> dict[str, Answer]:
-    """A little of the work."""
+    """Run a short trial on all entrants of a section."""
     found = {}
     for each in stage.present(section):
         found[each.name] = stage.look(each, section)
@@ -157,10 +157,10 @@ def short_look(stage: Stage, section: Section) -> dict[str, Answer]:
 
 
 def staying(section: Section, looks: dict[str, float], share: float = STAYS) -> list[Entrant]:
-    """Whose short look was at least `share` times as fast as that of the best of their kind.
+    """Entrants whose short trial was at least `share` times as fast as the best of their kind.
 
-    The kinds are ours and the peers; where each precision has a target, each precision of them;
-    and there those without a cache, who have a target of their own.
+    The kinds are ogpt and the baselines. If each precision has a target, each precision is a kind,
+    and so are the entrants without a KV cache, which have a target of their own.
     """
 
     def kind(entrant: Entrant) -> tuple[bool, str]:
@@ -177,12 +177,12 @@ def staying(section: Section, looks: dict[str, float], share: float = STAYS) -> 
 
 
 def asked_again(section: Section, looks: dict[str, float]) -> set[str]:
-    """Who stays for the sections to come: all not far behind the best, and whom ids are held to."""
+    """Names of the entrants for the next sections: those not far behind, and the references."""
     return {each.name for each in staying(section, looks, ASKED_AGAIN)} | set(REFERENCES)
 
 
 def equal_ids(looks: dict[str, Answer]) -> dict[str, int]:
-    """How many ids are those of float32 in PyTorch, of ours and GPT-1, or of GPT-2."""
+    """Number of first ids equal to the float32 reference (GPT-1 or GPT-2), by entrant."""
     found = {}
     for each in ENTRANTS:
         if each.name not in looks:
@@ -192,12 +192,12 @@ def equal_ids(looks: dict[str, Answer]) -> dict[str, int]:
         ids = looks[each.name].ids[0]
         found[each.name] = agreeing(ids, looks[reference].ids[0][: len(ids)])
         if each.precision == "float32" and found[each.name] < CLEARLY:
-            raise SystemExit(f"{each.name} writes other ids than {reference}")
+            raise SystemExit(f"{each.name} generates other ids than {reference}")
     return found
 
 
 def best_products(rows: int, shape: dict[str, int]) -> dict[str, float]:
-    """Operations a second of a few products of the model's first MLP matrix, by dtype."""
+    """Best operations per second of products with the first MLP matrix, by dtype."""
     inner, columns = shape["n_embd"], 4 * shape["n_embd"]
     found: dict[str, float] = {}
 
@@ -209,21 +209,21 @@ def best_products(rows: int, shape: dict[str, int]) -> dict[str, float]:
 
     for kind in (torch.float32, torch.bfloat16, torch.int8):
         few = best(kind, max(1, rows // 64))
-        # where the processor lacks instructions for a dtype, many rows would take minutes
+        # without instructions for a dtype, many rows would take minutes
         far_behind = few < FAR_BEHIND * max(found.values(), default=0)
         found[str(kind).removeprefix("torch.")] = few if far_behind else best(kind, rows)
     return found
 
 
 def bandwidth(given: Namespace) -> float:
-    """Bytes a second that all threads read now, by the better of NumPy's dot and PyTorch's sum."""
+    """Read bandwidth of all threads now, bytes/s: the better of NumPy's dot and PyTorch's sum."""
     if given.smoke:
         return read_bandwidth(1 << 20)
     return max(floor.read_bandwidth(given.threads), read_bandwidth(1 << 28))
 
 
 def load_once(dtype: str, given: Namespace, shape: dict[str, int], folder: Path) -> dict[str, Any]:
-    """A process that loads ours, says a first token and goes on to the end of batch 1."""
+    """Load the native decoder in a new process and generate the text of batch 1."""
     section = sizes(given)[0]
     setup = Setup(dtype, shape, given.threads, folder)
     order = {**asdict(setup), "folder": str(folder), "new": section.new}
@@ -239,12 +239,12 @@ def load_once(dtype: str, given: Namespace, shape: dict[str, int], folder: Path)
 
 
 def sizes(given: Namespace) -> list[Section]:
-    """What is asked."""
+    """The sections of this run."""
     return sections.smoke() if given.smoke else sections.full()
 
 
 def measure(given: Namespace, shape: dict[str, int], folder: Path) -> Result:
-    """All sections after one another, then the loads."""
+    """Measure all sections, then loading."""
     begun = time.perf_counter()
     result = Result("native_decoding", "Native decoding", {"shape": shape}, {})
     print("writing model folders", file=sys.stderr, flush=True)
@@ -302,7 +302,7 @@ def measure(given: Namespace, shape: dict[str, int], folder: Path) -> Result:
 
 
 def _best(found: Sequence[dict[str, float]]) -> dict[str, float]:
-    """The highest of each name."""
+    """The highest value of each name."""
     return {name: max(each[name] for each in found) for name in found[0]}
 
 

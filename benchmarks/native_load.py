@@ -1,7 +1,7 @@
-"""One load of ogpt's native decoder, in a process of its own: time to first token, and memory.
+"""Load the native decoder once, in a separate process: time to first token, and memory.
 
-Time counts from after the imports; the folder lies on disk, and in the page cache if it was read
-before. Answers with one line of JSON.
+The time starts after the imports. The folder is on disk, and in the page cache if it was read
+before. Prints one line of JSON.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 def memory_bytes(name: str) -> int:
-    """Linux's VmRSS, what is resident now, or VmHWM, its peak; 0 on other systems."""
+    """VmRSS (resident memory) or VmHWM (its peak) on Linux; 0 on other systems."""
     if not _STATUS.exists():
         return 0
     line = next(line for line in _STATUS.read_text().splitlines() if line.startswith(name))
@@ -35,7 +35,7 @@ def main() -> None:
     prompt, new = given.pop("prompt"), given.pop("new")
     setup = Setup(**{**given, "folder": Path(given["folder"])})
     if _CLEAR.exists():
-        _CLEAR.write_text("5")  # man 5 proc: resets VmHWM to what is resident now
+        _CLEAR.write_text("5")  # man 5 proc: resets VmHWM to the current resident memory
     before = memory_bytes("VmRSS")
     begin = time.perf_counter()
     decoder = open_native(setup, slots=1)

@@ -1,4 +1,4 @@
-"""What the samples of native decoding say: tables, floors, targets."""
+"""Tables, floors and targets of the native decoding benchmark."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ LOAD_S, MEMORY = 0.5, 1.15
 
 @dataclass(frozen=True)
 class Row:
-    """A target: ours against the best peer of a kind."""
+    """A target: ogpt relative to the best baseline of a kind."""
 
     section: str
     precision: str | None
-    """Of ours and the peers; None: the best of ours against the best of all."""
+    """Precision of both; None compares the best precision of each."""
     named: str
-    """The best peer where the target was set."""
+    """The baseline that was best where the target was set."""
     times: float
     only: str | None = None
-    """The system of the peers; None: all."""
+    """Only this baseline; None compares all."""
 
     @property
     def name(self) -> str:
-        """For people."""
+        """Name in tables."""
         return f"{self.section}, {self.precision or 'best precision'}"
 
     def takes(self, entrant: Entrant) -> bool:
-        """Whether an entrant is of the kind that is compared."""
+        """Whether the row compares this entrant."""
         if self.only and not (entrant.is_ours or entrant.system == self.only):
             return False
         return self.precision in (None, entrant.precision)
@@ -52,7 +52,7 @@ ROWS = [
 
 
 def describe(result: Result, sections: Sequence[Section], shape: dict[str, int]) -> None:
-    """Fill in tables, pairs, targets and notes."""
+    """Add tables, pairs, targets and notes."""
     by_name = {section.name: section for section in sections}
     work = Work(shape)
     for section in sections:
@@ -60,7 +60,7 @@ def describe(result: Result, sections: Sequence[Section], shape: dict[str, int])
     result.tables.append(_targets(result, by_name, work))
     for dtype in ("float32", "bfloat16"):
         ours, theirs = (f"{system} {dtype}, batch 1" for system in (OURS, WITHOUT_CACHE))
-        if theirs in result.samples:  # not where it was far behind in the short look
+        if theirs in result.samples:  # not if the short trial found it far behind
             result.compare(ours, theirs)
     result.add_pairs()
     result.tables.append(_loads(result))
@@ -68,7 +68,7 @@ def describe(result: Result, sections: Sequence[Section], shape: dict[str, int])
 
 
 def best_of(result: Result, section: str, entrants: Sequence[Entrant]) -> Entrant | None:
-    """The fastest of those that were measured in a section, by the median."""
+    """The fastest measured entrant of a section, by the median."""
     seconds = {
         each: statistics.median(result.samples[f"{each.name}, {section}"])
         for each in entrants
@@ -78,10 +78,10 @@ def best_of(result: Result, section: str, entrants: Sequence[Entrant]) -> Entran
 
 
 def most(result: Result, section: Section, precision: str, work: Work) -> dict[str, float]:
-    """Tokens a second that the machine allows, as it was measured in this run.
+    """Highest possible tokens per second, by the measurements of this run.
 
-    By bandwidth where tokens are written (the median of the section's rounds, as neighbours take
-    their part of it), by arithmetic where there are several at once.
+    By bandwidth if tokens are generated (the median of the section's rounds, as other users of the
+    machine take part of it); by arithmetic if several tokens are processed at once.
     """
     bandwidth = statistics.median(result.figures["read_bytes_per_s"][section.name])
     products = max(result.figures["products_ops_per_s"].values())
@@ -105,10 +105,10 @@ def _rates(result: Result, section: Section, work: Work) -> Table:
             shares = [f"{statistics.median(found) / limit:.0%}" for limit in floors.values()]
             rows.append([each.name, spread(found, 1), *shares])
         elif each.name in looks:
-            share = (
-                f"left out; {fastest / looks[each.name]:.2f} of the fastest peer in a short look"
+            share = f"{fastest / looks[each.name]:.2f} of the fastest baseline in a short trial"
+            rows.append(
+                [each.name, f"left out: {share}", *[""] * len(most(result, section, "int8", work))]
             )
-            rows.append([each.name, share, *[""] * len(most(result, section, "int8", work))])
     header = [section.name, "tokens/s, median (lowest to highest)"]
     header += [f"of the {name} floor" for name in most(result, section, "int8", work)]
     return Table(header, rows)
@@ -144,7 +144,13 @@ def _targets(result: Result, sections: dict[str, Section], work: Work) -> Table:
                 f"{allowed:.2f}",
             ]
         )
-    header = ["target", "ours", "times the peer of the target", "best peer here", "times it"]
+    header = [
+        "target",
+        "ogpt",
+        "times the target's baseline",
+        "best baseline here",
+        "times it",
+    ]
     return Table([*header, "wanted", "most that the floor allows"], rows)
 
 
@@ -161,7 +167,7 @@ def _loads(result: Result) -> Table:
         median = statistics.median(seconds)
         result.target(f"load to first token, {dtype}, s", median, at_most=LOAD_S)
         result.target(f"resident, {dtype}, times weights and cache", resident, at_most=MEMORY)
-    header = ["ours, from a folder on disk", "s to first token, median (lowest to highest)"]
+    header = ["ogpt, from a folder on disk", "s to first token, median (lowest to highest)"]
     return Table([*header, "weights and cache, MB", "resident, times that", "peak, times"], rows)
 
 
@@ -183,23 +189,24 @@ def _add_notes(result: Result, sections: dict[str, Section]) -> None:
     )
     result.notes += [
         "Read bandwidth of all threads in each round, the better of NumPy's dot and PyTorch's sum, "
-        f"GB/s, median (lowest to highest): {bandwidth}; the floor takes the median, and counts "
-        "of each weight only its own bits, no scales, and of the cache 16 bits a number.",
-        f"Best products of the library at hand, 1e9 operations a second: {products}; the floor "
-        "takes the highest, for new tokens and those of prompts.",
-        "Who is below 0.6 of the best of ours, or of the peers (batch 1: of its precision), in a "
-        "short look at a section is left out of it; below a fifth at batch 1, of the rest too.",
-        f"{WITHOUT_CACHE} writes the middle tokens of the {first.new} only, whose mean length is "
-        "that of all; the time is scaled up.",
-        f"Greedy ids equal to PyTorch's in float32, of the {first.look} of the short look (fewer "
+        f"in GB/s, median (lowest to highest): {bandwidth}. The floor uses the median; it counts "
+        "the bits of the weights without scales, and 16 bits per number of the KV cache.",
+        f"Best matrix multiplications of PyTorch, 1e9 operations/s: {products}. The floor uses the "
+        "highest, for new tokens and prompts.",
+        "Systems below 0.6 of the best precision of ogpt, or of the best baseline (batch 1: of the "
+        "same precision), in a short trial of a section are left out of it; systems below 0.2 at "
+        "batch 1 are left out of the other sections too.",
+        f"{WITHOUT_CACHE} generates only the middle tokens of the {first.new}, whose mean text "
+        "length is that of all; the time is scaled up.",
+        f"Greedy ids equal to PyTorch's in float32, of the {first.look} of the short trial (fewer "
         f"without a cache): {equal}.",
-        f"CPU time of all who waited, most in one turn: "
-        f"{figures['busy_share_of_the_waiting']:.1%} of its time.",
-        f"Ours runs on its {figures['loads']['int8'][0]['kernels']} kernels.",
+        f"CPU time of all waiting processes, at most: "
+        f"{figures['busy_share_of_the_waiting']:.1%} of a turn.",
+        f"ogpt uses its {figures['loads']['int8'][0]['kernels']} kernels.",
         "Packages: "
         + ", ".join(f"{name} {v}" for name, v in figures["package_versions"].items())
         + ".",
         f"The whole run took {figures['seconds'] / 60:.0f} minutes.",
     ]
     if figures["away"]:
-        result.notes.append(f"Not set up (`make bench-peers`): {', '.join(figures['away'])}.")
+        result.notes.append(f"Not installed (`make bench-peers`): {', '.join(figures['away'])}.")

@@ -1,6 +1,6 @@
-"""The peer that people write themselves: GPT-1's shape in plain PyTorch, after nanoGPT's manner.
+"""A baseline as people write it themselves: GPT-1 in plain PyTorch, in the style of nanoGPT.
 
-nn.Linear, torch's own attention with its own dropout, whole float32 logits; nothing of ogpt.
+nn.Linear, PyTorch's attention with its dropout, full float32 logits. Nothing of ogpt is used.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Attention(nn.Module):
 
 
 class MLP(nn.Module):
-    """Four times as wide inside."""
+    """Two linear layers; the inner width is 4 C."""
 
     def __init__(self, n_embd: int, pdrop: float) -> None:
         super().__init__()

@@ -1,12 +1,12 @@
-"""What rounding costs: the books model natively in each precision, on all held-out books.
+"""The cost of quantization: the books model in each native precision, on the validation set.
 
     python -m benchmarks.quantization [--run runs/books-small]
 
-The model is that of `python -m benchmarks.books_small`. Besides it, the same function is rounded
-after its weights were changed in two ways that change nothing in exact numbers: outliers, six value
-channels of each layer 30 times as large and the rows of c_proj that read them 30 times as small,
-which the native decoder balances before it rounds; and shears, 30 times a value channel added to
-its neighbour and taken back in c_proj, for the same six, which it does not know.
+The model is that of `python -m benchmarks.books_small`. It is also quantized after two changes of
+its weights that leave the function the same in exact arithmetic. Outliers: six value channels of
+each layer are 30 times as large, and the rows of c_proj that read them 30 times as small; the
+native decoder balances these before it rounds. Shears: 30 times a value channel is added to its
+neighbour and subtracted in c_proj, for the same six channels; the native decoder does not undo it.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ Weights = dict[str, np.ndarray]
 
 
 def with_outliers(weights: Weights, config: OpenAIGPTConfig) -> Weights:
-    """The same function with a few value channels of each layer 30 times as large."""
+    """The same function, with a few value channels of each layer 30 times as large."""
     changed = dict(weights)
     for block, channels in _chosen(config):
         for name in ("c_attn.weight", "c_attn.bias"):
@@ -62,7 +62,7 @@ def with_outliers(weights: Weights, config: OpenAIGPTConfig) -> Weights:
 
 
 def with_shears(weights: Weights, config: OpenAIGPTConfig) -> Weights:
-    """The same function with 30 times a value channel added to its neighbour in the head."""
+    """The same function, with 30 times a value channel added to its neighbour in the head."""
     changed = dict(weights)
     for block, channels in _chosen(config):
         neighbours = channels ^ 1  # in the same head
@@ -78,7 +78,7 @@ def with_shears(weights: Weights, config: OpenAIGPTConfig) -> Weights:
 
 
 def _chosen(config: OpenAIGPTConfig) -> Iterator[tuple[str, np.ndarray]]:
-    """The attention of each layer, and its channels that are changed, no two of them neighbours."""
+    """The attention module of each layer and the channels to change, no two adjacent."""
     draw = np.random.default_rng(0)
     for layer in range(config.n_layer):
         chosen = draw.choice(config.n_embd // 2, CHANNELS, replace=False) * 2
@@ -86,7 +86,7 @@ def _chosen(config: OpenAIGPTConfig) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def as_trained(weights: Weights, config: OpenAIGPTConfig) -> Weights:
-    """As they are."""
+    """The unchanged weights."""
     return weights
 
 
@@ -94,7 +94,7 @@ VARIANTS = {"as trained": as_trained, "outliers": with_outliers, "shears": with_
 
 
 class Reference(NamedTuple):
-    """What the first decoder says of some tokens."""
+    """Predictions of the first decoder for some tokens."""
 
     log_probs: np.ndarray
     probs: np.ndarray
@@ -102,20 +102,20 @@ class Reference(NamedTuple):
 
     @classmethod
     def of(cls, log_probs: np.ndarray) -> Reference:
-        """Of log-probabilities (T, V)."""
+        """From log-probabilities (T, V)."""
         return cls(log_probs, np.exp(log_probs), log_probs.argmax(1))
 
 
 @dataclass
 class Sums:
-    """Of one decoder over all tokens, against the first one's probabilities."""
+    """Sums of one decoder over all tokens, relative to the first decoder."""
 
     loss: float = 0.0
     divergence: float = 0.0
     same: int = 0
 
     def add(self, log_probs: np.ndarray, reference: Reference, targets: Sequence[int]) -> None:
-        """Take the log-probabilities (T, V) of some tokens."""
+        """Add the log-probabilities (T, V) of some tokens."""
         self.loss -= float(log_probs[range(len(targets)), targets].sum(dtype=np.float64))
         lost = reference.probs * (reference.log_probs - log_probs)
         self.divergence += float(lost.sum(dtype=np.float64))
@@ -125,7 +125,7 @@ class Sums:
 def compare(
     decoders: Mapping[str, NativeDecoder], ids: Iterable[Sequence[int]], most: int
 ) -> tuple[int, dict[str, Sums]]:
-    """Read text in windows, side by side, with all decoders; the first one is the reference."""
+    """Score text in windows with all decoders; the first decoder is the reference."""
     sums = {name: Sums() for name in decoders}
     first = next(iter(decoders.values()))
     tokens = 0
@@ -151,7 +151,7 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def variants(folder: Path, config: OpenAIGPTConfig, threads: int) -> dict[str, NativeDecoder]:
-    """Every variant of a model folder in every precision, the original in float32 first."""
+    """Every variant of a model folder in every precision; the original in float32 comes first."""
     weights = {name: array.data for name, array in open_weights(folder).items()}
     decoders = {}
     for variant, change in VARIANTS.items():
@@ -166,8 +166,8 @@ def variants(folder: Path, config: OpenAIGPTConfig, threads: int) -> dict[str, N
 
 
 def result_of(tokens: int, sums: Mapping[str, Sums], settings: dict[str, Any]) -> Result:
-    """The figures beside their targets."""
-    result = Result("quantisation", "What rounding costs", settings, samples={})
+    """Figures and targets."""
+    result = Result("quantisation", "The cost of quantization", settings, samples={})
     exact = next(iter(sums.values())).loss / tokens
     rows = []
     for name, found in sums.items():
@@ -194,23 +194,23 @@ def result_of(tokens: int, sums: Mapping[str, Sums], settings: dict[str, Any]) -
         if dtype in MOST_PERCENT and variant != "shears":
             what = f"% of perplexity that {dtype} adds, {variant}"
             result.target(what, percent, at_most=MOST_PERCENT[dtype])
-    header = ["loss (nats/token)", "perplexity", "change", "KL divergence", "same most likely"]
+    header = ["loss (nats/token)", "perplexity", "change", "KL divergence", "same top token"]
     result.tables.append(Table([f"{tokens:,} tokens of books_valid", *header], rows))
     result.notes += [
         f"The books model (docs/results/books-small.md) after {settings['steps']:,} steps; windows "
         f"of {settings['n_positions']} tokens that do not overlap. KL divergence (nats/token) and "
-        "the share of tokens with the same most likely one are against the model as trained in "
+        "the share of positions with the same top token are relative to the model as trained in "
         "float32.",
-        "outliers: six value channels of each layer 30 times as large, the rows of c_proj that "
-        "read them 30 times as small: the same function. shears: 30 times each of six value "
-        "channels added to its neighbour, taken back in c_proj: the same function again, of a kind "
-        "that balancing by channels cannot undo, and no target.",
+        "outliers: six value channels of each layer are 30 times as large, and the rows of c_proj "
+        "that read them 30 times as small; the function is the same. shears: 30 times each of six "
+        "value channels is added to its neighbour and subtracted in c_proj; the function is the "
+        "same again, but balancing by channels cannot undo this, so it has no target.",
     ]
     return result
 
 
 def stand_in(folder: Path) -> str:
-    """A tiny model with random weights in place of the books model; a text for it."""
+    """Write a tiny model with random weights in place of the books model; return a text for it."""
     torch.manual_seed(0)
     vocab, merges = learn_merges(count_words([SMOKE_TEXT]), 50)
     OpenAIGPTTokenizerFast(vocab=vocab, merges=merges).save_pretrained(folder)
@@ -241,13 +241,13 @@ def main() -> None:
 
 
 def options() -> argparse.Namespace:
-    """Those of the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--run", type=Path, default=ROOT / "runs" / "books-small")
-    parser.add_argument("--tokens", type=int, default=0, help="read no more than about so many")
-    parser.add_argument("--threads", type=int, default=2, help="threads (2)")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of results")
-    parser.add_argument("--smoke", action="store_true", help="a tiny model: does it run at all?")
+    parser.add_argument("--tokens", type=int, default=0, help="Score about N tokens; 0 scores all.")
+    parser.add_argument("--threads", type=int, default=2, help="CPU threads (2).")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="Folder of the results.")
+    parser.add_argument("--smoke", action="store_true", help="Only check that it runs: tiny sizes.")
     given = parser.parse_args()
     note_start(given)
     return given

@@ -31,12 +31,12 @@ PAGE = "README.md"
 
 
 def write_page(folder: Path) -> None:
-    """All results of the folder as Markdown."""
+    """Write all results of the folder as one Markdown page."""
     parts = [
         "# Results",
         "",
         "Written by `make bench` from the JSON files beside this page, which hold every raw sample",
-        "and pair; [docs/benchmarks.md](../../docs/benchmarks.md) says how to read them.",
+        "and pair. [docs/benchmarks.md](../../docs/benchmarks.md) explains how to read them.",
         "",
     ]
     for file in sorted(folder.glob("*.json")):
@@ -46,11 +46,11 @@ def write_page(folder: Path) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--smoke", action="store_true", help="tiny sizes: does it run at all?")
-    parser.add_argument("--only", choices=NAMES, action="append", help="a benchmark to run")
-    parser.add_argument("--rounds", type=int, help="repetitions of each contender")
-    parser.add_argument("--threads", type=int, help="threads of each contender")
-    parser.add_argument("--out", type=Path, help=f"folder of results ({RESULTS.name})")
+    parser.add_argument("--smoke", action="store_true", help="Only check that all run: tiny sizes.")
+    parser.add_argument("--only", choices=NAMES, action="append", help="Run this one; repeatable.")
+    parser.add_argument("--rounds", type=int, help="Rounds; each contender runs once per round.")
+    parser.add_argument("--threads", type=int, help="CPU threads of each contender.")
+    parser.add_argument("--out", type=Path, help="Folder of the results (benchmarks/results).")
     given = parser.parse_args()
     if given.smoke and not given.out:
         given.out = Path(tempfile.mkdtemp(prefix="ogpt-smoke-"))
@@ -65,7 +65,7 @@ def main() -> int:
             failed.append(name)
     write_page(given.out or RESULTS)
     for name in failed:
-        print(f"benchmark {name} failed; its error stands above", file=sys.stderr)
+        print(f"benchmark {name} failed; its error is above", file=sys.stderr)
     return 1 if failed else 0
 
 

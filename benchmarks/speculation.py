@@ -1,9 +1,9 @@
-"""Prompt-lookup speculation of the native decoder, on and off, batch 1, at GPT-1's shape.
+"""Prompt lookup decoding with the native decoder, on and off, batch 1, at GPT-1's shape.
 
-Random weights write three kinds of text: greedy text falls into a loop, as repetitive text of a
-trained model is (code, tables, quotations of the prompt): every draft is right. Sampled among a few
-tokens it repeats itself by chance: drafts are often wrong. Sampled at a high temperature it repeats
-nothing: what looking for drafts costs shows. Both contenders write the same tokens.
+Random weights generate three kinds of text. Greedy text falls into a loop, like repetitive text of
+a trained model (code, tables, quotations of the prompt): every draft is right. Text sampled from a
+few tokens repeats by chance: drafts are often wrong. Text sampled at a high temperature never
+repeats: only the cost of the lookup shows. Both contenders generate the same tokens.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ MOST_LOST = 0.05
 
 
 def prompt(vocab_size: int) -> list[int]:
-    """Tokens of which none occurs twice."""
+    """A prompt in which no token occurs twice."""
     return [7 * place % vocab_size for place in range(1, PROMPT + 1)]
 
 
 def writer(
     decoder: NativeDecoder, settings: GenerationSettings, written: dict[str, list[int]], name: str
 ) -> Callable[[], float]:
-    """Writes one text, keeps its tokens, and tells the seconds."""
+    """A function that generates one text, keeps its tokens in `written` and returns the seconds."""
 
     def write() -> None:
         tokens = search(decoder, [prompt(decoder.vocab_size)], settings)
@@ -72,17 +72,17 @@ def main() -> None:
                 name = f"{dtype}, repeats {kind}, {state}"
                 contenders[name] = writer(decoder, settings, written, name)
     for contender in contenders.values():
-        contender()  # memory is touched for the first time
+        contender()  # the first run allocates memory
     samples = interleave(contenders, given.rounds)
     settings = {"shape": shape, "prompt": PROMPT, "new_tokens": new}
-    result = Result("speculation", "Prompt-lookup speculation", settings, samples)
+    result = Result("speculation", "Prompt lookup decoding", settings, samples)
     rows = [[name, spread(rates(new, seconds), 1)] for name, seconds in samples.items()]
     result.tables.append(Table(["native, batch 1", "tokens/s, median (lowest to highest)"], rows))
     for dtype in DTYPES:
         for kind in KINDS:
             name = f"{dtype}, repeats {kind}"
             if written[f"{name}, on"] != written[f"{name}, off"]:
-                raise SystemExit(f"{name}: speculation changed the text")
+                raise SystemExit(f"{name}: prompt lookup changed the text")
             found = result.compare(f"{name}, on", f"{name}, off")
             least = 1.5 if kind == "in a loop" else 1 - MOST_LOST
             result.target(f"times as fast, {name}", found, at_least=least)
@@ -92,8 +92,8 @@ def main() -> None:
         "worst_median": min(statistics.median(pairs) for pairs in result.pairs.values()),
     }
     result.notes.append(
-        f"All texts are the same with and without. The worst median is "
-        f"{result.figures['worst_median']:.3f} times as fast."
+        f"All texts are the same with and without. The worst median speed ratio is "
+        f"{result.figures['worst_median']:.3f}."
     )
     save(result, given)
 

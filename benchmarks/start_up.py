@@ -1,4 +1,4 @@
-"""`ogpt --help`: seconds from the shell, beside Python alone and Python with Typer."""
+"""Start-up time of `ogpt --help`, beside Python alone and Python with Typer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COMMANDS = {
 
 
 def seconds_of(command: list[str]) -> float:
-    """From start to end of a process."""
+    """Duration of a process, from start to end."""
     return timed(lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL))
 
 
@@ -27,7 +27,7 @@ def main() -> None:
         name: lambda command=command: seconds_of(command) for name, command in COMMANDS.items()
     }
     for each in contenders.values():
-        each()  # files come into the page cache
+        each()  # fill the page cache
     samples = interleave(contenders, given.rounds)
     rows = [[name, spread(seconds, 3)] for name, seconds in samples.items()]
     table = Table(["command", "seconds, median (lowest to highest)"], rows)

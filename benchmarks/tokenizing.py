@@ -1,7 +1,8 @@
 """`ogpt prepare` beside `tokenizers.encode_batch_fast` alone, on the same texts and threads.
 
-Ours reads and unpacks files, finds copies, holds documents out, tokenises and writes shards; the
-peer turns texts that lie in memory into ids. Each repetition begins with an empty memory of words.
+`ogpt prepare` reads and decompresses files, removes duplicates, splits off the validation set,
+tokenizes and writes shards. The baseline only encodes texts in memory. Each round starts with an
+empty word cache.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ from typing import Any
 from benchmarks.measuring import Result, Table, arguments, interleave, rates, save, spread, timed
 
 BOOKS = "books/books_train_*.jsonl.gz"
-BATCH_CHARACTERS = 1 << 22  # as much at once as ogpt's own batches
+BATCH_CHARACTERS = 1 << 22  # the size of ogpt's own batches
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 
 def inputs(folder: Path, smoke: bool) -> tuple[list[str], Path, str]:
-    """Sources, a tokenizer's folder, and what they are: the books if they are there."""
+    """Sources, a tokenizer folder and their description: the books, if present."""
     from ogpt.data.builtin import library_folder, texts
     from ogpt.workflows.train_tokenizer import train_tokenizer
 
@@ -40,7 +41,7 @@ def inputs(folder: Path, smoke: bool) -> tuple[list[str], Path, str]:
 
 
 def in_batches(texts: list[str]) -> list[list[str]]:
-    """The texts in lists of about BATCH_CHARACTERS characters."""
+    """Split texts into lists of about BATCH_CHARACTERS characters."""
     batches: list[list[str]] = [[]]
     characters = 0
     for text in texts:
@@ -53,7 +54,7 @@ def in_batches(texts: list[str]) -> list[list[str]]:
 
 
 def measure(given: Namespace, folder: Path) -> Result:
-    """Let both take turns."""
+    """Time both in turn."""
     from ogpt.data.documents import documents
     from ogpt.data.sources import open_sources
     from ogpt.tokens.fast import OpenAIGPTTokenizerFast
@@ -83,7 +84,7 @@ def measure(given: Namespace, folder: Path) -> Result:
     samples = interleave({"ogpt prepare": ours, "encode_batch_fast": theirs}, given.rounds)
     result = Result(
         name="tokenising",
-        title="Tokenising",
+        title="Tokenizing",
         settings={"data": what, "n_bytes": n_bytes, "n_documents": len(texts)},
         samples=samples,
         figures={"n_tokens": len(shards[0].train) + len(shards[0].valid)},
@@ -93,10 +94,11 @@ def measure(given: Namespace, folder: Path) -> Result:
     result.tables.append(Table(header, rows))
     share = result.compare("ogpt prepare", "encode_batch_fast")
     result.add_pairs()
-    result.target("tokenise and shard, times encode_batch_fast", share, at_least=0.85)
+    result.target("tokenize and shard, times encode_batch_fast", share, at_least=0.85)
     result.notes.append(
-        "`ogpt prepare` is the whole command's work (reading, unpacking, copies left out, held-out "
-        "documents, shards with hashes); the peer only encodes texts that lie in memory."
+        "`ogpt prepare` does all work of the command (reading, decompression, removal of "
+        "duplicates, validation split, shards with hashes). The baseline only encodes texts in "
+        "memory."
     )
     return result
 

@@ -1,7 +1,7 @@
 """One optimizer step at GPT-1 size: ogpt beside plain compiled PyTorch and transformers.
 
-8 windows of 512 tokens, bf16, dropout 0.1 on all sides, fused AdamW, clipping at 1.0; the floor is
-the model's arithmetic at the best measured matrix product of the same run.
+8 windows of 512 tokens, bf16, dropout 0.1, fused AdamW and gradient clipping at 1.0 for all. The
+floor is the model's arithmetic at the rate of the best matrix multiplication of the same run.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ SMOKE = {"n_layer": 2, "n_head": 2, "n_embd": 32, "n_positions": 32, "vocab_size
 MODELS = [name for name in CONTENDERS if name != PRODUCTS]
 
 BF16_ROUNDING = 2.0**-8
-"""Half the distance of neighbouring bfloat16 numbers, relative: losses may differ by this much."""
+"""Relative tolerance of losses: half the distance between adjacent bfloat16 numbers."""
 NORM_TOLERANCE = 0.01
-"""Of norms of gradients, relative: roundings make 0.2 %; a mask or scale left out, 3 % or more."""
+"""Relative tolerance of gradient norms: rounding causes 0.2 %, a missing mask or scale over 3 %."""
 
 
 def measure(setup: Setup, rounds: int, name: str, title: str) -> Result:
-    """Check that the contenders do the same work, then let them take turns."""
+    """Check that the contenders do the same work, then time them in turn."""
     checks = same_work(replace(setup, pdrop=0.0))
     with started(list(CONTENDERS), setup) as contenders:
         warm_up = {name: [each(), each()] for name, each in contenders.items()}
@@ -68,7 +68,7 @@ def measure(setup: Setup, rounds: int, name: str, title: str) -> Result:
 
 
 def same_work(setup: Setup) -> dict[str, list[tuple[float, float]]]:
-    """Loss and gradient norm of two steps without dropout; they must agree to bf16 rounding."""
+    """Losses and gradient norms of two steps without dropout; these must agree to bf16 rounding."""
     with started(MODELS, setup) as contenders:
         found = {name: [each().found for _ in range(2)] for name, each in contenders.items()}
     for name in MODELS[1:]:
@@ -78,7 +78,7 @@ def same_work(setup: Setup) -> dict[str, list[tuple[float, float]]]:
 
 
 def differ(ours: list[tuple[float, float]], theirs: list[tuple[float, float]]) -> bool:
-    """Whether losses and gradient norms are further apart than roundings to bfloat16 explain."""
+    """Whether losses or gradient norms differ by more than bfloat16 rounding."""
     pairs = [zip(mine, other, strict=True) for mine, other in zip(ours, theirs, strict=True)]
     apart = [[abs(one / other - 1) for one, other in pair] for pair in pairs]
     return any(loss > BF16_ROUNDING or norm > NORM_TOLERANCE for loss, norm in apart)
@@ -86,7 +86,7 @@ def differ(ours: list[tuple[float, float]], theirs: list[tuple[float, float]]) -
 
 @contextmanager
 def started(names: list[str], setup: Setup) -> Iterator[dict[str, Contender]]:
-    """The contenders' processes, which end with the block."""
+    """Start the contenders' processes, and end them with the block."""
     contenders = {name: Contender(name, setup) for name in names}
     try:
         yield contenders
@@ -96,7 +96,7 @@ def started(names: list[str], setup: Setup) -> Iterator[dict[str, Contender]]:
 
 
 def best_products(answers: list[Answer]) -> dict[str, float]:
-    """Of each shape the best of all rounds, in operations a second."""
+    """Best rate of each matrix shape over all rounds, in operations per second."""
     return {shape: max(answer.found[shape] for answer in answers) for shape in answers[0].found}
 
 
@@ -119,13 +119,13 @@ def _describe(result: Result, setup: Setup, floor: float) -> None:
     result.add_pairs()
     products = figures["products_flops_per_s"].items()
     rows = [[shape, f"{found / 1e9:,.0f}"] for shape, found in products]
-    result.tables.append(Table(["bf16 matrix product", "best GFLOP/s"], rows))
+    result.tables.append(Table(["bf16 matrix multiplication", "best GFLOP/s"], rows))
     result.notes += [
         "ogpt and plain PyTorch are compiled." if setup.compiled else "Nothing is compiled.",
-        "MFU is the share of the best of these products; the floor is all arithmetic at that rate. "
-        "Peaks are of the steps after the warm-up.",
-        "The contenders' losses and gradient norms agree over two steps without dropout, from the "
-        "same weights and batch.",
+        "MFU is the share of the best of these rates. The floor is all arithmetic at that rate. "
+        "Memory peaks are of the steps after the warm-up.",
+        "Losses and gradient norms agree over two steps without dropout, from the same weights and "
+        "batch.",
     ]
 
 

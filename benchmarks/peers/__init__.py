@@ -1,4 +1,4 @@
-"""The baselines of native decoding, each run as a process, some in environments of their own.
+"""The baselines of native decoding; each runs as a process, some in separate environments.
 
-Every module but `environments` and `remote` runs inside such a process.
+All modules but `environments` and `remote` run inside such a process.
 """

@@ -1,4 +1,4 @@
-"""CTranslate2: GPT-2 by its own specification, without its converters' frameworks."""
+"""CTranslate2: GPT-2 in its own specification, without the frameworks of its converters."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from benchmarks.peers.protocol import Setup, serve
 
 
 def write_model(shape: dict[str, int], folder: Path, variant: str) -> None:
-    """The folder of a model with float32 or int8 weights."""
+    """Write a model folder with float32 or int8 weights."""
     spec = TransformerDecoderModelSpec.from_config(
         shape["n_layer"], shape["n_head"], activation=Activation.GELUTanh
     )
@@ -38,12 +38,12 @@ def write_model(shape: dict[str, int], folder: Path, variant: str) -> None:
             linear.bias = weights[f"{name}.{part}.bias"]
     for name, norm in norms.items():
         norm.gamma, norm.beta = weights[f"{name}.weight"], weights[f"{name}.bias"]
-    # its tokens are strings; none of them ends a text, and none of these names is special
+    # tokens are strings; none of them is special or ends a text
     spec.register_vocabulary([str(number) for number in range(shape["vocab_size"])])
     spec.config.unk_token = spec.config.bos_token = spec.config.eos_token = "0"
     spec.validate()
     spec.optimize(quantization=variant)
-    part = folder.with_suffix(".part")  # so that a folder with its name is whole
+    part = folder.with_suffix(".part")  # renamed when complete
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir()
     spec.save(str(part))

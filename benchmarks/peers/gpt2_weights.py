@@ -1,6 +1,6 @@
-"""The same random GPT-2 for every peer that cannot run GPT-1; it costs the same.
+"""Random GPT-2 weights, the same for every baseline that cannot run GPT-1.
 
-NumPy only, as each peer's environment has little else.
+NumPy only, as the baselines' environments have little else.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 EPSILON = 1e-5
-"""Of the layer norms."""
+"""Epsilon of the layer norms."""
 
 Array = NDArray[np.float32]
 
 
 def names_and_shapes(shape: dict[str, int]) -> dict[str, tuple[int, ...]]:
-    """Names as transformers has them; matrices are input x output, as Conv1D keeps them."""
+    """Shapes by the names of transformers; matrices are input x output, as in Conv1D."""
     C = shape["n_embd"]
     found: dict[str, tuple[int, ...]] = {
         "wte.weight": (shape["vocab_size"], C),
@@ -38,7 +38,7 @@ def names_and_shapes(shape: dict[str, int]) -> dict[str, tuple[int, ...]]:
 
 
 def draw(shape: dict[str, int]) -> dict[str, Array]:
-    """Each weight drawn by its name; spread so that greedy text does not repeat one token."""
+    """Initialize each weight from its name; greedy text then does not repeat a single token."""
     std = 0.6 * shape["n_embd"] ** -0.5
     found = {}
     for name, size in names_and_shapes(shape).items():

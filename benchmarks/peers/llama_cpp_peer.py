@@ -1,4 +1,4 @@
-"""llama.cpp: a GPT-2 file written with `gguf`, quantised by llama.cpp itself, run by its C API."""
+"""llama.cpp: a GPT-2 file written with `gguf`, quantized by llama.cpp, run through its C API."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ROOTS = {"wte": "token_embd", "wpe": "position_embd", "ln_f": "output_norm"}
 
 
 def file_name(name: str) -> str:
-    """What the file calls a weight of GPT-2."""
+    """Name of a GPT-2 weight in the file."""
     module, _, kind = name.rpartition(".")
     if not module.startswith("h."):
         return f"{ROOTS[module]}.{kind}"
@@ -40,7 +40,7 @@ def file_name(name: str) -> str:
 
 
 def write_model(shape: dict[str, int], file: Path) -> None:
-    """The float32 file that the others are made of; the embedding is the head too."""
+    """Write the float32 file, the source of the others; the embedding is also the head."""
     writer = gguf.GGUFWriter(file, "gpt2")
     writer.add_context_length(shape["n_positions"])
     writer.add_embedding_length(shape["n_embd"])
@@ -60,8 +60,8 @@ def write_model(shape: dict[str, int], file: Path) -> None:
     writer.close()
 
 
-def quantise(source: Path, file: Path, variant: str) -> None:
-    """All matrices in one type, the head's too, which is the fastest."""
+def quantize(source: Path, file: Path, variant: str) -> None:
+    """Quantize all matrices to one type, the head included, which is fastest."""
     wanted = llama.llama_model_quantize_default_params()
     wanted.ftype, wanted.pure = FILE_TYPES[variant], True
     failed = llama.llama_model_quantize(
@@ -73,7 +73,7 @@ def quantise(source: Path, file: Path, variant: str) -> None:
 
 @llama.llama_log_callback
 def unheard(level: int, text: bytes, data: ctypes.c_void_p) -> None:
-    """It tells much, all of it ordinary; failures show in what calls return."""
+    """Drop log messages: failures show in return values."""
 
 
 class LlamaCpp:
@@ -84,12 +84,12 @@ class LlamaCpp:
         llama.llama_backend_init()
         self._setup = setup
         whole, file = (setup.folder / f"llama_cpp-{each}.gguf" for each in ("f32", setup.variant))
-        part = setup.folder / "llama_cpp.part"  # so that a file with its name is whole
+        part = setup.folder / "llama_cpp.part"  # renamed when complete
         if not whole.exists():
             write_model(setup.shape, part)
             part.rename(whole)
         if not file.exists():
-            quantise(whole, part, setup.variant)
+            quantize(whole, part, setup.variant)
             part.rename(file)
         wanted = llama.llama_model_default_params()
         self._model = llama.llama_model_load_from_file(str(file).encode(), wanted)
@@ -111,7 +111,7 @@ class LlamaCpp:
         return self._next(np.array(prompts), 0).tolist()
 
     def _set_aside(self, sequences: int) -> None:
-        """An empty cache for so many; only the first call for them takes long."""
+        """An empty KV cache for this number of sequences, allocated on first use."""
         if self._sequences == sequences:
             llama.llama_memory_clear(llama.llama_get_memory(self._context), False)
             return
@@ -127,7 +127,7 @@ class LlamaCpp:
         self._sequences = sequences
 
     def _next(self, ids: NDArray[np.int64], start: int) -> NDArray[np.int64]:
-        """Append ids (B, T) at position `start`; the most likely ids (B,) after them."""
+        """Append ids (B, T) at position `start`; return the top ids (B,) after them."""
         batch, (rows, columns) = self._batch, ids.shape
         batch.n_tokens = ids.size
         place = 0

@@ -1,7 +1,7 @@
-"""OpenVINO: a stateful GPT-2, its keys and values kept in the plugin, by raw infer requests.
+"""OpenVINO: a stateful GPT-2 with the KV cache in the plugin, by raw infer requests.
 
-The graph is what optimum-intel exports: attention over a state that grows by concatenation, which
-the CPU plugin fuses; the head sees the last position only.
+The graph is that of optimum-intel: attention over a state that grows by concatenation, which the
+CPU plugin fuses. The head gets the last position only.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from openvino.op.util import Variable, VariableInfo
 from benchmarks.peers.gpt2_weights import EPSILON, draw
 from benchmarks.peers.protocol import Setup, serve
 
-GROUP = 128  # weights that share a scale at 4 bits, as NNCF has it
+GROUP = 128  # weights per scale at 4 bits, as in NNCF
 
 Node = Any
 
 
 def matrix(weight: NDArray[np.float32], kind: str) -> Node:
-    """Weights of a dtype, made float32 by the graph: the plugin keeps them as they are, if it can.
+    """Weights of a dtype, converted to float32 in the graph; the plugin keeps the dtype if it can.
 
-    int8 has a scale for each row, int4 one for each group.
+    int8 has one scale per row, int4 one per group.
     """
     if kind == "int8":
         scale = np.abs(weight).max(1, keepdims=True) / 127
@@ -43,13 +43,13 @@ def matrix(weight: NDArray[np.float32], kind: str) -> Node:
         return op.reshape(product, np.array([rows, columns]), False)
     if kind == "bfloat16":
         widened = op.convert(op.constant(weight, ov.Type.bf16), "f32")
-        widened.get_rt_info()["decompression_0"] = ""  # so that it is not folded
+        widened.get_rt_info()["decompression_0"] = ""  # prevents constant folding
         return widened
     return op.constant(weight)
 
 
 class Graph:
-    """GPT-2 as nodes."""
+    """GPT-2 as a graph of nodes."""
 
     def __init__(self, shape: dict[str, int], kind: str) -> None:
         self.shape, self.kind, self.weights = shape, kind, draw(shape)
@@ -67,7 +67,7 @@ class Graph:
 
     def model(self) -> ov.Model:
         """Ids (B, T) and positions (B, T) to logits (B, 1, V)."""
-        table = matrix(self.weights["wte.weight"], self.kind)  # the head's too
+        table = matrix(self.weights["wte.weight"], self.kind)  # also the head
         x = op.add(
             op.gather(table, self.ids, np.array(0)),
             op.gather(op.constant(self.weights["wpe.weight"]), self.positions, np.array(0)),
@@ -94,7 +94,7 @@ class Graph:
         return op.add(op.matmul(x, matrix(weight, self.kind), False, True), bias)
 
     def _mask(self) -> Node:
-        """(1, 1, T, S): what each new position may see."""
+        """Additive causal mask (1, 1, T, S)."""
         new = op.gather(self.positions, np.array(0), np.array(0))
         total = op.add(op.gather(new, np.array(-1), np.array(0)), op.constant(np.int64(1)))
         seen = op.range(np.int64(0), total, np.int64(1), "i64")
@@ -138,7 +138,7 @@ class OpenVino:
     def __init__(self, setup: Setup) -> None:
         core = ov.Core()
         settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": setup.threads}
-        if setup.variant == "float32":  # otherwise bfloat16 where the processor has it
+        if setup.variant == "float32":  # otherwise bfloat16 if the processor supports it
             settings["INFERENCE_PRECISION_HINT"] = "f32"
         model = Graph(setup.shape, setup.variant).model()
         self._request = core.compile_model(model, "CPU", settings).create_infer_request()

@@ -1,7 +1,7 @@
-"""The side of a contender: one process that does what lines on stdin say, and sleeps otherwise.
+"""The contender's side: a process that serves requests from stdin, and sleeps otherwise.
 
-Standard library only. A contender is started as `python FILE SETUP`, SETUP being JSON, and answers
-each order (a line of JSON) with one line. The first line, unasked, says that it is ready.
+Standard library only. A contender is started as `python -m MODULE SETUP`, with SETUP in JSON. It
+answers each request (a line of JSON) with one line. Its first line reports that it is ready.
 """
 
 from __future__ import annotations
@@ -19,35 +19,35 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True)
 class Setup:
-    """What a contender is to be."""
+    """Configuration of a contender."""
 
     variant: str
-    """Precision of the weights, and whatever else the file knows."""
+    """Weight precision, and options of the module."""
     shape: dict[str, int]
     """n_layer, n_head, n_embd, n_positions, vocab_size."""
     threads: int
     folder: Path
-    """Where model files may be kept from run to run; it belongs to this shape."""
+    """Folder for model files of this shape, kept between runs."""
 
 
 class Engine(Protocol):
-    """What is measured. All prompts of a call have one length."""
+    """The measured system. All prompts of a call have the same length."""
 
     def generate(self, prompts: list[list[int]], new: int) -> list[list[int]]:
-        """`new` greedy ids for each prompt, whatever they are."""
+        """Generate `new` greedy ids per prompt, without stopping early."""
         ...
 
     def read(self, prompts: list[list[int]]) -> list[int]:
-        """The most likely id after each prompt."""
+        """Prefill; return the top id after each prompt."""
         ...
 
 
 def serve(packages: tuple[str, ...], open_engine: Callable[[Setup], Engine]) -> None:
-    """Open the engine that the command line asks for and follow orders until stdin ends."""
+    """Open the engine of the command line and serve requests until stdin ends."""
     given = json.loads(sys.argv[1])
     setup = Setup(**{**given, "folder": Path(given["folder"])})
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # whatever a library prints is no answer
+    os.dup2(2, 1)  # prints of libraries must not mix with answers
 
     def answer(found: dict[str, Any]) -> None:
         print(json.dumps(found), file=answers, flush=True)

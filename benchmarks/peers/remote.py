@@ -1,4 +1,4 @@
-"""A contender's process, seen from outside."""
+"""The benchmark's side: handle of a contender's process."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ ROOT = Path(__file__).parents[2]
 
 
 class Answer(NamedTuple):
-    """What a contender says after an order."""
+    """Reply of a contender to one request."""
 
     seconds: float
     ids: list[list[int]]
 
 
 class Remote:
-    """Starts a module as a process and gives it orders, one at a time.
+    """Starts a module as a process and sends it requests, one at a time.
 
     Args:
         python: Interpreter of the contender's environment.
-        module: Whose `__main__` serves.
-        setup: Told to it.
+        module: Module that calls `serve` when it is run.
+        setup: Configuration of the contender.
 
     Attributes:
-        versions: Of the packages that it names.
+        versions: Versions of the contender's packages.
     """
 
     def __init__(self, python: Path, module: str, setup: Setup) -> None:
@@ -48,21 +48,21 @@ class Remote:
         self.versions: dict[str, str] = self._answer()["versions"]
 
     def generate(self, prompts: list[list[int]], new: int) -> Answer:
-        """Greedy ids after each prompt."""
+        """Generate greedy ids after each prompt."""
         return self._ask({"order": "generate", "prompts": prompts, "new": new}, new)
 
     def read(self, prompts: list[list[int]]) -> Answer:
-        """The most likely id after each prompt."""
+        """Prefill; get the top id after each prompt."""
         return self._ask({"order": "read", "prompts": prompts}, 1)
 
     def cpu_seconds(self) -> float:
-        """Of all its threads since it started."""
+        """CPU time of all threads since the start."""
         times = psutil.Process(self._process.pid).cpu_times()
         return times.user + times.system
 
     def close(self) -> None:
         """End the process."""
-        with suppress(BrokenPipeError):  # it has ended already
+        with suppress(BrokenPipeError):  # already ended
             self._process.stdin.close()
         self._process.stdout.close()
         self._process.wait()
@@ -76,7 +76,7 @@ class Remote:
         answer = Answer(**self._answer())
         wanted = [new] * len(order["prompts"])
         if [len(ids) for ids in answer.ids] != wanted:
-            raise SystemExit(f"{self._name} did not write {new} ids for each prompt")
+            raise SystemExit(f"{self._name} did not generate {new} ids per prompt")
         return answer
 
     def _answer(self) -> dict[str, object]:
@@ -87,19 +87,19 @@ class Remote:
 
     def _ended(self) -> SystemExit:
         self.close()
-        return SystemExit(f"the process of {self._name} ended; its error stands above")
+        return SystemExit(f"the process of {self._name} ended; its error is above")
 
 
 def environment(threads: int) -> dict[str, str]:
-    """Variables of a contender's process.
+    """Environment variables of a contender's process.
 
-    Threads may spin for the moment that lies between two steps, as is best for their speed; not
-    for longer, as they would take the cores of the next in turn.
+    Threads may spin between two steps, which is fastest, but not longer: they would take CPU time
+    from the next contender.
     """
     own = {
         "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")])),
         "OMP_NUM_THREADS": str(threads),
-        "KMP_BLOCKTIME": "10",  # milliseconds; GNU's OpenMP spins for about one by itself
+        "KMP_BLOCKTIME": "10",  # milliseconds; GNU OpenMP spins for about 1 ms by default
         "CUDA_VISIBLE_DEVICES": "",
     }
     return {**os.environ, **own}

@@ -1,6 +1,6 @@
-"""Peers in PyTorch: transformers' OpenAIGPT and GPT2, and GPT-1 as people write it themselves.
+"""Baselines in PyTorch: OpenAIGPT and GPT2 of transformers, and GPT-1 in plain PyTorch.
 
-They run in the project's own environment. The variant is a maker and a dtype: `gpt2 bfloat16`.
+These run in the project's own environment. The variant is a maker and a dtype: `gpt2 bfloat16`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from benchmarks.plain_gpt import PlainGPT
 
 
 class Transformers:
-    """An Engine over `generate` of a model of transformers."""
+    """An Engine that calls `generate` of a transformers model."""
 
     def __init__(self, model: nn.Module) -> None:
         self._model = model
@@ -43,7 +43,7 @@ class Transformers:
 
 
 class Plain:
-    """An Engine in eager PyTorch: keys and values in tensors set aside once."""
+    """An Engine in eager PyTorch, with a static KV cache."""
 
     def __init__(self, model: PlainGPT, shape: dict[str, int], dtype: torch.dtype) -> None:
         self._model, self._shape, self._dtype = model, shape, dtype
@@ -73,7 +73,7 @@ class Plain:
             self._cache = torch.empty(size, dtype=self._dtype)
 
     def _next(self, ids: Tensor, start: int) -> Tensor:
-        """Append ids (B, T) at position `start`; the most likely ids (B,) after them."""
+        """Append ids (B, T) at position `start`; return the top ids (B,) after them."""
         parts = self._model.transformer
         x = parts.tokens_embed(ids) + parts.positions_embed.weight[start : start + ids.shape[1]]
         for cache, block in zip(self._cache, parts.h, strict=True):
@@ -87,12 +87,13 @@ class Plain:
         q, k, v = (part.view(heads).transpose(1, 2) for part in attn.c_attn(x).split(C, dim=2))
         cache[0, :, :, start : start + T], cache[1, :, :, start : start + T] = k, v
         keys, values = cache[:, :, :, : start + T]
-        y = F.scaled_dot_product_attention(q, keys, values, is_causal=T > 1)  # from 0 on, if many
+        # several ids come at position 0 only, so the causal mask is square
+        y = F.scaled_dot_product_attention(q, keys, values, is_causal=T > 1)
         return attn.c_proj(y.transpose(1, 2).reshape(B, T, C))
 
 
 def openai_gpt(shape: dict[str, int], dtype: torch.dtype) -> Engine:
-    """Transformers' GPT-1, which has no cache."""
+    """GPT-1 of transformers, which has no KV cache."""
     from transformers import OpenAIGPTConfig, OpenAIGPTLMHeadModel
 
     model = OpenAIGPTLMHeadModel(OpenAIGPTConfig(**shape))
@@ -101,13 +102,13 @@ def openai_gpt(shape: dict[str, int], dtype: torch.dtype) -> Engine:
 
 
 def gpt2(shape: dict[str, int], dtype: torch.dtype) -> Engine:
-    """Transformers' GPT-2, which has one."""
+    """GPT-2 of transformers, which has a KV cache."""
     from transformers import GPT2Config, GPT2LMHeadModel
 
     model = GPT2LMHeadModel(GPT2Config(**shape, bos_token_id=None, eos_token_id=None))
     weights = {f"transformer.{name}": torch.from_numpy(w) for name, w in draw(shape).items()}
     left_out = model.load_state_dict(weights, strict=False)
-    assert left_out.missing_keys == ["lm_head.weight"]  # which is tied
+    assert left_out.missing_keys == ["lm_head.weight"]  # tied
     assert not left_out.unexpected_keys
     return Transformers(model.to(dtype).eval())
 
@@ -127,7 +128,7 @@ MAKERS: dict[str, Callable[[dict[str, int], torch.dtype], Engine]] = {
 
 
 def open_engine(setup: Setup) -> Engine:
-    """By the variant."""
+    """Open the engine of the variant."""
     torch.set_num_threads(setup.threads)
     maker, dtype = setup.variant.split()
     return MAKERS[maker](setup.shape, getattr(torch, dtype))

@@ -125,5 +125,5 @@ def test_other_work_of_a_peer_ends_the_benchmark():
     looks["transformers OpenAIGPT float32"] = Answer(1.0, [[0, 1, 2, 3]])  # it gets less to do
     assert native_decoding.equal_ids(looks)["transformers OpenAIGPT float32"] == 4
     looks["llama.cpp f32"] = Answer(1.0, [[0, 1, 9, *range(3, 16)]])
-    with pytest.raises(SystemExit, match=r"llama\.cpp f32 writes other ids"):
+    with pytest.raises(SystemExit, match=r"llama\.cpp f32 generates other ids"):
         native_decoding.equal_ids(looks)

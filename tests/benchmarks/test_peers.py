@@ -59,7 +59,7 @@ def test_a_contender_follows_orders_and_is_counted(tmp_path, monkeypatch):
     answer = remote.read([[1, 2, 3]])
     assert answer.ids == [[3]]
     assert answer.seconds > 0 <= remote.cpu_seconds()
-    with pytest.raises(SystemExit, match="did not write 4 ids"):
+    with pytest.raises(SystemExit, match="did not generate 4 ids"):
         remote.generate([[1, 2, 3]], 4)
     remote.close()
 

@@ -50,4 +50,4 @@ def test_the_cost_of_rounding_runs_at_tiny_size(tmp_path: Path) -> None:
     assert len(figures) == 12
     assert abs(figures["outliers, float32"]["perplexity_percent"]) < 0.01
     assert 0 < figures["as trained, int8"]["kl_divergence"] < 0.01
-    assert "## What rounding costs" in (tmp_path / "README.md").read_text("utf-8")
+    assert "## The cost of quantization" in (tmp_path / "README.md").read_text("utf-8")
