@@ -180,7 +180,7 @@ def kept_states(hidden: Tensor, logits_to_keep: int | Tensor) -> Tensor:
             )
         return hidden[..., -logits_to_keep:, :] if logits_to_keep else hidden
     if check_tensor(logits_to_keep, "logits_to_keep").ndim == 1:
-        _check_positions(logits_to_keep, hidden.shape[-2])
+        _check_kept(logits_to_keep, hidden.shape[-2])
         return hidden[..., logits_to_keep, :]
     is_bool = logits_to_keep.dtype == torch.bool
     if is_bool and logits_to_keep.shape == hidden.shape[:-1]:
@@ -197,7 +197,7 @@ def kept_states(hidden: Tensor, logits_to_keep: int | Tensor) -> Tensor:
     )
 
 
-def _check_positions(positions: Tensor, T: int) -> None:
+def _check_kept(positions: Tensor, T: int) -> None:
     """Check positions, which may count from the end, where reading them is cheap.
 
     Raises:

@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ogpt.errors import ConfigError, TokenOutOfRange, UnknownArgument
+from ogpt.errors import ConfigError, ContextTooLong, TokenOutOfRange, UnknownArgument
+from ogpt.model.cache import KVCache
 from ogpt.notices import tell
 
 OPTIONS = (
@@ -157,6 +158,39 @@ def check_embedding_ids(
         raise TokenOutOfRange(
             f"{what} {low if low < 0 else high} was passed; allowed: 0 to {rows - 1}", hint=hint
         )
+
+
+def check_context(cache: object, shape: InputShape, n_positions: int, recompute: bool) -> None:
+    """Check that an input fits the context length, and the cache if there is one.
+
+    Args:
+        cache: A KVCache, or None.
+        shape: Of the input.
+        n_positions: Of the model.
+        recompute: Whether gradient checkpointing runs each block twice.
+
+    Raises:
+        ConfigError: the cache is not ours, has other rows, or would be extended twice.
+        ContextTooLong: the tokens of the input and of the cache exceed n_positions.
+    """
+    if cache is None:
+        if n_positions < shape.T:
+            raise ContextTooLong(
+                f"the input has {shape.T} tokens; the model's context length is {n_positions}",
+                hint="shorten the input, or split it into windows",
+            )
+        return
+    if not isinstance(cache, KVCache):
+        raise ConfigError(
+            f"past_key_values is a {type(cache).__name__}; allowed: an earlier call's cache",
+            hint="pass use_cache=True to get a cache as past_key_values",
+        )
+    if recompute:  # backward would append the same tokens again
+        raise ConfigError(
+            "a cache was passed while training with gradient checkpointing",
+            hint="omit use_cache, or call eval()",
+        )
+    cache.check_input(shape.N, shape.T)
 
 
 # masks

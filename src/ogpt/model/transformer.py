@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ogpt.config.model import OpenAIGPTConfig
-from ogpt.errors import ConfigError, ContextTooLong
 from ogpt.model.attention import (
     AdditiveMask,
     Visible,
@@ -34,6 +33,7 @@ from ogpt.model.cache import KVCache
 from ogpt.model.dropout import draw_seed, dropout
 from ogpt.model.inputs import (
     InputShape,
+    check_context,
     check_embedding_ids,
     check_tensor,
     input_shape,
@@ -272,7 +272,11 @@ class OpenAIGPTModel(OpenAIGPTPreTrainedModel):
         config = self.config
         known_options(unknown, type(self).forward, config.parity.arguments)
         shape = input_shape(input_ids, inputs_embeds, config.n_embd)
-        cache = self._cache(past_key_values, use_cache, shape)
+        cache = past_key_values
+        if cache is None and use_cache:
+            cache = KVCache(config, shape.N, self.dtype, self.device)
+        recompute = self.gradient_checkpointing and self.training
+        check_context(cache, shape, config.n_positions, recompute)
 
         if inputs_embeds is None:
             assert input_ids is not None  # one of the two, checked by input_shape
@@ -315,7 +319,6 @@ class OpenAIGPTModel(OpenAIGPTPreTrainedModel):
             head_masks = layer_head_masks(
                 head_mask, config.n_layer, config.n_head, self.device, self.dtype
             )
-        recompute = self.gradient_checkpointing and self.training
         for layer, block in enumerate(self.h):
             here = run._replace(
                 layer=layer,
@@ -355,31 +358,3 @@ class OpenAIGPTModel(OpenAIGPTPreTrainedModel):
         if cache is not None:
             return cache.positions(shape.T)
         return torch.arange(shape.T, device=self.positions_embed.weight.device)[None]
-
-    def _cache(
-        self, given: KVCache | None, use_cache: bool | None, shape: InputShape
-    ) -> KVCache | None:
-        """The cache to use, checked to have room for the input."""
-        cache = given
-        if cache is not None and not isinstance(cache, KVCache):
-            raise ConfigError(
-                f"past_key_values is a {type(cache).__name__}; allowed: an earlier call's cache",
-                hint="pass use_cache=True to get a cache as past_key_values",
-            )
-        if cache is None and use_cache:
-            cache = KVCache(self.config, shape.N, self.dtype, self.device)
-        if cache is None:
-            if self.config.n_positions < shape.T:
-                raise ContextTooLong(
-                    f"the input has {shape.T} tokens; the model's context length is "
-                    f"{self.config.n_positions}",
-                    hint="shorten the input, or split it into windows",
-                )
-            return None
-        if self.gradient_checkpointing and self.training:  # the second pass would append again
-            raise ConfigError(
-                "a cache was passed while training with gradient checkpointing",
-                hint="omit use_cache, or call eval()",
-            )
-        cache.check_input(shape.N, shape.T)
-        return cache
