@@ -161,7 +161,7 @@ def test_verify_finds_what_was_altered(prepared: Path, name: str) -> None:
 def test_ids_outside_the_vocabulary_are_told_with_their_file(make_stream: MakeStream) -> None:
     stream = make_stream([5], [5], vocab_size=8)
     assert stream[0:8].tolist() == list(range(8))
-    message = r"train-00001\.bin holds token 9; its vocabulary has the ids 0 to 7"
+    message = r"train-00001\.bin holds token 9; allowed: 0 to 7"
     with pytest.raises(DamagedData, match=message) as caught:
         stream[4:10]
     assert "ogpt prepare" in caught.value.hint

@@ -83,9 +83,9 @@ def test_a_source_describes_its_content(corpus: Path) -> None:
         ("nowhere.txt", "there is no file or folder nowhere.txt", "builtin:python-docs"),
         ("no/*.txt", r"nothing matches no/\*\.txt", "pattern"),
         ("builtin:python-doc", "no built-in source 'builtin:python-doc'", "builtin:python-docs"),
-        ("", "named ''; allowed: builtin:NAME, a path or a glob", "`.` stands for"),
-        ("  ", "named '  '", "variable of the shell"),
-        ("builtin:wikipedia", "there are builtin:python-docs, builtin:python-code", "choose one"),
+        ("", "is ''; allowed: builtin:NAME, a path or a glob", "current folder"),
+        ("  ", "is '  '", "empty shell variable"),
+        ("builtin:wikipedia", "allowed: builtin:python-docs, builtin:python-code", "choose one"),
     ],
 )
 def test_what_is_not_there(spec: str, message: str, hint: str) -> None:
@@ -95,7 +95,7 @@ def test_what_is_not_there(spec: str, message: str, hint: str) -> None:
 
 
 def test_nothing_named() -> None:
-    with pytest.raises(SourceNotFound, match="no source of text was named") as caught:
+    with pytest.raises(SourceNotFound, match="no source of text was passed") as caught:
         open_sources([])
     assert "--data" in caught.value.hint
 
@@ -104,7 +104,7 @@ def test_an_empty_file(tmp_path: Path) -> None:
     (tmp_path / "a.txt").touch()
     with pytest.raises(DataError, match=r"a\.txt is empty \(0 bytes\)") as caught:
         open_sources([tmp_path / "a.txt"])
-    assert "leave it out" in caught.value.hint
+    assert "omit it" in caught.value.hint
 
 
 @pytest.mark.parametrize("names", [(), ("a.txt",), ("a.pdf", "b.parquet.gz")])
@@ -112,7 +112,7 @@ def test_a_folder_without_text(tmp_path: Path, names: tuple[str, ...]) -> None:
     for name in names:
         (tmp_path / name).touch()
     known = sum(name.endswith(".txt") for name in names)
-    message = f"holds no text: of its {len(names)} files {known} have a known ending"
+    message = f"holds no text: of its {len(names)} files, {known} have a known extension"
     for spec in (tmp_path, tmp_path.parent / f"{tmp_path.name}*"):
         with pytest.raises(DataError, match=message) as caught:
             open_sources([spec])
@@ -122,18 +122,18 @@ def test_a_folder_without_text(tmp_path: Path, names: tuple[str, ...]) -> None:
 @pytest.mark.parametrize("name", ["a.pdf", "a", "a.parquet.zst", "a.gz"])
 def test_an_unknown_ending(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("text")
-    with pytest.raises(DataError, match=r"no known ending; known are \.txt \.md \.jsonl") as caught:
+    with pytest.raises(DataError, match=r"unknown extension; allowed: \.txt \.md \.jsonl") as caught:
         open_sources([tmp_path / name])
     assert "rename" in caught.value.hint
 
 
-def test_files_passed_over_are_told(corpus: Path) -> None:
+def test_skipped_files_give_a_notice(corpus: Path) -> None:
     (corpus / "paper.pdf").write_text("text")
     (corpus / "empty.txt").touch()
     with notices.collecting() as told:
         assert len(open_sources([corpus])) == 5
     assert [notice.fields["count"] for notice in told] == [1, 1]
-    assert "end in one of .txt" in told[0].message
+    assert "extension is none of .txt" in told[0].message
     assert "are empty" in told[1].message
 
 

@@ -120,14 +120,14 @@ def test_the_shortest_text(make_stream: MakeStream) -> None:
 
 def test_a_text_shorter_than_a_window_is_refused(make_stream: MakeStream) -> None:
     windows = Windows(make_stream([8]), 8)
-    with pytest.raises(DataError, match=r"has 8 tokens; one window takes 9") as caught:
+    with pytest.raises(DataError, match=r"has 8 tokens; one window needs 9") as caught:
         windows.batch(0, 1)
     assert "model.n_positions" in caught.value.hint
 
 
 def test_documents_of_one_token_teach_nothing(make_stream: MakeStream) -> None:
     windows = Windows(make_stream([1, 1, 1]), 8, packed=True)
-    with pytest.raises(DataError, match="none of the 3 documents has two tokens") as caught:
+    with pytest.raises(DataError, match="none of the 3 documents has 2 tokens") as caught:
         next(windows.sequential(4))
     assert "data.windows=contiguous" in caught.value.hint
 

@@ -1,6 +1,6 @@
-"""The text that every CPython carries: its documentation and its own source code.
+"""The text that ships with every CPython: its documentation and its source code.
 
-Nothing of the standard library is imported or run: files are read, and parsed with `ast`.
+Files are read, and parsed with `ast`; nothing of the standard library is imported or run.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ NAMES = {
     "python-code": "the Python files of the standard library",
 }
 
-# not the standard library, or not on every system (Debian packages the tests apart)
+# no part of the standard library, or not on every system (Debian packages the tests separately)
 _SKIPPED_FOLDERS = frozenset(
     {"site-packages", "dist-packages", "test", "tests", "idle_test", "__pycache__"}
 )
-# tables written by programs
+# generated tables, which are no prose and no handwritten code
 _TABLES = frozenset({"pydoc_data/topics.py", "html/entities.py", "stringprep.py"})
 _TOPICS = "pydoc_data/topics.py"
 
 
 def library_folder() -> Path:
-    """Where this Python keeps its standard library."""
+    """Folder of this Python's standard library."""
     return Path(sysconfig.get_path("stdlib"))
 
 
@@ -43,7 +43,7 @@ def library_files(folder: Path) -> tuple[Path, ...]:
     """The Python files of the library without its tests, in alphabetical order.
 
     Raises:
-        SourceNotFound: there are none (an embedded Python keeps compiled files only).
+        SourceNotFound: there are none (an embedded Python has compiled files only).
     """
     found = []
     for parent, folders, files in os.walk(folder):
@@ -57,7 +57,7 @@ def library_files(folder: Path) -> tuple[Path, ...]:
     if not kept:
         raise SourceNotFound(
             f"this Python has no source files of its standard library in {folder}",
-            hint="use a Python with its full standard library, or give files with --data",
+            hint="use a Python with its full standard library, or pass files with --data",
         )
     return tuple(sorted(kept, key=lambda path: path.relative_to(folder).as_posix()))
 
@@ -75,7 +75,10 @@ def size_and_sha256(folder: Path) -> tuple[int, str]:
 
 
 def texts(name: str, folder: Path) -> Iterator[tuple[str, str, int]]:
-    """The documents of a built-in source: text, file, and bytes read so far."""
+    """The documents of a built-in source: text, file, and bytes read so far.
+
+    A docstring that occurs again, as inherited ones do, is left out.
+    """
     read = 0
     seen: set[str] = set()
     for path in library_files(folder):
@@ -95,7 +98,7 @@ def texts(name: str, folder: Path) -> Iterator[tuple[str, str, int]]:
 
 
 def _code(content: bytes, file: str) -> str:
-    """The file as text; nothing for a generated table."""
+    """The file as text; empty for a generated table."""
     if file in _TABLES or b"gencodec.py" in content[:500]:
         return ""
     encoding, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
@@ -103,7 +106,7 @@ def _code(content: bytes, file: str) -> str:
 
 
 def _docs(content: bytes, file: str) -> list[tuple[str, list[str]]]:
-    """The documents of a file in parts: each topic, or all docstrings together."""
+    """The documents of a file, each in parts: one per topic of pydoc, or all docstrings in one."""
     if file == _TOPICS:
         return [(f"{file}:{topic}", [text]) for topic, text in _topics(content).items()]
     return [(file, _docstrings(content))]
@@ -132,5 +135,5 @@ def _docstrings(content: bytes) -> list[str]:
 
 def _parse(content: bytes) -> ast.Module:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # an escape sequence that a later Python will refuse
+        warnings.simplefilter("ignore")  # old escape sequences, which later Pythons will refuse
         return ast.parse(content)

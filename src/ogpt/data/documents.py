@@ -1,7 +1,7 @@
 """Sources become documents, one at a time, whatever the size of the files.
 
-A row of a .jsonl or .parquet file is a document (its field or column `text`). A .txt or .md file
-is one document as long as it is short; a longer one is cut at blank lines.
+A row of a .jsonl or .parquet file is a document: its field or column `text`. A .txt or .md file is
+one document if it is short; a longer one is cut at blank lines.
 """
 
 from __future__ import annotations
@@ -16,32 +16,37 @@ from ogpt.data.sources import Source
 from ogpt.errors import BackendMissing, DamagedData, DataError
 from ogpt.reading import check_ratio, read_text
 
-LONG_TEXT = 1 << 16  # characters from which a text is cut at the next blank line
-LONGEST_TEXT = 1 << 20  # characters without a blank line that are cut elsewhere
-LONGEST_LINE = 1 << 28  # characters of a JSON line; its document stands in memory whole
-ROWS = 256  # parquet rows in memory at once
+LONG_TEXT = 1 << 16
+"""Characters after which a text is cut at the next blank line: documents are the unit of the split
+into training and validation text, so a book has to be several."""
+LONGEST_TEXT = 1 << 20
+"""Characters after which a text without blank lines is cut at a line or a space."""
+LONGEST_LINE = 1 << 28
+"""Maximum characters of a JSON line, whose document is in memory whole."""
+ROWS = 256
+"""Parquet rows in memory at once."""
 
 _BLANK_LINE = re.compile(r"\n[ \t\r]*\n\s*")
 
 
 class Document(NamedTuple):
-    """One text, and where it comes from."""
+    """One text and its origin."""
 
     text: str
     origin: str
     """File, and line or row where there is one."""
     source: int = 0
-    """Its place in the list of sources."""
+    """Index of its source in the list of sources."""
     position: int = 0
     """Bytes of its source read so far."""
 
 
 def documents(sources: Sequence[Source]) -> Iterator[Document]:
-    """The documents of the sources in order; texts of white space alone are left out.
+    """The documents of the sources in order, without texts of white space alone.
 
     Raises:
         DataError: text in another encoding, a row without `text`, an unreadable file.
-        DamagedData: a file that is cut short or not what its name says.
+        DamagedData: a file that is truncated, or not of the format that its name says.
         BackendMissing: a format whose optional package is not installed.
     """
     readers = {"builtin": _builtin, "text": _text, "jsonl": _jsonl, "parquet": _parquet}
@@ -69,10 +74,10 @@ def split_text(pieces: Iterable[tuple[str, int]]) -> Iterator[tuple[str, int]]:
 
 
 def _cut(text: str, start: int) -> int:
-    """Where the document that begins at `start` ends; 0: not known yet."""
+    """End of the document that starts at `start`; 0: more text is needed to know."""
     limit = start + LONGEST_TEXT
     blank = _BLANK_LINE.search(text, start + LONG_TEXT, limit)
-    if blank and blank.end() < len(text):  # the white space might go on
+    if blank and blank.end() < len(text):  # else more white space may follow in the next piece
         return blank.end()
     if len(text) <= limit:
         return 0
@@ -102,23 +107,23 @@ def _jsonl(source: Source) -> Iterator[tuple[str, str, int]]:
 
 
 def _lines(source: Source) -> Iterator[tuple[str, int]]:
-    begun: list[str] = []
+    line_start: list[str] = []
     length = position = 0
     for piece, position in read_text(source.path, source.encoding, source.compression):
         first, *others = piece.split("\n")
-        begun.append(first)
+        line_start.append(first)
         length += len(first)
         if others:
-            yield "".join(begun), position
+            yield "".join(line_start), position
             for line in others[:-1]:
                 yield line, position
-            begun, length = [others[-1]], len(others[-1])
+            line_start, length = [others[-1]], len(others[-1])
         if length > LONGEST_LINE:
             raise DataError(
                 f"{source.path} has a line of more than {LONGEST_LINE:,} characters",
-                hint="is it JSON Lines, one object a line? otherwise cut the document",
+                hint="write one JSON object per line, or split the document",
             )
-    yield "".join(begun), position
+    yield "".join(line_start), position
 
 
 def _row_text(line: str, origin: str) -> str:
@@ -126,21 +131,22 @@ def _row_text(line: str, origin: str) -> str:
         row: Any = json.loads(line)
     except (ValueError, RecursionError) as error:
         raise DamagedData(
-            f"{origin} is not JSON: {error}", hint="one JSON object a line; mend or delete it"
+            f"{origin} is not JSON: {error}",
+            hint="write one JSON object per line, or delete the line",
         ) from error
     text = row.get("text") if isinstance(row, dict) else None
     if not isinstance(text, str):
         seen = f"the fields {', '.join(row)}" if isinstance(row, dict) else type(row).__name__
         raise DataError(
             f"{origin} has no string `text`; it has {seen}",
-            hint="each line must be an object whose field `text` is the document",
+            hint="write each document as the field `text` of an object",
         )
     try:
         text.encode()
     except UnicodeEncodeError as error:
         raise DamagedData(
-            f"{origin} holds half a surrogate pair at character {error.start:,} of `text`",
-            hint="make the file again with whole characters, or delete the line",
+            f"{origin} has half a surrogate pair at character {error.start:,} of `text`",
+            hint="write the file again with whole characters, or delete the line",
         ) from error
     return text
 
@@ -155,7 +161,7 @@ def _parquet(source: Source) -> Iterator[tuple[str, str, int]]:
         ) from error
     row = unpacked = 0
     try:
-        # read through a buffer, page by page: a row group may be larger than memory
+        # page by page through a buffer, as a row group may be larger than memory
         with parquet.ParquetFile(source.path, buffer_size=1 << 20, pre_buffer=False) as file:
             _check_column(source, file.schema_arrow)
             rows = max(1, file.metadata.num_rows)
@@ -168,7 +174,7 @@ def _parquet(source: Source) -> Iterator[tuple[str, str, int]]:
                     if text is None:
                         raise DataError(
                             f"{origin} has no `text`; it is null",
-                            hint="fill or filter the column `text`",
+                            hint="fill the column `text`, or remove the row",
                         )
                     yield text, origin, source.size * row // rows
     except DataError:

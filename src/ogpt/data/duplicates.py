@@ -17,15 +17,15 @@ Digests = NDArray[np.uint64]
 class Seen:
     """The digests of all documents so far, in 8 bytes each (16 while two runs are merged).
 
-    A document is taken for a copy of another when 64 bits agree: for 100 million documents the
-    chance of one such mistake is 1 in 3,700.
+    Two documents with equal digests of 64 bits count as copies. Among 100 million documents, the
+    chance of one such mistake is 1 in 3,700. A Python set would take several times as much memory.
     """
 
     def __init__(self) -> None:
         self._runs: list[Digests] = []  # each sorted, each over twice as long as the next
 
     def add(self, digests: Digests) -> NDArray[np.bool_]:
-        """Add digests; returns which of them were not there, nor earlier among themselves."""
+        """Add digests (N,); return which of them are new, (N,), the first of several equal ones."""
         values, first = np.unique(digests, return_index=True)
         known = np.zeros(len(values), bool)
         for run in self._runs:
@@ -42,12 +42,13 @@ class Seen:
 
 
 class Hash(NamedTuple):
-    """What the content of a document decides."""
+    """What follows from the content of a document."""
 
     digest: int
-    """64 bits that tell documents apart."""
+    """64 bits; equal for copies."""
     share: float
-    """Its place in [0, 1): documents below valid_fraction are held out."""
+    """Uniform in [0, 1): documents below valid_fraction are held out. The split is a function of
+    the content, so text that is added later does not move documents between the splits."""
 
 
 def hash_text(content: bytes) -> Hash:
@@ -57,19 +58,20 @@ def hash_text(content: bytes) -> Hash:
 
 
 class HeldOut(NamedTuple):
-    """Where the held-out end of a text begins that has too few documents to hold some out."""
+    """Where the validation text starts, in a text with too few documents to choose from."""
 
     document: int
-    """The document in which it begins; all after it are held out."""
+    """The document in which it starts; all later ones are held out."""
     share: float
-    """Share of that document that is held out, from its end."""
+    """Share of that document that is held out, at its end."""
     n_bytes: int
-    """About how much is held out."""
+    """Approximate size of the validation text."""
 
     def cut(self, text: str) -> int:
-        """Where the document's held-out part begins.
+        """Index of the first held-out character of the document.
 
-        After a paragraph, a line or a word, whichever is near; otherwise with the last word.
+        The cut is after a paragraph, a line or a word, whichever is near; otherwise before the last
+        word.
         """
         wanted = round(len(text) * (1 - self.share))
         for mark in ("\n\n", "\n", " "):
@@ -80,10 +82,10 @@ class HeldOut(NamedTuple):
 
 
 def find_held_out(documents: Iterable[Document], fraction: float) -> HeldOut | None:
-    """Whether the hash leaves text on both sides of the split (None); if not, where to cut.
+    """None if the hash gives both splits a document; otherwise where to cut the text.
 
-    Reads only until both sides have a document, which takes some dozens of documents; the whole
-    text only where there are no more.
+    Reading ends as soon as both splits have a document, after some dozens of them. Only a text with
+    fewer documents is read whole.
     """
     seen = Seen()
     sizes: list[tuple[int, int]] = []

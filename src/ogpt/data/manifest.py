@@ -1,7 +1,7 @@
-"""manifest.json: what a folder of shards holds, what it was made from, how far it has come.
+"""manifest.json: what a folder of shards holds, what it was made from, and whether it is complete.
 
-The folder is complete when the manifest says so; until then it is the record from which a
-killed preparation goes on.
+Until the manifest says that the folder is complete, it is the record from which an interrupted
+preparation resumes.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ class Manifest:
     """The whole of manifest.json."""
 
     inputs: dict[str, Any]
-    """Sources, tokenizer and settings: same inputs, same shards, byte for byte."""
+    """Sources, tokenizer and settings; equal inputs give equal shards, byte for byte."""
     dtype: str
     """uint16 or uint32."""
     splits: dict[str, tuple[Shard, ...]] = field(default_factory=lambda: dict.fromkeys(SPLITS, ()))
     documents_read: int = 0
-    """Documents of the sources that the shards account for."""
+    """Documents of the sources that the shards contain, copies included."""
     duplicates: int = 0
-    """How many of them were exact copies of an earlier one, and left out."""
+    """Number of them that were exact copies of an earlier one, and left out."""
     complete: bool = False
 
     @property
@@ -65,7 +65,7 @@ class Manifest:
 
     @property
     def content_sha256(self) -> str:
-        """Of all shards together: the same tokens in the same documents."""
+        """One hash of all shards; equal for equal tokens in equal documents."""
         sums = [s.sha256 + s.documents_sha256 for split in SPLITS for s in self.splits[split]]
         return hashlib.sha256("".join(sums).encode()).hexdigest()
 
@@ -89,7 +89,7 @@ def read_manifest(folder: Path) -> Manifest:
 
     Raises:
         SourceNotFound: there is none.
-        DamagedData: it is no manifest, or of another version of the format.
+        DamagedData: it is no manifest, or one of another version of the format.
     """
     path = folder / NAME
     try:
@@ -116,7 +116,7 @@ def read_manifest(folder: Path) -> Manifest:
 def remake(folder: Path) -> str:
     """The hint of every error about a folder of shards."""
     return (
-        f"delete {folder} and make it again: "
+        f"delete {folder} and prepare it again: "
         f"ogpt prepare --data SOURCE --tokenizer DIR --out {folder}"
     )
 
@@ -146,5 +146,6 @@ def _parse(values: Mapping[str, Any]) -> Manifest:
         duplicates=int(values["duplicates"]),
         complete=values["complete"] is True,
     )
-    _ = (manifest.vocab_size, manifest.fingerprint)  # a KeyError now, not in the middle of a run
+    # a missing key is an error now, not in the middle of a run
+    _ = (manifest.vocab_size, manifest.fingerprint)
     return manifest

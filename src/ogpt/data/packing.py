@@ -1,4 +1,4 @@
-"""Packing: whole short documents share a window, so that none is cut and little is padding."""
+"""Packing: short documents share a window whole, so that none is cut and little is padding."""
 
 from __future__ import annotations
 
@@ -9,36 +9,37 @@ from numpy.typing import NDArray
 
 
 class Packing(NamedTuple):
-    """P pieces of documents in W windows; memory is a few numbers for each piece."""
+    """P pieces of documents in W windows; memory is a few numbers per piece."""
 
     starts: NDArray[np.int64]
     """(P,) index of the piece's first token in the stream, sorted by window."""
     lengths: NDArray[np.int64]
-    """(P,) tokens of the piece, at most n_ctx."""
+    """(P,) number of tokens of the piece, at most n_ctx."""
     ends_document: NDArray[np.bool_]
-    """(P,) the piece is the last, or only, one of its document."""
+    """(P,) whether the piece is the last one of its document."""
     windows: NDArray[np.int64]
-    """(W + 1,) first piece of each window, and P."""
+    """(W + 1,) first piece of each window, then P."""
 
 
 def pack(document_starts: NDArray[np.int64], n_tokens: int, n_ctx: int) -> Packing:
     """Cut documents into pieces of at most n_ctx tokens and pack the pieces into windows.
 
-    A piece of one token that ends its document is left out: there is nothing to predict after it.
+    A piece of one token at the end of its document is left out, as it has no next token to predict.
 
-    Longest first, each piece goes into the fullest window that still has room (best-fit
-    decreasing, as in Ding et al., "Fewer Truncations Improve Language Modeling", 2024).
+    Pieces are placed longest first, each into the fullest window that has room for it (best-fit
+    decreasing; Ding et al., "Fewer Truncations Improve Language Modeling", 2024). A bit set of the
+    room that open windows have makes each placement O(1).
     """
     starts, lengths, ends_document = _cut(document_starts, n_tokens, n_ctx)
     order = np.argsort(-lengths, kind="stable")
     window_of = np.empty(len(lengths), np.int64)
-    open_windows: list[list[int]] = [[] for _ in range(n_ctx + 1)]  # by tokens of room left
+    open_windows: list[list[int]] = [[] for _ in range(n_ctx + 1)]  # by room, in tokens
     has_open = 0  # bit r: some window has r tokens of room
     count = 0
     for piece, length in zip(order.tolist(), lengths[order].tolist(), strict=True):
         fitting = has_open >> length
         if fitting:
-            room = length + (fitting & -fitting).bit_length() - 1  # least room that suffices
+            room = length + (fitting & -fitting).bit_length() - 1  # the lowest set bit: best fit
             window = open_windows[room].pop()
             if not open_windows[room]:
                 has_open ^= 1 << room

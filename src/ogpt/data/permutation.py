@@ -2,7 +2,8 @@
 
 A Feistel network permutes the numbers of 2b bits, whatever its round function is; walking its
 cycle until the number falls below n makes it a permutation of exactly n numbers (Black and
-Rogaway, "Ciphers with Arbitrary Finite Domains", 2002). Memory is O(1) in n.
+Rogaway, "Ciphers with Arbitrary Finite Domains", 2002). Memory is O(1) in n, and any part of the
+order is computed by itself, so a resumed run needs no saved order.
 """
 
 from __future__ import annotations
@@ -12,22 +13,22 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
-ROUNDS = 6
+ROUNDS = 6  # 4 make a Feistel network a strong permutation (Luby and Rackoff 1988); 2 to spare
 
 
 def draw(below: int, *key: int | str) -> int:
-    """A number in [0, below) that depends on `key` alone, the same on every machine."""
+    """A number in [0, below) that depends on `key` alone, and is the same on every machine."""
     digest = hashlib.blake2b(repr(key).encode(), digest_size=16).digest()
     return int.from_bytes(digest, "little") % below
 
 
 def permute(numbers: NDArray[np.int64], n: int, *key: int | str) -> NDArray[np.int64]:
-    """Where the shuffle of 0..n-1 that belongs to `key` sends each of `numbers`, all below n."""
+    """Shuffle 0..n-1 by `key`: the new place of each of `numbers`, all below n."""
     half = max(1, ((n - 1).bit_length() + 1) // 2)
     keys = [np.uint64(draw(2**64, *key, turn)) for turn in range(ROUNDS)]
     found = _feistel(numbers.astype(np.uint64), half, keys)
     outside = np.flatnonzero(found >= n)
-    while outside.size:  # the domain is below 4n, so a walk takes under 4 steps on average
+    while outside.size:  # the domain is below 4n: fewer than 4 steps on average
         found[outside] = _feistel(found[outside], half, keys)
         outside = outside[found[outside] >= n]
     return found.astype(np.int64)

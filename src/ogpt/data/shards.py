@@ -1,4 +1,4 @@
-"""Shards: a prepared corpus on disk, read through memory maps so that its size does not matter."""
+"""Shards: a prepared corpus on disk, read through memory maps, so it may be larger than memory."""
 
 from __future__ import annotations
 
@@ -16,13 +16,20 @@ from ogpt.data.manifest import Manifest, Shard, read_manifest, remake
 from ogpt.errors import DamagedData
 from ogpt.storage import sha256_of
 
-OPEN_FILES = 128  # each memory map holds a file descriptor, of which a process has about 1,000
+OPEN_FILES = 128  # each memory map holds a file descriptor; a process has about 1,000
 
 Tokens = NDArray[np.unsignedinteger[Any]]
 
 
 class TokenStream:
-    """The tokens of one split, as one sequence over all its shard files."""
+    """The tokens of one split, as one sequence over all its shard files.
+
+    Args:
+        folder: Folder of the shards.
+        shards: The files, in order.
+        dtype: uint16 or uint32.
+        vocab_size: Entries of the vocabulary; every id must be below it.
+    """
 
     def __init__(self, folder: Path, shards: Sequence[Shard], dtype: str, vocab_size: int) -> None:
         self.folder = folder
@@ -39,10 +46,10 @@ class TokenStream:
         return self._starts[-1]
 
     def __getitem__(self, span: slice) -> Tokens:
-        """The tokens from span.start to span.stop, cut to the stream like any slice.
+        """The tokens from span.start to span.stop, limited to the stream as any slice is.
 
         Raises:
-            DamagedData: a shard holds an id that is not in the vocabulary, or cannot be read.
+            DamagedData: a shard holds an id outside the vocabulary, or cannot be read.
         """
         start, stop, _ = span.indices(len(self))
         parts = []
@@ -61,7 +68,7 @@ class TokenStream:
         if len(ends) and ends[-1] != len(self):
             raise DamagedData(
                 f"the documents in {self.folder} have {ends[-1]:,} tokens together, its shards "
-                f"{len(self):,}",
+                f"{len(self):,}; they must be equal",
                 hint=remake(self.folder),
             )
         return np.concatenate([np.zeros(1, np.int64), ends])[: self.n_documents]
@@ -71,8 +78,8 @@ class TokenStream:
         tokens = self._map(number)[start - first : end - first]
         if int(tokens.max()) >= self.vocab_size:
             raise DamagedData(
-                f"{self.folder / self.shards[number].file} holds token {int(tokens.max())}; its "
-                f"vocabulary has the ids 0 to {self.vocab_size - 1}",
+                f"{self.folder / self.shards[number].file} holds token {int(tokens.max())}; "
+                f"allowed: 0 to {self.vocab_size - 1}",
                 hint=remake(self.folder),
             )
         return tokens
@@ -82,21 +89,26 @@ class TokenStream:
         path = self.folder / shard.file
         try:
             return np.memmap(path, self.dtype, "r", shape=(shard.n_tokens,))
-        except (OSError, ValueError) as error:  # deleted or cut short since the folder was opened
+        except (OSError, ValueError) as error:  # deleted or truncated since the folder was opened
             raise DamagedData(
                 f"{path} cannot be read: {error}", hint=remake(path.parent)
             ) from error
 
 
 class Shards:
-    """A finished folder of shards."""
+    """A finished folder of shards.
+
+    Args:
+        folder: The folder.
+        manifest: Its manifest.
+    """
 
     def __init__(self, folder: Path, manifest: Manifest) -> None:
         self.folder = folder
         self.manifest = manifest
         self.vocab_size = manifest.vocab_size
         self.fingerprint = manifest.fingerprint
-        """Fingerprint of the tokenizer: which text an id stands for."""
+        """Fingerprint of the tokenizer, which says what text an id is."""
         self.tokenizer = folder / "tokenizer"
         """The copy of the tokenizer that made the shards."""
         self.train = self._stream("train")
@@ -104,7 +116,7 @@ class Shards:
 
     @classmethod
     def open(cls, folder: str | Path) -> Shards:
-        """Open a folder that `prepare` finished; checks the manifest and the size of every file.
+        """Open a folder that `prepare` finished; check the manifest and the size of every file.
 
         Raises:
             SourceNotFound: the folder has no manifest.
@@ -116,7 +128,7 @@ class Shards:
             raise DamagedData(
                 f"the shards in {folder} are unfinished: {manifest.documents_read:,} documents "
                 "are done",
-                hint="run the same `ogpt prepare` command again; it goes on where it stopped",
+                hint="run the same `ogpt prepare` command again; it resumes",
             )
         check_sizes(folder, manifest)
         return cls(folder, manifest)
@@ -147,7 +159,7 @@ class Shards:
 
 
 def check_sizes(folder: Path, manifest: Manifest) -> None:
-    """Check that the shards of the manifest are there, each of its size.
+    """Check that the shards of the manifest exist, each in its size.
 
     Raises:
         DamagedData: a file is missing or has another size.

@@ -86,7 +86,7 @@ def open_sources(specs: Specs, encoding: str = "utf-8") -> list[Source]:
             found.setdefault(key, source)
     if not found:
         raise SourceNotFound(
-            "no source of text was named", hint="for example --data builtin:python-docs"
+            "no source of text was passed", hint="pass one, such as --data builtin:python-docs"
         )
     return list(found.values())
 
@@ -94,8 +94,8 @@ def open_sources(specs: Specs, encoding: str = "utf-8") -> list[Source]:
 def _open_spec(spec: str, encoding: str) -> list[Source]:
     if not spec.strip():
         raise SourceNotFound(
-            f"a source of text is named {spec!r}; allowed: {_BUILTIN}NAME, a path or a glob",
-            hint="is a variable of the shell empty? `.` stands for the current folder",
+            f"a source of text is {spec!r}; allowed: {_BUILTIN}NAME, a path or a glob",
+            hint="check for an empty shell variable; `.` is the current folder",
         )
     if spec.startswith(_BUILTIN):
         return [_open_builtin(spec)]
@@ -107,16 +107,16 @@ def _open_spec(spec: str, encoding: str) -> list[Source]:
     if not glob.has_magic(spec):
         raise SourceNotFound(
             f"there is no file or folder {spec}",
-            hint=f"check the path; built-in sources are {_names()}",
+            hint=f"check the path, or use a built-in source: {_names()}",
         )
-    # Path.glob takes no absolute pattern and finds hidden files
+    # Path.glob refuses absolute patterns, and finds hidden files
     found = glob.glob(str(path), recursive=True)  # noqa: PTH207  # see above
     matches = [Path(match) for match in sorted(found)]
     files = [(match, match.parent) for match in matches if match.is_file()]
     files += [(file, match) for match in matches if match.is_dir() for file in _files_below(match)]
     if not matches:
         raise SourceNotFound(
-            f"nothing matches {spec}", hint="check the pattern; ** stands for any folders"
+            f"nothing matches {spec}", hint="check the pattern; ** matches any folders"
         )
     return _open_several(spec, sorted(files), encoding)
 
@@ -126,7 +126,7 @@ def _open_builtin(spec: str) -> Source:
     if name not in builtin.NAMES:
         near = difflib.get_close_matches(name, builtin.NAMES, 1, cutoff=0.4)
         raise SourceNotFound(
-            f"there is no built-in source {spec!r}; there are {_names()}",
+            f"there is no built-in source {spec!r}; allowed: {_names()}",
             hint=f"did you mean {_BUILTIN}{near[0]}?" if near else "choose one of these",
         )
     folder = builtin.library_folder()
@@ -138,22 +138,22 @@ def _open_file(path: Path, name: str, encoding: str) -> Source:
     kind = _kind(path)
     if kind is None:
         raise DataError(
-            f"{path} has no known ending; known are {ENDINGS}",
-            hint="rename the file after what it holds, or convert it",
+            f"{path} has an unknown extension; allowed: {ENDINGS}",
+            hint="rename the file after its content, or convert it",
         )
     size = path.stat().st_size
     if not size:
-        raise DataError(f"{path} is empty (0 bytes)", hint="leave it out, or make it again")
+        raise DataError(f"{path} is empty (0 bytes)", hint="omit it, or create it again")
     return Source(name, path, *kind, encoding, size)
 
 
 def _open_several(spec: str, files: Sequence[tuple[Path, Path]], encoding: str) -> list[Source]:
-    """Open the files of a folder or glob, each given with the folder its name is told from."""
+    """Open the files of a folder or glob, each paired with the folder that its name starts from."""
     known = [(file, base) for file, base in files if _kind(file)]
     full = [(file, base) for file, base in known if file.stat().st_size]
     if not full:
         raise DataError(
-            f"{spec} holds no text: of its {len(files)} files {len(known)} have a known ending "
+            f"{spec} holds no text: of its {len(files)} files, {len(known)} have a known extension "
             f"({ENDINGS}), and those are empty",
             hint="check the path, or convert the files",
         )
@@ -162,7 +162,7 @@ def _open_several(spec: str, files: Sequence[tuple[Path, Path]], encoding: str) 
             "documents-skipped",
             count=len(files) - len(known),
             what=f"files of {spec}",
-            reason=f"their names do not end in one of {ENDINGS}",
+            reason=f"their extension is none of {ENDINGS}",
         )
     if len(full) < len(known):
         tell(
@@ -175,7 +175,7 @@ def _open_several(spec: str, files: Sequence[tuple[Path, Path]], encoding: str) 
 
 
 def _files_below(folder: Path) -> list[Path]:
-    """All files in the folder and its folders, but none whose path below it has a hidden part."""
+    """All files in the folder and its subfolders, without hidden files and folders."""
     found = []
     for parent, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
@@ -196,10 +196,10 @@ def _kind(path: Path) -> tuple[Form, Compression] | None:
 def _check_encoding(encoding: str) -> None:
     try:
         "a".encode(encoding)
-    except (LookupError, UnicodeError) as error:  # `undefined` is there, and refuses all text
+    except (LookupError, UnicodeError) as error:  # Python's codec `undefined` refuses all text
         raise DataError(
-            f"{encoding!r} is no text encoding that Python knows",
-            hint="for example utf-8, latin-1 or cp1252",
+            f"{encoding!r} is no text encoding of Python",
+            hint="use utf-8, latin-1, cp1252 or another codec of Python",
         ) from error
 
 

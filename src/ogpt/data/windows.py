@@ -1,7 +1,8 @@
-"""Windows: a stream of tokens becomes batches, in an order that (seed, index) alone decide.
+"""Windows: a stream of tokens becomes batches, in an order that depends on (seed, index) alone.
 
-contiguous: every epoch cuts the stream into windows from a fresh random offset and visits them in
-a fresh random order. packed: whole documents share windows and do not see each other.
+contiguous: every epoch cuts the stream into windows from a new random offset, so that the cuts fall
+elsewhere, and visits them in a new random order. packed: whole documents share windows and do not
+attend to each other.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ class Windows:
     """Windows of n_ctx tokens over a stream.
 
     Args:
-        stream: the tokens of one split.
-        n_ctx: tokens in a window, 1 or more.
-        seed: decides offsets and order.
-        packed: documents side by side in a window instead of running text.
+        stream: The tokens of one split.
+        n_ctx: Tokens in a window, 1 or more.
+        seed: Seed of offsets and order.
+        packed: Pack whole documents into windows, instead of cutting running text.
     """
 
     def __init__(
@@ -42,30 +43,31 @@ class Windows:
         """Windows in an epoch, the same in every epoch.
 
         Raises:
-            DataError: the stream is shorter than one window and its last target; packed: no
-                document has two tokens.
+            DataError: the stream is shorter than one window and its last target; or, packed, no
+                document has 2 tokens.
         """
         if self.packed:
             if len(self._packing.starts):
                 return len(self._packing.windows) - 1
             raise DataError(
-                f"none of the {self.stream.n_documents:,} documents has two tokens, the least to "
+                f"none of the {self.stream.n_documents:,} documents has 2 tokens, the minimum to "
                 "learn from",
-                hint="give longer documents, or --set data.windows=contiguous",
+                hint="pass longer documents, or --set data.windows=contiguous",
             )
         if len(self.stream) <= self.n_ctx:
             raise DataError(
-                f"the text has {len(self.stream):,} tokens; one window takes {self.n_ctx + 1:,} "
+                f"the text has {len(self.stream):,} tokens; one window needs {self.n_ctx + 1:,} "
                 "(model.n_positions and the token after them)",
-                hint="give more text, or a smaller window: --set model.n_positions=N",
+                hint="pass more text, or a smaller window: --set model.n_positions=N",
             )
-        # one window less than fits, so that every offset below n_ctx leaves room for all
+        # 1 window fewer than fits, so that every offset below n_ctx leaves room for all of them
         return max(1, (len(self.stream) - self.n_ctx) // self.n_ctx)
 
     def batch(self, first: int, count: int) -> Batch:
         """Windows first to first + count - 1 of the endless sequence of epochs.
 
-        A pure function of (seed, first, count); window i belongs to epoch i // n_windows.
+        A pure function of (seed, first, count): a resumed run continues from a step number alone.
+        Window i belongs to epoch i // n_windows.
         """
         indices = np.arange(first, first + count)
         epochs = indices // self.n_windows
@@ -83,7 +85,7 @@ class Windows:
         return self._contiguous_batch(offsets + chosen * self.n_ctx)
 
     def sequential(self, batch_size: int) -> Iterator[Batch]:
-        """Every token once, in the order of the stream, for evaluation.
+        """Yield every token once, in the order of the stream, for evaluation.
 
         The last window is padded with id 0 and IGNORED targets; the last batch may be smaller.
         """
