@@ -84,7 +84,7 @@ def whole_files(folder: Path, stale: Callable[[Path], set[Path]], last: str) -> 
         folder: Created if missing; other files in it stay.
         stale: Returns the files of a folder that an earlier call may have written; those that are
             not written again are removed.
-        last: Name of the file that moves last.
+        last: Name of the file that moves last, if it is written: the index of the others.
 
     Raises:
         StorageError: the write fails; the files in `folder` are unchanged.
@@ -103,16 +103,16 @@ def whole_files(folder: Path, stale: Callable[[Path], set[Path]], last: str) -> 
             _flush_to_disk(file)
         names = {file.name for file in files}
         old = stale(folder)
+        # An index that describes several files goes first and comes last. A kill in between leaves
+        # no index; left in place, it would name files of two saves.
         for index in old:
-            if (
-                index.suffix == ".json" and index.name in names
-            ):  # or it would name files of two saves
+            if index.suffix == ".json" and index.name in names:
                 index.unlink()
         for file in files:
             os.replace(file, folder / file.name)
-        for file in old:
+        for file in sorted(old):
             if file.name not in names:
-                file.unlink()
+                _remove(file)
     except OgptError:
         raise
     except OSError as error:
@@ -206,6 +206,13 @@ def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON, atomically."""
     with whole_file(path) as temporary:
         temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", "utf-8")
+
+
+def _remove(file: Path) -> None:
+    try:
+        file.unlink()
+    except OSError as error:
+        raise storage_error(file, error) from error
 
 
 def _is_running(pid: str) -> bool:

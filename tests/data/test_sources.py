@@ -122,7 +122,9 @@ def test_a_folder_without_text(tmp_path: Path, names: tuple[str, ...]) -> None:
 @pytest.mark.parametrize("name", ["a.pdf", "a", "a.parquet.zst", "a.gz"])
 def test_an_unknown_ending(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("text")
-    with pytest.raises(DataError, match=r"unknown extension; allowed: \.txt \.md \.jsonl") as caught:
+    with pytest.raises(
+        DataError, match=r"unknown extension; allowed: \.txt \.md \.jsonl"
+    ) as caught:
         open_sources([tmp_path / name])
     assert "rename" in caught.value.hint
 

@@ -11,6 +11,7 @@ import transformers
 from ogpt.errors import ConfigError, StorageError, WeightsError
 from ogpt.weights import sharded
 from ogpt.weights.arrays import Array
+from ogpt.weights.model_weights import write_weights
 from ogpt.weights.safetensors_file import open_safetensors, write_arrays
 from ogpt.weights.sharded import INDEX_FILE, open_index, size_in_bytes, split, write_shards
 
@@ -102,7 +103,7 @@ def test_a_failed_write_leaves_what_was_there(
 
     monkeypatch.setattr(sharded, "write_stream", fills_up)
     with pytest.raises(StorageError, match="No space left") as caught:
-        write_shards(tmp_path, ARRAYS, split(ARRAYS, 12))
+        write_weights(tmp_path, ARRAYS, 12)
     assert "free some space" in caught.value.hint
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
     assert list(reopen(index)) == list(ARRAYS)
@@ -124,7 +125,7 @@ def test_an_index_never_names_files_of_two_saves(
 
     monkeypatch.setattr(os, "replace", killed)
     with pytest.raises(KeyboardInterrupt):
-        write_shards(tmp_path, ARRAYS, split(ARRAYS, 12))
+        write_weights(tmp_path, ARRAYS, 12)
     assert done[0] != tmp_path / INDEX_FILE
     assert not (tmp_path / INDEX_FILE).exists()
 

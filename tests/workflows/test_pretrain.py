@@ -352,7 +352,7 @@ def test_no_text(tmp_path: Path) -> None:
 
 def test_too_little_text(text: Path, tmp_path: Path) -> None:
     overrides = settings(model__n_positions=100_000)
-    with pytest.raises(DataError, match="one window takes"):
+    with pytest.raises(DataError, match="one window needs"):
         pretrain(data=[str(text)], out=tmp_path / "run", overrides=overrides)
 
 

@@ -8,13 +8,13 @@ from pathlib import Path
 from ogpt.config.model import CONFIG_FILE, OpenAIGPTConfig
 from ogpt.errors import ConfigError, WeightsError
 from ogpt.notices import tell
+from ogpt.storage import whole_files
 from ogpt.weights.arrays import Array
 from ogpt.weights.h5_file import H5_FILE, open_h5
 from ogpt.weights.openai_files import SHAPES_FILE, open_openai, openai_sizes
 from ogpt.weights.quantised import refuse_quantised
 from ogpt.weights.safetensors_file import WEIGHTS_FILE, open_safetensors, write_arrays
 from ogpt.weights.sharded import INDEX_FILE, SHARDS, open_index, split, write_shards
-from ogpt.weights.together import remove_stale
 from ogpt.weights.torch_file import BIN_FILE, open_bin
 
 OPENAI_HEAD_DIM = 64
@@ -117,10 +117,8 @@ def write_weights(folder: Path, arrays: Mapping[str, Array], max_shard_size: int
         StorageError: the write fails.
     """
     shards = split(arrays, max_shard_size)
-    stale = written_weights(folder)
-    if len(shards) <= 1:
-        write_arrays(folder / WEIGHTS_FILE, arrays)
-        remove_stale(sorted(stale - {folder / WEIGHTS_FILE}))
-    else:
-        files = write_shards(folder, arrays, shards)
-        remove_stale(sorted(stale - {folder / INDEX_FILE, *files}))
+    with whole_files(folder, written_weights, last=INDEX_FILE) as new:
+        if len(shards) <= 1:
+            write_arrays(new / WEIGHTS_FILE, arrays)
+        else:
+            write_shards(new, arrays, shards)

@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 from ogpt.errors import WeightsError
 from ogpt.notices import tell
 from ogpt.reading import shown
+from ogpt.storage import whole_files
 from ogpt.weights.arrays import Array, LazyArrays
 from ogpt.weights.names import stored_names, unused_names
 from ogpt.weights.opened import Opened, damaged, read_json
 from ogpt.weights.precision import as_floats
-from ogpt.weights.together import files_together, remove_stale
 
 SHAPES_FILE = "params_shapes.json"
 
@@ -179,12 +179,11 @@ def write_openai(folder: Path, arrays: Mapping[str, Array]) -> None:
     _tell_omitted(arrays, names)
     total = sum(map(math.prod, shapes.values()))
     counts = [total // _FILES + (i < total % _FILES) for i in range(_FILES)]
-    files = [folder / f"params_{i}.npy" for i in range(_FILES)]
     row = (_numbers(arrays[names[name]], name, shape) for name, shape in shapes.items())
     rest = np.empty(0, _DTYPE)
-    with files_together(folder / SHAPES_FILE, files) as (new_shapes, new_files):
-        for file, count in zip(new_files, counts, strict=True):
-            with open(file, "wb") as stream:
+    with whole_files(folder, _written, last=SHAPES_FILE) as new:
+        for number, count in enumerate(counts):
+            with open(new / f"params_{number}.npy", "wb") as stream:
                 np.lib.format.write_array_header_1_0(
                     stream, {"descr": _DTYPE.str, "fortran_order": False, "shape": (count,)}
                 )
@@ -196,8 +195,12 @@ def write_openai(folder: Path, arrays: Mapping[str, Array]) -> None:
         with_one = [
             [1, *shape] if name.endswith(_MATRICES) else [*shape] for name, shape in shapes.items()
         ]
-        new_shapes.write_text(json.dumps(with_one), "utf-8")
-    remove_stale(set(folder.glob(_CHUNKS)) - set(files))
+        (new / SHAPES_FILE).write_text(json.dumps(with_one), "utf-8")
+
+
+def _written(folder: Path) -> set[Path]:
+    """Files that an earlier `write_openai` may have written."""
+    return {*folder.glob(_CHUNKS), *folder.glob(SHAPES_FILE)}
 
 
 def _shapes(sizes: Sizes) -> dict[str, tuple[int, ...]]:

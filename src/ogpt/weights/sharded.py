@@ -13,7 +13,6 @@ from ogpt.reading import shown
 from ogpt.weights.arrays import Array, LazyArrays, stored
 from ogpt.weights.opened import damaged, read_json
 from ogpt.weights.safetensors_file import write_stream
-from ogpt.weights.together import files_together
 
 INDEX_FILE = "model.safetensors.index.json"
 
@@ -77,28 +76,21 @@ def split(arrays: Mapping[str, Array], max_shard_size: int) -> list[list[str]]:
 
 def write_shards(
     folder: Path, arrays: Mapping[str, Array], shards: Sequence[Sequence[str]]
-) -> list[Path]:
-    """Write `model-00001-of-0000N.safetensors` and their index, atomically.
+) -> None:
+    """Write `model-00001-of-0000N.safetensors` and their index into a new folder.
 
-    Returns:
-        The files of the shards.
-
-    Raises:
-        StorageError: the write fails.
+    `ogpt.weights.model_weights.write_weights` puts them in place of older ones.
     """
-    count = len(shards)
-    files = [folder / f"model-{i:05d}-of-{count:05d}.safetensors" for i in range(1, count + 1)]
     where: dict[str, str] = {}
     total_size = 0
-    with files_together(folder / INDEX_FILE, files) as (new_index, new_files):
-        for file, new_file, names in zip(files, new_files, shards, strict=True):
-            part = LazyArrays({name: name for name in names}, arrays.__getitem__)
-            with open(new_file, "wb") as stream:
-                total_size += write_stream(stream, part)
-            where |= dict.fromkeys(names, file.name)
-        index = {"metadata": {"total_size": total_size}, "weight_map": where}
-        new_index.write_text(json.dumps(index, indent=2) + "\n", "utf-8")
-    return files
+    for number, names in enumerate(shards, start=1):
+        file = folder / f"model-{number:05d}-of-{len(shards):05d}.safetensors"
+        part = LazyArrays({name: name for name in names}, arrays.__getitem__)
+        with open(file, "wb") as stream:
+            total_size += write_stream(stream, part)
+        where |= dict.fromkeys(names, file.name)
+    index = {"metadata": {"total_size": total_size}, "weight_map": where}
+    (folder / INDEX_FILE).write_text(json.dumps(index, indent=2) + "\n", "utf-8")
 
 
 def size_in_bytes(size: int | str) -> int:
