@@ -245,7 +245,7 @@ def test_attention_and_arguments_without_effect(folder: Path) -> None:
 
 @pytest.mark.parametrize("bad", [0, -1, "5 parsecs", "GB", 1.5])
 def test_a_shard_size_that_is_none(bad: object, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="is .*; allowed: bytes") as caught:
+    with pytest.raises(ConfigError, match=r"is .*; allowed: bytes") as caught:
         small().save_pretrained(tmp_path / "out", max_shard_size=bad)
     assert "max_shard_size" in caught.value.hint
     assert not (tmp_path / "out").exists()
