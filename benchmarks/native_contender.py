@@ -11,7 +11,7 @@ from benchmarks.peers.protocol import Setup, serve
 from ogpt.decoding.choice import open_decoder
 from ogpt.generation.choosing.settings import GenerationSettings
 from ogpt.generation.protocol.decoder import Decoder, Part
-from ogpt.generation.searching.search import search
+from ogpt.generation.searching.sampling import search
 
 
 class Native:

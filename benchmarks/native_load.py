@@ -17,7 +17,7 @@ from benchmarks.native_contender import open_native
 from benchmarks.peers.protocol import Setup
 from ogpt.generation.choosing.settings import GenerationSettings
 from ogpt.generation.protocol.decoder import Part
-from ogpt.generation.searching.search import search
+from ogpt.generation.searching.sampling import search
 
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 

@@ -20,7 +20,7 @@ from benchmarks.training_step import GPT1, SMOKE
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.decoding.native.native_decoder import NativeDecoder
 from ogpt.generation.choosing.settings import GenerationSettings
-from ogpt.generation.searching.search import search
+from ogpt.generation.searching.sampling import search
 from ogpt.model.heads import OpenAIGPTLMHeadModel
 from ogpt.model.tensors import array_of
 

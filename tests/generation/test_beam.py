@@ -14,8 +14,9 @@ from ogpt.errors import ContextTooLong, DecoderError, SamplingError, TokenOutOfR
 from ogpt.generation.choosing.settings import GenerationSettings
 from ogpt.generation.protocol.decoder import Part
 from ogpt.generation.searching import beam
-from ogpt.generation.searching.beam import Hypothesis, beam_search
-from ogpt.generation.searching.search import search
+from ogpt.generation.searching.beam import beam_search
+from ogpt.generation.searching.sampling import search
+from ogpt.generation.searching.text import Hypothesis
 from tests.generation.naive import WholeDecoder, naive_beams, peer
 from tests.markov import chi_square_limit, contextual, log_softmax, markov
 
@@ -116,8 +117,8 @@ def unaccumulated(group: Any, scores: Any, asked: Any) -> Any:
 def by_place(decoder: Any, group: Any) -> None:
     for place, one in enumerate(group.beams):
         if not one.beam_indices[1:]:
-            decoder.copy(one.slot, group.first + place)
-        one.slot = group.first + place
+            decoder.copy(one.slot, group.slots[place])
+        one.slot = group.slots[place]
 
 
 CANDIDATES, PER_LENGTH, ADVANCE = beam._candidates, beam._per_length, beam._Group.advance
@@ -147,20 +148,27 @@ def test_planted_faults_are_seen(
 
 
 def test_the_steps_that_are_watched_are_those_of_transformers(cases: list[Case]) -> None:
-    """All rows of the first step, later those of prompts that go on; none of them shared."""
-    case = next(case for case in cases if len(case.theirs.scores) > 3)
-    seen: list[tuple[np.ndarray, np.ndarray]] = []
-    beam_search(case.decoder, case.prompts, case.asked, watch=lambda *step: seen.append(step))
-    assert len(seen) == len(case.theirs.scores)
-    for (logits, scores), *expected in zip(
-        seen, case.theirs.logits, case.theirs.scores, strict=True
-    ):
-        live = np.isfinite(logits).all(axis=1)
-        assert live.any()
-        for found, wanted in zip((logits, scores), expected, strict=True):
-            assert found.dtype == np.float64
-            np.testing.assert_allclose(found[live], wanted.numpy()[live], atol=1e-5, rtol=1e-5)
-    assert np.isfinite(seen[0][0]).all()
+    """All rows of the first step, later those of prompts that continue; none of them shared."""
+    case = next(case for case in cases if len(case.theirs.scores) > 3 and len(case.prompts) > 1)
+    seen: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {}
+    beam_search(
+        case.decoder,
+        case.prompts,
+        case.asked,
+        watch=lambda prompt, *step: seen.setdefault(prompt, []).append(step),
+    )
+    assert sorted(seen) == list(range(len(case.prompts)))
+    assert max(map(len, seen.values())) == len(case.theirs.scores)
+    for prompt, steps in seen.items():
+        rows = slice(prompt * case.asked.num_beams, (prompt + 1) * case.asked.num_beams)
+        for step, (logits, scores) in enumerate(steps):
+            live = np.isfinite(logits).all(axis=1)
+            assert live.any()
+            expected = case.theirs.logits[step][rows], case.theirs.scores[step][rows]
+            for found, wanted in zip((logits, scores), expected, strict=True):
+                assert found.dtype == np.float64
+                np.testing.assert_allclose(found[live], wanted.numpy()[live], atol=1e-5, rtol=1e-5)
+        assert np.isfinite(steps[0][0]).all()
 
 
 PROMPTS = st.lists(st.lists(st.integers(0, V - 1), min_size=1, max_size=5), min_size=1, max_size=3)
@@ -305,9 +313,9 @@ def test_a_beam_without_a_choice_dies() -> None:
     def nothing(ids: Any, n_prompt: int, log_probs: np.ndarray) -> np.ndarray:
         return np.full_like(log_probs, -np.inf)
 
-    with pytest.raises(SamplingError, match=r"prompt 0 has only 0 .*asks for 1") as caught:
+    with pytest.raises(SamplingError, match=r"prompt has only 0 .*sequences is 1") as caught:
         beam_search(decoder, [[1]], asked, extra=[nothing])
-    assert "ask for fewer" in caught.value.hint
+    assert "lower num_return_sequences" in caught.value.hint
     with pytest.raises(SamplingError, match="largest of 3 logits is nan"):
         beam_search(decoder, [[1]], asked, extra=[lambda ids, n, row: row * np.nan])
 
@@ -368,13 +376,13 @@ TWO = GenerationSettings(do_sample=False, num_beams=2, max_new_tokens=4)
     ("decoder", "prompts", "error", "match", "hint"),
     [
         (
-            contextual(V, slots=3),
+            contextual(V, slots=1),
             [[1], [2]],
             DecoderError,
-            "has 3 slots; 2 .* need 4",
+            "has 1 slots; this text needs 2",
             "more slots",
         ),
-        (contextual(V), [[1] * 14], ContextTooLong, "14 tokens and up to 3 .* 16 pos", "shorten"),
+        (contextual(V), [[1] * 14], ContextTooLong, "14 tokens and up to 3 .* is 16", "shorten"),
         (contextual(V), [[V]], TokenOutOfRange, "id 9", "tokenizer"),
         (markov(np.full((V, V), np.nan)), [[1]], DecoderError, "largest logit is nan", "weights"),
     ],
@@ -397,6 +405,6 @@ def test_fewer_continuations_than_asked_for() -> None:
     asked = GenerationSettings(
         do_sample=False, num_beams=3, num_return_sequences=3, max_new_tokens=1
     )
-    with pytest.raises(SamplingError, match=r"only 2 continuations.*asks for 3") as caught:
+    with pytest.raises(SamplingError, match=r"only 2 continuations.*sequences is 3") as caught:
         beam_search(contextual(2), [[1]], asked)
     assert "raise max_new_tokens" in caught.value.hint

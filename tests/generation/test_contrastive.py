@@ -8,7 +8,7 @@ from ogpt.generation.choosing.settings import GenerationSettings
 from ogpt.generation.protocol.decoder import Part
 from ogpt.generation.searching import contrastive
 from ogpt.generation.searching.contrastive import contrastive_search
-from ogpt.generation.searching.search import Token
+from ogpt.generation.searching.text import Token
 from tests.generation.naive import WholeDecoder, naive_contrastive, peer
 from tests.markov import contextual
 
@@ -54,7 +54,7 @@ FAULTS = {
     ),
     "likeness wins in place of losing": (
         "_choose",
-        lambda decoder, text, choice, alpha: CHOOSE(decoder, text, choice, -alpha),
+        lambda directions, before, choice, alpha: CHOOSE(directions, before, choice, -alpha),
     ),
 }
 DIRECTIONS, CHOOSE = contrastive._directions, contrastive._choose
@@ -145,9 +145,9 @@ def whole(slots: int = 4) -> WholeDecoder:
 @pytest.mark.parametrize(
     ("decoder", "prompts", "changes", "error", "match", "hint"),
     [
-        (contextual(9), [[1]], {}, DecoderError, "offers no hidden states", "torch decoder"),
-        (whole(7), [[1], [2]], {}, DecoderError, "has 7 slots; 2 .* need 8", "more slots"),
-        (whole(), [[1] * 9], {}, ContextTooLong, "9 tokens and up to 8 .* 16 pos", "shorten"),
+        (contextual(9), [[1]], {}, DecoderError, "has no hidden states", "torch decoder"),
+        (whole(3), [[1], [2]], {}, DecoderError, "has 3 slots; this text needs 4", "more slots"),
+        (whole(), [[1] * 9], {}, ContextTooLong, "9 tokens and up to 8 .* is 16", "shorten"),
         (whole(), [[9]], {}, TokenOutOfRange, "id 9", "tokenizer"),
         (whole(), [[1]], {"penalty_alpha": 0, "top_k": 0}, SamplingError, "top_k is 0", "4 is"),
         (whole(), [[1]], {"suppress_tokens": range(9)}, SamplingError, "largest of 9", "ban"),

@@ -13,7 +13,7 @@ from transformers import OpenAIGPTLMHeadModel as TheirModel
 from ogpt.errors import SamplingError, TokenOutOfRange
 from ogpt.generation.choosing.rules import Rule, apply, in_place, require_choice, rules, warp
 from ogpt.generation.choosing.settings import GenerationSettings
-from ogpt.generation.searching.search import search
+from ogpt.generation.searching.sampling import search
 from tests.markov import StandInDecoder
 
 V = 17

@@ -14,7 +14,8 @@ from ogpt.generation.choosing.random_numbers import sample, uniform
 from ogpt.generation.choosing.rules import in_place, warp
 from ogpt.generation.choosing.settings import MAX_SEED, GenerationSettings
 from ogpt.generation.protocol.decoder import Computed, Part
-from ogpt.generation.searching.search import Token, kept_when_full, search, slides
+from ogpt.generation.searching.sampling import kept_when_full, search, slides
+from ogpt.generation.searching.text import Token
 from tests.markov import StandInDecoder, chi_square_limit, contextual, log_softmax, markov
 
 V = 9
@@ -228,8 +229,7 @@ def test_only_live_sequences_are_stepped_and_slots_pass_on() -> None:
     assert decoder.calls == [
         "run 0+1 1+1",
         "run 0+1 1+1",  # the first prompt ends here
-        "run 1+1",
-        "run 0+1",  # the third takes its slot, and ends at once
+        "run 1+1 0+1",  # the third takes its slot, and ends at once
         "run 1+1",
     ]
 

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ogpt.errors import DecoderError
 from ogpt.generation.choosing.settings import MAX_SEED, GenerationSettings
 from ogpt.generation.protocol.decoder import Abilities, Computed
-from ogpt.generation.searching import speculation
-from ogpt.generation.searching.search import Token, search
+from ogpt.generation.searching.sampling import Sampling, search
 from ogpt.generation.searching.speculation import Lookup
+from ogpt.generation.searching.text import Token
 from ogpt.notices import collecting
 from tests.markov import StandInDecoder, contextual
 from tests.native.models import native, small_model
@@ -237,8 +238,8 @@ def test_asking_for_it_where_tokens_could_change_is_told() -> None:
     with collecting() as notices:
         list(search(decoder, [[1, 2]], asked))
     assert [notice.message for notice in notices] == [
-        "prompt_lookup_num_tokens has no effect: what this decoder computes depends on how many "
-        "tokens it reads at once"
+        "prompt_lookup_num_tokens has no effect: the logits of this decoder depend on how many "
+        "tokens it processes at once"
     ]
 
 
@@ -263,19 +264,26 @@ def test_planted_faults_change_the_tokens(monkeypatch: pytest.MonkeyPatch) -> No
     expected, _ = run(Timed(cheap, **size), [[1, 2]], replace(asked, prompt_lookup_num_tokens=0))
     assert run(Timed(cheap, **size), [[1, 2]], asked)[0] == expected
 
-    class Credulous(speculation.Lookahead):
-        def recall(self) -> Any:
-            self._lookup.read(self._ids)
-            return self._ahead.popleft()[1] if self._ahead else None
+    class Credulous(Sampling):
+        def take(self, rows: Any, hidden: Any) -> Any:
+            tokens = []
+            for row in rows:
+                token_id = self._choose(row)
+                tokens.append(self._write(token_id, float(row.logits[token_id]) - row.normaliser))
+                if self.finished:
+                    break
+            self._drafted = []
+            return tokens
 
-    class Untidy(speculation.Lookahead):
-        def recall(self) -> Any:
-            if self._ahead and self._ahead[0][0] != self._ids[-1]:
-                self._ahead.clear()
-            return super().recall()
+    class Untidy(Sampling):
+        def take(self, rows: Any, hidden: Any) -> Any:
+            held = list(self._decoder.held[self._slot])
+            tokens = super().take(rows, hidden)
+            self._decoder.held[self._slot] = held
+            return tokens
 
     for fault in (Credulous, Untidy):
-        monkeypatch.setattr("ogpt.generation.searching.search.Lookahead", fault)
+        monkeypatch.setattr("ogpt.generation.searching.sampling.Sampling", fault)
         assert run(Timed(cheap, **size), [[1, 2]], asked)[0] != expected
 
 
@@ -311,6 +319,19 @@ def test_the_rate_is_that_of_guesses_that_were_right() -> None:
     assert lookup.rate == pytest.approx(before * 7 / 8)
     lookup.read([*ids, 1])  # nothing was guessed: nothing was wrong
     assert lookup.rate == pytest.approx(before * 7 / 8)
+
+
+def test_a_decoder_that_gives_no_logits_is_refused() -> None:
+    class Silent(Timed):
+        def run(self, parts: Any, *, hidden: bool = False) -> Computed:
+            found = super().run(parts, hidden=hidden)
+            return Computed(found.logits[:0]) if parts[0].want == "all" else found
+
+    decoder = Silent(cheap, chance=0, n_positions=400)
+    with pytest.raises(DecoderError, match=r"returned 0 rows of logits; \d+ were") as caught:
+        list(search(decoder, [[1, 2]], LONG, clock=decoder.clock))
+    assert "use another one" in caught.value.hint
+    assert decoder.held == [[]] * 4
 
 
 @pytest.mark.parametrize("dtype", ["float32", "int8", "int4"])

@@ -10,7 +10,7 @@ from ogpt.generation.protocol.logits import block_sums
 from ogpt.generation.protocol.summaries import Summary, log_sum_exp, summarize
 from ogpt.generation.searching.beam import beam_search
 from ogpt.generation.searching.contrastive import contrastive_search
-from ogpt.generation.searching.search import search
+from ogpt.generation.searching.sampling import search
 from tests.markov import StandInDecoder, contextual
 
 
@@ -73,7 +73,7 @@ def test_searches_ask_the_decoder() -> None:
     assert asked == [2, 2, 2]  # both prompts, then their tokens
     beams = GenerationSettings(do_sample=False, max_new_tokens=2, num_beams=2)
     [[best]] = beam_search(decoder, [[1]], beams)
-    assert asked[3:] == [2, 2]
+    assert asked[3:] == [1, 2]  # the prompt, then its beams
     first, second = ((1,), (1, best.ids[0]))
     total = sum(
         float(decoder.logits_of(held).astype(np.float32)[token]) - 2.0

@@ -8,8 +8,9 @@ import pytest
 from ogpt.generation.choosing.random_numbers import uniform, uniforms
 from ogpt.generation.choosing.settings import MAX_SEED, GenerationSettings
 from ogpt.generation.protocol.decoder import Draw
-from ogpt.generation.searching import search as searching
-from ogpt.generation.searching.search import Token, search
+from ogpt.generation.searching import sampling as searching
+from ogpt.generation.searching.sampling import search
+from ogpt.generation.searching.text import Token
 from ogpt.model.cuda.static_decoder import StaticDecoder
 from tests.model.parity import random_model
 

@@ -312,7 +312,7 @@ def test_beams_do_not_slide() -> None:
     decoder = contextual(SIZE, n_positions=8)
     generate_with(decoder, TOKENIZER, "a a a a", greedy(num_beams=2, max_new_tokens=5))
     decoder.calls.clear()
-    with pytest.raises(ContextTooLong, match=r"4 tokens and up to 5 new .* 8 pos") as caught:
+    with pytest.raises(ContextTooLong, match=r"4 tokens and up to 5 new .* is 8") as caught:
         generate_with(decoder, TOKENIZER, "a a a a", greedy(num_beams=2, max_new_tokens=6))
     assert "max_new_tokens" in caught.value.hint
     assert decoder.calls == []

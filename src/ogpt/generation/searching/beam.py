@@ -1,14 +1,14 @@
-"""Beam search over any decoder: the most likely continuations, several kept at every token.
+"""Beam search: the most probable continuations, several kept at every step.
 
-A beam is an unfinished continuation in a slot of its own. At every token the best candidates of
-all beams of a prompt are kept: those that end become hypotheses, the best of the others the next
-beams. What counts and when a search ends follows transformers 5 (`_beam_search`), so that ids and
-scores are the same.
+A beam is an unfinished continuation in a slot of its own. At every step the best candidates of all
+beams of a prompt are kept: those that end become hypotheses, the best of the others the next beams.
+What counts and when a search ends follows transformers 5 (`_beam_search`), so that ids and scores
+are the same.
 
-With `do_sample` candidates are drawn without replacement in place of the best ones (beam
-sampling). With `num_beam_groups` the beams of a prompt form groups that advance one after the
-other, each kept from the tokens of those before it: diverse beam search (Vijayakumar et al. 2016,
-arXiv 1610.02424) with the Hamming penalty; the penalty stays in the score.
+With `do_sample`, candidates are sampled without replacement in place of the best ones (beam
+sampling). With `num_beam_groups`, the beams of a prompt form groups that advance one after the
+other, and tokens of earlier groups are penalized: diverse beam search (Vijayakumar et al. 2016,
+arXiv 1610.02424) with the Hamming penalty. The penalty stays in the score.
 """
 
 from __future__ import annotations
@@ -24,29 +24,29 @@ from ogpt.generation.choosing.random_numbers import gumbel
 from ogpt.generation.choosing.rules import Rule, apply, in_place, require_choice, rules, warp
 from ogpt.generation.choosing.settings import GenerationSettings
 from ogpt.generation.protocol.decoder import Decoder, Part
+from ogpt.generation.protocol.likelihood import TopLogProbs, top_log_probs
 from ogpt.generation.protocol.logits import Logits, top_k
-from ogpt.generation.searching.prefill import Open, check_room, read
-
-
-class Hypothesis(NamedTuple):
-    """A continuation that ended."""
-
-    ids: list[int]
-    """New tokens, with the one that ended it."""
-    score: float
-    """Sum of their log-probabilities (after rules and penalties), divided by
-    len(ids) ** length_penalty."""
-    beam_indices: list[int]
-    """For each token the beam that it was added to, prompt * num_beams + place."""
-
+from ogpt.generation.searching.speculation import Pace
+from ogpt.generation.searching.stepper import Stepper
+from ogpt.generation.searching.text import (
+    BeamStep,
+    Choosing,
+    Event,
+    Hypotheses,
+    Hypothesis,
+    Open,
+    OpenPrompt,
+    Prefill,
+    Row,
+    Text,
+    Watch,
+    check_length,
+    opening,
+)
 
 BeamEnds = Callable[[Sequence[int], int], bool]
-"""Told (the ids of a candidate, how many of them are its prompt); True ends it, for example at a
-stop string."""
-
-BeamWatch = Callable[[Logits, Logits], None]
-"""Told the model's logits and the scores after log-softmax, rules and warpers of every step, both
-(len(prompts) * num_beams, V); a row without a beam is -inf."""
+"""Receives (the ids of a candidate, how many of them are its prompt); True ends the candidate, for
+example at a stop string."""
 
 
 def never(ids: Sequence[int], n_prompt: int) -> bool:
@@ -56,12 +56,29 @@ def never(ids: Sequence[int], n_prompt: int) -> bool:
 
 @dataclass(slots=True)
 class _Beam:
-    """A continuation while it is written."""
+    """A continuation while it is generated."""
 
     slot: int
-    ids: list[int]  # the prompt and what was written since
+    ids: list[int]  # prompt and new tokens
     score: float
     beam_indices: list[int]
+    log_probs: list[float]
+    tops: list[TopLogProbs]  # the most probable tokens at each step
+    row: Row | None = None  # logits of the next token
+    next_tops: TopLogProbs = ()
+
+    def extended(self, token_id: int, score: float, number: int) -> _Beam:
+        """This beam, whose number is given, and one more token."""
+        assert self.row is not None
+        log_prob = float(self.row.logits[token_id]) - self.row.normaliser
+        return _Beam(
+            self.slot,
+            [*self.ids, token_id],
+            score,
+            [*self.beam_indices, number],
+            [*self.log_probs, log_prob],
+            [*self.tops, self.next_tops],
+        )
 
 
 class _Candidate(NamedTuple):
@@ -74,39 +91,44 @@ class _Candidate(NamedTuple):
 class _Group:
     """The beams of a prompt that compete with each other."""
 
-    first: int  # its first beam's number among all beams, and that beam's slot
+    first: int  # number of its first beam among the beams of the prompt
     number: int  # keys the random numbers
-    size: int
+    slots: Sequence[int]
     n_prompt: int
     beams: list[_Beam]
     finished: list[Hypothesis] = field(default_factory=list)  # best first, at most `size`
     done: bool = False
 
+    @property
+    def size(self) -> int:
+        return len(self.slots)
+
     def advance(
         self, candidates: Sequence[_Candidate], settings: GenerationSettings, ends: BeamEnds
     ) -> None:
-        """Take the next beams and hypotheses from the candidates, which stand in order."""
+        """Take the next beams and hypotheses from the candidates, which are in order."""
         length = len(self.beams[0].ids) + 1 - self.n_prompt
         beams = []
         for rank, (score, place, token_id) in enumerate(candidates):
-            parent = self.beams[place]
-            ids = [*parent.ids, token_id]
-            origin = [*parent.beam_indices, self.first + place]
+            beam = self.beams[place].extended(token_id, score, self.first + place)
             if not (
                 length == settings.max_new_tokens
                 or token_id in settings.eos_token_id
-                or ends(ids, self.n_prompt)
+                or ends(beam.ids, self.n_prompt)
             ):
-                beams.append(_Beam(parent.slot, ids, score, origin))
-            elif rank < self.size:  # the candidates beyond are there to go on from, not to end
+                beams.append(beam)
+            elif rank < self.size:  # lower ranks are there to continue from, not to end
+                new = beam.ids[self.n_prompt :]
                 score = _per_length(score, length, settings)
-                self.finished.append(Hypothesis(ids[self.n_prompt :], score, origin))
+                self.finished.append(
+                    Hypothesis(new, score, beam.beam_indices, beam.log_probs, beam.tops)
+                )
         self.beams = _best(beams)[: self.size]
         self.finished = _best(self.finished)[: self.size]
         self.done = self._is_done(length, settings)
 
     def _is_done(self, length: int, settings: GenerationSettings) -> bool:
-        """Whether no beam is left, or none is expected to be better than what has ended."""
+        """Whether no beam is left, or none is expected to be better than the finished ones."""
         if not self.beams:
             return True
         if len(self.finished) < self.size:
@@ -118,143 +140,198 @@ class _Group:
         return _per_length(self.beams[0].score, length, settings) <= self.finished[-1].score
 
 
+class Beams(Text):
+    """The beam search of one prompt. It has no sliding window.
+
+    The prompt is processed once. Of the beams that extend one beam, the first keeps its slot, and
+    only the others are copied.
+
+    Args:
+        decoder: Where it will run.
+        prompt: Token ids.
+        choosing: How tokens are chosen; the rules receive log-probabilities.
+        ends: Ends a candidate early.
+        number: Keys the random numbers.
+        open_prompt: Reads the prompt in place of the decoder.
+
+    Raises:
+        ContextTooLong: the prompt and max_new_tokens exceed the context length.
+    """
+
+    def __init__(
+        self,
+        decoder: Decoder,
+        prompt: Sequence[int],
+        choosing: Choosing,
+        ends: BeamEnds = never,
+        number: int = 0,
+        open_prompt: Open | None = None,
+    ) -> None:
+        check_length(decoder.n_positions, [prompt], choosing.settings.max_new_tokens - 1)
+        self.n_slots = choosing.settings.num_beams
+        self._decoder = decoder
+        self._prompt = list(prompt)
+        self._choosing = choosing
+        self._settings = choosing.settings
+        self._ends = ends
+        self._number = number
+        self._open = open_prompt
+        self._groups: list[_Group] = []
+
+    def start(self, number: int, slots: Sequence[int]) -> None:
+        """Begin; see Text. At first all beams are equal, and all but the first impossible."""
+        self._continuation = number
+        size = self.n_slots // self._settings.num_beam_groups
+        for first in range(0, self.n_slots, size):
+            its_slots = slots[first : first + size]
+            beams = [
+                _Beam(slot, self._prompt, -np.inf if place else 0.0, [], [], [])
+                for place, slot in enumerate(its_slots)
+            ]
+            n_prompt = len(self._prompt)
+            self._groups.append(_Group(first, self._number, its_slots, n_prompt, beams))
+
+    def wants(self, pace: Pace | None) -> Prefill | Sequence[Part]:
+        """The prompt, then the newest token of each beam; see Text."""
+        live = self._live()
+        if len(live[0].beams[0].ids) == len(self._prompt):
+            return Prefill(self._prompt, self._open)
+        for group in live:
+            _give_slots(self._decoder, group)
+        return [Part(beam.slot, beam.ids[-1:]) for group in live for beam in group.beams]
+
+    def take(self, rows: Sequence[Row], hidden: Sequence[Logits]) -> Sequence[Event]:
+        """One token for each beam; see Text."""
+        live = self._live()
+        beams = [beam for group in live for beam in group.beams]
+        if len(beams[0].ids) == len(self._prompt):
+            first, *others = self._groups
+            for group in others:
+                self._decoder.copy(first.slots[0], group.slots[0])
+            rows = [rows[0]] * len(beams)
+        for beam, row in zip(beams, rows, strict=True):
+            beam.row = row
+            beam.next_tops = top_log_probs(row.logits, row.normaliser, self._choosing.top_logprobs)
+        numbers = [group.first + place for group in live for place in range(len(group.beams))]
+        logits = np.stack([row.logits for row in rows])  # (beams, V)
+        scores = _log_probs(logits, [row.normaliser for row in rows])
+        self._advance(live, scores)
+        if self._choosing.watch is not None:
+            watched = [self._all_beams(each, numbers) for each in (logits, scores)]
+            self._choosing.watch(self._continuation, *watched)
+        if self._live():
+            return [BeamStep(self._continuation)]
+        self.finished = True
+        return [Hypotheses(self._continuation, self._answer())]
+
+    def held(self) -> Sequence[int]:
+        """The prompt, with which all beams begin; see Text."""
+        return () if self._open is not None else self._prompt
+
+    def _live(self) -> list[_Group]:
+        return [group for group in self._groups if not group.done]
+
+    def _advance(self, live: Sequence[_Group], scores: Logits) -> None:
+        """One more token for all groups; log-probabilities (beams, V) become scores in place."""
+        chosen: list[int] = []  # by earlier groups
+        begin = 0
+        for group in live:
+            rows = scores[begin : begin + len(group.beams)]
+            begin += len(rows)
+            for beam, row in zip(group.beams, rows, strict=True):
+                row[:] = self._score(row, beam.ids, chosen)
+            found = _candidates(group, rows, self._settings)
+            group.advance(found, self._settings, self._ends)
+            chosen += [beam.ids[-1] for beam in group.beams]
+
+    def _score(self, log_probs: Logits, ids: Sequence[int], chosen: Sequence[int]) -> Logits:
+        """What each token would add to a beam's score, (V,); -inf for those that are ruled out."""
+        log_probs = log_probs.copy()
+        np.subtract.at(log_probs, chosen, self._settings.diversity_penalty)
+        log_probs = apply(self._choosing.rules, ids, len(self._prompt), log_probs)
+        if log_probs.max() == -np.inf:  # no token is left: the beam ends here
+            return log_probs
+        require_choice(log_probs)
+        if not self._settings.do_sample:
+            return log_probs
+        return in_place(*warp(self._settings, log_probs), len(log_probs))
+
+    def _all_beams(self, rows: Logits, numbers: Sequence[int]) -> Logits:
+        """The rows of live beams in their places among all, (num_beams, V)."""
+        placed = np.full((self.n_slots, rows.shape[1]), -np.inf, rows.dtype)
+        placed[numbers] = rows
+        return placed
+
+    def _answer(self) -> list[Hypothesis]:
+        """The best hypotheses."""
+        wanted = self._settings.num_return_sequences
+        found = _best([hypothesis for group in self._groups for hypothesis in group.finished])
+        if len(found) < wanted:
+            raise SamplingError(
+                f"the prompt has only {len(found)} continuations under these settings; "
+                f"num_return_sequences is {wanted}",
+                hint="lower num_return_sequences, raise max_new_tokens, or ban fewer tokens",
+            )
+        return found[:wanted]
+
+
 def beam_search(
     decoder: Decoder,
     prompts: Sequence[Sequence[int]],
     settings: GenerationSettings,
     ends: BeamEnds = never,
     extra: Sequence[Rule] = (),
-    watch: BeamWatch | None = None,
-    open_prompt: Open | None = None,
+    watch: Watch | None = None,
+    open_prompt: OpenPrompt | None = None,
     numbers: Sequence[int] = (),
 ) -> list[list[Hypothesis]]:
     """The `num_return_sequences` best hypotheses of each prompt, best first.
 
-    All slots of the decoder are used and left empty. A prompt is read once; of the beams that
-    follow one beam the first goes on in its slot, and only the others are copied. No choice
+    All slots of the decoder are used and left empty. Prompts beyond the slots wait. No choice
     depends on the other prompts: random numbers are keyed by (seed, number of the prompt, new
     token).
 
     Args:
-        decoder: With len(prompts) * num_beams slots at least.
-        prompts: Token ids, at least one each; with max_new_tokens they fit the positions, as a
-            beam search does not slide.
+        decoder: With num_beams slots at least.
+        prompts: Token ids, at least one each.
         settings: How tokens are chosen and when a continuation ends.
         ends: Ends a candidate early.
-        extra: Rules of the caller, after those of the settings and before the temperature; given
-            log-probabilities.
-        watch: Told the logits and scores of every step.
+        extra: Custom rules, applied after those of the settings and before the temperature. They
+            receive log-probabilities.
+        watch: Receives the logits and scores of each step, one prompt at a time.
         open_prompt: Reads a prompt in place of the decoder.
-        numbers: For each prompt the number that keys its random numbers; none: 0 for each, so that
-            equal prompts get equal hypotheses.
+        numbers: For each prompt the number that keys its random numbers. Default: 0 for each, so
+            that equal prompts have equal hypotheses.
 
     Raises:
-        ContextTooLong: a prompt and its continuation outgrow the positions.
-        DecoderError: too few slots, or logits that are not numbers.
-        SamplingError: a rule's logits are not numbers, or a prompt has fewer continuations than
+        ContextTooLong: a prompt and max_new_tokens exceed the context length.
+        DecoderError: too few slots, or logits that are not finite.
+        SamplingError: a rule returned NaN, or a prompt has fewer continuations than
             num_return_sequences.
-        TokenOutOfRange: a prompt or setting holds an id outside the vocabulary.
+        TokenOutOfRange: a prompt or setting has an id outside the vocabulary.
     """
-    given = rules(settings, decoder.vocab_size, extra)
-    check_room(decoder, prompts, settings.num_beams, settings.max_new_tokens - 1)
-    try:
-        families = [
-            _groups(prompt, place * settings.num_beams, numbers[place] if numbers else 0, settings)
-            for place, prompt in enumerate(prompts)
-        ]
-        logits = _start(decoder, families, open_prompt)
-        while rows := _live_rows(families):
-            scores = np.full_like(logits, -np.inf)
-            scores[rows] = _log_probs(decoder, logits[rows])
-            for family in families:
-                _advance(family, scores, settings, given, ends)
-            if watch is not None:
-                watch(logits, scores)
-            logits = _step(decoder, families, logits)
-    finally:
-        for slot in range(decoder.slots):
-            decoder.free(slot)
-    return [_answer(number, family, settings) for number, family in enumerate(families)]
-
-
-def _groups(
-    prompt: Sequence[int], first: int, number: int, settings: GenerationSettings
-) -> list[_Group]:
-    """The groups of one prompt; at first all beams are equal, and all but the first impossible."""
-    size = settings.num_beams // settings.num_beam_groups
-    return [
-        _Group(
-            start,
-            number,
-            size,
-            len(prompt),
-            [
-                _Beam(slot, list(prompt), -np.inf if slot > start else 0.0, [])
-                for slot in range(start, start + size)
-            ],
-        )
-        for start in range(first, first + settings.num_beams, size)
-    ]
-
-
-def _start(
-    decoder: Decoder, families: Sequence[Sequence[_Group]], open_prompt: Open | None
-) -> Logits:
-    """Read each prompt into the first slot of its groups; every beam's logits, (N, V)."""
-    for slot in range(decoder.slots):
-        decoder.free(slot)
-    slots = [first.first for first, *_ in families]
-    prompts = [first.beams[0].ids for first, *_ in families]
-    rows = read(decoder, slots, prompts, range(len(families)), open_prompt).logits
-    for first, *others in families:
-        for group in others:
-            decoder.copy(first.first, group.first)
-    return np.repeat(rows, [sum(group.size for group in family) for family in families], axis=0)
-
-
-def _advance(
-    family: Sequence[_Group],
-    scores: Logits,
-    settings: GenerationSettings,
-    given: Sequence[Rule],
-    ends: BeamEnds,
-) -> None:
-    """One new token for the groups of a prompt; log-probabilities (N, V) become scores there."""
-    chosen: list[int] = []  # by the groups before
-    for group in family:
-        if group.done:
-            continue
-        rows = slice(group.first, group.first + len(group.beams))
-        for beam, row in zip(group.beams, scores[rows], strict=True):
-            row[:] = _score(row, beam.ids, group.n_prompt, chosen, settings, given)
-        group.advance(_candidates(group, scores[rows], settings), settings, ends)
-        chosen += [beam.ids[-1] for beam in group.beams]
-
-
-def _score(
-    log_probs: Logits,
-    ids: Sequence[int],
-    n_prompt: int,
-    chosen: Sequence[int],
-    settings: GenerationSettings,
-    given: Sequence[Rule],
-) -> Logits:
-    """What each token would add to a beam's score, (V,); -inf for those that it cannot take."""
-    log_probs = log_probs.copy()
-    np.subtract.at(log_probs, chosen, settings.diversity_penalty)
-    log_probs = apply(given, ids, n_prompt, log_probs)
-    if log_probs.max() == -np.inf:  # nothing is left: the beam ends here
-        return log_probs
-    require_choice(log_probs)
-    if not settings.do_sample:
-        return log_probs
-    return in_place(*warp(settings, log_probs), len(log_probs))
+    choosing = Choosing(settings, rules(settings, decoder.vocab_size, extra), watch)
+    stepper = Stepper(decoder)
+    for place, prompt in enumerate(prompts):
+        opened = opening(open_prompt, place)
+        number = numbers[place] if numbers else 0
+        stepper.add(Beams(decoder, prompt, choosing, ends, number, opened))
+    found: dict[int, list[Hypothesis]] = {}
+    for event in stepper.run():
+        if isinstance(event, Hypotheses):
+            first = event.continuation * settings.num_beams
+            found[event.continuation] = [
+                one._replace(beam_indices=[first + beam for beam in one.beam_indices])
+                for one in event.best
+            ]
+    return [found[place] for place in range(len(prompts))]
 
 
 def _candidates(group: _Group, scores: Logits, settings: GenerationSettings) -> list[_Candidate]:
-    """The best continuations of a group's beams, or some drawn without replacement, in order.
+    """The best continuations of a group's beams, or some sampled without replacement, in order.
 
-    There are enough that num_beams remain to go on from when each beam meets every end token.
+    They are so many that num_beams are left to continue from even if each beam meets every end
+    token.
 
     Args:
         group: With B beams.
@@ -279,35 +356,16 @@ def _candidates(group: _Group, scores: Logits, settings: GenerationSettings) -> 
     ]
 
 
-def _step(decoder: Decoder, families: Sequence[Sequence[_Group]], logits: Logits) -> Logits:
-    """Give each live beam's newest token to the decoder; every beam's logits, (N, V)."""
-    stepped = np.full_like(logits, -np.inf)
-    if rows := _live_rows(families):
-        live = [group for family in families for group in family if not group.done]
-        for group in live:
-            _give_slots(decoder, group)
-        beams = [beam for group in live for beam in group.beams]
-        stepped[rows] = decoder.run([Part(b.slot, b.ids[-1:]) for b in beams]).logits
-    return stepped
-
-
-def _live_rows(families: Sequence[Sequence[_Group]]) -> list[int]:
-    """The rows, among all beams, of those that go on."""
-    live = [group for family in families for group in family if not group.done]
-    return [group.first + place for group in live for place in range(len(group.beams))]
-
-
-def _log_probs(decoder: Decoder, logits: Logits) -> Logits:
+def _log_probs(logits: Logits, normalisers: Sequence[float]) -> Logits:
     """Of logits (N, V), in their dtype."""
-    normalisers = decoder.abilities.summarize(logits).normalisers
-    log_probs: Logits = logits - normalisers[:, None].astype(logits.dtype)
+    log_probs: Logits = logits - np.array(normalisers)[:, None].astype(logits.dtype)
     return log_probs
 
 
 def _give_slots(decoder: Decoder, group: _Group) -> None:
-    """A slot to each new beam: the first one after a beam keeps its slot, others get copies."""
+    """A slot for each new beam: the first one after a beam keeps its slot, others get copies."""
     taken: set[int] = set()
-    spare = set(range(group.first, group.first + group.size)) - {b.slot for b in group.beams}
+    spare = set(group.slots) - {beam.slot for beam in group.beams}
     for beam in group.beams:
         if beam.slot in taken:
             copied = min(spare)
@@ -315,20 +373,6 @@ def _give_slots(decoder: Decoder, group: _Group) -> None:
             decoder.copy(beam.slot, copied)
             beam.slot = copied
         taken.add(beam.slot)
-
-
-def _answer(
-    number: int, family: Sequence[_Group], settings: GenerationSettings
-) -> list[Hypothesis]:
-    """The best hypotheses of a prompt."""
-    found = _best([hypothesis for group in family for hypothesis in group.finished])
-    if len(found) < settings.num_return_sequences:
-        raise SamplingError(
-            f"prompt {number} has only {len(found)} continuations under these settings; "
-            f"num_return_sequences asks for {settings.num_return_sequences}",
-            hint="ask for fewer, raise max_new_tokens, or rule fewer tokens out",
-        )
-    return found[: settings.num_return_sequences]
 
 
 def _per_length(score: float, length: int, settings: GenerationSettings) -> float:

@@ -1,15 +1,14 @@
-"""Contrastive search over any decoder that offers hidden states: likely, but not said before.
+"""Contrastive search over any decoder with hidden states: probable tokens that do not repeat.
 
-At every token the top_k most likely candidates are read, each in a slot of its own. The one with
-the highest (1 - penalty_alpha) * probability - penalty_alpha * likeness is taken, where likeness
-is the greatest cosine between its last hidden state and those of all tokens before it
+At every step the top_k most probable candidates are processed, each in a slot of its own. The one
+with the highest (1 - penalty_alpha) * probability - penalty_alpha * similarity is chosen, where the
+similarity is the greatest cosine between its last hidden state and those of all tokens before it
 (Su et al. 2022, "A contrastive framework for neural text generation", arXiv 2202.06417).
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -21,27 +20,126 @@ from ogpt.generation.protocol.decoder import Decoder, Part
 from ogpt.generation.protocol.likelihood import top_log_probs
 from ogpt.generation.protocol.logits import Ids, Logits, top_k
 from ogpt.generation.protocol.summaries import log_sum_exp
-from ogpt.generation.searching.prefill import Open, check_room, read
-from ogpt.generation.searching.search import Ends, FinishReason, Token, Watch, never
-
-
-@dataclass(slots=True)
-class _Text:
-    """A continuation while it is written."""
-
-    continuation: int
-    slots: range  # each holds all of its tokens
-    ids: list[int]  # the prompt and what was written since
-    n_prompt: int
-    logits: Logits  # (V,) of the next token
-    directions: Logits  # (tokens, C) last hidden states, each scaled to length 1
+from ogpt.generation.searching.sampling import Ends, never, tokens_until
+from ogpt.generation.searching.speculation import Pace
+from ogpt.generation.searching.stepper import Stepper
+from ogpt.generation.searching.text import (
+    Choosing,
+    Event,
+    Open,
+    OpenPrompt,
+    Prefill,
+    Row,
+    Text,
+    Token,
+    Watch,
+    check_length,
+    finish_reason,
+    opening,
+)
 
 
 class _Choice(NamedTuple):
-    """Candidates for the next token of a text, the n-th in its n-th slot."""
+    """Candidates for the next token, the n-th in the n-th slot."""
 
     ids: Ids
     probabilities: Logits
+
+
+class Contrastive(Text):
+    """The contrastive search of one prompt. It has no sliding window.
+
+    Args:
+        decoder: Where it will run; with hidden states.
+        prompt: Token ids.
+        choosing: How tokens are chosen.
+        open_prompt: Reads the prompt in place of the decoder, with hidden states.
+
+    Raises:
+        ContextTooLong: the prompt and max_new_tokens exceed the context length.
+        DecoderError: the decoder has no hidden states.
+        SamplingError: top_k is 0.
+    """
+
+    hidden = True
+
+    def __init__(
+        self,
+        decoder: Decoder,
+        prompt: Sequence[int],
+        choosing: Choosing,
+        open_prompt: Open | None = None,
+    ) -> None:
+        settings = choosing.settings
+        if not decoder.abilities.hidden_states:
+            raise DecoderError(
+                "this decoder has no hidden states; contrastive search compares them",
+                hint="use the torch decoder, or set penalty_alpha to 0",
+            )
+        if not settings.top_k:
+            raise SamplingError(
+                "top_k is 0; allowed: 1 or more candidates in contrastive search",
+                hint="4 is a common choice",
+            )
+        # unlike in other searches the last token is processed too, before it is chosen
+        check_length(decoder.n_positions, [prompt], settings.max_new_tokens)
+        self.n_slots = settings.top_k
+        self._decoder = decoder
+        self._prompt = list(prompt)
+        self._choosing = choosing
+        self._open = open_prompt
+        self._row: Row | None = None  # logits of the next token
+
+    def start(self, number: int, slots: Sequence[int]) -> None:
+        """Begin; see Text."""
+        self._continuation = number
+        self._slots = slots
+        self._chosen = slots[0]  # holds all tokens
+        self._ids = list(self._prompt)
+
+    def wants(self, pace: Pace | None) -> Prefill | Sequence[Part]:
+        """The prompt, then each candidate for the next token; see Text."""
+        if self._row is None:
+            return Prefill(self._prompt, self._open)
+        for slot in self._slots:
+            if slot != self._chosen:
+                self._decoder.copy(self._chosen, slot)
+        self._choice = self._candidates(self._row)
+        pairs = zip(self._slots, self._choice.ids.tolist(), strict=False)  # rules may leave fewer
+        return [Part(slot, [token_id]) for slot, token_id in pairs]
+
+    def take(self, rows: Sequence[Row], hidden: Sequence[Logits]) -> Sequence[Event]:
+        """None after the prompt, then the best candidate; see Text."""
+        directions = _directions(np.concatenate(hidden))
+        if self._row is None:
+            self._row, self._before = rows[0], directions
+            return []
+        settings, top = self._choosing.settings, self._choosing.top_logprobs
+        best = _choose(directions, self._before, self._choice, settings.penalty_alpha)
+        token_id = int(self._choice.ids[best])
+        self._ids.append(token_id)
+        reason = finish_reason(settings, token_id, len(self._ids) - len(self._prompt))
+        logits, _, normaliser = self._row
+        log_prob = float(logits[token_id]) - normaliser
+        tops = top_log_probs(logits, normaliser, top)
+        self.finished = reason is not None
+        self._row, self._chosen = rows[best], self._slots[best]
+        self._before = np.concatenate([self._before, directions[best : best + 1]])
+        return [Token(self._continuation, token_id, log_prob, reason, tops)]
+
+    def held(self) -> Sequence[int]:
+        """The prompt, with which all slots begin; see Text."""
+        return () if self._open is not None else self._prompt
+
+    def _candidates(self, row: Row) -> _Choice:
+        """The top_k most probable tokens, or as many as the rules leave."""
+        allowed = apply(self._choosing.rules, self._ids, len(self._prompt), row.logits)
+        require_choice(allowed)
+        if self._choosing.watch is not None:
+            self._choosing.watch(self._continuation, row.logits, allowed)
+        ids = top_k(allowed, self.n_slots)
+        ids = ids[allowed[ids] > -np.inf]
+        return _Choice(ids, np.exp(allowed[ids] - log_sum_exp(allowed)))
 
 
 def contrastive_search(
@@ -51,124 +149,49 @@ def contrastive_search(
     ends: Ends = never,
     extra: Sequence[Rule] = (),
     watch: Watch | None = None,
-    open_prompt: Open | None = None,
+    open_prompt: OpenPrompt | None = None,
     top_logprobs: int = 0,
 ) -> Generator[Token, None, None]:
-    """Continue each prompt once, yielding tokens as they come.
+    """Continue each prompt once; yield tokens as they come.
 
     All slots of the decoder are used and left empty, also when the generator is closed early.
+    Prompts beyond the slots wait.
 
     Args:
-        decoder: With hidden states, and len(prompts) * top_k slots at least.
-        prompts: Token ids, at least one each; with max_new_tokens they fit the positions, as a
-            contrastive search does not slide.
+        decoder: With hidden states, and top_k slots at least.
+        prompts: Token ids, at least one each.
         settings: penalty_alpha, top_k, and when a continuation ends.
         ends: Ends a continuation early, for example at a stop string.
-        extra: Rules of the caller, after those of the settings.
-        watch: Told the logits of each step, before and after the rules.
-        open_prompt: Reads a prompt in place of the decoder.
-        top_logprobs: How many most likely tokens to tell with each token.
+        extra: Custom rules, applied after those of the settings.
+        watch: Receives the logits of each step, before and after the rules.
+        open_prompt: Reads a prompt in place of the decoder, with hidden states.
+        top_logprobs: Number of most probable tokens to report at each step; 0 disables.
 
     Raises:
-        ContextTooLong: a prompt and its continuation outgrow the positions.
-        DecoderError: no hidden states, too few slots, or logits that are not numbers.
-        SamplingError: top_k is 0, or the rules rule every token out.
-        TokenOutOfRange: a prompt or setting holds an id outside the vocabulary.
+        ContextTooLong: a prompt and max_new_tokens exceed the context length.
+        DecoderError: no hidden states, too few slots, or logits that are not finite.
+        SamplingError: top_k is 0, or no token is left to choose.
+        TokenOutOfRange: a prompt or setting has an id outside the vocabulary.
     """
-    if not decoder.abilities.hidden_states:
-        raise DecoderError(
-            "this decoder offers no hidden states; contrastive search compares them",
-            hint="choose the torch decoder, or set penalty_alpha to 0",
-        )
-    if not settings.top_k:
-        raise SamplingError(
-            "top_k is 0; allowed: 1 or more candidates in contrastive search",
-            hint="4 is a common choice",
-        )
-    given = rules(settings, decoder.vocab_size, extra)
-    check_room(decoder, prompts, settings.top_k, settings.max_new_tokens)
-    try:
-        for slot in range(decoder.slots):
-            decoder.free(slot)
-        live = [
-            _start(decoder, number, prompt, settings.top_k, open_prompt)
-            for number, prompt in enumerate(prompts)
-        ]
-        while live:
-            choices = [_candidates(text, settings, given, watch) for text in live]
-            slots = [
-                slot
-                for text, choice in zip(live, choices, strict=True)
-                for slot in text.slots[: len(choice.ids)]
-            ]
-            tokens = [int(token_id) for choice in choices for token_id in choice.ids]
-            parts = [Part(slot, [token]) for slot, token in zip(slots, tokens, strict=True)]
-            computed = decoder.run(parts, hidden=True)
-            rows = dict(zip(slots, computed.logits, strict=True))
-            states = dict(zip(slots, computed.hidden or (), strict=True))
-            normalisers = decoder.abilities.summarize(np.stack([text.logits for text in live]))[1]
-            going_on = []
-            for text, choice, normaliser in zip(live, choices, normalisers.tolist(), strict=True):
-                best, direction = _choose(states, text, choice, settings.penalty_alpha)
-                token_id = int(choice.ids[best])
-                text.ids.append(token_id)
-                reason = _finish_reason(text, settings, ends)
-                yield Token(
-                    text.continuation,
-                    token_id,
-                    float(text.logits[token_id]) - normaliser,
-                    reason,
-                    top_log_probs(text.logits, normaliser, top_logprobs),
-                )
-                if reason is None:
-                    chosen = text.slots[best]
-                    for slot in text.slots:
-                        if slot != chosen:
-                            decoder.copy(chosen, slot)
-                    text.logits = rows[chosen]
-                    text.directions = np.concatenate([text.directions, direction])
-                    going_on.append(text)
-            live = going_on
-    finally:
-        for slot in range(decoder.slots):
-            decoder.free(slot)
+    choosing = Choosing(settings, rules(settings, decoder.vocab_size, extra), watch, top_logprobs)
+    stepper = Stepper(decoder)
+    for place, prompt in enumerate(prompts):
+        opened = opening(open_prompt, place, hidden=True)
+        stepper.add(Contrastive(decoder, prompt, choosing, opened))
+    yield from tokens_until(stepper, ends)
 
 
-def _start(
-    decoder: Decoder, number: int, prompt: Sequence[int], top_k: int, open_prompt: Open | None
-) -> _Text:
-    """Read a prompt once, for all of its slots."""
-    first, *others = slots = range(number * top_k, (number + 1) * top_k)
-    computed = read(decoder, [first], [prompt], [number], open_prompt, hidden=True)
-    directions = _directions(np.concatenate(computed.hidden or ()))
-    for slot in others:
-        decoder.copy(first, slot)
-    return _Text(number, slots, list(prompt), len(prompt), computed.logits[0], directions)
+def _choose(directions: Logits, before: Logits, choice: _Choice, alpha: float) -> int:
+    """The number of the best candidate.
 
-
-def _candidates(
-    text: _Text, settings: GenerationSettings, given: Sequence[Rule], watch: Watch | None
-) -> _Choice:
-    """The top_k most likely tokens, or as many as the rules leave."""
-    allowed = apply(given, text.ids, text.n_prompt, text.logits)
-    require_choice(allowed)
-    if watch is not None:
-        watch(text.continuation, text.logits, allowed)
-    ids = top_k(allowed, settings.top_k)
-    ids = ids[allowed[ids] > -np.inf]
-    return _Choice(ids, np.exp(allowed[ids] - log_sum_exp(allowed)))
-
-
-def _choose(
-    states: Mapping[int, Logits], text: _Text, choice: _Choice, alpha: float
-) -> tuple[int, Logits]:
-    """The number of the best candidate, and its direction (1, C)."""
-    directions = np.concatenate(
-        [_directions(states[slot]) for slot in text.slots[: len(choice.ids)]]
-    )
-    likeness = (directions @ text.directions.T).max(axis=1)
-    best = int(np.argmax((1 - alpha) * choice.probabilities - alpha * likeness))
-    return best, directions[best : best + 1]
+    Args:
+        directions: Of the candidates, (K, C).
+        before: Of the tokens before them, (T, C).
+        choice: The K candidates.
+        alpha: penalty_alpha.
+    """
+    similarity = (directions @ before.T).max(axis=1)
+    return int(np.argmax((1 - alpha) * choice.probabilities - alpha * similarity))
 
 
 def _directions(hidden: Logits) -> Logits:
@@ -176,10 +199,3 @@ def _directions(hidden: Logits) -> Logits:
     lengths = np.linalg.norm(hidden, axis=1, keepdims=True)
     directions: Logits = hidden / np.maximum(lengths, np.finfo(hidden.dtype).tiny)
     return directions
-
-
-def _finish_reason(text: _Text, settings: GenerationSettings, ends: Ends) -> FinishReason | None:
-    token_id = text.ids[-1]
-    if token_id in settings.eos_token_id or ends(text.continuation, token_id):
-        return "stop"
-    return "length" if len(text.ids) - text.n_prompt >= settings.max_new_tokens else None

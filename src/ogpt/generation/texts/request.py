@@ -11,8 +11,8 @@ from operator import index
 
 from ogpt.errors import SamplingError, TokenOutOfRange
 from ogpt.generation.choosing.settings import GenerationSettings, require
-from ogpt.generation.searching.prefill import check_length
-from ogpt.generation.searching.search import kept_when_full, slides
+from ogpt.generation.searching.sampling import kept_when_full, slides
+from ogpt.generation.searching.text import check_length
 from ogpt.generation.texts.writer import Vocabulary, decode, ends_word, stop_forms
 from ogpt.notices import tell
 

@@ -19,9 +19,10 @@ from ogpt.generation.choosing.arguments import Arguments, GenerationConfig, read
 from ogpt.generation.choosing.rules import Rule
 from ogpt.generation.choosing.settings import MAX_SEED, GenerationSettings
 from ogpt.generation.protocol.logits import Logits
-from ogpt.generation.searching.beam import Hypothesis, beam_search
+from ogpt.generation.searching.beam import beam_search
 from ogpt.generation.searching.contrastive import contrastive_search
-from ogpt.generation.searching.search import search, slides
+from ogpt.generation.searching.sampling import search, slides
+from ogpt.generation.searching.text import Hypothesis
 from ogpt.generation.texts.request import tell_length, tell_without_effect
 from ogpt.generation.texts.writer import Vocabulary
 from ogpt.model.decoder.torch_decoder import TorchDecoder

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -24,15 +26,15 @@ class Record:
         self._logits = asked.output_logits
         self.wanted = self._scores or self._logits
         self._rows: dict[int, list[tuple[Logits, Logits]]] = {}
-        self._beams: list[tuple[Logits, Logits]] = []
+        self._beams: dict[int, list[tuple[Logits, Logits]]] = {}
 
     def row(self, continuation: int, logits: Logits, scores: Logits) -> None:
         """Add a step of one row: a `Watch` of search."""
         self._rows.setdefault(continuation, []).append((logits.copy(), scores.copy()))
 
-    def beams(self, logits: Logits, scores: Logits) -> None:
-        """Add a step of all beams: a `BeamWatch` of beam_search."""
-        self._beams.append((logits.copy(), scores.copy()))
+    def beams(self, prompt: int, logits: Logits, scores: Logits) -> None:
+        """Add a step of the beams of one prompt: a `Watch` of beam_search."""
+        self._beams.setdefault(prompt, []).append((logits.copy(), scores.copy()))
 
     def steps(
         self, n_rows: int, settings: GenerationSettings, device: torch.device
@@ -41,7 +43,7 @@ class Record:
 
         After the end of a row the padding token has the log-probability 0, all others -inf.
         """
-        steps = self._beams
+        steps = _aligned(self._beams)
         if self._rows:
             ended = np.full_like(self._rows[0][0][0], -np.inf)
             ended[padding_id(settings)] = 0.0
@@ -58,3 +60,18 @@ class Record:
             tuple(torch.from_numpy(step[part]).to(device) for step in steps) for part in (0, 1)
         )
         return scores if self._scores else None, logits if self._logits else None
+
+
+def _aligned(prompts: Mapping[int, Sequence[tuple[Logits, Logits]]]) -> list[tuple[Logits, Logits]]:
+    """The steps of all prompts together, (beams, V); a prompt that has ended has no beams: -inf."""
+    ended = {prompt: np.full_like(steps[0][0], -np.inf) for prompt, steps in prompts.items()}
+
+    def rows(at: int, part: int) -> Logits:
+        return np.concatenate(
+            [
+                steps[at][part] if at < len(steps) else ended[prompt]
+                for prompt, steps in sorted(prompts.items())
+            ]
+        )
+
+    return [(rows(at, 0), rows(at, 1)) for at in range(max(map(len, prompts.values()), default=0))]

@@ -1,0 +1,221 @@
+"""The interface between a Stepper and the texts that it generates, and the events it returns.
+
+A Text is a strategy over a few slots of a decoder: it says which tokens the slots need next, and
+chooses new tokens from the logits that come back. Sampling, beam search and contrastive search are
+the three kinds. Anything else may be a Text too, and runs beside them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ogpt.errors import ContextTooLong
+from ogpt.generation.choosing.rules import Rule
+from ogpt.generation.choosing.settings import GenerationSettings
+from ogpt.generation.protocol.decoder import Computed, Draw, Part
+from ogpt.generation.protocol.likelihood import TopLogProbs
+from ogpt.generation.protocol.logits import Logits
+from ogpt.generation.searching.speculation import Pace
+
+FinishReason = Literal["stop", "length"]
+
+
+class Token(NamedTuple):
+    """A new token of sampling, greedy or contrastive search."""
+
+    continuation: int
+    """The text, as `Stepper.add` numbered it. The search functions number continuations in order:
+    all of the first prompt, then those of the next."""
+    id: int
+    log_prob: float
+    """Under the model itself: before penalties, constraints, temperature and filters."""
+    finish_reason: FinishReason | None
+    """Finish reason, or None if generation continues."""
+    top_log_probs: TopLogProbs = ()
+    """The most probable tokens at this step, as many as requested."""
+
+
+class BeamStep(NamedTuple):
+    """All beams of a text have grown by one token."""
+
+    continuation: int
+
+
+class Hypothesis(NamedTuple):
+    """A finished beam."""
+
+    ids: list[int]
+    """New tokens, the end token included."""
+    score: float
+    """Sum of the log-probabilities after rules and penalties, divided by
+    len(ids) ** length_penalty."""
+    beam_indices: list[int]
+    """For each token the beam that it extended; `beam_search` counts the beams of all prompts."""
+    log_probs: list[float]
+    """Of each token under the model itself."""
+    top_log_probs: list[TopLogProbs]
+    """The most probable tokens at each step, as many as requested."""
+
+
+class Hypotheses(NamedTuple):
+    """A beam search has ended."""
+
+    continuation: int
+    best: list[Hypothesis]
+    """`num_return_sequences` of them, best first."""
+
+
+class Failed(NamedTuple):
+    """A text has ended with an error of its own: of its prompt, a rule, a watcher or a predicate.
+
+    The other texts are not affected.
+    """
+
+    continuation: int
+    error: Exception
+
+
+Event = Token | BeamStep | Hypotheses | Failed
+
+Watch = Callable[[int, Logits, Logits], None]
+"""Receives (number of the text, logits, scores) before each token is chosen. Logits are the model's
+own. Scores are logits after rules and, with sampling, temperature and filters; -inf for tokens that
+cannot be chosen. Both are (V,); for beams (num_beams, V), scores are log-probabilities, and a row
+without a beam is -inf."""
+
+Open = Callable[[int], Computed]
+"""Reads a prompt into an empty slot, for prompts that are more than token ids (embeddings, token
+types). Returns what `Decoder.run` returns for it, with hidden states if the text needs them."""
+
+
+OpenPrompt = Callable[[int, int, bool], Computed]
+"""`Open` for several prompts: receives (slot, number of the prompt, whether hidden states are
+needed)."""
+
+
+def opening(open_prompt: OpenPrompt | None, number: int, hidden: bool = False) -> Open | None:
+    """The `Open` of one prompt."""
+    return None if open_prompt is None else lambda slot: open_prompt(slot, number, hidden)
+
+
+@dataclass(frozen=True, slots=True)
+class Choosing:
+    """How tokens are chosen; shared by all continuations of a request."""
+
+    settings: GenerationSettings
+    rules: Sequence[Rule]
+    """`choosing.rules.rules` of these settings."""
+    watch: Watch | None = None
+    top_logprobs: int = 0
+    """Number of most probable tokens to report at each step; 0 disables."""
+
+
+class Row(NamedTuple):
+    """The logits after one token, summarized."""
+
+    logits: Logits
+    """(V,)."""
+    best: int
+    """The id of the largest logit."""
+    normaliser: float
+    """The log of the sum of the exponentials: log-probabilities are logits - normaliser."""
+
+
+class Prefill(NamedTuple):
+    """A request of a text: its first slot shall hold these tokens and no others.
+
+    The logits after the last of them come back. The Stepper decides how: it reads them whole or in
+    chunks, or copies another slot that begins with the same tokens.
+    """
+
+    ids: Sequence[int]
+    open: Open | None = None
+    """Reads the prompt in place of the decoder; two of one prompt are the same object."""
+
+
+class Text(Protocol):
+    """A prompt and what follows it, while it is generated."""
+
+    n_slots: int
+    """Slots that it needs at the same time."""
+    hidden: bool = False
+    """`take` needs hidden states. They cannot be copied, so its prompt is always read."""
+    drafts: bool = False
+    """`wants` drafts tokens while the text is alone."""
+    draw: Draw | None = None
+    """How the decoder may choose tokens itself: then the text is a `DrawnText`."""
+    finished: bool = False
+    """The events of the last `take` end the text."""
+
+    def start(self, number: int, slots: Sequence[int]) -> None:
+        """Begin, in slots that are the text's own until it ends. Events carry the number."""
+        ...
+
+    def wants(self, pace: Pace | None) -> Prefill | Sequence[Part]:
+        """What to compute next: first a Prefill, later one or more parts for its own slots.
+
+        Called again only after `take`.
+
+        Args:
+            pace: Limits the draft of a text that is alone and `drafts`; None: no draft.
+        """
+        ...
+
+    def take(self, rows: Sequence[Row], hidden: Sequence[Logits]) -> Sequence[Event]:
+        """Choose new tokens.
+
+        Args:
+            rows: Those that `wants` asked for, in order.
+            hidden: Last hidden states (T, C) of each part; empty unless `hidden`.
+        """
+        ...
+
+    def held(self) -> Sequence[int]:
+        """Tokens that its first slot begins with, as far as the slot is filled."""
+        ...
+
+
+class DrawnText(Text, Protocol):
+    """A text whose tokens a `DeviceSampler` can choose, several in one call."""
+
+    draw: Draw
+
+    @property
+    def left(self) -> int:
+        """New tokens that may still follow, 1 or more."""
+        ...
+
+    def numbers(self, steps: int) -> NDArray[np.float64]:
+        """The random numbers of the next tokens, (steps,)."""
+        ...
+
+    def take_drawn(self, ids: Sequence[int], log_probs: Sequence[float]) -> Sequence[Token]:
+        """Take the tokens that were chosen, up to the end of the text."""
+        ...
+
+
+def finish_reason(settings: GenerationSettings, token_id: int, written: int) -> FinishReason | None:
+    """Whether the settings end a text with this token, the `written`-th new one."""
+    if token_id in settings.eos_token_id:
+        return "stop"
+    return "length" if written >= settings.max_new_tokens else None
+
+
+def check_length(n_positions: int, prompts: Sequence[Sequence[int]], more: int) -> None:
+    """Check that every prompt leaves room for `more` tokens.
+
+    Raises:
+        ContextTooLong: a prompt does not.
+    """
+    longest = max(map(len, prompts), default=0)
+    if longest + more > n_positions:
+        raise ContextTooLong(
+            f"a prompt has {longest} tokens and up to {more} new ones follow; the context length "
+            f"is {n_positions}, and this search has no sliding window",
+            hint="shorten the prompt or lower max_new_tokens",
+        )
