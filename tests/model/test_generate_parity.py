@@ -11,7 +11,8 @@ import torch
 import transformers
 
 from ogpt.config.model import OpenAIGPTConfig
-from ogpt.generation.choosing import processors, warpers
+from ogpt.generation.choosing import processors
+from ogpt.generation.protocol.decoder import Computed
 from ogpt.generation.searching import beam
 from ogpt.model.decoder.torch_decoder import TorchDecoder
 from ogpt.model.generate import entry as generate
@@ -148,12 +149,17 @@ def _with_padding(model: Any, ids: Any, mask: Any, *inputs: Any) -> Any:
     return read_prompts(model, ids, None, *inputs)
 
 
+def _a_little_off(self: Any, parts: Any, hidden: bool = False) -> Computed:
+    found = RUN(self, parts, hidden=hidden)
+    return found._replace(logits=found.logits * 1.0001)
+
+
 def _first_half(logits: Any, ids: Any, penalty: float) -> Any:
     return REPETITION(logits, ids[: len(ids) // 2], penalty)
 
 
 REPETITION = processors.repetition_penalty
-STEP = TorchDecoder.step
+RUN = TorchDecoder.run
 FAULTS = {
     "a bias that is not added": (processors, "sequence_bias", lambda logits, ids, bias: logits),
     "a ban that is forgotten": (processors, "ban", lambda logits, ids: logits),
@@ -161,9 +167,9 @@ FAULTS = {
     "a force that is none": (processors, "force", lambda logits, ids: logits),
     "no length penalty": (beam, "_per_length", lambda score, length, settings: score),
     "beams in another order": (beam, "_best", lambda scored: list(scored)),
-    "too few candidates": (warpers, "top_k", lambda row, k: row.argsort()[-(k // 2) :]),
+    "too few candidates": (beam, "top_k", lambda row, k: row.argsort()[-(k // 2) :]),
     "beams mixed up": (TorchDecoder, "copy", lambda self, source, target: None),
-    "logits a little off": (TorchDecoder, "step", lambda *given: STEP(*given) * 1.0001),
+    "logits a little off": (TorchDecoder, "run", _a_little_off),
     "positions off by one": (generate, "read_prompts", _shifted),
     "padding read as text": (generate, "read_prompts", _with_padding),
 }
