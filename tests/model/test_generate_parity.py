@@ -136,13 +136,13 @@ def test_greedy_and_beams_equal_transformers(seed: int) -> None:
 
 
 def _shifted(model: Any, *inputs: Any) -> Any:
-    rows = read_prompts(model, *inputs)
-    places = [list(range(1, 1 + one.length)) for one in rows.openings]
-    openings = [
+    batch = read_prompts(model, *inputs)
+    places = [list(range(1, 1 + one.length)) for one in batch.rows]
+    moved = [
         one._replace(positions=place, next_position=one.length + 1)
-        for one, place in zip(rows.openings, places, strict=True)
+        for one, place in zip(batch.rows, places, strict=True)
     ]
-    return rows._replace(openings=openings)
+    return batch._replace(rows=moved)
 
 
 def _with_padding(model: Any, ids: Any, mask: Any, *inputs: Any) -> Any:

@@ -5,8 +5,8 @@ import torch
 from ogpt.errors import ContextTooLong
 from ogpt.generation.protocol.decoder import Part
 from ogpt.model.cache import KVCache
+from ogpt.model.decoder.bare_prompt import BarePrompt
 from ogpt.model.decoder.torch_decoder import TorchDecoder
-from ogpt.model.generate.prompts import Opening
 from tests.decoding.calls import extend, step
 from tests.model.parity import random_model
 
@@ -100,20 +100,20 @@ def test_cached_forward_with_attentions_and_mask(model, ids, whole) -> None:  # 
 
 
 @pytest.fixture
-def openings(model, ids) -> list[Opening]:  # type: ignore[no-untyped-def]
+def prompts(model, ids) -> list[BarePrompt]:  # type: ignore[no-untyped-def]
     embeds = model.transformer.tokens_embed(torch.tensor(ids[:4])).detach()
     return [
-        Opening(ids[:4], None, [7, 8, 7, 8], None, 4, 4),
-        Opening(ids[:4], None, None, [2, 3, 4, 5], 4, 6),
-        Opening([], embeds, None, None, 4, 4),
+        BarePrompt(ids[:4], None, [7, 8, 7, 8], None, 4, 4),
+        BarePrompt(ids[:4], None, None, [2, 3, 4, 5], 4, 6),
+        BarePrompt([], embeds, None, None, 4, 4),
     ]
 
 
-def whole_again(model, opening, ids) -> np.ndarray:  # type: ignore[no-untyped-def]
-    """Logits of the last of `ids`, of which the first four are the opening's."""
+def whole_again(model, given, ids) -> np.ndarray:  # type: ignore[no-untyped-def]
+    """Logits of the last of `ids`, of which the first four are the prompt's."""
     T = len(ids)
-    kinds, places = opening.token_types, opening.positions
-    more = range(opening.next_position, opening.next_position + T - 4)
+    kinds, places = given.token_types, given.positions
+    more = range(given.next_position, given.next_position + T - 4)
     return (
         model(
             torch.tensor([ids]),
@@ -126,29 +126,29 @@ def whole_again(model, opening, ids) -> np.ndarray:  # type: ignore[no-untyped-d
     )
 
 
-def test_openings_and_what_follows_them(model, ids, openings) -> None:  # type: ignore[no-untyped-def]
-    decoder = TorchDecoder(model, 6, openings)
-    for prompt, opening in enumerate(openings):
-        close(decoder.open(prompt, prompt).logits[0], whole_again(model, opening, ids[:4]))
-        close(extend(decoder, prompt, ids[4:6]), whole_again(model, opening, ids[:6]))
-    for prompt, opening in enumerate(openings):
+def test_prompts_and_what_follows_them(model, ids, prompts) -> None:  # type: ignore[no-untyped-def]
+    decoder = TorchDecoder(model, 6, prompts)
+    for prompt, given in enumerate(prompts):
+        close(decoder.open(prompt, prompt).logits[0], whole_again(model, given, ids[:4]))
+        close(extend(decoder, prompt, ids[4:6]), whole_again(model, given, ids[:6]))
+    for prompt, given in enumerate(prompts):
         decoder.copy(prompt, 5)  # with its token type and positions
         decoder.copy(prompt, 4)
         for row in step(decoder, [4, 5], [ids[6], ids[6]]):
-            close(row, whole_again(model, opening, ids[:7]))
+            close(row, whole_again(model, given, ids[:7]))
 
 
-def test_a_freed_slot_forgets_its_opening(model, ids, openings, whole) -> None:  # type: ignore[no-untyped-def]
-    decoder = TorchDecoder(model, 1, openings)
-    for prompt in range(len(openings)):
+def test_a_freed_slot_forgets_its_prompt(model, ids, prompts, whole) -> None:  # type: ignore[no-untyped-def]
+    decoder = TorchDecoder(model, 1, prompts)
+    for prompt in range(len(prompts)):
         decoder.open(0, prompt)
         decoder.free(0)
         close(extend(decoder, 0, ids[:5]), whole[4])
         decoder.free(0)
 
 
-def test_positions_ahead_of_the_tokens_end_sooner(model, ids, openings) -> None:  # type: ignore[no-untyped-def]
-    decoder = TorchDecoder(model, 1, openings)
+def test_positions_ahead_of_the_tokens_end_sooner(model, ids, prompts) -> None:  # type: ignore[no-untyped-def]
+    decoder = TorchDecoder(model, 1, prompts)
     decoder.open(0, 1)
     with pytest.raises(ContextTooLong, match="6 positions are in use and 15 tokens") as caught:
         extend(decoder, 0, ids[:15])

@@ -18,9 +18,9 @@ from ogpt.generation.protocol.slots import (
     check_targets,
 )
 from ogpt.model.cache import KVCache
+from ogpt.model.decoder.bare_prompt import BarePrompt
 from ogpt.model.decoder.scores import score_hidden
 from ogpt.model.decoder.states import computed
-from ogpt.model.generate.prompts import Opening
 from ogpt.model.language_model import LanguageModel
 
 
@@ -30,11 +30,13 @@ class TorchDecoder:
     Args:
         model: In evaluation mode.
         slots: Number of sequences held at the same time.
-        openings: Prompts for `open`. They may have more than ids: embeddings, token types or
+        prompts: Prompts for `open`. They may have more than ids: embeddings, token types or
             positions. Later tokens of the slot continue the token type and the positions.
     """
 
-    def __init__(self, model: LanguageModel, slots: int, openings: Sequence[Opening] = ()) -> None:
+    def __init__(
+        self, model: LanguageModel, slots: int, prompts: Sequence[BarePrompt] = ()
+    ) -> None:
         self.model = model
         self.n_positions = model.config.n_positions
         self.vocab_size = model.config.vocab_size
@@ -43,7 +45,7 @@ class TorchDecoder:
             hidden_states=True, attentions=True, device_sampling=False, bitwise=False
         )
         self._held: KVCache | None = KVCache(model.config, slots, model.dtype, model.device)
-        self._openings = openings
+        self._prompts = prompts
         self._types: list[int | None] = [None] * slots  # token type of each slot's next tokens
         self._shifts = [0] * slots  # next position of each slot, less the tokens it holds
 
@@ -77,21 +79,21 @@ class TorchDecoder:
 
     @torch.inference_mode()
     def open(self, slot: int, prompt: int, hidden: bool = False) -> Computed:
-        """Append an opening to the empty slot, as a part whose last logits are wanted."""
-        opening = self._openings[prompt]
-        kinds, places = opening.token_types, opening.positions
+        """Append a prompt to the empty slot, as a part whose last logits are wanted."""
+        given = self._prompts[prompt]
+        kinds, places = given.token_types, given.positions
         with self._all_or_nothing():
             states = self._append(
                 [slot],
-                None if opening.embeds is not None else self._tensor([opening.ids]),
-                inputs_embeds=None if opening.embeds is None else opening.embeds[None],
+                None if given.embeds is not None else self._tensor([given.ids]),
+                inputs_embeds=None if given.embeds is None else given.embeds[None],
                 token_type_ids=None if kinds is None else self._tensor([kinds]),
                 position_ids=None if places is None else self._tensor([places]),
             )
-            part = Part(slot, opening.ids)
+            part = Part(slot, given.ids)
             found = computed([part], [states[0]], self.model.lm_head, self.vocab_size, hidden)
         self._types[slot] = None if kinds is None else kinds[-1]
-        self._shifts[slot] = opening.next_position - opening.length
+        self._shifts[slot] = given.next_position - given.length
         return found
 
     @torch.inference_mode()

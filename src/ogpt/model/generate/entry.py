@@ -132,18 +132,18 @@ class GenerativeLanguageModel(LanguageModel):
         seeded = given.get("seed") is not None
         if given.get("do_sample") and not seeded:  # torch.manual_seed makes it reproducible
             given["seed"] = int(torch.randint(MAX_SEED >> 2, (), dtype=torch.int64))
-        rows = read_prompts(self, input_ids, attention_mask, token_type_ids, inputs_embeds)
-        room = self.config.n_positions - max(opening.next_position for opening in rows.openings)
-        asked = read_arguments(given, rows.width, self.config.parity.length, room)
+        batch = read_prompts(self, input_ids, attention_mask, token_type_ids, inputs_embeds)
+        room = self.config.n_positions - max(prompt.next_position for prompt in batch.rows)
+        asked = read_arguments(given, batch.width, self.config.parity.length, room)
         settings = asked.settings
-        tell_without_effect(settings, [opening.ids for opening in rows.openings])
-        _check_room(self, rows, settings)
-        n_rows = len(rows.openings) * settings.num_return_sequences
-        stops = Stops(rows, asked, tokenizer, stopping_criteria or (), n_rows)
+        tell_without_effect(settings, [prompt.ids for prompt in batch.rows])
+        _check_room(self, batch, settings)
+        n_rows = len(batch.rows) * settings.num_return_sequences
+        stops = Stops(batch, asked, tokenizer, stopping_criteria or (), n_rows)
         _check_streamer(streamer, n_rows, settings)
         record = Record(asked)
         extra = [_as_rule(processor, self.device) for processor in logits_processor or ()]
-        prompts = [opening.ids for opening in rows.openings]
+        prompts = [prompt.ids for prompt in batch.rows]
         # Random numbers are keyed by (seed, number of the text). With a seed of the caller every
         # prompt counts from 0, so that its text does not depend on the batch.
         numbers = () if seeded else range(0, n_rows, settings.num_return_sequences)
@@ -151,14 +151,14 @@ class GenerativeLanguageModel(LanguageModel):
         each = max(settings.num_return_sequences, settings.num_beams)
         slots = settings.top_k if settings.penalty_alpha else each
         with evaluating(self):
-            decoder = TorchDecoder(self, len(prompts) * slots, rows.openings)
-            read = None if all(opening.plain for opening in rows.openings) else decoder.open
+            decoder = TorchDecoder(self, len(prompts) * slots, batch.rows)
+            read = None if all(prompt.plain for prompt in batch.rows) else decoder.open
             if settings.num_beams > 1:
                 beam_watch = record.beams if record.wanted else None
                 found = beam_search(
                     decoder, prompts, settings, stops.of_beam, extra, beam_watch, read, numbers
                 )
-                return _beam_output(rows, found, asked, record)
+                return _beam_output(batch, found, asked, record)
             watch = record.row if record.wanted else None
             asked_of = (decoder, prompts, settings, stops.of_token, extra, watch, read)
             if settings.penalty_alpha:
@@ -167,14 +167,14 @@ class GenerativeLanguageModel(LanguageModel):
                 tokens = search(*asked_of, numbers)
             continuations: list[list[int]] = [[] for _ in range(n_rows)]
             if streamer is not None:
-                streamer.put(rows.ids[0].cpu())
+                streamer.put(batch.ids[0].cpu())
             for token in tokens:  # decoding happens here, token by token
                 continuations[token.continuation].append(token.id)
                 if streamer is not None:
                     streamer.put(torch.tensor([token.id]))
             if streamer is not None:
                 streamer.end()
-        whole = sequences(rows, continuations, settings)
+        whole = sequences(batch, continuations, settings)
         if not asked.as_dict:
             return whole
         scores, logits = record.steps(n_rows, settings, self.device)
@@ -266,21 +266,21 @@ def _given(
     return given
 
 
-def _check_room(model: LanguageModel, rows: Prompts, settings: GenerationSettings) -> None:
+def _check_room(model: LanguageModel, batch: Prompts, settings: GenerationSettings) -> None:
     """Warn if a text exceeds the context length, or refuse it if it cannot slide.
 
     Raises:
         ContextTooLong: the search, or prompts of more than ids, have no sliding window.
     """
     n_positions = model.config.n_positions
-    longest = max(opening.next_position for opening in rows.openings)
-    plain = all(opening.plain for opening in rows.openings)
+    longest = max(prompt.next_position for prompt in batch.rows)
+    plain = all(prompt.plain for prompt in batch.rows)
     # contrastive search processes its last token too, to compare its hidden state
     most = settings.max_new_tokens + (settings.penalty_alpha > 0)
     if longest <= n_positions and not slides(n_positions, longest, most):
         return
     if plain and settings.num_beams == 1 and not settings.penalty_alpha:
-        tell_length(n_positions, [opening.ids for opening in rows.openings], settings)
+        tell_length(n_positions, [prompt.ids for prompt in batch.rows], settings)
         return
     raise ContextTooLong(
         f"a prompt ends at position {longest} and {settings.max_new_tokens} new tokens were "
@@ -291,10 +291,10 @@ def _check_room(model: LanguageModel, rows: Prompts, settings: GenerationSetting
 
 
 def _beam_output(
-    rows: Prompts, found: Sequence[Sequence[Hypothesis]], asked: Arguments, record: Record
+    batch: Prompts, found: Sequence[Sequence[Hypothesis]], asked: Arguments, record: Record
 ) -> Tensor | GenerateBeamDecoderOnlyOutput:
     best = [hypothesis for prompt in found for hypothesis in prompt]
-    whole = sequences(rows, [one.ids for one in best], asked.settings)
+    whole = sequences(batch, [one.ids for one in best], asked.settings)
     if not asked.as_dict:
         return whole
     longest = max(len(one.ids) for one in best)

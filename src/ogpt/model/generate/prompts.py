@@ -11,36 +11,16 @@ from torch import Tensor
 
 from ogpt.errors import ConfigError, SamplingError
 from ogpt.generation.choosing.settings import GenerationSettings
+from ogpt.model.decoder.bare_prompt import BarePrompt
 from ogpt.model.inputs import check_embedding_ids, check_mask, input_shape, to_rows
 from ogpt.model.language_model import LanguageModel
 from ogpt.notices import tell
 
 
-class Opening(NamedTuple):
-    """A prompt without its padding."""
-
-    ids: list[int]
-    """Token ids; empty for embeddings."""
-    embeds: Tensor | None
-    """(length, C), used instead of ids."""
-    token_types: list[int] | None
-    """Ids whose token embeddings are added; new tokens repeat the last one."""
-    positions: list[int] | None
-    """Position of each token; None: 0, 1, 2, ..."""
-    length: int
-    next_position: int
-    """Position of the first new token."""
-
-    @property
-    def plain(self) -> bool:
-        """Whether it consists of ids alone."""
-        return self.embeds is None and self.token_types is None and self.positions is None
-
-
 class Prompts(NamedTuple):
     """The prompts of one call of generate()."""
 
-    openings: list[Opening]
+    rows: list[BarePrompt]
     ids: Tensor
     """(B, T) as passed, padding included; (B, 0) for embeddings."""
     width: int
@@ -139,7 +119,7 @@ def read_prompts(
         flat = to_rows(ids, shape, "input_ids").long()
         check_embedding_ids(flat, model.transformer.tokens_embed, "token id")
     types = None if token_types is None else to_rows(token_types, shape, "token_type_ids")
-    openings = []
+    rows = []
     for row, tokens in enumerate(kept):
         places = tokens.nonzero()[0].tolist()
         if not places:
@@ -148,8 +128,8 @@ def read_prompts(
                 hint="set attention_mask to 1 for a token of each row",
             )
         moved = counts_padding and len(places) < shape.T
-        openings.append(
-            Opening(
+        rows.append(
+            BarePrompt(
                 ids=[] if ids is None else flat[row, places].tolist(),
                 embeds=None
                 if embeds is None
@@ -160,17 +140,17 @@ def read_prompts(
                 next_position=shape.T if moved else len(places),
             )
         )
-    return Prompts(openings, flat, shape.T)
+    return Prompts(rows, flat, shape.T)
 
 
 def sequences(
-    rows: Prompts, continuations: Sequence[Sequence[int]], settings: GenerationSettings
+    batch: Prompts, continuations: Sequence[Sequence[int]], settings: GenerationSettings
 ) -> Tensor:
     """The prompts as passed and their continuations, padded, (rows, longest)."""
     longest = max(map(len, continuations))
     pad = padding_id(settings)
     new = torch.tensor([[*ids, *[pad] * (longest - len(ids))] for ids in continuations])
-    prompts = rows.ids.repeat_interleave(settings.num_return_sequences, dim=0)
+    prompts = batch.ids.repeat_interleave(settings.num_return_sequences, dim=0)
     return torch.cat([prompts, new.to(prompts)], dim=1)
 
 

@@ -23,7 +23,7 @@ class Stops:
     """Decides whether a row ends by a stop string or by one of the caller's criteria.
 
     Args:
-        rows: The prompts.
+        prompts: The prompts.
         asked: The arguments of the call.
         tokenizer: Decodes the text for stop strings.
         criteria: The caller's.
@@ -36,7 +36,7 @@ class Stops:
 
     def __init__(
         self,
-        rows: Prompts,
+        prompts: Prompts,
         asked: Arguments,
         tokenizer: Vocabulary | None,
         criteria: Sequence[StoppingCriteria],
@@ -55,7 +55,7 @@ class Stops:
                 "token id",
                 hint="pass pad_token_id=0, or another id to pad rows with",
             )
-        self._rows = rows
+        self._prompts = prompts.rows
         self._criteria = list(criteria)
         self._tokenizer = tokenizer
         self._min_tokens = settings.min_new_tokens
@@ -66,7 +66,7 @@ class Stops:
 
     def of_token(self, continuation: int, token_id: int) -> bool:
         """Append a token to a row; return whether the row ends with it."""
-        prompt = self._rows.openings[continuation // self._per_prompt].ids
+        prompt = self._prompts[continuation // self._per_prompt].ids
         if continuation not in self._writers and self._stop:
             self._writers[continuation] = self._writer(prompt)
         ids = self._written.setdefault(continuation, list(prompt))
