@@ -87,7 +87,7 @@ def write_page(run: Path, n_bytes: int, tokens: int, loss: float, ngrams: dict[s
     """Write the loss curve and the page."""
     RESULTS.mkdir(parents=True, exist_ok=True)
     save_loss_curve(run, RESULTS / "books-small.png", ngrams)
-    config = ogpt.folders.model_folder.read_config(run)
+    config = ogpt.folders.model_folder.ModelFolder.open(run).config
     metrics = read_metrics(run)
     rows = {
         "GPT (preset small)": loss,

@@ -29,7 +29,7 @@ from ogpt.config.model import OpenAIGPTConfig
 from ogpt.decoding.native.library import PRECISIONS
 from ogpt.decoding.native.native_decoder import NativeDecoder
 from ogpt.evaluation.tokenized_text import open_text
-from ogpt.folders.model_folder import load_tokenizer, resolve
+from ogpt.folders.model_folder import ModelFolder
 from ogpt.generation.protocol.decoder import Part
 from ogpt.generation.protocol.likelihood import windows
 from ogpt.model.heads import OpenAIGPTLMHeadModel
@@ -225,10 +225,10 @@ def main() -> None:
     with TemporaryDirectory() as temporary:
         text = stand_in(Path(temporary)) if given.smoke else None
         run = Path(temporary) if given.smoke else given.run
-        folder = resolve(run)
+        folder = ModelFolder.open(run).path
         config = folder_config(folder)
         data = () if given.smoke else books("books_valid*")
-        reading = open_text(load_tokenizer(folder, config), data, text)
+        reading = open_text(ModelFolder.open(folder).tokenizer, data, text)
         decoders = variants(folder, config, given.threads)
         tokens, sums = compare(decoders, reading.ids(), given.tokens)
         settings = {

@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 import ogpt
 from ogpt import errors
 from ogpt.cli.command import verdict
-from ogpt.cli.main import app
+from ogpt.cli.main import GROUPS, app
+from ogpt.generation.choosing.settings import CONSTRAINTS, RUNNING, SAMPLING, SEARCHES
 from ogpt.notices import tell
 
 Raiser = Callable[..., Any]
@@ -144,15 +145,27 @@ def test_commands_stay_small() -> None:
         assert command.help, name
 
 
+def test_commands_come_in_groups_and_none_is_cut_short() -> None:
+    lines = CliRunner().invoke(app, ["--help"]).output.splitlines()
+    headings = [line.rstrip(":") for line in lines if line and not line.startswith(" ")]
+    assert headings[1:] == ["Options", *GROUPS]
+    for heading, bodies in GROUPS.items():
+        at = lines.index(f"{heading}:") + 1
+        for line, body in zip(lines[at : at + len(bodies)], bodies, strict=True):
+            name = body.__name__.replace("_", "-")
+            assert line.split() == [name, *str(body.__doc__).split()]
+            assert len(line) <= 80
+
+
 def test_help_has_a_heading_for_each_panel() -> None:
     lines = CliRunner().invoke(app, ["generate", "--help"]).output.splitlines()
     headings = [line for line in lines if line and not line.startswith(" ")]
-    panels = ["Options:", "Drawing:", "Steering:", "Other searches:", "Running:"]
-    assert headings[1:] == ["Arguments:", *panels]
-    drawing = lines[lines.index("Drawing:") : lines.index("Steering:")]
+    panels = [SAMPLING, CONSTRAINTS, SEARCHES, RUNNING]
+    assert headings[1:] == ["Arguments:", "Options:", *(f"{panel}:" for panel in panels)]
+    sampling = lines[lines.index(f"{SAMPLING}:") : lines.index(f"{CONSTRAINTS}:")]
     [top_p] = [line for line in lines if line.startswith("  --top-p")]
-    assert top_p in drawing
-    assert "Draw among the likeliest of this mass." in top_p
+    assert top_p in sampling
+    assert "Nucleus sampling: keep the smallest set" in top_p
 
 
 def test_module_and_entry_point_run_the_app(monkeypatch: pytest.MonkeyPatch) -> None:

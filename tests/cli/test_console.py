@@ -12,7 +12,7 @@ from ogpt.cli.console import (
     Bars,
     Lines,
     OnlyNotices,
-    Pace,
+    TaskTimes,
     open_view,
     plain_console,
 )
@@ -45,10 +45,10 @@ def terminal() -> tuple[Console, io.StringIO]:
     return plain_console(file=stream, width=80, force_terminal=True, no_color=True), stream
 
 
-class TestPace:
+class TestTaskTimes:
     def test_own_pace(self) -> None:
         clock = Clock()
-        pace = Pace(clock)
+        pace = TaskTimes(clock)
         assert pace.remaining_s("a", 100, 1_000) is None  # resumed work: 100 were done before
         clock.now = 10.0
         assert pace.remaining_s("a", 200, 1_000) == pytest.approx(80.0)
@@ -60,7 +60,7 @@ class TestPace:
 
     def test_unknown_total(self) -> None:
         clock = Clock()
-        pace = Pace(clock)
+        pace = TaskTimes(clock)
         pace.remaining_s("a", 0, 0)
         clock.now = 1.0
         assert pace.remaining_s("a", 5, 0) is None

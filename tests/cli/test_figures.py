@@ -168,6 +168,6 @@ def test_conversion_of_little() -> None:
     )
     assert figures.conversion(made) == [
         "o: OpenAIGPTModel, 9 parameters, bfloat16 and float32",
-        "arrays of h5 as openai: 0 renamed, 1 dropped (a), 1 added",
-        "tokenizer: none, as in the source",
+        "arrays from h5 to openai: 0 renamed, 1 dropped (a), 1 added",
+        "tokenizer: none in the source",
     ]

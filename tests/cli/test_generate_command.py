@@ -11,7 +11,6 @@ import pytest
 from typer.testing import CliRunner
 
 from ogpt.cli.main import app
-from ogpt.generation.choosing.settings import GenerationSettings
 from ogpt.generation.texts.statistics import Statistics
 from ogpt.notices import KINDS
 from ogpt.workflows.generate import FileResult
@@ -31,7 +30,6 @@ DEFAULTS = {
     "ids": None,
     "max_new_tokens": 50,
     "min_new_tokens": 0,
-    "do_sample": True,
     "temperature": 1.0,
     "top_k": 0,
     "top_p": 1.0,
@@ -137,19 +135,19 @@ class TestGenerate:
         line = ok("generate", "m", "x", "--stats").stderr.splitlines()[-1]
         assert line == (
             "1500 new tokens in 1.250 s (the first after 0.250 s; no share of the bandwidth floor: "
-            "several texts share each reading of the weights): 1200.0 tokens/s"
+            "several texts share each pass over the weights): 1200.0 tokens/s"
         )
 
     def test_beams_are_not_drawn(self, monkeypatch: pytest.MonkeyPatch) -> None:
         called = record(monkeypatch, "generate", Written([Text("a")]))
         ok("generate", "m", "x", "--beams", "3")
-        assert called.options["do_sample"] is False
+        assert "do_sample" not in called.options  # ogpt.generate decides
         assert called.options["num_beams"] == 3
 
     def test_contrastive_search_is_not_drawn(self, monkeypatch: pytest.MonkeyPatch) -> None:
         called = record(monkeypatch, "generate", Written([Text("a")]))
         ok("generate", "m", "x", "--penalty-alpha", "0.6", "--top-k", "4")
-        assert called.options["do_sample"] is False
+        assert "do_sample" not in called.options  # ogpt.generate decides
         assert (called.options["penalty_alpha"], called.options["top_k"]) == (0.6, 4)
 
     def test_json_holds_everything(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,7 +161,7 @@ class TestGenerate:
     def test_log_probabilities_that_are_not_shown(self, monkeypatch: pytest.MonkeyPatch) -> None:
         record(monkeypatch, "generate", Written([Text("a")]))
         told = KINDS["setting-without-effect"].format(
-            setting="--top-logprobs", reason="only --json and --out tell log-probabilities"
+            setting="--top-logprobs", reason="only --json and --out report log-probabilities"
         )
         assert told in ok("generate", "m", "x", "--top-logprobs", "3").stderr.replace("\n", " ")
 
@@ -195,7 +193,7 @@ class TestGenerate:
         result = CliRunner().invoke(app, ["generate", "m", "x", "--bias", bias])
         assert result.exit_code == 2
         assert f"--bias is {bias!r}; allowed: a text, = and a number" in result.stderr
-        assert "hint: for example --bias" in result.stderr
+        assert "hint: pass for example --bias" in result.stderr
 
     def test_prompt_from_stdin(self, monkeypatch: pytest.MonkeyPatch) -> None:
         called = record(monkeypatch, "generate", Written([Text("a")]))
@@ -215,7 +213,7 @@ class TestGenerate:
         result = CliRunner().invoke(app, ["generate", "m", "--ids", ids])
         assert result.exit_code == 2
         assert f"--ids is {ids!r}; allowed: whole numbers" in result.stderr
-        assert "hint: for example --ids 1,2,3" in result.stderr
+        assert "hint: pass for example --ids 1,2,3" in result.stderr
 
     def test_for_real(self, story: Path) -> None:
         run = str(story / "run")
@@ -231,21 +229,12 @@ class TestGenerate:
         called = record(monkeypatch, "generate_file", made)
         words = "--data i --out o --greedy --max-new-tokens 9 --stop x --stats --dtype int8"
         result = ok("generate", "m", *words.split())
-        asked = GenerationSettings(max_new_tokens=9, do_sample=False)
-        assert called.arguments == (Path("m"), Path("i"), Path("o"), asked)
-        assert called.options == {
-            "stop": ["x"],
-            "ban": (),
-            "bias": {},
-            "top_logprobs": 0,
-            "decoder": "auto",
-            "dtype": "int8",
-            "threads": 0,
-            "cache_dtype": "float32",
-            "deterministic": False,
-            "batch_size": 16,
-        }
-        assert result.stdout == "o: 1,200 rows, 5 of them were there already\n"
+        assert called.arguments == (Path("m"), Path("i"), Path("o"))
+        changed = {"max_new_tokens": 9, "do_sample": False, "stop": ["x"], "dtype": "int8"}
+        expected = {**DEFAULTS, **changed}
+        del expected["ids"]
+        assert called.options == expected
+        assert result.stdout == "o: 1,200 rows, 5 of them from an earlier run\n"
         assert result.stderr.splitlines()[-1].endswith(": 5.0 tokens/s")
         facts = json.loads(ok("generate", "m", "--json", *words.split()).stdout)
         assert facts == {"file": "o", "rows": 1200, "kept": 5}

@@ -26,13 +26,13 @@ def test_demo(monkeypatch: pytest.MonkeyPatch) -> None:
     assert result.stdout.splitlines() == [
         "The end.",
         "",
-        "held-out text     loss  perplexity  bits/byte",
+        "validation set    loss  perplexity  bits/byte",
         "GPT             4.5000       90.00     1.5000",
         "trigram         4.7500      115.60     1.6000",
         "It beats all.",
         "",
         "report: r.html",
-        "write with it: ogpt generate",
+        "generate with it: ogpt generate",
     ]
 
 

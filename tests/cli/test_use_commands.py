@@ -8,9 +8,10 @@ import pytest
 from typer.testing import CliRunner
 
 from ogpt.cli.main import app
+from ogpt.evaluation.comparison import Comparison
 from ogpt.workflows.convert import Conversion
 from ogpt.workflows.doctor import Check
-from ogpt.workflows.quantize import Comparison, Quantisation
+from ogpt.workflows.quantize import Quantization
 from ogpt.workflows.score import Score
 from tests.cli.stand_ins import ok, record
 
@@ -58,8 +59,8 @@ class TestScore:
         }
         assert result.stdout.splitlines() == [
             "log-probability  -3",
-            "for each token   -1.5",
-            "for each byte    -1",
+            "per token        -1.5",
+            "per byte         -1",
             "perplexity       4.5",
             "scored tokens    2",
         ]
@@ -90,7 +91,7 @@ class TestScore:
 
 
 class TestQuantize:
-    MADE = Quantisation(
+    MADE = Quantization(
         Path("q"),
         "int4",
         4 << 20,
@@ -116,7 +117,7 @@ class TestQuantize:
             "                loss    perplexity",
             "original      3.0000        20.000",
             "int4          3.0100        20.200  (+1.00%)",
-            "KL divergence 0.012 nats, same most likely token 95.4%",
+            "KL divergence 0.012 nats, same top token 95.4%",
         ]
 
     def test_json(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,11 +130,11 @@ class TestQuantize:
         words = ("--out", out, "--data", str(story / "text.txt"), "--max-tokens", "40")
         result = ok("quantize", str(story / "run"), "--to", "int8", *words)
         assert "on 39 tokens" in result.stdout
-        assert re.search(r"quantised +int8", ok("info", out).stdout)
+        assert re.search(r"quantized +int8", ok("info", out).stdout)
         assert ok("generate", out, "the cat", "--max-new-tokens", "4", "--greedy").stdout.strip()
         again = CliRunner().invoke(app, ["quantize", str(story / "run"), *words])
         assert again.exit_code == 1
-        assert "exists already" in again.stderr
+        assert "already exists" in again.stderr
 
 
 class TestInfo:
@@ -176,9 +177,9 @@ class TestConvert:
         }
         assert result.stdout.splitlines() == [
             "out: OpenAIGPTLMHeadModel, 116.5 M parameters, float32",
-            "arrays of bin as safetensors: 1 renamed, "
+            "arrays from bin to safetensors: 1 renamed, "
             "2 dropped (h.0.attn.bias and 1 more), 0 added",
-            "tokenizer: the source's",
+            "tokenizer: converted",
         ]
 
     def test_every_option(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,7 +197,7 @@ class TestConvert:
 
     def test_for_real(self, story: Path, tmp_path: Path) -> None:
         result = ok("convert", str(story / "run"), str(tmp_path / "out"), "--to", "openai")
-        assert "arrays of safetensors as openai" in result.stdout
+        assert "arrays from safetensors to openai" in result.stdout
         assert (tmp_path / "out" / "params_9.npy").exists()
         back = ok("convert", str(tmp_path / "out"), str(tmp_path / "back"), "--dtype", "bfloat16")
         assert "bfloat16" in back.stdout
@@ -205,7 +206,7 @@ class TestConvert:
 
     def test_help(self) -> None:
         text = ok("convert", "--help").stdout
-        assert "Make a model folder, or OpenAI's files, of any checkpoint." in text
+        assert "Convert a checkpoint to a model folder or OpenAI's files." in text
         assert "a Hub id" in " ".join(text.split())
 
     def test_a_setting_that_cannot_be(self, story: Path, tmp_path: Path) -> None:
@@ -223,7 +224,7 @@ class TestDoctor:
             "torch  missing",
             "numpy  2.4",
             "",
-            "to mend",
+            "to fix",
             "  torch  pip install 'ogpt[torch]'",
         ]
 
@@ -234,4 +235,4 @@ class TestDoctor:
     def test_json(self, monkeypatch: pytest.MonkeyPatch) -> None:
         record(monkeypatch, "doctor", [Check("numpy", "2.4")])
         facts = json.loads(ok("doctor", "--json").stdout)
-        assert facts == {"numpy": {"name": "numpy", "value": "2.4", "mend": ""}}
+        assert facts == {"numpy": {"name": "numpy", "value": "2.4", "fix": ""}}

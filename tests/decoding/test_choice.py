@@ -13,7 +13,9 @@ from ogpt.decoding import choice
 from ogpt.decoding.choice import open_decoder
 from ogpt.decoding.native import library
 from ogpt.decoding.native.native_decoder import NativeDecoder
-from ogpt.errors import BackendMissing, CheckpointError, ConfigError
+from ogpt.decoding.options import DecoderOptions
+from ogpt.errors import BackendMissing, CheckpointError, ConfigError, UnknownArgument
+from ogpt.folders.model_folder import ModelFolder
 from ogpt.model.cuda.static_decoder import StaticDecoder
 from ogpt.model.decoder.torch_decoder import TorchDecoder
 from ogpt.model.double_heads import OpenAIGPTDoubleHeadsModel
@@ -86,11 +88,11 @@ def test_native_dtypes(tmp_path: Path, stored: torch.dtype, asked: str, opened: 
         ({"cache_dtype": "int8"}, "cache_dtype is 'int8'; allowed: float32, bfloat16"),
         (
             {"decoder": "torch", "cache_dtype": "bfloat16"},
-            "cache_dtype is 'bfloat16'; the decoder torch keeps keys and values in the dtype of",
+            "cache_dtype is 'bfloat16'; the torch decoder stores the KV cache in the dtype of",
         ),
         ({"threads": -1}, "threads is -1; allowed: 0 or more"),
         ({"slots": 0}, "slots is 0; allowed: 1 or more"),
-        ({"decoder": "torch", "dtype": "int8"}, "dtype is 'int8'; the decoder torch knows float32"),
+        ({"decoder": "torch", "dtype": "int8"}, "dtype is 'int8'; the torch decoder has float32"),
     ],
 )
 def test_values_outside_their_range(folder: Path, arguments: dict[str, Any], match: str) -> None:
@@ -143,7 +145,7 @@ def test_torch_has_one_dtype_of_keys_and_values(folder: Path, not_built: None) -
         "native-decoder-unused",
         "setting-without-effect",
     ]
-    assert "cache_dtype has no effect: the decoder torch keeps" in notices[1].message
+    assert "cache_dtype has no effect: the torch decoder stores" in notices[1].message
 
 
 def test_not_built(folder: Path, not_built: None) -> None:
@@ -205,7 +207,7 @@ def test_torch_in_a_fixed_shape(folder: Path) -> None:
 
 def test_no_fixed_shape_for_pruned_heads(tmp_path: Path) -> None:
     random_model(2, n_head=2, n_embd=8, pruned_heads={0: [1]}).save_pretrained(tmp_path)
-    with pytest.raises(ConfigError, match=r"deterministic True cannot be had .*pruned") as caught:
+    with pytest.raises(ConfigError, match=r"deterministic True is not possible .*pruned") as caught:
         open_decoder(tmp_path, decoder="torch", deterministic=True)
     assert "--decoder native" in caught.value.hint
 
@@ -218,7 +220,8 @@ def test_what_a_gpu_is_given(
     real, given = choice._open_static, []
 
     def on_cpu(*arguments: Any) -> Any:
-        given.append(arguments[2:])
+        _, options, slots, device = arguments
+        given.append((options.dtype, slots, options.deterministic, device))
         return real(*arguments[:-1], "cpu")
 
     monkeypatch.setattr(choice, "_open_static", on_cpu)
@@ -241,7 +244,7 @@ def test_a_gpu_without_triton(
     monkeypatch.setattr(choice, "find_spec", lambda name: None if name == "triton" else name)
     real = OpenAIGPTLMHeadModel.from_pretrained
 
-    def on_cpu(name: Path, **options: Any) -> Any:
+    def on_cpu(name: ModelFolder, **options: Any) -> Any:
         assert options.pop("device") == "cuda"
         return real(name, **options)
 
@@ -252,7 +255,7 @@ def test_a_gpu_without_triton(
     assert opened.model.dtype == torch.bfloat16
     assert [notice.kind for notice in notices] == ["static-decoder-unused"]
     assert "triton is not installed" in notices[0].message
-    with pytest.raises(ConfigError, match="dtype int8 with deterministic False cannot be had"):
+    with pytest.raises(ConfigError, match="dtype int8 with deterministic False is not possible"):
         open_decoder(folder, decoder="torch", dtype="int8")
 
 
@@ -269,7 +272,7 @@ def test_outliers_are_evened_out_before_int8(tmp_path: Path) -> None:
                 into.bias[2 * 96 + channel] *= 32
                 out_of.weight[channel] /= 32
     model.save_pretrained(tmp_path)
-    opened = choice._open_static(tmp_path, model.config, "int8", 2, False, "cpu")
+    opened = choice._open_static(ModelFolder.open(tmp_path), DecoderOptions(dtype="int8"), 2, "cpu")
     far, without, worse = (
         abs(logits_of_two(one) - expected).max()
         for one in (opened, plain, StaticDecoder(model, 2, precision="int8"))
@@ -299,3 +302,16 @@ def test_without_torch(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(BackendMissing, match="needs PyTorch") as caught:
         open_decoder(folder, decoder="torch")
     assert caught.value.hint == "pip install 'ogpt[torch]'"
+
+
+def test_options_whole_and_by_name(folder: Path) -> None:
+    options = DecoderOptions(decoder="native", dtype="int8", threads=1)
+    opened = open_decoder(ModelFolder.open(folder), options, slots=2, dtype="bfloat16")
+    assert isinstance(opened, NativeDecoder)
+    assert (opened.dtype, opened.slots) == ("bfloat16", 2)
+    with pytest.raises(ConfigError, match=r"settings are \{\}; allowed: DecoderOptions") as caught:
+        open_decoder(folder, {})  # type: ignore[arg-type]  # the point of the test
+    assert "ogpt.DecoderOptions(...)" in caught.value.hint
+    with pytest.raises(UnknownArgument, match="open_decoder has no argument thread;") as unknown:
+        open_decoder(folder, thread=1)
+    assert unknown.value.hint == "did you mean threads?"

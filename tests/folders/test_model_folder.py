@@ -11,13 +11,20 @@ import ogpt
 from ogpt import notices
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.errors import BackendMissing, CheckpointError, VocabularyMismatch
-from ogpt.folders import model_folder as bundle
+from ogpt.folders import model_folder
+from ogpt.folders.model_folder import ModelFolder
 from ogpt.model.heads import OpenAIGPTLMHeadModel
+from ogpt.tokens.bpe_tokenizer import BPETokenizer
 from ogpt.tokens.fast import OpenAIGPTTokenizerFast
 from ogpt.workflows.add_pad_token import add_pad_token
 from ogpt.workflows.load import load
 from ogpt.workflows.push_to_hub import push_to_hub
 from tests.openai_folder import openai_folder
+
+
+def tokenizer_of(folder: Path) -> BPETokenizer:
+    return ModelFolder.open(folder).tokenizer
+
 
 VOCAB = {"<unk>": 0, "a": 1, "a</w>": 2}
 
@@ -38,23 +45,48 @@ def point(run: Path, best: str | None, last: str | None) -> None:
 
 def test_a_run_stands_for_its_best_else_its_last(run: Path) -> None:
     point(run, "step-00000001", "step-00000002")
-    assert bundle.resolve(run).name == "step-00000001"
+    assert ModelFolder.open(run).path.name == "step-00000001"
     point(run, None, "step-00000002")
-    assert bundle.resolve(run).name == "step-00000002"
-    assert bundle.read_config(run).vocab_size == 3
-    assert len(bundle.load_tokenizer(str(run))) == 3
+    assert ModelFolder.open(run).path.name == "step-00000002"
+    assert ModelFolder.open(run).config.vocab_size == 3
+    assert len(ModelFolder.open(str(run)).tokenizer) == 3
+
+
+def test_a_folder_is_opened_once(run: Path) -> None:
+    point(run, "step-00000001", None)
+    folder = ModelFolder.open(run)
+    assert folder.path.name == "step-00000001"
+    assert folder.run == {"best": "step-00000001", "last": None}
+    assert ModelFolder.open(folder) is folder
+    assert folder.config is folder.config
+    assert folder.tokenizer is folder.tokenizer
+    assert (folder.quantized, folder.has_tokenizer) == (None, True)
+    assert folder.labels == ["LABEL_0", "LABEL_1"]
+    assert ModelFolder.open(folder.path).run is None
+    with notices.collecting() as given:
+        ModelFolder.open(folder, n_head=2, revision="v1", subfolder="")
+    assert [one.fields["setting"] for one in given] == ["n_head", "revision"]
+
+
+def test_a_models_configuration_is_its_own(run: Path) -> None:
+    """What changes a loaded model leaves the folder, which may be loaded again, as it was."""
+    folder = ModelFolder.open(run / "checkpoints" / "step-00000001")
+    OpenAIGPTLMHeadModel(folder.config).save_pretrained(folder.path)
+    tokenizer, model = load(folder)
+    add_pad_token(tokenizer, model)
+    assert (model.config.vocab_size, folder.config.vocab_size) == (4, 3)
 
 
 def test_a_run_file_cannot_point_outside(run: Path) -> None:
     point(run, "../../etc", None)
     with pytest.raises(CheckpointError, match=r"'\.\./\.\./etc' is not the name of a checkpoint"):
-        bundle.resolve(run)
+        ModelFolder.open(run)
 
 
 def test_a_run_without_checkpoint(run: Path) -> None:
     point(run, None, None)
     with pytest.raises(CheckpointError, match="no checkpoint yet") as caught:
-        bundle.resolve(run)
+        ModelFolder.open(run)
     assert "--resume" in caught.value.hint
 
 
@@ -62,16 +94,16 @@ def test_a_run_without_checkpoint(run: Path) -> None:
 def test_a_damaged_run_file(run: Path, text: str) -> None:
     (run / "run.json").write_text(text)
     with pytest.raises(CheckpointError, match=r"run\.json is damaged") as caught:
-        bundle.resolve(run)
+        ModelFolder.open(run)
     assert "checkpoints" in caught.value.hint
 
 
 def test_no_folder_and_no_model(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="there is no folder") as caught:
-        bundle.resolve(tmp_path / "none")
+        ModelFolder.open(tmp_path / "none")
     assert "model.safetensors" in caught.value.hint
     with pytest.raises(CheckpointError, match="no model and no run") as caught:
-        bundle.resolve(tmp_path)
+        ModelFolder.open(tmp_path)
     assert "model.safetensors" in caught.value.hint
 
 
@@ -94,7 +126,7 @@ def test_a_tokenizer_larger_than_the_model(run: Path) -> None:
     folder = run / "checkpoints" / "step-00000001"
     OpenAIGPTConfig(vocab_size=2, n_embd=4, n_head=1, n_layer=1).save_pretrained(folder)
     with pytest.raises(VocabularyMismatch, match=r"has 3 entries.*has 2 rows") as caught:
-        bundle.load_tokenizer(folder)
+        tokenizer_of(folder)
     assert "trained with" in caught.value.hint
 
 
@@ -138,8 +170,8 @@ def test_hub_ids_and_subfolders(run: Path, monkeypatch: pytest.MonkeyPatch) -> N
         asked.update(options, path=path)
         return run / "checkpoints" / "step-00000001"
 
-    monkeypatch.setattr(bundle, "model_folder", fetched)
-    assert bundle.resolve("me/mine", revision="v1") == fetched("me/mine")
+    monkeypatch.setattr(model_folder, "model_folder", fetched)
+    assert ModelFolder.open("me/mine", revision="v1").path == fetched("me/mine")
     assert asked == {"path": "me/mine", "revision": "v1"}
     model = OpenAIGPTLMHeadModel(OpenAIGPTConfig(vocab_size=3, n_embd=4, n_head=1, n_layer=1))
     model.save_pretrained(fetched(""))
@@ -198,7 +230,7 @@ def test_shards_make_a_checkpoint_whole(run: Path) -> None:
     point(run, "step-00000001", None)
     folder = run / "checkpoints" / "step-00000001"
     (folder / "model.safetensors").rename(folder / "model.safetensors.index.json")
-    assert bundle.resolve(run) == folder
+    assert ModelFolder.open(run).path == folder
 
 
 def test_push(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,7 +264,7 @@ def test_an_incomplete_best_checkpoint_is_passed_over(run: Path) -> None:
     point(run, "step-00000001", "step-00000002")
     (run / "checkpoints" / "step-00000001" / "model.safetensors").unlink()
     with notices.collecting() as told:
-        assert bundle.resolve(run).name == "step-00000002"
+        assert ModelFolder.open(run).path.name == "step-00000002"
     assert [notice.kind for notice in told] == ["checkpoint-set-aside"]
     assert "step-00000001 is incomplete" in told[0].message
     assert "no model.safetensors" in told[0].message
@@ -243,26 +275,26 @@ def test_no_checkpoint_is_complete(run: Path) -> None:
     (run / "checkpoints" / "step-00000001" / "config.json").unlink()
     named = "step-00000001, step-00000007"
     with notices.collecting(), pytest.raises(CheckpointError, match=named) as caught:
-        bundle.resolve(run)
+        ModelFolder.open(run)
     assert "--resume" in caught.value.hint
 
 
 def test_another_tokenizer_of_the_same_size(run: Path) -> None:
     folder = run / "checkpoints" / "step-00000001"
-    fingerprint = bundle.load_tokenizer(folder).fingerprint
+    fingerprint = ModelFolder.open(folder).tokenizer.fingerprint
     shape = {"vocab_size": 3, "n_embd": 4, "n_head": 1, "n_layer": 1}
     OpenAIGPTConfig(**shape, tokenizer_fingerprint=fingerprint).save_pretrained(folder)
-    bundle.load_tokenizer(folder)
+    tokenizer_of(folder)
     swapped = OpenAIGPTTokenizerFast(vocab={"<unk>": 0, "a</w>": 1, "a": 2}, merges=[])
     swapped.save_pretrained(folder)
     with pytest.raises(VocabularyMismatch, match=fingerprint[:12]) as caught:
-        bundle.load_tokenizer(folder)
+        tokenizer_of(folder)
     assert "trained with" in caught.value.hint
 
 
 def test_tokenizer_and_model_get_a_pad_token_together(run: Path) -> None:
     folder = run / "checkpoints" / "step-00000001"
-    tokenizer = bundle.load_tokenizer(folder)
+    tokenizer = ModelFolder.open(folder).tokenizer
     config = OpenAIGPTConfig.from_pretrained(folder)
     model = OpenAIGPTLMHeadModel(config)
     before = model.transformer.tokens_embed.weight.detach().clone()
@@ -285,7 +317,7 @@ def test_tokenizer_and_model_get_a_pad_token_together(run: Path) -> None:
 
 
 def test_a_pad_token_for_a_model_of_another_vocabulary(run: Path) -> None:
-    tokenizer = bundle.load_tokenizer(run / "checkpoints" / "step-00000001")
+    tokenizer = ModelFolder.open(run / "checkpoints" / "step-00000001").tokenizer
     model = OpenAIGPTLMHeadModel(OpenAIGPTConfig(vocab_size=2, n_embd=4, n_head=1, n_layer=1))
     with pytest.raises(VocabularyMismatch, match=r"has 3 entries.*has 2 rows"):
         add_pad_token(tokenizer, model)

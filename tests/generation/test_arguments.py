@@ -98,7 +98,7 @@ def test_lengths_by_parity() -> None:
             "min_length is 10; allowed: at most 5 tokens of the prompt and 4 new",
             "ask for more with max_new_tokens",
         ),
-        ({"max_new_tokens": 0}, "max_new_tokens is 0; allowed: 1 or more", "one token"),
+        ({"max_new_tokens": 0}, "max_new_tokens is 0; allowed: 1 or more", "at least 1"),
         ({"min_new_tokens": 21}, "min_new_tokens is 21; allowed: at most", "lower"),
         ({"max_length": "9"}, "max_length is '9'; allowed: a whole number", "counts tokens"),
         ({"max_new_tokens": 2.5, "min_length": 9}, "max_new_tokens is 2.5", "counts tokens"),

@@ -8,9 +8,9 @@ import pytest
 
 from ogpt.errors import DataError, OutputExists, StorageError
 from ogpt.generation.texts.continuing import Generation
-from ogpt.generation.texts.rows import FinishedRows, Row, model_hash, read_rows
+from ogpt.generation.texts.rows import FinishedRows, PromptRow, model_hash, read_rows
 
-ROWS = [Row("one", {"id": 1}), Row("two", {}), Row("three", {"id": 3})]
+ROWS = [PromptRow("one", {"id": 1}), PromptRow("two", {}), PromptRow("three", {"id": 3})]
 
 
 def generation(text: str) -> Generation:
@@ -22,7 +22,7 @@ def test_rows_are_read(tmp_path: Path) -> None:
     file.write_text(
         '{"prompt": "one", "text": "not this", "id": 1}\n\n{"text": "two\\u2028"}\n', "utf-8"
     )
-    assert read_rows(file) == [Row("one", {"id": 1}), Row("two\u2028", {})]
+    assert read_rows(file) == [PromptRow("one", {"id": 1}), PromptRow("two\u2028", {})]
 
 
 @pytest.mark.parametrize(
@@ -113,14 +113,14 @@ def test_a_killed_writer_goes_on_at_every_byte(tmp_path: Path) -> None:
 def test_another_request_is_refused(tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
     whole = write_all(out)
-    changed = [ROWS[0], Row("2", {}), ROWS[2]]
+    changed = [ROWS[0], PromptRow("2", {}), ROWS[2]]
     for rows, asked, line in (
         (ROWS, "else", 1),
         (changed, "asked", 2),
         (ROWS[:2], "asked", 3),
         ([ROWS[1], ROWS[0], ROWS[2]], "asked", 1),
     ):
-        with pytest.raises(OutputExists, match=f"line {line} of .* input, model or") as caught:
+        with pytest.raises(OutputExists, match=f"line {line} of .* input, the model or") as caught:
             FinishedRows(out, rows, [asked])
         assert "another --out" in caught.value.hint
     assert out.read_bytes() == whole

@@ -146,7 +146,7 @@ class TestModelFolder:
         bare = {name.removeprefix("transformer."): a.data for name, a in arrays.items()}
         file = tmp_path / "weights.bin"
         torch.save({name: torch.from_numpy(data) for name, data in bare.items()}, file)
-        with pytest.raises(ConfigError, match=r"weights\.bin is a weights file") as caught:
+        with pytest.raises(ConfigError, match=r"weights\.bin is a single weights file") as caught:
             convert(file, tmp_path / "out")
         assert "--config" in caught.value.hint
         for n, config in enumerate(
@@ -327,7 +327,7 @@ class TestRefusals:
 
     def test_output_exists(self, source: Path, tmp_path: Path) -> None:
         (tmp_path / "there").mkdir()
-        with pytest.raises(OutputExists, match="there exists already") as caught:
+        with pytest.raises(OutputExists, match="there already exists") as caught:
             convert(source, tmp_path / "there")
         assert "another folder" in caught.value.hint
         with pytest.raises(OutputExists):

@@ -71,7 +71,7 @@ def test_missing_package_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.parametrize(
     ("features", "bfloat16", "amx"),
     [
-        (set(), "float32 is faster", "not in this processor"),
+        (set(), "slower than float32", "not in this processor"),
         ({"avx2", "avx512_bf16"}, "multiplied by the processor", "not in this processor"),
         ({"amx_tile", "amx_bf16"}, "multiplied by the processor", "in the processor, but not"),
     ],
@@ -136,7 +136,7 @@ class TestCompiler:
         check = by_name(diagnosing.compiler())["c++ compiler"]
         assert asked[0] == "my-c++"
         assert check.value == "missing: training runs without torch.compile"
-        assert check.mend == "apt install g++"
+        assert check.fix == "apt install g++"
 
     def test_headers_missing(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setattr(sysconfig, "get_path", lambda name: str(tmp_path))
@@ -148,7 +148,7 @@ class TestCompiler:
     def test_headers_found(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         (tmp_path / "Python.h").touch()
         monkeypatch.setattr(sysconfig, "get_path", lambda name: str(tmp_path))
-        assert by_name(diagnosing.compiler())["python headers"].mend == ""
+        assert by_name(diagnosing.compiler())["python headers"].fix == ""
 
 
 class TestNativeDecoder:
@@ -163,14 +163,14 @@ class TestNativeDecoder:
 
         monkeypatch.setattr(diagnosing, "available_kernels", missing)
         assert diagnosing.native_decoder() == Check(
-            "native decoder", "missing: PyTorch decodes, far slower", "build it"
+            "native decoder", "missing: PyTorch is used instead, which is much slower", "build it"
         )
 
 
 class TestGpu:
     def test_without_torch(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "torch", None)
-        assert diagnosing.gpu().mend == "pip install 'ogpt[torch]'"
+        assert diagnosing.gpu().fix == "pip install 'ogpt[torch]'"
 
     def test_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
         import torch

@@ -121,7 +121,7 @@ def test_a_stop_string_that_cannot_occur_is_told() -> None:
             writes("b</w>", "b</w>"), TOKENIZER, "b", greedy(max_new_tokens=2), stop=["\n", "e"]
         )
     assert [notice.message for notice in notices] == [
-        "stop='\\n' has no effect: this vocabulary cannot write it"
+        "stop='\\n' has no effect: the vocabulary cannot spell it"
     ]
     assert one.text == " b b"
 
@@ -210,8 +210,8 @@ def test_the_most_likely_tokens_are_told_by_every_search(asked: dict[str, Any]) 
         held.append(token_id)
     [without] = generate_with(decoder, TOKENIZER, "a b", settings)
     assert replace(one, top_log_probs=[]) == without
-    for wrong in (-1, SIZE + 1):
-        with pytest.raises(SamplingError, match=f"top_logprobs is {wrong}; allowed: 0 to {SIZE}"):
+    for wrong, allowed in ((-1, "0 or more"), (SIZE + 1, f"0 to {SIZE}")):
+        with pytest.raises(SamplingError, match=f"top_logprobs is {wrong}; allowed: {allowed}"):
             generate_with(decoder, TOKENIZER, "a b", settings, top_logprobs=wrong)
 
 
@@ -231,8 +231,8 @@ def test_texts_are_banned_and_favoured() -> None:
     assert text(bias={"e": 10.0}) == " e e e e"
     assert text(bias={"a": -2.0}) == " bc bc"
     with collecting() as notices:
-        assert text(ban=["x", ""], bias={"y": 3.0}) == " a a a a"
-    assert [notice.fields["setting"] for notice in notices] == ["ban='x'", "ban=''", "bias='y'"]
+        assert text(ban=["x", " "], bias={"y": 3.0}) == " a a a a"
+    assert [notice.fields["setting"] for notice in notices] == ["ban='x'", "ban=' '", "bias='y'"]
 
 
 def test_speculation_shows_in_no_text() -> None:
@@ -260,7 +260,8 @@ def test_speculation_shows_in_no_text() -> None:
             greedy(num_beams=2, max_new_tokens=2, prompt_lookup_num_tokens=3),
         )
     assert [notice.message for notice in notices] == [
-        "prompt_lookup_num_tokens has no effect: beams and contrastive search do not read ahead"
+        "prompt_lookup_num_tokens has no effect: "
+        "beam search and contrastive search do not use prompt lookup"
     ]
 
 
@@ -324,7 +325,7 @@ def test_the_share_of_the_floor() -> None:
     assert found.why_no_share is None
     for other, why in (
         (replace(found, texts=2), "several texts share"),
-        (replace(found, new_tokens=1), "one token alone"),
+        (replace(found, new_tokens=1), "only one token"),
         (replace(found, weight_bytes=None), "only the native decoder"),
     ):
         assert other.share_of_floor(1_000) is None
@@ -414,8 +415,7 @@ def test_sampling_settings_without_sampling_are_told() -> None:
     with collecting() as notices:
         generate_with(contextual(SIZE), TOKENIZER, "a", settings)
     assert [notice.message for notice in notices] == [
-        f"{name} has no effect: without sampling, nothing is drawn"
-        for name in ("temperature", "top_k", "seed")
+        f"{name} has no effect: sampling is disabled" for name in ("temperature", "top_k", "seed")
     ]
 
 
@@ -427,7 +427,7 @@ def test_a_forced_first_token_is_for_prompts_of_one_token() -> None:
     with collecting() as notices:
         generate_with(contextual(SIZE), TOKENIZER, "a b", settings)
     assert [notice.message for notice in notices] == [
-        "forced_bos_token_id has no effect: no prompt has just one token"
+        "forced_bos_token_id has no effect: no prompt has exactly one token"
     ]
 
 
@@ -459,19 +459,24 @@ def test_settings_without_effect_are_told(asked: dict, told: list[str]) -> None:
     [
         ({}, SamplingError, "neither prompt nor ids given; allowed: one of the two", "as text"),
         ({"prompt": "a", "ids": [1]}, SamplingError, "prompt and ids given; allowed: one", "text"),
-        ({"prompt": ""}, SamplingError, "the prompt '' holds no tokens; at least one", "one word"),
-        ({"prompt": " \n"}, SamplingError, r"prompt ' \\n' holds no tokens", "one word"),
-        ({"prompt": []}, SamplingError, "prompt is an empty list; allowed: one", "give one"),
-        ({"ids": []}, SamplingError, "ids holds no tokens; at least one", "one token id"),
+        ({"prompt": ""}, SamplingError, "the prompt '' has no tokens; at least one", "one word"),
+        ({"prompt": " \n"}, SamplingError, r"prompt ' \\n' has no tokens", "one word"),
+        ({"prompt": []}, SamplingError, "prompt is an empty list; allowed: one", "pass one"),
+        ({"ids": []}, SamplingError, "ids has no tokens; at least one", "one token id"),
         (
             {"ids": [3, SIZE]},
             TokenOutOfRange,
             f"the id at position 1 is {SIZE}; allowed: 0 to {SIZE - 1}",
-            "own tokenizer",
+            "this model's tokenizer",
         ),
-        ({"ids": [-1]}, TokenOutOfRange, "position 0 is -1; allowed: 0 to", "own tokenizer"),
-        ({"prompt": "a", "stop": ["b", ""]}, SamplingError, "a stop string is ''", "leave it out"),
-        ({"prompt": "a", "stop": ""}, SamplingError, "is ''; allowed: one character", "leave"),
+        (
+            {"ids": [-1]},
+            TokenOutOfRange,
+            "position 0 is -1; allowed: 0 to",
+            "this model's tokenizer",
+        ),
+        ({"prompt": "a", "stop": ["b", ""]}, SamplingError, r"stop is \['b', ''\]", "omit"),
+        ({"prompt": "a", "stop": ""}, SamplingError, "allowed: texts of one character", "omit"),
     ],
 )
 def test_requests_that_cannot_be_are_refused(request_, error, message, hint) -> None:
@@ -560,7 +565,7 @@ def test_wrong_requests_are_refused_before_weights_are_read(
     monkeypatch.setattr(generating, "open_decoder", never)
     with pytest.raises(SamplingError, match="temperature is 0"):
         generate(folder, "a", temperature=0)
-    with pytest.raises(SamplingError, match="holds no tokens"):
+    with pytest.raises(SamplingError, match="has no tokens"):
         generate(folder, " ")
     with pytest.raises(TokenOutOfRange, match="position 1 is 99"):
         generate(folder, ids=[1, 99])
@@ -572,9 +577,9 @@ def test_the_decoder_is_closed_whatever_happens(
     asked: list[int] = []
     decoders: list[StandInDecoder] = []
 
-    def open_stand_in(model: Path, **options: int) -> StandInDecoder:
-        asked.append(options["slots"])
-        decoders.append(contextual(SIZE + 1, n_positions=12, slots=options["slots"]))
+    def open_stand_in(model: object, options: object, slots: int) -> StandInDecoder:
+        asked.append(slots)
+        decoders.append(contextual(SIZE + 1, n_positions=12, slots=slots))
         return decoders[-1]
 
     monkeypatch.setattr(generating, "open_decoder", open_stand_in)
@@ -645,7 +650,7 @@ def test_names_that_are_no_setting_are_refused(folder: Path) -> None:
     assert caught.value.hint == "did you mean repetition_penalty?"
     with pytest.raises(UnknownArgument) as caught:
         generate(folder, "a", xyz=1)
-    assert caught.value.hint == "leave it out"
+    assert caught.value.hint == "omit it"
 
 
 def rows(folder: Path, data: Path, out: Path, **options: Any) -> generating.FileResult:

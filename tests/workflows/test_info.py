@@ -10,8 +10,7 @@ import pytest
 import ogpt
 from ogpt.cli.figures import table
 from ogpt.errors import CheckpointError, WeightsError
-from ogpt.folders import model_folder as bundle
-from ogpt.folders.model_folder import resolve
+from ogpt.folders.model_folder import ModelFolder
 from ogpt.notices import collecting
 from ogpt.workflows.info import info
 
@@ -34,7 +33,7 @@ def copy(run: Path, tmp_path: Path) -> Path:
 
 
 def test_model_folder(run: Path) -> None:
-    facts = info(resolve(run))
+    facts = info(ModelFolder.open(run).path)
     model, parameters = facts["model"], facts["parameters"]
     assert (model["n_layer"], model["n_embd"]) == (2, 16)
     _, loaded = ogpt.load(run)
@@ -47,11 +46,11 @@ def test_model_folder(run: Path) -> None:
 
 
 def test_sharded_classifier(tmp_path: Path, run: Path) -> None:
-    config = ogpt.OpenAIGPTConfig.from_pretrained(resolve(run))
+    config = ogpt.OpenAIGPTConfig.from_pretrained(ModelFolder.open(run).path)
     config.num_labels = 3
     model = ogpt.OpenAIGPTForSequenceClassification(config)
     model.save_pretrained(tmp_path, max_shard_size=10_000)
-    bundle.load_tokenizer(run).save_pretrained(tmp_path)
+    ModelFolder.open(run).tokenizer.save_pretrained(tmp_path)
     facts = info(tmp_path)
     assert facts["parameters"] == model.num_parameters()
     weights = facts["weights"]
@@ -71,7 +70,7 @@ def test_a_folder_without_tokenizer(tmp_path: Path) -> None:
 
 def test_run(run: Path) -> None:
     facts = info(str(run))
-    assert facts["folder"] == str(resolve(run))
+    assert facts["folder"] == str(ModelFolder.open(run).path)
     assert facts["run"]["finished"] is True
     assert facts["settings"]["training"]["max_steps"] == 2
     assert facts["train"]["step"] == facts["eval"]["step"] == 2
@@ -92,7 +91,7 @@ def test_metrics_cut_short(copy: Path) -> None:
 
 
 def test_damaged_weights(copy: Path) -> None:
-    weights = resolve(copy) / "model.safetensors"
+    weights = ModelFolder.open(copy).path / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:50])
     with pytest.raises(WeightsError, match="damaged"):
         info(copy)

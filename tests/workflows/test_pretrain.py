@@ -23,7 +23,7 @@ from ogpt.errors import (
     TrainingDiverged,
     VocabularyMismatch,
 )
-from ogpt.folders import model_folder as bundle
+from ogpt.folders.model_folder import ModelFolder
 from ogpt.folders.run_folder import RunFolder
 from ogpt.workflows.plan import plan
 from ogpt.workflows.prepare import prepare
@@ -83,7 +83,7 @@ def test_a_run_leaves_what_it_should(trained: PretrainResult) -> None:
     assert kinds.count("train") == 6
     assert kinds.count("eval") == 2
     assert list((out / "tensorboard").glob("events*"))
-    folder = bundle.resolve(out)
+    folder = ModelFolder.open(out).path
     names = {file.name for file in folder.iterdir()}
     assert {"config.json", "model.safetensors", "vocab.json", "merges.txt", "README.md"} <= names
     card = (folder / "README.md").read_text()
@@ -97,7 +97,7 @@ def test_a_run_leaves_what_it_should(trained: PretrainResult) -> None:
 def test_every_checkpoint_loads_in_transformers(trained: PretrainResult) -> None:
     import transformers
 
-    folder = bundle.resolve(trained.out)
+    folder = ModelFolder.open(trained.out).path
     transformers.utils.logging.disable_progress_bar()
     theirs = transformers.AutoModelForCausalLM.from_pretrained(folder).eval()
     their_tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
@@ -138,7 +138,7 @@ def test_training_learns(text: Path, tmp_path: Path) -> None:
 
 
 def test_a_finished_run_resumed_changes_nothing(trained: PretrainResult, text: Path) -> None:
-    before = (bundle.resolve(trained.out) / "model.safetensors").read_bytes()
+    before = (ModelFolder.open(trained.out).path / "model.safetensors").read_bytes()
     metrics = (trained.out / "metrics.jsonl").read_bytes()
     said: list[str] = []
     again = pretrain(
@@ -150,7 +150,7 @@ def test_a_finished_run_resumed_changes_nothing(trained: PretrainResult, text: P
     assert f"the run in {trained.out} is finished" in said[-1]
     assert again == trained
     assert (trained.out / "metrics.jsonl").read_bytes() == metrics
-    assert (bundle.resolve(trained.out) / "model.safetensors").read_bytes() == before
+    assert (ModelFolder.open(trained.out).path / "model.safetensors").read_bytes() == before
 
 
 def test_resume_may_change_the_cadence_only(trained: PretrainResult, text: Path) -> None:
@@ -196,7 +196,9 @@ def test_going_on_from_a_model(trained: PretrainResult, text: Path, tmp_path: Pa
         "tokenizer.vocab_size",
     ]
     assert "the shape is that of the model in" in told[0].message
-    assert ogpt.folders.model_folder.read_config(result.out).n_layer == 1  # the model's shape wins
+    assert (
+        ogpt.folders.model_folder.ModelFolder.open(result.out).config.n_layer == 1
+    )  # the model's shape wins
     assert result.valid.loss == pytest.approx(trained.valid.loss, rel=1e-3)
 
 
@@ -207,7 +209,7 @@ def test_a_run_from_a_model_resumes_by_itself(
     with notices.collecting():
         pretrain(data=[str(text)], init=trained.out, out=out, overrides=settings())
     facts = json.loads((out / "run.json").read_text())
-    assert Path(facts["init"]) == bundle.resolve(trained.out)
+    assert Path(facts["init"]) == ModelFolder.open(trained.out).path
     again = pretrain(out=out, resume=True)
     assert again.valid.loss == facts["valid"]["loss"]
 
@@ -379,7 +381,7 @@ def test_a_full_disk_while_training(
     assert "free some space" in caught.value.hint
     facts = json.loads((tmp_path / "run" / "run.json").read_text())
     assert facts["last"] == "step-00000004"
-    assert bundle.resolve(tmp_path / "run").exists()
+    assert ModelFolder.open(tmp_path / "run").path.exists()
 
 
 def test_without_torch(text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -416,7 +418,7 @@ def test_no_notices_on_a_plain_run(text: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("file", ["config.json", "model.safetensors"])
 def test_a_damaged_checkpoint_is_named(trained: PretrainResult, tmp_path: Path, file: str) -> None:
     copy = tmp_path / "model"
-    shutil.copytree(bundle.resolve(trained.out), copy)
+    shutil.copytree(ModelFolder.open(trained.out).path, copy)
     (copy / file).write_bytes(b"\x00")
     with pytest.raises((CheckpointError, ogpt.errors.WeightsError), match=f"{file} is damaged"):
         ogpt.load(copy)
@@ -446,9 +448,9 @@ def test_settings_that_shards_make_pointless(trained: PretrainResult, tmp_path: 
 def test_the_model_remembers_its_tokenizer(
     trained: PretrainResult, text: Path, tmp_path: Path
 ) -> None:
-    copy = shutil.copytree(bundle.resolve(trained.out), tmp_path / "model")
-    assert bundle.read_config(copy).tokenizer_fingerprint == (
-        bundle.load_tokenizer(copy).fingerprint
+    copy = shutil.copytree(ModelFolder.open(trained.out).path, tmp_path / "model")
+    assert ModelFolder.open(copy).config.tokenizer_fingerprint == (
+        ModelFolder.open(copy).tokenizer.fingerprint
     )
     vocab = json.loads((copy / "vocab.json").read_text())
     first, second = list(vocab)[1:3]
@@ -516,7 +518,7 @@ def test_a_run_in_the_2018_order(tmp_path: Path) -> None:
         tokenizer__pre_tokenizer="openai", tokenizer__vocab_size=70, training__max_steps=2
     )
     out = pretrain(data=[str(text)], out=tmp_path / "run", overrides=overrides).out
-    tokenizer = bundle.load_tokenizer(out)
+    tokenizer = ModelFolder.open(out).tokenizer
     assert tokenizer.pre_tokenizer == "openai"
     assert "n't</w>" in tokenizer.tokenize("doesn't")
     assert ogpt.generate(out, "Mr. Smith", max_new_tokens=3)[0].text

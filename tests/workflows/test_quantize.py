@@ -28,6 +28,7 @@ from ogpt.errors import (
     TokenizerError,
     WeightsError,
 )
+from ogpt.evaluation.comparison import compare
 from ogpt.model.heads import OpenAIGPTLMHeadModel
 from ogpt.tokens.fast import OpenAIGPTTokenizerFast
 from ogpt.weights.arrays import Array
@@ -38,7 +39,7 @@ from ogpt.workflows import quantize as quantising
 from ogpt.workflows.convert import convert
 from ogpt.workflows.evaluate import evaluate
 from ogpt.workflows.load import load as load_model
-from ogpt.workflows.quantize import Quantisation, compare
+from ogpt.workflows.quantize import Quantization
 from tests.decoding.calls import extend
 from tests.markov import StandInDecoder, StandInTokenizer, contextual, log_softmax
 
@@ -279,7 +280,7 @@ def test_requests_that_cannot_be_leave_nothing(
 
 
 def test_a_folder_that_exists_stays(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(OutputExists, match="exists already") as caught:
+    with pytest.raises(OutputExists, match="already exists") as caught:
         quantize(folder, tmp_path)
     assert "another folder" in caught.value.hint
 

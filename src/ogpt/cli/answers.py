@@ -1,4 +1,4 @@
-"""What commands print on stdout: facts for people, or the same facts as JSON."""
+"""Output of commands on stdout: facts as a table, or as JSON."""
 
 from __future__ import annotations
 

@@ -1,9 +1,10 @@
-"""What every command shares: its session, its notices, and errors turned into exit codes."""
+"""The base of every command: its view, its notices, and the exit codes of its errors."""
 
 from __future__ import annotations
 
 import sys
 import traceback
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,27 +17,28 @@ from ogpt.reporting import Reporter, silent
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130
 
 
-@dataclass
+_reporter: ContextVar[Reporter] = ContextVar("ogpt_command_reporter", default=silent)
+
+
+@dataclass(frozen=True)
 class Session:
-    """The global options, and the view that lives while the command runs."""
+    """The global options of a command line."""
 
     strict: bool = False
     quiet: bool = False
     debug: bool = False
-    reporter: Reporter = silent
 
 
-def reporter(ctx: typer.Context) -> Reporter:
-    """The view of the running command."""
-    session: Session = ctx.obj
-    return session.reporter
+def reporter() -> Reporter:
+    """The view of the running command, which shows its progress."""
+    return _reporter.get()
 
 
 class Command(TyperCommand):
-    """A command whose body runs under a view; its errors become `error:` and `hint:` lines."""
+    """A command with a view on stderr; its errors become `error:` and `hint:` lines."""
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Arguments, options, and the options of each panel under its name: in plain text."""
+        """Write arguments, options and the options of each panel under a heading, in plain text."""
         panels: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
         for parameter in self.get_params(ctx):
             name = "Arguments" if parameter.param_type_name == "argument" else "Options"
@@ -49,7 +51,7 @@ class Command(TyperCommand):
                     formatter.write_dl(records)
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the body; leave with 2 for bad usage, 130 for Ctrl-C, 1 for other failures."""
+        """Run the body; exit with 2 for wrong usage, 130 for Ctrl-C, 1 for other failures."""
         from ogpt.cli.console import open_view
         from ogpt.notices import listening, refuse
 
@@ -59,11 +61,11 @@ class Command(TyperCommand):
                 open_view(quiet=session.quiet) as view,
                 listening(refuse if session.strict else view.notice),
             ):
-                session.reporter = view
+                _reporter.set(view)
                 return super().invoke(ctx)
-        except (typer.Exit, BrokenPipeError):  # an answer, and a reader that left: typer's own
+        except (typer.Exit, BrokenPipeError):  # an exit code, and a closed pipe: Typer handles both
             raise
-        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the last door: told, not lost
+        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the outermost handler
             if session.debug:
                 traceback.print_exception(error)
             code, message, hint = verdict(error)
@@ -72,7 +74,7 @@ class Command(TyperCommand):
 
 
 def verdict(error: BaseException) -> tuple[int, str, str]:
-    """Exit code, message and hint for an error that ended a command."""
+    """Exit code, message and hint of an error that ended a command."""
     match error:
         case OgptError() as known:
             code = FAILED
@@ -82,7 +84,7 @@ def verdict(error: BaseException) -> tuple[int, str, str]:
                 code = MISUSED
             return code, str(known), known.hint
         case KeyboardInterrupt():
-            return INTERRUPTED, "interrupted", "start the command again"
+            return INTERRUPTED, "interrupted", "run the command again"
         case MemoryError():
             return (
                 FAILED,
@@ -93,5 +95,5 @@ def verdict(error: BaseException) -> tuple[int, str, str]:
             return (
                 FAILED,
                 f"unexpected {type(error).__name__}: {error}",
-                "run it again as `ogpt --debug ...` to see where, and report it",
+                "run `ogpt --debug ...` to see where it happens, and report it",
             )

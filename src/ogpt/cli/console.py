@@ -1,4 +1,4 @@
-"""The views of long work on stderr: bars on a terminal, a line every few seconds elsewhere."""
+"""Progress of long work on stderr: bars on a terminal, a line every few seconds elsewhere."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 LINE_EVERY_S = 5.0
-"""Seconds between two lines about the same task where nothing can be redrawn."""
+"""Seconds between two lines of the same task, where lines cannot be redrawn."""
 
 REDRAWS_PER_S = 4.0
 
 
 class View(Protocol):
-    """A Reporter that also shows notices, and is closed when the command ends."""
+    """A Reporter that also shows notices; it is closed when the command ends."""
 
     def __call__(self, kind: str, /, **fields: Any) -> None:
         """Show one event."""
@@ -33,13 +33,13 @@ class View(Protocol):
         ...
 
     def close(self) -> None:
-        """Leave the terminal as it was."""
+        """Restore the terminal."""
         ...
 
 
 @contextmanager
 def open_view(*, quiet: bool) -> Iterator[View]:
-    """Yield the view that fits stderr; quiet leaves only notices."""
+    """Yield the view that fits stderr; quiet shows only notices."""
     console = plain_console(stderr=True)
     view: View
     if quiet:
@@ -55,35 +55,35 @@ def open_view(*, quiet: bool) -> Iterator[View]:
 
 
 def plain_console(**where: Any) -> Console:
-    """A console that prints text as it comes: nothing in it is markup, no line is broken."""
+    """A console that prints text unchanged: without markup, and without line breaks."""
     from rich.console import Console
 
     return Console(highlight=False, markup=False, emoji=False, soft_wrap=True, **where)
 
 
-class Pace:
-    """How long each task has taken since it was first heard of, and how long it will take."""
+class TaskTimes:
+    """Time that each task has taken since its first event, and time that remains."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._begun: dict[str, tuple[float, float]] = {}
+        self._started: dict[str, tuple[float, float]] = {}
 
     def remaining_s(self, task: str, done: float, total: float) -> float | None:
-        """Seconds until `done` reaches `total`; None while nothing can be said."""
-        began, done_then = self._begun.setdefault(task, (self._clock(), done))
+        """Seconds until `done` reaches `total`; None while it is unknown."""
+        start, done_then = self._started.setdefault(task, (self._clock(), done))
         gained = done - done_then
         if not total or gained <= 0:
             return None
-        return (total - done) * (self._clock() - began) / gained
+        return (total - done) * (self._clock() - start) / gained
 
     def end(self, task: str) -> float:
-        """Seconds that the task took; it is forgotten, and can begin anew."""
+        """Seconds that the task took; it can be started again."""
         now = self._clock()
-        return now - self._begun.pop(task, (now, 0.0))[0]
+        return now - self._started.pop(task, (now, 0.0))[0]
 
 
 class OnlyNotices:
-    """--quiet: notices (and errors, elsewhere) and nothing else."""
+    """--quiet: notices only."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -96,15 +96,15 @@ class OnlyNotices:
         self.console.print(f"notice: {notice.message}")
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Nothing to restore."""
 
 
 class Tasks(OnlyNotices, ABC):
-    """Tasks that go on, each ending with one line, and lines that stay."""
+    """Running tasks, each of which ends with one line, and lines that stay."""
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(console)
-        self._pace = Pace(clock)
+        self._times = TaskTimes(clock)
         self._ended: set[str] = set()
 
     def __call__(self, kind: str, /, **fields: Any) -> None:
@@ -112,39 +112,39 @@ class Tasks(OnlyNotices, ABC):
         if kind == "train":
             step, total = fields["step"], fields["total_steps"]
             if step < total:
-                self._go_on(fields["task"], step, total, train_facts(fields))
+                self._update(fields["task"], step, total, train_facts(fields))
             else:
                 self._end(fields["task"], train_facts(fields | {"eta_s": None}))
         elif kind == "progress":
             task, done, total, unit = (fields[name] for name in ("task", "done", "total", "unit"))
-            eta_s = self._pace.remaining_s(task, done, total)
+            eta_s = self._times.remaining_s(task, done, total)
             if not total or done < total:
-                self._go_on(task, done, total, progress_facts(done, total, unit, eta_s))
+                self._update(task, done, total, progress_facts(done, total, unit, eta_s))
             else:
-                self._end(task, end_facts(done, unit, self._pace.end(task)))
+                self._end(task, end_facts(done, unit, self._times.end(task)))
         elif (line := event_line(kind, fields)) is not None:
             self.console.print(line)
 
     @abstractmethod
     def show(self, task: str, done: float, total: float, facts: str) -> None:
-        """Show how far a task is."""
+        """Show the progress of a task."""
 
-    def take_away(self, task: str) -> None:
-        """Nothing of the task is on the screen for good."""
+    def remove(self, task: str) -> None:
+        """Remove what is drawn of the task; lines stay."""
 
-    def _go_on(self, task: str, done: float, total: float, facts: str) -> None:
+    def _update(self, task: str, done: float, total: float, facts: str) -> None:
         self._ended.discard(task)
         self.show(task, done, total, facts)
 
     def _end(self, task: str, facts: str) -> None:
-        if task not in self._ended:  # an end may be told twice
+        if task not in self._ended:  # the end may be reported twice
             self._ended.add(task)
-            self.take_away(task)
+            self.remove(task)
             self.console.print(f"{task}: {facts}")
 
 
 class Lines(Tasks):
-    """Plain lines: of each task at most one every few seconds, and its last."""
+    """Plain lines: at most one per task every few seconds, and its last."""
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(console, clock)
@@ -152,7 +152,7 @@ class Lines(Tasks):
         self._shown: dict[str, float] = {}
 
     def show(self, task: str, done: float, total: float, facts: str) -> None:
-        """Print a line, unless one about this task was printed just now."""
+        """Print a line, unless one of this task was printed recently."""
         now = self._clock()
         if task not in self._shown or now - self._shown[task] >= LINE_EVERY_S:
             self._shown[task] = now
@@ -160,7 +160,7 @@ class Lines(Tasks):
 
 
 class Bars(Tasks):
-    """A bar for each task, redrawn in place; lines that stay are printed above the bars."""
+    """A bar per task, redrawn in place; lines that stay are printed above the bars."""
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(console, clock)
@@ -168,21 +168,21 @@ class Bars(Tasks):
         self._bars: dict[str, TaskID] = {}
 
     def show(self, task: str, done: float, total: float, facts: str) -> None:
-        """Move the bar of the task; the first one opens the live part of the screen."""
+        """Update the bar of the task; the first bar opens the live display."""
         if self._progress is None:
             self._progress = self._open()
         if task not in self._bars:
             self._bars[task] = self._progress.add_task(task, facts=facts)
         self._progress.update(self._bars[task], completed=done, total=total or None, facts=facts)
 
-    def take_away(self, task: str) -> None:
+    def remove(self, task: str) -> None:
         """Remove the bar of a task that has ended."""
         if self._progress is not None and task in self._bars:
             self._progress.remove_task(self._bars.pop(task))
             self._progress.refresh()
 
     def close(self) -> None:
-        """Take the bars of unfinished tasks away."""
+        """Remove the bars of unfinished tasks."""
         if self._progress is not None:
             self._progress.stop()
             self._progress = None

@@ -1,4 +1,4 @@
-"""Events and numbers as text for people: pure functions, so that what is printed is tested."""
+"""Events and numbers as readable text: pure functions, so that the output is tested."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ if TYPE_CHECKING:
     from ogpt.recipes.demo import DemoResult
     from ogpt.workflows.convert import Conversion
     from ogpt.workflows.generate import FileResult
-    from ogpt.workflows.quantize import Quantisation
+    from ogpt.workflows.quantize import Quantization
     from ogpt.workflows.score import Score
 
 
 def count(number: float) -> str:
-    """A whole number with thousands marked: 12,345."""
+    """A whole number with thousands separators: 12,345."""
     return f"{number:,.0f}"
 
 
 def short_count(number: float) -> str:
-    """A large number in three figures: 116.5 M."""
+    """A large number with a unit: 116.5 M."""
     for unit, size in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e4)):
         if abs(number) >= size:
             return f"{number / (1e3 if unit == 'k' else size):.1f} {unit}"
@@ -57,7 +57,7 @@ def amount(number: float, unit: str) -> str:
 
 
 def progress_facts(done: float, total: float, unit: str, eta_s: float | None) -> str:
-    """How far a task is: `1,200 of 5,000 files  0:42 left`; total 0 is not known."""
+    """Progress of a task: `1,200 of 5,000 files  0:42 left`; total 0 is unknown."""
     far = amount(done, unit)
     if total:
         far = f"{far.removesuffix(f' {unit}')} of {amount(total, unit)}"
@@ -65,12 +65,12 @@ def progress_facts(done: float, total: float, unit: str, eta_s: float | None) ->
 
 
 def end_facts(done: float, unit: str, seconds: float) -> str:
-    """What a task did: `5,000 files in 1:12`."""
+    """Result of a task: `5,000 files in 1:12`."""
     return f"{amount(done, unit)} in {duration(seconds)}"
 
 
 def train_facts(fields: Mapping[str, Any]) -> str:
-    """One training report: step, loss, speed, share of the peak, time left."""
+    """One training report: step, loss, speed, MFU, time left."""
     parts = [f"{count(fields['step'])}/{count(fields['total_steps'])}"]
     for name, value in measures("train", fields).items():
         parts.append(f"{name.replace('_', ' ')} {value:.3f}")
@@ -84,7 +84,7 @@ def train_facts(fields: Mapping[str, Any]) -> str:
 
 
 def scores(fields: Mapping[str, Any]) -> str:
-    """What an evaluation measured: loss, perplexity, bits per byte."""
+    """Result of an evaluation: loss, perplexity, bits per byte."""
     forms = {"perplexity": "perplexity {:,.2f}", "bits_per_byte": "{:.4f} bits/byte"}
     found = measures("eval", fields)
     return "  ".join(
@@ -94,7 +94,7 @@ def scores(fields: Mapping[str, Any]) -> str:
 
 
 def speed(statistics: Statistics, bandwidth: float | None = None) -> str:
-    """How fast text was written; scripts read `N tokens/s`.
+    """Generation speed; scripts read `N tokens/s`.
 
     Args:
         statistics: Of the generation.
@@ -115,24 +115,24 @@ def speed(statistics: Statistics, bandwidth: float | None = None) -> str:
 
 
 def rows_written(made: FileResult) -> str:
-    """What `generate --data` did: `out.jsonl: 12 rows, 5 of them were there already`."""
-    kept = f", {count(made.kept)} of them were there already" if made.kept else ""
+    """Result of `generate --data`: `out.jsonl: 12 rows, 5 of them from an earlier run`."""
+    kept = f", {count(made.kept)} of them from an earlier run" if made.kept else ""
     return f"{made.file}: {count(made.rows)} rows{kept}"
 
 
 def score_facts(score: Score) -> dict[str, Any]:
-    """The score of a text as facts."""
+    """The score of a text, by name."""
     return {
         "log-probability": score.log_prob,
-        "for each token": score.mean,
-        "for each byte": score.per_byte,
+        "per token": score.mean,
+        "per byte": score.per_byte,
         "perplexity": score.perplexity,
         "scored tokens": len(score.tokens),
     }
 
 
 def choices_table(scores: Sequence[Score]) -> str:
-    """Choices in their order, one a line; `*` marks the best sum, mean and share of a byte."""
+    """Choices in their order, one per line; `*` marks the best sum, mean and value per byte."""
     columns = [
         [one.log_prob for one in scores],
         [one.mean for one in scores],
@@ -148,8 +148,8 @@ def choices_table(scores: Sequence[Score]) -> str:
     return "\n".join(lines)
 
 
-def quantisation(made: Quantisation) -> list[str]:
-    """What `quantize` made, and what it costs."""
+def quantization(made: Quantization) -> list[str]:
+    """The result of `quantize`: sizes, and the change in loss."""
     found = made.comparison
     worse = found.perplexity / found.original_perplexity - 1
     return [
@@ -159,25 +159,28 @@ def quantisation(made: Quantisation) -> list[str]:
         f"{'':10}{'loss':>10}{'perplexity':>14}",
         f"{'original':10}{found.original_loss:10.4f}{found.original_perplexity:14,.3f}",
         f"{made.to:10}{found.loss:10.4f}{found.perplexity:14,.3f}  ({worse:+.2%})",
-        f"KL divergence {found.kl_divergence:.2g} nats, same most likely token "
-        f"{found.top_1_agreement:.1%}",
+        f"KL divergence {found.kl_divergence:.2g} nats, same top token {found.top_1_agreement:.1%}",
     ]
 
 
 def demo_story(result: DemoResult) -> str:
-    """What the demo made: samples, scores beside the n-gram models, how to use the model."""
+    """Result of the demo: samples, scores beside n-gram models, how to use the model."""
     lines = [f"{sample.prompt}{sample.text}\n" for sample in result.samples]
-    lines.append(f"{'held-out text':14}{'loss':>8}{'perplexity':>12}{'bits/byte':>11}")
+    lines.append(f"{'validation set':14}{'loss':>8}{'perplexity':>12}{'bits/byte':>11}")
     lines += [
         f"{score.name:14}{score.loss:8.4f}{score.perplexity:12.2f}{score.bits_per_byte:11.4f}"
         for score in result.scores
     ]
-    lines += [f"{result.verdict}\n", f"report: {result.report}", f"write with it: {result.command}"]
+    lines += [
+        f"{result.verdict}\n",
+        f"report: {result.report}",
+        f"generate with it: {result.command}",
+    ]
     return "\n".join(lines)
 
 
 def event_line(kind: str, fields: Mapping[str, Any]) -> str | None:
-    """The line for an event that stays on the screen; None for kinds that people need not see."""
+    """The line of an event that stays on the screen; None for other kinds."""
     match kind:
         case "message":
             return str(fields["text"])
@@ -195,7 +198,7 @@ def event_line(kind: str, fields: Mapping[str, Any]) -> str | None:
 
 
 def value_text(name: str, value: Any) -> str:
-    """A value as people read it; the unit is the end of its name (`eta_s`, `memory_bytes`)."""
+    """A readable value; the end of its name is the unit (`eta_s`, `memory_bytes`)."""
     if value is None:
         return "none"
     if isinstance(value, bool):
@@ -218,7 +221,7 @@ def value_text(name: str, value: Any) -> str:
 
 
 def table(facts: Mapping[str, Any]) -> str:
-    """Facts as two aligned columns, one a line; a mapping inside is a section with its name."""
+    """Facts in two aligned columns, one per line; a mapping inside is a section with its name."""
     sections = {name: value for name, value in facts.items() if isinstance(value, Mapping)}
     rows = {name: value for name, value in facts.items() if name not in sections}
     width = max((len(name) for name in rows), default=0)
@@ -230,7 +233,7 @@ def table(facts: Mapping[str, Any]) -> str:
 
 
 def conversion(made: Conversion) -> list[str]:
-    """What `convert` made of what, in three lines."""
+    """Result of `convert`, in three lines."""
     what = f"{made.architecture}, {short_count(made.parameters)} parameters"
     dropped = f"{len(made.dropped)} dropped"
     if made.dropped:
@@ -238,7 +241,7 @@ def conversion(made: Conversion) -> list[str]:
         dropped += f" ({made.dropped[0]}{rest})"
     return [
         f"{made.folder}: {what}, {' and '.join(made.dtypes)}",
-        f"arrays of {made.source_format} as {made.format}: {len(made.renamed)} renamed, {dropped}, "
-        f"{len(made.added)} added",
-        "tokenizer: the source's" if made.tokenizer else "tokenizer: none, as in the source",
+        f"arrays from {made.source_format} to {made.format}: {len(made.renamed)} renamed, "
+        f"{dropped}, {len(made.added)} added",
+        "tokenizer: converted" if made.tokenizer else "tokenizer: none in the source",
     ]

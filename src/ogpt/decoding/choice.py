@@ -1,161 +1,123 @@
-"""The choice of decoder, dtype and threads for a model folder."""
+"""Open a model folder with the decoder that fits the options, the model and the machine."""
 
 from __future__ import annotations
 
 import ctypes
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
 from ogpt import processor
+from ogpt.config.described import check_names, whole_or_named
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.decoding.native.balancing import balanced
 from ogpt.decoding.native.core_weights import Weights, stored_dtype, unfit, unused_weights
 from ogpt.decoding.native.library import PRECISIONS, is_built
 from ogpt.decoding.native.native_decoder import NativeDecoder
+from ogpt.decoding.options import CACHE_OF_TORCH, DecoderOptions
 from ogpt.errors import BackendMissing, ConfigError
-from ogpt.folders.model_folder import resolve
+from ogpt.folders.model_folder import ModelFolder
 from ogpt.generation.protocol.decoder import Decoder
 from ogpt.notices import tell
-from ogpt.weights.model_weights import folder_config, open_weights
-from ogpt.weights.quantised import open_quantised, quantised_dtype
 
 if TYPE_CHECKING:
     from ogpt.model.cuda.static_decoder import StaticDecoder
     from ogpt.model.decoder.torch_decoder import TorchDecoder
     from ogpt.model.heads import OpenAIGPTLMHeadModel
 
-DecoderName = Literal["auto", "native", "torch"]
-DtypeName = Literal["auto", "float32", "bfloat16", "int8", "int4"]
-CacheDtypeName = Literal["float32", "bfloat16"]
-
-_QUANTISED = PRECISIONS[2:]
-_CACHE_OF_TORCH = "the decoder torch keeps keys and values in the dtype of its weights"
+_QUANTIZED = PRECISIONS[2:]
 
 
 def open_decoder(
-    model: str | Path,
+    model: str | Path | ModelFolder,
+    options: DecoderOptions | None = None,
     *,
-    config: OpenAIGPTConfig | None = None,
-    decoder: str = "auto",
-    dtype: str = "auto",
-    threads: int = 0,
     slots: int = 1,
-    cache_dtype: str = "float32",
-    deterministic: bool = False,
+    **named: Any,
 ) -> Decoder:
-    """Load a model folder or run into a decoder.
+    """Load a model into a decoder.
 
     Args:
-        model: Model folder, or a run (its best, else last, checkpoint).
-        config: Of the model, where it was read already.
-        decoder: native (C++, on the CPU), torch, or auto: torch where it has a GPU, otherwise
-            native; torch, with a notice, where native is not built or cannot run the model.
-        dtype: Of the weights: float32, bfloat16, natively int8 or int4, and for torch on a GPU
-            int8; auto: as stored, but bfloat16 for torch on a GPU, and natively float32 where
-            float16 is stored. Quantised folders have one dtype.
-        threads: CPU threads; 0: all cores.
-        slots: Sequences held at once, 1 or more.
-        cache_dtype: Of keys and values in the native decoder: float32, or bfloat16 in half the
-            memory. PyTorch keeps them in the dtype of its weights.
-        deterministic: The same tokens and log-probabilities alone or in any batch. The native
-            decoder promises that always; torch runs every token in one fixed shape for it, which
-            costs time.
+        model: A model folder, a run, or an id of the Hub.
+        options: Which decoder, and how it runs.
+        slots: Number of sequences that it holds at once, 1 or more.
+        **named: Fields of DecoderOptions, in place of those in `options`.
 
     Raises:
-        ConfigError: a value outside its range, or one that the decoder does not know.
-        DecoderError: memory cannot be had, or OGPT_KERNELS names what the processor has not.
+        ConfigError: an option outside its range, or one that does not fit the model or the machine.
+        UnknownArgument: a name that is no field of DecoderOptions.
+        DecoderError: there is too little memory, or OGPT_KERNELS names instructions that the
+            processor does not have.
         BackendMissing: the decoder's library or framework is not installed.
         CheckpointError, WeightsError: the folder is no model, or is damaged.
     """
-    for name, value, allowed in (
-        ("decoder", decoder, get_args(DecoderName)),
-        ("dtype", dtype, get_args(DtypeName)),
-        ("cache_dtype", cache_dtype, get_args(CacheDtypeName)),
-    ):
-        if value not in allowed:
-            raise ConfigError(
-                f"{name} is {value!r}; allowed: {', '.join(allowed)}", hint="choose one of these"
-            )
-    for name, number, least in (("threads", threads, 0), ("slots", slots, 1)):
-        if number < least:
-            raise ConfigError(
-                f"{name} is {number}; allowed: {least} or more", hint="leave it at its default"
-            )
-    if decoder == "torch" and dtype in _QUANTISED and not (dtype == "int8" and _torch_has_gpu()):
+    check_names("open_decoder", named, DecoderOptions)
+    options = whole_or_named(DecoderOptions, options, named)
+    if slots < 1:
+        raise ConfigError(f"slots is {slots}; allowed: 1 or more", hint="omit it for one sequence")
+    decoder, dtype = options.decoder, options.dtype
+    if decoder == "torch" and dtype in _QUANTIZED and not (dtype == "int8" and _torch_has_gpu()):
         raise ConfigError(
-            f"dtype is {dtype!r}; the decoder torch knows float32 and bfloat16, and int8 on a GPU",
+            f"dtype is {dtype!r}; the torch decoder has float32 and bfloat16, and int8 on a GPU",
             hint="use --decoder native",
         )
-    if decoder == "torch" and cache_dtype != "float32":
-        raise ConfigError(
-            f"cache_dtype is {cache_dtype!r}; {_CACHE_OF_TORCH}",
-            hint="use --decoder native, or give --dtype bfloat16 alone",
-        )
-    folder = resolve(model)
-    config = config or folder_config(folder)
-    threads = threads or processor.cores()
-    quantised = quantised_dtype(config)
-    if quantised is not None:
-        if dtype not in ("auto", quantised):
+    folder = ModelFolder.open(model)
+    if folder.quantized is not None:
+        if dtype not in ("auto", folder.quantized):
             raise ConfigError(
-                f"dtype is {dtype!r}; the weights in {folder} are quantised to {quantised}",
-                hint="leave dtype out, or take the model that was quantised",
+                f"dtype is {dtype!r}; the weights in {folder.path} are quantized to "
+                f"{folder.quantized}",
+                hint="omit dtype, or use the model that was quantized",
             )
-        dtype = quantised
-    if decoder == "torch" or (decoder == "auto" and dtype not in _QUANTISED and _torch_has_gpu()):
-        return _open_torch(folder, config, dtype, threads, slots, cache_dtype, deterministic)
+        dtype = folder.quantized
+    options = replace(options, dtype=dtype, threads=options.threads or processor.cores())
+    if decoder == "torch" or (decoder == "auto" and dtype not in _QUANTIZED and _torch_has_gpu()):
+        return _open_torch(folder, options, slots)
     arrays: Weights
-    arrays = open_weights(folder) if quantised is None else open_quantised(folder, config)
+    arrays = folder.weights if folder.quantized is None else folder.quantized_weights
     stored = stored_dtype(arrays)
-    why = unfit(config)
+    why = unfit(folder.config)
     if stored == "float64" and dtype == "auto":
-        why = "it knows no float64, in which the weights are stored"
-    if decoder == "auto" and dtype not in _QUANTISED:
+        why = "it has no float64, in which the weights are stored"
+    if decoder == "auto" and dtype not in _QUANTIZED:
         why = why or ("" if is_built() else "it is not built")
         if why:
             tell("native-decoder-unused", reason=why)
-            return _open_torch(folder, config, dtype, threads, slots, cache_dtype, deterministic)
+            return _open_torch(folder, options, slots)
     elif why:
         raise ConfigError(
-            f"the native decoder cannot run {folder}: {why}",
+            f"the native decoder cannot run {folder.path}: {why}",
             hint="use --decoder torch, or another --dtype",
         )
     if dtype == "auto":
         dtype = "bfloat16" if stored == "bfloat16" else "float32"
-    return _open_native(folder, config, arrays, dtype, threads, slots, cache_dtype)
+    return _open_native(folder, arrays, replace(options, dtype=dtype), slots)
 
 
 def _open_native(
-    folder: Path,
-    config: OpenAIGPTConfig,
-    arrays: Weights,
-    dtype: str,
-    threads: int,
-    slots: int,
-    cache_dtype: str,
+    folder: ModelFolder, arrays: Weights, options: DecoderOptions, slots: int
 ) -> NativeDecoder:
     opened = NativeDecoder(
-        config, arrays, dtype=dtype, threads=threads, slots=slots, cache_dtype=cache_dtype
+        folder.config,
+        arrays,
+        dtype=options.dtype,
+        threads=options.threads,
+        slots=slots,
+        cache_dtype=options.cache_dtype,
     )
-    if unused := unused_weights(arrays, config):
+    if unused := unused_weights(arrays, folder.config):
         report = f"in the file but not in the model: {', '.join(unused)}"
-        tell("weights-not-from-file", name=str(folder), report=report)
+        tell("weights-not-from-file", name=str(folder.path), report=report)
     return opened
 
 
 def _open_torch(
-    folder: Path,
-    config: OpenAIGPTConfig,
-    dtype: str,
-    threads: int,
-    slots: int,
-    cache_dtype: str,
-    deterministic: bool,
+    folder: ModelFolder, options: DecoderOptions, slots: int
 ) -> StaticDecoder | TorchDecoder:
-    if cache_dtype != "float32":
-        tell("setting-without-effect", setting="cache_dtype", reason=_CACHE_OF_TORCH)
+    if options.cache_dtype != "float32":
+        tell("setting-without-effect", setting="cache_dtype", reason=CACHE_OF_TORCH)
     try:
         import torch
     except ModuleNotFoundError as error:
@@ -166,29 +128,29 @@ def _open_torch(
     from ogpt.model.decoder.torch_decoder import TorchDecoder
     from ogpt.model.heads import OpenAIGPTLMHeadModel
 
-    torch.set_num_threads(threads)
+    torch.set_num_threads(options.threads)
     on_gpu = torch.cuda.is_available()
     device = "cuda" if on_gpu else "cpu"
-    if on_gpu or deterministic:
-        why = _static_unfit(config, on_gpu)
+    if on_gpu or options.deterministic:
+        why = _static_unfit(folder.config, on_gpu)
         if not why:
-            return _open_static(folder, config, dtype, slots, deterministic, device)
-        if deterministic or dtype in _QUANTISED:
+            return _open_static(folder, options, slots, device)
+        if options.deterministic or options.dtype in _QUANTIZED:
             raise ConfigError(
-                f"dtype {dtype} with deterministic {deterministic} cannot be had of {folder} in "
-                f"PyTorch: {why}",
-                hint="use --decoder native where it runs the model, or float32 or bfloat16",
+                f"dtype {options.dtype} with deterministic {options.deterministic} is not possible "
+                f"for {folder.path} in PyTorch: {why}",
+                hint="use --decoder native if it runs the model, or float32 or bfloat16",
             )
         tell("static-decoder-unused", reason=why)
-    kind = {"float32": torch.float32, "bfloat16": torch.bfloat16}.get(dtype)
+    kind = {"float32": torch.float32, "bfloat16": torch.bfloat16}.get(options.dtype)
     if kind is None and on_gpu:
         kind = torch.bfloat16
-    loaded = OpenAIGPTLMHeadModel.from_pretrained(folder, config=config, dtype=kind, device=device)
+    loaded = OpenAIGPTLMHeadModel.from_pretrained(folder, dtype=kind, device=device)
     return TorchDecoder(pack_weights(loaded), slots)
 
 
 def _static_unfit(config: OpenAIGPTConfig, on_gpu: bool) -> str:
-    """Why captured steps cannot run the model here; empty where they can."""
+    """Why CUDA graphs cannot run the model here; empty if they can."""
     from ogpt.model.cuda.static_weights import unfit
 
     if on_gpu and find_spec("triton") is None:
@@ -197,31 +159,27 @@ def _static_unfit(config: OpenAIGPTConfig, on_gpu: bool) -> str:
 
 
 def _open_static(
-    folder: Path,
-    config: OpenAIGPTConfig,
-    dtype: str,
-    slots: int,
-    deterministic: bool,
-    device: str,
+    folder: ModelFolder, options: DecoderOptions, slots: int, device: str
 ) -> StaticDecoder:
     import torch
 
     from ogpt.model.cuda.static_decoder import StaticDecoder
     from ogpt.model.heads import OpenAIGPTLMHeadModel
 
-    if dtype == "auto" and device == "cuda":
-        dtype = "bfloat16"
+    dtype = "bfloat16" if options.dtype == "auto" and device == "cuda" else options.dtype
     precision = None if dtype == "auto" else dtype
     # int8 is rounded once, from float32
     kind = precision and (torch.bfloat16 if precision == "bfloat16" else torch.float32)
-    model = OpenAIGPTLMHeadModel.from_pretrained(folder, config=config, dtype=kind)
+    model = OpenAIGPTLMHeadModel.from_pretrained(folder, dtype=kind)
     if dtype == "int8":
         _balance(model)
-    return StaticDecoder(model.to(device), slots, precision=precision, deterministic=deterministic)
+    return StaticDecoder(
+        model.to(device), slots, precision=precision, deterministic=options.deterministic
+    )
 
 
 def _balance(model: OpenAIGPTLMHeadModel) -> None:
-    """Make value channels equally large, as before every rounding."""
+    """Balance the value channels, as before every rounding."""
     import torch
 
     from ogpt.model.tensors import array_of, tensor_of
@@ -234,7 +192,7 @@ def _balance(model: OpenAIGPTLMHeadModel) -> None:
 
 
 def _torch_has_gpu() -> bool:
-    """Whether PyTorch has a GPU; it is imported, to be asked, only where there is a driver."""
+    """Whether PyTorch has a GPU; PyTorch is imported only if there is a CUDA driver."""
     if find_spec("torch") is None or not _has_cuda_driver():
         return False
     import torch

@@ -1,61 +1,190 @@
-"""A model folder: config, weights, tokenizer.
+"""A model folder, opened once: configuration, tokenizer, weights and what is known of its training.
 
-Where a model is asked for, a run serves too, and an id of the Hugging Face Hub.
+Where a model is asked for, the folder of a run and an id of the Hugging Face Hub serve as well.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Unpack
 
 from ogpt.config.model import CONFIG_FILE, TOKENIZER_FINGERPRINT, OpenAIGPTConfig
 from ogpt.errors import CheckpointError, VocabularyMismatch
 from ogpt.hub import HubOptions, model_folder
-from ogpt.layout import weights_files
+from ogpt.layout import WeightsFiles, weights_files
 from ogpt.notices import tell
 from ogpt.tokens.bpe_tokenizer import BPETokenizer
 from ogpt.tokens.open_tokenizer import open_tokenizer
-from ogpt.weights.model_weights import folder_config
+from ogpt.tokens.tokenizer_folder import holds_tokenizer
+from ogpt.weights.arrays import Array
+from ogpt.weights.model_weights import folder_config, open_weights
 from ogpt.weights.openai_files import SHAPES_FILE
+from ogpt.weights.quantised import QuantisedWeights, open_quantised, quantised_dtype
 from ogpt.weights.safetensors_file import WEIGHTS_FILE
+from ogpt.weights.shapes import architecture_of
 
 RUN_FILE = "run.json"
 CHECKPOINTS = "checkpoints"
 CHECKPOINT_NAME = r"step-\d+"
 
 
-def resolve(path: str | Path, **hub: Unpack[HubOptions]) -> Path:
-    """The model folder of `path`: itself, a run's best, else last, checkpoint, or a download.
+@dataclass(frozen=True, eq=False)
+class ModelFolder:
+    """A model folder and what lies in it. `ModelFolder.open` makes one.
 
-    A checkpoint that lost its configuration or weights is passed over with the notice
-    `checkpoint-set-aside`.
+    Every function that takes a model takes a ModelFolder in place of a path, so that several calls
+    share one: configuration, tokenizer and weights are read on first use, each once.
+
+    >>> import tempfile
+    >>> from ogpt import OpenAIGPTConfig
+    >>> with tempfile.TemporaryDirectory() as path:
+    ...     OpenAIGPTConfig(n_layer=2).save_pretrained(path)
+    ...     ModelFolder.open(path).config.n_layer
+    2
 
     Args:
-        path: A model folder, the folder of a run, or an id of the Hub.
-        **hub: How to fetch from the Hub, as `ogpt.hub.model_folder`.
-
-    Raises:
-        CheckpointError: there is no such folder, or it holds neither a model nor a checkpoint.
-        HubError: no such model on the Hub, or no way to get it.
+        path: The folder of config.json, weights and tokenizer.
+        run: Contents of run.json, if the folder is a checkpoint chosen from a run; else None.
+        n_head: Number of attention heads of OpenAI's files, which do not store it.
     """
-    path = model_folder(path, **hub)
-    if (path / CONFIG_FILE).exists() or (path / SHAPES_FILE).exists():
-        return path
-    if not (path / RUN_FILE).exists():
-        raise CheckpointError(
-            f"{path} holds no {CONFIG_FILE} and no {RUN_FILE}, so it is no model and no run",
-            hint="give a model folder (config.json, model.safetensors) or the folder of a run",
-        )
-    facts = read_run_facts(path)
+
+    path: Path
+    run: Mapping[str, Any] | None = None
+    n_head: int | None = None
+
+    @classmethod
+    def open(
+        cls,
+        model: str | Path | ModelFolder,
+        *,
+        n_head: int | None = None,
+        **hub: Unpack[HubOptions],
+    ) -> ModelFolder:
+        """Find a model folder; nothing in it is read yet.
+
+        A run stands for its best checkpoint, or else its last. A checkpoint without configuration
+        or weights is skipped with the notice `checkpoint-set-aside`.
+
+        Args:
+            model: A model folder, the folder of a run, or an id of the Hub; a ModelFolder is
+                returned as it is.
+            n_head: Number of attention heads of OpenAI's files, which do not store it.
+            **hub: How to fetch from the Hub, as in `ogpt.hub.model_folder`.
+
+        Raises:
+            CheckpointError: there is no such folder, or it holds neither a model nor a checkpoint.
+            HubError: the Hub has no such model, or cannot be reached.
+        """
+        if isinstance(model, ModelFolder):
+            for name, value in {"n_head": n_head, **hub}.items():
+                if value:
+                    reason = "the model folder is open already"
+                    tell("setting-without-effect", setting=name, reason=reason)
+            return model
+        path = model_folder(model, **hub)
+        run = None
+        if not (path / CONFIG_FILE).exists() and not (path / SHAPES_FILE).exists():
+            if not (path / RUN_FILE).exists():
+                raise CheckpointError(
+                    f"{path} holds no {CONFIG_FILE} and no {RUN_FILE}: it is no model and no run",
+                    hint="pass a model folder (config.json, model.safetensors) or a run folder",
+                )
+            run = read_run_facts(path)
+            path = _checkpoint(path, run)
+        return cls(path, run, n_head)
+
+    @cached_property
+    def config(self) -> OpenAIGPTConfig:
+        """The configuration; of OpenAI's files, what their shapes show.
+
+        Raises:
+            CheckpointError: it is damaged.
+            ConfigError: a value is outside its range, or is not `n_head`.
+            WeightsError: the shapes of OpenAI's files are damaged.
+        """
+        return folder_config(self.path, self.n_head)
+
+    @property
+    def architecture(self) -> str:
+        """Name of the model class that wrote the folder, such as OpenAIGPTLMHeadModel."""
+        return architecture_of(self.config)
+
+    @property
+    def labels(self) -> list[str]:
+        """Names of the labels of a classifier, in the order of their ids."""
+        return [self.config.id2label[index] for index in sorted(self.config.id2label)]
+
+    @property
+    def quantized(self) -> str | None:
+        """int8 or int4 if the weights are quantized, else None.
+
+        Raises:
+            ConfigError: another program quantized them.
+        """
+        return quantised_dtype(self.config)
+
+    @property
+    def files(self) -> WeightsFiles:
+        """Format and names of the weights files; the best format if there are several."""
+        return weights_files(file.name for file in self.path.glob("*"))
+
+    @property
+    def weights_bytes(self) -> int:
+        """Size of the weights files."""
+        return sum((self.path / name).stat().st_size for name in self.files.files)
+
+    @property
+    def has_tokenizer(self) -> bool:
+        """Whether the folder holds any file of a tokenizer."""
+        return holds_tokenizer(self.path)
+
+    @cached_property
+    def tokenizer(self) -> BPETokenizer:
+        """The tokenizer, checked against the model's vocabulary.
+
+        Raises:
+            TokenizerError: its files are missing or damaged.
+            VocabularyMismatch: it is not the model's.
+        """
+        tokenizer = open_tokenizer(self.path)
+        check_vocabulary(tokenizer, self.config, self.path)
+        return tokenizer
+
+    @cached_property
+    def weights(self) -> Mapping[str, Array]:
+        """Floating-point weights by name; each is read when it is asked for.
+
+        Raises:
+            WeightsError: they are missing, damaged, or quantized.
+            BackendMissing: they are in tf_model.h5, and h5py is not installed.
+        """
+        return open_weights(self.path)
+
+    @cached_property
+    def quantized_weights(self) -> QuantisedWeights:
+        """Quantized weights by name; each is read when it is asked for.
+
+        Raises:
+            ConfigError: the folder is not quantized.
+            WeightsError: they are missing, damaged, or do not fit the configuration.
+        """
+        return open_quantised(self.path, self.config)
+
+
+def _checkpoint(run: Path, facts: Mapping[str, Any]) -> Path:
+    """The best complete checkpoint of a run, or else the last."""
     named = list(dict.fromkeys(name for name in (facts["best"], facts["last"]) if name))
     if not named:
         raise CheckpointError(
-            f"the run in {path} has no checkpoint yet", hint="let it train on with --resume"
+            f"the run in {run} has no checkpoint yet", hint="continue training with --resume"
         )
     for name in named:
-        folder = path / CHECKPOINTS / str(name)
+        folder = run / CHECKPOINTS / str(name)
         held = {file.name for file in folder.glob("*")}
         missing = [CONFIG_FILE] if CONFIG_FILE not in held else []
         if not weights_files(held).files:
@@ -64,13 +193,13 @@ def resolve(path: str | Path, **hub: Unpack[HubOptions]) -> Path:
             return folder
         tell("checkpoint-set-aside", path=folder, reason=f"it has no {' and no '.join(missing)}")
     raise CheckpointError(
-        f"the checkpoints of the run in {path} are incomplete: {', '.join(named)}",
-        hint="restore one from a copy, or go on from an older one with --resume",
+        f"the checkpoints of the run in {run} are incomplete: {', '.join(named)}",
+        hint="restore one from a copy, or resume from an older one with --resume",
     )
 
 
 def read_run_facts(run: Path) -> dict[str, Any]:
-    """What run.json tells; `best` and `last` are names of checkpoints, or None.
+    """Contents of run.json; `best` and `last` are names of checkpoints, or None.
 
     Raises:
         CheckpointError: the file is damaged.
@@ -89,42 +218,19 @@ def read_run_facts(run: Path) -> dict[str, Any]:
     return dict(facts)
 
 
-def read_config(path: str | Path) -> OpenAIGPTConfig:
-    """The configuration of a model folder or run.
+def check_vocabulary(tokenizer: BPETokenizer, config: OpenAIGPTConfig, what: str | Path) -> None:
+    """Check that a tokenizer fits a model, as far as the configuration shows it.
 
-    Raises:
-        CheckpointError: as resolve, or config.json is damaged.
-        ConfigError: a value outside its range.
-    """
-    return folder_config(resolve(path))
-
-
-def load_tokenizer(path: str | Path, config: OpenAIGPTConfig | None = None) -> BPETokenizer:
-    """The tokenizer of a model folder or run, checked against the model's vocabulary.
+    Every id needs a row in the model. A model that ogpt trained also stores the fingerprint of its
+    tokenizer.
 
     Args:
-        path: A model folder or the folder of a run.
-        config: Of the model, where it was read already.
+        tokenizer: To check.
+        config: Of the model.
+        what: Where the model comes from, for the error.
 
     Raises:
-        CheckpointError: as resolve.
-        TokenizerError: the tokenizer's files are missing or damaged.
-        VocabularyMismatch: the tokenizer is not the model's.
-    """
-    folder = resolve(path)
-    tokenizer = open_tokenizer(folder)
-    check_vocabulary(tokenizer, config or folder_config(folder), folder)
-    return tokenizer
-
-
-def check_vocabulary(tokenizer: BPETokenizer, config: OpenAIGPTConfig, what: str | Path) -> None:
-    """Check that tokenizer and model belong together, as far as the configuration tells.
-
-    Every id must have a row in the model; a model that ogpt trained also remembers the
-    fingerprint of its tokenizer.
-
-    Raises:
-        VocabularyMismatch: they do not.
+        VocabularyMismatch: they do not belong together.
     """
     if hasattr(config, TOKENIZER_FINGERPRINT):
         trained_with, seen = getattr(config, TOKENIZER_FINGERPRINT), tokenizer.fingerprint

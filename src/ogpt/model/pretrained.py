@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ogpt.config.model import CONFIG_FILE, OpenAIGPTConfig
 from ogpt.errors import ConfigError
 from ogpt.folders.model_card import write_card
+from ogpt.folders.model_folder import ModelFolder
 from ogpt.hub import HubOptions, model_folder, push_folder
 from ogpt.model.attention import best_attention, check_attention
 from ogpt.model.base import Model
@@ -129,7 +130,7 @@ class OpenAIGPTPreTrainedModel(Model):
     @classmethod
     def from_pretrained(
         cls,
-        pretrained_model_name_or_path: str | Path,
+        pretrained_model_name_or_path: str | Path | ModelFolder,
         *,
         output_loading_info: Literal[False] = False,
         **options: Any,
@@ -139,7 +140,7 @@ class OpenAIGPTPreTrainedModel(Model):
     @classmethod
     def from_pretrained(
         cls,
-        pretrained_model_name_or_path: str | Path,
+        pretrained_model_name_or_path: str | Path | ModelFolder,
         *,
         output_loading_info: Literal[True],
         **options: Any,
@@ -148,7 +149,7 @@ class OpenAIGPTPreTrainedModel(Model):
     @classmethod
     def from_pretrained(
         cls,
-        pretrained_model_name_or_path: str | Path,
+        pretrained_model_name_or_path: str | Path | ModelFolder,
         *,
         config: OpenAIGPTConfig | None = None,
         dtype: torch.dtype | str | None = None,
@@ -165,7 +166,8 @@ class OpenAIGPTPreTrainedModel(Model):
         is initialized as in a new model, with a notice.
 
         Args:
-            pretrained_model_name_or_path: Folder with config.json and weights, or `owner/name`.
+            pretrained_model_name_or_path: Folder with config.json and weights, an open
+                ModelFolder, or `owner/name`.
             config: Used instead of the folder's config.json.
             dtype: Weight dtype, a torch.dtype or its name; None or "auto": as stored.
             device: Device of the weights; "auto": a GPU if there is one.
@@ -191,12 +193,18 @@ class OpenAIGPTPreTrainedModel(Model):
             tell("setting-without-effect", setting=name, reason=_NO_EFFECT[name])
         # every argument is checked before the first download
         attention = check_attention(attn_implementation or best_attention())
-        folder = model_folder(pretrained_model_name_or_path, **hub)
-        if config is None:
-            config = folder_config(folder)
+        opened = pretrained_model_name_or_path
+        if isinstance(opened, ModelFolder):
+            opened = ModelFolder.open(opened, **hub)
+            folder, arrays = opened.path, opened.weights
+            # a copy: models change their configuration, a ModelFolder keeps its own
+            config = config or OpenAIGPTConfig.from_dict(opened.config.to_dict())
+        else:
+            folder = model_folder(opened, **hub)
+            config = config or folder_config(folder)
+            arrays = open_weights(folder)
         if options:
             config = OpenAIGPTConfig.from_dict(config.to_dict(), **options)
-        arrays = open_weights(folder)
         check_depth(arrays, config.n_layer)
         with torch.device("meta"):  # no memory yet: each weight is the file's own array
             model = cls(config)
@@ -206,7 +214,7 @@ class OpenAIGPTPreTrainedModel(Model):
             device=device,
             ignore_mismatched_sizes=ignore_mismatched_sizes,
         )
-        warn_report(report, str(pretrained_model_name_or_path))
+        warn_report(report, str(folder) if isinstance(opened, ModelFolder) else str(opened))
         model.set_attn_implementation(attention)
         model.read_beside(folder)
         model.eval()

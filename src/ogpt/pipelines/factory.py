@@ -1,4 +1,4 @@
-"""`ogpt.pipeline`: a task and a model in, a function of texts out, as transformers' pipelines."""
+"""`ogpt.pipeline`: a function of texts for a task and a model, as transformers' pipelines."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ogpt.errors import ConfigError
-from ogpt.folders.model_folder import check_vocabulary, load_tokenizer, resolve
+from ogpt.folders.model_folder import ModelFolder, check_vocabulary
 from ogpt.hub import HubOptions
 from ogpt.model.architectures import ARCHITECTURES, model_class
 from ogpt.notices import tell
@@ -19,8 +19,6 @@ from ogpt.pipelines.text_generation import TextGenerationPipeline
 from ogpt.reporting import Reporter, silent
 from ogpt.tokens.bpe_tokenizer import BPETokenizer
 from ogpt.tokens.open_tokenizer import open_tokenizer
-from ogpt.weights.model_weights import folder_config
-from ogpt.weights.shapes import architecture_of
 
 if TYPE_CHECKING:
     import torch
@@ -33,21 +31,21 @@ TASKS: dict[str, type[Pipeline]] = {
     "sentiment-analysis": TextClassificationPipeline,
     "feature-extraction": FeatureExtractionPipeline,
 }
-"""The pipeline of each task; sentiment-analysis is another name."""
+"""The pipeline of each task; sentiment-analysis is another name of text-classification."""
 
 _CLASSES = {
     "text-generation": ("OpenAIGPTLMHeadModel", "OpenAIGPTDoubleHeadsModel"),
     "text-classification": ("OpenAIGPTForSequenceClassification",),
     "feature-extraction": ARCHITECTURES,
 }
-"""The model classes of each task; a folder that names none of them is loaded as the first."""
+"""The model classes of each task; a folder that names none of them is loaded as the first one."""
 
 _LOADING = ("attn_implementation", "torch_dtype", "device_map", "model_kwargs")
 
 
 def pipeline(
     task: str,
-    model: str | Path | OpenAIGPTPreTrainedModel | None = None,
+    model: str | Path | ModelFolder | OpenAIGPTPreTrainedModel | None = None,
     tokenizer: str | Path | BPETokenizer | None = None,
     *,
     device: int | str | torch.device | None = None,
@@ -56,10 +54,10 @@ def pipeline(
     reporter: Reporter = silent,
     **kwargs: Any,
 ) -> Pipeline:
-    """A function from texts to what a model makes of them.
+    """Make a function that applies a model to texts.
 
-    The calls and what they return are those of transformers' pipelines; the class of each task
-    has its arguments. Unlike there, batches need no padding token.
+    Its calls and results are those of transformers' pipelines; the class of each task documents its
+    arguments. Unlike in transformers, batches need no padding token.
 
     >>> import ogpt
     >>> tokenizer = ogpt.OpenAIGPTTokenizerFast(vocab={"<unk>": 0, "a</w>": 1}, merges=[])
@@ -70,27 +68,27 @@ def pipeline(
 
     Args:
         task: text-generation, text-classification (or sentiment-analysis) or feature-extraction.
-        model: A model folder, the folder of a run, an id of the Hub, or a model of ogpt, which
-            then is moved to `device` if one is given. A head that a folder lacks, or that the task
-            does not use, is told by a notice.
-        tokenizer: The model's own by default; a folder or id, or a tokenizer of ogpt. A model
-            object needs it.
-        device: Number of an accelerator (the CPU, with a notice, where there is none), -1 for the
-            CPU, or a torch.device or its name. None: of a model object where it is, else the
-            accelerator if there is one.
-        dtype: Of the weights, a torch.dtype or its name; None or "auto": as stored.
-        batch_size: Texts that go through the model at once.
-        reporter: Told how far a list of texts is.
+        model: A model folder, a run, an id of the Hub, or a model of ogpt, which is moved to
+            `device` if one is given. A notice names a head that a folder does not have, or that the
+            task does not use.
+        tokenizer: A folder, an id of the Hub, or a tokenizer of ogpt; the default is the model's.
+            It is required for a model object.
+        device: Number of an accelerator (the CPU, with a notice, if there is none), -1 for the CPU,
+            or a torch.device or its name. None: the device of a model object, else the accelerator
+            if there is one.
+        dtype: Weight dtype, a torch.dtype or its name; None or "auto": as stored.
+        batch_size: Number of texts per batch.
+        reporter: Receives progress events of a list of texts.
         **kwargs: `revision`, `cache_dir`, `token`, `local_files_only`, `force_download` and
-            `subfolder` as `ogpt.hub.model_folder`; attn_implementation as `from_pretrained`;
+            `subfolder` as in `ogpt.hub.model_folder`; attn_implementation as in `from_pretrained`;
             model_kwargs, a dict for `from_pretrained`; torch_dtype and device_map (one device, or
-            "auto") as other names of dtype and device; the rest are arguments of the task.
+            "auto") as other names of dtype and device. The rest are arguments of the task.
 
     Raises:
         BackendMissing: PyTorch is not installed.
-        ConfigError: no such task or device, no model, a model without the head that the task
-            needs, a model object without tokenizer, or an argument outside its range.
-        UnknownArgument: an argument that the task has not.
+        ConfigError: an unknown task or device, no model, a model without the head that the task
+            needs, a model object without a tokenizer, or an argument outside its range.
+        UnknownArgument: an argument that the task does not have.
         CheckpointError, TokenizerError, WeightsError, VocabularyMismatch: a model or tokenizer that
             is missing, damaged, or not the other's.
     """
@@ -105,32 +103,30 @@ def pipeline(
     kind.checked(kwargs)
     check_batch_size(batch_size)
     classes = tuple(model_class(name, "a pipeline") for name in _CLASSES[kind.task])
-    if isinstance(model, str | Path):
+    if isinstance(model, str | Path | ModelFolder):
         where = _device(device)
-        folder = resolve(model, **hub)
-        config = folder_config(folder)
+        folder = ModelFolder.open(model, **hub)
         if tokenizer is None:
-            opened = load_tokenizer(folder, config)
+            opened = folder.tokenizer
         else:
             opened = _tokenizer(tokenizer, hub)
-            check_vocabulary(opened, config, folder)
-        named = architecture_of(config)
-        chosen = next((one for one in classes if one.__name__ == named), classes[0])
-        options = {"config": config, "dtype": dtype, "device": where, **loading}
+            check_vocabulary(opened, folder.config, folder.path)
+        chosen = next((one for one in classes if one.__name__ == folder.architecture), classes[0])
+        options = {"dtype": dtype, "device": where, **loading}
         loaded = chosen.from_pretrained(folder, **options)
     else:
         if not isinstance(model, classes):
             raise ConfigError(
-                f"{task} was given {_kind_of(model)}; allowed: a model folder, a run, an id of the "
-                f"Hub, {', '.join(one.__name__ for one in classes)}",
-                hint="for example model='openai-community/openai-gpt'",
+                f"the model of {task} is {_kind_of(model)}; allowed: a model folder, a run, an id "
+                f"of the Hub, {', '.join(one.__name__ for one in classes)}",
+                hint="pass for example model='openai-community/openai-gpt'",
             )
         for_files = {**hub, **loading, **({} if dtype is None else {"dtype": dtype})}
         if for_files:
             raise ConfigError(
-                f"{', '.join(for_files)} given with a model that is loaded already; allowed: with "
+                f"{', '.join(for_files)} given with a model that is already loaded; allowed: with "
                 "a folder or an id",
-                hint="give it where the model is loaded",
+                hint="pass it where the model is loaded",
             )
         opened = _tokenizer(tokenizer, {})
         check_vocabulary(opened, model.config, "memory")
@@ -143,17 +139,17 @@ def _kind(task: str) -> type[Pipeline]:
         near = get_close_matches(str(task), TASKS, n=1)
         raise ConfigError(
             f"task is {task!r}; allowed: {', '.join(TASKS)}",
-            hint=f"did you mean {near[0]}?" if near else "ogpt has these for GPT-1",
+            hint=f"did you mean {near[0]}?" if near else "choose one of these",
         )
     return TASKS[task]
 
 
 def _kind_of(model: object) -> str:
-    return "no model" if model is None else f"a model of the class {type(model).__name__}"
+    return "missing" if model is None else f"of the class {type(model).__name__}"
 
 
 def _tokenizer(given: str | Path | BPETokenizer | None, hub: Mapping[str, Any]) -> BPETokenizer:
-    """A tokenizer, opened where it is a folder or id; its revision is not the model's."""
+    """A tokenizer, opened if it is a folder or id; its revision is not that of the model."""
     if isinstance(given, str | Path):
         of_model = ("revision", "subfolder")
         return open_tokenizer(given, **{k: v for k, v in hub.items() if k not in of_model})
@@ -161,13 +157,13 @@ def _tokenizer(given: str | Path | BPETokenizer | None, hub: Mapping[str, Any]) 
         raise ConfigError(
             f"tokenizer is {given!r}; allowed: a folder, an id of the Hub, OpenAIGPTTokenizer, "
             "OpenAIGPTTokenizerFast",
-            hint="for example tokenizer=ogpt.OpenAIGPTTokenizer.from_pretrained(folder)",
+            hint="pass for example tokenizer=ogpt.OpenAIGPTTokenizer.from_pretrained(folder)",
         )
     return given
 
 
 def _device(given: int | str | torch.device | None) -> torch.device:
-    """Where to compute."""
+    """The device to compute on."""
     import torch
 
     accelerator = torch.accelerator.current_accelerator(check_available=True)
@@ -193,5 +189,5 @@ def _device(given: int | str | torch.device | None) -> torch.device:
     raise ConfigError(
         f"device is {given!r}: {problem}; allowed: -1 or 'cpu'"
         + (f", 0 to {torch.accelerator.device_count() - 1}" if accelerator else ""),
-        hint="leave it out for the best one",
+        hint="omit it to use the best one",
     )

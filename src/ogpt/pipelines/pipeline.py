@@ -1,13 +1,12 @@
-"""What every pipeline does: texts become token ids, the ids batches, a batch answers.
+"""The base of every pipeline: texts become token ids, ids become batches, batches become answers.
 
-No answer depends on the texts beside it: padding is masked, and none of it is in a result.
+No answer depends on the other texts of its batch: padding is masked, and removed from results.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from difflib import get_close_matches
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
@@ -22,8 +21,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Row(NamedTuple):
-    """An input as the model reads it."""
+class EncodedText(NamedTuple):
+    """A text and its token ids."""
 
     text: str
     ids: list[int]
@@ -32,25 +31,24 @@ class Row(NamedTuple):
 class Pipeline(ABC):
     """A model and its tokenizer, called with texts; `ogpt.pipeline` makes one.
 
-    Called with one input it gives one answer, with a list a list, and with an iterator an iterator
-    that reads batch_size inputs at a time. What the call does not say, the pipeline's own
-    arguments do.
+    One input gives one answer, a list gives a list, and an iterator gives an iterator that reads
+    batch_size inputs at a time. The arguments of the pipeline are the defaults of every call.
 
     Args:
-        model: On its device; used in evaluation mode, and left in its own.
+        model: On its device; it is used in evaluation mode, and its own mode is restored.
         tokenizer: The model's.
-        batch_size: Inputs that go through the model at once.
-        reporter: Told how far a list of more than one input is.
-        **arguments: Of the task, for each call.
+        batch_size: Number of inputs per batch.
+        reporter: Receives progress events of a list of more than one input.
+        **arguments: Arguments of the task, for every call.
 
     Raises:
         ConfigError: an argument outside its range.
-        UnknownArgument: an argument that the task has not.
+        UnknownArgument: an argument that the task does not have.
     """
 
     task: ClassVar[str]
     arguments: ClassVar[tuple[str, ...]]
-    """What a call may be given."""
+    """Names of the arguments of a call."""
 
     def __init__(
         self,
@@ -69,24 +67,24 @@ class Pipeline(ABC):
 
     @property
     def device(self) -> torch.device:
-        """Where the model is."""
+        """Device of the model."""
         found: torch.device = self.model.device
         return found
 
     @classmethod
     def checked(cls, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """Arguments of the task, as far as they can be checked without a model.
+        """Check arguments of the task, as far as that needs no model.
 
         Raises:
             ConfigError: one outside its range.
-            UnknownArgument: one that the task has not.
+            UnknownArgument: one that the task does not have.
         """
         for name in arguments:
             if name not in cls.arguments:
                 near = get_close_matches(name, cls.arguments, n=1, cutoff=0.6)
                 raise UnknownArgument(
                     f"{cls.task} has no argument {name}; allowed: {', '.join(cls.arguments)}",
-                    hint=f"did you mean {near[0]}?" if near else "leave it out",
+                    hint=f"did you mean {near[0]}?" if near else "omit it",
                 )
         return dict(arguments)
 
@@ -95,13 +93,13 @@ class Pipeline(ABC):
 
         Args:
             inputs: A text, a list of texts, or an iterator over texts.
-            batch_size: In place of the pipeline's.
-            **arguments: In place of the pipeline's.
+            batch_size: Number of inputs per batch; None: the pipeline's.
+            **arguments: Arguments of the task, in place of the pipeline's.
 
         Raises:
             DataError: a text without tokens.
-            TokenizerError: an input that is no text.
-            ConfigError, UnknownArgument: as the pipeline itself.
+            TokenizerError: an input that is not a text.
+            ConfigError, UnknownArgument: as for the pipeline itself.
         """
         size = self.batch_size if batch_size is None else check_batch_size(batch_size)
         asked = {**self.given, **self.checked(arguments)}
@@ -118,34 +116,36 @@ class Pipeline(ABC):
     def _answer(self, inputs: Any, size: int, asked: Mapping[str, Any]) -> list[Any]:
         import torch
 
+        from ogpt.model.evaluating import evaluating
+
         rows = self._rows(inputs, asked)
         for place, row in enumerate(rows):
             if not row.ids:
                 raise DataError(
-                    f"text {place}, {row.text!r}, holds no tokens; at least one is needed",
-                    hint="leave empty texts out",
+                    f"text {place}, {row.text!r}, has no tokens; at least one is required",
+                    hint="omit empty texts",
                 )
         reporter = self.reporter if len(rows) > 1 else silent
         progress = Progress(reporter, self.task, len(rows), "texts")
         answers: list[Any] = []
-        with torch.no_grad(), _evaluating(self.model):
+        with torch.no_grad(), evaluating(self.model):
             for first in range(0, len(rows), size):
                 answers += self._answer_batch(rows[first : first + size], asked)
                 progress(len(answers))
         return answers
 
     @abstractmethod
-    def _rows(self, inputs: Any, asked: Mapping[str, Any]) -> list[Row]:
-        """The token ids of each input; whatever is told is told here."""
+    def _rows(self, inputs: Any, asked: Mapping[str, Any]) -> list[EncodedText]:
+        """The token ids of each input; all notices are given here."""
 
     @abstractmethod
-    def _answer_batch(self, rows: Sequence[Row], asked: Mapping[str, Any]) -> list[Any]:
-        """An answer for each row."""
+    def _answer_batch(self, rows: Sequence[EncodedText], asked: Mapping[str, Any]) -> list[Any]:
+        """One answer per row."""
 
     def _cut_rows(
         self, texts: Sequence[str], pairs: Sequence[str] | None, asked: Mapping[str, Any]
-    ) -> list[Row]:
-        """Rows that fit the model, unless truncation is False."""
+    ) -> list[EncodedText]:
+        """The texts, truncated to fit the model unless truncation is False."""
         truncation = asked.get("truncation")
         if asked.get("padding"):
             tell_padding("padding")
@@ -156,9 +156,9 @@ class Pipeline(ABC):
             truncation=True if truncation is None else truncation,
             max_length=min(asked.get("max_length") or n_positions, n_positions),
         )["input_ids"]
-        return list(map(Row, texts, ids))
+        return list(map(EncodedText, texts, ids))
 
-    def _batch(self, rows: Sequence[Row], side: str = "right") -> tuple[Tensor, Tensor]:
+    def _batch(self, rows: Sequence[EncodedText], side: str = "right") -> tuple[Tensor, Tensor]:
         """Token ids and their attention mask, (B, T) each."""
         import torch
 
@@ -174,7 +174,7 @@ class Pipeline(ABC):
 
 
 def check_batch_size(batch_size: Any) -> int:
-    """A batch size, checked.
+    """Check a batch size, and return it.
 
     Raises:
         ConfigError: not a whole number above 0.
@@ -182,26 +182,15 @@ def check_batch_size(batch_size: Any) -> int:
     if type(batch_size) is not int or batch_size < 1:
         raise ConfigError(
             f"batch_size is {batch_size!r}; allowed: a whole number, 1 or more",
-            hint="leave it out for one text at a time",
+            hint="omit it for one text at a time",
         )
     return batch_size
 
 
 def tell_padding(setting: str) -> None:
-    """Give notice that an argument about padding changes nothing."""
+    """Give notice that an argument about padding has no effect."""
     tell(
         "setting-without-effect",
         setting=setting,
-        reason="a pipeline pads as a batch needs, and takes it off again",
+        reason="a pipeline pads each batch as needed, and removes the padding",
     )
-
-
-@contextmanager
-def _evaluating(model: Any) -> Iterator[None]:
-    """Without dropout, and as it was afterwards."""
-    training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(training)

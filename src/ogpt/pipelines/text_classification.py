@@ -1,4 +1,4 @@
-"""The labels of a text, with their scores."""
+"""Labels of a text, with their scores."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ogpt.errors import ConfigError, DataError
-from ogpt.pipelines.pipeline import Pipeline, Row
+from ogpt.pipelines.pipeline import EncodedText, Pipeline
 from ogpt.tokens.texts import as_texts
 
 
@@ -14,8 +14,8 @@ class TextClassificationPipeline(Pipeline):
     """The label of a text: `[{"label": ..., "score": ...}]`, or a list of such dicts for a list.
 
     An input may be a pair, `{"text": ..., "text_pair": ...}`. With top_k or return_all_scores each
-    answer is a list of dicts. As in transformers, one text gives a list round its answer unless
-    top_k is given to the call itself.
+    answer is a list of dicts. As in transformers, the answer to a single text is inside a list,
+    unless the call itself has top_k.
 
     >>> import ogpt
     >>> tokenizer = ogpt.OpenAIGPTTokenizerFast(vocab={"<unk>": 0, "a</w>": 1}, merges=[])
@@ -27,13 +27,13 @@ class TextClassificationPipeline(Pipeline):
     ['no', 'yes']
 
     Args of a call:
-        top_k: The most likely so many labels, best first; None for all.
-        return_all_scores: True for all labels in the order of their ids (transformers 4).
-        function_to_apply: From logits to scores, "sigmoid", "softmax" or "none"; by default none
-            for a regression, sigmoid for one label or several at once, else softmax.
-        truncation: False: a text beyond n_positions is an error; otherwise it is cut, with a
-            notice.
-        max_length: Tokens to keep of a text; at most, and by default, n_positions.
+        top_k: Return the k top labels, best first; None returns all.
+        return_all_scores: True returns all labels in the order of their ids (transformers 4).
+        function_to_apply: Turns logits into scores: "sigmoid", "softmax" or "none". The default is
+            none for regression, sigmoid for one label or for multiple labels at once, else softmax.
+        truncation: False makes a text beyond n_positions an error; otherwise it is truncated, with
+            a notice.
+        max_length: Maximum number of tokens of a text; at most, and by default, n_positions.
     """
 
     task = "text-classification"
@@ -48,34 +48,34 @@ class TextClassificationPipeline(Pipeline):
 
     @classmethod
     def checked(cls, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """As of every pipeline, with top_k and function_to_apply in their ranges."""
+        """As in every pipeline, with top_k and function_to_apply in their ranges."""
         given = super().checked(arguments)
         top_k, function = given.get("top_k"), given.get("function_to_apply")
         if top_k is not None and (type(top_k) is not int or top_k < 1):
             raise ConfigError(
                 f"top_k is {top_k!r}; allowed: a whole number, 1 or more, or None",
-                hint="leave it out for the likeliest label; None gives all",
+                hint="omit it to get the top label; None returns all labels",
             )
         if function is not None and str(function).lower() not in ("sigmoid", "softmax", "none"):
             raise ConfigError(
                 f"function_to_apply is {function!r}; allowed: sigmoid, softmax, none",
-                hint="leave it out: the configuration tells",
+                hint="omit it: the configuration sets it",
             )
         return given
 
     def __call__(self, inputs: Any, *, batch_size: int | None = None, **arguments: Any) -> Any:
-        """As of every pipeline; a single text without top_k gives a list of one."""
+        """As in every pipeline; a single text without top_k gives a list of one."""
         found = super().__call__(inputs, batch_size=batch_size, **arguments)
         return [found] if isinstance(inputs, str) and "top_k" not in arguments else found
 
-    def _rows(self, inputs: Any, asked: Mapping[str, Any]) -> list[Row]:
+    def _rows(self, inputs: Any, asked: Mapping[str, Any]) -> list[EncodedText]:
         if not isinstance(inputs, Iterable) or isinstance(inputs, str):
             return self._cut_rows(as_texts(inputs), None, asked)
         pairs = [_pair(one) for one in inputs]
         texts, seconds = [as_texts(column) for column in zip(*pairs, strict=True)] or ([], [])
         return self._cut_rows(texts, seconds if any(seconds) else None, asked)
 
-    def _answer_batch(self, rows: Sequence[Row], asked: Mapping[str, Any]) -> list[Any]:
+    def _answer_batch(self, rows: Sequence[EncodedText], asked: Mapping[str, Any]) -> list[Any]:
         ids, mask = self._batch(rows)
         logits = self.model(ids, attention_mask=mask).logits.float().cpu()
         function = str(asked.get("function_to_apply") or self._function()).lower()
@@ -102,12 +102,12 @@ class TextClassificationPipeline(Pipeline):
 
 
 def _pair(one: Any) -> tuple[Any, Any]:
-    """A text and its second text, "" for none."""
+    """A text and its second text, "" if there is none."""
     if not isinstance(one, Mapping):
         return one, ""
     if "text" not in one or not {*one} <= {"text", "text_pair"}:
         raise DataError(
             f"an input has the keys {', '.join(map(repr, one))}; allowed: 'text', and 'text_pair'",
-            hint="give a text, or {'text': ..., 'text_pair': ...}",
+            hint="pass a text, or {'text': ..., 'text_pair': ...}",
         )
     return one["text"], one.get("text_pair", "")

@@ -1,4 +1,4 @@
-"""Texts that go on: the prompt as it was typed, one space, what the model writes."""
+"""Text generation: the prompt as it was given, one space, and its continuation."""
 
 from __future__ import annotations
 
@@ -7,29 +7,28 @@ from dataclasses import fields
 from typing import Any
 
 from ogpt.errors import ConfigError
-from ogpt.generation.choosing.settings import GenerationSettings
+from ogpt.generation.choosing.settings import OF_TEXT, GenerationSettings
+from ogpt.generation.texts.request import tell_unknown
 from ogpt.generation.texts.writer import decode
-from ogpt.notices import tell
-from ogpt.pipelines.pipeline import Pipeline, Row, tell_padding
+from ogpt.pipelines.pipeline import EncodedText, Pipeline, tell_padding
 from ogpt.tokens.cleaning import clean_up_tokenization
 from ogpt.tokens.texts import as_texts
 
 MAX_NEW_TOKENS = 256
 TEMPERATURE = 0.7
-"""Where neither the caller nor the model says: as transformers 5."""
+"""Defaults of transformers 5, if neither the call nor the model sets them."""
 
 _LENGTHS = ("max_new_tokens", "max_length")
 _COUNT_THE_PROMPT = ("max_length", "min_length")
 
 
 class TextGenerationPipeline(Pipeline):
-    """A text goes on: `[{"generated_text": ...}]`, one dict for each of num_return_sequences.
+    """Continue a text: `[{"generated_text": ...}]`, one dict per returned sequence.
 
-    A list of texts gives a list of those lists. The prompt stands in generated_text as it was
-    given, and one space joins the two where the prompt does not end with white space. Where
-    neither the call, nor generation_config, nor config.task_specific_params says otherwise, the
-    text is sampled (do_sample) at temperature 0.7 and has 256 new tokens, or as many as still
-    fit n_positions.
+    A list of texts gives a list of these lists. generated_text begins with the prompt as it was
+    given, and a space if the prompt does not end with white space. Unless the call,
+    generation_config or config.task_specific_params sets them, do_sample is True, temperature is
+    0.7 and max_new_tokens is 256, or the number that fits n_positions.
 
     >>> import ogpt
     >>> tokenizer = ogpt.OpenAIGPTTokenizerFast(vocab={"<unk>": 0, "a</w>": 1}, merges=[])
@@ -39,13 +38,14 @@ class TextGenerationPipeline(Pipeline):
     [[{'generated_text': 'A a a'}], [{'generated_text': 'A a a a'}]]
 
     Args of a call:
-        return_full_text: False leaves the prompt out, and keeps the space.
-        return_tensors: True for `{"generated_token_ids": [...]}`, those of the prompt included.
-        clean_up_tokenization_spaces: Take the space before punctuation away from what is new; None:
-            the tokenizer's setting.
-        skip_special_tokens: False keeps them in the text.
-        stop_sequence: Texts that end the text, which they are part of; as stop_strings.
-        generation_config, logits_processor, stopping_criteria, streamer and all others: of
+        return_full_text: False omits the prompt, and keeps the space.
+        return_tensors: True returns `{"generated_token_ids": [...]}`, with those of the prompt.
+        clean_up_tokenization_spaces: Remove the space before punctuation in the new text; None: the
+            tokenizer's setting.
+        skip_special_tokens: False keeps special tokens in the text.
+        stop_sequence: Texts that end the text and are part of it; as stop_strings.
+        generation_config, logits_processor, stopping_criteria, streamer and all others: arguments
+        of
             `OpenAIGPTLMHeadModel.generate`.
     """
 
@@ -59,7 +59,7 @@ class TextGenerationPipeline(Pipeline):
         "stop_strings",
         "max_length",
         "min_length",
-        *(item.name for item in fields(GenerationSettings)),
+        *(item.name for item in fields(GenerationSettings) if item.name not in OF_TEXT),
         "generation_config",
         "logits_processor",
         "stopping_criteria",
@@ -70,36 +70,33 @@ class TextGenerationPipeline(Pipeline):
 
     @classmethod
     def checked(cls, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """As of every pipeline, of which return_tensors and return_full_text exclude each other."""
+        """As in every pipeline; return_tensors and return_full_text exclude each other."""
         given = super().checked(arguments)
         if given.get("return_tensors") and given.get("return_full_text") is not None:
             raise ConfigError(
                 "return_tensors and return_full_text are both given; allowed: one of the two",
-                hint="leave return_tensors out for text",
+                hint="omit return_tensors to get text",
             )
         return given
 
     def __call__(  # type: ignore[override]  # the name of the input is transformers'
         self, text_inputs: Any, *, batch_size: int | None = None, **arguments: Any
     ) -> Any:
-        """As of every pipeline."""
+        """As in every pipeline."""
         return super().__call__(text_inputs, batch_size=batch_size, **arguments)
 
-    def _rows(self, inputs: Any, asked: Mapping[str, Any]) -> list[Row]:
+    def _rows(self, inputs: Any, asked: Mapping[str, Any]) -> list[EncodedText]:
         if asked.get("pad_token_id") is not None:
             tell_padding("pad_token_id")
         texts = as_texts(inputs)
-        rows = list(map(Row, texts, self.tokenizer(texts)["input_ids"]))
-        ids = [token_id for row in rows for token_id in row.ids]
-        unknown = ids.count(self.tokenizer.unk_token_id)
-        if unknown:
-            tell("prompt-unknown", count=unknown, total=len(ids))
+        rows = list(map(EncodedText, texts, self.tokenizer(texts)["input_ids"]))
+        tell_unknown(self.tokenizer, [token_id for row in rows for token_id in row.ids])
         return rows
 
-    def _answer_batch(self, rows: Sequence[Row], asked: Mapping[str, Any]) -> list[Any]:
+    def _answer_batch(self, rows: Sequence[EncodedText], asked: Mapping[str, Any]) -> list[Any]:
         told = self._generation(asked)
         groups: dict[tuple[int, int | None], list[int]] = {}
-        for place, row in enumerate(rows):  # what a length means may hang on the prompt's
+        for place, row in enumerate(rows):  # lengths may count the prompt
             n_prompt = len(row.ids)
             counted = n_prompt if any(name in told for name in _COUNT_THE_PROMPT) else 0
             room = min(MAX_NEW_TOKENS, max(1, self.model.config.n_positions - n_prompt))
@@ -115,13 +112,13 @@ class TextGenerationPipeline(Pipeline):
         return answers
 
     def _generation(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        """The arguments of generate, from the call, the model and the defaults, in this order."""
+        """The arguments of generate: those of the call, then of the model, then the defaults."""
         given = {name: value for name, value in asked.items() if name not in self._OWN}
         stop = asked.get("stop_sequence")
         if stop is not None:
             given["stop_strings"] = [stop] if isinstance(stop, str) else list(stop)
         configured = given.get("generation_config") or {}
-        if not isinstance(configured, Mapping):  # generate refuses what has neither of the two
+        if not isinstance(configured, Mapping):  # generate refuses an object with neither method
             to_dict = getattr(configured, "to_diff_dict", None) or getattr(configured, "to_dict", 0)
             configured = to_dict() if to_dict else {}
         layers = (self.model.generation_config, configured, given)
@@ -135,10 +132,10 @@ class TextGenerationPipeline(Pipeline):
             told.setdefault("temperature", TEMPERATURE)
         return told
 
-    def _write(self, rows: Sequence[Row], told: Mapping[str, Any]) -> list[list[list[int]]]:
+    def _write(self, rows: Sequence[EncodedText], told: Mapping[str, Any]) -> list[list[list[int]]]:
         """The new ids of each continuation of each row."""
         vocab_size = self.model.config.vocab_size
-        end = vocab_size  # fills up rows that have ended: no token has this id
+        end = vocab_size  # fills rows that have ended; no token has this id
         no_token = range(len(self.tokenizer), vocab_size)
         ids, mask = self._batch(rows, "left")
         whole = self.model.generate(
@@ -157,7 +154,7 @@ class TextGenerationPipeline(Pipeline):
         each = len(ended) // len(rows)
         return [ended[first : first + each] for first in range(0, len(ended), each)]
 
-    def _record(self, row: Row, new: list[int], asked: Mapping[str, Any]) -> dict[str, Any]:
+    def _record(self, row: EncodedText, new: list[int], asked: Mapping[str, Any]) -> dict[str, Any]:
         if asked.get("return_tensors"):
             return {"generated_token_ids": [*row.ids, *new]}
         if asked.get("skip_special_tokens", True):

@@ -17,7 +17,7 @@ from ogpt import processor
 from ogpt.data.shards import Shards
 from ogpt.errors import CheckpointError, TrainingInterrupted
 from ogpt.evaluation.ngrams import ngram_losses
-from ogpt.folders.model_folder import read_config, resolve
+from ogpt.folders.model_folder import ModelFolder
 from ogpt.folders.run_folder import RunFolder
 from ogpt.generation.protocol.perplexity import bits_per_byte, perplexity
 from ogpt.recipes.curves import require_matplotlib
@@ -170,7 +170,7 @@ def _write(out: Path, reporter: Reporter) -> list[dict[str, str]]:
 
 def _loss_of_model(out: Path, metrics: Metrics) -> float:
     """Held-out loss of the checkpoint that a run folder stands for."""
-    step = int(resolve(out).name.removeprefix("step-"))
+    step = int(ModelFolder.open(out).path.name.removeprefix("step-"))
     return next(float(event["loss"]) for event in metrics.valid if event["step"] == step)
 
 
@@ -180,8 +180,9 @@ def _score(name: str, loss: float, tokens: int, shards: Shards) -> Score:
 
 
 def _summary(out: Path, shards: Shards, metrics: Metrics) -> str:
+    parameters = parameter_count(ModelFolder.open(out).config)
     return (
-        f"A GPT of {parameter_count(read_config(out)) / 1e6:.1f} million parameters, trained from "
+        f"A GPT of {parameters / 1e6:.1f} million parameters, trained from "
         f"nothing for {metrics.train_seconds / 60:.1f} minutes on the documentation that comes "
         f"with Python {platform.python_version()}: {shards.train.n_bytes / 1e6:.1f} MB of text, "
         f"read {metrics.train[-1]['epoch']:.1f} times."
@@ -189,7 +190,7 @@ def _summary(out: Path, shards: Shards, metrics: Metrics) -> str:
 
 
 def _facts(out: Path, shards: Shards, metrics: Metrics) -> dict[str, str]:
-    config = read_config(out)
+    config = ModelFolder.open(out).config
     training = RunFolder.read_settings(out).training
     return {
         "parameters": f"{parameter_count(config):,}",

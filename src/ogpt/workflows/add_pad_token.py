@@ -1,4 +1,4 @@
-"""A padding token for a tokenizer and its model together; GPT-1 has none."""
+"""`ogpt.add_pad_token`: a padding token for a tokenizer and its model; GPT-1 has none."""
 
 from __future__ import annotations
 
@@ -15,10 +15,15 @@ if TYPE_CHECKING:
 def add_pad_token(
     tokenizer: BPETokenizer, model: OpenAIGPTPreTrainedModel, pad_token: str = "<pad>"
 ) -> int:
-    """Give tokenizer and model a padding token together; GPT-1 has none.
+    """Add a padding token to a tokenizer and its model together; GPT-1 has none.
+
+    Args:
+        tokenizer: The model's tokenizer; it is changed.
+        model: A model of ogpt; it is changed.
+        pad_token: The token; one that the vocabulary already has is used as it is.
 
     Returns:
-        Its id: that of the token in the vocabulary, or a new one with a new row in the model.
+        The id of the token. A new token gets a new id, and a new row in the model.
 
     Raises:
         VocabularyMismatch: the two do not belong together.

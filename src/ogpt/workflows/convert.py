@@ -1,4 +1,4 @@
-"""A model from one layout of files to another, in numpy alone: `ogpt convert`."""
+"""`ogpt convert`: a model from one layout of files to another, with numpy alone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tokenizers import AddedToken
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.errors import ConfigError, OutputExists, TokenizerError, VocabularyMismatch
 from ogpt.folders.model_card import write_card
-from ogpt.folders.model_folder import resolve
+from ogpt.folders.model_folder import ModelFolder
 from ogpt.hub import HubOptions, model_folder
 from ogpt.layout import CARD_FILE, CONFIG_FILES, TOKENIZER_FILES, weights_files
 from ogpt.reporting import Progress, Reporter, silent
@@ -25,7 +25,7 @@ from ogpt.tokens.vocabulary import NAMINGS, UNK_TOKEN, write_vocabulary
 from ogpt.weights.arrays import Array, LazyArrays
 from ogpt.weights.h5_file import open_h5
 from ogpt.weights.matching import match_weights
-from ogpt.weights.model_weights import folder_config, open_weights, require_heads, write_weights
+from ogpt.weights.model_weights import open_weights, require_heads, write_weights
 from ogpt.weights.openai_files import write_openai
 from ogpt.weights.precision import DTYPES, cast
 from ogpt.weights.safetensors_file import open_safetensors
@@ -38,7 +38,7 @@ _SINGLE = {".safetensors": open_safetensors, ".bin": open_bin, ".h5": open_h5}
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """What was made of what."""
+    """What `convert` wrote, and what it was made from."""
 
     folder: Path
     source_format: str
@@ -49,17 +49,17 @@ class Conversion:
     parameters: int
     dtypes: list[str]
     renamed: dict[str, str]
-    """Name in the source -> name that was written, where they differ."""
+    """Name in the source -> written name, if they differ."""
     dropped: list[str]
-    """Arrays of the source that are no weights of the model, or copies of one."""
+    """Arrays of the source that are not weights of the model, or are copies of one."""
     added: list[str]
-    """Weights that are a copy of another one in the source."""
+    """Weights that were copied from another weight of the source."""
     tokenizer: bool
-    """Whether the source had a tokenizer, which then went along."""
+    """Whether the source has a tokenizer, which is then converted too."""
 
 
 def convert(
-    source: str | Path,
+    source: str | Path | ModelFolder,
     out: str | Path,
     *,
     to: str = "safetensors",
@@ -70,48 +70,48 @@ def convert(
     reporter: Reporter = silent,
     **hub: Unpack[HubOptions],
 ) -> Conversion:
-    """Make a clean model folder, or OpenAI's files, of any checkpoint that ogpt reads.
+    """Convert any checkpoint that ogpt reads to a clean model folder, or to OpenAI's files.
 
-    The source stays as it is; `out` is written whole or not at all. One array is in memory at a
+    The source is not changed; `out` is written whole or not at all. One array is in memory at a
     time, and no framework is loaded.
 
     Args:
-        source: A folder of Hugging Face's (safetensors, .bin, .h5, whole or sharded) or OpenAI's
-            files, a run, an id of the Hub, or one weights file.
-        out: The folder to make.
+        source: A folder of Hugging Face's files (safetensors, .bin, .h5, whole or sharded) or of
+            OpenAI's, a run, an id of the Hub, or a single weights file.
+        out: Folder to create.
         to: "safetensors" (a model folder for ogpt and transformers), or "openai"
             (params_shapes.json, params_*.npy and the vocabulary under OpenAI's names, with
             config.json beside them). OpenAI's layout holds the transformer without heads.
         dtype: float32, bfloat16, float16 or float64; None: as stored. OpenAI's files are float32.
-        config: Of a source that has no config.json: the configuration, its file or its folder.
-        n_head: Attention heads of OpenAI's files, which do not tell; None: n_embd / 64, with the
-            notice `heads-assumed`.
-        max_shard_size: Bytes of a weights file, or a size such as "200MB", beyond which there are
-            several; transformers 4's default.
-        reporter: Told how far it is.
-        **hub: How to fetch from the Hub, as `ogpt.hub.model_folder`.
+        config: Configuration of a source without config.json: an object, its file or its folder.
+        n_head: Number of attention heads of OpenAI's files, which do not store it; None: n_embd /
+            64, with the notice `heads-assumed`.
+        max_shard_size: Maximum size of a weights file, in bytes or as "200MB"; larger weights are
+            split. The default is that of transformers 4.
+        reporter: Receives progress events.
+        **hub: How to fetch from the Hub, as in `ogpt.hub.model_folder`.
 
     Raises:
         OutputExists: `out` exists.
-        ConfigError: a setting outside its choices, or a configuration that is missing.
-        CheckpointError: no model there.
-        WeightsError: weights that are damaged, missing, left over, of another shape, or no finite
-            numbers; or numbers too large for `dtype`.
+        ConfigError: a setting outside its choices, or a missing configuration.
+        CheckpointError: the source holds no model.
+        WeightsError: weights that are damaged, missing, left over, of another shape, not finite, or
+            too large for `dtype`.
         TokenizerError, VocabularyMismatch: the source's tokenizer is damaged or not the model's.
-        StorageError: the disk is full or refuses.
+        StorageError: the disk is full, or writing is not permitted.
     """
     out = Path(out)
     _check_choice("to", to, LAYOUTS)
     if to == "openai" and dtype not in (None, "float32"):
         raise ConfigError(
             f"dtype is {dtype!r}; allowed with to='openai': 'float32'",
-            hint="OpenAI's files hold float32",
+            hint="omit dtype: OpenAI's files are always float32",
         )
     if dtype is not None:
         _check_choice("dtype", dtype, DTYPES)
     shard_bytes = size_in_bytes(max_shard_size)
     if out.exists():
-        raise OutputExists(f"{out} exists already", hint="choose another folder, or delete it")
+        raise OutputExists(f"{out} already exists", hint="choose another folder, or delete it")
     opened = _open(source, config, n_head, hub)
     plan = match_weights(opened.arrays, opened.config, bare=to == "openai")
     tokenizer = _read_tokenizer(opened)
@@ -149,7 +149,7 @@ def convert(
 
 
 class _Opened(NamedTuple):
-    """A source: its folder, or None for a single file."""
+    """An open source; `folder` is None for a single file."""
 
     folder: Path | None
     format: str
@@ -158,42 +158,33 @@ class _Opened(NamedTuple):
 
 
 def _open(
-    source: str | Path,
+    source: str | Path | ModelFolder,
     config: OpenAIGPTConfig | str | Path | None,
     n_head: int | None,
     hub: HubOptions,
 ) -> _Opened:
-    if Path(source).is_file():
-        file = Path(source)
+    single = not isinstance(source, ModelFolder) and Path(source).is_file()
+    if single:
+        file = Path(str(source))
         _check_choice("the ending of the weights file", file.suffix, tuple(_SINGLE))
-        arrays, form, folder = _SINGLE[file.suffix](file), file.suffix[1:], None
-    else:
-        folder = model_folder(source, **hub)
-        if config is None:
-            folder = resolve(folder)
-        arrays = open_weights(folder)
-        form = weights_files(file.name for file in folder.glob("*")).format
-    return _Opened(folder, form, arrays, _config(folder, arrays, config, n_head, source))
-
-
-def _config(
-    folder: Path | None,
-    arrays: Mapping[str, Array],
-    given: OpenAIGPTConfig | str | Path | None,
-    n_head: int | None,
-    source: str | Path,
-) -> OpenAIGPTConfig:
-    """The configuration: given, in the folder, or told by the shapes of OpenAI's files."""
-    if given is None and folder is not None:
-        return folder_config(folder, n_head)
-    if given is None:
+    if config is None and not single:
+        opened = ModelFolder.open(source, n_head=n_head, **hub)
+        return _Opened(opened.path, opened.files.format, opened.weights, opened.config)
+    if config is None:
         raise ConfigError(
-            f"{source} is a weights file, which has no configuration beside it",
-            hint="give the model's config.json: --config FILE",
+            f"{source} is a single weights file, which has no configuration beside it",
+            hint="pass the model's config.json: --config FILE",
         )
-    config = given if isinstance(given, OpenAIGPTConfig) else OpenAIGPTConfig.from_pretrained(given)
+    if not isinstance(config, OpenAIGPTConfig):
+        config = OpenAIGPTConfig.from_pretrained(config)
     require_heads(config, n_head)
-    return config
+    if isinstance(source, ModelFolder):
+        return _Opened(source.path, source.files.format, source.weights, config)
+    if single:
+        return _Opened(None, file.suffix[1:], _SINGLE[file.suffix](file), config)
+    folder = model_folder(source, **hub)
+    form = weights_files(file.name for file in folder.glob("*")).format
+    return _Opened(folder, form, open_weights(folder), config)
 
 
 def _read_tokenizer(opened: _Opened) -> TokenizerFolder | None:
@@ -217,7 +208,7 @@ def _read_tokenizer(opened: _Opened) -> TokenizerFolder | None:
     if UNK_TOKEN not in content.vocabulary.vocab and "unk_token" not in content.special:
         raise TokenizerError(
             f"the vocabulary in {folder} has no {UNK_TOKEN!r}",
-            hint="it is not GPT-1's: fetch the files again",
+            hint="fetch the files again: the vocabulary is not GPT-1's",
         )
     return content
 
@@ -225,9 +216,9 @@ def _read_tokenizer(opened: _Opened) -> TokenizerFolder | None:
 def _write_tokenizer(
     content: TokenizerFolder, source: Path, folder: Path, to: str, config: OpenAIGPTConfig
 ) -> None:
-    """The vocabulary under the names of the layout; the other files as they are.
+    """Write the vocabulary under the names of the layout, and copy the other files.
 
-    OpenAI's files alone do not tell how text becomes words: they are read in the order of 2018.
+    OpenAI's files do not store a pre-tokenization; it is set to `openai`, the 2018 order.
     """
     others = [name for name in TOKENIZER_FILES if not any(name in naming for naming in NAMINGS)]
     if to == "safetensors" and not any((source / name).exists() for name in others):
@@ -253,7 +244,7 @@ def _write_tokenizer(
 
 
 def _copy(source: Path | None, folder: Path, names: Sequence[str]) -> None:
-    """Copy those of the files that are there."""
+    """Copy those of the files that exist."""
     for name in names:
         if source is not None and (source / name).is_file():
             shutil.copyfile(source / name, folder / name)
@@ -262,5 +253,6 @@ def _copy(source: Path | None, folder: Path, names: Sequence[str]) -> None:
 def _check_choice(name: str, seen: str, allowed: tuple[str, ...]) -> None:
     if seen not in allowed:
         raise ConfigError(
-            f"{name} is {seen!r}; allowed: {', '.join(allowed)}", hint=f"for example {allowed[0]}"
+            f"{name} is {seen!r}; allowed: {', '.join(allowed)}",
+            hint=f"use {allowed[0]}, for example",
         )

@@ -1,4 +1,4 @@
-"""What this machine offers, what is missing for it, and the command that mends each: `doctor`."""
+"""`ogpt doctor`: what this machine offers, what is missing, and the command that fixes it."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ INSTRUCTIONS = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_tile", "am
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing looked at."""
+    """One checked item."""
 
     name: str
     value: str
-    mend: str = ""
-    """What to do about it; empty: nothing is missing."""
+    fix: str = ""
+    """Command that fixes it; empty: nothing is missing."""
 
 
 def doctor() -> list[Check]:
-    """Look at the packages, the processor, the compiler, the native decoder and the GPU."""
+    """Check the packages, the processor, the compiler, the native decoder and the GPU."""
     return [
         Check("ogpt", __version__),
         Check("python", f"{platform.python_version()} on {platform.platform()}"),
@@ -63,20 +63,20 @@ def packages() -> list[Check]:
 
 
 def machine() -> list[Check]:
-    """Cores, and the instructions that decide which precision is fast."""
+    """Cores, and the instructions that determine which precision is fast."""
     found = [name for name in INSTRUCTIONS if name in processor.features()]
     multiplied = processor.multiplies_bfloat16()
     return [
         Check("processor", processor.name()),
         Check("cores", f"{processor.cores()} of {os.cpu_count()}"),
         Check("instructions", " ".join(found) or "none of " + " ".join(INSTRUCTIONS)),
-        Check("bfloat16", "multiplied by the processor" if multiplied else "float32 is faster"),
+        Check("bfloat16", "multiplied by the processor" if multiplied else "slower than float32"),
         Check("amx", _amx()),
     ]
 
 
 def kernel_grants_amx() -> bool:
-    """Whether Linux lets this process use the AMX tiles (x86-64 only)."""
+    """Whether Linux permits this process to use the AMX tiles (x86-64 only)."""
     if sys.platform != "linux" or platform.machine() != "x86_64":
         return False
     arch_prctl, request_permission, tile_data = 158, 0x1023, 18  # linux: asm/prctl.h
@@ -85,34 +85,36 @@ def kernel_grants_amx() -> bool:
 
 
 def compiler() -> list[Check]:
-    """What torch.compile needs: a C++ compiler and Python's headers."""
+    """Requirements of torch.compile: a C++ compiler and Python's headers."""
     names = (os.environ.get("CXX", ""), "g++", "clang++", "c++")
     found = next(filter(None, map(shutil.which, filter(None, names))), None)
-    version, mend = "missing: training runs without torch.compile", "apt install g++"
+    version, fix = "missing: training runs without torch.compile", "apt install g++"
     if found is not None:
         output = subprocess.run([found, "--version"], capture_output=True, text=True, check=False)
-        version, mend = (output.stdout.splitlines() or [found])[0], ""
+        version, fix = (output.stdout.splitlines() or [found])[0], ""
     header = Path(sysconfig.get_path("include")) / "Python.h"
     headers = Check("python headers", str(header))
     if not header.is_file():
         headers = Check("python headers", f"missing: {header}", "apt install python3-dev")
-    return [Check("c++ compiler", version, mend), headers]
+    return [Check("c++ compiler", version, fix), headers]
 
 
 def native_decoder() -> Check:
-    """Whether it is built, and the instruction sets that it can use, the one that it does first."""
+    """Whether the native decoder is built, and the kernels it can use, the preferred one first."""
     try:
         return Check("native decoder", f"built; kernels: {', '.join(available_kernels())}")
     except BackendMissing as error:
-        return Check("native decoder", "missing: PyTorch decodes, far slower", error.hint)
+        return Check(
+            "native decoder", "missing: PyTorch is used instead, which is much slower", error.hint
+        )
 
 
 def gpu() -> Check:
-    """The GPU that PyTorch sees."""
+    """The GPU that PyTorch finds."""
     try:
         import torch
     except ImportError:
-        return Check("gpu", "not looked for: torch is missing", "pip install 'ogpt[torch]'")
+        return Check("gpu", "not checked: torch is missing", "pip install 'ogpt[torch]'")
     if not torch.cuda.is_available():
         build = torch.version.cuda or "none"
         return Check("gpu", f"none (CUDA of this torch build: {build}); the processor is used")
@@ -120,11 +122,11 @@ def gpu() -> Check:
     return Check("gpu", f"{card.name}, {card.total_memory / 2**30:.0f} GiB")
 
 
-def _package(name: str, mend: str) -> Check:
+def _package(name: str, fix: str) -> Check:
     try:
         return Check(name, metadata.version(name))
     except metadata.PackageNotFoundError:
-        return Check(name, "missing", mend)
+        return Check(name, "missing", fix)
 
 
 def _amx() -> str:

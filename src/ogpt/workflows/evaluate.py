@@ -10,12 +10,15 @@ from __future__ import annotations
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from ogpt.config.described import check_names
 from ogpt.data.sources import Specs
 from ogpt.decoding.choice import open_decoder
+from ogpt.decoding.options import DecoderOptions
 from ogpt.errors import DataError
 from ogpt.evaluation.tokenized_text import open_text
-from ogpt.folders.model_folder import load_tokenizer, read_config, resolve
+from ogpt.folders.model_folder import ModelFolder
 from ogpt.generation.protocol import perplexity as units
 from ogpt.generation.protocol.likelihood import check_stride, score
 from ogpt.reporting import Progress, Reporter, silent
@@ -39,45 +42,43 @@ class PerplexityResult:
 
 
 def evaluate(
-    model: str | Path,
+    model: str | Path | ModelFolder,
     data: Specs = (),
     *,
     text: str | None = None,
     stride: int = 0,
     encoding: str = "utf-8",
-    decoder: str = "auto",
-    dtype: str = "auto",
-    threads: int = 0,
     reporter: Reporter = silent,
+    options: DecoderOptions | None = None,
+    **named: Any,
 ) -> PerplexityResult:
     """Measure loss, perplexity and bits per byte of a text. Memory does not grow with the text.
 
     Args:
-        model: A model folder or a run.
+        model: A model folder, a run, or an id of the Hub.
         data: Sources of the text (see `ogpt.data.sources.open_sources`).
         text: The text itself, in place of data.
         stride: Stride of the sliding window in tokens, 1 to n_positions. A smaller stride gives
             each token more context and takes longer. 0 uses half a window.
         encoding: Encoding of text files.
-        decoder: Decoder that scores the text (`ogpt.decoding.choice`).
-        dtype: Precision of the weights.
-        threads: Number of CPU threads; 0 uses all cores.
         reporter: Receives progress events.
+        options: Which decoder scores the text, and how it runs.
+        **named: Fields of DecoderOptions (decoder, dtype, threads, ...), in place of those in
+            `options`.
 
     Raises:
         ConfigError: not exactly one of data and text, or a stride outside its range.
+        UnknownArgument: a name that is no field of DecoderOptions.
         DataError: sources that cannot be read, or too little text.
         CheckpointError, TokenizerError, WeightsError: a model that is missing or damaged.
         BackendMissing: the decoder's package is not installed.
     """
-    folder = resolve(model)
-    config = read_config(folder)
-    check_stride(stride, config.n_positions)
-    read = open_text(load_tokenizer(folder, config), data, text, encoding)
+    check_names("evaluate", named, DecoderOptions)
+    folder = ModelFolder.open(model)
+    check_stride(stride, folder.config.n_positions)
+    read = open_text(folder.tokenizer, data, text, encoding)
     progress = Progress(reporter, "evaluating", sum(read.sizes))
-    with closing(
-        open_decoder(folder, config=config, decoder=decoder, dtype=dtype, threads=threads)
-    ) as opened:
+    with closing(open_decoder(folder, options, **named)) as opened:
         nats, scored = 0.0, 0
         for log_probs in score(opened, read.ids(), stride):
             nats -= float(log_probs.sum(dtype="float64"))

@@ -1,38 +1,38 @@
-"""`ogpt generate`: a prompt goes in, text comes out, shown word by word if asked.
+"""`ogpt generate`: continuations of a prompt, or of every row of a file.
 
-Whatever can be wrong with a request is found before the weights are read.
+Every fault of a request is found before the weights are read.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, fields, replace
-from difflib import get_close_matches
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ogpt.config.model import OpenAIGPTConfig
+from ogpt.config.described import check_names, whole_or_named
 from ogpt.decoding.choice import open_decoder
 from ogpt.decoding.floor import weight_bytes
-from ogpt.errors import ConfigError, UnknownArgument
-from ogpt.folders.model_folder import load_tokenizer, read_config, resolve
+from ogpt.decoding.options import DecoderOptions
+from ogpt.errors import ConfigError
+from ogpt.folders.model_folder import ModelFolder
 from ogpt.generation.choosing.settings import GenerationSettings
 from ogpt.generation.protocol.decoder import Decoder
 from ogpt.generation.texts.continuing import Generation, OnText, continuations, slots_of
 from ogpt.generation.texts.request import Request, check_given, prepare
 from ogpt.generation.texts.rows import FinishedRows, model_hash, read_rows
 from ogpt.generation.texts.statistics import Statistics, Stopwatch
-from ogpt.generation.texts.writer import Vocabulary
+from ogpt.generation.texts.writer import TokenizerLike
 from ogpt.reporting import Progress, Reporter, silent
 from ogpt.storage import only_writer_of
 
 BATCH_SIZE = 16
-"""Sequences written at once; more wait for a slot. Each holds a key-value cache in memory."""
+"""Texts per batch. Each holds a KV cache; further texts wait for a free slot."""
 
 
 class Generations(list[Generation]):
-    """The continuations of the first prompt, then those of the next; with `statistics`."""
+    """The continuations of the first prompt, then those of the next, and their `statistics`."""
 
     def __init__(self, generations: Sequence[Generation], statistics: Statistics) -> None:
         super().__init__(generations)
@@ -40,294 +40,207 @@ class Generations(list[Generation]):
 
 
 def generate(
-    model: str | Path,
+    model: str | Path | ModelFolder,
     prompt: str | Sequence[str] | None = None,
     *,
     ids: Sequence[int] | None = None,
-    max_new_tokens: int = 50,
-    min_new_tokens: int = 0,
-    do_sample: bool | None = None,
-    temperature: float = 1.0,
-    top_k: int = 0,
-    top_p: float = 1.0,
-    seed: int = 0,
-    num_return_sequences: int = 1,
-    num_beams: int = 1,
-    stop: str | Sequence[str] = (),
-    ban: Sequence[str] = (),
-    bias: Mapping[str, float] | None = None,
-    top_logprobs: int = 0,
-    decoder: str = "auto",
-    dtype: str = "auto",
-    threads: int = 0,
-    cache_dtype: str = "float32",
-    deterministic: bool = False,
+    settings: GenerationSettings | None = None,
+    options: DecoderOptions | None = None,
     batch_size: int = BATCH_SIZE,
     on_text: OnText | None = None,
-    **more: Any,
+    **named: Any,
 ) -> Generations:
-    """Write on from a prompt.
+    """Generate text from a prompt, or from several.
 
-    Beyond the model's n_positions the text slides: the last half is read again, with a notice.
-    Beams and contrastive search do not slide.
+    Settings and options are keyword arguments by the names of their fields, as in
+    `generate(model, "the cat", temperature=0.8, stop=".", decoder="native")`. Without do_sample,
+    text is sampled, except with beams and contrastive search.
+
+    Beyond the context length a sliding window is used, with a notice: each time the context is
+    full, its last half is kept. Beam search and contrastive search do not slide.
 
     Args:
-        model: A model folder or a run.
+        model: A model folder, a run, or an id of the Hub.
         prompt: A text, or several.
-        ids: Token ids in place of a prompt.
-        max_new_tokens: Most tokens to write, 1 or more.
-        min_new_tokens: Tokens to write before a stop string or end token counts.
-        do_sample: False takes the most likely token every time, or the most likely beams; None:
-            True without beams and contrastive search.
-        temperature: Above 0; below 1 is safer, above 1 wilder.
-        top_k: Draw among the k most likely tokens; 0 for all.
-        top_p: Draw among the fewest tokens that hold this probability; 1 for all.
-        seed: The same seed writes the same text; 0 to 2**64 - 1.
-        num_return_sequences: Continuations of each prompt; with beams, at most num_beams.
-        num_beams: Beams of a beam search, whose most likely texts come first; 1 for none.
-        stop: Strings that end the text; they are not part of it.
-        ban: Texts that are never written.
-        bias: What to add to the logits of texts: above 0 makes them likelier, below 0 less so.
-        top_logprobs: How many most likely tokens to tell with each token.
-        decoder: Which implementation decodes (`ogpt.decoding.choice`).
-        dtype: Precision of its weights.
-        threads: Threads it may use; 0 for all cores.
-        cache_dtype: Of keys and values in the native decoder: float32 or bfloat16.
-        deterministic: The same bits alone or in any batch; the native decoder gives them always.
-        batch_size: Sequences written at once, each with its cache in memory; more wait. Beams and
-            the candidates of a contrastive search are at least as many as one text needs.
-        on_text: Told each text as soon as its words are whole; of beams, when all is written.
-        **more: The other settings of `GenerationSettings`: min_p, typical_p, repetition_penalty,
-            num_beam_groups, penalty_alpha and so on.
+        ids: Token ids, in place of a prompt.
+        settings: How tokens are chosen and when a continuation ends.
+        options: Which decoder runs the model, and how.
+        batch_size: Number of texts per batch; each holds a KV cache. Beam search and contrastive
+            search use at least the slots that one text needs.
+        on_text: Called with each text as soon as its words are complete; with beams, at the end.
+        **named: Fields of GenerationSettings and DecoderOptions, in place of those in `settings`
+            and `options`.
 
     Raises:
-        ConfigError: a batch_size below 1, or a decoder, dtype or threads that cannot be had.
+        ConfigError: a batch_size or an option outside its range, or a decoder that is not possible.
         SamplingError: a prompt without tokens, or a setting outside its range.
-        UnknownArgument: a name that is no setting.
+        UnknownArgument: a name that is no setting and no option.
         TokenOutOfRange: an id outside the vocabulary.
-        ContextTooLong: beams or a contrastive search outgrow the model's positions.
+        ContextTooLong: beam search or contrastive search exceeds the context length.
         CheckpointError, TokenizerError, WeightsError: a model that is missing or damaged.
         BackendMissing: the decoder's package is not installed.
     """
-    _require_settings(more)
-    _require_batch_size(batch_size)
-    drawn = num_beams == 1 and not more.get("penalty_alpha")
-    settings = GenerationSettings(
-        max_new_tokens=max_new_tokens,
-        min_new_tokens=min_new_tokens,
-        do_sample=drawn if do_sample is None else do_sample,
-        temperature=temperature,
-        top_k=top_k,
-        top_p=top_p,
-        seed=seed,
-        num_return_sequences=num_return_sequences,
-        num_beams=num_beams,
-        **more,
-    )
-    stop = check_given(prompt, ids, stop)
-    folder = resolve(model)
-    config = read_config(folder)
-    tokenizer = load_tokenizer(folder, config)
-    settings = _with_ends(settings, config)
-    size = (config.n_positions, config.vocab_size)
-    request = prepare(tokenizer, *size, prompt, ids, settings, stop, ban, bias, top_logprobs)
-    how = {
-        "decoder": decoder,
-        "dtype": dtype,
-        "threads": threads,
-        "cache_dtype": cache_dtype,
-        "deterministic": deterministic,
-    }
-    with closing(_open(folder, config, request, batch_size, how)) as opened:
-        return _write(opened, tokenizer, request, on_text, weight_bytes(opened, config))
+    check_names("generate", named, GenerationSettings, DecoderOptions)
+    settings = _settings(settings, named)
+    options = whole_or_named(DecoderOptions, options, named)
+    _check_batch_size(batch_size)
+    check_given(prompt, ids)
+    folder = ModelFolder.open(model)
+    request = _prepare(folder, prompt, ids, settings)
+    with closing(_open(folder, request, batch_size, options)) as opened:
+        weights = weight_bytes(opened, folder.config)
+        return _write(opened, folder.tokenizer, request, on_text, weights)
 
 
 @dataclass(frozen=True, slots=True)
 class FileResult:
-    """What `generate_file` did."""
+    """What `generate_file` wrote."""
 
     file: Path
     rows: int
     kept: int
-    """Of them, those that were there already."""
+    """Rows that an earlier call had written."""
     statistics: Statistics | None
-    """Of the others; None where there are none."""
+    """Speed of the new rows; None if there are none."""
 
 
 def generate_file(
-    model: str | Path,
+    model: str | Path | ModelFolder,
     data: str | Path,
     out: str | Path,
     settings: GenerationSettings | None = None,
     *,
-    stop: str | Sequence[str] = (),
-    ban: Sequence[str] = (),
-    bias: Mapping[str, float] | None = None,
-    top_logprobs: int = 0,
-    decoder: str = "auto",
-    dtype: str = "auto",
-    threads: int = 0,
-    cache_dtype: str = "float32",
-    deterministic: bool = False,
+    options: DecoderOptions | None = None,
     batch_size: int = BATCH_SIZE,
     reporter: Reporter = silent,
+    **named: Any,
 ) -> FileResult:
-    """Write on from every row of a JSON Lines file, into another one, row by row in their order.
+    """Generate text from every row of a JSON Lines file into another file, in the same order.
 
-    A row is written as soon as it and all before it are whole. The same call goes on where a
-    stopped one was: rows that are there are kept, if they answer the same request.
+    A row is written as soon as it and all rows before it are complete. The same call resumes a file
+    that was stopped: its rows are kept if they answer the same request.
 
     Args:
-        model: A model folder or a run.
-        data: Rows with a text `prompt` or, where there is none, `text`; their other fields go
-            along.
-        out: Rows with `prompt` and `text`, `finish_reason`, `new_tokens` and `log_prob` of what
-            was written, in a list `continuations` where there are several; `request` tells model,
-            settings and prompt from others.
-        settings: How to write; the model's end tokens are added.
-        stop: Strings that end the text; they are not part of it.
-        ban: Texts that are never written.
-        bias: What to add to the logits of texts.
-        top_logprobs: How many most likely tokens to tell with each token: rows then hold `ids`,
-            `log_probs` and `top_log_probs`, too, lists of [id, log-probability].
-        decoder: Which implementation decodes (`ogpt.decoding.choice`).
-        dtype: Precision of its weights.
-        threads: Threads it may use; 0 for all cores.
-        cache_dtype: Of keys and values in the native decoder: float32 or bfloat16.
-        deterministic: The same bits alone or in any batch; the native decoder gives them always.
-        batch_size: Sequences written at once, each with its cache in memory; more wait. Beams and
-            the candidates of a contrastive search are at least as many as one text needs.
-        reporter: Told how far it is.
+        model: A model folder, a run, or an id of the Hub.
+        data: Rows with a text `prompt`, or else `text`; their other fields are copied.
+        out: Rows with `prompt` and, of each continuation, `text`, `finish_reason`, `new_tokens` and
+            `log_prob`, in a list `continuations` if there are several. With `top_logprobs` also
+            `ids`, `log_probs` and `top_log_probs`, lists of [id, log-probability]. `request` is a
+            hash of model, settings and prompt.
+        settings: How tokens are chosen and when a continuation ends.
+        options: Which decoder runs the model, and how.
+        batch_size: Number of texts per batch; each holds a KV cache. Beam search and contrastive
+            search use at least the slots that one text needs.
+        reporter: Receives progress events.
+        **named: Fields of GenerationSettings and DecoderOptions, in place of those in `settings`
+            and `options`.
 
     Raises:
-        ConfigError: a batch_size below 1, or a decoder, dtype or threads that cannot be had.
+        ConfigError: a batch_size or an option outside its range, or a decoder that is not possible.
         DataError: `data` cannot be read, or a row has no prompt.
         OutputExists: `out` holds something other than the first rows of this request, or another
             process is writing it.
         SamplingError, ContextTooLong: a prompt that cannot be continued.
+        UnknownArgument: a name that is no setting and no option.
         CheckpointError, TokenizerError, WeightsError: a model that is missing or damaged.
         BackendMissing: the decoder's package is not installed.
-        StorageError: the disk is full or refuses; the rows written so far are whole.
+        StorageError: the disk is full, or writing is not permitted; the rows written so far are
+            complete.
     """
-    _require_batch_size(batch_size)
+    check_names("generate_file", named, GenerationSettings, DecoderOptions)
+    settings = _settings(settings, named)
+    options = whole_or_named(DecoderOptions, options, named)
+    _check_batch_size(batch_size)
     rows = read_rows(Path(data))
-    prompts = [row.prompt for row in rows]
-    strings = check_given(prompts, None, stop)
-    folder = resolve(model)
-    config = read_config(folder)
-    tokenizer = load_tokenizer(folder, config)
-    settings = _with_ends(settings or GenerationSettings(), config)
-    size = (config.n_positions, config.vocab_size)
-    request = prepare(tokenizer, *size, prompts, None, settings, strings, ban, bias, top_logprobs)
-    asked = replace(request.settings, prompt_lookup_num_tokens=None)  # changes no text
-    key = [model_hash(folder), asdict(asked), strings, top_logprobs, decoder, dtype]
-    key += [cache_dtype, deterministic]
-    how = {
-        "decoder": decoder,
-        "dtype": dtype,
-        "threads": threads,
-        "cache_dtype": cache_dtype,
-        "deterministic": deterministic,
-    }
+    folder = ModelFolder.open(model)
+    request = _prepare(folder, [row.prompt for row in rows], None, settings)
     with only_writer_of(Path(out)):
-        finished = FinishedRows(Path(out), rows, key)
+        finished = FinishedRows(Path(out), rows, _asked(folder, settings, options))
         progress = Progress(reporter, "generating", len(rows), "rows")
         progress(finished.count)
         kept, statistics = finished.count, None
         if kept < len(rows):
             request = replace(request, prompts=request.prompts[kept:])
-            with closing(_open(folder, config, request, batch_size, how)) as opened:
-                weights = weight_bytes(opened, config)
+            with closing(_open(folder, request, batch_size, options)) as opened:
+                weights = weight_bytes(opened, folder.config)
+                tokenizer = folder.tokenizer
                 statistics = _write_rows(opened, tokenizer, request, finished, progress, weights)
     return FileResult(Path(out), len(rows), kept, statistics)
 
 
-def _write_rows(
-    decoder: Decoder,
-    tokenizer: Vocabulary,
-    request: Request,
-    finished: FinishedRows,
-    progress: Progress,
-    weights: int | None,
-) -> Statistics:
-    """Write what is not finished yet."""
-    clock = Stopwatch()
-    tokens = 0
-    per_row = request.settings.num_return_sequences
-    with finished.appending(per_row) as append:
-        for number, one in continuations(decoder, tokenizer, request, on_token=clock.tick):
-            append(number, one)
-            tokens += len(one.ids)
-            progress(finished.count)
-    return clock.statistics(tokens, len(request.prompts) * per_row, weights)
-
-
 def generate_with(
     decoder: Decoder,
-    tokenizer: Vocabulary,
+    tokenizer: TokenizerLike,
     prompt: str | Sequence[str] | None = None,
     settings: GenerationSettings | None = None,
     *,
     ids: Sequence[int] | None = None,
-    stop: str | Sequence[str] = (),
-    ban: Sequence[str] = (),
-    bias: Mapping[str, float] | None = None,
-    top_logprobs: int = 0,
     on_text: OnText | None = None,
+    **named: Any,
 ) -> Generations:
-    """`generate` with a decoder that is open already, and stays so; its slots are left empty."""
-    settings = settings or GenerationSettings()
-    stop = check_given(prompt, ids, stop)
+    """Generate as `generate` does, with an open decoder; its slots are left empty."""
+    check_names("generate_with", named, GenerationSettings)
+    settings = _settings(settings, named)
+    check_given(prompt, ids)
     size = (decoder.n_positions, decoder.vocab_size)
-    request = prepare(tokenizer, *size, prompt, ids, settings, stop, ban, bias, top_logprobs)
+    request = prepare(tokenizer, *size, prompt, ids, settings)
     return _write(decoder, tokenizer, request, on_text)
 
 
-def _require_settings(names: Mapping[str, Any]) -> None:
-    """Check the names of settings.
-
-    Raises:
-        UnknownArgument: one that GenerationSettings has not.
-    """
-    known = [item.name for item in fields(GenerationSettings)]
-    for name in names:
-        if name not in known:
-            near = get_close_matches(name, known, n=1, cutoff=0.6)
-            raise UnknownArgument(
-                f"generate has no argument {name}; allowed settings: {', '.join(known)}",
-                hint=f"did you mean {near[0]}?" if near else "leave it out",
-            )
+def _settings(whole: GenerationSettings | None, named: Mapping[str, Any]) -> GenerationSettings:
+    """The settings of a call: without do_sample, sample unless another search is asked for."""
+    given = {name: value for name, value in named.items() if (name, value) != ("do_sample", None)}
+    if whole is None:
+        searches = given.get("num_beams", 1) != 1 or bool(given.get("penalty_alpha"))
+        given.setdefault("do_sample", not searches)
+    return whole_or_named(GenerationSettings, whole, given)
 
 
-def _require_batch_size(batch_size: int) -> None:
+def _check_batch_size(batch_size: int) -> None:
     if batch_size < 1:
         raise ConfigError(
             f"batch_size is {batch_size}; allowed: 1 or more",
-            hint=f"leave it at {BATCH_SIZE}; more pay on a GPU",
+            hint=f"omit it for {BATCH_SIZE}; on a GPU use more",
         )
 
 
-def _with_ends(settings: GenerationSettings, config: OpenAIGPTConfig) -> GenerationSettings:
-    """The settings, in which the end tokens of the configuration end a text."""
-    end_ids = _end_ids(getattr(config, "eos_token_id", None))
-    return replace(settings, eos_token_id=(*settings.eos_token_id, *end_ids))
+def _prepare(
+    folder: ModelFolder,
+    prompt: str | Sequence[str] | None,
+    ids: Sequence[int] | None,
+    settings: GenerationSettings,
+) -> Request:
+    """A request to the model, whose own end tokens end the text too."""
+    config = folder.config
+    end_ids = config.eos_token_id  # GPT-1 itself has none
+    if end_ids is not None:
+        end_ids = end_ids if isinstance(end_ids, list) else [end_ids]
+        settings = replace(settings, eos_token_id=(*settings.eos_token_id, *end_ids))
+    size = (config.n_positions, config.vocab_size)
+    return prepare(folder.tokenizer, *size, prompt, ids, settings)
+
+
+def _asked(
+    folder: ModelFolder, settings: GenerationSettings, options: DecoderOptions
+) -> dict[str, Any]:
+    """What the rows of a file depend on besides their prompts."""
+    asked = asdict(settings) | asdict(options)
+    for without_effect in ("prompt_lookup_num_tokens", "threads"):
+        del asked[without_effect]
+    asked["sequence_bias"] = sorted(settings.sequence_bias.items())  # JSON has no tuples for keys
+    return {"model": model_hash(folder.path), **asked}
 
 
 def _open(
-    folder: Path,
-    config: OpenAIGPTConfig,
-    request: Request,
-    batch_size: int,
-    how: Mapping[str, Any],
+    folder: ModelFolder, request: Request, batch_size: int, options: DecoderOptions
 ) -> Decoder:
-    """A decoder with the slots that a request can use."""
-    slots = slots_of(request, batch_size)
-    return open_decoder(folder, config=config, slots=slots, **how)
+    """A decoder with the number of slots that the request can use."""
+    return open_decoder(folder, options, slots=slots_of(request, batch_size))
 
 
 def _write(
     decoder: Decoder,
-    tokenizer: Vocabulary,
+    tokenizer: TokenizerLike,
     request: Request,
     on_text: OnText | None,
     weights: int | None = None,
@@ -340,8 +253,21 @@ def _write(
     return Generations(generations, clock.statistics(tokens, texts, weights))
 
 
-def _end_ids(eos_token_id: int | list[int] | None) -> tuple[int, ...]:
-    """The end tokens of a configuration; GPT-1 itself has none."""
-    if eos_token_id is None:
-        return ()
-    return tuple(eos_token_id) if isinstance(eos_token_id, list) else (eos_token_id,)
+def _write_rows(
+    decoder: Decoder,
+    tokenizer: TokenizerLike,
+    request: Request,
+    finished: FinishedRows,
+    progress: Progress,
+    weights: int | None,
+) -> Statistics:
+    """Write the rows that are not finished yet."""
+    clock = Stopwatch()
+    tokens = 0
+    per_row = request.settings.num_return_sequences
+    with finished.appending(per_row) as append:
+        for number, one in continuations(decoder, tokenizer, request, on_token=clock.tick):
+            append(number, one)
+            tokens += len(one.ids)
+            progress(finished.count)
+    return clock.statistics(tokens, len(request.prompts) * per_row, weights)

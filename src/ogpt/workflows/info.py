@@ -1,4 +1,4 @@
-"""What a model folder or a run is: `info`."""
+"""`ogpt info`: shape, weights, tokenizer and training of a model folder or a run."""
 
 from __future__ import annotations
 
@@ -7,59 +7,59 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ogpt.folders.model_folder import load_tokenizer, resolve
+from ogpt.folders.model_folder import ModelFolder
 from ogpt.folders.run_folder import METRICS_FILE, RunFolder, read_events
-from ogpt.layout import weights_files
-from ogpt.tokens.tokenizer_folder import holds_tokenizer
-from ogpt.weights.model_weights import folder_config, open_weights
-from ogpt.weights.quantised import quantised_dtype
 from ogpt.weights.safetensors_file import WEIGHTS_FILE, open_safetensors
-from ogpt.weights.shapes import architecture_of, parameter_count
+from ogpt.weights.shapes import parameter_count
 
 LAST_FACTS = ("step", "total_steps", "loss", "tokens_per_s", "mfu", "bits_per_byte", "perplexity")
 
 
-def info(path: str | Path) -> dict[str, Any]:
-    """The facts of a model folder or run, as nested plain values that JSON can hold.
+def info(path: str | Path | ModelFolder) -> dict[str, Any]:
+    """Describe a model folder or a run, as nested values that JSON can hold.
 
-    Sections: `model` (its configuration), `weights`, `tokenizer` (None without one); of a run also
-    `run` (how far it is), `settings`, and the last `train` and `eval` events. A run without a
-    checkpoint has no model yet. No framework is loaded.
+    Sections: `model` (its configuration), `weights`, `tokenizer` (None without one), `labels` (of a
+    classifier). A run also has `run` (its progress), `settings`, and the last `train` and `eval`
+    events; a run without a checkpoint has no model yet. No framework is loaded.
+
+    Args:
+        path: A model folder, a run, or an id of the Hub.
 
     Raises:
-        CheckpointError: `path` is no folder, neither model nor run, or damaged.
-        DamagedData: metrics.jsonl is.
+        CheckpointError: `path` is no folder, is neither a model nor a run, or is damaged.
+        DamagedData: metrics.jsonl is damaged.
         ConfigError, TokenizerError, VocabularyMismatch, WeightsError: a part that cannot be read.
     """
+    if isinstance(path, ModelFolder) or not RunFolder.is_run(Path(path)):
+        return _model(ModelFolder.open(path))
     path = Path(path)
-    if not RunFolder.is_run(path):
-        return _model(resolve(path))
     run = RunFolder.open(path)
     found: dict[str, Any] = {}
     if run.facts["last"] is not None:
-        found = _model(resolve(path))
+        found = _model(ModelFolder.open(path))
     found["run"] = {name: value for name, value in run.facts.items() if name != "format"}
     found["settings"] = dataclasses.asdict(RunFolder.read_settings(path))
     return found | _last_events(path / METRICS_FILE)
 
 
-def _model(folder: Path) -> dict[str, Any]:
-    config = folder_config(folder)
-    quantised = quantised_dtype(config)
-    arrays = open_weights(folder) if quantised is None else open_safetensors(folder / WEIGHTS_FILE)
-    weights = weights_files(file.name for file in folder.glob("*"))
-    tokenizer = load_tokenizer(folder, config) if holds_tokenizer(folder) else None
+def _model(folder: ModelFolder) -> dict[str, Any]:
+    # of a quantized folder the arrays as they are stored, not the weights that they stand for
+    stored = folder.path / WEIGHTS_FILE
+    arrays = folder.weights if folder.quantized is None else open_safetensors(stored)
+    tokenizer = folder.tokenizer if folder.has_tokenizer else None
+    classifies = folder.architecture == "OpenAIGPTForSequenceClassification"
     return {
-        "folder": str(folder),
-        "parameters": parameter_count(config, architecture_of(config)),
-        "model": json.loads(config.to_json_string()),
+        "folder": str(folder.path),
+        "parameters": parameter_count(folder.config, folder.architecture),
+        "model": json.loads(folder.config.to_json_string()),
+        **({"labels": folder.labels} if classifies else {}),
         "weights": {
-            "format": weights.format,
-            "files": list(weights.files),
+            "format": folder.files.format,
+            "files": list(folder.files.files),
             "dtype": sorted({array.dtype for array in arrays.values()}),
-            "quantised": quantised,
+            "quantized": folder.quantized,
             "arrays": len(arrays),
-            "file_bytes": sum((folder / name).stat().st_size for name in weights.files),
+            "file_bytes": folder.weights_bytes,
         },
         "tokenizer": tokenizer
         and {

@@ -15,7 +15,7 @@ from ogpt.data.shards import Shards
 from ogpt.data.sources import open_sources
 from ogpt.data.windows import Windows
 from ogpt.errors import BackendMissing, ConfigError, DataError, OutputExists, VocabularyMismatch
-from ogpt.folders.model_folder import CHECKPOINTS, check_vocabulary, resolve
+from ogpt.folders.model_folder import CHECKPOINTS, ModelFolder, check_vocabulary
 from ogpt.folders.run_folder import SETTINGS_FILE, RunFolder
 from ogpt.notices import tell
 from ogpt.reporting import Reporter
@@ -110,7 +110,7 @@ def set_up(request: PretrainRequest, settings: PretrainSettings, reporter: Repor
     Raises:
         DataError, TokenizerError, VocabularyMismatch, CheckpointError: inputs that cannot be used.
     """
-    init = None if request.init is None else resolve(request.init)
+    init = None if request.init is None else ModelFolder.open(request.init).path
     run = RunFolder.open(request.out) if RunFolder.is_run(request.out) else None
     if init is None and run is not None and run.facts.get("init"):
         init = Path(run.facts["init"])

@@ -1,4 +1,4 @@
-"""`ogpt score`: how likely a model holds a text, or each of several ways to go on from one."""
+"""`ogpt score`: log-probability of a text, or of candidate continuations."""
 
 from __future__ import annotations
 
@@ -6,85 +6,86 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from ogpt.config.described import check_names
 from ogpt.decoding.choice import open_decoder
+from ogpt.decoding.options import DecoderOptions
 from ogpt.errors import ContextTooLong, SamplingError
-from ogpt.folders.model_folder import load_tokenizer, resolve
+from ogpt.folders.model_folder import ModelFolder
 from ogpt.generation.protocol.likelihood import check_stride, score_choices
 from ogpt.generation.protocol.likelihood import score as score_windows
 from ogpt.generation.protocol.perplexity import perplexity
-from ogpt.generation.texts.writer import Vocabulary
+from ogpt.generation.texts.request import tell_unknown
+from ogpt.generation.texts.writer import TokenizerLike
 from ogpt.notices import tell
-from ogpt.weights.model_weights import folder_config
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """How likely a text is under a model."""
+    """Log-probability of a text under a model."""
 
     text: str
     log_prob: float
-    """Sum over its scored tokens, natural logarithm; the first token of a text that follows
-    nothing is not scored."""
+    """Sum over the scored tokens, in nats. The first token of a text without context is not
+    scored."""
     mean: float
-    """log_prob for each scored token."""
+    """log_prob per scored token."""
     per_byte: float
-    """log_prob for each UTF-8 byte of the text, as if the tokens that are not scored cost the
-    mean: comparable between vocabularies."""
+    """log_prob per UTF-8 byte of the text, which compares models of different vocabularies. Tokens
+    that are not scored count with the mean."""
     perplexity: float
     """exp(-mean)."""
     tokens: list[str]
     """The scored tokens."""
     log_probs: list[float]
-    """Of each of them."""
+    """Log-probability of each of them."""
 
 
 def score(
-    model: str | Path,
+    model: str | Path | ModelFolder,
     text: str,
     *,
     choices: Sequence[str] = (),
     stride: int = 0,
-    decoder: str = "auto",
-    dtype: str = "auto",
-    threads: int = 0,
+    options: DecoderOptions | None = None,
+    **named: Any,
 ) -> list[Score]:
-    """Log-probabilities of a text, or of choices that follow it.
+    """Score a text, or candidate continuations of it, by log-probability.
 
-    A text longer than the model's positions is read in windows (`protocol.likelihood`).
-    Choices are read as words of their own, and share one reading of the text before them.
+    A text beyond the context length is scored with a sliding window (`protocol.likelihood`).
+    Choices are tokenized by themselves; the text before them is processed once for all.
 
     Args:
-        model: A model folder or a run.
-        text: What is scored; with choices, what they follow.
-        choices: Texts of one token or more.
-        stride: Tokens from one window to the next, as `ogpt.workflows.evaluate.evaluate`.
-        decoder: Which implementation scores (`ogpt.decoding.choice`).
-        dtype: Precision of its weights.
-        threads: Threads it may use; 0 for all cores.
+        model: A model folder, a run, or an id of the Hub.
+        text: The text to score; with choices, the text before them.
+        choices: Continuations of the text, of one token or more.
+        stride: Stride of the sliding window in tokens; 0 uses half a window.
+        options: Which decoder scores, and how it runs.
+        **named: Fields of DecoderOptions (decoder, dtype, threads, ...), in place of those in
+            `options`.
 
     Returns:
-        The score of the text, or of each choice, in their order.
+        The score of the text, or of each choice in their order.
 
     Raises:
         SamplingError: a text with too few tokens, or a choice without any.
-        ConfigError: a stride outside its range.
-        ContextTooLong: a choice outgrows the model's positions.
+        ConfigError: a stride or an option outside its range.
+        UnknownArgument: a name that is no field of DecoderOptions.
+        ContextTooLong: a choice is longer than the context length.
         CheckpointError, TokenizerError, WeightsError: a model that is missing or damaged.
         BackendMissing: the decoder's package is not installed.
     """
-    folder = resolve(model)
-    config = folder_config(folder)
-    check_stride(stride, config.n_positions)
-    tokenizer = load_tokenizer(folder, config)
+    check_names("score", named, DecoderOptions)
+    folder = ModelFolder.open(model)
+    n_positions, tokenizer = folder.config.n_positions, folder.tokenizer
+    check_stride(stride, n_positions)
     ids = _encode(tokenizer, text, 1 if choices else 2)
     endings = [_encode(tokenizer, choice, 1) for choice in choices]
-    ids = _shortened(ids, endings, config.n_positions)
-    with closing(
-        open_decoder(folder, config=config, decoder=decoder, dtype=dtype, threads=threads)
-    ) as opened:
+    ids = _shortened(ids, endings, n_positions)
+    with closing(open_decoder(folder, options, **named)) as opened:
         if not choices:
             log_probs = np.concatenate(list(score_windows(opened, [ids], stride)))
             return [_score(tokenizer, text, ids, log_probs.tolist())]
@@ -93,31 +94,29 @@ def score(
     return [_score(tokenizer, choice, ending, scores[0]) for choice, ending, scores in parts]
 
 
-def _encode(tokenizer: Vocabulary, text: str, least: int) -> list[int]:
+def _encode(tokenizer: TokenizerLike, text: str, least: int) -> list[int]:
     ids = tokenizer.encode(text)
     if len(ids) < least:
         raise SamplingError(
             f"the text {text!r} has {len(ids)} tokens; at least {least} "
             f"{'is' if least == 1 else 'are'} needed",
-            hint="give at least one word"
+            hint="pass at least one word"
             if least == 1
-            else "a first token follows nothing and is not scored: give a longer text",
+            else "pass a longer text: the first token has no context and is not scored",
         )
-    unknown = sum(token_id == tokenizer.unk_token_id for token_id in ids)
-    if unknown:
-        tell("prompt-unknown", count=unknown, total=len(ids))
+    tell_unknown(tokenizer, ids)
     return ids
 
 
 def _shortened(ids: list[int], choices: Sequence[Sequence[int]], n_positions: int) -> list[int]:
-    """What is read before the choices: as much of the end as leaves room for the longest."""
+    """The context of the choices: the end of the text that leaves room for the longest choice."""
     longest = max(map(len, choices), default=0)
     if longest > n_positions:
         raise ContextTooLong(
             f"a choice has {longest} tokens; the model has {n_positions} positions",
             hint="score shorter choices",
         )
-    kept = n_positions - longest + 1  # the last token of a choice is not read
+    kept = n_positions - longest + 1  # the last token of a choice is only predicted
     if choices and len(ids) > kept:
         tell("prefix-cut", tokens=len(ids), kept=kept, n_positions=n_positions)
         return ids[-kept:]
@@ -125,7 +124,7 @@ def _shortened(ids: list[int], choices: Sequence[Sequence[int]], n_positions: in
 
 
 def _score(
-    tokenizer: Vocabulary, text: str, ids: Sequence[int], log_probs: Sequence[float]
+    tokenizer: TokenizerLike, text: str, ids: Sequence[int], log_probs: Sequence[float]
 ) -> Score:
     total = float(np.sum(log_probs, dtype=np.float64))
     mean = total / len(log_probs)

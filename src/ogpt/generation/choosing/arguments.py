@@ -14,7 +14,7 @@ from textwrap import shorten
 from typing import Any
 
 from ogpt.errors import SamplingError, UnknownArgument
-from ogpt.generation.choosing.settings import GenerationSettings, require
+from ogpt.generation.choosing.settings import OF_TEXT, GenerationSettings, require
 from ogpt.notices import tell
 
 DEFAULT_LENGTH = 20
@@ -24,7 +24,9 @@ DEFAULT_LENGTH = 20
 _DEFAULTS: dict[str, Any] = {"do_sample": False, "top_k": 50}
 _LENGTHS = ("max_length", "max_new_tokens", "min_length", "min_new_tokens")
 _LISTS = ("eos_token_id", "forced_eos_token_id")  # a number or a list of them
-_SETTINGS = tuple(item.name for item in fields(GenerationSettings) if item.name not in _LENGTHS)
+_SETTINGS = tuple(
+    item.name for item in fields(GenerationSettings) if item.name not in (*_LENGTHS, *OF_TEXT)
+)
 _OUTPUTS = ("return_dict_in_generate", "output_scores", "output_logits")
 _TENSORS = (  # of the call itself; here to be suggested for a name that is nearly theirs
     "input_ids",

@@ -24,7 +24,7 @@ from ogpt.generation.searching.text import (
     Token,
 )
 from ogpt.generation.texts.request import Prompt, Request
-from ogpt.generation.texts.writer import Vocabulary, Writer
+from ogpt.generation.texts.writer import TokenizerLike, Writer
 
 OnText = Callable[[int, str], None]
 """Receives (number of the generation, its next text); the texts of one, joined, are its `text`."""
@@ -51,7 +51,7 @@ class Generation:
 
 def continuations(
     decoder: Decoder,
-    tokenizer: Vocabulary,
+    tokenizer: TokenizerLike,
     request: Request,
     on_text: OnText | None = None,
     on_token: Callable[[], None] = lambda: None,
@@ -107,7 +107,7 @@ def slots_of(request: Request, most: int) -> int:
 
 
 def _texts(
-    decoder: Decoder, tokenizer: Vocabulary, request: Request
+    decoder: Decoder, tokenizer: TokenizerLike, request: Request
 ) -> Iterator[tuple[_Draft, Text]]:
     """The texts of a request, by the search that its settings ask for."""
     settings = request.settings
@@ -134,7 +134,7 @@ class _Draft:
     """A continuation while it is generated, or the beams of a prompt."""
 
     def __init__(
-        self, tokenizer: Vocabulary, request: Request, prompt: Prompt, number: int
+        self, tokenizer: TokenizerLike, request: Request, prompt: Prompt, number: int
     ) -> None:
         self.number = number  # of the continuation; with beams, of the first one
         self.finish_reason: FinishReason | None = None

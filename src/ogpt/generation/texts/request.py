@@ -1,11 +1,11 @@
-"""A request for text: prompts within the vocabulary, settings that fit the model, notices given.
+"""A request for text: prompts within the vocabulary, settings that fit the model.
 
-Everything here happens before weights are read, so what is wrong is said at once.
+All of this happens before the weights are read, so that faults and notices come first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from operator import index
 
@@ -13,7 +13,7 @@ from ogpt.errors import SamplingError, TokenOutOfRange
 from ogpt.generation.choosing.settings import GenerationSettings, require
 from ogpt.generation.searching.sampling import kept_when_full, slides
 from ogpt.generation.searching.text import check_length
-from ogpt.generation.texts.writer import Vocabulary, decode, ends_word, stop_forms
+from ogpt.generation.texts.writer import TokenizerLike, decode, ends_word, stop_forms
 from ogpt.notices import tell
 
 
@@ -24,121 +24,118 @@ class Prompt:
     text: str
     ids: list[int]
     after_word: bool
-    """A space belongs between it and what follows."""
+    """Whether a space belongs between the prompt and its continuation."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is to be written."""
+    """Prompts to continue, and how."""
 
     prompts: list[Prompt]
     settings: GenerationSettings
+    """Texts to ban or to bias are token ids here."""
     stop: list[str]
-    """Stop strings in every form that the vocabulary can write."""
+    """Stop strings in every form that the vocabulary can spell."""
     top_logprobs: int = 0
-    """How many most likely tokens to tell with each token."""
+    """Number of most probable tokens to report at each step."""
 
 
-def check_given(
-    prompt: str | Sequence[str] | None, ids: Sequence[int] | None, stop: str | Sequence[str]
-) -> list[str]:
-    """What can be checked without a model; returns the stop strings as a list.
+def check_given(prompt: str | Sequence[str] | None, ids: Sequence[int] | None) -> None:
+    """Check what needs no model.
 
     Raises:
-        SamplingError: not exactly one of prompt and ids, or an empty stop string.
+        SamplingError: not exactly one of prompt and ids.
     """
     given = [name for name, value in (("prompt", prompt), ("ids", ids)) if value is not None]
     if len(given) != 1:
         raise SamplingError(
             f"{' and '.join(given) or 'neither prompt nor ids'} given; allowed: one of the two",
-            hint="give a prompt as text, or its token ids",
+            hint="pass a prompt as text, or its token ids",
         )
-    strings = [stop] if isinstance(stop, str) else list(stop)
-    if "" in strings:
-        raise SamplingError(
-            "a stop string is ''; allowed: one character or more", hint="leave it out"
-        )
-    return strings
 
 
 def prepare(
-    tokenizer: Vocabulary,
+    tokenizer: TokenizerLike,
     n_positions: int,
     vocab_size: int,
     prompt: str | Sequence[str] | None,
     ids: Sequence[int] | None,
     settings: GenerationSettings,
-    stop: Sequence[str],
-    ban: Sequence[str] = (),
-    bias: Mapping[str, float] | None = None,
-    top_logprobs: int = 0,
 ) -> Request:
-    """Read the prompts and give notice of all that will not go as one might think.
+    """Tokenize the prompts and the texts in the settings; notice what will have no effect.
 
     Args:
         tokenizer: The model's.
-        n_positions: Of the model.
-        vocab_size: Rows of the model; those without a token are never written.
+        n_positions: Context length of the model.
+        vocab_size: Rows of the model; rows without a token are never generated.
         prompt: A text, or several; None with `ids`.
-        ids: Token ids in place of a prompt.
-        settings: How to write.
-        stop: As `check_given` returns them.
-        ban: Texts that are never written, as bad_words_ids.
-        bias: What to add for texts, as sequence_bias.
-        top_logprobs: How many most likely tokens to tell with each token.
+        ids: Token ids, in place of a prompt.
+        settings: How tokens are chosen and when a continuation ends.
 
     Raises:
-        SamplingError: no prompt, or one without tokens; a number that cannot be.
+        SamplingError: no prompt, a prompt without tokens, or top_logprobs above vocab_size.
         TokenOutOfRange: an id outside the vocabulary.
-        ContextTooLong: beams or a contrastive search outgrow the model's positions.
+        ContextTooLong: beam search or contrastive search exceeds the context length.
     """
     if ids is not None:
         prompts = [_ids_prompt(tokenizer, ids, vocab_size)]
     else:
         texts = [prompt] if isinstance(prompt, str) else list(prompt or ())
         prompts = [_text_prompt(tokenizer, text) for text in texts]
-        _tell_unknown(tokenizer, prompts)
+        tell_unknown(tokenizer, [token_id for one in prompts for token_id in one.ids])
     if not prompts:
-        raise SamplingError("prompt is an empty list; allowed: one text or more", hint="give one")
+        raise SamplingError("prompt is an empty list; allowed: one text or more", hint="pass one")
     every_ids = [one.ids for one in prompts]
     if settings.num_beams > 1 or settings.penalty_alpha:  # these do not slide
-        # contrastive search reads its last token too, to choose it
+        # contrastive search processes its last token too, to choose it
         more = settings.max_new_tokens - (settings.penalty_alpha == 0)
         check_length(n_positions, every_ids, more)
     else:
         tell_length(n_positions, every_ids, settings)
     tell_without_effect(settings, every_ids)
     require(
-        0 <= top_logprobs <= vocab_size,
+        settings.top_logprobs <= vocab_size,
         "top_logprobs",
-        top_logprobs,
+        settings.top_logprobs,
         f"0 to {vocab_size}",
-        "0 tells none",
+        "0 disables",
     )
-    banned = _words(tokenizer, "ban", ban)
-    biased = _words(tokenizer, "bias", bias or {})
+    banned = _words(tokenizer, "ban", settings.ban)
+    biased = _words(tokenizer, "bias", settings.bias)
     no_token = range(len(tokenizer), vocab_size)
-    settings = replace(
+    as_ids = replace(
         settings,
         suppress_tokens=(*settings.suppress_tokens, *no_token),
         bad_words_ids=(*settings.bad_words_ids, *banned.values()),
         sequence_bias={
             **settings.sequence_bias,
-            **{ids: (bias or {})[text] for text, ids in biased.items()},
+            **{ids: settings.bias[text] for text, ids in biased.items()},
         },
     )
-    return Request(prompts, settings, _forms(tokenizer, stop), top_logprobs)
+    return Request(prompts, as_ids, _forms(tokenizer, settings.stop), settings.top_logprobs)
+
+
+def tell_unknown(tokenizer: TokenizerLike, ids: Sequence[int]) -> None:
+    """Give notice of tokens that the vocabulary does not have.
+
+    Args:
+        tokenizer: The model's.
+        ids: Of all prompts.
+    """
+    count = sum(token_id == tokenizer.unk_token_id for token_id in ids)
+    if count:
+        tell("prompt-unknown", count=count, total=len(ids))
 
 
 def tell_length(
     n_positions: int, prompts: Sequence[Sequence[int]], settings: GenerationSettings
 ) -> None:
-    """Give notice of texts that greedy search and sampling will cut or slide.
+    """Give notice of prompts that are truncated, and of texts that outgrow the context.
 
     Args:
-        n_positions: Of the model.
+        n_positions: Context length of the model.
         prompts: The ids of each.
-        settings: Of the request.
+        settings: Of the request; greedy search or sampling.
     """
     for ids in prompts:
         if len(ids) > n_positions:
@@ -150,23 +147,23 @@ def tell_length(
 def tell_without_effect(
     settings: GenerationSettings, prompts: Sequence[Sequence[int]] = ()
 ) -> None:
-    """Give notice of each setting that changes nothing beside the others.
+    """Give notice of each setting that has no effect with the others.
 
     Args:
         settings: Of the request.
-        prompts: The ids of each, where they are known.
+        prompts: The ids of each, if they are known.
     """
-    drawing = {"temperature": 1, "top_k": 0, "top_p": 1, "min_p": 0, "typical_p": 1, "seed": 0}
+    sampling = {"temperature": 1, "top_k": 0, "top_p": 1, "min_p": 0, "typical_p": 1, "seed": 0}
     if settings.penalty_alpha:
-        del drawing["top_k"]
+        del sampling["top_k"]
     beams = {"length_penalty": 1, "early_stopping": False}
     reasons: list[tuple[bool, dict[str, int], str]] = [
-        (not settings.do_sample, drawing, "without sampling, nothing is drawn"),
+        (not settings.do_sample, sampling, "sampling is disabled"),
         (settings.num_beams == 1, beams, "there are no beams (num_beams=1)"),
         (
             settings.num_beam_groups == 1,
             {"diversity_penalty": 0},
-            "the beams form one group (num_beam_groups=1)",
+            "all beams are in one group (num_beam_groups=1)",
         ),
     ]
     for without_effect, neutral, reason in reasons:
@@ -178,45 +175,47 @@ def tell_without_effect(
         tell(
             "setting-without-effect",
             setting="prompt_lookup_num_tokens",
-            reason="beams and contrastive search do not read ahead",
+            reason="beam search and contrastive search do not use prompt lookup",
         )
     longer = prompts and all(len(ids) != 1 for ids in prompts)
     if settings.forced_bos_token_id is not None and longer:
         tell(
             "setting-without-effect",
             setting="forced_bos_token_id",
-            reason="no prompt has just one token",
+            reason="no prompt has exactly one token",
         )
 
 
-def _text_prompt(tokenizer: Vocabulary, text: str) -> Prompt:
+def _text_prompt(tokenizer: TokenizerLike, text: str) -> Prompt:
     ids = tokenizer.encode(text)
     if not ids:
         raise SamplingError(
-            f"the prompt {text!r} holds no tokens; at least one is needed to go on from",
-            hint="give at least one word",
+            f"the prompt {text!r} has no tokens; at least one is required",
+            hint="pass at least one word",
         )
     return Prompt(text, ids, after_word=not text[-1].isspace())
 
 
-def _ids_prompt(tokenizer: Vocabulary, ids: Sequence[int], vocab_size: int) -> Prompt:
+def _ids_prompt(tokenizer: TokenizerLike, ids: Sequence[int], vocab_size: int) -> Prompt:
     prompt = [index(token_id) for token_id in ids]
     for position, token_id in enumerate(prompt):
         if not 0 <= token_id < vocab_size:
             raise TokenOutOfRange(
                 f"the id at position {position} is {token_id}; allowed: 0 to {vocab_size - 1}",
-                hint="use ids of this model's own tokenizer",
+                hint="use ids of this model's tokenizer",
             )
     if not prompt:
         raise SamplingError(
-            "ids holds no tokens; at least one is needed to go on from",
-            hint="give at least one token id",
+            "ids has no tokens; at least one is required",
+            hint="pass at least one token id",
         )
     return Prompt(decode(tokenizer, prompt), prompt, ends_word(tokenizer, prompt[-1]))
 
 
-def _words(tokenizer: Vocabulary, setting: str, texts: Iterable[str]) -> dict[str, tuple[int, ...]]:
-    """The ids of texts that are banned or favoured; those that cannot be written are told."""
+def _words(
+    tokenizer: TokenizerLike, setting: str, texts: Iterable[str]
+) -> dict[str, tuple[int, ...]]:
+    """The ids of texts to ban or to bias, with a notice for those the vocabulary cannot spell."""
     found = {}
     for text in texts:
         ids = tokenizer.encode(text)
@@ -226,12 +225,12 @@ def _words(tokenizer: Vocabulary, setting: str, texts: Iterable[str]) -> dict[st
             tell(
                 "setting-without-effect",
                 setting=f"{setting}={text!r}",
-                reason="this vocabulary cannot write it",
+                reason="the vocabulary cannot spell it",
             )
     return found
 
 
-def _forms(tokenizer: Vocabulary, stop: Sequence[str]) -> list[str]:
+def _forms(tokenizer: TokenizerLike, stop: Sequence[str]) -> list[str]:
     forms: list[str] = []
     for string in stop:
         writable = stop_forms(tokenizer, string)
@@ -240,13 +239,6 @@ def _forms(tokenizer: Vocabulary, stop: Sequence[str]) -> list[str]:
             tell(
                 "setting-without-effect",
                 setting=f"stop={string!r}",
-                reason="this vocabulary cannot write it",
+                reason="the vocabulary cannot spell it",
             )
     return forms
-
-
-def _tell_unknown(tokenizer: Vocabulary, prompts: Sequence[Prompt]) -> None:
-    ids = [token_id for prompt in prompts for token_id in prompt.ids]
-    count = sum(token_id == tokenizer.unk_token_id for token_id in ids)
-    if count:
-        tell("prompt-unknown", count=count, total=len(ids))

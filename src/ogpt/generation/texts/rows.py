@@ -1,11 +1,11 @@
-"""Prompts from JSON Lines, continuations into JSON Lines: in order, and resumable."""
+"""Prompts from a JSON Lines file, and continuations into another: in order, and resumable."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,33 +18,34 @@ from ogpt.storage import sha256_of, storage_error
 _FIELDS = ("prompt", "text")
 
 
-class Row(NamedTuple):
+class PromptRow(NamedTuple):
     """A row of the input."""
 
     prompt: str
     others: dict[str, Any]
-    """The fields that go along."""
+    """The other fields, which are copied to the output."""
 
 
-def read_rows(file: Path) -> list[Row]:
-    """The rows of a JSON Lines file: `prompt`, or `text` where there is none; no blank lines.
+def read_rows(file: Path) -> list[PromptRow]:
+    """The rows of a JSON Lines file, by their `prompt`, or else `text`. Blank lines are skipped.
 
     Raises:
-        DataError: the file cannot be read, has no rows, or a line is no object with one of these.
+        DataError: the file cannot be read, has no rows, or a line is not an object with one of the
+            two.
     """
     try:
         lines = file.read_text("utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(
-            f"{file} cannot be read: {error}", hint="give a JSON Lines file in UTF-8"
+            f"{file} cannot be read: {error}", hint="pass a JSON Lines file in UTF-8"
         ) from error
     rows = [_row(file, number, line) for number, line in enumerate(lines, 1) if line.strip()]
     if not rows:
-        raise DataError(f"{file} has no rows; at least one is needed", hint="give another file")
+        raise DataError(f"{file} has no rows; at least one is required", hint="pass another file")
     return rows
 
 
-def _row(file: Path, number: int, line: str) -> Row:
+def _row(file: Path, number: int, line: str) -> PromptRow:
     try:
         fields = json.loads(line)
     except ValueError:
@@ -53,7 +54,7 @@ def _row(file: Path, number: int, line: str) -> Row:
         for name in _FIELDS:
             if isinstance(fields.get(name), str):
                 rest = {key: value for key, value in fields.items() if key not in _FIELDS}
-                return Row(fields[name], rest)
+                return PromptRow(fields[name], rest)
     raise DataError(
         f"line {number} of {file} is {line[:60]!r}; it must be a JSON object with a text 'prompt' "
         "or 'text'",
@@ -62,7 +63,7 @@ def _row(file: Path, number: int, line: str) -> Row:
 
 
 def model_hash(folder: Path) -> str:
-    """What tells a model folder's configuration, tokenizer and weights from others."""
+    """Hash of a model folder's configuration, tokenizer and weights."""
     held = {file.name for file in folder.glob("*")}
     names = [*CONFIG_FILES, *TOKENIZER_FILES, *weights_files(held).files]
     hashes = [(name, sha256_of(folder / name)) for name in names if name in held]
@@ -70,33 +71,33 @@ def model_hash(folder: Path) -> str:
 
 
 class FinishedRows:
-    """The output file: rows that are whole stand in it, in the order of the input.
+    """The output file, which holds complete rows in the order of the input.
 
-    Each holds a hash of all that its text depends on, so that a file goes on only where the same
-    was asked for. What a kill left of a last row is cut off.
+    Each row holds a hash of all that its text depends on, so that only the same request resumes a
+    file. A last row that a kill cut short is removed.
 
     Args:
-        file: Need not exist.
-        rows: Of the input.
-        asked: What the texts depend on besides their prompts, as plain values.
+        file: The file; it need not exist.
+        rows: Rows of the input.
+        asked: What the texts depend on besides their prompts, as values that JSON can hold.
 
     Attributes:
-        count: Rows that are written.
+        count: Number of rows in the file.
 
     Raises:
         OutputExists: the file holds something else.
     """
 
-    def __init__(self, file: Path, rows: Sequence[Row], asked: Sequence[Any]) -> None:
+    def __init__(self, file: Path, rows: Sequence[PromptRow], asked: Mapping[str, Any]) -> None:
         self.count = 0
         self._file = file
         self._rows = rows
-        common = json.dumps(asked, sort_keys=True, default=repr)
+        common = json.dumps(asked, sort_keys=True)
         self._keys = [
             hashlib.sha256(f"{common}\n{row.prompt}".encode(errors="replace")).hexdigest()[:16]
             for row in rows
         ]
-        self._length = 0  # bytes of the whole rows
+        self._length = 0  # bytes of the complete rows
         if file.exists():
             self._read()
 
@@ -109,30 +110,32 @@ class FinishedRows:
             if number >= len(self._keys) or _key_of(line) != self._keys[number]:
                 raise OutputExists(
                     f"line {number + 1} of {self._file} does not answer row {number + 1} of this "
-                    "request: input, model or settings are others",
-                    hint="choose another --out, or delete the file to begin anew",
+                    "request: the input, the model or the settings differ",
+                    hint="choose another --out, or delete the file to start over",
                 )
             self._length += len(line) + 1
         self.count = len(lines)
 
     @contextmanager
     def appending(self, per_row: int = 1) -> Iterator[Callable[[int, Generation], None]]:
-        """Yield what takes (number among all that are still to be written, continuation).
+        """Open the file; yield a function that takes (number, continuation).
+
+        Numbers count the continuations of all rows that are not in the file yet.
 
         Args:
-            per_row: Continuations of each row.
+            per_row: Number of continuations of each row.
 
         Raises:
-            StorageError: the disk is full or refuses.
+            StorageError: the disk is full, or writing is not permitted.
         """
-        begun = self.count
+        first = self.count
         waiting: defaultdict[int, dict[int, Generation]] = defaultdict(dict)
         try:
             with open(self._file, "ab") as stream:
                 stream.truncate(self._length)
 
                 def append(number: int, generation: Generation) -> None:
-                    waiting[begun + number // per_row][number] = generation
+                    waiting[first + number // per_row][number] = generation
                     while len(waiting[self.count]) == per_row:
                         whole = waiting.pop(self.count)
                         stream.write(self._line([whole[number] for number in sorted(whole)]))
@@ -146,7 +149,7 @@ class FinishedRows:
             raise storage_error(self._file, error) from error
 
     def _line(self, generations: Sequence[Generation]) -> bytes:
-        """The next row as it stands in the file."""
+        """The next row of the file."""
         row, key = self._rows[self.count], self._keys[self.count]
         written = [
             {
@@ -154,24 +157,24 @@ class FinishedRows:
                 "finish_reason": one.finish_reason,
                 "new_tokens": len(one.ids),
                 "log_prob": sum(one.log_probs),
-                **_told_of_tokens(one),
+                **_of_tokens(one),
             }
             for one in generations
         ]
-        told = written[0] if len(written) == 1 else {"continuations": written}
-        fields = {**row.others, "prompt": row.prompt, **told, "request": key}
+        answer = written[0] if len(written) == 1 else {"continuations": written}
+        fields = {**row.others, "prompt": row.prompt, **answer, "request": key}
         return (json.dumps(fields, ensure_ascii=False) + "\n").encode(errors="replace")
 
 
-def _told_of_tokens(one: Generation) -> dict[str, Any]:
-    """Each token's, where the most likely ones were asked for."""
+def _of_tokens(one: Generation) -> dict[str, Any]:
+    """Values of each token, if the most probable tokens are reported."""
     if not one.top_log_probs:
         return {}
     return {"ids": one.ids, "log_probs": one.log_probs, "top_log_probs": one.top_log_probs}
 
 
 def _key_of(line: bytes) -> str | None:
-    """The hash in a line of an output file; None where it is no such line."""
+    """The hash in a line of an output file; None in any other line."""
     try:
         fields = json.loads(line)
     except ValueError:

@@ -1,4 +1,4 @@
-"""How fast texts were written."""
+"""Generation speed: tokens per second, and the share of what memory bandwidth allows."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """How fast the generations of one call were written, without loading the model."""
+    """Speed of the generations of one call, without the time to load the model."""
 
     new_tokens: int
     seconds_to_first_token: float
@@ -17,30 +17,30 @@ class Statistics:
     """From the first prompt token to the last new one."""
     texts: int = 1
     weight_bytes: int | None = None
-    """Of the packed weights that a token reads; None: not known of this decoder."""
+    """Packed weights that a token reads; None: this decoder does not report them."""
 
     @property
     def tokens_per_s(self) -> float:
-        """New tokens over seconds."""
+        """New tokens per second."""
         return self.new_tokens / self.seconds
 
     @property
     def why_no_share(self) -> str | None:
-        """Why a share of the bandwidth floor would say nothing; None where it says something."""
+        """Why a share of the bandwidth floor has no meaning here; None if it has one."""
         if self.weight_bytes is None:
-            return "only the native decoder tells its weights"
+            return "only the native decoder reports the size of its weights"
         if self.texts > 1:
-            return "several texts share each reading of the weights"
-        return "one token alone was written" if self.new_tokens == 1 else None
+            return "several texts share each pass over the weights"
+        return "only one token was generated" if self.new_tokens == 1 else None
 
     def share_of_floor(self, bandwidth: float) -> float | None:
-        """The time that reading the weights takes over the time taken, after the first token.
+        """Time to read the weights over the time taken, after the first token.
 
         Args:
-            bandwidth: Of the memory, bytes a second.
+            bandwidth: Memory bandwidth in bytes per second.
 
         Returns:
-            0 to about 1; None where `why_no_share`.
+            0 to about 1; None if there is a `why_no_share`.
         """
         if self.weight_bytes is None or self.why_no_share is not None:
             return None
@@ -49,17 +49,17 @@ class Statistics:
 
 
 class Stopwatch:
-    """When the first new token came, and the last, since the watch was made."""
+    """Times of the first and of the last new token, from the start of the watch."""
 
     def __init__(self) -> None:
-        self._begun = time.perf_counter()
+        self._start = time.perf_counter()
         self._first = self._last = 0.0
 
     def tick(self) -> None:
-        """Take note of a token."""
-        self._last = time.perf_counter() - self._begun
+        """Note the time of a token."""
+        self._last = time.perf_counter() - self._start
         self._first = self._first or self._last
 
     def statistics(self, new_tokens: int, texts: int, weights: int | None) -> Statistics:
-        """What the times say."""
+        """The statistics of the noted times."""
         return Statistics(new_tokens, self._first, self._last, texts, weights)

@@ -1,7 +1,7 @@
-"""New tokens become text, word by word, and stop strings end it.
+"""Streaming text: new tokens become words, and stop strings end the text.
 
-GPT-1's vocabulary marks the end of a word (`</w>`), so a word is known to be whole the moment it
-is, and nothing that was shown is ever taken back.
+GPT-1's vocabulary marks the end of a word (`</w>`), so a word is known to be complete as soon as it
+is, and text that was shown never changes.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from typing import Protocol
 END_OF_WORD = "</w>"
 
 
-class Vocabulary(Protocol):
-    """What writing asks of a tokenizer."""
+class TokenizerLike(Protocol):
+    """The part of a tokenizer that text generation needs."""
 
     @property
     def unk_token_id(self) -> int | None:
-        """The id that stands for what the vocabulary lacks."""
+        """The id of text that the vocabulary does not have."""
         ...
 
     def __len__(self) -> int:
-        """Token ids that have a text: 0 to len - 1."""
+        """Number of token ids that have a text: 0 to len - 1."""
         ...
 
     def encode(self, text: str, /) -> list[int]:
@@ -29,11 +29,11 @@ class Vocabulary(Protocol):
         ...
 
     def decode(self, ids: list[int], /, *, clean_up_tokenization_spaces: bool) -> str:
-        """The text of ids: one space after each word but the last."""
+        """The text of ids, with one space between words."""
         ...
 
     def convert_ids_to_tokens(self, ids: list[int], /) -> list[str]:
-        """The vocabulary entries of ids; those that end a word end with END_OF_WORD."""
+        """The vocabulary entries of ids; an entry that ends a word ends with END_OF_WORD."""
         ...
 
     def get_vocab(self) -> dict[str, int]:
@@ -42,23 +42,23 @@ class Vocabulary(Protocol):
 
 
 class Writer:
-    """The text of one continuation while its tokens come in.
+    """Turns the tokens of one continuation into text as they arrive.
 
-    With `text` for all that `write` and `finish` returned, joined: when no stop string occurs,
-    `text` is `tokenizer.decode` of all the ids, after a space when `after_word`. Else it is that
-    text up to the first stop string, and `stopped` turns true with the first token that completes
-    one. Text before the end of `min_tokens` tokens is not searched.
+    All that `write` and `finish` return, joined, is `tokenizer.decode` of all the ids, after a
+    space if `after_word`; or that text up to the first stop string. `stopped` becomes true with
+    the first token that completes a stop string. The text of the first `min_tokens` tokens is not
+    searched.
 
     Args:
         tokenizer: Turns ids into text.
-        after_word: The text before ends a word and no white space follows it.
-        stop: Strings that end the text; they and what follows are never shown.
-        min_tokens: A stop string counts when it begins after the text of so many tokens.
+        after_word: The prompt ends with a word, and not with white space.
+        stop: Strings that end the text; they and what follows them are never shown.
+        min_tokens: A stop string counts only after the text of this number of tokens.
     """
 
     def __init__(
         self,
-        tokenizer: Vocabulary,
+        tokenizer: TokenizerLike,
         *,
         after_word: bool = False,
         stop: Sequence[str] = (),
@@ -69,15 +69,15 @@ class Writer:
         self._stop = tuple(stop)
         self._min_tokens = min_tokens
         self._n_tokens = 0
-        self._after_word = after_word  # what comes next follows a whole word
-        self._held = ""  # whole words that are not shown yet
-        self._word: list[int] = []  # the pieces of the word being written
-        self._exempt = 0  # characters of what is not shown that no stop string may begin in
+        self._after_word = after_word  # the next text follows a complete word
+        self._held = ""  # complete words that are not shown yet
+        self._word: list[int] = []  # the pieces of the unfinished word
+        self._exempt = 0  # hidden characters that no stop string may begin in
 
     def write(self, token_id: int) -> str:
-        """Take one more token; the text that can now be shown, often none.
+        """Add a token, and return the text that can be shown now, which is often empty.
 
-        After `stopped`, nothing more may be written.
+        Nothing may be written after `stopped`.
         """
         self._n_tokens += 1
         self._word.append(token_id)
@@ -99,20 +99,20 @@ class Writer:
         return hidden[:shown]
 
     def finish(self) -> str:
-        """No more tokens come: what is left to show, a word without its end included."""
+        """The rest of the text, an unfinished word included, after the last token."""
         hidden = self._hidden()
         self._held, self._word = "", []
         return hidden
 
     def _hidden(self) -> str:
-        """All text so far that is not shown."""
+        """All text so far that is not shown yet."""
         if not self._word:
             return self._held
         space = " " if self._after_word else ""
         return self._held + space + decode(self._tokenizer, self._word)
 
     def _undecided(self, hidden: str) -> int:
-        """Where the first text begins that may yet become a stop string."""
+        """Start of the first text that may still become a stop string."""
         longest = max(map(len, self._stop), default=1)
         for at in range(max(self._exempt, len(hidden) - longest + 1), len(hidden)):
             if any(stop.startswith(hidden[at:]) for stop in self._stop):
@@ -120,21 +120,21 @@ class Writer:
         return len(hidden)
 
 
-def decode(tokenizer: Vocabulary, ids: list[int]) -> str:
-    """The text of ids as a Writer writes it: spaces stay where the tokens have them."""
+def decode(tokenizer: TokenizerLike, ids: list[int]) -> str:
+    """The text of ids, with the spaces that the tokens have."""
     return tokenizer.decode(ids, clean_up_tokenization_spaces=False)
 
 
-def ends_word(tokenizer: Vocabulary, token_id: int) -> bool:
+def ends_word(tokenizer: TokenizerLike, token_id: int) -> bool:
     """Whether a token ends a word, so that a space follows it."""
     return tokenizer.convert_ids_to_tokens([token_id])[0].endswith(END_OF_WORD)
 
 
-def stop_forms(tokenizer: Vocabulary, stop: str) -> tuple[str, ...]:
-    """The forms of a stop string that this vocabulary can write: as given, and as it spells it.
+def stop_forms(tokenizer: TokenizerLike, stop: str) -> tuple[str, ...]:
+    """The forms of a stop string that a vocabulary can spell; none if it can never occur.
 
-    GPT-1 writes lower-case words with a space between any two, so `The End.` is looked for as
-    `the end .`. None at all: the string can never occur.
+    GPT-1 generates lower-case words with a space between any two, so `The End.` is also searched as
+    `the end .`.
     """
     forms = [stop]
     ids = tokenizer.encode(stop)

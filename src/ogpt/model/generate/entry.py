@@ -24,7 +24,7 @@ from ogpt.generation.searching.contrastive import contrastive_search
 from ogpt.generation.searching.sampling import search, slides
 from ogpt.generation.searching.text import Hypothesis
 from ogpt.generation.texts.request import tell_length, tell_without_effect
-from ogpt.generation.texts.writer import Vocabulary
+from ogpt.generation.texts.writer import TokenizerLike
 from ogpt.model.decoder.torch_decoder import TorchDecoder
 from ogpt.model.evaluating import evaluating
 from ogpt.model.generate.prompts import Prompts, padding, prompt_ids, read_prompts, sequences
@@ -74,7 +74,7 @@ class GenerativeLanguageModel(LanguageModel):
         *,
         inputs: Tensor | None = None,
         streamer: Streamer | None = None,
-        tokenizer: Vocabulary | None = None,
+        tokenizer: TokenizerLike | None = None,
         attention_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ogpt.errors import SamplingError
 from ogpt.generation.choosing.arguments import Arguments
-from ogpt.generation.texts.writer import Vocabulary, Writer, ends_word, stop_forms
+from ogpt.generation.texts.writer import TokenizerLike, Writer, ends_word, stop_forms
 from ogpt.model.generate.prompts import Prompts
 from ogpt.notices import tell
 
@@ -38,7 +38,7 @@ class Stops:
         self,
         prompts: Prompts,
         asked: Arguments,
-        tokenizer: Vocabulary | None,
+        tokenizer: TokenizerLike | None,
         criteria: Sequence[StoppingCriteria],
         n_rows: int,
     ) -> None:
@@ -99,7 +99,7 @@ class Stops:
         return any(bool(torch.as_tensor(ends(row, None)).any()) for ends in self._criteria)
 
 
-def _forms(tokenizer: Vocabulary, strings: Sequence[str]) -> list[str]:
+def _forms(tokenizer: TokenizerLike, strings: Sequence[str]) -> list[str]:
     """The stop strings in every form that the vocabulary can produce.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Options that several commands take, each with one spelling and one help text."""
+"""Options and arguments of several commands, each with one spelling and one help text."""
 
 from __future__ import annotations
 
@@ -12,56 +12,27 @@ import typer
 from ogpt.errors import ConfigError, DataError
 
 Model = Annotated[
-    Path, typer.Argument(help="A model folder, a run folder (its best model), or a Hub id.")
+    Path, typer.Argument(help="Model folder, run folder (its best checkpoint) or Hub id.")
 ]
 Data = Annotated[
     list[str],
     typer.Option(
         "--data",
         metavar="SOURCE...",
-        help="Text: builtin:python-docs, builtin:python-code, a file, a folder or a glob.",
+        help="Text: a file, a folder, a glob, builtin:python-docs or builtin:python-code.",
     ),
 ]
 More = Annotated[list[str] | None, typer.Argument(hidden=True, metavar="SOURCE")]
 Valid = Annotated[
     list[str] | None,
-    typer.Option("--valid", metavar="SOURCE", help="Text held out for validation."),
+    typer.Option("--valid", metavar="SOURCE", help="Text of the validation set."),
 ]
 Encoding = Annotated[str, typer.Option(help="Encoding of text files.")]
-DecoderName = Annotated[
-    str,
-    typer.Option(
-        "--decoder", help="native (C++, on the CPU), torch, or auto: torch on a GPU, else native."
-    ),
-]
-DtypeName = Annotated[
-    str,
-    typer.Option(
-        "--dtype", help="Of the weights: auto (as stored), float32, bfloat16, int8 or int4."
-    ),
-]
-CacheDtypeName = Annotated[
-    str,
-    typer.Option(
-        "--cache-dtype",
-        help="Of keys and values in the native decoder: float32 or bfloat16.",
-        rich_help_panel="Running",
-    ),
-]
-Deterministic = Annotated[
-    bool,
-    typer.Option(
-        "--deterministic",
-        help="The same bits alone or in any batch, which costs time on a GPU; native always is so.",
-        rich_help_panel="Running",
-    ),
-]
-Threads = Annotated[int, typer.Option(min=0, help="CPU threads; 0: all cores.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 def sources(data: Sequence[str], more: Sequence[str] | None) -> list[str]:
-    """All of `--data A B C`: the value of the option and the words that follow it."""
+    """All sources of `--data A B C`: the value of the option, and the words after it."""
     return [*data, *(more or ())]
 
 
@@ -75,13 +46,13 @@ def parse_ids(text: str) -> list[int]:
         return [int(part) for part in text.split(",")]
     except ValueError as error:
         raise ConfigError(
-            f"--ids is {text!r}; allowed: whole numbers with commas between them",
-            hint="for example --ids 1,2,3",
+            f"--ids is {text!r}; allowed: whole numbers separated by commas",
+            hint="pass for example --ids 1,2,3",
         ) from error
 
 
 def parse_biases(pairs: Sequence[str]) -> dict[str, float]:
-    """What to add for each text, from `TEXT=NUMBER`.
+    """The number to add for each text, from `TEXT=NUMBER`.
 
     Raises:
         ConfigError: no text, or no number after the last `=`.
@@ -96,16 +67,16 @@ def parse_biases(pairs: Sequence[str]) -> dict[str, float]:
         if not text:
             raise ConfigError(
                 f"--bias is {pair!r}; allowed: a text, = and a number",
-                hint="for example --bias 'the cat=2.5'",
+                hint="pass for example --bias 'the cat=2.5'",
             )
     return found
 
 
 def read_prompt(text: str) -> str:
-    """The text; `-` stands for all of standard input.
+    """The text; `-` is all of standard input.
 
     Raises:
-        DataError: standard input is no text.
+        DataError: standard input is not text.
     """
     if text != "-":
         return text

@@ -1,0 +1,20 @@
+"""`ogpt demo`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ogpt.cli.command import reporter
+from ogpt.cli.figures import demo_story
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("runs/demo"),
+) -> None:
+    """Train a small GPT on Python's own documentation."""
+    import ogpt
+
+    typer.echo(demo_story(ogpt.demo(out=out, reporter=reporter())))

@@ -1,0 +1,37 @@
+"""`ogpt train-tokenizer`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ogpt.cli.command import reporter
+from ogpt.cli.common_options import Data, Encoding, More, sources
+
+
+def train_tokenizer(
+    data: Data,
+    out: Annotated[Path, typer.Option(help="Folder for the tokenizer.")],
+    more: More = None,
+    vocab_size: Annotated[
+        int, typer.Option(help="Number of vocabulary entries, characters included.")
+    ] = 40_000,
+    pre_tokenizer: Annotated[
+        str, typer.Option(help="How text is split into words: bert, openai or hf-spacy.")
+    ] = "bert",
+    encoding: Encoding = "utf-8",
+) -> None:
+    """Train a BPE tokenizer on text."""
+    import ogpt
+    from ogpt.tokens.tokenizer import as_pre_tokenizer
+
+    ogpt.train_tokenizer(
+        sources(data, more),
+        vocab_size,
+        out,
+        pre_tokenizer=as_pre_tokenizer(pre_tokenizer),
+        encoding=encoding,
+        reporter=reporter(),
+    )

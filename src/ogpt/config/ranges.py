@@ -1,0 +1,169 @@
+"""The values that a setting may have: what is allowed, in words and as numbers.
+
+`keep` returns a value in the form in which it is stored, or raises ValueError; `str` says what is
+allowed, for an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from math import inf, isfinite, isnan
+from numbers import Integral, Real
+from typing import Any, Protocol
+
+
+class Range(Protocol):
+    """The values that a setting may have."""
+
+    def keep(self, value: Any) -> Any:
+        """The value as it is stored; ValueError if it is not allowed."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """Whole numbers from `least` to `most`."""
+
+    least: int = 0
+    most: int | None = None
+    optional: bool = False
+    """None is allowed too."""
+
+    def keep(self, value: Any) -> int | None:
+        """The value as Python's int."""
+        if value is None and self.optional:
+            return None
+        if isinstance(value, Integral) and not isinstance(value, bool):
+            number = int(value)
+            if number >= self.least and (self.most is None or number <= self.most):
+                return number
+        raise ValueError(value)
+
+    def __str__(self) -> str:
+        words = f"{self.least} or more" if self.most is None else f"{self.least} to {self.most}"
+        return words + (", or None" if self.optional else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """Finite numbers from `least` to `most`."""
+
+    least: float
+    most: float | None = None
+    above: bool = False
+    """`least` itself is not allowed."""
+
+    def keep(self, value: Any) -> float:
+        """The value as Python's float."""
+        if isinstance(value, Real) and not isinstance(value, bool):
+            try:
+                number = float(value)
+            except OverflowError:
+                raise ValueError(value) from None
+            low = number > self.least if self.above else number >= self.least
+            if isfinite(number) and low and (self.most is None or number <= self.most):
+                return number
+        raise ValueError(value)
+
+    def __str__(self) -> str:
+        if self.most is None:
+            words = f" above {self.least:g}" if self.above else f", {self.least:g} or more"
+            return f"a finite number{words}"
+        if self.above:
+            return f"above {self.least:g} and at most {self.most:g}"
+        return f"{self.least:g} to {self.most:g}"
+
+
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """A few values."""
+
+    choices: tuple[Any, ...]
+
+    def keep(self, value: Any) -> Any:
+        """The value itself; 1 is not True here."""
+        if any(type(value) is type(choice) and value == choice for choice in self.choices):
+            return value
+        raise ValueError(value)
+
+    def __str__(self) -> str:
+        return ", ".join(map(str, self.choices))
+
+
+class Switch(OneOf):
+    """True or False."""
+
+    def __init__(self) -> None:
+        OneOf.__init__(self, (True, False))
+
+
+class Texts:
+    """A text, or several; none of them empty."""
+
+    def keep(self, value: Any) -> tuple[str, ...]:
+        """The texts as a tuple."""
+        texts = (value,) if isinstance(value, str) else value
+        if isinstance(texts, Iterable):
+            found = tuple(texts)
+            if all(isinstance(text, str) and text for text in found):
+                return found
+        raise ValueError(value)
+
+    def __str__(self) -> str:
+        return "texts of one character or more"
+
+
+class TokenIds:
+    """A sequence of token ids."""
+
+    def keep(self, value: Any) -> tuple[int, ...]:
+        """The ids as a tuple."""
+        if not isinstance(value, Iterable):
+            raise ValueError(value)
+        one = Whole()
+        return tuple(int(one.keep(token_id) or 0) for token_id in value)
+
+    def __str__(self) -> str:
+        return "token ids, each 0 or more"
+
+
+class TokenWords:
+    """A sequence of sequences of token ids."""
+
+    def keep(self, value: Any) -> tuple[tuple[int, ...], ...]:
+        """The words as tuples."""
+        if not isinstance(value, Iterable):
+            raise ValueError(value)
+        words = tuple(TokenIds().keep(word) for word in value)
+        if not all(words):
+            raise ValueError(value)
+        return words
+
+    def __str__(self) -> str:
+        return "a list of words, each a list of one token id or more"
+
+
+class Bias:
+    """Numbers to add, by what they are added to."""
+
+    def __init__(self, keys: Texts | TokenIds, words: str) -> None:
+        self.keys = keys
+        self.words = words
+
+    def keep(self, value: Any) -> dict[Any, float]:
+        """The numbers as Python's floats, by key."""
+        if not isinstance(value, Mapping):
+            raise ValueError(value)
+        found = {}
+        for key, number in value.items():
+            if not isinstance(number, Real) or isnan(number) or number == inf or not key:
+                raise ValueError(value)
+            if isinstance(self.keys, Texts) != isinstance(key, str):
+                raise ValueError(value)
+            kept = self.keys.keep(key)
+            found[key if isinstance(key, str) else kept] = float(number)
+        return found
+
+    def __str__(self) -> str:
+        return f"numbers (-inf bans) for {self.words}"
