@@ -167,7 +167,7 @@ def variants(folder: Path, config: OpenAIGPTConfig, threads: int) -> dict[str, N
 
 def result_of(tokens: int, sums: Mapping[str, Sums], settings: dict[str, Any]) -> Result:
     """Figures and targets."""
-    result = Result("quantisation", "The cost of quantization", settings, samples={})
+    result = Result("quantization", "The cost of quantization", settings, samples={})
     exact = next(iter(sums.values())).loss / tokens
     rows = []
     for name, found in sums.items():

@@ -46,7 +46,7 @@ def test_every_benchmark_runs_at_tiny_size(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_cost_of_rounding_runs_at_tiny_size(tmp_path: Path) -> None:
     run_module("benchmarks.quantization", "--out", str(tmp_path))
-    figures = json.loads((tmp_path / "quantisation.json").read_text("utf-8"))["figures"]
+    figures = json.loads((tmp_path / "quantization.json").read_text("utf-8"))["figures"]
     assert len(figures) == 12
     assert abs(figures["outliers, float32"]["perplexity_percent"]) < 0.01
     assert 0 < figures["as trained, int8"]["kl_divergence"] < 0.01

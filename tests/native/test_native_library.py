@@ -140,7 +140,7 @@ def test_a_dtype_that_is_none() -> None:
     arrays = changed(MATRIX, lambda data: data.astype(np.int8), "int8")
     with pytest.raises(WeightsError, match=f"{MATRIX} is of int8; allowed: float32") as caught:
         load_core(small_model().config, arrays)
-    assert "quantised folder" in caught.value.hint
+    assert "quantized folder" in caught.value.hint
 
 
 def test_too_large_for_float32() -> None:

@@ -12,7 +12,7 @@ from ogpt.config.model import OpenAIGPTConfig
 from ogpt.decoding.rounding import round_matrix
 from ogpt.weights.arrays import Array
 from ogpt.weights.precision import cast
-from ogpt.weights.quantised import is_quantised, quantised_arrays, quantization_config
+from ogpt.weights.quantized import is_quantized, quantization_config, quantized_arrays
 from ogpt.weights.safetensors_file import write_arrays
 from ogpt.weights.shapes import weight_shapes
 
@@ -66,8 +66,8 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         made[form] = tmp_path_factory.mktemp(form)
         stored = {}
         for name, array in arrays.items():
-            if form.startswith("int") and is_quantised(name):
-                stored |= quantised_arrays(name, round_matrix(name, array.data, form))
+            if form.startswith("int") and is_quantized(name):
+                stored |= quantized_arrays(name, round_matrix(name, array.data, form))
             else:
                 stored[name] = cast(name, array, "bfloat16" if form == "bfloat16" else "float32")
         write_arrays(made[form] / "model.safetensors", stored)

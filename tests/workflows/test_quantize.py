@@ -1,4 +1,4 @@
-"""Quantised folders: the same bits as at load, refused elsewhere, compared with the original."""
+"""Quantized folders: the same bits as at load, refused elsewhere, compared with the original."""
 
 import json
 import logging
@@ -33,9 +33,9 @@ from ogpt.model.heads import OpenAIGPTLMHeadModel
 from ogpt.tokens.fast import OpenAIGPTTokenizerFast
 from ogpt.weights.arrays import Array
 from ogpt.weights.model_weights import open_weights
-from ogpt.weights.quantised import Rounded, open_quantised, quantised_dtype
+from ogpt.weights.quantized import Rounded, open_quantized, quantized_dtype
 from ogpt.weights.safetensors_file import open_safetensors, write_arrays
-from ogpt.workflows import quantize as quantising
+from ogpt.workflows import quantize as quantizing
 from ogpt.workflows.convert import convert
 from ogpt.workflows.evaluate import evaluate
 from ogpt.workflows.load import load as load_model
@@ -46,8 +46,8 @@ from tests.markov import StandInDecoder, StandInTokenizer, contextual, log_softm
 TEXT = "bad cab a dab ace fade bed " * 5
 
 
-def quantize(*arguments: Any, **options: Any) -> Quantisation:
-    return quantising.quantize(*arguments, threads=1, **({"text": TEXT} | options))
+def quantize(*arguments: Any, **options: Any) -> Quantization:
+    return quantizing.quantize(*arguments, threads=1, **({"text": TEXT} | options))
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def made(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Quantisation]:
+def made(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Quantization]:
     out = tmp_path_factory.mktemp("out")
     return {to: quantize(folder, out / to, to=to) for to in ("int8", "int4", "bf16")}
 
@@ -81,7 +81,7 @@ def logits_of(folder: Path, **options: Any) -> np.ndarray:
 
 @pytest.mark.parametrize("dtype", ["int8", "int4"])
 def test_a_folder_computes_the_bits_of_rounding_at_load(
-    folder: Path, made: dict[str, Quantisation], dtype: str
+    folder: Path, made: dict[str, Quantization], dtype: str
 ) -> None:
     at_load = logits_of(folder, dtype=dtype)
     for asked in ("auto", dtype):
@@ -89,7 +89,7 @@ def test_a_folder_computes_the_bits_of_rounding_at_load(
     assert not np.array_equal(logits_of(folder, dtype="float32"), at_load)
 
 
-def test_a_bf16_folder_is_an_ordinary_one(folder: Path, made: dict[str, Quantisation]) -> None:
+def test_a_bf16_folder_is_an_ordinary_one(folder: Path, made: dict[str, Quantization]) -> None:
     out = made["bf16"].folder
     at_load = logits_of(folder, dtype="bfloat16")  # which leaves vectors in float32
     assert np.abs(logits_of(out) - at_load).max() < 0.02 * np.abs(at_load).max()
@@ -98,7 +98,7 @@ def test_a_bf16_folder_is_an_ordinary_one(folder: Path, made: dict[str, Quantisa
     assert OpenAIGPTConfig.from_pretrained(out).dtype == "bfloat16"
 
 
-def test_what_a_folder_holds(folder: Path, made: dict[str, Quantisation]) -> None:
+def test_what_a_folder_holds(folder: Path, made: dict[str, Quantization]) -> None:
     before = {file.name: file.read_bytes() for file in folder.iterdir()}
     for to, bits in (("int8", 8), ("int4", 4)):
         out = made[to].folder
@@ -116,7 +116,7 @@ def test_what_a_folder_holds(folder: Path, made: dict[str, Quantisation]) -> Non
             assert (out / kept).read_bytes() == before[kept]
     assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
     card = (made["int4"].folder / "README.md").read_text()
-    assert card.startswith("# Mine\n\n## Quantised to int4\n")
+    assert card.startswith("# Mine\n\n## Quantized to int4\n")
     assert f"| {made['int4'].comparison.loss:.4f} |" in card
 
 
@@ -141,12 +141,12 @@ def test_steps_are_near_the_weights(folder: Path, dtype: str) -> None:
     assert np.abs(back.T[:, :96] - values[:96]).mean() > found.sizes.mean()  # a transposed read
 
 
-def test_reading_gives_back_what_was_rounded(folder: Path, made: dict[str, Quantisation]) -> None:
+def test_reading_gives_back_what_was_rounded(folder: Path, made: dict[str, Quantization]) -> None:
     name = "transformer.tokens_embed.weight"
     values = open_weights(folder)[name].data
     for dtype in ("int8", "int4"):
         out = made[dtype].folder
-        weights = open_quantised(out, OpenAIGPTConfig.from_pretrained(out))
+        weights = open_quantized(out, OpenAIGPTConfig.from_pretrained(out))
         expected, found = round_matrix(name, values, dtype), weights[name]
         assert isinstance(found, Rounded)
         assert found.dtype == dtype
@@ -157,7 +157,7 @@ def test_reading_gives_back_what_was_rounded(folder: Path, made: dict[str, Quant
             weights["transformer.h.9.ln_1.weight"]
 
 
-def test_the_comparison_is_that_of_the_models(folder: Path, made: dict[str, Quantisation]) -> None:
+def test_the_comparison_is_that_of_the_models(folder: Path, made: dict[str, Quantization]) -> None:
     for to, result in made.items():
         found = result.comparison
         original = evaluate(folder, text=TEXT, decoder="native", threads=1)
@@ -213,8 +213,8 @@ def test_python_documentation_where_no_text_is_given(folder: Path, tmp_path: Pat
 
 
 @pytest.mark.parametrize("dtype", ["int8", "int4"])
-def test_transformers_refuses_a_quantised_folder(
-    made: dict[str, Quantisation], dtype: str, caplog: pytest.LogCaptureFixture
+def test_transformers_refuses_a_quantized_folder(
+    made: dict[str, Quantization], dtype: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     transformers = pytest.importorskip("transformers")
     logger = logging.getLogger("transformers")  # hands nothing on to the root
@@ -230,8 +230,8 @@ def test_transformers_refuses_a_quantised_folder(
     assert "Unknown quantization type, got ogpt" in caplog.text
 
 
-def test_all_that_wants_floating_point_numbers_refuses_a_quantised_folder(
-    made: dict[str, Quantisation], tmp_path: Path
+def test_all_that_wants_floating_point_numbers_refuses_a_quantized_folder(
+    made: dict[str, Quantization], tmp_path: Path
 ) -> None:
     out = made["int8"].folder
     refused: list[Callable[[], object]] = [
@@ -248,11 +248,11 @@ def test_all_that_wants_floating_point_numbers_refuses_a_quantised_folder(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_another_dtype_than_the_folders_is_refused(made: dict[str, Quantisation]) -> None:
-    message = "dtype is 'int4'; the weights in .* are quantised to int8"
+def test_another_dtype_than_the_folders_is_refused(made: dict[str, Quantization]) -> None:
+    message = "dtype is 'int4'; the weights in .* are quantized to int8"
     with pytest.raises(ConfigError, match=message) as caught:
         open_decoder(made["int8"].folder, dtype="int4")
-    assert "leave dtype out" in caught.value.hint
+    assert "omit dtype" in caught.value.hint
 
 
 @pytest.mark.parametrize(
@@ -312,7 +312,7 @@ except StorageError as error:
 """
 
 
-@pytest.mark.parametrize("when", ["quantising", "comparing", "full"])
+@pytest.mark.parametrize("when", ["quantizing", "comparing", "full"])
 def test_what_ends_half_way_leaves_no_folder(folder: Path, tmp_path: Path, when: str) -> None:
     before = {file.name: file.read_bytes() for file in folder.iterdir()}
     out = tmp_path / "q"
@@ -368,14 +368,14 @@ def test_a_card_is_written_where_there_was_none(folder: Path, tmp_path: Path) ->
     quantize(tmp_path / "bare", tmp_path / "q")
     card = (tmp_path / "q" / "README.md").read_text()
     assert "GPT-1 language model" in card
-    assert "Quantised to int8" in card
+    assert "Quantized to int8" in card
 
 
 # ---- damaged folders
 
 
 @pytest.fixture
-def copy(made: dict[str, Quantisation], tmp_path: Path) -> Path:
+def copy(made: dict[str, Quantization], tmp_path: Path) -> Path:
     return Path(shutil.copytree(made["int8"].folder, tmp_path / "copy"))
 
 
@@ -420,16 +420,16 @@ def test_a_damaged_folder_is_refused(
     assert "restore the file" in caught.value.hint
 
 
-def test_other_ways_of_quantising_are_refused(copy: Path, folder: Path) -> None:
+def test_other_ways_of_quantizing_are_refused(copy: Path, folder: Path) -> None:
     config = OpenAIGPTConfig.from_pretrained(copy)
     for told in ({"quant_method": "gptq", "bits": 4}, {"quant_method": "ogpt", "bits": 3}, "x"):
         config.quantization_config = told  # type: ignore[attr-defined]  # an extra
         with pytest.raises(ConfigError, match=r"quantization_config is .* allowed: q") as caught:
-            quantised_dtype(config)
+            quantized_dtype(config)
         assert "program that quantized it" in caught.value.hint
     plain = OpenAIGPTConfig.from_pretrained(folder)
     with pytest.raises(ConfigError, match="has no quantization_config") as caught:
-        open_quantised(copy, plain)
+        open_quantized(copy, plain)
     assert "without quantization" in caught.value.hint
 
 
@@ -517,7 +517,7 @@ def test_what_cannot_be_balanced_stays_as_it_is() -> None:
 # ---- a model trained on books, where it stands beside the project
 
 
-def test_no_framework_is_loaded(made: dict[str, Quantisation], tmp_path: Path) -> None:
+def test_no_framework_is_loaded(made: dict[str, Quantization], tmp_path: Path) -> None:
     program = (
         "import sys, ogpt\n"
         f"ogpt.generate({str(made['int8'].folder)!r}, 'a b', max_new_tokens=3, threads=1)\n"

@@ -11,7 +11,7 @@ from ogpt import processor
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.decoding.native.native_decoder import NativeDecoder
 from ogpt.generation.protocol.decoder import Decoder
-from ogpt.weights.quantised import GROUP_SIZE
+from ogpt.weights.quantized import GROUP_SIZE
 
 _BYTES_PER_WEIGHT = {
     "float32": 4.0,

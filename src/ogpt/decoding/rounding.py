@@ -20,14 +20,14 @@ from ogpt.weights.arrays import Array, LazyArrays
 from ogpt.weights.matching import match_weights
 from ogpt.weights.model_weights import folder_config, open_weights, write_weights
 from ogpt.weights.precision import as_floats, cast
-from ogpt.weights.quantised import (
+from ogpt.weights.quantized import (
     GROUP_SIZE,
     Rounded,
     inputs_and_outputs,
     is_embedding,
-    is_quantised,
-    quantised_arrays,
+    is_quantized,
     quantization_config,
+    quantized_arrays,
     steps_layout,
 )
 from ogpt.weights.safetensors_file import WEIGHTS_FILE, write_arrays
@@ -81,7 +81,7 @@ def write_rounded(
     Raises:
         BackendMissing: the native core is not built.
         CheckpointError, ConfigError: the configuration is missing or damaged.
-        WeightsError: weights missing, left over, damaged, quantised already, or not finite.
+        WeightsError: weights missing, left over, damaged, quantized already, or not finite.
         StorageError: the disk is full or refuses.
     """
     config = folder_config(source)
@@ -117,6 +117,6 @@ def write_rounded(
 def _rounded(name: str, array: Array, to: str) -> dict[str, Array]:
     """What the file holds of a weight."""
     wide = cast(name, array, "float32")
-    if not is_quantised(name):
+    if not is_quantized(name):
         return {name: wide}
-    return quantised_arrays(name, round_matrix(name, as_floats(wide), to))
+    return quantized_arrays(name, round_matrix(name, as_floats(wide), to))

@@ -24,7 +24,7 @@ from ogpt.tokens.tokenizer_folder import holds_tokenizer
 from ogpt.weights.arrays import Array
 from ogpt.weights.model_weights import folder_config, open_weights
 from ogpt.weights.openai_files import SHAPES_FILE
-from ogpt.weights.quantised import QuantisedWeights, open_quantised, quantised_dtype
+from ogpt.weights.quantized import QuantizedWeights, open_quantized, quantized_dtype
 from ogpt.weights.safetensors_file import WEIGHTS_FILE
 from ogpt.weights.shapes import architecture_of
 
@@ -126,7 +126,7 @@ class ModelFolder:
         Raises:
             ConfigError: another program quantized them.
         """
-        return quantised_dtype(self.config)
+        return quantized_dtype(self.config)
 
     @property
     def files(self) -> WeightsFiles:
@@ -166,14 +166,14 @@ class ModelFolder:
         return open_weights(self.path)
 
     @cached_property
-    def quantized_weights(self) -> QuantisedWeights:
+    def quantized_weights(self) -> QuantizedWeights:
         """Quantized weights by name; each is read when it is asked for.
 
         Raises:
             ConfigError: the folder is not quantized.
             WeightsError: they are missing, damaged, or do not fit the configuration.
         """
-        return open_quantised(self.path, self.config)
+        return open_quantized(self.path, self.config)
 
 
 def _checkpoint(run: Path, facts: Mapping[str, Any]) -> Path:

@@ -12,7 +12,7 @@ from ogpt.storage import whole_files
 from ogpt.weights.arrays import Array
 from ogpt.weights.h5_file import H5_FILE, open_h5
 from ogpt.weights.openai_files import SHAPES_FILE, open_openai, openai_sizes
-from ogpt.weights.quantised import refuse_quantised
+from ogpt.weights.quantized import refuse_quantized
 from ogpt.weights.safetensors_file import WEIGHTS_FILE, open_safetensors, write_arrays
 from ogpt.weights.sharded import INDEX_FILE, SHARDS, open_index, split, write_shards
 from ogpt.weights.torch_file import BIN_FILE, open_bin
@@ -95,7 +95,7 @@ def open_weights(folder: Path) -> Mapping[str, Array]:
     """
     file = weights_file(folder)
     arrays = _READERS[file.name](file)
-    refuse_quantised(folder, arrays)
+    refuse_quantized(folder, arrays)
     return arrays
 
 

@@ -13,10 +13,10 @@ from ogpt.errors import WeightsError
 from ogpt.weights.arrays import Array, LazyArrays, Stored, stored
 from ogpt.weights.names import PREFIX, stored_names, unused_names
 from ogpt.weights.precision import DTYPES, as_floats, cast, is_finite
-from ogpt.weights.quantised import BITS, QuantisedWeights, Rounded
+from ogpt.weights.quantized import BITS, QuantizedWeights, Rounded
 from ogpt.weights.shapes import weight_shapes
 
-Weights = Mapping[str, Array] | QuantisedWeights
+Weights = Mapping[str, Array] | QuantizedWeights
 
 _EMBEDDINGS = (f"{PREFIX}.tokens_embed.weight", f"{PREFIX}.positions_embed.weight")
 _TIED_HEAD = "lm_head.weight"
@@ -112,7 +112,7 @@ def load_core(
 
 def _named(arrays: Weights, homes: Mapping[str, str], precision: str) -> Weights:
     """The weights under the model's names, balanced where they will be rounded."""
-    if isinstance(arrays, QuantisedWeights):
+    if isinstance(arrays, QuantizedWeights):
         return arrays
     given = arrays
     named = LazyArrays(homes, given.__getitem__, lambda home: stored(given, home))
@@ -151,7 +151,7 @@ def _readable(name: str, source: Array | Stored, shape: tuple[int, ...]) -> Arra
     if source.dtype not in DTYPES:
         raise WeightsError(
             f"{name} is of {source.dtype}; allowed: {', '.join(DTYPES)}",
-            hint="a quantised folder loads with the decoder that made it",
+            hint="a quantized folder loads with the decoder that made it",
         )
     if source.shape != shape:
         raise WeightsError(

@@ -52,7 +52,7 @@ class Rounded(NamedTuple):
     """(out, groups)"""
 
 
-def is_quantised(name: str) -> bool:
+def is_quantized(name: str) -> bool:
     """Return whether a weight is quantized: the matrices of the blocks, and the embedding."""
     return name.endswith((*_MATRICES, _EMBEDDING))
 
@@ -73,7 +73,7 @@ def quantization_config(dtype: str) -> dict[str, Any]:
     return {"quant_method": METHOD, "bits": BITS[dtype], "group_size": GROUP_SIZE}
 
 
-def quantised_dtype(config: OpenAIGPTConfig) -> str | None:
+def quantized_dtype(config: OpenAIGPTConfig) -> str | None:
     """Return int8 or int4 for the configuration of a quantized folder, otherwise None.
 
     Raises:
@@ -92,7 +92,7 @@ def quantised_dtype(config: OpenAIGPTConfig) -> str | None:
     )
 
 
-def quantised_arrays(name: str, rounded: Rounded) -> dict[str, Array]:
+def quantized_arrays(name: str, rounded: Rounded) -> dict[str, Array]:
     """Return the two arrays that represent a matrix in a file."""
     steps = rounded.steps
     return {
@@ -107,7 +107,7 @@ def steps_layout(dtype: str, outputs: int, groups: int) -> tuple[str, tuple[int,
     return ("int8", (outputs, columns)) if dtype == "int8" else ("uint8", (outputs, columns // 2))
 
 
-class QuantisedWeights(Mapping[str, Array | Rounded]):
+class QuantizedWeights(Mapping[str, Array | Rounded]):
     """The weights of a quantized folder under the names of `weight_shapes`, read on access."""
 
     def __init__(self, names: list[str], read: Callable[[str], Array | Rounded]) -> None:
@@ -126,7 +126,7 @@ class QuantisedWeights(Mapping[str, Array | Rounded]):
         return len(self._names)
 
 
-def open_quantised(folder: Path, config: OpenAIGPTConfig) -> QuantisedWeights:
+def open_quantized(folder: Path, config: OpenAIGPTConfig) -> QuantizedWeights:
     """Open a quantized folder; names, shapes and dtypes are checked against the configuration.
 
     Args:
@@ -134,11 +134,11 @@ def open_quantised(folder: Path, config: OpenAIGPTConfig) -> QuantisedWeights:
         config: Its configuration, with `quantization_config`.
 
     Raises:
-        ConfigError: as quantised_dtype, or the configuration is not of a quantized folder.
+        ConfigError: as quantized_dtype, or the configuration is not of a quantized folder.
         WeightsError: the file is missing, damaged, or does not match the configuration. Later,
             when a weight is read: it has NaN or infinite numbers.
     """
-    dtype = quantised_dtype(config)
+    dtype = quantized_dtype(config)
     if dtype is None:
         raise ConfigError(
             f"the config.json in {folder} has no {_CONFIG}; a quantized folder has one",
@@ -157,14 +157,14 @@ def open_quantised(folder: Path, config: OpenAIGPTConfig) -> QuantisedWeights:
         return array
 
     def read(name: str) -> Array | Rounded:
-        if not is_quantised(name):
+        if not is_quantized(name):
             return finite(name)
         return Rounded(dtype, arrays.stored(name) or arrays[name], finite(name + SIZES).data)
 
-    return QuantisedWeights(list(shapes), read)
+    return QuantizedWeights(list(shapes), read)
 
 
-def refuse_quantised(folder: Path, arrays: Mapping[str, Array]) -> None:
+def refuse_quantized(folder: Path, arrays: Mapping[str, Array]) -> None:
     """Refuse a quantized folder where floating-point weights are needed.
 
     Raises:
@@ -185,7 +185,7 @@ def _layout(
     """List the arrays of the file: name -> dtype and shape."""
     found: dict[str, tuple[str, tuple[int, ...]]] = {}
     for name, shape in shapes.items():
-        if not is_quantised(name):
+        if not is_quantized(name):
             found[name] = ("float32", shape)
             continue
         inputs, outputs = inputs_and_outputs(name, shape)
