@@ -107,39 +107,47 @@ def write_page(run: Path, n_bytes: int, tokens: int, loss: float, ngrams: dict[s
     last = metrics.train[-1]
     page = f"""# Preset `small` on the books
 
-Re-made by `python -m benchmarks.books_small` (resumable; the data stands beside the project in
-`shared/data/books` and is not part of it).
+`python -m benchmarks.books_small` repeats this run. It can be interrupted and resumed. The data is
+not part of the project; the script expects it in `shared/data/books`, beside the project.
 
-{parameter_count(config):,} parameters ({config.n_layer} layers, {config.n_embd} channels,
-{config.n_head} heads, {config.n_positions} positions, {config.vocab_size:,} entries of which 10,000
-are merges learned on the training files); {last["step"]:,} steps,
-{last["step"] * 8 * config.n_positions:,} of the 26.3 million training tokens, each at most once;
-{metrics.train_seconds / 60:.0f} minutes in training steps on {processor.cores()} cores
-({processor.name()}, torch {torch.__version__}, Python {platform.python_version()}), median
-{metrics.tokens_per_s:,.0f} tokens/s, {metrics.mfu:.0%} of the best measured matrix product. The
-machine did other work at times, so the rate is a lower bound.
+| | |
+|---|---|
+| parameters | {parameter_count(config):,} |
+| layers, channels, heads | {config.n_layer}, {config.n_embd}, {config.n_head} |
+| context length | {config.n_positions} |
+| vocabulary | {config.vocab_size:,} entries, 10,000 of them merges of the training files |
+| steps | {last["step"]:,} |
+| training tokens | {last["step"] * 8 * config.n_positions:,} of 26.3 million, each at most once |
+| time in training steps | {metrics.train_seconds / 60:.0f} minutes |
+| median speed | {metrics.tokens_per_s:,.0f} tokens/s |
+| share of the best measured matrix multiplication | {metrics.mfu:.0%} |
+| machine | {processor.cores()} cores, {processor.name()} |
+| software | torch {torch.__version__}, Python {platform.python_version()} |
 
-On `books_valid` (five whole books by authors that are not in the training files, {n_bytes:,} bytes,
-{tokens:,} scored tokens). Text is read in lower case and without its layout; bits per byte
-count the bytes of the original.
+The machine had other load at times, so the speed is a lower bound.
+
+The validation set `books_valid` has five whole books by authors that are not in the training files:
+{n_bytes:,} bytes and {tokens:,} scored tokens. The model's text is in lower case and without
+layout. Bits per byte count the bytes of the original.
 
 | | loss (nats/token) | perplexity | bits per byte |
 |---|---|---|---|
 {chr(10).join(lines)}
 | `xz -9` | | | {xz_bits_per_byte():.3f} |
 
-The n-gram models are interpolated by modified Kneser-Ney smoothing and counted on all training
-tokens. Against the trigram model the GPT's bits per byte are {below:.1%} lower and its
-perplexity is {fewer:.1%} lower. The aim was at most 1.6 bits per byte and 20 % below the trigram.
+The n-gram models use interpolated modified Kneser-Ney smoothing, with counts from all training
+tokens. Against the trigram model, the GPT's bits per byte are {below:.1%} lower and its perplexity
+is {fewer:.1%} lower. The target was at most 1.6 bits per byte and 20 % below the trigram model.
 
 ![loss over steps](books-small.png)
 
-The held-out points of the curve score the first 256 windows (65,536 tokens of one book, easier than
-the whole); the dashed lines and the table score all held-out tokens: do not compare the two.
+The validation points of the curve score the first 256 windows: 65,536 tokens of one book, which is
+easier than the whole. The dashed lines and the table score the whole validation set. Do not compare
+the two.
 
-## Samples, as they came
+## Samples
 
-Temperature 0.8, seeds 0 to {len(PROMPTS) - 1}, 100 new tokens.
+Unselected: temperature 0.8, seeds 0 to {len(PROMPTS) - 1}, 100 new tokens.
 
 {chr(10).join(samples)}"""
     (RESULTS / "books-small.md").write_text(page, "utf-8")

@@ -49,11 +49,17 @@ def test_paths_are_found() -> None:
     assert exists("model/transformer.py")
 
 
-def command_table() -> dict[str, tuple[list[str], str]]:
-    """Each command in the README's table: its functions, and their file in the package."""
+def command_table() -> dict[str, dict[str, str]]:
+    """Each command in the README's table: its functions, each with its file in the package."""
     text = (ROOT / "README.md").read_text("utf-8")
-    rows = re.findall(r"^\| `ogpt ([\w-]+)` \| [^|]+ \| ([^|]+) \| `([^`]+)` \|$", text, re.M)
-    return {command: (re.findall(r"`ogpt\.(\w+)`", cell), file) for command, cell, file in rows}
+    rows = re.findall(r"^\| `ogpt ([\w-]+)` \| [^|]+ \| ([^|]+) \| ([^|]+) \|$", text, re.M)
+    table = {}
+    for command, *cells in rows:
+        functions, files = (re.findall(r"`([^`]+)`", cell) for cell in cells)
+        if len(files) == 1:
+            files *= len(functions)  # one file for all
+        table[command] = dict(zip(functions, files, strict=True))
+    return table
 
 
 def test_every_command_is_in_the_table() -> None:
@@ -62,10 +68,10 @@ def test_every_command_is_in_the_table() -> None:
 
 
 @pytest.mark.parametrize("command", command_table())
-def test_a_command_maps_to_its_function_and_file(command: str) -> None:
-    functions, file = command_table()[command]
+def test_a_command_maps_to_its_functions_and_files(command: str) -> None:
+    functions = command_table()[command]
     assert functions
-    for function in functions:
-        source = inspect.getsourcefile(getattr(ogpt, function))
+    for function, file in functions.items():
+        source = inspect.getsourcefile(getattr(ogpt, function.removeprefix("ogpt.")))
         assert source is not None
         assert Path(source).relative_to(PACKAGE).as_posix() == file
