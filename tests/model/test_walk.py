@@ -1,5 +1,6 @@
 """From ids to logits: the files that a newcomer reads, and no others, run in a forward pass."""
 
+import re
 import sys
 from pathlib import Path
 from types import FrameType
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 
 import ogpt
+import ogpt.model
 from tests.model.small import draw_ids, small
 
 PACKAGE = Path(ogpt.__file__).parent
@@ -45,3 +47,10 @@ def test_ids_to_logits_in_six_files(training: bool) -> None:
     model, ids = small().train(training), draw_ids(2, 5)
     found = files_of(lambda: model(ids)["logits"])
     assert found - DATA == WALK
+
+
+def test_the_reading_order_names_every_file() -> None:
+    named = re.findall(r"^    (\w+\.py) ", ogpt.model.__doc__ or "", re.MULTILINE)
+    files = {file.name for file in (PACKAGE / "model").glob("*.py")} - {"__init__.py"}
+    assert sorted(named) == sorted(files)
+    assert set(named[:6]) == {Path(file).name for file in WALK}

@@ -1,1 +1,30 @@
-"""Ids become logits, in PyTorch."""
+"""Token ids to logits, in PyTorch.
+
+From ids to logits, in the order of a call:
+    heads.py            OpenAIGPTLMHeadModel: the transformer, its head, the loss
+    inputs.py           what a caller passes: checked, and flattened to rows of tokens
+    transformer.py      the network: embeddings, blocks of attention and MLP
+    attention.py        which keys a query may see, and the sum of their values
+    dropout.py          masks from a hash
+    outputs.py          what a model returns
+
+More of the network:
+    cache.py            keys and values of earlier tokens
+    losses.py           losses of logits
+    chunked_loss.py     the training loss without storing all logits
+    double_heads.py     a language model that also scores choices
+    classification.py   a classifier of sequences
+    pooling.py          one vector for a sequence
+
+Around it:
+    base.py             initial weights, resizing, freezing, gradient checkpointing
+    resizing.py         functions for base.py
+    pretrained.py       from_pretrained, save_pretrained, push_to_hub
+    loading.py          arrays to weights, and a report of what does not fit
+    tensors.py          tensors to arrays and back
+    language_model.py   what decoders and generate() need of a model
+    evaluating.py       evaluation mode for a while
+    architectures.py    the classes by name
+
+`generate/` is Hugging Face's generate(), `decoder/` the PyTorch decoder, `cuda/` the CUDA decoder.
+"""
