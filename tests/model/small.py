@@ -61,7 +61,7 @@ def apart(one: Tensor, other: Tensor) -> float:
 
 
 def quietly(kind: Kind, folder: Path, **options: Any) -> Any:
-    """A load that has nothing to tell."""
+    """A load without a notice."""
     with collecting() as notices:
         model = kind.from_pretrained(folder, **options)
     assert [notice.message for notice in notices] == []
@@ -69,7 +69,7 @@ def quietly(kind: Kind, folder: Path, **options: Any) -> Any:
 
 
 def told(kind: Kind, folder: Path, **options: Any) -> tuple[Any, dict[str, Any], str]:
-    """A load, its loading info, and the one notice that it gave."""
+    """A load with exactly one notice: the model, its loading info, the notice."""
     with collecting() as notices:
         model, info = kind.from_pretrained(folder, output_loading_info=True, **options)
     assert [notice.kind for notice in notices] == ["weights-not-from-file"]

@@ -1,4 +1,4 @@
-"""The cache: what is read in parts equals what is read at once."""
+"""The KV cache: tokens processed in parts give the same logits as all at once."""
 
 import pytest
 import torch

@@ -167,7 +167,7 @@ def test_every_class_from_every_class(saved: Kind, kind: Kind, tmp_path: Path) -
 
 
 def test_an_untied_head_that_the_file_has_not(folder: Path) -> None:
-    """The embedding stands in for it, and that is told."""
+    """The embedding is used instead, with a notice."""
     model, info, _ = told(LM, folder, tie_word_embeddings=False)
     assert info["missing_keys"] == ["lm_head.weight"]
     assert model.lm_head.weight is not model.transformer.tokens_embed.weight

@@ -1,4 +1,4 @@
-"""generate() where ids alone do not tell: draws, padding, embeddings, stops, configurations."""
+"""generate() beyond plain ids: sampling, padding, embeddings, stop strings, configurations."""
 
 import copy
 import json
@@ -46,7 +46,7 @@ def kinds(told: list[Any]) -> list[str]:
 
 
 def greedy(model: Any, row: list[int], count: int, **inputs: Any) -> list[int]:
-    """Greedy continuation, everything read anew for each token."""
+    """Greedy continuation without a cache: all tokens are processed again for each new one."""
     ids = list(row)
     for _ in range(count):
         ids.append(int(model(torch.tensor([ids]), **inputs).logits[0, -1].argmax()))

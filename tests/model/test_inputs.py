@@ -1,4 +1,4 @@
-"""What a model is handed: every error names what was wrong, and what to do."""
+"""Inputs of a model: every error names what was wrong, the value and what to do."""
 
 import re
 from typing import Any

@@ -1,4 +1,4 @@
-"""Folders that ogpt writes load in transformers without a word, and mean the same there."""
+"""Folders that ogpt writes load in transformers without a warning, and give the same outputs."""
 
 import json
 import os

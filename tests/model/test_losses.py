@@ -1,4 +1,4 @@
-"""Losses: what counts, what it is divided by, and what labels may be."""
+"""Losses: which labels count, what the sum is divided by, and which labels are refused."""
 
 import math
 import re

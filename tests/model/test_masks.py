@@ -1,4 +1,4 @@
-"""Masks by themselves: what is visible, for each way of masking, and positions that follow."""
+"""Masks: what is visible in each way of masking, and positions that follow a mask."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Outputs by name, by place and as a tuple; which logits are kept."""
+"""Outputs by name, by index and as a tuple; which logits are kept."""
 
 import re
 

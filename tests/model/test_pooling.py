@@ -1,4 +1,4 @@
-"""Which token stands for a sequence, and what the summary makes of it."""
+"""Pooling: which token represents a sequence, and what the summary computes from it."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""A save is whole, or what was there stays."""
+"""A save replaces all files, or none."""
 
 import json
 import os
