@@ -52,7 +52,7 @@ def test_sums_of_blocks_add_up_where_one_running_sum_would_not() -> None:
 def test_what_is_no_number_is_refused(value: float) -> None:
     logits = rows(3, 9, np.float32)
     logits[1, 4] = value
-    with pytest.raises(DecoderError, match=f"largest logit is {value}; it must be a finite"):
+    with pytest.raises(DecoderError, match=f"largest logit is {value}; allowed: finite"):
         summarize(logits)
 
 

@@ -10,7 +10,7 @@ import torch
 
 from ogpt.errors import ConfigError, ContextTooLong, DecoderError, TokenOutOfRange
 from ogpt.generation.protocol.decoder import Draw
-from ogpt.model.cuda import static_decoder, static_step
+from ogpt.model.cuda import static_decoder, static_step, step_shape
 from ogpt.model.cuda.static_decoder import StaticDecoder
 from ogpt.model.cuda.static_weights import round_rows
 from ogpt.model.decoder.torch_decoder import TorchDecoder
@@ -112,7 +112,7 @@ def test_each_precision_on_a_device(precision: str) -> None:
 def test_graphs_that_fill_the_same_tensors(
     deterministic: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(static_decoder, "Replayed", Emulated)
+    monkeypatch.setattr(step_shape, "Replayed", Emulated)
     model = small_model()
     ids = ids_of(model, 40)
     decoder = StaticDecoder(model, 3, deterministic=deterministic)

@@ -183,7 +183,7 @@ def test_values_outside_their_range(
 
 def test_a_model_that_the_core_does_not_know() -> None:
     model = small_model(pruned_heads={0: [1]})
-    with pytest.raises(ConfigError, match="cannot run this model: it knows no pruned") as caught:
+    with pytest.raises(ConfigError, match="cannot run this model: pruned heads are") as caught:
         native(model)
     assert caught.value.hint == "use --decoder torch"
 

@@ -210,7 +210,9 @@ def test_threads_that_cannot_be_had(tmp_path: Path) -> None:
         timeout=60,
         env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
     )
-    message = "the native decoder cannot have 300 threads, or memory for them; give fewer threads"
+    message = (
+        "the native decoder cannot start 300 threads, or there is too little memory for them; "
+    )
     assert result.stdout.count(message) == 2
     assert result.stdout.endswith("\n1")  # none is left behind
 

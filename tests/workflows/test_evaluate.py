@@ -102,7 +102,7 @@ def test_long_documents_are_read_in_groups(
         ),
         ({"text": "a"}, DataError, "the text has 1 tokens; at least 2", "a longer text"),
         ({"text": ""}, DataError, "the text has 0 tokens; at least 2", "a longer text"),
-        ({"text": "a b", "stride": 17}, ConfigError, "stride is 17; allowed: 1 to 16", "half"),
+        ({"text": "a b", "stride": 17}, ConfigError, "stride is 17; allowed: 0 to 16", "half"),
     ],
 )
 def test_requests_that_cannot_be_are_refused(folder: Path, request_, error, message, hint) -> None:

@@ -137,7 +137,7 @@ def test_unknown_tokens_are_told(folder: Path) -> None:
         ("", {"choices": ["a"]}, SamplingError, "the text '' has 0 tokens; at least 1 is", "word"),
         ("a", {"choices": [" "]}, SamplingError, "the text ' ' has 0 tokens; at least 1", "word"),
         ("a", {"choices": ["a " * 13]}, ContextTooLong, "13 tokens; the model has 12", "shorter"),
-        ("a b", {"stride": 13}, ConfigError, "stride is 13; allowed: 1 to 12", "leave it out"),
+        ("a b", {"stride": 13}, ConfigError, "stride is 13; allowed: 0 to 12", "omit it"),
     ],
 )
 def test_refusals(

@@ -1,4 +1,4 @@
-"""The floor under a token's time: all weights are read for it, as fast as memory gives them."""
+"""Lower bound on the time of a decoding step: reading all weights once from memory."""
 
 from __future__ import annotations
 
@@ -9,40 +9,35 @@ import numpy as np
 
 from ogpt import processor
 from ogpt.config.model import OpenAIGPTConfig
+from ogpt.decoding.native.library import BYTES_PER_WEIGHT
 from ogpt.decoding.native.native_decoder import NativeDecoder
 from ogpt.generation.protocol.decoder import Decoder
-from ogpt.weights.quantized import GROUP_SIZE
 
-_BYTES_PER_WEIGHT = {
-    "float32": 4.0,
-    "bfloat16": 2.0,
-    "int8": 1 + 4 / GROUP_SIZE,
-    "int4": 0.5 + 4 / GROUP_SIZE,
-}
-_MEASURED_BYTES = 1 << 28  # far more than caches hold
+_MEASURED_BYTES = 1 << 28  # 256 MiB, far more than CPU caches hold
 _TIMES = 5
 
 
 def weight_bytes(decoder: Decoder, config: OpenAIGPTConfig) -> int | None:
-    """Bytes of packed weights that each step reads; None where a decoder does not tell its dtype.
+    """Bytes of packed weights that each step reads; None for decoders other than the native one.
 
-    The matrices, and the token embedding, which is the head; not the little else.
+    Counts the matrices and the token embedding, which is also the head. Biases and norms are left
+    out: they are at most about 1 % of the bytes.
     """
     if not isinstance(decoder, NativeDecoder):
         return None
     weights = (config.vocab_size + config.n_layer * 12 * config.n_embd) * config.n_embd
-    return int(weights * _BYTES_PER_WEIGHT[decoder.dtype])
+    return int(weights * BYTES_PER_WEIGHT[decoder.dtype])
 
 
 def read_bandwidth(threads: int = 0) -> float:
-    """Bytes a second that memory gives to `threads` threads (0: all cores), the best of a few."""
+    """Memory bandwidth in bytes per second, the best of 5 runs; `threads` 0 uses all cores."""
     threads = threads or processor.cores()
     whole = np.ones(_MEASURED_BYTES // 4, np.float32)
     parts = np.array_split(whole, threads)
     best = float("inf")
     with ThreadPoolExecutor(threads) as pool:
         for _ in range(_TIMES):
-            begun = time.perf_counter()
+            start = time.perf_counter()
             list(pool.map(lambda part: np.dot(part, part), parts))
-            best = min(best, time.perf_counter() - begun)
+            best = min(best, time.perf_counter() - start)
     return whole.nbytes / best

@@ -1,4 +1,4 @@
-"""Model folders of fewer bits: weights rounded by the native core, as it rounds them at load."""
+"""Writes quantized model folders: the native core rounds the weights, as it does at load time."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ from ogpt.weights.quantized import (
 from ogpt.weights.safetensors_file import WEIGHTS_FILE, write_arrays
 
 TARGETS = ("int8", "int4", "bf16")
-"""What a folder can be made of: weights of 8 or 4 bits for the native decoder, or bfloat16."""
+"""Formats of a folder: 8-bit or 4-bit integers for the native decoder, or bfloat16."""
 
-_TOKENS, _MATRIX = 0, 2  # in abi.h: (out, in), and one of the (in, out)
+_TOKENS, _MATRIX = 0, 2  # numbers of weights in abi.h: one (out, in), and one (in, out)
 _SHARD_BYTES = 5_000_000_000
 
 
@@ -43,8 +43,8 @@ def round_matrix(name: str, values: NDArray[np.float32], dtype: str) -> Rounded:
     """Round a matrix, or the token embedding, as the native core does.
 
     Args:
-        name: Of the weight: the embedding is (out, in), the others (in, out).
-        values: Finite numbers.
+        name: Of the weight. The embedding is (out, in), all others are (in, out).
+        values: The weight; all numbers finite.
         dtype: int8 or int4.
 
     Raises:
@@ -69,20 +69,20 @@ def round_matrix(name: str, values: NDArray[np.float32], dtype: str) -> Rounded:
 def write_rounded(
     source: Path, folder: Path, to: str, progress: Callable[[int, int], None], threads: int = 0
 ) -> None:
-    """Write the model folder `source` into `folder`, which exists, with fewer bits.
+    """Write a quantized copy of the model folder `source`.
 
     Args:
-        source: Stays as it is.
-        folder: Empty.
+        source: Is not changed.
+        folder: Where the copy is written; exists and is empty.
         to: One of TARGETS.
-        progress: Told how many arrays are done, and of how many.
-        threads: That round; 0: all cores.
+        progress: Called with the number of arrays done, and of all arrays.
+        threads: Number of threads that round; 0 uses all cores.
 
     Raises:
         BackendMissing: the native core is not built.
         CheckpointError, ConfigError: the configuration is missing or damaged.
-        WeightsError: weights missing, left over, damaged, quantized already, or not finite.
-        StorageError: the disk is full or refuses.
+        WeightsError: weights missing, unused, damaged, already quantized, or not finite.
+        StorageError: the disk is full, or does not accept writes.
     """
     config = folder_config(source)
     arrays = open_weights(source)
@@ -115,7 +115,7 @@ def write_rounded(
 
 
 def _rounded(name: str, array: Array, to: str) -> dict[str, Array]:
-    """What the file holds of a weight."""
+    """The arrays of the file for one weight."""
     wide = cast(name, array, "float32")
     if not is_quantized(name):
         return {name: wide}

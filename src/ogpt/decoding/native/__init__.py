@@ -1,1 +1,1 @@
-"""The native CPU decoder: a C++ core (`csrc/`), its library, and the Decoder over it."""
+"""The native CPU decoder: a C++ core (`csrc/`), its ctypes interface, and the Decoder over it."""

@@ -1,10 +1,10 @@
-"""Channels made equally large before their weights are rounded.
+"""Balances the value channels of attention before their weights are rounded.
 
-A value channel of attention may be scaled by any factor where the row of c_proj that reads it is
-scaled by its inverse: the model is the same. Rounded in groups it is not, as the largest channel of
-a group decides on the step of all. Here each channel is as large going in as coming out, which
-undoes outliers (compare Xiao et al. 2022, "SmoothQuant", arXiv 2211.10438). Factors are powers of
-two, so that no bit of the weights is lost.
+The model does not change if a value channel of c_attn is scaled by any factor, and the row of
+c_proj that reads it by the inverse. The rounding error does change: the largest channel of a group
+sets the scale of the whole group. Here the weights into a channel get the same norm as those out of
+it, which removes outliers (compare Xiao et al. 2022, "SmoothQuant", arXiv 2211.10438). The factors
+are powers of two, so that scaling loses no bit.
 """
 
 from __future__ import annotations
@@ -21,17 +21,18 @@ from ogpt.weights.precision import DTYPES, as_floats
 
 _INTO = ("attn.c_attn.weight", "attn.c_attn.bias")
 _OUT_OF = "attn.c_proj.weight"
-_MOST = 126  # of an exponent: its power of two and the inverse are normal numbers
+_MOST = 126  # largest exponent whose power of two and its inverse are both normal in float32
 
 
 def balanced(weights: Mapping[str, Array]) -> LazyArrays[str]:
-    """The same model with balanced value channels; each weight is read when asked for.
+    """The same model with balanced value channels. Each weight is read when it is requested.
 
     Args:
-        weights: Under the names of `weight_shapes`; what does not fit stays as it is.
+        weights: Under the names of `weight_shapes`. Arrays of other dtypes or shapes stay as they
+            are, so that the reader of the result can report them.
     """
     found: dict[str, NDArray[np.int32] | None] = {}
-    held: dict[str, Array] = {}  # read for their exponents, not yet asked for
+    held: dict[str, Array] = {}  # read for their exponents, not yet requested
     one_at_a_time = Lock()
 
     def read(name: str) -> Array:
@@ -52,7 +53,7 @@ def balanced(weights: Mapping[str, Array]) -> LazyArrays[str]:
         one = np.ones((), numbers.dtype)
         if name.endswith(_OUT_OF):
             numbers *= np.ldexp(one, exponents[:, None])
-        else:  # behind queries and keys
+        else:  # the values are the last third, after queries and keys
             numbers[..., -len(exponents) :] *= np.ldexp(one, -exponents)
         return Array(numbers.dtype.name, numbers)
 
@@ -63,7 +64,7 @@ def balanced(weights: Mapping[str, Array]) -> LazyArrays[str]:
 
 
 def _exponents(into: Array, out_of: Array) -> NDArray[np.int32] | None:
-    """By how many powers of two each channel (C,) goes down, and its row up."""
+    """Exponents (C,): each value channel is divided by 2**e, and its row of c_proj multiplied."""
     if {into.dtype, out_of.dtype} - set(DTYPES):
         return None
     if into.data.ndim != 2 or into.data.shape[1] != 3 * len(out_of.data):
@@ -78,12 +79,12 @@ def _exponents(into: Array, out_of: Array) -> NDArray[np.int32] | None:
 
 
 def _own(weights: Mapping[str, Array], name: str) -> Array:
-    """A weight in memory that nobody else has."""
+    """A copy of a weight in memory, which may be changed."""
     source = stored(weights, name)
     return source.read() if source else Array(weights[name].dtype, weights[name].data.copy())
 
 
 def _numbers(array: Array) -> NDArray[Any]:
-    """The numbers, wide enough to be scaled."""
+    """The numbers as floats, in float32 where the range of float16 is too small to scale."""
     wide = as_floats(array)
     return wide.astype(np.float32) if array.dtype == "float16" else wide

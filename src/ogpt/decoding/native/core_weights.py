@@ -1,4 +1,4 @@
-"""A model's named weights become a native core, one array at a time."""
+"""Packs the named weights of a model into a native core, one array at a time."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ _LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 def unfit(config: OpenAIGPTConfig) -> str:
     """Why the native decoder cannot run the model; empty where it can."""
     if config.pruned_heads:
-        return "it knows no pruned heads"
+        return "pruned heads are not supported"
     if not config.tie_word_embeddings:
-        return "it knows no head apart from the token embedding (tie_word_embeddings is false)"
+        return "the head is not tied to the token embedding (tie_word_embeddings is false)"
     if config.parity.masking != "boolean":
-        return f"it knows no masking by numbers (parity.masking is {config.parity.masking!r})"
+        return f"additive masks are not supported (parity.masking is {config.parity.masking!r})"
     return ""
 
 
 def stored_dtype(arrays: Weights) -> str:
-    """The dtype in which a file holds the matrices."""
+    """The dtype of the matrices in a file."""
     homes = stored_names(arrays, [_A_MATRIX])
     if not homes:
         return "float32"
@@ -46,7 +46,7 @@ def stored_dtype(arrays: Weights) -> str:
 
 
 def unused_weights(arrays: Weights, config: OpenAIGPTConfig) -> list[str]:
-    """Names in the file that the language model has no use for; a copy of the embedding counts."""
+    """Names in the file that the language model does not use; a copy of the embedding is used."""
     homes = stored_names(arrays, weight_shapes(config))
     unused = unused_names(arrays, homes)
     if _TIED_HEAD in unused:
@@ -69,25 +69,25 @@ def load_core(
     """Pack the weights of a language model that is not `unfit`.
 
     Args:
-        config: Of the model.
-        arrays: Its weights, each read once.
-        precision: One of library.PRECISIONS; of rounded weights, theirs.
-        slots: Sequences held at once.
-        threads: That compute, with the caller's.
-        half_cache: Keep keys and values in bfloat16.
+        config: Configuration of the model.
+        arrays: Weights of the model. Each is read once.
+        precision: One of library.PRECISIONS. For quantized weights it must be theirs.
+        slots: Number of sequences held at the same time.
+        threads: Number of threads that compute, including the caller's.
+        half_cache: Store the KV cache in bfloat16.
 
     Raises:
         BackendMissing: the library is not built.
-        ConfigError: OGPT_KERNELS names no kernels.
-        DecoderError: the processor lacks them, or memory cannot be had.
-        WeightsError: weights missing, of another shape, no finite numbers, or too large.
+        ConfigError: OGPT_KERNELS is not in library.KERNELS.
+        DecoderError: the CPU does not have the kernels, or there is too little memory.
+        WeightsError: weights missing, of another shape, not finite, or too large for the precision.
     """
     shapes = weight_shapes(config)
     homes = stored_names(arrays, shapes)
     missing = [name for name in shapes if name not in homes]
     if missing:
         raise WeightsError(
-            f"the weights do not fit: missing {', '.join(missing[:6])}"
+            f"the file lacks weights of the model: {', '.join(missing[:6])}"
             f"{' and more' if len(missing) > 6 else ''}",
             hint="check that config.json and the weights file belong together",
         )
@@ -102,7 +102,7 @@ def load_core(
                 core.set(weight, layer, source.steps, source.sizes)
                 continue
             largest = core.set(weight, layer, _readable(name, source, shape))
-            if not largest <= most:  # nor is NaN
+            if not largest <= most:  # also true for NaN
                 raise _refused(name, _in_memory(source), largest)
     except BaseException:
         core.close()
@@ -111,7 +111,7 @@ def load_core(
 
 
 def _named(arrays: Weights, homes: Mapping[str, str], precision: str) -> Weights:
-    """The weights under the model's names, balanced where they will be rounded."""
+    """The weights under the names of the model. Those to be rounded here are balanced first."""
     if isinstance(arrays, QuantizedWeights):
         return arrays
     given = arrays
@@ -139,7 +139,7 @@ def _shape(
 
 
 def _place(name: str) -> tuple[int, int]:
-    """The number of a weight in abi.h, and its layer."""
+    """The number of a weight in abi.h, and the number of its layer."""
     if name in _EMBEDDINGS:
         return _EMBEDDINGS.index(name), 0
     layer, _, rest = name.removeprefix(f"{PREFIX}.h.").partition(".")
@@ -147,15 +147,15 @@ def _place(name: str) -> tuple[int, int]:
 
 
 def _readable(name: str, source: Array | Stored, shape: tuple[int, ...]) -> Array | Stored:
-    """The weight in a dtype that the core reads, its dtype and shape checked."""
+    """Check dtype and shape of a weight; return it in a dtype that the core reads."""
     if source.dtype not in DTYPES:
         raise WeightsError(
-            f"{name} is of {source.dtype}; allowed: {', '.join(DTYPES)}",
-            hint="a quantized folder loads with the decoder that made it",
+            f"{name} has dtype {source.dtype}; allowed: {', '.join(DTYPES)}",
+            hint="load a quantized folder by its path, so that its config.json is used",
         )
     if source.shape != shape:
         raise WeightsError(
-            f"{name} has shape {source.shape}; the configuration asks for {shape}",
+            f"{name} has shape {source.shape}; allowed by the configuration: {shape}",
             hint="check that config.json and the weights file belong together",
         )
     if source.dtype in READABLE:
@@ -171,13 +171,14 @@ def _in_memory(source: Array | Stored) -> Array:
 
 
 def _refused(name: str, array: Array, largest: float) -> WeightsError:
-    """What is wrong with the numbers of a weight."""
+    """The error for a weight with numbers that are not finite, or too large."""
     if np.isfinite(largest):
         return WeightsError(
-            f"{name} holds {largest:g}, which is too large for bfloat16", hint="use float32"
+            f"{name} holds {largest:g}; allowed in bfloat16: up to {_LARGEST_BFLOAT16:g}",
+            hint="use float32",
         )
     return WeightsError(
         f"{name} holds {int((~np.isfinite(as_floats(array))).sum())} numbers that are NaN or "
         "infinite; allowed: finite numbers",
-        hint="the training that made it diverged, or the file is damaged: use another one",
+        hint="use another checkpoint: its training diverged, or the file is damaged",
     )

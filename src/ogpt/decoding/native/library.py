@@ -1,7 +1,7 @@
-"""The native core as Python calls it: finding the library, and its models by ctypes (csrc/abi.h).
+"""The ctypes interface of the native core (csrc/abi.h): finds the library, and calls it.
 
-Nothing is checked here that a caller could get wrong: a wrong id, slot or position is memory that
-is not ours. NativeDecoder checks.
+Arguments are not checked here. A wrong id, slot or position would read or write memory outside the
+model, so NativeDecoder checks them first.
 """
 
 from __future__ import annotations
@@ -20,23 +20,24 @@ from numpy.typing import NDArray
 
 from ogpt.errors import BackendMissing, ConfigError, DecoderError
 from ogpt.weights.arrays import Array, Stored
+from ogpt.weights.quantized import GROUP_SIZE
 
 LIBRARY = Path(__file__).with_name(
     "libogpt" + {"darwin": ".dylib", "win32": ".dll"}.get(sys.platform, ".so.1")
 )
-"""Where setup.py builds it, in a checkout as in an installed package."""
+"""Where setup.py builds the library, in a checkout and in an installed package."""
 
 PRECISIONS = ("float32", "bfloat16", "int8", "int4")
-"""Of packed weights, in the order of abi.h."""
+"""Dtypes of packed weights, in the order of abi.h."""
 
 ACTIVATIONS = ("gelu", "relu", "silu", "gelu-erf")
-"""Of the MLP, in the order of kernels.h."""
+"""Activations of the MLP, in the order of kernels.h."""
 
 KERNELS = ("amx", "avx512_bf16", "avx512", "avx2", "neon", "portable")
 """Instruction sets, in the order in which the core tries them."""
 
 KERNELS_VARIABLE = "OGPT_KERNELS"
-"""Environment variable that names one of KERNELS in place of the first that the processor has."""
+"""Environment variable with one of KERNELS, to use it instead of the best that the CPU has."""
 
 WEIGHTS = (
     "attn.c_attn.weight",
@@ -52,32 +53,38 @@ WEIGHTS = (
     "ln_2.weight",
     "ln_2.bias",
 )
-"""Of a layer, in the order of abi.h, where the two embeddings come before them."""
+"""Weights of a layer, in the order of abi.h, where the two embeddings come before them."""
 
 READABLE = ("float32", "bfloat16", "float16")
-"""Dtypes of weights that it takes, in the order of abi.h, where rounded ones come after them."""
+"""Dtypes of weights that the core reads, in the order of abi.h; rounded ones come after them."""
 
 PAGE = 64
 """Tokens in a page of the KV cache (kPage of kernels.h)."""
 
 ROW = np.dtype([("token", np.int32), ("slot", np.int32), ("position", np.int32)])
-"""A token, the slot that it is appended to, and its place there."""
+"""A token, its slot, and its position in the slot."""
 
 SUMMARY = np.dtype([("best", np.int32), ("largest", np.float32), ("log_sum", np.float64)])
-"""Of a row of logits: the first place of the largest, the largest (NaN where any is), and the
-logarithm of the sum of the exponentials."""
+"""Of a row of logits: the lowest id of the largest logit, that logit (NaN where any logit is), and
+the log of the sum of the exponentials."""
 
-# with int8 and int4 goes a scale for 64 weights
-_BYTES_PER_WEIGHT = {"float32": 4.0, "bfloat16": 2.0, "int8": 1.0625, "int4": 0.5625}
-_MOST_BYTES = 2**46  # what a process can address
-_LARGEST = 2**30  # of a size, far from where 32 bits end
-_ERROR_SIZE = 200
+BYTES_PER_WEIGHT = {
+    "float32": 4.0,
+    "bfloat16": 2.0,
+    "int8": 1 + 4 / GROUP_SIZE,  # a float32 scale for each group of weights
+    "int4": 0.5 + 4 / GROUP_SIZE,
+}
+"""Of packed matrices, by precision."""
+
+_MOST_BYTES = 2**46  # 64 TiB, half of what a process can address on x86-64
+_LARGEST = 2**30  # largest size that is passed on; the core counts in 32-bit integers
+_ERROR_SIZE = 200  # bytes of an error message
 _ABI_VERSION = 2  # of abi.h
-_UNREADABLE = 2  # of abi.h
+_UNREADABLE = 2  # OGPT_UNREADABLE of abi.h
 
 
 class Shape(NamedTuple):
-    """A model's sizes, and how it is held."""
+    """The sizes of a model, and how the core holds it."""
 
     vocab_size: int
     n_positions: int
@@ -91,18 +98,18 @@ class Shape(NamedTuple):
     slots: int = 1
     threads: int = 1
     half_cache: bool = False
-    """Keys and values are kept in bfloat16."""
+    """Store the KV cache in bfloat16."""
     layer_norm_epsilon: float = 1e-5
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the packed matrices and the cache."""
+        """Bytes of the packed matrices and the KV cache."""
         n_embd, wide = _padded(self.n_embd), _padded(4 * self.n_embd)
         layer = (_padded(3 * self.n_embd) + n_embd + wide) * n_embd + wide * n_embd
         weights = _padded(self.vocab_size) * n_embd + self.n_layer * layer
         numbers = _padded(self.n_positions) * self.n_embd * self.n_layer * self.slots * 2
         cache = numbers * (2 if self.half_cache else 4)
-        return int(weights * _BYTES_PER_WEIGHT[self.precision]) + cache
+        return int(weights * BYTES_PER_WEIGHT[self.precision]) + cache
 
 
 class _Shape(ctypes.Structure):
@@ -115,7 +122,7 @@ class _Shape(ctypes.Structure):
 
     @classmethod
     def of(cls, shape: Shape) -> _Shape:
-        """The same with places in PRECISIONS and ACTIVATIONS."""
+        """Convert a Shape; names become their places in PRECISIONS and ACTIVATIONS."""
         numbers = shape._asdict()
         numbers["precision"] = PRECISIONS.index(shape.precision)
         numbers["activation"] = ACTIVATIONS.index(shape.activation)
@@ -129,20 +136,20 @@ class _Numbers(ctypes.Structure):
 
 
 class Core:
-    """A model of the native core: packed weights, and a cache of keys and values in slots.
+    """A model in the native core: packed weights, and a KV cache in slots.
 
     Args:
-        shape: Of the model.
-        kernels: One of KERNELS; empty: the first that the processor has.
+        shape: Sizes of the model.
+        kernels: One of KERNELS. Empty: the best that the CPU has.
 
     Raises:
         BackendMissing: the library is not built.
-        DecoderError: the processor lacks the kernels, or memory cannot be had.
+        DecoderError: the CPU does not have the kernels, or there is too little memory.
     """
 
     def __init__(self, shape: Shape, kernels: str = "") -> None:
         library = load_library()
-        error = ctypes.create_string_buffer(b"it is more than an address space", _ERROR_SIZE)
+        error = ctypes.create_string_buffer(b"this exceeds the address space", _ERROR_SIZE)
         model = None
         if shape.nbytes <= _MOST_BYTES and max(shape[:5] + shape[7:9]) <= _LARGEST:
             model = library.ogpt_create(
@@ -150,9 +157,9 @@ class Core:
             )
         if not model:
             raise DecoderError(
-                f"the native decoder cannot have {shape.nbytes:,} bytes for weights and "
+                f"the native decoder cannot allocate {shape.nbytes:,} bytes for weights and "
                 f"{shape.slots} slots: {error.value.decode()}",
-                hint="give fewer slots or a smaller dtype",
+                hint="use fewer slots or a smaller dtype",
             )
         self.shape = shape
         self._library = library
@@ -161,13 +168,13 @@ class Core:
 
     @property
     def kernels(self) -> str:
-        """Which of KERNELS compute."""
+        """The one of KERNELS in use."""
         name: bytes = self._library.ogpt_kernels(self._model)
         return name.decode()
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the packed weights and the cache."""
+        """Bytes of the packed weights and the KV cache."""
         return int(self._library.ogpt_bytes(self._model))
 
     def set(
@@ -177,21 +184,21 @@ class Core:
         source: Array | Stored,
         sizes: NDArray[np.float32] | None = None,
     ) -> float:
-        """Pack a weight: 0 the tokens, 1 the positions, then those of WEIGHTS.
+        """Pack a weight.
 
         Args:
-            weight: Its number.
-            layer: 0 where there is no layer.
-            source: Of a dtype in READABLE, in memory or in a file; or the steps of a matrix that
-                was rounded to the model's precision before.
-            sizes: Of those steps.
+            weight: 0 for the token embedding, 1 for the position embedding, then those of WEIGHTS.
+            layer: Of the weight; 0 for the embeddings.
+            source: Numbers of a dtype in READABLE, in memory or in a file; or the integers of a
+                matrix that was rounded to the model's precision before.
+            sizes: The scales of those integers.
 
         Returns:
-            The largest magnitude in it; NaN or infinite where a number is.
+            The largest magnitude; NaN or infinite where a number is.
 
         Raises:
-            DecoderError: memory or a thread cannot be had.
-            WeightsError: the file was changed since it was opened.
+            DecoderError: there is too little memory, or a thread cannot be started.
+            WeightsError: the file has changed since it was opened.
         """
         dtype = READABLE.index(source.dtype) if sizes is None else len(READABLE)
         given = None if sizes is None else np.ascontiguousarray(sizes)
@@ -211,7 +218,7 @@ class Core:
         if isinstance(source, Stored):
             with source.file.descriptor() as file:
                 failed = pack(_Numbers(None, source.offset, file, dtype))
-            if failed == _UNREADABLE:  # reading it here tells why
+            if failed == _UNREADABLE:  # read it here, for an error with the reason
                 return self.set(weight, layer, source.read(), sizes)
         else:
             values = np.ascontiguousarray(source.data)
@@ -226,7 +233,7 @@ class Core:
         logits: NDArray[np.float32],
         hidden: NDArray[np.float32] | None,
     ) -> None:
-        """Append rows.
+        """Append rows to their slots, and compute them.
 
         Args:
             rows: (T,) of dtype ROW; those of one slot in order.
@@ -235,7 +242,7 @@ class Core:
             hidden: (T, C), contiguous; filled with last hidden states. None: not wanted.
 
         Raises:
-            DecoderError: memory or a thread cannot be had.
+            DecoderError: there is too little memory, or a thread cannot be started.
         """
         self._require(
             self._library.ogpt_run(
@@ -253,7 +260,7 @@ class Core:
         """The SUMMARY of each row of logits (N, vocab_size), contiguous.
 
         Raises:
-            DecoderError: a thread cannot be had.
+            DecoderError: a thread cannot be started.
         """
         found = np.empty(len(logits), SUMMARY)
         self._require(
@@ -264,50 +271,51 @@ class Core:
         return found
 
     def copy(self, source: int, target: int, length: int) -> None:
-        """Make the first `length` tokens of a slot those of another one, in shared memory."""
+        """Make the target slot the first `length` tokens of the source; they share the memory."""
         self._library.ogpt_copy(self._model, source, target, length)
 
     def truncate(self, slot: int, length: int) -> None:
-        """Give back what a slot holds beyond its first `length` tokens."""
+        """Release the memory of a slot beyond its first `length` tokens."""
         self._library.ogpt_truncate(self._model, slot, length)
 
     @property
     def shared_pages(self) -> int:
-        """Pages of the cache (64 tokens each) that more than one slot holds."""
+        """Number of pages of the KV cache that more than one slot uses."""
         return int(self._library.ogpt_shared_pages(self._model))
 
     def close(self) -> None:
-        """Give memory and threads back; nothing but another close may follow."""
+        """Release memory and threads. The core must not be used afterwards."""
         self._destroy()
 
     def _require(self, failed: int) -> None:
         if failed:
             raise DecoderError(
-                f"the native decoder cannot have {self.shape.threads} threads, or memory for them",
-                hint="give fewer threads, or fewer tokens at once",
+                f"the native decoder cannot start {self.shape.threads} threads, or there is too "
+                "little memory for them",
+                hint="use fewer threads, or pass fewer tokens at a time",
             )
 
 
 @cache
 def load_library() -> Any:
-    """The library, its functions declared.
+    """Load the library, and declare its functions.
 
     Raises:
-        BackendMissing: it is not built, cannot be loaded here, or is of another version.
+        BackendMissing: it is not built, cannot be loaded here, or has another version.
     """
     try:
         library = ctypes.CDLL(str(LIBRARY))
     except OSError as error:
         raise BackendMissing(
             f"the native decoder is not built: {error}",
-            hint="install a C++17 compiler (apt install g++), then pip install ogpt again",
+            hint="install a C++17 compiler (apt install g++) and reinstall ogpt",
         ) from error
     version = getattr(library, "ogpt_abi_version", lambda: "none")()
     if version != _ABI_VERSION:
         raise BackendMissing(
-            f"the native decoder {LIBRARY} has interface version {version}; this ogpt needs "
+            f"the native decoder {LIBRARY} has interface version {version}; allowed: "
             f"{_ABI_VERSION}",
-            hint="it was built of other sources: pip install ogpt again",
+            hint="reinstall ogpt: the library was built from other sources",
         )
     declare = {
         "ogpt_create": (c_void_p, [POINTER(_Shape), c_char_p, c_char_p, c_size_t]),
@@ -329,7 +337,7 @@ def load_library() -> Any:
 
 
 def is_built() -> bool:
-    """Whether the library is there and loads."""
+    """Whether the library is built and loads."""
     try:
         load_library()
     except BackendMissing:
@@ -339,7 +347,7 @@ def is_built() -> bool:
 
 @cache
 def available_kernels() -> tuple[str, ...]:
-    """Those of KERNELS that this processor has, best first.
+    """The KERNELS that this CPU has, best first.
 
     Raises:
         BackendMissing: the library is not built.
@@ -356,15 +364,15 @@ def available_kernels() -> tuple[str, ...]:
 
 
 def chosen_kernels(dtype: str) -> str:
-    """The kernels that OGPT_KERNELS asks for, or the best for weights of a dtype.
+    """The kernels that OGPT_KERNELS names, or the best for weights of a dtype.
 
-    bfloat16 does not go through AMX tiles unasked: a step of few rows took four times as long with
-    them (docs/log.md).
+    AMX tiles are not the default for bfloat16: a step of few rows took 4 times as long with them
+    (docs/log.md).
 
     Raises:
         BackendMissing: the library is not built.
-        ConfigError: a name that is not in KERNELS.
-        DecoderError: the processor lacks them.
+        ConfigError: OGPT_KERNELS is not in KERNELS.
+        DecoderError: the CPU does not have these kernels.
     """
     available = available_kernels()
     best = next(name for name in available if (name, dtype) != ("amx", "bfloat16"))
@@ -372,12 +380,12 @@ def chosen_kernels(dtype: str) -> str:
     if name not in KERNELS:
         raise ConfigError(
             f"{KERNELS_VARIABLE} is {name!r}; allowed: {', '.join(KERNELS)}",
-            hint="unset it for the best that this processor has",
+            hint="unset it to use the best kernels of this CPU",
         )
     if name not in available:
         raise DecoderError(
-            f"{KERNELS_VARIABLE} is {name!r}; this processor has {', '.join(available)}",
-            hint="unset it for the best that this processor has",
+            f"{KERNELS_VARIABLE} is {name!r}; allowed on this CPU: {', '.join(available)}",
+            hint="unset it to use the best kernels of this CPU",
         )
     return name
 

@@ -1,7 +1,7 @@
 """The Decoder protocol over the native core.
 
-Whatever a caller could get wrong (ids, slots, positions, use after close) is refused before C sees
-it; a fork waits until no core computes.
+All arguments (ids, slots, lengths, use after close) are checked before C reads them. A fork waits
+until no core computes.
 """
 
 from __future__ import annotations
@@ -31,34 +31,35 @@ from ogpt.generation.protocol.summaries import Summary, check_largest
 
 MOST_THREADS = 1024
 
-_CHUNK_ROWS = 256  # tokens read at once: as inputs of a product, the second cache holds so many
-_CHUNK_LOGITS = 2**23  # logits scored at once
+_CHUNK_ROWS = 256  # rows of one pass: the L2 cache holds as many as inputs of a matrix product
+_CHUNK_LOGITS = 2**23  # logits that `score` holds at the same time: 32 MiB
 
 
 class NativeDecoder:
     """A Decoder that computes in C++ on the CPU, without a framework.
 
-    The same ids give the same bits: alone or in a batch, at any number of threads, in whatever
-    pieces they are appended, in every slot. It depends on the dtype and on the kernels.
+    Results are bit-identical for the same ids: alone and in any batch, with any number of threads,
+    however the ids are cut into calls, and in every slot. They depend on the dtype and the kernels.
 
     Args:
-        config: Of the model.
-        arrays: Its weights by name, in any floating-point dtype (`ogpt.weights`); read once.
-        dtype: Of the packed weights: float32, bfloat16, int8 or int4.
-        cache_dtype: Of keys and values: float32 or bfloat16.
-        slots: Sequences held at once.
-        threads: That compute, the caller's among them; the others sleep between calls.
+        config: Configuration of the model.
+        arrays: Weights by name, in any floating-point dtype (`ogpt.weights`). Each is read once.
+        dtype: Dtype of the packed weights: float32, bfloat16, int8 or int4.
+        cache_dtype: Dtype of the KV cache: float32 or bfloat16.
+        slots: Number of sequences held at the same time.
+        threads: Number of threads that compute, including the caller's. The others sleep between
+            calls.
 
     Attributes:
-        dtype: As given.
+        dtype: As passed.
         kernels: The instruction set in use, one of `library.KERNELS`.
-        nbytes: Memory of weights and cache.
+        nbytes: Memory of the weights and the KV cache in bytes.
 
     Raises:
         BackendMissing: the library is not built.
-        ConfigError: a value outside its range, a model that the core does not know, or OGPT_KERNELS
-            names no kernels.
-        DecoderError: the processor lacks the kernels, or memory cannot be had.
+        ConfigError: a value outside its range, a model that the core does not support, or an
+            OGPT_KERNELS that is not in `library.KERNELS`.
+        DecoderError: the CPU does not have the kernels, or there is too little memory.
         WeightsError: weights missing, of another shape, or not finite.
     """
 
@@ -79,17 +80,15 @@ class NativeDecoder:
             if value not in allowed:
                 raise ConfigError(
                     f"{name} is {value!r}; allowed: {', '.join(allowed)}",
-                    hint="choose one of these",
+                    hint="pass one of these",
                 )
         if not 1 <= threads <= MOST_THREADS:
             raise ConfigError(
                 f"threads is {threads}; allowed: 1 to {MOST_THREADS}",
-                hint="more threads than cores make it slower",
+                hint="pass the number of cores or fewer: more threads are slower",
             )
         if slots < 1:
-            raise ConfigError(
-                f"slots is {slots}; allowed: 1 or more", hint="leave it at its default"
-            )
+            raise ConfigError(f"slots is {slots}; allowed: 1 or more", hint="omit it to use 1")
         if why := unfit(config):
             raise ConfigError(
                 f"the native decoder cannot run this model: {why}",
@@ -111,7 +110,7 @@ class NativeDecoder:
         self.nbytes = self._core.nbytes
         self._lengths = [0] * slots
         self._lock = threading.RLock()  # the core serves one caller at a time
-        of = weakref.proxy(self)  # or it would hold itself
+        of = weakref.proxy(self)  # a reference to itself would keep the decoder alive
         self.abilities = Abilities(
             hidden_states=True,
             attentions=False,
@@ -221,18 +220,17 @@ class NativeDecoder:
         return rows
 
     def _advance(self, parts: Sequence[Part]) -> None:
-        """Count the tokens of all parts as held: from here on the slots have them."""
+        """Add the tokens of all parts to the lengths; before this an error changes no slot."""
         for part in parts:
             self._lengths[part.slot] += len(part.ids)
 
     def _summarize(self, logits: Logits) -> Summary:
-        """As `Abilities.summarize`; of a row the same bits in any company."""
+        """Implements `Abilities.summarize`. A row is bit-identical alone and among others."""
         rows = np.ascontiguousarray(logits, np.float32)
         if rows.ndim != 2 or rows.shape[1] != self.vocab_size:
             raise DecoderError(
-                f"logits of shape {rows.shape} were to be summarized; allowed: (N, "
-                f"{self.vocab_size})",
-                hint="pass logits that this decoder gave",
+                f"logits have shape {rows.shape}; allowed: (N, {self.vocab_size})",
+                hint="pass logits of this decoder",
             )
         with self._lock:
             found = self._opened().summarize(rows)
@@ -255,7 +253,7 @@ def _wanted_rows(parts: Sequence[Part]) -> NDArray[np.int32]:
 def _score(
     row: NDArray[np.float32], total: np.float64, target: int, scores: Scores, place: int
 ) -> None:
-    """Put the log-probabilities of one row of logits in their place; of equal ones, lower ids."""
+    """Fill in the scores of one row of logits. Of equal logits the lower id comes first."""
     scores.log_probs[place] = row[target] - total
     top = scores.top_ids.shape[1]
     if top:
@@ -267,11 +265,11 @@ def _score(
 
 _OPEN: weakref.WeakSet[NativeDecoder] = weakref.WeakSet()
 _fork = threading.Lock()  # one thread forks at a time
-_held: list[NativeDecoder] = []  # those that it keeps from computing
+_held: list[NativeDecoder] = []  # decoders whose locks the fork holds
 
 
 def _before_fork() -> None:
-    """Let every core finish what it computes, so that the child finds none half-way."""
+    """Wait for every core to finish, so that none is in the middle of a pass in the child."""
     _fork.acquire()
     for decoder in list(_OPEN):
         decoder._lock.acquire()

@@ -1,1 +1,1 @@
-"""What generation asks of a decoder, and what it computes from its logits."""
+"""What generation and scoring require of a decoder, and what they compute from its logits."""

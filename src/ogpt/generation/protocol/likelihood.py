@@ -1,9 +1,9 @@
-"""Log-probabilities of running text and of continuations, over any decoder.
+"""Log-probabilities of running text and of candidate continuations, with any decoder.
 
-Running text is cut into windows. A window holds n_positions tokens; the next one begins `stride`
-tokens later and scores only what the last one did not, so every token is scored once, and all but
-those of the first window are predicted from more than n_positions - stride tokens. The first token
-follows nothing and is not scored.
+Running text is scored with a sliding window of n_positions tokens. The next window starts `stride`
+tokens later and scores only the tokens that the last one did not. Every token is therefore scored
+once, and each token after the first window has more than n_positions - stride tokens of context.
+The first token of a text has no context and is not scored.
 """
 
 from __future__ import annotations
@@ -20,34 +20,35 @@ from ogpt.generation.protocol.decoder import Decoder, Part
 from ogpt.generation.protocol.logits import Logits, top_k
 
 TopLogProbs = Sequence[tuple[int, float]]
-"""Ids and log-probabilities, the most likely first; of equal ones, the lower id."""
+"""Ids and log-probabilities, the most probable first; of equal ones, the lower id."""
 
 
-def top_log_probs(logits: Logits, normaliser: float, count: int) -> TopLogProbs:
-    """Of the `count` most likely tokens, from logits (V,) and their normaliser."""
+def top_log_probs(logits: Logits, log_normalizer: float, count: int) -> TopLogProbs:
+    """The `count` most probable tokens, from logits (V,) and the log of their normalizer."""
     if not count:
         return ()
     ids = top_k(logits, count)
     ids = ids[np.argsort(-logits[ids], kind="stable")]
-    return [(int(token_id), float(logits[token_id]) - normaliser) for token_id in ids]
+    return [(int(token_id), float(logits[token_id]) - log_normalizer) for token_id in ids]
 
 
 def score(
     decoder: Decoder, ids: Iterable[Sequence[int]], stride: int = 0
 ) -> Iterator[NDArray[np.float32]]:
-    """Score running text in the decoder's first slot, window by window.
+    """Compute log-probabilities of running text, window by window.
 
     Args:
-        decoder: Scores; its first slot is left empty.
-        ids: The token ids in pieces of any length.
-        stride: Tokens from one window to the next, 1 to n_positions; 0: half of n_positions.
+        decoder: Its first slot is used, and left empty.
+        ids: Token ids in pieces of any length.
+        stride: Tokens between the starts of two windows, 1 to n_positions; 0 uses half of
+            n_positions.
 
     Yields:
-        The log-probabilities of a window's new tokens in nats, (T,).
+        Log-probabilities in nats of the tokens that a window scores, (T,).
 
     Raises:
         ConfigError: a stride outside its range.
-        DecoderError: a log-probability that is not a number.
+        DecoderError: a log-probability that is not finite.
         TokenOutOfRange: an id outside the vocabulary.
     """
     check_stride(stride, decoder.n_positions)
@@ -65,22 +66,22 @@ def score(
 
 
 def check_finite(log_probs: NDArray[np.float32]) -> None:
-    """Check that log-probabilities are numbers.
+    """Check that log-probabilities are finite.
 
     Raises:
-        DecoderError: they are not.
+        DecoderError: one is NaN or infinite.
     """
     total = float(log_probs.sum(dtype="float64"))
     if not math.isfinite(total):
         raise DecoderError(
-            f"the log-probabilities of {len(log_probs)} tokens sum to {total}; they must be finite "
+            f"the log-probabilities of {len(log_probs)} tokens sum to {total}; allowed: finite "
             "numbers",
             hint="the weights hold NaN or infinite values: use another checkpoint",
         )
 
 
 class Window(NamedTuple):
-    """What is read without being scored, and ids with the token that follows each."""
+    """Tokens that are context only, and ids with the target that follows each."""
 
     context: list[int]
     ids: list[int]
@@ -90,18 +91,18 @@ class Window(NamedTuple):
 def windows(ids: Iterable[Sequence[int]], n_positions: int, stride: int) -> Iterator[Window]:
     """Cut running text into windows of at most n_positions tokens, `stride` apart.
 
-    Every token but the first is a target once. The last window reaches back to a full one.
+    Every token but the first is a target once. The last window has as much context as fits.
     """
     held: list[int] = []
-    begin, end = 0, n_positions  # of held, what the next window scores
+    begin, end = 0, n_positions  # places in `held` that the next window scores
     for piece in ids:
         held.extend(piece)
-        while len(held) > end:  # its last token needs a target
+        while len(held) > end:  # the target of its last token is there too
             yield _window(held, begin, end, n_positions)
             begin, end = end, end + stride
-        forgotten = max(0, begin - n_positions)
-        del held[:forgotten]
-        begin, end = begin - forgotten, end - forgotten
+        dropped = max(0, begin - n_positions)
+        del held[:dropped]
+        begin, end = begin - dropped, end - dropped
     if len(held) - 1 > begin:
         yield _window(held, begin, len(held) - 1, n_positions)
 
@@ -112,27 +113,29 @@ def _window(held: list[int], begin: int, end: int, n_positions: int) -> Window:
 
 
 class ChoiceScores(NamedTuple):
-    """Of the tokens of a choice."""
+    """Log-probabilities of the tokens of one choice."""
 
     log_probs: list[float]
     top_log_probs: list[TopLogProbs]
-    """Of the most likely tokens in the place of each, as many as were asked for."""
+    """The most probable tokens at each position, as many as requested."""
 
 
 def score_choices(
     decoder: Decoder, ids: Sequence[int], choices: Sequence[Sequence[int]], top: int = 0
 ) -> list[ChoiceScores]:
-    """Log-probabilities of the tokens of each choice that follows `ids`, which are read once.
+    """Compute log-probabilities of each choice as a continuation of `ids`.
+
+    The decoder processes `ids` once for all choices.
 
     Args:
-        decoder: Scores in its first slot, which is left empty.
+        decoder: Its first slot is used, and left empty.
         ids: Token ids, at least one.
-        choices: Token ids of each, at least one; with `ids` they fit the positions.
-        top: How many most likely tokens to tell in the place of each.
+        choices: Token ids of each choice, at least one; together with `ids` they fit the context.
+        top: Number of most probable tokens to report at each position.
 
     Raises:
-        ContextTooLong: a choice outgrows the positions.
-        DecoderError: log-probabilities that are not numbers.
+        ContextTooLong: `ids` and a choice exceed the context length.
+        DecoderError: log-probabilities that are not finite.
         TokenOutOfRange: an id outside the vocabulary.
     """
     *before, last = ids
@@ -154,13 +157,13 @@ def score_choices(
 
 
 def check_stride(stride: int, n_positions: int) -> None:
-    """Check that windows can be so far apart.
+    """Check the stride of a sliding window.
 
     Raises:
-        ConfigError: they cannot.
+        ConfigError: it is outside 0 to n_positions.
     """
     if not 0 <= stride <= n_positions:
         raise ConfigError(
-            f"stride is {stride}; allowed: 1 to {n_positions}, or 0 for half of it",
-            hint="leave it out for half a window",
+            f"stride is {stride}; allowed: 0 to {n_positions}",
+            hint="omit it to use half a window",
         )

@@ -1,7 +1,7 @@
-"""What rows of logits come to: the most likely token of each, and what normalises it.
+"""Summaries of rows of logits: the most probable token, and the log of the normalizer.
 
-Searches ask for it at every token, by `Abilities.summarize`; a decoder that knows a faster way than
-this one puts it there.
+Searches need both for every token, and call `Abilities.summarize`. A decoder with a faster
+implementation than this one sets it there.
 """
 
 from __future__ import annotations
@@ -16,43 +16,43 @@ from ogpt.generation.protocol.logits import Logits, block_sums
 
 
 class Summary(NamedTuple):
-    """Of N rows of logits, each as if it were alone, to the bit."""
+    """Of N rows of logits. The summary of a row is bit-identical alone and among others."""
 
     best: NDArray[np.intp]
-    """(N,) the id of the largest logit; of equal ones, the lowest."""
+    """(N,) the id of the largest logit; of equal ones, the lowest id."""
     normalisers: NDArray[np.float64]
-    """(N,) the logarithm of the sum of the exponentials."""
+    """(N,) log of the sum of the exponentials: log-probability = logit - normaliser."""
 
 
 def summarize(logits: Logits) -> Summary:
-    """The summary of logits (N, V).
+    """Summarize logits (N, V).
 
     Raises:
-        DecoderError: a row's logits are not numbers.
+        DecoderError: a logit is NaN or infinite.
     """
-    best = logits.argmax(axis=1)  # NaN is larger than all
+    best = logits.argmax(axis=1)  # numpy returns the place of a NaN, if there is one
     pairs = zip(logits, best, strict=True)
     return Summary(best, np.array([_log_sum_exp(row, row[at]) for row, at in pairs]))
 
 
 def log_sum_exp(logits: Logits) -> float:
-    """The logarithm of what normalises the logits (V,).
+    """The log of the sum of the exponentials of logits (V,).
 
     Raises:
-        DecoderError: the logits are not numbers.
+        DecoderError: a logit is NaN or infinite.
     """
     return _log_sum_exp(logits, logits.max())
 
 
 def check_largest(logit: float | np.floating[Any]) -> None:
-    """Check the largest of a row of logits, which is NaN where one of them is.
+    """Check the largest logit of a row, which is NaN where any logit is.
 
     Raises:
-        DecoderError: it is no finite number.
+        DecoderError: it is NaN or infinite.
     """
     if not np.isfinite(logit):
         raise DecoderError(
-            f"the model's largest logit is {logit}; it must be a finite number",
+            f"the model's largest logit is {logit}; allowed: finite numbers",
             hint="the weights hold NaN or infinite values: use another checkpoint",
         )
 

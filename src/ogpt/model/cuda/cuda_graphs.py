@@ -1,4 +1,4 @@
-"""Work that is captured once as a CUDA graph and replayed; on a CPU it simply runs."""
+"""Work that is captured once as a CUDA graph and then replayed. On a CPU it runs each time."""
 
 from __future__ import annotations
 
@@ -9,17 +9,19 @@ import torch
 
 T = TypeVar("T")
 
-_WARM_UPS = 2  # kernels are built, and libraries take their workspaces, before the capture
+# Kernels are compiled, and libraries allocate workspaces, before the capture (PyTorch's manual,
+# "CUDA graphs": a few iterations in a side stream).
+_WARM_UPS = 2
 
 
 class Replayed(Generic[T]):
-    """A function of tensors that stay where they are, called by replaying its kernels.
+    """A function of tensors at fixed addresses, called by replaying its kernels.
 
     Args:
-        work: Reads and writes tensors that live as long as this does; called a few times at once,
-            and later only on a CPU.
+        work: Reads and writes tensors that live as long as this object. Called a few times at
+            once, and later only on a CPU.
         device: Where the tensors are.
-        pool: Memory that captures share, of `memory_pool`.
+        pool: Memory that captures share, from `memory_pool`.
     """
 
     def __init__(self, work: Callable[[], T], device: torch.device, pool: Any) -> None:
@@ -34,12 +36,12 @@ class Replayed(Generic[T]):
                 work()
         torch.cuda.current_stream(device).wait_stream(side)
         self._graph = torch.cuda.CUDAGraph()
-        # thread_local: other threads may allocate meanwhile
+        # thread_local: other threads may allocate during the capture
         with torch.cuda.graph(self._graph, pool=pool, capture_error_mode="thread_local"):
             self._found = work()
 
     def __call__(self) -> T:
-        """What the work returns; on a device the same tensors each time, filled anew."""
+        """The result of the work. On a device these are the same tensors each time, overwritten."""
         if self._graph is None:
             return self._work()
         self._graph.replay()
@@ -47,5 +49,5 @@ class Replayed(Generic[T]):
 
 
 def memory_pool(device: torch.device) -> Any:
-    """Memory for the captures of one decoder, which are never replayed at the same time."""
+    """Memory that the captures of one decoder can share, as only one is replayed at a time."""
     return torch.cuda.graph_pool_handle() if device.type == "cuda" else None

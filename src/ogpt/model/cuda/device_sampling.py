@@ -1,7 +1,7 @@
-"""The choice of the next tokens where the logits are: what `warp` and `sample` choose on the host.
+"""Sampling on the device: chooses what `rules.warp` and `random_numbers.sample` choose on the host.
 
-R rows of logits over V tokens, each with a temperature and filters of its own. The same numbers
-pick the same tokens as on the host: sums are in float64, in order of ids, block by block.
+R rows of logits over V tokens, each with its own temperature and filters. The same random numbers
+give the same tokens as on the host: both sum in float64, in order of ids, block by block.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from torch import Tensor
 
 from ogpt.generation.protocol.decoder import Draw
 
-_BLOCK = 256  # entries of one block of the two-level cumulative sum
+_BLOCK = 256  # entries of one block of the two-level cumulative sum, as on the host
 _LEAST_TEMPERATURE = float(np.finfo(np.float32).tiny)
 
 Kind = Literal["greedy", "plain", "filtered"]
-"""What some row asks for, so that no row pays for what none does: only filters need a sort."""
+"""The most work that any row needs. Only filters need a sort of the vocabulary."""
 
 
 class Draws(NamedTuple):
-    """How each row is drawn; all (R,) float64, so that one tensor holds them."""
+    """How each row is sampled; all (R,) float64, so that one tensor holds them."""
 
     do_sample: Tensor
     temperature: Tensor
@@ -34,7 +34,7 @@ class Draws(NamedTuple):
 
 
 def rows_of_draws(draws: Sequence[Draw], vocab_size: int) -> NDArray[np.float64]:
-    """The draws as (5, R), in the order of `Draws`; what filters nothing out has its widest."""
+    """The draws as (5, R), in the order of `Draws`; disabled filters have values that keep all."""
     found = np.empty((len(Draws._fields), len(draws)))
     found[0] = [draw.do_sample for draw in draws]
     found[1] = [draw.temperature for draw in draws]
@@ -46,7 +46,7 @@ def rows_of_draws(draws: Sequence[Draw], vocab_size: int) -> NDArray[np.float64]
 
 
 def kind_of(draws: Sequence[Draw]) -> Kind:
-    """What the rows together ask for."""
+    """The most work that any of the draws needs."""
     drawn = [draw for draw in draws if draw.do_sample]
     if any(draw.top_k or draw.top_p < 1 or draw.min_p for draw in drawn):
         return "filtered"
@@ -56,18 +56,18 @@ def kind_of(draws: Sequence[Draw]) -> Kind:
 def choose(logits: Tensor, draws: Draws, numbers: Tensor, kind: Kind) -> tuple[Tensor, Tensor]:
     """The next token of each row, (R,) int64, and its log-probability, (R,) float32.
 
-    Log-probabilities are the model's own, before the temperature and filters; NaN where the logits
-    are not numbers.
+    Log-probabilities are those of the model, before temperature and filters. They are NaN where a
+    logit is NaN or infinite.
 
     Args:
         logits: (R, V), float32.
-        draws: Of each row.
+        draws: How each row is sampled.
         numbers: (R,) float64 in [0, 1).
-        kind: At least what the draws ask for.
+        kind: `kind_of` the draws, or more.
     """
     top, chosen, log_sum = _summary(logits)
     if kind != "greedy":
-        # shifted first: a tiny temperature overflows otherwise
+        # The largest logit is subtracted first: divided by a tiny temperature it would overflow.
         divisor = draws.temperature.clamp(min=_LEAST_TEMPERATURE).float()
         scaled = (logits - top[:, None]) / divisor[:, None]
         weights = scaled.exp()
@@ -78,7 +78,7 @@ def choose(logits: Tensor, draws: Draws, numbers: Tensor, kind: Kind) -> tuple[T
 
 
 def _summary(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The highest logit of each row, its id, and the log of the sum of exps; all (R,)."""
+    """The largest logit of each row, its id, and the log of the sum of exponentials; all (R,)."""
     if logits.is_cuda:
         from ogpt.model.cuda import triton_kernels
 
@@ -88,28 +88,31 @@ def _summary(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _kept(logits: Tensor, scaled: Tensor, draws: Draws) -> Tensor:
-    """Which tokens top-k, then top-p and min-p of what is left keep, (R, V)."""
-    order = logits.argsort(dim=1, descending=True, stable=True)  # of equals the lower id first
+    """The tokens that remain after top-k, then top-p and min-p of the rest, (R, V) bool."""
+    # stable: of equal logits the lower id comes first, as on the host
+    order = logits.argsort(dim=1, descending=True, stable=True)
     depth = scaled.gather(1, order)
     rank = torch.arange(logits.shape[1], device=logits.device)
     kept = rank < draws.top_k[:, None]
-    mass = depth.exp().masked_fill(~kept, 0.0).double()
-    reached = mass.cumsum(1)
-    kept &= reached - mass < draws.top_p[:, None] * reached[:, -1:]
+    weights = depth.exp().masked_fill(~kept, 0.0).double()
+    reached = weights.cumsum(1)
+    kept &= reached - weights < draws.top_p[:, None] * reached[:, -1:]
     kept &= depth >= draws.log_min_p[:, None]
     return torch.zeros_like(kept).scatter(1, order, kept)
 
 
 def pick(weights: Tensor, numbers: Tensor) -> Tensor:
-    """The entry of each row that its number picks, by the inverse of the cumulative sum.
+    """Sample one entry of each row, by the inverse of the cumulative sum.
 
     Args:
-        weights: (R, V), 0 or more, not all of a row 0; those of 0 are never picked.
+        weights: (R, V), not normalized, 0 or more, not all 0 in a row. Entries of 0 are never
+            picked.
         numbers: (R,) float64 in [0, 1).
     """
     V = weights.shape[1]
     full = V - V % _BLOCK
-    in_blocks = weights[:, :full].view(len(weights), V // _BLOCK, _BLOCK)  # a view: its strides do
+    # a view, so that (R, V) is not copied
+    in_blocks = weights[:, :full].view(len(weights), V // _BLOCK, _BLOCK)
     sums = in_blocks.sum(2, dtype=torch.float64)
     rest = weights[:, full:].sum(1, keepdim=True, dtype=torch.float64)
     blocks = torch.cat([sums, rest], 1).cumsum(1)
@@ -123,7 +126,7 @@ def pick(weights: Tensor, numbers: Tensor) -> Tensor:
 
 
 def _first_above(cumulative: Tensor, target: Tensor) -> Tensor:
-    """First place where the sum exceeds `target`; at most the last that added anything; (R, 1)."""
+    """First place where the sum exceeds `target`, at most the last weight above 0; (R, 1)."""
     last = torch.searchsorted(cumulative, cumulative[:, -1:].contiguous())
     found = torch.minimum(torch.searchsorted(cumulative, target, right=True), last)
-    return found.clamp(max=cumulative.shape[1] - 1)  # of sums that are NaN
+    return found.clamp(max=cumulative.shape[1] - 1)  # NaN sums give V

@@ -20,7 +20,7 @@ _FEW_ROWS = 16  # for float weights: the rows that one tensor core multiplies at
 
 
 def fused_kernels() -> Kernels:
-    """All kernels of a pass."""
+    """The kernels of a pass on a CUDA device."""
     return Kernels(_embed, _into, _remember, _attend, _after_attention, _head)
 
 
@@ -43,7 +43,7 @@ def _into(x: Tensor, layer: Linear) -> Tensor:
 
 
 def _after_attention(x: Tensor, mixed: Tensor, layer: Layer, weights: Weights) -> Tensor:
-    """The rest of a block; x may be overwritten."""
+    """The rest of a block; may overwrite x."""
     n = _sum_and_norm(x, mixed, layer.out_of, layer.norm_1, weights.epsilon)
     inner = _activated(n, layer.up, weights)
     return _sum_and_norm(n, inner, layer.down, layer.norm_2, weights.epsilon)
@@ -60,7 +60,7 @@ def _is_few(x: Tensor, layer: Linear) -> bool:
 
 
 def _sum_and_norm(x: Tensor, given: Tensor, layer: Linear, norm: Norm, epsilon: float) -> Tensor:
-    """The norm of x plus the layer's; x may be overwritten."""
+    """The norm of x plus the layer's output; may overwrite x."""
     if _is_few(given, layer):
         parts = triton_kernels.few_rows_product(given, layer, torch.float32, in_parts=True)
         return triton_kernels.add_norm(x, parts, layer.bias, norm, epsilon)
@@ -76,6 +76,6 @@ def _activated(x: Tensor, layer: Linear, weights: Weights) -> Tensor:
         inner = triton_kernels.few_rows_product(x, layer, x.dtype, gelu=is_gelu)[0]
         return inner if is_gelu else weights.activation(inner)
     if is_gelu and layer.scale is None and layer.bias is not None:
-        # cuBLASLt's GELU is that of tanh
+        # cuBLASLt applies the tanh approximation, which GPT-1 was trained with
         return torch._addmm_activation(layer.bias, x, layer.weight.t(), use_gelu=True)
     return weights.activation(product(x, layer))

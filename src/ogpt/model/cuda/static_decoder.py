@@ -1,16 +1,15 @@
-"""The Decoder protocol in static shapes: packed weights, one cache, steps that are captured once.
+"""The Decoder protocol in static shapes: packed weights, one KV cache, steps captured once.
 
-What a call computes is captured as a CUDA graph for each power of two of rows, and replayed: one
-launch for a step of any number of slots, where PyTorch launches some 150 kernels. Long prompts are
-read with fused attention; short ones are rows of a step. On a CPU, for tests and for the
-deterministic mode, the same functions are called instead of replayed.
+A step is captured as a CUDA graph for each power of two of rows, and then replayed. A replay is one
+launch for any number of slots, where PyTorch launches some 150 kernels. Short prompts are rows of
+such a step. Long prompts use fused attention. On a CPU, for tests and for the deterministic mode,
+the same functions run without graphs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -34,40 +33,41 @@ from ogpt.generation.protocol.slots import (
     check_slots,
     check_targets,
 )
-from ogpt.model.cuda.cuda_graphs import Replayed, memory_pool
-from ogpt.model.cuda.device_sampling import Draws, Kind, choose, kind_of, rows_of_draws
+from ogpt.model.cuda.cuda_graphs import memory_pool
+from ogpt.model.cuda.device_sampling import Kind, choose, kind_of, rows_of_draws
 from ogpt.model.cuda.static_step import (
     Kernels,
-    StepRows,
     new_cache,
     pass_of_prompt,
     pass_of_rows,
     torch_kernels,
 )
 from ogpt.model.cuda.static_weights import PRECISIONS, gather_weights, unfit
+from ogpt.model.cuda.step_shape import MOST_STEPS, StepShape
 from ogpt.model.decoder.scores import score_hidden
 from ogpt.model.decoder.states import computed, numpy_of
 from ogpt.model.heads import OpenAIGPTLMHeadModel
 
-_FEW = 128  # tokens of a prompt that are read as rows of a captured step: launches cost more
-_FIXED_ROWS = 32  # least rows of the one shape of the deterministic decoder
-_RUN = 32  # most steps between two copies to the host
+# Up to this length a prompt is faster as rows of a captured step: its launches cost more than its
+# arithmetic.
+_FEW = 128
+_FIXED_ROWS = 32  # minimum rows of the one shape of the deterministic decoder
 
 
 class StaticDecoder:
     """A Decoder and DeviceSampler over a language model.
 
     Args:
-        model: In evaluation mode, on a CPU or the current CUDA device, where Triton is needed; its
-            weights are copied where they change.
-        slots: Sequences held at once.
-        precision: One of PRECISIONS; None: the model's dtype.
-        deterministic: Run every token, of prompts too, as a row of one fixed shape, so that its
-            logits are the same bits alone or in any batch and however its prompt was cut.
+        model: In evaluation mode, on a CPU or on the current CUDA device. CUDA requires Triton.
+            Weights that change dtype or layout are copied.
+        slots: Number of sequences held at the same time.
+        precision: One of PRECISIONS. None uses the dtype of the model.
+        deterministic: Run every token, also of prompts, as a row of one fixed shape. Logits are
+            then bit-identical alone and in any batch, however a prompt is cut.
 
     Raises:
-        ConfigError: the model is `unfit`, or the precision unknown.
-        DecoderError: the device lacks memory for the slots.
+        ConfigError: the model is `unfit`, or the precision is unknown.
+        DecoderError: the device has too little memory for the slots.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class StaticDecoder:
         if precision not in PRECISIONS:
             raise ConfigError(
                 f"precision is {precision!r}; allowed: {', '.join(PRECISIONS)}",
-                hint="choose one of these; bfloat16 is fastest on a GPU",
+                hint="pass one of these; bfloat16 is the fastest on a GPU",
             )
         self.n_positions = model.config.n_positions
         self.vocab_size = model.config.vocab_size
@@ -98,7 +98,7 @@ class StaticDecoder:
         self._weights = gather_weights(model, precision)
         self._device = model.device
         try:
-            self._cache = new_cache(self._weights, slots + 1)  # one for rows that fill a shape up
+            self._cache = new_cache(self._weights, slots + 1)  # unused rows write to the last one
         except RuntimeError as error:
             raise DecoderError(
                 f"{slots} slots of {self.n_positions} tokens do not fit into the memory of "
@@ -110,7 +110,7 @@ class StaticDecoder:
         self._fixed = max(slots, _FIXED_ROWS) if deterministic else 0
         self._kernels = _kernels(self._device)
         self._pass = partial(pass_of_rows, self._weights, self._cache, kernels=self._kernels)
-        self._shapes: dict[int, _Shape] = {}
+        self._shapes: dict[int, StepShape] = {}
         self._pool = memory_pool(self._device)
 
     @torch.inference_mode()
@@ -121,7 +121,7 @@ class StaticDecoder:
             found = self._step(parts, hidden)
         else:
             found = computed(parts, self._states(parts), self._head, self.vocab_size, hidden)
-        for part in parts:  # last, so that an error leaves the slots as they were
+        for part in parts:  # after everything else, so that an error changes no slot
             self._lengths[part.slot] += len(part.ids)
         return found
 
@@ -133,7 +133,7 @@ class StaticDecoder:
         draws: Sequence[Draw],
         numbers: NDArray[np.float64],
     ) -> Written:
-        """Append, choose, append what was chosen, and so on; see DeviceSampler."""
+        """Append and sample one token after another; see DeviceSampler."""
         steps, count = len(numbers), len(slots)
         if not steps or numbers.shape[1:] != (count,) or len(draws) != count or len(ids) != count:
             raise DecoderError(
@@ -149,8 +149,8 @@ class StaticDecoder:
         shape.set_draws(rows_of_draws(draws, self.vocab_size))
         choose_next = partial(self._choose, shape, kind)
         chosen = []
-        for begin in range(0, steps, _RUN):
-            some = numbers[begin : begin + _RUN]
+        for begin in range(0, steps, MOST_STEPS):
+            some = numbers[begin : begin + MOST_STEPS]
             shape.set_numbers(some)
             for _ in some:
                 shape.replay(kind, choose_next)
@@ -240,32 +240,32 @@ class StaticDecoder:
             return []
         return list(torch.split(torch.cat(found), [len(part.ids) for part in parts]))
 
-    def _rows_of(self, parts: Sequence[Part]) -> _Shape:
+    def _rows_of(self, parts: Sequence[Part]) -> StepShape:
         """The shape for the tokens of all parts, filled with them."""
         rows = _rows(parts, self._lengths)
         shape = self._shape(len(rows))
         shape.set_rows(rows)
         return shape
 
-    def _shape(self, count: int) -> _Shape:
-        """The static tensors for `count` rows: of the least shape that holds them."""
+    def _shape(self, count: int) -> StepShape:
+        """The smallest shape with at least `count` rows."""
         most = max(self.slots, _FEW)
         R = self._fixed or min(1 << (count - 1).bit_length(), most)
         if R not in self._shapes:
-            self._shapes[R] = _Shape(R, self.slots, self._device, self._pool)
+            self._shapes[R] = StepShape(R, self.slots, self._device, self._pool)
         return self._shapes[R]
 
-    def _logits(self, shape: _Shape) -> tuple[Tensor, Tensor]:
+    def _logits(self, shape: StepShape) -> tuple[Tensor, Tensor]:
         hidden = self._pass(shape.rows)
         return hidden, self._kernels.head(hidden, self._weights.head)
 
-    def _choose(self, shape: _Shape, kind: Kind) -> None:
+    def _choose(self, shape: StepShape, kind: Kind) -> None:
         _, logits = self._logits(shape)
         numbers = shape.numbers.index_select(0, shape.number)[0]
         shape.take(*choose(logits, shape.draws, numbers, kind))
 
     def _head(self, hidden: Tensor) -> Tensor:
-        """Logits (N, V) of hidden states (N, C), in fixed shapes where the decoder has one."""
+        """Logits (N, V) of hidden states (N, C), in the fixed shape if the decoder has one."""
         if not self._fixed:
             return self._kernels.head(hidden, self._weights.head)
         parts = []
@@ -292,67 +292,3 @@ def _rows(parts: Sequence[Part], lengths: Sequence[int]) -> list[tuple[int, int,
         for slot, ids, _ in parts
         for place, token in enumerate(ids)
     ]
-
-
-class _Shape:
-    """The static tensors of R rows, and what was captured over them.
-
-    Rows beyond those asked for write to a slot of their own, whose number is that of the slots.
-    """
-
-    def __init__(self, R: int, slots: int, device: torch.device, pool: Any) -> None:
-        self.R, self._slots, self._device, self._pool = R, slots, device, pool
-        empty = partial(torch.zeros, device=device, dtype=torch.int64)
-        self._rows = empty(3, R)
-        self._rows[1] = slots
-        self.rows = StepRows(*self._rows)
-        self._draws = torch.ones(len(Draws._fields), R, dtype=torch.float64, device=device)
-        self.draws = Draws(*self._draws)
-        self.numbers = torch.zeros(_RUN, R, dtype=torch.float64, device=device)
-        self.number = empty(1)  # of the step that is next
-        self._ids = empty(_RUN, R)
-        self._log_probs = torch.zeros(_RUN, R, device=device)
-        self._replayed: dict[str, Replayed[Any]] = {}
-
-    def set_rows(self, rows: Sequence[tuple[int, int, int]]) -> None:
-        """Set the (id, slot, position) of the rows."""
-        given = np.zeros((3, self.R), np.int64)
-        given[1] = self._slots
-        given[:, : len(rows)] = np.array(rows).T
-        self._rows.copy_(torch.from_numpy(given))
-
-    def set_draws(self, draws: NDArray[np.float64]) -> None:
-        """Say how rows are drawn, (5, rows)."""
-        self._draws[:, : draws.shape[1]] = torch.from_numpy(draws)
-
-    def set_numbers(self, numbers: NDArray[np.float64]) -> None:
-        """Give the random numbers (steps, rows) of the steps that follow."""
-        given = np.zeros((len(numbers), self.R))
-        given[:, : numbers.shape[1]] = numbers
-        self.numbers[: len(given)] = torch.from_numpy(given)
-        self.number.zero_()
-
-    def take(self, ids: Tensor, log_probs: Tensor) -> None:
-        """Keep what a step chose, and make it what the next one reads."""
-        self._ids.index_copy_(0, self.number, ids[None])
-        self._log_probs.index_copy_(0, self.number, log_probs[None])
-        self.rows.ids.copy_(ids)
-        self.rows.positions.add_(self.rows.slots < self._slots)
-        self.number.add_(1)
-
-    def chosen(self, steps: int, rows: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """What the steps chose, (steps, rows) each."""
-        ids: NDArray[np.int64] = self._ids[:steps, :rows].to("cpu", copy=True).numpy()
-        log_probs: NDArray[np.float32] = self._log_probs[:steps, :rows].to("cpu", copy=True).numpy()
-        return ids, log_probs
-
-    def replay(self, name: str, work: Callable[[], Any]) -> Any:
-        """Call `work`, which is captured when it is first asked for under this name."""
-        if name not in self._replayed:
-            given = self._rows.clone()
-            self._rows.zero_()
-            self._rows[1] = self._slots  # nothing of a slot is touched meanwhile
-            self._replayed[name] = Replayed(work, self._device, self._pool)
-            self._rows.copy_(given)
-            self.number.zero_()
-        return self._replayed[name]()

@@ -1,8 +1,8 @@
-"""One pass of GPT-1 over packed weights and a static cache: pure functions of tensors.
+"""One pass of GPT-1 over packed weights and a static KV cache: pure functions of tensors.
 
-R rows, each one token of some slot; C channels, V vocabulary, P positions of the model. Every shape
-is fixed by the number of rows, and where a row writes and how far it sees are tensors, so that
-a pass can be captured once and replayed. On a CPU the same functions run with torch's operators.
+A pass has R rows, each one token of some slot. Shapes depend on R only; the slot and the position
+of a row are tensors. So a pass can be captured once as a CUDA graph, and replayed for any slots. On
+a CPU the same functions run with torch's operators. C: channels, V: vocabulary, P: n_positions.
 """
 
 from __future__ import annotations
@@ -28,13 +28,17 @@ class StepRows(NamedTuple):
 
 
 class Kernels(NamedTuple):
-    """The functions that a pass of rows consists of. A device may have its own."""
+    """The functions of a pass of rows, in the order of their use. A device may have its own."""
 
     embed: Callable[[Weights, StepRows], Tensor]
+    """Token and position embeddings."""
     into: Callable[[Tensor, Linear], Tensor]
+    """Queries, keys and values."""
     remember: Callable[[Tensor, Tensor, StepRows], None]
+    """Writes keys and values to the cache."""
     attend: Callable[[Tensor, Tensor, StepRows], Tensor]
     after: Callable[[Tensor, Tensor, Layer, Weights], Tensor]
+    """The rest of a block: output projection, MLP and both norms."""
     head: Callable[[Tensor, Linear], Tensor]
 
 
@@ -55,13 +59,13 @@ def pass_of_rows(
 ) -> Tensor:
     """Last hidden states (R, C) of the rows.
 
-    Each block writes the rows' keys and values before it attends, so that rows of one slot at
-    successive positions see each other: a prompt can be read like this too.
+    Each block writes the keys and values of all rows before it attends. Rows of one slot at
+    successive positions therefore see each other, and a prompt can be processed like this too.
 
     Args:
         weights: Of the model.
-        cache: (n_layer, slots, P, 2, n_head, head_dim).
-        rows: What the rows are; no two are the same position of a slot that is read later.
+        cache: (n_layer, slots, P, 2, n_head, head_dim), written to.
+        rows: No two rows may have the same slot and position, except in the slot of unused rows.
         kernels: Functions for the device; None: `torch_kernels`.
     """
     use = kernels or torch_kernels()
@@ -75,9 +79,9 @@ def pass_of_rows(
 
 
 def pass_of_prompt(weights: Weights, cache: Tensor, slot: int, start: int, ids: Tensor) -> Tensor:
-    """Last hidden states (T, C) of ids (T,) that follow `start` tokens of the slot.
+    """Last hidden states (T, C) of ids (T,) that follow the first `start` tokens of the slot.
 
-    Attention is torch's fused kernel; nothing is captured, as every length is another shape.
+    Uses torch's fused attention kernel. Nothing is captured, because every length is another shape.
     """
     T, C = len(ids), weights.tokens.shape[1]
     n_head, reach = weights.n_head, start + T
@@ -96,20 +100,20 @@ def pass_of_prompt(weights: Weights, cache: Tensor, slot: int, start: int, ids: 
 
 
 def embed_rows(weights: Weights, rows: StepRows) -> Tensor:
-    """What the rows begin with, (R, C)."""
+    """The sum of token and position embeddings, (R, C)."""
     return weights.tokens[rows.ids] + weights.positions[rows.positions]
 
 
 def remember_rows(given: Tensor, held: Tensor, rows: StepRows) -> None:
-    """Write each row's key and value (R, 2 C) to its place in its slot."""
+    """Write the key and value of each row, (R, 2 C), to its position in the cache."""
     places = rows.slots * held.shape[1] + rows.positions
     held.view(-1, given.shape[1]).index_copy_(0, places, given)
 
 
 def attend_rows(query: Tensor, held: Tensor, rows: StepRows) -> Tensor:
-    """Mix what each row's slot holds up to the row's own position, (R, C) -> (R, C).
+    """Attention of each row over its slot, up to the row's own position, (R, C) -> (R, C).
 
-    All P positions are read, and those beyond are left out.
+    Shapes are static, so the scores of all P positions are computed, and later ones are masked.
     """
     R, _, n_head, head_dim = len(query), *held.shape[2:]
     key, value = held[rows.slots].float().unbind(2)  # (R, P, n_head, head_dim)
@@ -117,12 +121,13 @@ def attend_rows(query: Tensor, held: Tensor, rows: StepRows) -> Tensor:
     wide = query.float().view(R, n_head, head_dim) / math.sqrt(head_dim)
     scores = torch.einsum("rhd,rphd->rhp", wide, key)
     probs = scores.masked_fill(beyond[:, None], -math.inf).softmax(-1)
-    value = value.masked_fill(beyond[..., None, None], 0.0)  # or what is left there may be NaN
+    # Stale values of later positions may be NaN, and a probability of 0 times NaN is NaN.
+    value = value.masked_fill(beyond[..., None, None], 0.0)
     return torch.einsum("rhp,rphd->rhd", probs, value).reshape(R, -1).to(query.dtype)
 
 
 def after_attention(x: Tensor, mixed: Tensor, layer: Layer, weights: Weights) -> Tensor:
-    """The rest of a block: the norm comes after each sum (post-norm)."""
+    """The rest of a block. Post-norm, as in the 2018 code (train.py, block())."""
     C, epsilon = x.shape[1:], weights.epsilon
     n = F.layer_norm(x + product(mixed, layer.out_of), C, *layer.norm_1, epsilon)
     inner = weights.activation(product(n, layer.up))
@@ -130,7 +135,7 @@ def after_attention(x: Tensor, mixed: Tensor, layer: Layer, weights: Weights) ->
 
 
 def product(x: Tensor, layer: Linear) -> Tensor:
-    """The linear layer's (N, in) -> (N, out)."""
+    """A linear layer, (N, in) -> (N, out)."""
     if layer.scale is None:
         return F.linear(x, layer.weight, layer.bias)
     return _int8_product(x, layer, layer.scale).to(x.dtype)

@@ -16,20 +16,20 @@ from ogpt.model.heads import OpenAIGPTLMHeadModel
 from ogpt.model.transformer import MLP
 
 PRECISIONS = ("float32", "bfloat16", "int8")
-"""Of the matrices; int8 has a scale for each row, and computes in bfloat16."""
+"""Dtypes of the matrices. int8 has a scale for each row, and is multiplied in bfloat16."""
 
-_STEPS = 127  # of int8 on either side of zero
+_STEPS = 127  # largest int8; -128 is not used, so that the range is symmetric
 
 
 class Linear(NamedTuple):
     """A linear layer."""
 
     weight: Tensor
-    """(out, in), of the dtype that is computed in, or int8."""
+    """(out, in), contiguous; in the dtype of the arithmetic, or int8."""
     bias: Tensor | None
     """(out,)."""
     scale: Tensor | None = None
-    """(out,), float32: what one step of int8 stands for in each row."""
+    """(out,), float32: weight = int8 * scale, for each row."""
 
 
 class Norm(NamedTuple):
@@ -40,12 +40,12 @@ class Norm(NamedTuple):
 
 
 class Layer(NamedTuple):
-    """A block."""
+    """The weights of a block."""
 
     into: Linear
     """(3 C, C): queries, keys and values."""
     out_of: Linear
-    """(C, C): what attention mixed."""
+    """(C, C): the output projection of attention."""
     norm_1: Norm
     up: Linear
     """(4 C, C)."""
@@ -55,12 +55,12 @@ class Layer(NamedTuple):
 
 
 class Weights(NamedTuple):
-    """All of a model."""
+    """All weights of a model."""
 
     tokens: Tensor
-    """(V, C), that ids are looked up in."""
+    """(V, C): the token embedding."""
     positions: Tensor
-    """(n_positions, C)."""
+    """(n_positions, C): the position embedding."""
     layers: tuple[Layer, ...]
     head: Linear
     """(V, C)."""
@@ -72,18 +72,19 @@ class Weights(NamedTuple):
 def unfit(config: OpenAIGPTConfig) -> str:
     """Why the static decoder cannot run the model; empty where it can."""
     if config.pruned_heads:
-        return "it knows no pruned heads"
+        return "pruned heads are not supported"
     if config.parity.masking != "boolean":
-        return f"it knows no masking by numbers (parity.masking is {config.parity.masking!r})"
+        return f"additive masks are not supported (parity.masking is {config.parity.masking!r})"
     return ""
 
 
 @torch.no_grad()
 def gather_weights(model: OpenAIGPTLMHeadModel, precision: str) -> Weights:
-    """The weights of a model that is not `unfit`, on its device, wherever it goes afterwards.
+    """The weights of a model that is not `unfit`, on the device that the model is on now.
 
     Args:
-        model: In float32, bfloat16 or float16; for int8 best in float32, as it is rounded once.
+        model: In float32, bfloat16 or float16. For int8 use float32: weights in bfloat16 would be
+            rounded twice.
         precision: One of PRECISIONS.
     """
     dtype = torch.float32 if precision == "float32" else torch.bfloat16
@@ -135,7 +136,7 @@ def gather_weights(model: OpenAIGPTLMHeadModel, precision: str) -> Weights:
 
 
 def round_rows(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Each row (out, in) in int8 steps of its own; returns the steps and their sizes (out,)."""
+    """Round each row of a matrix (out, in) to int8; return the rows and their scales (out,)."""
     wide = weight.float()
     largest = wide.abs().amax(1)
     scale = torch.where(largest > 0, largest / _STEPS, 1.0)

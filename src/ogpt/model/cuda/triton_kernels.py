@@ -1,7 +1,7 @@
-"""What torch has no kernel for, in Triton: tensors are read once, so that a step launches few.
+"""Triton kernels that torch lacks: each does the work of several, so that a step has few launches.
 
-Imported only where tensors are on a CUDA device, or under Triton's interpreter. Sizes of blocks
-were measured on an H200 at GPT-1's shape.
+Imported only where tensors are on a CUDA device, or under Triton's interpreter. The block sizes are
+the fastest of those measured on an H200 at GPT-1's shape (docs/log.md).
 """
 
 from __future__ import annotations
@@ -16,16 +16,15 @@ from torch import Tensor
 from ogpt.model.cuda.static_weights import Linear, Norm
 
 MOST_ROWS = 64
-"""Of `few_rows_product`; for more, matrices go through cuBLAS."""
+"""Most rows of `few_rows_product`. With more rows cuBLAS is faster."""
 
-_MANY_ROWS = (
-    64  # of attention: their heads fill a GPU, and small blocks keep more of them in flight
-)
-_COLUMNS, _ROW_COLUMNS = 16, 8  # of the weights that a program reads; for one row
-_INNER = 256  # of them at a time, of inputs of one tensor core's rows; half for more
-_CORE_ROWS = 16
-_MOST_PARTS = 4  # that a product is cut into along its inputs
-_LOGITS = 2048  # that a program looks at
+# From this number of rows on, attention fills the GPU: smaller blocks keep more programs in flight.
+_MANY_ROWS = 64
+_COLUMNS, _ROW_COLUMNS = 16, 8  # outputs of one program, for several rows and for one
+_INNER = 256  # inputs that a program loads at a time; half of it above _CORE_ROWS rows
+_CORE_ROWS = 16  # minimum rows of tl.dot, which runs on a tensor core
+_MOST_PARTS = 4  # parts of the inputs: a product of few outputs has too few programs otherwise
+_LOGITS = 2048  # logits of one program in `summarize`
 
 
 @triton.jit
@@ -40,7 +39,7 @@ def _embed(ids, positions, tokens, places, out, C, width: tl.constexpr):
 
 
 def embed(ids: Tensor, positions: Tensor, tokens: Tensor, places: Tensor) -> Tensor:
-    """The sum of two embeddings for each row, (R, C).
+    """The sum of token and position embedding for each row, (R, C).
 
     Args:
         ids: (R,) int64.
@@ -66,7 +65,7 @@ def _remember(given, held, slots, positions, size, given_stride, slot_stride, wi
 
 
 def remember(given: Tensor, held: Tensor, slots: Tensor, positions: Tensor) -> None:
-    """Write each row's key and value to its place in its slot.
+    """Write the key and value of each row to its position in the KV cache.
 
     Args:
         given: (R, 2 C), any stride between rows.
@@ -98,7 +97,8 @@ def _attend(
     places: tl.constexpr,
     stages: tl.constexpr,
 ):
-    head, row = tl.program_id(0), tl.program_id(1)  # heads first: they lie side by side
+    # Heads are the fastest dimension of the grid, because they are adjacent in memory.
+    head, row = tl.program_id(0), tl.program_id(1)
     slot = tl.load(slots + row)
     reach = tl.load(positions + row) + 1
     dims = tl.arange(0, width)
@@ -113,7 +113,7 @@ def _attend(
         place = start + tl.arange(0, places)
         seen = place < reach
         both = seen[:, None]
-        if head_dim < width:  # a mask that hides nothing costs a tenth
+        if head_dim < width:  # a mask of only True values would cost 10 % of the time
             both = both & inside[None, :]
         keys = slot_at + place[:, None] * place_stride + dims[None, :]
         k = tl.load(keys, mask=both, other=0.0).to(tl.float32)
@@ -130,7 +130,7 @@ def _attend(
 
 
 def attend_rows(query: Tensor, held: Tensor, slots: Tensor, positions: Tensor) -> Tensor:
-    """Attention of each row (R, C) over the first `positions` + 1 places of its slot, (R, C).
+    """Attention of each row over the first `positions` + 1 tokens of its slot, (R, C) -> (R, C).
 
     Args:
         query: (R, C), any stride between rows.
@@ -192,12 +192,13 @@ def _multiply(
         right = (k < K)[:, None] & (column < N)[None, :]
         a = tl.load(x + row[:, None] * x_stride + k[None, :], mask=left, other=0.0)
         b = tl.load(weight + column[None, :] * K + k[:, None], mask=right, other=0)
-        total += tl.dot(a, b.to(a.dtype), input_precision="ieee")  # -127 to 127 fit in bfloat16
+        # bfloat16 holds the int8 weights -127 to 127 exactly
+        total += tl.dot(a, b.to(a.dtype), input_precision="ieee")
     if has_scale:
         total *= tl.load(scale + column, mask=column < N, other=0.0)[None, :]
     if has_bias:
         total += tl.load(bias + column, mask=column < N, other=0.0).to(tl.float32)[None, :]
-    if has_gelu:  # 0.5 (1 + tanh u) is the sigmoid of 2 u
+    if has_gelu:  # tanh approximation: 0.5 (1 + tanh u) = sigmoid(2 u)
         total *= tl.sigmoid(1.5957691216057308 * (total + 0.044715 * total * total * total))
     both = (row < R)[:, None] & (column < N)[None, :]
     at = (tl.program_id(1) * R + row[:, None]) * N + column[None, :]
@@ -223,7 +224,7 @@ def _multiply_row(
     column = tl.program_id(0) * columns + tl.arange(0, columns)
     inside = column < N
     total = tl.zeros([columns], tl.float32)
-    for step in tl.static_range(steps):  # unrolled: nothing waits for the loads before it
+    for step in tl.static_range(steps):  # unrolled: all loads are in flight at the same time
         k = (tl.program_id(1) * steps + step) * inner + tl.arange(0, inner)
         both = inside[:, None] & (k < K)[None, :]
         a = tl.load(x + k, mask=k < K, other=0.0).to(tl.float32)
@@ -242,15 +243,16 @@ def _multiply_row(
 def few_rows_product(
     x: Tensor, layer: Linear, dtype: torch.dtype, *, gelu: bool = False, in_parts: bool = False
 ) -> Tensor:
-    """(R, in) times the layer's weights, each of which is read once: (parts, R, out).
+    """A linear layer that reads each weight once: (R, in) -> (parts, R, out).
 
     Args:
         x: (R, in), R at most MOST_ROWS.
-        layer: Its weights contiguous, of x's dtype or int8.
-        dtype: Of what is returned.
-        gelu: Apply GPT-1's GELU, of tanh.
-        in_parts: Cut the inputs, for more programs than outputs make: return sums for `add_norm`
-            to add up, without the bias. Otherwise there is one part.
+        layer: Its weights are contiguous, in the dtype of x or int8.
+        dtype: Of the result.
+        gelu: Apply GPT-1's GELU, the tanh approximation.
+        in_parts: Split the inputs among programs, because the outputs alone are too few programs
+            to fill a GPU. Returns partial sums without the bias, for `add_norm`. Otherwise there
+            is one part.
     """
     R, K = x.shape
     N = len(layer.weight)
@@ -260,43 +262,29 @@ def few_rows_product(
     parts = triton.cdiv(K, part)
     out = torch.empty(parts, R, N, dtype=dtype, device=x.device)
     has_bias = layer.bias is not None and not in_parts
-    if R == 1:
-        _multiply_row[(triton.cdiv(N, _ROW_COLUMNS), parts)](
-            x,
-            layer.weight,
-            x if layer.scale is None else layer.scale,
-            layer.bias if has_bias else x,
-            out,
-            N,
-            K,
-            has_scale=layer.scale is not None,
-            has_bias=has_bias,
-            has_gelu=gelu,
-            steps=part // inner,
-            columns=_ROW_COLUMNS,
-            inner=inner,
-            num_warps=4,
-        )
-        return out
-    _multiply[(triton.cdiv(N, _COLUMNS), parts)](
+    given = (
         x,
         layer.weight,
-        x if layer.scale is None else layer.scale,
+        x if layer.scale is None else layer.scale,  # not read: a kernel takes no None
         layer.bias if has_bias else x,
         out,
-        R,
-        N,
-        K,
-        part,
-        x.stride(0),
-        has_scale=layer.scale is not None,
-        has_bias=has_bias,
-        has_gelu=gelu,
-        rows=max(_CORE_ROWS, triton.next_power_of_2(R)),
-        columns=_COLUMNS,
-        inner=inner,
-        num_warps=4,
     )
+    constants = {
+        "has_scale": layer.scale is not None,
+        "has_bias": has_bias,
+        "has_gelu": gelu,
+        "inner": inner,
+        "num_warps": 4,
+    }
+    if R == 1:
+        grid = (triton.cdiv(N, _ROW_COLUMNS), parts)
+        _multiply_row[grid](*given, N, K, steps=part // inner, columns=_ROW_COLUMNS, **constants)
+    else:
+        rows = max(_CORE_ROWS, triton.next_power_of_2(R))
+        grid = (triton.cdiv(N, _COLUMNS), parts)
+        _multiply[grid](
+            *given, R, N, K, part, x.stride(0), rows=rows, columns=_COLUMNS, **constants
+        )
     return out
 
 
@@ -323,14 +311,14 @@ def _add_norm(
 def add_norm(
     x: Tensor, parts: Tensor | None, bias: Tensor | None, norm: Norm, epsilon: float
 ) -> Tensor:
-    """The norm of x plus parts plus bias, each row summed in float32, (R, C).
+    """Layer norm of x + parts + bias, summed in float32, (R, C).
 
     Args:
         x: (R, C), contiguous.
-        parts: (parts, R, C), contiguous; None: nothing.
-        bias: (C,); None: nothing.
-        norm: Of C channels.
-        epsilon: Of the norm.
+        parts: (parts, R, C), contiguous, from `few_rows_product`. None adds nothing.
+        bias: (C,). None adds nothing.
+        norm: Gain and shift, (C,) each.
+        epsilon: Added to the variance.
     """
     R, C = x.shape
     out = torch.empty_like(x)
@@ -381,10 +369,12 @@ def _summarize(tops, places, sums, top, best, log_sum, blocks, width: tl.constex
 
 
 def summarize(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The highest logit of each row, its id (the lowest of equals), and the log of the sum of exps.
+    """The largest logit of each row, its id, and the log of the sum of exponentials; all (R,).
+
+    Of equal logits the lowest id is returned.
 
     Args:
-        logits: (R, V), float32, contiguous; the sum of a row with NaN or infinity is NaN.
+        logits: (R, V), float32, contiguous. The log-sum of a row with NaN or +inf is NaN.
     """
     R, V = logits.shape
     blocks = triton.cdiv(V, _LOGITS)

@@ -1,6 +1,6 @@
-"""Weights laid out once for oneDNN, which reads them twice as fast as torch's general product.
+"""Packs linear layers for oneDNN, whose products are twice as fast as torch's general ones.
 
-For inference on a CPU only: a packed model no longer trains, saves or shows these weights.
+For inference on a CPU only: a packed model can no longer be trained or saved.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from ogpt.model.heads import OpenAIGPTLMHeadModel
 from ogpt.model.transformer import Conv1D
 
-_ROWS = 32  # rows that the layout is chosen for; it serves one token and long prompts alike
+# oneDNN chooses the layout for a number of rows; this one is fast for 1 token and for long prompts.
+_ROWS = 32
 
 
 class PackedLinear(nn.Module):
@@ -24,13 +25,13 @@ class PackedLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., in) -> (..., out)."""
-        # inductor's own route to oneDNN; torch gives it no public name
+        # the operator that torch.compile uses for oneDNN; torch has no public name for it
         out: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, "none", [], "")
         return out
 
 
 def pack_weights(model: OpenAIGPTLMHeadModel) -> OpenAIGPTLMHeadModel:
-    """Replace every linear layer of a CPU model by a packed one, where oneDNN knows the dtype."""
+    """Replace the linear layers of a CPU model by packed ones, if oneDNN supports the dtype."""
     if not _can_pack(model):
         return model
     with torch.no_grad():

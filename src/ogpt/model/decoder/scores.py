@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ogpt.generation.protocol.decoder import Scores
 
-_CHUNK_ELEMENTS = 2**24  # logits scored at once
+_CHUNK_ELEMENTS = 2**24  # logits held at the same time: 64 MiB in float32
 
 
 def score_hidden(
@@ -19,14 +19,14 @@ def score_hidden(
     vocab_size: int,
     top: int,
 ) -> Scores:
-    """Score one target for each hidden state.
+    """Compute the log-probability of one target for each hidden state.
 
     Args:
         hidden: (T, C).
-        head: (T, C) -> logits (T, V).
+        head: The language-model head, (T, C) -> logits (T, V).
         targets: T ids.
         vocab_size: V.
-        top: How many of the most likely tokens to tell, 0 or more.
+        top: Number of most probable tokens to report, 0 or more.
     """
     wanted = torch.tensor(targets, device=hidden.device)
     chosen, top_ids, top_log_probs = [], [], []
