@@ -212,6 +212,7 @@ def test_threads_that_cannot_be_had(tmp_path: Path) -> None:
     )
     message = (
         "the native decoder cannot start 300 threads, or there is too little memory for them; "
+        "use fewer threads"
     )
     assert result.stdout.count(message) == 2
     assert result.stdout.endswith("\n1")  # none is left behind
