@@ -158,18 +158,18 @@ def test_a_stream_is_read_by_slices_and_progress_is_reported() -> None:
     ("train", "valid", "message"),
     [
         (2, 9, "training text has 2 tokens; n-gram models need 3 or more"),
-        (9, 1, "held-out text has 1 tokens; n-gram models need 2 or more"),
+        (9, 1, "validation text has 1 tokens; n-gram models need 2 or more"),
     ],
 )
 def test_too_little_text_is_an_error(train: int, valid: int, message: str) -> None:
     with pytest.raises(DataError, match=message) as caught:
         ngram_losses(text(9)[:train], text(9)[:valid], VOCAB)
-    assert caught.value.hint == "give more text"
+    assert caught.value.hint == "pass more text"
 
 
 def test_an_id_outside_the_vocabulary_is_an_error() -> None:
     with pytest.raises(
-        TokenOutOfRange, match=r"held-out text holds the token id 7; .* 0 to 6"
+        TokenOutOfRange, match=r"validation text holds the token id 7; .* 0 to 6"
     ) as e:
         ngram_losses(text(9), np.array([1, 7]), VOCAB)
     assert "tokenizer" in e.value.hint
@@ -179,6 +179,6 @@ def test_an_id_outside_the_vocabulary_is_an_error() -> None:
 
 def test_a_vocabulary_too_large_for_one_key_is_an_error() -> None:
     assert ngrams.LARGEST_VOCABULARY**3 < 2**63 <= (ngrams.LARGEST_VOCABULARY + 1) ** 3
-    with pytest.raises(DataError, match="2097152 entries; n-gram models take 2097151") as caught:
+    with pytest.raises(DataError, match="2097152 entries; allowed: 1 to 2097151") as caught:
         ngram_losses(text(9), text(9), ngrams.LARGEST_VOCABULARY + 1)
     assert "smaller vocabulary" in caught.value.hint

@@ -26,7 +26,7 @@ def test_svg_file_is_whole_and_the_same_every_time(run: Path, tmp_path: Path) ->
     save_loss_curve(run, second, OPPONENTS)
     assert first.read_bytes() == second.read_bytes()
     ET.parse(first)
-    for word in ("held-out text", "trigram 4.60", "bigram 5.10", COLOURS["valid"]):
+    for word in ("validation", "trigram 4.60", "bigram 5.10", COLOURS["valid"]):
         assert word in first.read_text("utf-8")
 
 

@@ -51,7 +51,7 @@ def test_times_and_medians(run: Path) -> None:
 def test_a_folder_without_metrics_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(SourceNotFound, match=r"there is no .*metrics\.jsonl") as caught:
         read_metrics(tmp_path)
-    assert caught.value.hint == "give the folder of a run"
+    assert caught.value.hint == "pass the folder of a run"
 
 
 @pytest.mark.parametrize("line", ["no json", '{"step": 1}', '{"event": "train"}', "[]"])

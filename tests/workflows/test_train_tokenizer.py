@@ -54,7 +54,7 @@ def test_a_finished_tokenizer_is_used_as_it_is(tmp_path: Path, source: Path) -> 
         source, 34, tmp_path / "out", reporter=lambda _, **event: said.append(event["text"])
     )
     assert again.fingerprint == first.fingerprint
-    assert said == [f"{tmp_path / 'out'} holds the tokenizer of this text already"]
+    assert said == [f"{tmp_path / 'out'} already holds the tokenizer of this text"]
 
 
 @pytest.mark.parametrize("found", ["other size", "damaged record", "foreign file", "a file"])

@@ -1,16 +1,16 @@
-"""N-gram language models of token ids: the opponents that a small GPT has to beat.
+"""N-gram language models of token ids: the baselines that a small GPT has to beat.
 
 Interpolated modified Kneser-Ney smoothing (Chen and Goodman 1999, "An empirical study of smoothing
 techniques for language modeling", section 4.3):
 
     p(w | context) = (c(context w) - D) / c(context) + gamma(context) p(w | shorter context)
 
-with one discount D for n-grams seen once, one for twice, one for more often, estimated from the
-training text's own counts of counts. The highest order counts occurrences; a lower one counts the
-different tokens seen before an n-gram. Below the unigrams stands 1 / V: every token has a chance.
-The whole training text is counted, and nothing is fitted to the held-out text. On 26.7 M tokens of
-novels the trigram is better than one interpolated with weights fitted by EM (Jelinek and Mercer
-1980): 4.455 against 4.521 nats per token.
+D is one of three discounts, for n-grams that occur once, twice, or more often, estimated from the
+training text's counts of counts. The highest order counts occurrences; a lower order counts the
+different tokens that precede an n-gram. Below the unigrams lies the uniform 1 / V, so no token has
+probability 0. All of the training text is counted, and nothing is fitted to the validation text. On
+26.7 M tokens of novels, the trigram model reaches 4.455 nats per token; one interpolated with
+weights fitted by EM (Jelinek and Mercer 1980) reaches 4.521.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ LARGEST_VOCABULARY = 2_097_151
 """A trigram is one int64 key, so the cube of the vocabulary's size must stay below 2**63."""
 
 FALLBACK_DISCOUNTS = (0.5, 1.0, 1.5)
-"""Where a text has no n-gram seen once, twice or three times to estimate from (as KenLM does)."""
+"""For texts without n-grams that occur once, twice or three times, to estimate from (as KenLM)."""
 
 Ids = NDArray[np.integer[Any]]
 Floats = NDArray[np.float64]
 
 
 class Stream(Protocol):
-    """Token ids that slice to an array: an array itself, or the TokenStream of a corpus."""
+    """Token ids that slice to an array: an array, or the TokenStream of a corpus."""
 
     def __len__(self) -> int:
-        """Tokens in all."""
+        """Number of tokens."""
         ...
 
     def __getitem__(self, part: slice, /) -> Ids:
@@ -48,13 +48,13 @@ class Stream(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class NgramLosses:
-    """Mean losses in nats per token, all on the same held-out tokens."""
+    """Mean losses in nats per token, all on the same validation tokens."""
 
     unigram: float
     bigram: float
     trigram: float
     tokens: int
-    """Held-out tokens scored: all but the first, as a GPT is scored."""
+    """Number of tokens scored: all but the first, as for a GPT."""
 
 
 def ngram_losses(
@@ -62,8 +62,8 @@ def ngram_losses(
 ) -> NgramLosses:
     """Count all of `train_ids`, then score every token of `valid_ids` but the first.
 
-    The second held-out token has one token before it: the trigram model falls back to its lower
-    orders there. Takes about 30 bytes of memory for each training token.
+    The second token has one token of context, so the trigram model uses its lower orders there.
+    Memory: about 30 bytes per training token.
 
     Raises:
         DataError: fewer than three training or two held-out tokens, or too large a vocabulary.
@@ -71,11 +71,11 @@ def ngram_losses(
     """
     if vocab_size > LARGEST_VOCABULARY:
         raise DataError(
-            f"the vocabulary has {vocab_size} entries; n-gram models take {LARGEST_VOCABULARY}",
+            f"the vocabulary has {vocab_size} entries; allowed: 1 to {LARGEST_VOCABULARY}",
             hint="use a tokenizer with a smaller vocabulary",
         )
     train = _read(train_ids, "training", 3, vocab_size)
-    valid = _read(valid_ids, "held-out", 2, vocab_size)
+    valid = _read(valid_ids, "validation", 2, vocab_size)
     losses = []
     for order in (1, 2, 3):
         reporter("progress", task="n-gram models", done=order - 1, total=3, unit="models")
@@ -86,7 +86,13 @@ def ngram_losses(
 
 
 class NgramModel:
-    """A Kneser-Ney model: `order` 1 is a unigram model, 2 a bigram, 3 a trigram model."""
+    """A Kneser-Ney model.
+
+    Args:
+        ids: The training text, (N,).
+        order: 1 for a unigram, 2 for a bigram, 3 for a trigram model.
+        vocab_size: Entries of the vocabulary.
+    """
 
     def __init__(self, ids: Ids, order: int, vocab_size: int) -> None:
         self.order = order
@@ -94,14 +100,14 @@ class NgramModel:
         grams, counts = np.unique(_grams(ids, order, vocab_size), return_counts=True)
         self._levels = [_level(grams, counts, vocab_size)]
         for shorter in range(order - 1, 0, -1):
-            # each different n-gram, its first token forgotten, counts once for the shorter one
+            # each different n-gram counts once for the shorter one, which lacks its first token
             grams, counts = np.unique(grams % vocab_size**shorter, return_counts=True)
             self._levels.insert(0, _level(grams, counts, vocab_size))
 
     def probabilities(self, contexts: Ids, tokens: Ids) -> Floats:
         """The probability (N,) of each of `tokens` (N,) after its row of `contexts` (N, order - 1).
 
-        A context may begin with -1 where there is no token: the lower orders decide then.
+        -1 at the start of a context means that there is no token: lower orders are used.
         """
         chance = np.full(len(tokens), 1 / self.vocab_size)
         for length, level in enumerate(self._levels):
@@ -122,16 +128,16 @@ class NgramModel:
 
 @dataclass(frozen=True, slots=True)
 class _Level:
-    """One order of a model; G different n-grams after C different contexts."""
+    """One order of a model: G different n-grams of C different contexts."""
 
     grams: NDArray[np.int64]
     """(G,) each n-gram as one number to the base V, ascending."""
     kept: Floats
-    """(G,) its discounted count over the count of its context."""
+    """(G,) its discounted count divided by the count of its context."""
     contexts: NDArray[np.int64]
     """(C,) each context as one number to the base V, ascending."""
     gamma: Floats
-    """(C,) the probability that the discounts leave to the order below."""
+    """(C,) the probability that the discounts free for the order below."""
 
 
 def _level(grams: NDArray[np.int64], counts: NDArray[np.int64], vocab_size: int) -> _Level:
@@ -147,7 +153,7 @@ def _level(grams: NDArray[np.int64], counts: NDArray[np.int64], vocab_size: int)
 
 
 def _discounts(counts: NDArray[np.int64]) -> Floats:
-    """D of n-grams counted once, twice, and three times or more (Chen and Goodman, equation 26)."""
+    """D of n-grams with counts 1, 2, and 3 or more, (3,) (Chen and Goodman, equation 26)."""
     n1, n2, n3, n4 = (float(np.count_nonzero(counts == times)) for times in (1, 2, 3, 4))
     if min(n1, n2, n3) > 0:
         y = n1 / (n1 + 2 * n2)
@@ -170,7 +176,7 @@ def _grams(ids: Ids, order: int, vocab_size: int) -> NDArray[np.int64]:
 def _look_up(
     keys: NDArray[np.int64], values: Floats, wanted: NDArray[np.int64], missing: float
 ) -> Floats:
-    """The value of each wanted key, `missing` where `keys` (ascending) has it not."""
+    """The value of each wanted key; `missing` where `keys` (ascending) lacks it."""
     place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
     return np.where(keys[place] == wanted, values[place], missing)
 
@@ -179,7 +185,7 @@ def _read(stream: Stream, name: str, least: int, vocab_size: int) -> Ids:
     if len(stream) < least:
         raise DataError(
             f"the {name} text has {len(stream)} tokens; n-gram models need {least} or more",
-            hint="give more text",
+            hint="pass more text",
         )
     ids = stream[: len(stream)].astype(np.int32)
     for extreme in (int(ids.min()), int(ids.max())):

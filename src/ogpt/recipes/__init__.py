@@ -1,1 +1,1 @@
-"""Whole stories: the demo."""
+"""Whole workflows from text to report: the demo."""

@@ -1,7 +1,7 @@
-"""Pictures of a run: the loss beside its opponents, and the speed.
+"""Figures of a run: the loss beside its baselines, and the speed.
 
-Drawn once for light paper; inlined in a page, each colour becomes a CSS variable of its name, so
-that the page decides.
+Figures use one palette on white. Inlined in a page, each colour becomes a CSS variable of its name,
+so the page sets light and dark colours.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ COLOURS = {
     "valid": "#0b5cad",
     "opponent": "#b3501b",
 }
-"""Each role and its colour on white; all different, as `inline_svg` tells them by it."""
+"""The colour of each role. All differ, as `inline_svg` recognizes a role by its colour."""
 
 _FONT = 11  # pixels
 _STYLE: Any = {
@@ -53,7 +53,7 @@ _INCH = 72  # matplotlib's SVG has 72 units to the inch; one unit is one CSS pix
 
 
 def require_matplotlib() -> None:
-    """Check that pictures can be drawn.
+    """Check that figures can be drawn.
 
     Raises:
         BackendMissing: matplotlib is not installed.
@@ -67,12 +67,12 @@ def require_matplotlib() -> None:
 
 
 def save_loss_curve(run: Path, file: Path, opponents: Mapping[str, float] | None = None) -> None:
-    """Draw the loss of a run into `file`, whose suffix (.svg or .png) says how.
+    """Draw the loss of a run into `file`, an .svg or .png.
 
     Args:
         run: Folder of a run.
-        file: Picture to write.
-        opponents: Name and held-out loss, in nats per token, of what the model is compared with.
+        file: The figure to write.
+        opponents: Name and validation loss, in nats per token, of each baseline.
 
     Raises:
         BackendMissing: matplotlib is not installed.
@@ -87,7 +87,7 @@ def save_loss_curve(run: Path, file: Path, opponents: Mapping[str, float] | None
 def loss_figure(
     metrics: Metrics, opponents: Mapping[str, float], width: int = 720, height: int = 380
 ) -> Figure:
-    """Training and held-out loss over steps; a dashed line for each opponent. Sizes in pixels."""
+    """Training and validation loss over steps, and a dashed line per baseline; sizes in pixels."""
     figure, axes = _empty(width, height)
     train, valid = metrics.train, metrics.valid
     axes.plot(
@@ -103,7 +103,7 @@ def loss_figure(
         linewidth=2,
         marker=marker,
         markersize=4,
-        label="held-out text",
+        label="validation",
     )
     for name, loss in opponents.items():
         axes.axhline(loss, color=COLOURS["opponent"], linewidth=1.2, linestyle=(0, (5, 3)))
@@ -118,7 +118,7 @@ def loss_figure(
             fontsize=_FONT,
         )
     if opponents:
-        # the first steps stand far above everything worth comparing
+        # the first steps are far above the baselines, and would flatten the curve
         axes.set_ylim(top=min(axes.get_ylim()[1], max(opponents.values()) + 0.8))
     axes.set_ylabel("nats per token")
     axes.legend(
@@ -133,7 +133,7 @@ def loss_figure(
 
 
 def speed_figure(metrics: Metrics, width: int = 720, height: int = 180) -> Figure:
-    """Tokens a second over steps. Sizes in pixels."""
+    """Tokens per second over steps; sizes in pixels."""
     figure, axes = _empty(width, height)
     axes.plot(*_columns(metrics.train, "tokens_per_s"), color=COLOURS["valid"], linewidth=1.2)
     axes.set_ylim(bottom=0)
@@ -145,7 +145,7 @@ def speed_figure(metrics: Metrics, width: int = 720, height: int = 180) -> Figur
 def smoothed(
     steps: Sequence[int], values: Sequence[float], points: int = 80
 ) -> tuple[list[int], list[float]]:
-    """Means of neighbouring values, at the last step of each group; at most 2 x `points` groups."""
+    """Means of groups of neighbours, each at its last step; at most 2 x `points` groups."""
     size = max(1, len(values) // points)
     groups = [values[first : first + size] for first in range(0, len(values), size)]
     ends = [min(first + size, len(steps)) - 1 for first in range(0, len(steps), size)]
@@ -153,19 +153,19 @@ def smoothed(
 
 
 def inline_svg(figure: Figure, label: str) -> str:
-    """The figure as an <svg> element for an HTML page, coloured by the page's CSS variables.
+    """The figure as an <svg> element for an HTML page, with the page's CSS variables as colours.
 
     Args:
-        figure: What to draw.
-        label: What the picture shows, in words, for those who cannot see it.
+        figure: The figure.
+        label: Alternative text, for readers who cannot see it.
     """
     buffer = io.BytesIO()
-    # a salt of its own gives each picture of a page ids of its own
+    # its own salt gives each figure of a page its own ids
     _save(figure, buffer, "svg", salt=f"{label} {figure.get_figwidth()}", transparent=True)
     svg = buffer.getvalue().decode("utf-8")
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<(metadata|style).*?</\1>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r' id="[a-z0-9.]+_\d+"', "", svg)  # names of groups, the same in every figure
+    svg = re.sub(r' id="[a-z0-9.]+_\d+"', "", svg)  # ids of groups, equal in every figure
     svg = re.sub(r" font-family: [^;\"]*;", "", svg)
     opening = re.compile(r'<svg [^>]*?(viewBox="[^"]*")[^>]*>')
     svg = opening.sub(rf'<svg role="img" aria-label="{escape(label)}" {_XLINK} \1>', svg)

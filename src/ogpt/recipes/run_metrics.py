@@ -1,4 +1,4 @@
-"""What a run's metrics.jsonl tells, read back."""
+"""Read a run's metrics.jsonl."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ Event = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """The events of a run in the order of their steps; of a step told twice, the last."""
+    """The events of a run in the order of their steps; the last one of a step that was repeated."""
 
     train: tuple[Event, ...]
-    """One for every `log_every` steps; the fields are those of the `train` event."""
+    """One per `log_every` steps, with the fields of a `train` event."""
     valid: tuple[Event, ...]
-    """One for every evaluation; the fields are those of the `eval` event."""
+    """One per evaluation, with the fields of an `eval` event."""
 
     @property
     def train_seconds(self) -> float:
-        """Time in training steps, evaluations and checkpoints left out."""
+        """Time in training steps, without evaluations and checkpoints."""
         before = [0, *(event["step"] for event in self.train)]
         return math.fsum(
             (event["step"] - last) * event["tokens"] / event["tokens_per_s"]
@@ -40,20 +40,20 @@ class Metrics:
 
     @property
     def mfu(self) -> float:
-        """Median share of the best measured matrix product."""
+        """Median share of the best measured matrix multiplication."""
         return median(float(event["mfu"]) for event in self.train)
 
 
 def read_metrics(run: Path) -> Metrics:
-    """Read RUN/metrics.jsonl, also while the run goes on.
+    """Read RUN/metrics.jsonl, also while the run is in progress.
 
     Raises:
         SourceNotFound: there is no such file.
-        DamagedData: a line is not an event, or nothing was measured yet.
+        DamagedData: a line is not an event, or there is no measure yet.
     """
     file = run / METRICS_FILE
     if not file.is_file():
-        raise SourceNotFound(f"there is no {file}", hint="give the folder of a run")
+        raise SourceNotFound(f"there is no {file}", hint="pass the folder of a run")
     found: dict[str, dict[int, Event]] = {"train": {}, "eval": {}}
     for event in read_events(file):
         if event["event"] in found:
@@ -61,8 +61,8 @@ def read_metrics(run: Path) -> Metrics:
     if not (found["train"] and found["eval"]):
         raise DamagedData(
             f"{file} holds {len(found['train'])} train events and {len(found['eval'])} "
-            "evaluations; one of each is needed",
-            hint="let the run train on with --resume",
+            "evaluations; at least one of each is needed",
+            hint="continue the run with --resume",
         )
     train, valid = (
         tuple(event for _, event in sorted(events.items())) for events in found.values()

@@ -1,4 +1,4 @@
-"""The dtype and the compiler that a PyTorch run gets."""
+"""Device, dtype, compilation and threads of a PyTorch run."""
 
 from __future__ import annotations
 
@@ -13,9 +13,13 @@ from ogpt import notices, processor
 from ogpt.config.pretrain_settings import TrainingSettings
 
 COMPILE_PAYS_SECONDS = 60.0
-"""Estimated training time from which the compiler's half minute is earned back."""
+"""Estimated seconds of training above which compiling, which takes about 30 s, pays."""
 
-_MEASURE_SECONDS = 0.5  # other work on the machine rarely lasts through all of it
+_FLOPS_PER_S = 1e11
+"""Speed that the estimate assumes: about that of a few CPU cores."""
+
+_MEASURE_SECONDS = 0.5
+"""The best of many products is taken: other work on the machine rarely disturbs all of them."""
 
 
 def choose_device() -> torch.device:
@@ -24,9 +28,10 @@ def choose_device() -> torch.device:
 
 
 def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
-    """The dtype of activations; weights and moments are float32 always.
+    """The dtype of activations; weights and moments are always float32.
 
-    auto means bfloat16 only where the processor multiplies it; asked for elsewhere, it is told.
+    auto uses bfloat16 only where the hardware multiplies it: emulated, it is slower than float32.
+    bfloat16 on other hardware gives the notice `precision-emulated`.
     """
     if device.type == "cuda":
         multiplies = torch.cuda.is_bf16_supported(including_emulation=False)
@@ -40,11 +45,12 @@ def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
 
 
 def choose_compile(setting: str, flops: float, device: torch.device) -> bool:
-    """Whether to compile a run of `flops` floating-point operations in all.
+    """Whether to compile a run of `flops` floating-point operations.
 
-    Tells `compile-unavailable` where it was wanted and cannot be.
+    If the setting or the length of the run asks for it and no compiler is there, it gives the
+    notice `compile-unavailable`.
     """
-    pays = flops > COMPILE_PAYS_SECONDS * 1e11
+    pays = flops > COMPILE_PAYS_SECONDS * _FLOPS_PER_S
     if setting == "off" or (setting == "auto" and not pays):
         return False
     missing = compiler_missing(device)
@@ -54,9 +60,9 @@ def choose_compile(setting: str, flops: float, device: torch.device) -> bool:
 
 
 def compiler_missing(device: torch.device) -> str:
-    """What torch.compile lacks here; empty if nothing."""
+    """What torch.compile lacks on this machine; empty if nothing."""
     if device.type == "cuda":
-        return ""
+        return ""  # Triton brings its own
     if not any(shutil.which(name) for name in ("g++", "clang++", "c++")):
         return "no C++ compiler was found (install g++)"
     if not (Path(sysconfig.get_path("include")) / "Python.h").exists():
@@ -65,14 +71,18 @@ def compiler_missing(device: torch.device) -> str:
 
 
 def set_threads(settings: TrainingSettings) -> int:
-    """Use settings.threads CPU threads, or all cores; return how many."""
+    """Use settings.threads CPU threads, or all cores; return their number."""
     threads = settings.threads or processor.cores()
     torch.set_num_threads(threads)
     return threads
 
 
 def best_matrix_product(dtype: torch.dtype, device: torch.device) -> float:
-    """Operations a second of the best matrix product seen in half a second of large ones."""
+    """Operations per second of the best of many large matrix multiplications.
+
+    MFU is relative to it: a data sheet's peak is not reached by any program, and a virtual CPU has
+    none.
+    """
     best, spent = 0.0, 0.0
     rows, inner, columns = (2048, 1024, 4096) if device.type == "cpu" else (8192, 8192, 8192)
     left = torch.randn(rows, inner, device=device).to(dtype)

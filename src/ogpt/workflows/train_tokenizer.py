@@ -1,4 +1,4 @@
-"""`ogpt train-tokenizer`: sources of text become a vocabulary of their own."""
+"""`ogpt train-tokenizer`: train a BPE tokenizer on text."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from ogpt.tokens.tokenizer import OpenAIGPTTokenizer, PreTokenizer
 from ogpt.tokens.word_counting import count_words
 
 RECORD = "learned_from.json"
+"""What the tokenizer was trained on: the same call again uses it as it is."""
 
 
 def train_tokenizer(
@@ -32,20 +33,22 @@ def train_tokenizer(
     encoding: str = "utf-8",
     reporter: Reporter = silent,
 ) -> BPETokenizer:
-    """Learn merges from text and save the tokenizer; the same text gives the same tokenizer.
+    """Train a tokenizer on text and save it; the same text gives the same tokenizer.
 
     Args:
-        data: sources of text (see `open_sources`).
-        vocab_size: entries in all, 2 or more.
-        out: the folder to make; if it holds the tokenizer learned from the same text, that is used.
-        pre_tokenizer: how text becomes words (see OpenAIGPTTokenizer); saved with the tokenizer.
-        encoding: of text files.
-        reporter: told how far reading and learning have come.
+        data: Sources of text (see `ogpt.data.sources.open_sources`).
+        vocab_size: Number of entries, 2 or more.
+        out: The folder to make. If it holds the tokenizer of the same text and settings, that one
+            is used.
+        pre_tokenizer: How text is split into words (see OpenAIGPTTokenizer); saved with the
+            tokenizer.
+        encoding: Encoding of text files.
+        reporter: Receives progress events.
 
     Raises:
         BackendMissing: spaCy or ftfy is not installed and the pre_tokenizer needs it.
         DataError: sources that cannot be read or hold no text.
-        TokenizerError: a vocab_size that does not hold the characters of the text.
+        TokenizerError: a vocab_size below the number of characters of the text.
         OutputExists: `out` holds something else.
         StorageError: the disk is full or refuses.
     """
@@ -58,11 +61,11 @@ def train_tokenizer(
         "pre_tokenizer": pre_tokenizer,
     }
     if (out / RECORD).is_file() and _read_record(out / RECORD) == record:
-        reporter("message", text=f"{out} holds the tokenizer of this text already")
+        reporter("message", text=f"{out} already holds the tokenizer of this text")
         return open_tokenizer(out)
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise OutputExists(
-            f"{out} is there and does not hold the tokenizer of this text",
+            f"{out} exists and does not hold the tokenizer of this text",
             hint="choose another --out, or delete the folder",
         )
     english = None if pre_tokenizer == "bert" else EnglishWords(pre_tokenizer)
@@ -70,7 +73,7 @@ def train_tokenizer(
     if not words:
         raise DataError(
             f"there are no words in {', '.join(source.name for source in sources)}",
-            hint="give text with --data",
+            hint="pass text with --data",
         )
     vocab, merges = learn_merges(words, vocab_size, reporter)
     tokenizer: BPETokenizer
@@ -96,4 +99,4 @@ def _read_record(file: Path) -> object:
     try:
         return json.loads(file.read_text("utf-8"))
     except ValueError:
-        return None  # damaged, so not the record of this text
+        return None  # damaged: it matches no text
