@@ -9,12 +9,12 @@ from typer.testing import CliRunner
 from ogpt.cli.main import app
 from ogpt.config.pretrain_settings import DataSettings
 from ogpt.recipes.demo import DemoResult
-from ogpt.recipes.report import Sample, Score
+from ogpt.recipes.report import ModelScore, Sample
 from tests.cli.stand_ins import SMALL, ok, record
 
 
 def test_demo(monkeypatch: pytest.MonkeyPatch) -> None:
-    scores = (Score("GPT", 4.5, 90.0, 1.5), Score("trigram", 4.75, 115.6, 1.6))
+    scores = (ModelScore("GPT", 4.5, 90.0, 1.5), ModelScore("trigram", 4.75, 115.6, 1.6))
     samples = (Sample("The", " end."),)
     made = DemoResult(
         Path("runs/demo"), scores, True, "It beats all.", samples, Path("r.html"), "ogpt generate"

@@ -238,7 +238,7 @@ RULES: dict[str, Callable[[Sources], list[str]]] = {
     "copies": copies,
 }
 EXPECTED: dict[str, set[str]] = {
-    "classes of one name": {"Pace", "_Shape", "Row", "Vocabulary", "Score"},
+    "classes of one name": {"Pace", "_Shape", "Row", "Vocabulary"},
     "long signatures": {
         "cli/generate_command.py:generate",
         "cli/train_commands.py:pretrain",

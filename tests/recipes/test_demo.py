@@ -18,7 +18,7 @@ from ogpt.errors import BackendMissing, CheckpointError, ConfigError, TrainingIn
 from ogpt.evaluation.ngrams import NgramLosses
 from ogpt.recipes import demo as recipe
 from ogpt.recipes.demo import demo, verdict
-from ogpt.recipes.report import Score
+from ogpt.recipes.report import ModelScore
 from tests.recipes.conftest import write_library
 
 TOY = (
@@ -100,7 +100,7 @@ def test_done_stages_are_not_done_again(tmp_path: Path, monkeypatch: pytest.Monk
     assert events.of("train") == []
 
 
-def test_stopped_while_training_it_goes_on_from_the_last_checkpoint(tmp_path: Path) -> None:
+def test_stopped_while_training_it_resumes_from_the_last_checkpoint(tmp_path: Path) -> None:
     whole = demo(tmp_path / "whole", overrides=TOY)
     out = tmp_path / "run"
     with pytest.raises(Killed):
@@ -113,20 +113,20 @@ def test_stopped_while_training_it_goes_on_from_the_last_checkpoint(tmp_path: Pa
     assert resumed.samples == whole.samples
 
 
-def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path: Path) -> None:
+def test_ctrl_c_saves_and_says_how_to_resume(tmp_path: Path) -> None:
     def press(kind: str, /, **fields: Any) -> None:
         if kind == "train" and fields["step"] == 13:
             signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(TrainingInterrupted, match=r"stopped after step 1[34] of 30") as caught:
         demo(tmp_path / "run", reporter=press, overrides=TOY)
-    assert caught.value.hint == "start the demo again: it goes on from there"
+    assert caught.value.hint == "start the demo again to resume"
     events = Events()
     demo(tmp_path / "run", reporter=events, overrides=TOY)
     assert events.of("train")[0]["step"] in (14, 15)
 
 
-def test_stopped_after_training_it_goes_on_from_there(
+def test_stopped_after_training_it_resumes_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def killed(*_: Any, **__: Any) -> None:
@@ -156,19 +156,19 @@ def test_it_never_claims_to_have_won_when_it_lost(
         assert ("It does not beat the trigram and bigram models" in said) is not won
 
 
-def score(name: str, loss: float) -> Score:
-    return Score(name, loss, 1.0, 1.0)
+def score(name: str, loss: float) -> ModelScore:
+    return ModelScore(name, loss, 1.0, 1.0)
 
 
 def test_verdicts() -> None:
     trigram, bigram = score("trigram", 4.5), score("bigram", 5.0)
     assert verdict([score("GPT", 4.4), trigram, bigram]) == (
-        "It beats all 2 n-gram models: its loss on held-out text is 4.400 nats per token, that of "
-        "the trigram model 4.500."
+        "It beats all 2 n-gram models: its loss on the validation text is 4.400 nats per token, "
+        "that of the trigram model 4.500."
     )
     assert verdict([score("GPT", 4.5), trigram, bigram]) == (
-        "It does not beat the trigram model: its loss on held-out text is 4.500 nats per token, "
-        "that of the trigram model 4.500."
+        "It does not beat the trigram model: its loss on the validation text is 4.500 nats per "
+        "token, that of the trigram model 4.500."
     )
     assert verdict([score("GPT", 5.0), trigram, bigram]).startswith(
         "It does not beat the trigram and bigram models: "

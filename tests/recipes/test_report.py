@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ogpt.errors import SourceNotFound
-from ogpt.recipes.report import Sample, Score, Story, write_report
+from ogpt.recipes.report import ModelScore, Sample, Story, write_report
 
 STORY = Story(
     title="A title & more",
@@ -15,7 +15,7 @@ STORY = Story(
     verdict="It wins.",
     won=True,
     commands=['ogpt generate "runs/a b" "The function returns"'],
-    scores=[Score("GPT", 4.0, 54.6, 1.5), Score("trigram", 4.5, 90.02, 1.7)],
+    scores=[ModelScore("GPT", 4.0, 54.6, 1.5), ModelScore("trigram", 4.5, 90.02, 1.7)],
     scores_note="On 7 tokens.",
     samples=[Sample("The $x", ' </blockquote><script>alert("1")</script>')],
     samples_note="As they came.",

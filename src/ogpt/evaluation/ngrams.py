@@ -66,7 +66,7 @@ def ngram_losses(
     Memory: about 30 bytes per training token.
 
     Raises:
-        DataError: fewer than three training or two held-out tokens, or too large a vocabulary.
+        DataError: fewer than 3 training or 2 validation tokens, or too large a vocabulary.
         TokenOutOfRange: an id that is not below `vocab_size`.
     """
     if vocab_size > LARGEST_VOCABULARY:

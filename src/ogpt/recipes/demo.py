@@ -1,6 +1,6 @@
-"""`ogpt demo`: a small GPT learns Python's own documentation, and is measured against n-grams.
+"""`ogpt demo`: train a small GPT on Python's documentation, and compare it with n-gram models.
 
-Every stage leaves its result in the run folder; started again, the demo goes on from there.
+Every stage leaves its result in the run folder, so a stopped demo resumes there.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ogpt.folders.model_folder import ModelFolder
 from ogpt.folders.run_folder import RunFolder
 from ogpt.generation.protocol.perplexity import bits_per_byte, perplexity
 from ogpt.recipes.curves import require_matplotlib
-from ogpt.recipes.report import Sample, Score, Story, write_report
+from ogpt.recipes.report import ModelScore, Sample, Story, write_report
 from ogpt.recipes.run_metrics import Metrics, read_metrics
 from ogpt.reporting import Reporter, silent
 from ogpt.storage import write_json
@@ -41,53 +41,51 @@ SAMPLES_FILE = "samples.json"
 
 @dataclass(frozen=True, slots=True)
 class DemoResult:
-    """What the demo made and how good it is."""
+    """Result of the demo."""
 
     out: Path
-    scores: tuple[Score, ...]
-    """On the held-out text: the GPT, then trigram, bigram and unigram."""
+    scores: tuple[ModelScore, ...]
+    """On the validation text: the GPT, then trigram, bigram and unigram model."""
     beats_ngrams: bool
     """Whether the GPT's loss is below that of all three."""
     verdict: str
-    """The same as a sentence."""
+    """The same, as a sentence."""
     samples: tuple[Sample, ...]
     report: Path
     command: str
-    """How to use the model."""
+    """A command that uses the model."""
 
 
 def demo(
     out: Path = Path("runs/demo"), *, reporter: Reporter = silent, overrides: Sequence[str] = ()
 ) -> DemoResult:
-    """Train a small GPT on Python's documentation; leave a run folder and report.html in `out`.
+    """Train a small GPT on Python's documentation; write a run folder and report.html to `out`.
 
     Args:
-        out: Folder of the run, new or one that the demo was stopped in.
-        reporter: Told all events.
-        overrides: `section.field=value` over the preset.
+        out: Folder of the run: a new one, or that of a stopped demo.
+        reporter: Receives all events (`ogpt.reporting`).
+        overrides: `section.field=value`; overrides the preset.
 
     Raises:
         BackendMissing: PyTorch or matplotlib is not installed.
         OutputExists, CheckpointError, ConfigError: `out` holds something else, is damaged, or was
-            begun with other settings.
-        TrainingInterrupted: Ctrl-C, after a checkpoint; the same call goes on.
+            started with other settings.
+        TrainingInterrupted: Ctrl-C, after a checkpoint; the same call resumes.
     """
     out = Path(out)
-    require_matplotlib()  # not after minutes of training
+    require_matplotlib()  # the report needs it; better to fail now than after the training
     try:
         pretrain(
             preset=PRESET,
             data=[SOURCE],
             out=out,
-            # every evaluation on all the held-out tokens, as that of the n-gram models
+            # every evaluation is on all validation tokens, as that of the n-gram models is
             overrides=(*overrides, "training.eval_windows=0"),
             resume=RunFolder.is_run(out),
             reporter=reporter,
         )
     except TrainingInterrupted as stop:
-        raise TrainingInterrupted(
-            str(stop), hint="start the demo again: it goes on from there"
-        ) from stop
+        raise TrainingInterrupted(str(stop), hint="start the demo again to resume") from stop
     shards = Shards.open(out / "shards")
     losses = _once(out / NGRAMS_FILE, lambda: _ngrams(shards, reporter))
     samples = _once(out / SAMPLES_FILE, lambda: _write(out, reporter))
@@ -115,7 +113,7 @@ def demo(
         ),
         samples=[Sample(**sample) for sample in samples],
         samples_note=(
-            f"As they came: temperature {TEMPERATURE}, seeds 0 to {len(PROMPTS) - 1}. The "
+            f"Not selected: temperature {TEMPERATURE}, seeds 0 to {len(PROMPTS) - 1}. The "
             "vocabulary has lower case only and no line breaks."
         ),
         facts=_facts(out, shards, metrics),
@@ -124,8 +122,8 @@ def demo(
     return DemoResult(out, scores, won, story.verdict, tuple(story.samples), report, command)
 
 
-def verdict(scores: Sequence[Score]) -> str:
-    """One sentence on whether the first of `scores` is better than each of the others."""
+def verdict(scores: Sequence[ModelScore]) -> str:
+    """A sentence that says whether the first of `scores` is better than each other one."""
     model, *opponents = scores
     best = min(opponents, key=lambda score: score.loss)
     unbeaten = [score.name for score in opponents if score.loss <= model.loss]
@@ -135,13 +133,13 @@ def verdict(scores: Sequence[Score]) -> str:
     else:
         judgement = f"It beats all {len(opponents)} n-gram models"
     return (
-        f"{judgement}: its loss on held-out text is {model.loss:.3f} nats per token, that of the "
-        f"{best.name} model {best.loss:.3f}."
+        f"{judgement}: its loss on the validation text is {model.loss:.3f} nats per token, that of "
+        f"the {best.name} model {best.loss:.3f}."
     )
 
 
 def _once(file: Path, make: Callable[[], Any]) -> Any:
-    """What `file` holds; made and written there first if it is not yet."""
+    """The content of `file`, which `make` provides if the file does not exist."""
     if not file.exists():
         write_json(file, make())
     try:
@@ -159,24 +157,24 @@ def _ngrams(shards: Shards, reporter: Reporter) -> dict[str, float]:
 def _write(out: Path, reporter: Reporter) -> list[dict[str, str]]:
     samples = []
     for seed, prompt in enumerate(PROMPTS):
-        reporter("progress", task="writing", done=seed, total=len(PROMPTS), unit="samples")
+        reporter("progress", task="generating", done=seed, total=len(PROMPTS), unit="samples")
         (written,) = generate(
             out, prompt, max_new_tokens=NEW_TOKENS, temperature=TEMPERATURE, seed=seed
         )
         samples.append(asdict(Sample(prompt, written.text)))
-    reporter("progress", task="writing", done=len(PROMPTS), total=len(PROMPTS), unit="samples")
+    reporter("progress", task="generating", done=len(PROMPTS), total=len(PROMPTS), unit="samples")
     return samples
 
 
 def _loss_of_model(out: Path, metrics: Metrics) -> float:
-    """Held-out loss of the checkpoint that a run folder stands for."""
+    """Validation loss of the best checkpoint, which a run folder stands for."""
     step = int(ModelFolder.open(out).path.name.removeprefix("step-"))
     return next(float(event["loss"]) for event in metrics.valid if event["step"] == step)
 
 
-def _score(name: str, loss: float, tokens: int, shards: Shards) -> Score:
+def _score(name: str, loss: float, tokens: int, shards: Shards) -> ModelScore:
     bits = bits_per_byte(loss, tokens, shards.valid.n_bytes)
-    return Score(name, loss, perplexity(loss), bits)
+    return ModelScore(name, loss, perplexity(loss), bits)
 
 
 def _summary(out: Path, shards: Shards, metrics: Metrics) -> str:
@@ -198,7 +196,7 @@ def _facts(out: Path, shards: Shards, metrics: Metrics) -> dict[str, str]:
             f"{config.n_layer} layers, {config.n_embd} channels, {config.n_head} heads, "
             f"{config.n_positions} positions"
         ),
-        "vocabulary": f"{shards.vocab_size:,} pieces of words, learned from the text",
+        "vocabulary": f"{shards.vocab_size:,} entries, trained on the text",
         "training text": (
             f"{len(shards.train):,} tokens in {shards.train.n_documents:,} documents"
         ),
@@ -207,8 +205,8 @@ def _facts(out: Path, shards: Shards, metrics: Metrics) -> dict[str, str]:
             f"{metrics.train_seconds:,.0f} s"
         ),
         "speed": (
-            f"{metrics.tokens_per_s:,.0f} tokens/s, {metrics.mfu:.0%} of the best measured matrix "
-            "product (medians)"
+            f"{metrics.tokens_per_s:,.0f} tokens/s, MFU {metrics.mfu:.0%} of the best measured "
+            "matrix multiplication (medians)"
         ),
         "machine": f"{processor.name()}, {processor.cores()} cores",
     }

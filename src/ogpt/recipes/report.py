@@ -1,4 +1,4 @@
-"""`report.html`: one run on one page that needs nothing beside it, not even scripts."""
+"""`report.html`: a run on one page, which loads no other file and runs no script."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ REPORT_FILE = "report.html"
 
 
 @dataclass(frozen=True, slots=True)
-class Score:
-    """How well one model predicts the held-out text."""
+class ModelScore:
+    """How well one model predicts the validation text."""
 
     name: str
     loss: float
@@ -34,7 +34,7 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What the model wrote, unchanged."""
+    """A text that the model generated, unchanged."""
 
     prompt: str
     text: str
@@ -43,7 +43,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Story:
-    """What a report says besides the run's own metrics and settings; all of it plain text."""
+    """The content of a report beside the run's metrics and settings; plain text."""
 
     title: str
     summary: str
@@ -52,8 +52,8 @@ class Story:
     """Whether the model has the lowest loss of all."""
     commands: Sequence[str]
     """How to use the model."""
-    scores: Sequence[Score]
-    """The model first, then its opponents."""
+    scores: Sequence[ModelScore]
+    """The model first, then its baselines."""
     scores_note: str
     samples: Sequence[Sample]
     samples_note: str
@@ -105,13 +105,13 @@ def _loss_curve(metrics: Metrics, story: Story) -> str:
     return _both_widths(
         loss_figure(metrics, opponents, 720, 380),
         loss_figure(metrics, opponents, 340, 320),
-        f"Training and held-out loss over the steps; the held-out loss ends at "
+        f"Training and validation loss over the steps; the validation loss ends at "
         f"{metrics.valid[-1]['loss']:.2f}, beside {beside}",
     )
 
 
 def _both_widths(wide: Figure, narrow: Figure, label: str) -> str:
-    """The picture for a desktop and for a phone; the page shows one of them."""
+    """The figure for wide and for narrow screens; the page shows one of them."""
     return "".join(
         f'<div class="{name}">{inline_svg(figure, label)}</div>'
         for name, figure in (("wide", wide), ("narrow", narrow))
@@ -122,7 +122,7 @@ def _paragraph(kind: str, text: str) -> str:
     return f'<p class="{kind}">{escape(text)}</p>'
 
 
-def _score_row(score: Score, kind: str) -> str:
+def _score_row(score: ModelScore, kind: str) -> str:
     numbers = (f"{score.loss:.4f}", f"{score.perplexity:,.2f}", f"{score.bits_per_byte:.4f}")
     cells = "".join(f"<td>{number}</td>" for number in numbers)
     return f'<tr class="{kind}"><th scope="row">{escape(score.name)}</th>{cells}</tr>'
