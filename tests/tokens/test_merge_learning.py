@@ -172,7 +172,7 @@ def test_a_size_that_cannot_be(size: int) -> None:
 def test_no_words() -> None:
     with pytest.raises(TokenizerError, match="no words") as caught:
         learn_merges({}, 100)
-    assert "holds text" in caught.value.hint
+    assert "contains text" in caught.value.hint
 
 
 def test_progress_ends_at_the_total() -> None:

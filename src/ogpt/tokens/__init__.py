@@ -1,1 +1,1 @@
-"""Text becomes ids: GPT-1's vocabulary, learning merges, tokenizers."""
+"""Convert text to ids and back: vocabulary, training of merges, tokenizers."""

@@ -1,4 +1,4 @@
-"""What a tokenizer returns: a dict of model inputs that also knows where each token came from."""
+"""BatchEncoding: model inputs from a tokenizer, with the origin of each token in the text."""
 
 from __future__ import annotations
 
@@ -13,9 +13,14 @@ from ogpt.errors import TokenizerError
 class BatchEncoding(dict[str, Any]):
     """Model inputs by name (`input_ids`, `attention_mask`, ...), also as attributes.
 
-    A single text gives flat lists, a list of texts lists of lists, `return_tensors` arrays (B, T).
-    `encodings` holds one Rust Encoding for each text, with tokens, offsets and words; an integer
-    index gives that Encoding. They may be given as a function that makes them when asked for.
+    A single text has flat lists, several texts have lists of lists, and `return_tensors` makes
+    arrays (B, T). An integer index returns the Rust Encoding of one text, with tokens, offsets and
+    words.
+
+    Args:
+        data: Model inputs by name.
+        encodings: One Rust Encoding per text, or a function that makes them on first use: most
+            callers need only the ids, which are found much faster.
     """
 
     def __init__(
@@ -28,7 +33,7 @@ class BatchEncoding(dict[str, Any]):
 
     @property
     def encodings(self) -> list[Encoding]:
-        """An Encoding for each text."""
+        """One Encoding per text."""
         if callable(self._encodings):
             self._encodings = self._encodings()
         return list(self._encodings)
@@ -50,25 +55,25 @@ class BatchEncoding(dict[str, Any]):
         return (BatchEncoding, (dict(self), self.encodings))
 
     def tokens(self, batch_index: int = 0) -> list[str]:
-        """The tokens of one text."""
+        """Return the tokens of one text."""
         return self._encoding(batch_index).tokens
 
     def word_ids(self, batch_index: int = 0) -> list[int | None]:
-        """The number of the word that each token of one text is a part of; None for padding."""
+        """Return the index of the word of each token of one text; None for padding."""
         return self._encoding(batch_index).word_ids
 
     def sequence_ids(self, batch_index: int = 0) -> list[int | None]:
-        """0 or 1, the text of a pair that each token comes from; None for padding."""
+        """Return 0 or 1, the text of a pair that each token belongs to; None for padding."""
         return self._encoding(batch_index).sequence_ids
 
     def offsets(self, batch_index: int = 0) -> list[tuple[int, int]]:
-        """First and past-the-end character of each token of one text."""
+        """Return first and past-the-end character of each token of one text."""
         return self._encoding(batch_index).offsets
 
     def char_to_token(
         self, char_index: int, batch_index: int = 0, sequence_index: int = 0
     ) -> int | None:
-        """The token that holds a character of a text; None if no token does."""
+        """Return the index of the token that contains a character of a text, or None."""
         return self._encoding(batch_index).char_to_token(char_index, sequence_index)
 
     def to(self, device: Any) -> BatchEncoding:
@@ -81,7 +86,7 @@ class BatchEncoding(dict[str, Any]):
     def _encoding(self, index: int) -> Encoding:
         if not -len(self.encodings) <= index < len(self.encodings):
             raise TokenizerError(
-                f"there is no text {index} in this batch of {len(self.encodings)}",
-                hint="batch_index counts the texts given to the tokenizer, from 0",
+                f"batch_index is {index}; allowed: 0 to {len(self.encodings) - 1}",
+                hint="pass the index of a text in the call of the tokenizer, from 0",
             )
         return self.encodings[index]

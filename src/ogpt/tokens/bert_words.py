@@ -1,4 +1,4 @@
-"""Words as BERT's rules find them, by the Rust library that OpenAIGPTTokenizerFast runs on."""
+"""Split text into words by BERT's rules, with the Rust library of OpenAIGPTTokenizerFast."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ogpt.tokens.vocabulary import END_OF_WORD
 
 
 class BertWords:
-    """Text to words in lower case without accents, each punctuation character a word."""
+    """Splits text into lower-case words without accents; each punctuation character is a word."""
 
     def __init__(self) -> None:
         self.versions: dict[str, str] = {}  # the Rust library's rules do not change
@@ -28,16 +28,17 @@ class BertWords:
         self._pre_tokenizer = bert_pre_tokenizer()
 
     def __call__(self, text: str) -> list[str]:
-        """The words of a text."""
+        """Return the words of a text."""
         self.check(text)
         return list(self._words(text))
 
     def check(self, text: str) -> None:
-        """Refuse a text with a word longer than LONGEST_WORD.
+        """Check that no word of a text is longer than LONGEST_WORD.
 
         Raises:
-            TokenizerError: there is one.
+            TokenizerError: a word is longer.
         """
+        # The bound is in bytes of UTF-8, at most 4 per character; most texts are short enough
         if len(text) <= LONGEST_WORD // 4:
             return
         for chunk in chain.from_iterable(chunk_lists(without_controls(text))):
@@ -46,10 +47,10 @@ class BertWords:
                     check_word(word)
 
     def encode(self, pipeline: Tokenizer, texts: Sequence[Text]) -> list[Encoding]:
-        """The tokens of each text, or of each list of words, by the bert pipeline.
+        """Encode texts, or lists of words, with the BERT pipeline.
 
         Raises:
-            TokenizerError: a word longer than LONGEST_WORD.
+            TokenizerError: a word is longer than LONGEST_WORD.
         """
         for text in texts:
             for part in [text] if isinstance(text, str) else text:
@@ -69,7 +70,7 @@ class BertWords:
 
 
 def bert_pieces(pipeline: Tokenizer, text: str, unk_id: int) -> list[str]:
-    """The tokens of a text by the bert pipeline; an unknown character stands for itself."""
+    """Tokenize a text with the BERT pipeline; unknown characters stay as they are, not `<unk>`."""
     normalizer = bert_normalizer()
     (encoding,) = BertWords().encode(pipeline, [text])
     words = [*encoding.word_ids, None]
@@ -77,15 +78,15 @@ def bert_pieces(pipeline: Tokenizer, text: str, unk_id: int) -> list[str]:
     tokens = []
     place, before = (0, 0), 0
     for index, token in enumerate(encoding.tokens):
-        # one character may become several, and all of them stand at its place
+        # normalization may turn one character into several, which all have its offsets
         before = before + 1 if encoding.offsets[index] == place else 0
         place = encoding.offsets[index]
         given = text[slice(*place)]
         if encoding.ids[index] == unk_id and given != token:
-            piece = normalizer.normalize_str(given).strip()  # spaces stand round ideographs
+            piece = normalizer.normalize_str(given).strip()  # BERT puts spaces around ideographs
             ends_word = words[index] != words[index + 1]
             token = piece[before : before + 1] + END_OF_WORD * ends_word
         elif encoding.ids[index] != unk_id:
-            token = added.get(encoding.ids[index], token)  # as it was added
+            token = added.get(encoding.ids[index], token)  # not its normalized form
         tokens.append(token)
     return tokens

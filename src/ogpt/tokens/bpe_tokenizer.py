@@ -1,4 +1,4 @@
-"""What both tokenizers of GPT-1 share: a vocabulary with merges, added tokens, and their files."""
+"""BPETokenizer: what both tokenizers of GPT-1 share (vocabulary, merges, added tokens, files)."""
 
 from __future__ import annotations
 
@@ -44,24 +44,24 @@ _SETTINGS = (
 
 
 class BPETokenizer(TokenizerBase):
-    """GPT-1's byte-pair encoding of words; how text becomes words is the subclass's.
+    """GPT-1's byte-pair encoding of words; subclasses split text into words.
 
     Args:
-        vocab_file: token to id (vocab.json or encoder_bpe_40000.json).
-        merges_file: the merges (merges.txt or vocab_40000.bpe).
-        tokenizer_file: a tokenizer.json in place of the two.
-        vocab: the vocabulary itself in place of a file.
-        merges: the merges themselves in place of a file.
-        unk_token: what an unknown character becomes; in the vocabulary.
-        model_max_length: tokens that truncation=True leaves, and padding="max_length" fills.
+        vocab_file: JSON file of token -> id (vocab.json or encoder_bpe_40000.json).
+        merges_file: File of merges (merges.txt or vocab_40000.bpe).
+        tokenizer_file: A tokenizer.json instead of these two files.
+        vocab: The vocabulary itself instead of a file.
+        merges: The merges themselves instead of a file.
+        unk_token: Token for unknown characters. It must be in the vocabulary.
+        model_max_length: Default maximum length in tokens for truncation and padding="max_length".
         padding_side: "right" or "left".
-        truncation_side: "right" or "left", the side that is cut off.
-        clean_up_tokenization_spaces: decode's default for its argument of that name.
-        added_tokens_decoder: tokens beyond the vocabulary by their ids.
-        special_tokens: `pad_token` and so on, added to the vocabulary where they are not in it.
+        truncation_side: "right" or "left", the side that is removed.
+        clean_up_tokenization_spaces: Default of the argument of that name of decode.
+        added_tokens_decoder: Tokens beyond the vocabulary, by id.
+        special_tokens: `pad_token` and so on. Missing ones are added to the vocabulary.
 
     Raises:
-        TokenizerError: files that are missing, damaged, or do not belong together.
+        TokenizerError: a file is missing or damaged, or the files do not belong together.
     """
 
     def __init__(
@@ -92,12 +92,12 @@ class BPETokenizer(TokenizerBase):
         else:
             raise TokenizerError(
                 "a tokenizer needs vocab_file and merges_file, or tokenizer_file",
-                hint=f"{type(self).__name__}.from_pretrained(folder) finds them",
+                hint=f"use {type(self).__name__}.from_pretrained(folder), which finds them",
             )
         if unk_token not in self._vocabulary.vocab:
             raise TokenizerError(
                 f"unk_token {unk_token!r} is not in the vocabulary",
-                hint="give the vocabulary's own token for unknown characters as unk_token",
+                hint="pass the token for unknown characters of this vocabulary as unk_token",
             )
         self._pipeline = self._make_pipeline(self._vocabulary, unk_token)
         self._restore_added({self._vocabulary.vocab[unk_token]: _special(unk_token), **added})
@@ -114,26 +114,26 @@ class BPETokenizer(TokenizerBase):
     # ---- what a subclass provides
 
     _own_arguments: tuple[str, ...] = ()
-    """Attributes that are arguments of the subclass alone."""
+    """Attributes that are arguments of the subclass only."""
 
     @abstractmethod
     def _make_pipeline(self, vocabulary: Vocabulary, unk_token: str) -> Tokenizer:
-        """The Rust tokenizer, before any token is added."""
+        """Make the Rust tokenizer, without added tokens."""
 
     @abstractmethod
     def _count_words(self, texts: Iterable[str]) -> dict[str, int]:
-        """How often each word occurs."""
+        """Count the words of texts."""
 
     @abstractmethod
     def _added_changed(self) -> None:
-        """Tokens were added to the pipeline."""
+        """Update whatever depends on the added tokens; called after each change of them."""
 
     def _restore_added(self, added: Mapping[int, AddedToken]) -> None:
         for index, token in sorted(added.items()):
             self._pipeline.add_tokens([token])
             if self._id_of(token.content) != index:
                 raise TokenizerError(
-                    f"the added token {token.content!r} has the id {index}, but its place is "
+                    f"the added token {token.content!r} has the id {index}; allowed: "
                     f"{self._id_of(token.content)}",
                     hint="number added tokens from the end of the vocabulary, without gaps",
                 )
@@ -142,15 +142,15 @@ class BPETokenizer(TokenizerBase):
 
     @property
     def vocab_size(self) -> int:
-        """Entries of the vocabulary without added tokens."""
+        """Number of entries in the vocabulary, without added tokens."""
         return len(self._vocabulary.vocab)
 
     def __len__(self) -> int:
-        """Entries with added tokens: the rows that a model's embedding needs."""
+        """Number of entries with added tokens: the rows that the embedding of a model needs."""
         return self._pipeline.get_vocab_size()
 
     def get_vocab(self) -> dict[str, int]:
-        """Token to id, added tokens included."""
+        """Return the vocabulary, token -> id, including added tokens."""
         return self._pipeline.get_vocab()
 
     @property
@@ -160,12 +160,12 @@ class BPETokenizer(TokenizerBase):
 
     @property
     def backend_tokenizer(self) -> Tokenizer:
-        """The Rust tokenizer; change it through this class only."""
+        """The Rust tokenizer. Modify it only through this class."""
         return self._pipeline
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 (hexadecimal) over all that decides the ids: equal means the same ids."""
+        """SHA-256 (hexadecimal) of everything that determines the ids: equal means equal ids."""
         added = self._pipeline.get_added_tokens_decoder()
         parts = [
             self._vocabulary.digest,
@@ -180,15 +180,19 @@ class BPETokenizer(TokenizerBase):
         new_tokens: str | AddedToken | Sequence[str | AddedToken],
         special_tokens: bool = False,
     ) -> int:
-        """Add tokens that are kept whole; text that spells one (in any case) becomes it.
+        """Add tokens that are never split.
 
-        Special tokens are matched in their exact case. The model needs as many more embeddings.
+        The model needs one more embedding for each new token (resize_token_embeddings).
+
+        Args:
+            new_tokens: One token or several.
+            special_tokens: Whether they match only in their exact case; others match in any case.
 
         Returns:
-            How many were not in the vocabulary yet.
+            The number of tokens that were not in the vocabulary yet.
 
         Raises:
-            TokenizerError: two tokens that the same text spells.
+            TokenizerError: two tokens match the same text.
         """
         tokens = [new_tokens] if isinstance(new_tokens, str | AddedToken) else list(new_tokens)
         before = len(self)
@@ -201,7 +205,7 @@ class BPETokenizer(TokenizerBase):
         return len(self) - before
 
     def _check_apart(self, tokens: Sequence[str | AddedToken]) -> None:
-        """Check that no text spells two tokens: which one it gave would be chance."""
+        """Check that no text matches two tokens: which of them it became would be arbitrary."""
         held = [
             t.content for t in self._pipeline.get_added_tokens_decoder().values() if t.normalized
         ]
@@ -212,24 +216,24 @@ class BPETokenizer(TokenizerBase):
             other = spelled.setdefault(form, content)
             if other != content:
                 raise TokenizerError(
-                    f"the added tokens {other!r} and {content!r} are spelled alike: {form!r}",
-                    hint="add one of them, or special tokens, which keep their case",
+                    f"the added tokens {other!r} and {content!r} match the same text, {form!r}",
+                    hint="add only one of them, or use special tokens, which keep their case",
                 )
 
-    # ---- learning
+    # ---- training
 
     def train_new_from_iterator(
         self, texts: Iterable[str | Sequence[str]], vocab_size: int, reporter: Reporter = silent
     ) -> Self:
-        """A tokenizer of the same kind and settings, with merges learned from other text.
+        """Train a tokenizer of the same kind and settings on other text.
 
         Args:
             texts: Texts, or lists of texts.
-            vocab_size: Entries to learn, added tokens aside.
-            reporter: Told how far learning is.
+            vocab_size: Number of vocabulary entries, without added tokens.
+            reporter: Receives `progress` events.
 
         Raises:
-            TokenizerError: a vocab_size that does not hold the characters of the text.
+            TokenizerError: vocab_size is too small for the characters of the text.
         """
         each = (one for part in texts for one in as_texts(part))
         vocab, merges = learn_merges(self._count_words(each), vocab_size, reporter)
@@ -246,7 +250,7 @@ class BPETokenizer(TokenizerBase):
     # ---- ids to text
 
     def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:
-        """The text of tokens: joined, a space at the end of each word."""
+        """Join tokens to text, with a space after each word."""
         decoder = self._pipeline.decoder
         return str(decoder.decode(list(tokens)))
 
@@ -254,7 +258,7 @@ class BPETokenizer(TokenizerBase):
         return self._pipeline.token_to_id(token)
 
     def _token_of(self, token_id: int) -> str:
-        if token_id >= self.vocab_size:  # as it was added; the pipeline gives what it is read as
+        if token_id >= self.vocab_size:  # the pipeline would return its normalized form
             return self._pipeline.get_added_tokens_decoder()[token_id].content
         return str(self._pipeline.id_to_token(token_id))
 
@@ -265,19 +269,19 @@ class BPETokenizer(TokenizerBase):
 
     @classmethod
     def from_pretrained(cls, folder: PathLike, **overrides: Any) -> Self:
-        """Open the tokenizer of a folder, under either naming of its files.
+        """Load the tokenizer of a model folder.
 
         Args:
-            folder: a model folder, OpenAI's `model` folder, or an id of the Hub.
-            overrides: arguments of the class that go before the folder's settings; for an id of
-                the Hub also `revision`, `cache_dir`, `token`, `local_files_only`, `force_download`
-                and `subfolder`, as `ogpt.hub.model_folder`.
+            folder: A model folder, OpenAI's `model` folder, or a Hub id.
+            overrides: Arguments of the class that override the settings of the folder; for a Hub
+                id also the arguments of `ogpt.hub.model_folder`: revision, cache_dir, token,
+                local_files_only, force_download, subfolder.
 
         Raises:
-            TokenizerError: the folder is missing or damaged, or was made with a pre-tokenisation
-                that this class has not.
-            BackendMissing: a package that the folder's pre-tokenisation needs is not installed.
-            HubError: no such model on the Hub, or no way to get it.
+            TokenizerError: the folder is missing or damaged, or was made with a pre-tokenization
+                that this class does not have.
+            BackendMissing: a package that its pre-tokenization needs is not installed.
+            HubError: the download failed.
         """
         folder = tokenizer_folder(folder, overrides)
         content = read_folder(folder)
@@ -295,10 +299,10 @@ class BPETokenizer(TokenizerBase):
     def save_pretrained(self, folder: PathLike) -> tuple[str, ...]:
         """Write vocab.json, merges.txt, tokenizer.json and tokenizer_config.json.
 
-        `from_pretrained` and transformers' OpenAIGPTTokenizer and AutoTokenizer read them.
+        `from_pretrained` and transformers' OpenAIGPTTokenizer and AutoTokenizer load them.
 
         Returns:
-            The paths written.
+            The paths of the files.
         """
         settings = {
             "tokenizer_class": "OpenAIGPTTokenizer",
@@ -316,7 +320,7 @@ class BPETokenizer(TokenizerBase):
         return tuple(map(str, write_folder(Path(folder), content, self._hugging_face_file())))
 
     def _hugging_face_file(self) -> str:
-        """tokenizer.json, in which Hugging Face knows the bert path alone."""
+        """Return the content of tokenizer.json, by BERT's rules: the format has no others."""
         if self.pre_tokenizer == "bert":
             return self._pipeline.to_str()
         pipeline = bert_pipeline(self._vocabulary, self._special_tokens["unk_token"])
@@ -329,16 +333,16 @@ class BPETokenizer(TokenizerBase):
     def _choose(
         cls, folder: Path, settings: Mapping[str, Any], overrides: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """What the settings of a folder mean for the pre-tokenisation, as arguments."""
+        """Return the arguments for the pre-tokenization that a folder was saved with."""
 
     @abstractmethod
     def _versions(self) -> dict[str, str]:
-        """The versions of the packages that decide the words, as settings of the folder."""
+        """Return the versions of the packages that split text into words, to save them."""
 
     def save_vocabulary(
         self, folder: PathLike, filename_prefix: str | None = None
     ) -> tuple[str, str]:
-        """Write `[prefix-]vocab.json` and `[prefix-]merges.txt` into an existing folder.
+        """Write `[prefix-]vocab.json` and `[prefix-]merges.txt` to an existing folder.
 
         Returns:
             The two paths.

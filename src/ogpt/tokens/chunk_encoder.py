@@ -1,7 +1,7 @@
-"""Texts to arrays of ids: each distinct chunk of text, and each word, is encoded once.
+"""Encode texts to arrays of ids, encoding each distinct chunk of text and each word only once.
 
-Many times faster than the Rust library alone, and the ids are the same wherever an added token
-cannot reach over white space (`chunks` says why).
+This is many times faster than the Rust library alone, because words repeat. The ids are the same as
+long as no added token spans white space (see tokens/chunks.py).
 """
 
 from __future__ import annotations
@@ -18,19 +18,21 @@ from tokenizers import AddedToken, Tokenizer
 from ogpt.tokens.chunks import chunk_lists, has_controls, plain_words, without_surrogates
 
 REMEMBERED = 1_000_000
-"""Chunks in the table at most (about 150 MB) before it starts anew."""
-_AT_ONCE = 1 << 16  # chunks looked up together
+"""Maximum number of chunks in the table (about 150 MB); a full table is cleared."""
+_AT_ONCE = (
+    1 << 16
+)  # unknown chunks per call of the Rust library, which runs such a batch in parallel
 
 Unread = tuple[list[bytes], int, list[str]]
-"""Where ids belong (a list and a place in it), and the chunks that they are of."""
+"""Chunks that are not encoded yet, and where their ids go: a list and an index in it."""
 Ids = NDArray[np.unsignedinteger[Any]]
 
 
 class ChunkEncoder:
     """Encodes with a Rust tokenizer and a table of the chunks seen so far.
 
-    Safe to use from several threads: entries are only ever added to a table, and a full table is
-    replaced, not emptied.
+    It is thread-safe: entries are only added to a table, and a full table is replaced, not cleared
+    in place, so that another thread can finish with the old one.
     """
 
     def __init__(self, tokenizer: Tokenizer, remembered: int = REMEMBERED) -> None:
@@ -38,7 +40,9 @@ class ChunkEncoder:
         self.remembered = remembered
         small = tokenizer.get_vocab_size() <= 1 << 16
         self.dtype: type[np.uint16] | type[np.uint32] = np.uint16 if small else np.uint32
-        self._typecode = "H" if small else "I"  # as dtype; quicker than an array of NumPy's
+        self._typecode = (
+            "H" if small else "I"
+        )  # the same in array.array, which is faster to fill than numpy's
         added = tokenizer.get_added_tokens_decoder().values()
         self.by_chunk = all(map(_stays_in_chunk, added))
         self._added = re.compile("|".join(re.escape(token.content) for token in added), re.I)
@@ -48,7 +52,7 @@ class ChunkEncoder:
         return (ChunkEncoder, (self.tokenizer, self.remembered))
 
     def __call__(self, texts: Sequence[str]) -> list[Ids]:
-        """The ids of each text, writable arrays of `dtype`."""
+        """Return the ids of each text as writable arrays of `dtype`."""
         found: list[list[bytes]] = [[] for _ in texts]
         unread: list[Unread] = []
         waiting = 0
@@ -70,13 +74,13 @@ class ChunkEncoder:
         return [np.frombuffer(bytearray().join(parts), dtype=self.dtype) for parts in found]
 
     def _read(self, unread: Sequence[Unread]) -> None:
-        """Put the ids of chunks in their places, learning what is new."""
+        """Fill in the ids of unread chunks, adding new ones to the table."""
         look_up = self._knowing({chunk for _, _, chunks in unread for chunk in chunks})
         for parts, place, chunks in unread:
             parts[place] = b"".join(map(look_up, chunks))
 
     def _knowing(self, wanted: set[str]) -> Callable[[str], bytes]:
-        """A look-up that knows every chunk that is wanted."""
+        """Return a lookup function that has all wanted chunks."""
         table = self._table
         missing = [chunk for chunk in wanted if chunk not in table]
         if missing and len(table) + len(missing) > self.remembered:
@@ -86,8 +90,8 @@ class ChunkEncoder:
         return table.__getitem__
 
     def _learn(self, table: dict[str, bytes], chunks: list[str]) -> None:
-        """Put chunks into the table: put together from their words where these are plain."""
-        # strings alone, so that the garbage collector has nothing to look through
+        """Add chunks to the table; ids of a plain chunk are those of its words, encoded once."""
+        # plain strings, not lists of words: the garbage collector would traverse millions of lists
         spelled = {chunk: self._words_of(chunk) for chunk in chunks}
         words = {word for spelling in spelled.values() for word in spelling.split(" ")}
         unknown = [word for word in words if word not in table]
@@ -97,7 +101,7 @@ class ChunkEncoder:
                 table[chunk] = b"".join(map(table.__getitem__, spelling.split(" ")))
 
     def _words_of(self, chunk: str) -> str:
-        """The words of a chunk with a space between; itself where the Rust library must see it."""
+        """Return the words of a chunk joined by spaces, or the chunk if only Rust can split it."""
         words = plain_words(chunk)
         return chunk if words is None or self._added.search(chunk) else " ".join(words)
 
@@ -108,10 +112,10 @@ class ChunkEncoder:
 
 
 def _stays_in_chunk(token: AddedToken) -> bool:
-    """Whether an added token matches inside one chunk, whatever surrounds the chunk.
+    """Return whether an added token always matches inside one chunk.
 
-    Not if it holds white space or takes in what surrounds it, nor perhaps if it is matched after
-    normalisation, which puts spaces round ideographs.
+    It does not if it contains white space or strips its surroundings. It might not if it is matched
+    after normalization, which puts spaces around ideographs.
     """
     one_chunk = token.content.split() == [token.content] and (
         token.content.isascii() or not token.normalized

@@ -1,8 +1,8 @@
-"""English typography restored in decoded text: no space before a full stop or an 's."""
+"""Clean up decoded English text: remove spaces before punctuation and contractions."""
 
 from __future__ import annotations
 
-# Hugging Face's list, in its order.
+# Hugging Face's list in its order (transformers, clean_up_tokenization).
 _REPLACEMENTS = (
     (" .", "."),
     (" ?", "?"),
@@ -18,7 +18,7 @@ _REPLACEMENTS = (
 
 
 def clean_up_tokenization(text: str) -> str:
-    """Decoded text less the spaces that tokenising put before punctuation and contractions."""
+    """Remove the spaces that tokenization puts before punctuation and contractions."""
     for spaced, joined in _REPLACEMENTS:
         text = text.replace(spaced, joined)
     return text

@@ -1,4 +1,4 @@
-"""Texts to arrays of ids by EnglishWords: each distinct chunk, and each word, is encoded once."""
+"""Encode texts to arrays of ids with EnglishWords; distinct chunks and words only once."""
 
 from __future__ import annotations
 
@@ -14,17 +14,19 @@ from ogpt.tokens.chunk_encoder import Ids, Unread
 from ogpt.tokens.english_words import EnglishWords
 
 REMEMBERED = 500_000
-"""Chunks in the table at most (some 100 MB) before it starts anew."""
-_AT_ONCE = 1 << 16  # chunks looked up together
+"""Maximum number of chunks in the tables (about 100 MB); full tables are cleared."""
+_AT_ONCE = (
+    1 << 16
+)  # unknown chunks per call of the Rust library, which runs such a batch in parallel
 
 
 class EnglishEncoder:
-    """Encodes with a table of the chunks seen so far.
+    """Encodes with tables of the chunks and words seen so far.
 
     Args:
-        words: Text to words.
-        bpe: A word to ids: a Tokenizer of the BPE model alone.
-        remembered: As REMEMBERED.
+        words: Splits text into words.
+        bpe: Encodes a word: a Tokenizer with only the BPE model.
+        remembered: Maximum number of chunks in the tables.
     """
 
     def __init__(self, words: EnglishWords, bpe: Tokenizer, remembered: int = REMEMBERED) -> None:
@@ -33,7 +35,9 @@ class EnglishEncoder:
         self.remembered = remembered
         small = bpe.get_vocab_size() <= 1 << 16
         self.dtype: type[np.uint16] | type[np.uint32] = np.uint16 if small else np.uint32
-        self._typecode = "H" if small else "I"  # as dtype; quicker than an array of NumPy's
+        self._typecode = (
+            "H" if small else "I"
+        )  # the same in array.array, which is faster to fill than numpy's
         self._lock = Lock()
         self._begin()
 
@@ -41,7 +45,7 @@ class EnglishEncoder:
         return (EnglishEncoder, (self.words, self.bpe, self.remembered))
 
     def __call__(self, texts: Sequence[str]) -> list[Ids]:
-        """The ids of each text, writable arrays of `dtype`; one thread at a time."""
+        """Return the ids of each text as writable arrays of `dtype`; one thread at a time."""
         found: list[list[bytes]] = [[] for _ in texts]
         unread: list[Unread] = []
         waiting = 0
@@ -50,7 +54,7 @@ class EnglishEncoder:
                 for chunks in self._groups(text):
                     try:
                         parts.append(b"".join(map(self._table.__getitem__, chunks)))
-                    except KeyError:  # something new, or something that depends on its neighbours
+                    except KeyError:  # a new chunk, or one that depends on its neighbours
                         unread.append((parts, len(parts), chunks))
                         parts.append(b"")
                         waiting += len(chunks)
@@ -61,7 +65,7 @@ class EnglishEncoder:
         return [np.frombuffer(bytearray().join(parts), self.dtype) for parts in found]
 
     def _groups(self, text: str) -> Iterator[list[str]]:
-        """The chunks of whole lines, many at once."""
+        """Yield the chunks of many whole lines at once."""
         group: list[str] = []
         for line in self.words.lines(text):
             group += line
@@ -72,7 +76,7 @@ class EnglishEncoder:
             yield group
 
     def _read(self, unread: Sequence[Unread]) -> None:
-        """Put the ids of chunks in their places, learning what is new."""
+        """Fill in the ids of unread chunks, adding new ones to the tables."""
         self._learn(set(chain.from_iterable(chunks for _, _, chunks in unread)))
         for parts, place, chunks in unread:
             if self._dependent.keys().isdisjoint(chunks):
@@ -82,7 +86,7 @@ class EnglishEncoder:
                 parts[place] = b"".join(map(self._ids_of, apart))
 
     def _ids_of(self, chunk: str) -> bytes:
-        """The ids of a chunk, or of neighbours joined by a space."""
+        """Return the ids of a chunk, or of neighbours joined by spaces."""
         known = self._table.get(chunk) or self._dependent.get(chunk)
         if known is None:
             words, _ = self.words.read(chunk)
@@ -91,13 +95,13 @@ class EnglishEncoder:
         return known
 
     def _learn(self, chunks: set[str]) -> None:
-        """Put chunks into the tables."""
+        """Add chunks to the tables."""
         missing = [one for one in chunks if one not in self._table and one not in self._dependent]
         if missing and len(self._table) + len(self._dependent) + len(missing) > self.remembered:
             self._begin()
             missing = list(chunks)
         dependent = set()
-        found = {}  # of strings alone, so that the garbage collector has nothing to look through
+        found = {}  # plain strings: the garbage collector would traverse millions of lists
         for chunk in missing:
             found[chunk], depends = self.words.read(chunk)
             if depends:
@@ -107,7 +111,7 @@ class EnglishEncoder:
             (self._dependent if chunk in dependent else self._table)[chunk] = self._joined(words)
 
     def _learn_words(self, texts: Iterable[str]) -> None:
-        """Encode the words of texts that have a space between two."""
+        """Encode the words of texts, which single spaces separate."""
         words = set(chain.from_iterable(text.split(" ") for text in texts))
         missing = [word for word in words if word not in self._word_table]
         encoded = self.bpe.encode_batch_fast(missing, add_special_tokens=False)
@@ -119,5 +123,5 @@ class EnglishEncoder:
 
     def _begin(self) -> None:
         self._table: dict[str, bytes] = {}
-        self._dependent: dict[str, bytes] = {}  # read here as if they stood alone
+        self._dependent: dict[str, bytes] = {}  # ids as if each chunk stood alone
         self._word_table: dict[str, bytes] = {}

@@ -1,9 +1,9 @@
-"""spaCy's rules for English, applied to pieces of a line, each distinct piece once.
+"""Apply spaCy's English rules to parts of a line, so that each distinct part is split only once.
 
-spaCy cuts a line at white space and splits each part by prefixes, suffixes, infixes and special
-cases ("don't", "U.S."). Then it looks for special cases once more over the whole line, and there a
-match across white space, which comes to nothing, can hide one beside it. `read` says for which
-parts that may be, and `may_join` beside which others; the rest is read without the line around it.
+spaCy splits a line at white space, and each part by prefixes, suffixes, infixes and special cases
+("don't", "U.S."). Then it searches the whole line for special cases again. There, a match across
+white space has no effect, but it can hide a match beside it. `read` says for which parts this can
+happen, and `may_join` beside which neighbours; all other parts are independent of the line.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ogpt.tokens.original import missing
 
 
 class EnglishRules:
-    """The blank English tokenizer of spaCy; no model is needed.
+    """The blank English tokenizer of spaCy; no trained model is needed.
 
     Raises:
         BackendMissing: spaCy is not installed.
@@ -32,7 +32,7 @@ class EnglishRules:
         self.version: str = spacy.__version__
         self._rules: Any = English().tokenizer
         self.special = frozenset(self._rules.rules)
-        """Texts whose words are listed, not found by affixes."""
+        """Special cases: texts whose words are listed, not found by affixes."""
         self._longest = max(map(len, self.special))
         rules = self._rules
         self._affixes_only: Any = Tokenizer(
@@ -53,20 +53,24 @@ class EnglishRules:
         self._longest_change = max(map(len, self._changing))
 
     def split(self, line: str) -> list[str]:
-        """The words of a line whose parts have one space between."""
+        """Split a line, whose parts are separated by single spaces, into words."""
         return [token.text for token in self._rules(line)]
 
     def read(self, part: str) -> tuple[list[str], bool]:
-        """The words of a part without white space, and whether its neighbours may change them.
+        """Split a part without white space into words, and say whether neighbours may change them.
 
-        They may where the last look for special cases finds one inside: where the words are not
-        those of the affixes alone, or hold the words that a special case would change.
+        Neighbours may change them if the final search for special cases matters inside the part:
+        its words differ from those of the affixes alone, or contain words that a special case
+        replaces.
+
+        Returns:
+            The words, and whether they depend on neighbours.
         """
         if part in self.special:
             words = self.split(part)
             return words, self._changes(words)
         if part.isascii() and part.isalpha():
-            return [part], False  # no affix has letters alone
+            return [part], False  # no affix consists of letters alone
         words = self.split(part)
         if not self._holds_case(words):
             return words, False
@@ -74,7 +78,7 @@ class EnglishRules:
         return words, words != plain or self._changes(plain)
 
     def _holds_case(self, words: list[str]) -> bool:
-        """Whether some of the words, taken together, are a special case."""
+        """Return whether consecutive words, joined, are a special case."""
         if len(words) == 1:
             return False
         longest = min(len(words), self._longest)
@@ -85,7 +89,7 @@ class EnglishRules:
         )
 
     def _changes(self, words: list[str]) -> bool:
-        """Whether the words hold those of a special case that has others."""
+        """Return whether the words contain a sequence that a special case replaces."""
         longest = min(len(words), self._longest_change)
         return any(
             tuple(words[begin : begin + count]) in self._changing
@@ -94,13 +98,13 @@ class EnglishRules:
         )
 
     def may_join(self, part: str, following: str) -> bool:
-        """Whether a special case may be seen across the white space between two parts."""
+        """Return whether a special case may match across the white space between two parts."""
         before = self._edges(part, -1)
         after = self._edges(following, 0)
         return any((left, right) in self._neighbours for left in before for right in after)
 
     def _edges(self, part: str, end: int) -> set[str]:
-        """What the first (0) or last (-1) word may be while special cases are looked for."""
+        """List the possible first (0) or last (-1) words in the search for special cases."""
         words = self.split(part)
         found = {words[end], self._without_cases(part)[end]}
         for count in range(1, min(len(words), self._longest) + 1):

@@ -1,6 +1,7 @@
-"""The 2018 order: ftfy, standardise, spaCy with case kept, then lower case; and transformers 4's.
+"""Split English text into words as in 2018: ftfy, standardize, spaCy with case, then lower case.
 
-Words are found chunk by chunk (what white space separates), and each distinct chunk is read once.
+Source: text_utils.py of finetune-transformer-lm. transformers 4 lower-cases first. Text is split at
+white space into chunks, and each distinct chunk is processed only once.
 """
 
 from __future__ import annotations
@@ -12,29 +13,29 @@ from typing import Literal
 from ogpt.tokens.chunks import check_word, without_surrogates
 from ogpt.tokens.english_rules import EnglishRules
 from ogpt.tokens.fixing import STRAIGHT, Fixer
-from ogpt.tokens.standardise import CHARACTERS, parts_of
+from ogpt.tokens.standardize import CHARACTERS, parts_of
 
 REMEMBERED = 500_000
-"""Parts of text at most (some 200 MB with what spaCy keeps) before all are forgotten."""
+"""Maximum number of parts in the tables (about 200 MB with spaCy's); full tables are cleared."""
 LINE_BREAK = "\n"
-"""A word of its own in GPT-1's vocabulary."""
+"""A word in GPT-1's vocabulary."""
 
 _PLAIN = str.maketrans({**STRAIGHT, **CHARACTERS})
 
-# no $, as in "US$", nor °, as in "°C": the signs by which spaCy's affixes know single letters
+# A word with punctuation around it. $ (as in "US$") and ° (as in "°C") are excluded: spaCy's
+# affixes treat letters next to them specially.
 _ONE_WORD = re.compile("([^\\w\\s$°]{0,6})([A-Za-z]{2,60})((?:['’]s)?[^\\w\\s$°]{0,6})")
-_LOWER, _TITLE, _UPPER = "qzqzqz", "Qzqzqz", "QZQZQZ"  # words of no special case
+_LOWER, _TITLE, _UPPER = "qzqzqz", "Qzqzqz", "QZQZQZ"  # stand-ins that are in no special case
 
 Order = Literal["openai", "hf-spacy"]
 
 
 class _Frame:
-    """The signs before and after a word.
+    """The punctuation before and after a word, and how a chunk of this form is split.
 
     Attributes:
-        around: What of them may belong to a special case with the word: no part ends between.
-        words: The words of the chunk by the case and length of the word between, which is in
-            them; empty where it must be read itself.
+        around: Pairs of punctuation that may form a special case together with the word.
+        words: Stand-in -> words of the chunk with it; empty if spaCy must split each chunk.
     """
 
     def __init__(self, before: str, after: str) -> None:
@@ -49,12 +50,12 @@ class _Frame:
 
 
 class EnglishWords:
-    """Text to words in lower case, by the rules of one order.
+    """Splits text into lower-case words.
 
     Args:
-        order: openai lower-cases the words that spaCy found; hf-spacy (transformers 4) lower-cases
-            the text before all else, so that spaCy misses "Mr." and "U.S.".
-        remembered: As REMEMBERED.
+        order: "openai" lower-cases the words that spaCy found. "hf-spacy" (transformers 4)
+            lower-cases the text first, so that spaCy does not recognize "Mr." and "U.S.".
+        remembered: Maximum number of parts in the tables.
 
     Raises:
         BackendMissing: spaCy or ftfy is not installed.
@@ -71,43 +72,45 @@ class EnglishWords:
         return (EnglishWords, (self.order, self.remembered))
 
     def _begin(self) -> None:
-        self._rules = EnglishRules()  # anew: spaCy's table of strings only ever grows
+        self._rules = EnglishRules()  # a new one, because spaCy's table of strings only grows
         self._known: dict[str, str] = {}
         self._dependent: set[str] = set()
         self._frames: dict[tuple[str, str], _Frame] = {}
         self._joins: dict[tuple[str, str], bool] = {}
 
     def __call__(self, text: str) -> list[str]:
-        """The words of a text."""
+        """Return the words of a text."""
         chunks = [chunk for line in self.lines(text) for chunk in line]
         apart = self.read_apart(chunks, lambda chunk: self.read(chunk)[1])
         return [word for part in apart for word in self.read(part)[0].split(" ")]
 
     def lines(self, text: str) -> Iterator[list[str]]:
-        """The chunks of each line that holds any, LINE_BREAK before all but the first line."""
+        """Yield the chunks of each line that has any, after LINE_BREAK except for the first."""
         text = without_surrogates(text)
-        if self.order == "hf-spacy":  # letter by letter, so that no sigma is a final one
+        if self.order == "hf-spacy":  # str.lower would make a final sigma (ς) of some
             text = text.replace("Σ", "σ").lower()
-        begun = False
+        first = True
         for line in self._fix(text).split("\n"):
             chunks = line.split()
             if chunks:
-                yield [LINE_BREAK, *chunks] if begun else chunks
-                begun = True
+                yield chunks if first else [LINE_BREAK, *chunks]
+                first = False
 
     def read(self, chunks: str) -> tuple[str, bool]:
-        """The words of a chunk, with a space between, and whether neighbours may change them.
+        """Split a chunk, or neighbours joined by spaces, into words.
 
-        Of neighbours joined by a space, the words that they have together.
+        Returns:
+            The words joined by spaces, and whether neighbours may change them.
         """
         match = _ONE_WORD.fullmatch(chunks)
         alike = self._read_alike(*match.groups()) if match else ""
         return (alike, False) if alike else self._read_parts(chunks)
 
     def _read_alike(self, before: str, word: str, after: str) -> str:
-        """The words that any word has between these signs; empty for a special case of spaCy.
+        """Split a word with punctuation around it by splitting a stand-in of its case and length.
 
-        The affixes know letters by their case alone, special cases by their spelling.
+        spaCy's affixes distinguish letters only by case; special cases go by spelling. The result
+        is empty if the chunk may contain a special case.
         """
         model = _LOWER if word.islower() else _TITLE if word.istitle() else _UPPER
         if model is _UPPER and not word.isupper():
@@ -129,7 +132,7 @@ class EnglishWords:
         return words.replace(model.lower(), word.lower())
 
     def _read_parts(self, chunks: str) -> tuple[str, bool]:
-        """The same by spaCy."""
+        """Split a chunk with spaCy."""
         if chunks == LINE_BREAK:
             return LINE_BREAK, False
         parts = _parts(chunks)
@@ -139,9 +142,9 @@ class EnglishWords:
         return _lower(self._rules.split(" ".join(parts))), True
 
     def read_apart(self, chunks: Sequence[str], depends: Callable[[str], bool]) -> list[str]:
-        """The chunks, joined by a space where one depends on a neighbour."""
+        """Join chunks by a space where one depends on a neighbour."""
         joined: list[str] = []
-        held = 0  # chunks before it stand in joined
+        held = 0  # chunks before this index are in joined
         for index, chunk in enumerate(chunks):
             if index < held or not depends(chunk):
                 continue
@@ -164,7 +167,7 @@ class EnglishWords:
         return joins
 
     def _read(self, part: str) -> tuple[str, bool]:
-        """The words of a part in lower case, and whether neighbours may change them; remembered."""
+        """Return the words of a part in lower case, and whether neighbours may change them."""
         known = self._known.get(part)
         if known is None:
             check_word(part)
@@ -178,12 +181,12 @@ class EnglishWords:
 
 
 def _parts(chunks: str) -> list[str]:
-    """What spaCy sees as separated by white space."""
+    """Return the parts of chunks that spaCy sees separated by white space."""
     if chunks.isascii() and chunks.isalpha():
         return [chunks]
     return [part for chunk in chunks.translate(_PLAIN).split(" ") for part in parts_of(chunk)]
 
 
 def _lower(words: list[str]) -> str:
-    """The words in lower case, one by one: a sigma at the end of a word is a final one."""
+    """Lower-case words one by one, so that a sigma at the end of a word becomes a final one (ς)."""
     return " ".join([word.lower() for word in words])

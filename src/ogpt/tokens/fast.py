@@ -1,4 +1,4 @@
-"""OpenAIGPTTokenizerFast: text to ids by the bert path, on the Rust `tokenizers` library."""
+"""OpenAIGPTTokenizerFast: text to ids by BERT's rules, with the Rust `tokenizers` library."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from ogpt.tokens.word_counting import count_words
 
 
 class OpenAIGPTTokenizerFast(BPETokenizer):
-    """GPT-1's byte-pair encoding on words as BERT splits them, all in lower case.
+    """GPT-1's byte-pair encoding of lower-case words as BERT's rules split them.
 
-    Its arguments are those of ogpt.tokens.bpe_tokenizer.BPETokenizer. It knows where in the text
-    each token stands.
+    The arguments are those of ogpt.tokens.bpe_tokenizer.BPETokenizer. It knows the offsets of each
+    token in the text.
 
     >>> from ogpt import OpenAIGPTTokenizerFast
     >>> entries = ["<unk>", "l", "o", "w</w>", "w", "e", "r</w>", "lo", "low</w>", "low", "er</w>"]
@@ -44,10 +44,10 @@ class OpenAIGPTTokenizerFast(BPETokenizer):
     _bert_words = BertWords()
 
     def encode_batch_arrays(self, texts: Sequence[str]) -> list[Ids]:
-        """The ids of each text as an array: uint16 where every id fits, otherwise uint32.
+        """Return the ids of each text as an array: uint16 if every id fits, else uint32.
 
-        For corpora: many times faster than calling the tokenizer, as repeated words are
-        remembered; the ids are the same.
+        Use it for corpora: it is many times faster than calling the tokenizer, because repeated
+        words are cached. The ids are the same.
         """
         given = [without_surrogates(text) for text in as_texts(texts)]
         for text in given:
@@ -55,7 +55,7 @@ class OpenAIGPTTokenizerFast(BPETokenizer):
         return self._encode_chunks(given)
 
     def tokenize(self, text: str) -> list[str]:
-        """The tokens of a text; an unknown character is `<unk>`."""
+        """Return the tokens of a text; an unknown character is `<unk>`."""
         return list(map(self._token_of, self._encode_texts(as_texts(text))[0].ids))
 
     def _make_pipeline(self, vocabulary: Vocabulary, unk_token: str) -> Tokenizer:
@@ -77,9 +77,9 @@ class OpenAIGPTTokenizerFast(BPETokenizer):
         made_with = settings.get("pre_tokenizer", cls.pre_tokenizer)
         if made_with != cls.pre_tokenizer:
             raise TokenizerError(
-                f"{folder} was made with the pre-tokenisation {made_with!r}; "
-                f"{cls.__name__} has only {cls.pre_tokenizer!r}",
-                hint="other ids would reach the model: use OpenAIGPTTokenizer",
+                f"{folder} was made with the pre-tokenization {made_with!r}; allowed for "
+                f"{cls.__name__}: {cls.pre_tokenizer!r}",
+                hint="use OpenAIGPTTokenizer, or the model would get different ids",
             )
         return {}
 

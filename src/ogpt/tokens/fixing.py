@@ -1,8 +1,8 @@
-"""ftfy.fix_text, asked only about the lines that it may change.
+"""Call ftfy.fix_text, but only for the lines that it may change.
 
-ftfy works line by line. It leaves a line alone that holds nothing but printable ASCII without
-ampersands, and of a line with typographic dashes, dots and quotes it changes the quotes only
-(tests/tokens/test_fixing.py searches its tables for a counter-example).
+ftfy works line by line and is slow. It does not change a line of printable ASCII without
+ampersands, and in a line that also has typographic dashes, ellipses and quotes it changes only the
+quotes (tests/tokens/test_fixing.py searches its tables for a counter-example).
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from ogpt.tokens.original import missing
 
 _UNUSUAL = re.compile("[^\t\n\x0c -%'-~‘’“”–—…]")
 STRAIGHT: Mapping[str, str] = {"‘": "'", "’": "'", "“": '"', "”": '"'}
-"""The quotes that are left curled, and what ftfy makes of them."""
+"""Curly quotes and what ftfy replaces them with; Fixer may leave them unchanged."""
 
 
 class Fixer:
-    """Mojibake, HTML entities, ligatures, full-width letters and control characters, mended.
+    """Fixes mojibake, HTML entities, ligatures, full-width letters and control characters.
 
     Raises:
         BackendMissing: ftfy is not installed.
@@ -34,14 +34,14 @@ class Fixer:
         self.version: str = ftfy.__version__
 
     def __call__(self, text: str) -> str:
-        """What `ftfy.fix_text` makes of the text, but for quotes: some of STRAIGHT stay curled."""
+        """Return `ftfy.fix_text(text)`, except that some quotes of STRAIGHT stay curly."""
         lines = text.split("\n")
-        html = text.find("<")  # from there on ftfy reads no entities
+        html = text.find("<")  # ftfy decodes no entities after it: the text may be HTML
         begin = 0
-        swallowed: set[int] = set()  # lines whose break ftfy took for a part of mojibake
+        swallowed: set[int] = set()  # lines whose line break ftfy removed as part of mojibake
         for number, line in enumerate(lines):
             if _UNUSUAL.search(line):
-                end = "\n" * (number < len(lines) - 1)  # ftfy takes "\r\n" for one line break
+                end = "\n" * (number < len(lines) - 1)  # so that ftfy sees "\r\n"
                 entities = "auto" if html < 0 or html >= begin else False
                 fixed: str = self._fix_text(line + end, unescape_html=entities)
                 lines[number] = fixed.removesuffix(end)

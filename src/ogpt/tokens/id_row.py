@@ -1,4 +1,4 @@
-"""Ids with the interface of `tokenizers.Encoding`: all that most calls need, and quickly made."""
+"""IdRow: token ids with the interface of `tokenizers.Encoding`, but much faster to make."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 
 class IdRow:
-    """The ids of a text, or of a pair, that can be truncated and padded.
+    """The ids of a text or a pair of texts, which can be truncated and padded.
 
     Args:
         ids: Token ids.
-        sequence_ids: 0 or 1, the text of a pair that each id is of; None for padding. Left out:
-            all are of the first text.
+        sequence_ids: 0 or 1, the text of a pair that each id belongs to, or None for padding.
+            Omitted, all ids belong to the first text.
     """
 
     def __init__(self, ids: list[int], sequence_ids: list[int | None] | None = None) -> None:
@@ -23,26 +23,26 @@ class IdRow:
 
     @property
     def sequence_ids(self) -> list[int | None]:
-        """The text of a pair that each id is of; None for padding."""
+        """The text of a pair (0 or 1) that each id belongs to; None for padding."""
         return [0] * len(self) if self._sequence_ids is None else self._sequence_ids
 
     @property
     def attention_mask(self) -> list[int]:
-        """0 for padding."""
+        """0 for padding, else 1."""
         return [int(sequence is not None) for sequence in self.sequence_ids]
 
     @property
     def special_tokens_mask(self) -> list[int]:
-        """1 for padding."""
+        """1 for padding, else 0."""
         return [int(sequence is None) for sequence in self.sequence_ids]
 
     def truncate(self, max_length: int, *, direction: str) -> None:
-        """Keep `max_length` ids; direction is the side that is cut."""
+        """Keep `max_length` ids; `direction` is the side that is removed."""
         kept = slice(max_length) if direction == "right" else slice(len(self) - max_length, None)
         self.ids, self._sequence_ids = self.ids[kept], self.sequence_ids[kept]
 
     def pad(self, length: int, *, direction: str, pad_id: int, pad_token: str) -> None:
-        """Fill up to `length` ids; direction is the side that is filled."""
+        """Pad to `length` ids; `direction` is the side that is padded."""
         missing = length - len(self)
         ids, sequences = [pad_id] * missing, [None] * missing
         held = self.sequence_ids
@@ -53,7 +53,7 @@ class IdRow:
 
     @classmethod
     def joined(cls, parts: Sequence[IdRow]) -> IdRow:
-        """The texts of a pair, one after the other."""
+        """Concatenate the texts of a pair."""
         if len(parts) == 1:
             return parts[0]
         return cls(

@@ -1,8 +1,8 @@
-"""Learning merges: join the most frequent pair of neighbours, again and again (Sennrich, 2016).
+"""Train byte-pair encoding: repeatedly merge the most frequent pair (Sennrich et al., 2016).
 
-While learning, a symbol is one character of a Python string, chr(its id in the vocabulary). A word
-is then a short string, a merge is `str.replace`, and a pair is a string of length two. Each merge
-touches only the words that hold the pair, found through an index from pair to words.
+During training, a symbol is one character of a Python string, chr(its id in the vocabulary). A word
+is then a short string, a pair is a string of length 2, and a merge is `str.replace`, which is fast.
+Each merge visits only the words that contain the pair, through an index from pairs to words.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ from ogpt.reporting import Reporter, silent
 from ogpt.tokens.vocabulary import END_OF_WORD, UNK_TOKEN
 
 ALPHABET_LIMIT = 1_000
+"""Maximum number of characters, which take 2 entries each. GPT-1 has 478 such entries."""
+
 LEAST_COUNT = 2
+"""Occurrences of a pair that is merged: merging a unique pair shortens no other text."""
 
 
 def learn_merges(
@@ -29,27 +32,28 @@ def learn_merges(
     *,
     alphabet_limit: int = ALPHABET_LIMIT,
 ) -> tuple[dict[str, int], list[tuple[str, str]]]:
-    """Learn a vocabulary of `vocab_size` entries from words and how often each occurs.
+    """Train a vocabulary of `vocab_size` entries on words and their counts.
 
-    The vocabulary is laid out as GPT-1's: `<unk>` is 0, then the characters in the order of
-    their code points, the same characters ending a word (`</w>`), and the merges in order. The
-    result depends on the counts alone: of the most frequent pairs, the one with the lower left id,
-    then the lower right id, is joined first. A word is encoded exactly as it stood when learning
-    ended: what a stretch of text becomes does not depend on its surroundings as long as no merge
+    The layout is that of GPT-1's vocabulary: `<unk>` is 0, then the characters in the order of
+    their code points, the same characters at the end of a word (`</w>`), and the merges in order.
+
+    The result depends only on the counts: among equally frequent pairs, the one with the lower left
+    id, then the lower right id, is merged first. A word is encoded exactly as it was at the end of
+    training. How a piece of text is encoded does not depend on its surroundings unless a merge
     crosses its ends, so no two merges make the same symbol.
 
     Args:
-        word_counts: words as the pre-tokenisation gives them, lower-cased; counts from 1.
-        vocab_size: entries in all.
-        reporter: receives `progress` events.
-        alphabet_limit: characters kept, the most frequent; the others will be read as unknown.
+        word_counts: Lower-case words from the pre-tokenization, with counts from 1.
+        vocab_size: Number of entries of the vocabulary.
+        reporter: Receives `progress` events.
+        alphabet_limit: Number of characters to keep, the most frequent. Others become `<unk>`.
 
     Returns:
-        The vocabulary (token to id) and the merges, both in order of rank. Fewer entries than
-        asked, with a notice, where no pair occurs twice any more.
+        The vocabulary (token -> id) and the merges, both in order of rank. If no pair occurs twice
+        any more, there are fewer entries than requested, with the notice `fewer-merges`.
 
     Raises:
-        TokenizerError: no words, or a vocab_size that does not hold the characters.
+        TokenizerError: there are no words, or vocab_size is too small for the characters.
     """
     alphabet = _alphabet(word_counts, alphabet_limit)
     _check_size(vocab_size, 1 + 2 * len(alphabet))
@@ -74,7 +78,7 @@ def learn_merges(
 
 
 def _alphabet(word_counts: Mapping[str, int], limit: int) -> list[str]:
-    """The `limit` most frequent characters, in the order of their code points."""
+    """Return the `limit` most frequent characters, in the order of their code points."""
     frequency: Counter[str] = Counter()
     for word, count in word_counts.items():
         for char in word:
@@ -88,19 +92,19 @@ def _alphabet(word_counts: Mapping[str, int], limit: int) -> list[str]:
 def _check_size(vocab_size: int, least: int) -> None:
     if least == 1:
         raise TokenizerError(
-            "there are no words to learn a vocabulary from",
-            hint="give a source that holds text",
+            "there are no words to train a vocabulary on",
+            hint="pass a source that contains text",
         )
     if not least <= vocab_size <= sys.maxunicode:
         raise TokenizerError(
             f"vocab_size is {vocab_size}; allowed: {least} (<unk> and every character of the text, "
             f"inside and at the end of a word) to {sys.maxunicode}",
-            hint=f"ask for at least {least} entries, or give text with fewer different characters",
+            hint=f"pass at least {least}, or text with fewer distinct characters",
         )
 
 
 def _as_symbols(word_counts: Mapping[str, int], alphabet: list[str]) -> tuple[list[str], list[int]]:
-    """Words as strings of chr(id), cut where a character is outside the alphabet."""
+    """Convert words to strings of chr(id), split at characters outside the alphabet."""
     inside = {ord(char): chr(1 + index) for index, char in enumerate(alphabet)}
     ending = {char: chr(1 + len(alphabet) + index) for index, char in enumerate(alphabet)}
     unknown = chr(0)
@@ -110,14 +114,14 @@ def _as_symbols(word_counts: Mapping[str, int], alphabet: list[str]) -> tuple[li
     for word, count in word_counts.items():
         symbols = word[:-1].translate(table) + ending.get(word[-1], unknown)
         for piece in symbols.split(unknown):
-            if len(piece) > 1:  # a single symbol has no neighbours
+            if len(piece) > 1:  # a single symbol has no pairs
                 words.append(piece)
                 counts.append(count)
     return words, counts
 
 
 class _Unknown(dict[int, str]):
-    """A table for str.translate that gives chr(0) for the characters it does not know."""
+    """A table for str.translate that maps unknown characters to chr(0)."""
 
     def __missing__(self, key: int) -> str:
         return chr(0)
@@ -126,10 +130,10 @@ class _Unknown(dict[int, str]):
 def _best_pairs(
     words: list[str], counts: list[int], tokens: list[str]
 ) -> Iterator[tuple[str, str]]:
-    """Yield the best pair, then join it in all words and append it to `tokens`; and again.
+    """Yield the most frequent pair, merge it in all words, append it to `tokens`, and repeat.
 
-    The heap holds (-count, pair) as counted when the pair last grew; counts only fall afterwards,
-    so an entry that is out of date is put back with its true count when it comes up.
+    The heap has (-count, pair) from when the count last grew. Counts only fall afterwards, so an
+    outdated entry never comes too late: when it is popped, it is pushed back with its true count.
     """
     pair_counts, words_with = _index(words, counts)
     heap = [(-count, pair) for pair, count in pair_counts.items() if count >= LEAST_COUNT]
@@ -143,7 +147,7 @@ def _best_pairs(
             continue
         left, right = tokens[ord(pair[0])], tokens[ord(pair[1])]
         if left + right == UNK_TOKEN:
-            continue  # text that spells the unknown token is not the unknown token
+            continue  # text that spells <unk> must not get its id
         yield left, right
         joined = chr(len(tokens))
         tokens.append(left + right)
@@ -167,7 +171,7 @@ def _best_pairs(
 
 
 def _index(words: list[str], counts: list[int]) -> tuple[dict[str, int], dict[str, set[int]]]:
-    """How often each pair occurs, and in which words."""
+    """Count each pair, and list the words that contain it."""
     pair_counts: dict[str, int] = {}
     words_with: dict[str, set[int]] = {}
     for index, word in enumerate(words):

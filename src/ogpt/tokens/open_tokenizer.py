@@ -1,4 +1,4 @@
-"""Which class reads a tokenizer folder."""
+"""Open the tokenizer of a folder with the class that it was saved with."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from ogpt.tokens.tokenizer_folder import read_settings, tokenizer_folder
 
 
 def open_tokenizer(folder: str | Path, **hub: Unpack[HubOptions]) -> BPETokenizer:
-    """The tokenizer of a folder or Hub id, with the pre-tokenisation that it was saved with.
+    """Open the tokenizer of a folder or Hub id, with the pre-tokenization that it was saved with.
 
-    A folder that does not say (one of OpenAI's or transformers') is read in the 2018 order where
-    spaCy and ftfy are installed, otherwise by BERT's rules, with a notice.
+    Folders of OpenAI and transformers do not store it: they are opened with the 2018 order if spaCy
+    and ftfy are installed, otherwise with BERT's rules and a notice.
 
     Args:
-        folder: a folder with a tokenizer, or an id of the Hub.
-        **hub: how to fetch from the Hub, as `ogpt.hub.model_folder`.
+        folder: A folder with a tokenizer, or a Hub id.
+        **hub: Arguments of `ogpt.hub.model_folder`.
 
     Raises:
         TokenizerError: the folder is missing or damaged.
-        BackendMissing: a package that its pre-tokenisation needs is not installed.
-        HubError: no such model on the Hub, or no way to get it.
+        BackendMissing: a package that its pre-tokenization needs is not installed.
+        HubError: the download failed.
     """
     folder = tokenizer_folder(folder, dict(hub))
     saved = read_settings(folder).get("pre_tokenizer")

@@ -1,4 +1,4 @@
-"""The packages of the 2018 tokenisation, ftfy and spaCy, which are optional."""
+"""The optional packages of the 2018 tokenization: ftfy and spaCy."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ INSTALL = "pip install 'ogpt[original]'"
 
 
 def missing(error: ImportError) -> BackendMissing:
-    """What to raise when one of them could not be imported."""
-    return BackendMissing(f"the 2018 tokenisation needs ftfy and spaCy: {error}", hint=INSTALL)
+    """Make the error for one of them that cannot be imported."""
+    return BackendMissing(f"the 2018 tokenization needs ftfy and spaCy: {error}", hint=INSTALL)

@@ -1,4 +1,4 @@
-"""Byte-pair encoding, alone and after BERT's rules, on the Rust `tokenizers` library."""
+"""Byte-pair encoding, alone and after BERT's rules, with the Rust `tokenizers` library."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from ogpt.tokens.vocabulary import END_OF_WORD, Vocabulary
 
 
 def bert_normalizer() -> normalizers.BertNormalizer:
-    """Drop controls, put spaces round CJK ideographs, drop accents, lower-case."""
+    """Make a normalizer: no controls, spaces around ideographs, no accents, lower case."""
     return normalizers.BertNormalizer(lowercase=True)
 
 
 def bert_pre_tokenizer() -> pre_tokenizers.BertPreTokenizer:
-    """Split on white space; each punctuation character is a word."""
+    """Make a pre-tokenizer: split at white space and around each punctuation character."""
     return pre_tokenizers.BertPreTokenizer()
 
 
 def bpe_pipeline(vocabulary: Vocabulary, unk_token: str) -> Tokenizer:
-    """One word to ids, and ids to text."""
+    """Make a tokenizer that encodes single words and decodes ids to text."""
     tokenizer = Tokenizer(
         BPE(
             vocab=vocabulary.vocab,
@@ -34,7 +34,7 @@ def bpe_pipeline(vocabulary: Vocabulary, unk_token: str) -> Tokenizer:
 
 
 def bert_pipeline(vocabulary: Vocabulary, unk_token: str) -> Tokenizer:
-    """Text to ids as Hugging Face's OpenAIGPTTokenizerFast does it; nothing is added to a text."""
+    """Make a tokenizer equal to transformers' OpenAIGPTTokenizerFast; it adds no special tokens."""
     tokenizer = bpe_pipeline(vocabulary, unk_token)
     tokenizer.normalizer = bert_normalizer()
     tokenizer.pre_tokenizer = bert_pre_tokenizer()

@@ -1,8 +1,4 @@
-"""Encodings cut to a length, filled up to a length, and put into arrays.
-
-The work is on objects with the interface of `tokenizers.Encoding`; rules and names are Hugging
-Face's.
-"""
+"""Truncate and pad encodings, and convert them to arrays; rules and names are Hugging Face's."""
 
 from __future__ import annotations
 
@@ -29,30 +25,30 @@ Tensors = Literal["np", "pt", "tf"]
 
 
 def check_choice(name: str, value: object, kind: Any) -> None:
-    """Raise TokenizerError unless `value` is one of the values of the Literal `kind`."""
+    """Check that `value` is one of the values of the Literal `kind`, or raise TokenizerError."""
     if value not in get_args(kind):
         raise TokenizerError(
             f"{name} is {value!r}; allowed: {', '.join(map(repr, get_args(kind)))}",
-            hint=f"choose one of these for {name}",
+            hint=f"pass one of these as {name}",
         )
 
 
 def check_length(name: str, value: object) -> None:
-    """Raise TokenizerError unless `value` is a whole number above 0."""
+    """Check that `value` is an integer above 0, or raise TokenizerError."""
     if not isinstance(value, int) or value < 1:
         raise TokenizerError(
-            f"{name} is {value!r}; allowed: 1 or more", hint=f"give {name} a whole number above 0"
+            f"{name} is {value!r}; allowed: 1 or more", hint=f"pass {name} as an integer above 0"
         )
 
 
 def side(name: str, value: str) -> Side:
-    """The side to pad or truncate, checked."""
+    """Check a side to pad or truncate, and return it."""
     check_choice(name, value, Side)
     return cast(Side, value)
 
 
 def padding_strategy(padding: bool | str) -> Padding:
-    """Hugging Face's `padding` argument as a strategy; True is "longest"."""
+    """Convert Hugging Face's `padding` argument to a strategy; True is "longest"."""
     if isinstance(padding, bool):
         return "longest" if padding else "do_not_pad"
     check_choice("padding", padding, Padding)
@@ -60,7 +56,7 @@ def padding_strategy(padding: bool | str) -> Padding:
 
 
 def truncation_strategy(truncation: bool | str | None) -> Truncation:
-    """Hugging Face's `truncation` argument as a strategy; True is "longest_first"."""
+    """Convert Hugging Face's `truncation` argument to a strategy; True is "longest_first"."""
     if truncation is None or isinstance(truncation, bool):
         return "longest_first" if truncation else "do_not_truncate"
     check_choice("truncation", truncation, Truncation)
@@ -69,45 +65,45 @@ def truncation_strategy(truncation: bool | str | None) -> Truncation:
 
 @dataclass(frozen=True, slots=True)
 class TruncationParams:
-    """How rows are truncated."""
+    """How to truncate rows."""
 
     strategy: Truncation
     max_length: int
     side: Side
     stride: int = 0
-    """Tokens that what is cut off begins with again."""
+    """Tokens that an overflow row repeats from the end of the row before."""
 
 
 def check_stride(stride: object, max_length: int) -> None:
-    """Raise TokenizerError unless `stride` is a whole number from 0 to below max_length."""
+    """Check that `stride` is an integer, 0 to below max_length, or raise TokenizerError."""
     if not isinstance(stride, int) or not 0 <= stride < max_length:
         raise TokenizerError(
             f"stride is {stride!r}; allowed: 0 to {max_length - 1}, below max_length",
-            hint="leave it out, or give a larger max_length",
+            hint="omit it, or pass a larger max_length",
         )
 
 
 class EncodingLike(Protocol):
-    """What is truncated and padded: an Encoding, or an IdRow."""
+    """The part of `tokenizers.Encoding` that truncation and padding need; IdRow has it too."""
 
     def __len__(self) -> int:
-        """Its tokens."""
+        """Number of tokens."""
         ...
 
     def truncate(self, max_length: int, *, direction: str) -> None:
-        """Keep `max_length` tokens; direction is the side that is cut."""
+        """Keep `max_length` tokens; `direction` is the side that is removed."""
         ...
 
     def pad(self, length: int, *, direction: str, pad_id: int, pad_token: str) -> None:
-        """Fill up to `length` tokens; direction is the side that is filled."""
+        """Pad to `length` tokens; `direction` is the side that is padded."""
         ...
 
 
 def truncate(rows: Sequence[Sequence[EncodingLike]], cut: TruncationParams) -> None:
-    """Cut every row (one text or a pair) to `max_length` tokens, in place, with a notice.
+    """Truncate each row (a text or a pair) to `max_length` tokens, in place and with a notice.
 
     Raises:
-        TokenizerError: `only_first` or `only_second` cannot cut enough.
+        TokenizerError: `only_first` or `only_second` cannot remove enough tokens.
     """
     if cut.strategy == "do_not_truncate":
         return
@@ -133,15 +129,15 @@ def truncate(rows: Sequence[Sequence[EncodingLike]], cut: TruncationParams) -> N
 def overflow(
     rows: Sequence[Sequence[Encoding]], cut: TruncationParams
 ) -> tuple[list[list[Encoding]], list[int]]:
-    """Cut every row; what is cut off makes further rows, after that which it was cut off from.
+    """Truncate each row; the removed tokens become further rows after it.
 
-    Of a pair only one text is cut, and the other stands in each of its rows.
+    Only one text of a pair can be truncated, and each further row repeats the other one.
 
     Returns:
-        The rows, and of each the number of the row that it is of.
+        The rows, and for each the index of its input row.
 
     Raises:
-        TokenizerError: both texts of a pair would have to be cut.
+        TokenizerError: both texts of a pair are too long.
     """
     if cut.strategy == "do_not_truncate":
         return list(map(list, rows)), list(range(len(rows)))
@@ -151,8 +147,8 @@ def overflow(
         shortened = [place for place, part in enumerate(row) if len(part) > target[place]]
         if len(shortened) > 1:
             raise TokenizerError(
-                "return_overflowing_tokens was given with a pair whose texts are both too long",
-                hint="give truncation='only_first' or 'only_second'",
+                "return_overflowing_tokens does not support a pair whose texts are both too long",
+                hint="pass truncation='only_first' or 'only_second'",
             )
         versions = [list(row)]
         for place in shortened:
@@ -167,12 +163,12 @@ def overflow(
 
 
 def _targets(rows: Sequence[Sequence[EncodingLike]], cut: TruncationParams) -> list[list[int]]:
-    """How many tokens to keep of each text of each row."""
+    """Return how many tokens of each text of each row to keep."""
     return [_lengths([len(part) for part in row], cut.strategy, cut.max_length) for row in rows]
 
 
 def _lengths(lengths: list[int], strategy: Truncation, max_length: int) -> list[int]:
-    """How many tokens of each text of a row to keep."""
+    """Return how many tokens of each text of a row to keep."""
     excess = sum(lengths) - max_length
     if excess <= 0:
         return lengths
@@ -180,14 +176,16 @@ def _lengths(lengths: list[int], strategy: Truncation, max_length: int) -> list[
         return [max_length]
     if strategy == "longest_first":
         short, long = sorted(lengths)
-        if short > max_length // 2:  # both are cut: half each, the longer one takes the odd token
+        if (
+            short > max_length // 2
+        ):  # truncate both: half each, and the odd token for the longer one
             short = min(short, max_length // 2)
         long = max_length - short
         return [short, long] if lengths[0] <= lengths[1] else [long, short]
     cut = 0 if strategy == "only_first" else 1
     if cut >= len(lengths) or lengths[cut] <= excess:
         raise TokenizerError(
-            f"truncation {strategy!r} cannot take {excess} tokens from texts of {lengths} tokens",
+            f"truncation {strategy!r} cannot remove {excess} tokens from texts of {lengths} tokens",
             hint="use truncation='longest_first' or a larger max_length",
         )
     return [length - excess * (index == cut) for index, length in enumerate(lengths)]
@@ -195,7 +193,7 @@ def _lengths(lengths: list[int], strategy: Truncation, max_length: int) -> list[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaddingParams:
-    """How rows are padded."""
+    """How to pad rows."""
 
     strategy: Padding
     max_length: int
@@ -206,18 +204,18 @@ class PaddingParams:
 
 
 def pad(encodings: Sequence[EncodingLike], fill: PaddingParams) -> None:
-    """Fill every encoding up to a common length, in place.
+    """Pad all encodings to a common length, in place.
 
     Raises:
-        TokenizerError: there is no pad token.
+        TokenizerError: the tokenizer has no pad token.
     """
     if fill.strategy == "do_not_pad" or not encodings:
         return
     if fill.pad_token is None:
         raise TokenizerError(
-            "asked to pad, but the tokenizer has no padding token",
-            hint="tokenizer.add_special_tokens({'pad_token': '<pad>'}), and give the model one "
-            "embedding more",
+            "cannot pad: the tokenizer has no padding token",
+            hint="call tokenizer.add_special_tokens({'pad_token': '<pad>'}), and "
+            "model.resize_token_embeddings(len(tokenizer))",
         )
     longest = max(map(len, encodings))
     length = longest if fill.strategy == "longest" else fill.max_length
@@ -228,17 +226,17 @@ def pad(encodings: Sequence[EncodingLike], fill: PaddingParams) -> None:
 
 
 def to_tensor(name: str, rows: Sequence[Sequence[int]], kind: Tensors) -> Any:
-    """Rows of one length as an int64 array, (B, T) or more dimensions.
+    """Convert rows of one length to an int64 array, (B, T) or with more dimensions.
 
     Raises:
-        TokenizerError: rows of different lengths.
-        BackendMissing: PyTorch is not installed.
+        TokenizerError: the rows have different lengths.
+        BackendMissing: the framework is not installed.
     """
     if len({len(row) for row in rows}) > 1:
         raise TokenizerError(
-            f"{name} has rows of {min(map(len, rows))} to {max(map(len, rows))} tokens, which do "
-            "not fit one array",
-            hint="give padding=True and truncation=True to make them one length",
+            f"{name} has rows of {min(map(len, rows))} to {max(map(len, rows))} tokens; allowed in "
+            "an array: one length",
+            hint="pass padding=True and truncation=True",
         )
     array = np.array(rows, dtype=np.int64)
     if kind == "np":

@@ -1,4 +1,4 @@
-"""The named special tokens of a tokenizer: `<unk>` and what the user adds (`pad_token`, ...)."""
+"""Named special tokens of a tokenizer: `unk_token`, and those that users add (`pad_token`, ...)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_t
 
 
 class HasVocabulary(Protocol):
-    """What a special token needs of its tokenizer."""
+    """The part of a tokenizer that its special tokens use."""
 
     _special_tokens: dict[str, str]
 
@@ -22,7 +22,7 @@ class HasVocabulary(Protocol):
 
 
 class SpecialToken:
-    """An attribute that holds a special token, or None; the token must be in the vocabulary."""
+    """Descriptor of a special token, or None. The token must be in the vocabulary."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
@@ -36,14 +36,14 @@ class SpecialToken:
             return
         if tokenizer._id_of(token) is None:
             raise TokenizerError(
-                f"{self.name} cannot be {token!r}: it is not in the vocabulary",
-                hint=f"tokenizer.add_special_tokens({{'{self.name}': '{token}'}}) adds it",
+                f"{self.name} is {token!r}; allowed: a token of the vocabulary",
+                hint=f"add it with tokenizer.add_special_tokens({{'{self.name}': '{token}'}})",
             )
         tokenizer._special_tokens[self.name] = token
 
 
 class SpecialTokenId:
-    """An attribute that holds the id of a special token, or None."""
+    """Descriptor of the id of a special token, or None."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name.removesuffix("_id")
@@ -55,15 +55,15 @@ class SpecialTokenId:
     def __set__(self, tokenizer: HasVocabulary, token_id: int | None) -> None:
         if token_id is not None and not 0 <= token_id < len(tokenizer):
             raise TokenizerError(
-                f"{self.name}_id cannot be {token_id}; allowed: 0 to {len(tokenizer) - 1}",
-                hint=f"tokenizer.add_special_tokens({{'{self.name}': ...}}) adds a token",
+                f"{self.name}_id is {token_id}; allowed: 0 to {len(tokenizer) - 1}",
+                hint=f"add a token with tokenizer.add_special_tokens({{'{self.name}': ...}})",
             )
         token = None if token_id is None else tokenizer._token_of(token_id)
         setattr(tokenizer, self.name, token)
 
 
 def content_of(name: str, token: Any) -> str:
-    """A special token as files hold it, a string or a dict with `content`, as a string.
+    """Return the text of a special token from a file: a string, or a dict with `content`.
 
     Raises:
         TokenizerError: it is neither.
@@ -71,7 +71,7 @@ def content_of(name: str, token: Any) -> str:
     content = token.get("content") if isinstance(token, dict) else token
     if not isinstance(content, str) or not content:
         raise TokenizerError(
-            f"{name} is {token!r}; it must be text that is not empty",
-            hint=f"give {name} as a string",
+            f"{name} is {token!r}; allowed: a string that is not empty",
+            hint=f"set {name} to a string",
         )
     return content

@@ -1,4 +1,4 @@
-"""What a tokenizer is called with: one text or several, whole or in words."""
+"""Check and normalize the text arguments of a tokenizer: one or several, whole or in words."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from ogpt.errors import TokenizerError
 
 T = TypeVar("T")
 Text = str | list[str]
-"""A text, or one that is split into words already."""
+"""A text, or a list of its words."""
 
 
 def columns_of(texts: Sequence[T], pairs: Sequence[T] | None) -> list[Sequence[T]]:
-    """The texts, and the second texts if there are any.
+    """Return the texts, and the second texts if there are any.
 
     Raises:
-        TokenizerError: not as many.
+        TokenizerError: their numbers differ.
     """
     if pairs is None:
         return [texts]
     if len(texts) != len(pairs):
         raise TokenizerError(
-            f"{len(texts)} texts came with {len(pairs)} pairs",
-            hint="give one text_pair for every text",
+            f"there are {len(texts)} texts and {len(pairs)} second texts; allowed: equal numbers",
+            hint="pass one text_pair for each text",
         )
     return [texts, pairs]
 
 
 def texts_of(value: str | Sequence[Text], split_into_words: bool) -> tuple[Sequence[Text], bool]:
-    """The texts (or lists of words) as a list, and whether one alone was given."""
+    """Return the texts (or lists of words) as a list, and whether it was a single text."""
     if not split_into_words:
         return as_texts(value), isinstance(value, str)  # type: ignore[arg-type]  # checked inside
     rows = list(value)
@@ -38,21 +38,21 @@ def texts_of(value: str | Sequence[Text], split_into_words: bool) -> tuple[Seque
 
 
 def as_texts(value: str | Sequence[str]) -> list[str]:
-    """One text or several as a list.
+    """Return one or several texts as a list.
 
     Raises:
-        TokenizerError: something in it is not text.
+        TokenizerError: an item is not a string.
     """
     if not isinstance(value, Iterable):
         raise TokenizerError(
-            f"the text is {value!r}, {type(value).__name__}; it must be str or a list of them",
-            hint="give one text or a list of texts",
+            f"the text is {value!r}, {type(value).__name__}; allowed: str or a list of str",
+            hint="pass one text or a list of texts",
         )
     texts = [value] if isinstance(value, str) else list(value)
     for text in texts:
         if not isinstance(text, str):
             raise TokenizerError(
-                f"a text is {text!r}, {type(text).__name__}; it must be str",
-                hint="give one text or a list of texts; text_pair takes the second texts",
+                f"a text is {text!r}, {type(text).__name__}; allowed: str",
+                hint="pass one text or a list of texts, and second texts as text_pair",
             )
     return texts

@@ -1,4 +1,4 @@
-"""OpenAIGPTTokenizer: text to ids by the 2018 order, by transformers 4's, or by BERT's rules."""
+"""OpenAIGPTTokenizer: text to ids in the 2018 order, that of transformers 4, or by BERT's rules."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ PreTokenizer = Literal["openai", "hf-spacy", "bert"]
 
 
 class OpenAIGPTTokenizer(BPETokenizer):
-    """GPT-1's byte-pair encoding on words as one of three pre-tokenisations finds them.
+    """GPT-1's byte-pair encoding of words from one of three pre-tokenizations.
 
-    Its arguments are those of ogpt.tokens.bpe_tokenizer.BPETokenizer, and:
+    The arguments are those of ogpt.tokens.bpe_tokenizer.BPETokenizer, and:
 
     Args:
-        pre_tokenizer: "openai", the order of the 2018 code (ftfy, standardise, spaCy's English
-            rules with case kept, lower case); "hf-spacy", that of transformers 4 (lower case
-            first); "bert", BERT's rules, as OpenAIGPTTokenizerFast has them. None: openai where
-            spaCy and ftfy are installed, otherwise bert with a notice.
+        pre_tokenizer: How to split text into words. "openai" is the order of the 2018 code (ftfy,
+            standardize, spaCy's English rules with case, then lower case). "hf-spacy" is that of
+            transformers 4 (lower case first). "bert" is BERT's rules, as in OpenAIGPTTokenizerFast.
+            None uses "openai" if spaCy and ftfy are installed, otherwise "bert" with a notice.
 
     Raises:
-        TokenizerError: a pre_tokenizer that there is not.
-        BackendMissing: spaCy or ftfy is not installed and was asked for.
+        TokenizerError: an unknown pre_tokenizer.
+        BackendMissing: spaCy or ftfy is needed but not installed.
 
     >>> from ogpt import OpenAIGPTTokenizer
     >>> empty = OpenAIGPTTokenizer(vocab={"<unk>": 0}, merges=[], pre_tokenizer="openai")
@@ -67,10 +67,10 @@ class OpenAIGPTTokenizer(BPETokenizer):
         super().__init__(*files, **arguments)
 
     def encode_batch_arrays(self, texts: Sequence[str]) -> list[Ids]:
-        """The ids of each text as an array: uint16 where every id fits, otherwise uint32.
+        """Return the ids of each text as an array: uint16 if every id fits, else uint32.
 
-        For corpora: many times faster than calling the tokenizer, as repeated words are
-        remembered; the ids are the same.
+        Use it for corpora: it is many times faster than calling the tokenizer, because repeated
+        words are cached. The ids are the same.
         """
         given = [without_surrogates(text) for text in as_texts(texts)]
         if isinstance(self._words, BertWords):
@@ -90,7 +90,7 @@ class OpenAIGPTTokenizer(BPETokenizer):
         return np.concatenate(parts)
 
     def tokenize(self, text: str) -> list[str]:
-        """The tokens of a text; an unknown character stands for itself."""
+        """Return the tokens of a text; an unknown character stays as it is, not `<unk>`."""
         (given,) = map(without_surrogates, as_texts(text))
         if isinstance(self._words, BertWords):
             return bert_pieces(self._pipeline, given, self.unk_token_id)
@@ -121,7 +121,7 @@ class OpenAIGPTTokenizer(BPETokenizer):
             return
         added = self._pipeline.get_added_tokens_decoder().values()
         longest_first = sorted(added, key=lambda token: -len(token.content))
-        self._added = re.compile("|".join(map(_pattern, longest_first)))  # a group for each
+        self._added = re.compile("|".join(map(_pattern, longest_first)))  # one group per token
         self._contents = [token.content for token in longest_first]
         self._encode_plain = EnglishEncoder(self._words, self._bpe)
 
@@ -138,12 +138,12 @@ class OpenAIGPTTokenizer(BPETokenizer):
         return self._pipeline.encode_batch(rows, is_pretokenized=True, add_special_tokens=False)
 
     def _all_words(self, text: str) -> Iterator[str]:
-        """The words of a text, and the added tokens in it."""
+        """Yield the words of a text and the added tokens in it."""
         for part, added in self._parts(without_surrogates(text)):
             yield from [part] if added else self._words(part)
 
     def _parts(self, text: str) -> Iterator[tuple[str, bool]]:
-        """The text cut at the added tokens in it; True for those, which are given as added."""
+        """Split a text at its added tokens; True marks an added token, in its original form."""
         begin = 0
         for match in self._added.finditer(text):
             if begin < match.start():
@@ -173,17 +173,17 @@ class OpenAIGPTTokenizer(BPETokenizer):
 
 
 def as_pre_tokenizer(name: str) -> PreTokenizer:
-    """The name of a pre-tokenisation, checked.
+    """Check the name of a pre-tokenization, and return it.
 
     Raises:
-        TokenizerError: there is none of that name.
+        TokenizerError: an unknown name.
     """
     shaping.check_choice("pre_tokenizer", name, PreTokenizer)
     return cast(PreTokenizer, name)
 
 
 def available_pre_tokenizer() -> PreTokenizer:
-    """Openai where spaCy and ftfy are installed, otherwise bert, with a notice."""
+    """Return "openai" if spaCy and ftfy are installed, otherwise "bert", with a notice."""
     missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
     if not missing:
         return "openai"
@@ -192,10 +192,10 @@ def available_pre_tokenizer() -> PreTokenizer:
 
 
 def _check_versions(folder: Path, settings: Mapping[str, Any]) -> None:
-    """Check that the packages which decide the words are there, and tell of other versions.
+    """Check that the packages which split words are installed; warn about other versions.
 
     Raises:
-        BackendMissing: one is not.
+        BackendMissing: one is not installed.
     """
     from importlib.metadata import PackageNotFoundError, version
 
@@ -204,7 +204,7 @@ def _check_versions(folder: Path, settings: Mapping[str, Any]) -> None:
             here = version(name)
         except PackageNotFoundError as error:
             raise BackendMissing(
-                f"the tokenizer in {folder} reads text with {name}, which is not installed",
+                f"the tokenizer in {folder} needs {name}, which is not installed",
                 hint=INSTALL,
             ) from error
         made_with = settings.get(f"{name}_version", here)
@@ -213,7 +213,7 @@ def _check_versions(folder: Path, settings: Mapping[str, Any]) -> None:
 
 
 def _pattern(token: AddedToken) -> str:
-    """A regular expression for an added token (its group) and the white space it takes in."""
+    """Make a regular expression for an added token (a group) and the white space it strips."""
     content = f"({re.escape(token.content)})"
     if not token.special:
         content = f"(?i:{content})"

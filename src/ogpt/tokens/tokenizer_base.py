@@ -1,8 +1,8 @@
-"""What every tokenizer of GPT-1 does alike, whatever turns its text into words.
+"""TokenizerBase: special tokens, calling, padding, truncation and decoding.
 
-Names and behaviour are Hugging Face's, except where it is wrong: clean-up of spaces works in
-every version, `<unk>` is not dropped with the special tokens, and ids beyond the vocabulary are
-shown as `<unk>`, never dropped.
+Names and behaviour are Hugging Face's, with three corrections: clean-up of spaces works in every
+version, skip_special_tokens keeps `<unk>`, and ids beyond the vocabulary become `<unk>` instead of
+vanishing.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from ogpt.tokens.texts import Text, columns_of, texts_of
 
 
 class TokenizerBase(ABC):
-    """Special tokens, calling, padding, truncation and decoding over a few abstract methods."""
+    """The part of a tokenizer that does not depend on how text is split into words."""
 
     pre_tokenizer: str
     is_fast: bool
@@ -60,7 +60,7 @@ class TokenizerBase(ABC):
 
     @abstractmethod
     def __len__(self) -> int:
-        """Entries with added tokens: the rows that a model's embedding needs."""
+        """Number of entries with added tokens: the rows that the embedding of a model needs."""
 
     @abstractmethod
     def add_tokens(
@@ -68,31 +68,31 @@ class TokenizerBase(ABC):
         new_tokens: str | AddedToken | Sequence[str | AddedToken],
         special_tokens: bool = False,
     ) -> int:
-        """Add tokens that are kept whole and return how many are new."""
+        """Add tokens that are never split, and return the number of new ones."""
 
     @abstractmethod
     def encode_batch_arrays(self, texts: Sequence[str]) -> list[Ids]:
-        """The ids of each text as an array: uint16 where every id fits, otherwise uint32.
+        """Return the ids of each text as an array: uint16 if every id fits, else uint32.
 
-        For corpora: many times faster than the library of a tokenizer, as repeated words are
-        remembered; the ids are the same.
+        Use it for corpora: it is many times faster than the library of a tokenizer, because
+        repeated words are cached. The ids are the same.
         """
 
     @abstractmethod
     def _encode_texts(self, texts: Sequence[Text]) -> list[Encoding]:
-        """The tokens of each text, or of each list of words."""
+        """Encode each text, or each list of words."""
 
     @abstractmethod
     def _id_of(self, token: str) -> int | None:
-        """The id of a token, None if there is none."""
+        """Return the id of a token, or None."""
 
     @abstractmethod
     def _token_of(self, token_id: int) -> str:
-        """The token of an id in the vocabulary."""
+        """Return the token of an id in the vocabulary."""
 
     @abstractmethod
     def _text_of(self, ids: list[int]) -> str:
-        """The text of ids in the vocabulary."""
+        """Return the text of ids in the vocabulary."""
 
     # ---- special tokens
 
@@ -103,31 +103,31 @@ class TokenizerBase(ABC):
 
     @property
     def all_special_tokens(self) -> list[str]:
-        """The special tokens, each once; `<unk>` is one of them."""
+        """All special tokens, each once, including `<unk>`."""
         return list(
             dict.fromkeys([*self._special_tokens.values(), *self.additional_special_tokens])
         )
 
     @property
     def all_special_ids(self) -> list[int]:
-        """The ids of all_special_tokens."""
+        """Ids of all_special_tokens."""
         ids: list[int] = self.convert_tokens_to_ids(self.all_special_tokens)
         return ids
 
     def add_special_tokens(
         self, special_tokens: Mapping[str, str | AddedToken | Sequence[str]]
     ) -> int:
-        """Name special tokens and add them where they are not in the vocabulary.
+        """Set special tokens, adding them to the vocabulary if necessary.
 
         Args:
-            special_tokens: by name: `pad_token`, `cls_token`, ...; a list under
+            special_tokens: Tokens by name: `pad_token`, `cls_token`, ...; a list under
                 `additional_special_tokens`.
 
         Returns:
-            How many were not in the vocabulary yet.
+            The number of tokens that were not in the vocabulary yet.
 
         Raises:
-            TokenizerError: a name that is none of these.
+            TokenizerError: an unknown name, or a value of the wrong type.
         """
         added = 0
         for name, value in special_tokens.items():
@@ -141,9 +141,9 @@ class TokenizerBase(ABC):
                 setattr(self, name, str(value))
             else:
                 raise TokenizerError(
-                    f"{name}={value!r} is not a special token; allowed: text for "
+                    f"{name}={value!r} is not a special token; allowed: a string for "
                     f"{', '.join(NAMES)}, a list for additional_special_tokens",
-                    hint="for example add_special_tokens({'pad_token': '<pad>'})",
+                    hint="call for example add_special_tokens({'pad_token': '<pad>'})",
                 )
         return added
 
@@ -169,35 +169,35 @@ class TokenizerBase(ABC):
         return_offsets_mapping: bool = False,
         return_length: bool = False,
     ) -> BatchEncoding:
-        """Encode one text or a list of texts, or pairs of texts, one after the other.
+        """Encode one text or several, or pairs of texts, which are concatenated.
 
         Args:
-            text: one text or several.
-            text_pair: second text or texts; nothing separates the two.
+            text: One text or several.
+            text_pair: Second text or texts; nothing separates the two.
             padding: True or "longest", "max_length", False; needs a pad_token.
-            truncation: True or "longest_first", "only_first", "only_second", False. A max_length
-                alone truncates.
-            max_length: tokens of a row, both texts together; None: model_max_length.
-            pad_to_multiple_of: pad to a multiple of this many tokens.
-            padding_side: "right" or "left" in place of the tokenizer's.
-            stride: tokens that a row of overflow repeats of the row before, below max_length.
-            is_split_into_words: a text is a list of words, each of which is tokenised alone.
+            truncation: True or "longest_first", "only_first", "only_second", False. Passing only
+                max_length also truncates.
+            max_length: Maximum tokens per row, both texts together; None uses model_max_length.
+            pad_to_multiple_of: Pad to a multiple of this number of tokens.
+            padding_side: "right" or "left"; None uses that of the tokenizer.
+            stride: Tokens that an overflow row repeats from the row before, below max_length.
+            is_split_into_words: Each text is a list of words, which are tokenized separately.
             return_tensors: "np", "pt" or "tf" for int64 arrays (B, T); None for lists.
-            return_token_type_ids: add `token_type_ids`, 0 for the first text and 1 for the second.
-            return_attention_mask: add `attention_mask`, 0 where a row is padding.
-            return_special_tokens_mask: add `special_tokens_mask`, 1 for padding.
-            return_overflowing_tokens: what truncation cuts off becomes rows of its own, and
-                `overflow_to_sample_mapping` says of which text.
-            return_offsets_mapping: add `offset_mapping`, first and past-the-end character.
-            return_length: add `length`, the tokens of each row with padding.
+            return_token_type_ids: Add `token_type_ids`, 0 for the first text and 1 for the second.
+            return_attention_mask: Add `attention_mask`, 0 for padding.
+            return_special_tokens_mask: Add `special_tokens_mask`, 1 for padding.
+            return_overflowing_tokens: Return the tokens that truncation removes as further rows,
+                and add `overflow_to_sample_mapping`, the index of the text of each row.
+            return_offsets_mapping: Add `offset_mapping`, first and past-the-end character.
+            return_length: Add `length`, the tokens of each row including padding.
 
         Raises:
-            TokenizerError: an argument outside its choices, or texts and pairs of different number.
+            TokenizerError: an invalid argument, or unequal numbers of texts and second texts.
         """
         if return_offsets_mapping and not self.is_fast:
             raise TokenizerError(
-                f"return_offsets_mapping is True; {type(self).__name__} does not know where in the "
-                "text a token stands",
+                f"return_offsets_mapping is True; allowed for {type(self).__name__}: False, as "
+                "ftfy changes the text before it is split",
                 hint="use OpenAIGPTTokenizerFast",
             )
         texts, single = texts_of(text, is_split_into_words)
@@ -236,7 +236,7 @@ class TokenizerBase(ABC):
         encodings: Sequence[Encoding] | Callable[[], Sequence[Encoding]]
         if return_overflowing_tokens or return_offsets_mapping or is_split_into_words:
             shaped = encodings = encode()
-        else:  # ids are found many times faster than all that an Encoding knows
+        else:  # ids alone are found many times faster than complete Encodings
             shaped = self._shape_ids(columns_of(texts, pairs), cut, fill)
             encodings = partial(_again, encode)
         wanted = {
@@ -261,7 +261,7 @@ class TokenizerBase(ABC):
         return BatchEncoding(data, encodings)
 
     def encode(self, text: str, text_pair: str | None = None, **options: Any) -> list[int]:
-        """The ids of a text; `options` are those of calling the tokenizer."""
+        """Return the ids of a text; `options` are those of calling the tokenizer."""
         encoded: list[int] = self(text, text_pair, **options)["input_ids"]
         return encoded
 
@@ -271,26 +271,26 @@ class TokenizerBase(ABC):
         token_ids_1: Iterable[int] | None = None,
         already_has_special_tokens: bool = False,
     ) -> list[int]:
-        """1 for each special token among ids that hold theirs already, otherwise 0 throughout."""
+        """Return 1 for each special token if the ids already have theirs, otherwise zeros."""
         ids = [*token_ids_0, *(token_ids_1 or ())]
         special = set(self.all_special_ids) if already_has_special_tokens else set()
         return [int(token in special) for token in ids]
 
     def num_special_tokens_to_add(self, pair: bool = False) -> int:
-        """0: GPT-1 puts nothing round a text or between two."""
+        """Return 0: GPT-1 adds no tokens around a text or between two."""
         return 0
 
     def _encode_rows(
         self, texts: Sequence[Text], pairs: Sequence[Text] | None
     ) -> list[list[Encoding]]:
-        """One list for each row: the encoding of the text, and of its pair."""
+        """Encode the text of each row, and its second text if there is one."""
         columns = columns_of(texts, pairs)
         return [list(row) for row in zip(*map(self._encode_texts, columns), strict=True)]
 
     def _shape_ids(
         self, columns: Sequence[Any], cut: shaping.TruncationParams, fill: shaping.PaddingParams
     ) -> list[IdRow]:
-        """The rows truncated and padded, their ids alone."""
+        """Encode, truncate and pad rows, with only the ids."""
         rows = [
             [IdRow(ids.tolist()) for ids in row]
             for row in zip(*map(self.encode_batch_arrays, columns), strict=True)
@@ -310,84 +310,86 @@ class TokenizerBase(ABC):
         *,
         skip_unknown: bool = False,
     ) -> str:
-        """The text of ids, words in lower case with one space between.
+        """Convert ids to text: words in lower case, separated by single spaces.
 
         Args:
-            token_ids: ids as a number, list, array or tensor of one dimension.
-            skip_special_tokens: leave special tokens out, all but `<unk>`.
-            clean_up_tokenization_spaces: take the space before punctuation and 's away; None:
-                the tokenizer's setting.
-            skip_unknown: leave `<unk>` out too (Hugging Face's skip_special_tokens does).
+            token_ids: An id, or a list, array or tensor of ids with one dimension.
+            skip_special_tokens: Omit special tokens, except `<unk>`.
+            clean_up_tokenization_spaces: Remove spaces before punctuation and contractions; None
+                uses the setting of the tokenizer.
+            skip_unknown: Omit `<unk>` too (as skip_special_tokens of Hugging Face does).
 
         Raises:
-            TokenOutOfRange: a negative id.
+            TokenizerError: token_ids are not one row of integers.
+            TokenOutOfRange: an id is negative.
         """
         ids = self._known_ids(token_ids)
-        left_out = set(self.all_special_ids) - {self.unk_token_id} if skip_special_tokens else set()
+        omitted = set(self.all_special_ids) - {self.unk_token_id} if skip_special_tokens else set()
         if skip_unknown:
-            left_out.add(self.unk_token_id)
-        if left_out:
-            ids = [token for token in ids if token not in left_out]
+            omitted.add(self.unk_token_id)
+        if omitted:
+            ids = [token for token in ids if token not in omitted]
         text = self._text_of(ids)
         if clean_up_tokenization_spaces is None:
             clean_up_tokenization_spaces = self.clean_up_tokenization_spaces
         return clean_up_tokenization(text) if clean_up_tokenization_spaces else text
 
     def batch_decode(self, sequences: Iterable[Iterable[int]], **options: Any) -> list[str]:
-        """`decode` for each row; `options` are decode's."""
+        """Decode each row; `options` are those of decode."""
         return [self.decode(ids, **options) for ids in sequences]
 
     def convert_ids_to_tokens(self, ids: int | Iterable[int]) -> Any:
-        """The token of an id, or a list of tokens; an id beyond the vocabulary is `<unk>`.
+        """Return the token of an id, or a list of tokens; ids beyond the vocabulary are `<unk>`.
 
         Raises:
-            TokenOutOfRange: a negative id.
+            TokenizerError: ids are not one row of integers.
+            TokenOutOfRange: an id is negative.
         """
         tokens = list(map(self._token_of, self._known_ids(ids)))
         return tokens[0] if isinstance(ids, int | np.integer) else tokens
 
     def convert_tokens_to_ids(self, tokens: str | Iterable[str]) -> Any:
-        """The id of a token, or a list of ids; a token outside the vocabulary is `<unk>`."""
+        """Return the id of a token, or a list of ids; unknown tokens get the id of `<unk>`."""
         if isinstance(tokens, str):
             known = self._id_of(tokens)
             return self.unk_token_id if known is None else known
         return [self.convert_tokens_to_ids(token) for token in tokens]
 
     def _known_ids(self, token_ids: int | Iterable[int]) -> list[int]:
-        """The ids as integers, those beyond the vocabulary as unk_token_id."""
+        """Convert ids to a list of integers; ids beyond the vocabulary become unk_token_id."""
         values: Any = token_ids.tolist() if hasattr(token_ids, "tolist") else token_ids
         try:
             ids = [index(value) for value in ([values] if isinstance(values, int) else values)]
         except TypeError as error:
             raise TokenizerError(
-                f"token ids are {reprlib.repr(values)}; allowed: one row of whole numbers",
+                f"token ids are {reprlib.repr(values)}; allowed: one row of integers",
                 hint="use batch_decode for several rows",
             ) from error
         if min(ids, default=0) < 0:
             raise TokenOutOfRange(
                 f"token id {min(ids)} is negative; allowed: 0 to {len(self) - 1}",
-                hint="drop padding and ignored labels (-100) before decoding",
+                hint="remove padding and ignored labels (-100) before decoding",
             )
         size = len(self)
         return [value if value < size else self.unk_token_id for value in ids]
 
 
 def _joined(row: list[Encoding]) -> Encoding:
-    """The texts of a row one after the other, each token knowing which text it is from."""
+    """Concatenate the texts of a row; each token keeps the index of its text."""
     for sequence, part in enumerate(row):
-        part.set_sequence_id(sequence)  # after truncation, which forgets it
+        part.set_sequence_id(sequence)  # after truncation, which resets it
     return Encoding.merge(row, growing_offsets=False)
 
 
 def _again(encode: Callable[[], list[Encoding]]) -> list[Encoding]:
-    """What is told of truncation was told before."""
+    """Encode again without notices, which the first pass has emitted already."""
     with listening(lambda notice: None):
         return encode()
 
 
 _FIELDS: dict[str, Callable[[Any], Any]] = {
     "input_ids": lambda encoding: encoding.ids,
-    # a pair's second text is 1; a text and padding are 0
+    # 1 for the second text of a pair, 0 for the first and for padding
     "token_type_ids": lambda encoding: [sequence or 0 for sequence in encoding.sequence_ids],
     "attention_mask": lambda encoding: encoding.attention_mask,
     "special_tokens_mask": lambda encoding: encoding.special_tokens_mask,

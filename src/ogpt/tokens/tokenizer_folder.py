@@ -1,4 +1,4 @@
-"""The tokenizer's files in a model folder, named and filled as Hugging Face does."""
+"""Read and write the tokenizer files of a model folder, in Hugging Face's format."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ from ogpt.tokens.vocabulary import (
 )
 
 TOKENIZER_FILE = "tokenizer.json"
-CONFIG_FILE = "tokenizer_config.json"
+SETTINGS_FILE = "tokenizer_config.json"
 SPECIAL_FILE = "special_tokens_map.json"
 ADDED_FILE = "added_tokens.json"
 _FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
-_NO_LIMIT = 10**20  # transformers writes 10**30 for "not known"
+_NO_LIMIT = 10**20  # transformers writes 10**30 for an unknown maximum length
 _LISTS = ("additional_special_tokens", "extra_special_tokens")  # transformers 4 and 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenizerFolder:
-    """What a folder holds of a tokenizer."""
+    """The content of a tokenizer folder."""
 
     vocabulary: Vocabulary
     added: dict[int, AddedToken] = field(default_factory=dict)
-    """Tokens beyond the vocabulary, and its special tokens, by id."""
+    """Added tokens by id: those beyond the vocabulary, and special tokens inside it."""
     special: dict[str, str] = field(default_factory=dict)
-    """`unk_token`, `pad_token`, ... by name."""
+    """Special tokens by name: `unk_token`, `pad_token`, ..."""
     additional: list[str] = field(default_factory=list)
     """Special tokens without a name."""
     settings: dict[str, Any] = field(default_factory=dict)
@@ -51,14 +51,14 @@ class TokenizerFolder:
 
 
 def tokenizer_folder(path_or_id: str | Path, options: dict[str, Any]) -> Path:
-    """The folder of a tokenizer: a local path as it is, that of a Hub id after a download.
+    """Find the folder of a tokenizer, downloading it first if it is a Hub id.
 
     Args:
-        path_or_id: a path, or an id of the Hub.
-        options: the arguments of `ogpt.hub.model_folder` are taken out of them.
+        path_or_id: A path, or a Hub id.
+        options: Keyword arguments; those of `ogpt.hub.model_folder` are removed and used.
 
     Raises:
-        HubError: no such model on the Hub, or no way to get it.
+        HubError: the download failed.
     """
     hub: dict[str, Any] = {n: options.pop(n) for n in HubOptions.__annotations__ if n in options}
     if is_hub_id(path_or_id):
@@ -67,7 +67,7 @@ def tokenizer_folder(path_or_id: str | Path, options: dict[str, Any]) -> Path:
 
 
 def holds_tokenizer(folder: Path) -> bool:
-    """Whether a folder has any file of a vocabulary, whole or not."""
+    """Return whether a folder has any vocabulary file, complete or not."""
     names = (TOKENIZER_FILE, *(name for naming in NAMINGS for name in naming))
     return any((folder / name).exists() for name in names)
 
@@ -76,7 +76,7 @@ def read_folder(folder: Path) -> TokenizerFolder:
     """Read a tokenizer folder of ogpt or of transformers.
 
     Raises:
-        TokenizerError: the folder is missing, holds no vocabulary, or a file is damaged.
+        TokenizerError: the folder is missing, has no vocabulary, or a file is damaged.
     """
     with _naming_damage(folder):
         return _read_folder(folder)
@@ -84,7 +84,7 @@ def read_folder(folder: Path) -> TokenizerFolder:
 
 @contextmanager
 def _naming_damage(place: Path) -> Iterator[None]:
-    """What a value of an odd type raises becomes an error that names the place."""
+    """Turn errors about values of unexpected types into a TokenizerError with the place."""
     try:
         yield
     except TokenizerError:
@@ -92,7 +92,7 @@ def _naming_damage(place: Path) -> Iterator[None]:
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise TokenizerError(
             f"the tokenizer in {place} is damaged: {type(error).__name__}: {error}",
-            hint="fetch its files again, or restore them from a copy",
+            hint="download its files again, or restore them from a copy",
         ) from error
 
 
@@ -101,8 +101,8 @@ def _read_folder(folder: Path) -> TokenizerFolder:
     pipeline = _read_if_there(folder / TOKENIZER_FILE)
     if found is None and not pipeline:
         raise TokenizerError(
-            f"{folder} holds no tokenizer",
-            hint="give a folder with vocab.json and merges.txt, or tokenizer.json",
+            f"{folder} has no tokenizer files",
+            hint="pass a folder with vocab.json and merges.txt, or tokenizer.json",
         )
     if pipeline:
         _check_pipeline(pipeline, folder / TOKENIZER_FILE)
@@ -131,19 +131,19 @@ def _read_folder(folder: Path) -> TokenizerFolder:
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
-    """What tokenizer_config.json holds; nothing if there is none.
+    """Read tokenizer_config.json; empty if it does not exist.
 
     Raises:
         TokenizerError: the file is damaged.
     """
-    return _read_if_there(folder / CONFIG_FILE)
+    return _read_if_there(folder / SETTINGS_FILE)
 
 
 def read_tokenizer_file(file: Path) -> TokenizerFolder:
-    """Read a tokenizer.json alone.
+    """Read a single tokenizer.json.
 
     Raises:
-        TokenizerError: the file is missing, damaged or of another kind of tokenizer.
+        TokenizerError: the file is missing, damaged, or not of a GPT-1 tokenizer.
     """
     with _naming_damage(file):
         pipeline = read_json_object(file)
@@ -154,22 +154,25 @@ def read_tokenizer_file(file: Path) -> TokenizerFolder:
 
 
 def write_folder(folder: Path, content: TokenizerFolder, pipeline: str) -> tuple[Path, ...]:
-    """Write the four files, each whole or not at all; what else the folder holds stays.
+    """Write the four files, each atomically; other files of the folder stay.
 
     Args:
-        folder: made if it is not there.
-        content: what to write.
-        pipeline: the text of tokenizer.json.
+        folder: Created if missing.
+        content: The tokenizer.
+        pipeline: The text of tokenizer.json.
+
+    Returns:
+        The paths of the files.
 
     Raises:
-        StorageError: the disk is full or refuses, or a file is in the folder's place.
+        StorageError: the write fails, or a file has the name of the folder.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StorageError(
-            f"could not make the folder {folder}: {error.strerror}",
-            hint="choose another folder, or move away the file that is in its place",
+            f"could not create the folder {folder}: {error.strerror}",
+            hint="choose another folder, or move the file of this name",
         ) from error
     write_vocabulary(content.vocabulary, folder / VOCAB_FILE, folder / MERGES_FILE)
     with whole_file(folder / TOKENIZER_FILE) as temporary:
@@ -183,12 +186,12 @@ def write_folder(folder: Path, content: TokenizerFolder, pipeline: str) -> tuple
         **content.settings,
         **content.special,
     }
-    write_json(folder / CONFIG_FILE, settings)
-    return tuple(folder / name for name in (VOCAB_FILE, MERGES_FILE, TOKENIZER_FILE, CONFIG_FILE))
+    write_json(folder / SETTINGS_FILE, settings)
+    return tuple(folder / name for name in (VOCAB_FILE, MERGES_FILE, TOKENIZER_FILE, SETTINGS_FILE))
 
 
 def vocabulary_of(pipeline: dict[str, Any], file: Path) -> Vocabulary:
-    """The vocabulary inside a tokenizer.json.
+    """Return the vocabulary in a tokenizer.json.
 
     Raises:
         TokenizerError: it is damaged.
@@ -199,19 +202,19 @@ def vocabulary_of(pipeline: dict[str, Any], file: Path) -> Vocabulary:
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise TokenizerError(
             f"the vocabulary or the merges in {file} are damaged: {error!r}",
-            hint="fetch the file again",
+            hint="download the file again",
         ) from error
     return Vocabulary(vocab, merges)
 
 
 def _pair(merge: Any) -> tuple[str, str]:
-    """A merge as the versions of `tokenizers` write it, "l r" or ["l", "r"]."""
+    """Read a merge as versions of `tokenizers` write it: "l r" (before 0.20) or ["l", "r"]."""
     left, right = merge.split(" ") if isinstance(merge, str) else merge
     return str(left), str(right)
 
 
 def _check_pipeline(pipeline: dict[str, Any], file: Path) -> None:
-    """Refuse a tokenizer.json that would give other ids than the bert path."""
+    """Refuse a tokenizer.json that would give other ids than our BERT pipeline."""
     expected: dict[str, dict[str, tuple[Any, ...]]] = {
         "model": {"type": ("BPE",), "end_of_word_suffix": (END_OF_WORD,)},
         "normalizer": {
@@ -228,8 +231,8 @@ def _check_pipeline(pipeline: dict[str, Any], file: Path) -> None:
             seen = (pipeline.get(part) or {}).get(key)
             if seen not in allowed:
                 raise TokenizerError(
-                    f"{file} has {part}.{key} = {seen!r}; GPT-1's has {allowed[0]!r}",
-                    hint="give the tokenizer of a GPT-1 model (model type openai-gpt)",
+                    f"{file} has {part}.{key} = {seen!r}; allowed: {allowed[0]!r}",
+                    hint="use the tokenizer of a GPT-1 model (model type openai-gpt)",
                 )
 
 
@@ -250,9 +253,9 @@ def _listed(value: Any) -> list[Any]:
 def _added(
     folder: Path, pipeline: dict[str, Any], settings: dict[str, Any]
 ) -> dict[int, AddedToken]:
-    """Added tokens, from where each version of transformers keeps them.
+    """Read added tokens from where transformers stored them.
 
-    That is tokenizer.json, else tokenizer_config.json (from 4.34 on), else added_tokens.json.
+    This is tokenizer.json, else tokenizer_config.json (since 4.34), else added_tokens.json.
     """
     if pipeline.get("added_tokens"):
         return {int(item["id"]): _token(item) for item in pipeline["added_tokens"]}

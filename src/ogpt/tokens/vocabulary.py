@@ -1,7 +1,7 @@
-"""A vocabulary and its merges, and the two files that hold them.
+"""A vocabulary with its merges, and the two files that store them.
 
-Hugging Face names the files vocab.json and merges.txt, OpenAI encoder_bpe_40000.json and
-vocab_40000.bpe; the content is the same. The merges file starts with a version line.
+Hugging Face names the files vocab.json and merges.txt; OpenAI named them encoder_bpe_40000.json and
+vocab_40000.bpe. The content is the same. The merges file starts with a version line.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ VOCAB_FILE = "vocab.json"
 MERGES_FILE = "merges.txt"
 NAMINGS = ((VOCAB_FILE, MERGES_FILE), ("encoder_bpe_40000.json", "vocab_40000.bpe"))
 _VERSION = "#version:"
-_SEE = "vocab.json maps each token to its id; merges.txt has two symbols a line"
+_FORMAT = "check the format: vocab.json maps tokens to ids, merges.txt has two symbols per line"
 
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """Token to id, and the merges in order of rank.
+    """A map of token -> id, and the merges in order of rank.
 
     Raises:
-        TokenizerError: ids that are not 0 to N-1, each once, or a merge of symbols that the
-            vocabulary does not have, or whose result it does not have.
+        TokenizerError: the ids are not 0 to N-1, each once, or a symbol or result of a merge is not
+            in the vocabulary.
     """
 
     vocab: dict[str, int]
@@ -45,17 +45,17 @@ class Vocabulary:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over tokens in the order of their ids and merges, in hexadecimal."""
+        """SHA-256 (hexadecimal) of the tokens in the order of their ids, and the merges."""
         in_order = sorted(self.vocab, key=self.vocab.__getitem__)
         text = json.dumps([in_order, self.merges], ensure_ascii=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
 
 def find_vocabulary(folder: Path) -> tuple[Path, Path] | None:
-    """The vocabulary and merges files of a folder, under either naming; None if it has neither.
+    """Find the vocabulary and merges files of a folder, under either names; None without both.
 
     Raises:
-        TokenizerError: one of the two files is there without the other.
+        TokenizerError: only one of the two files exists.
     """
     for vocab_name, merges_name in NAMINGS:
         vocab_file, merges_file = folder / vocab_name, folder / merges_name
@@ -64,17 +64,17 @@ def find_vocabulary(folder: Path) -> tuple[Path, Path] | None:
         if vocab_file.exists() or merges_file.exists():
             missing = merges_file if vocab_file.exists() else vocab_file
             raise TokenizerError(
-                f"{folder} has no {missing.name} beside its other vocabulary file",
-                hint=f"a vocabulary is two files: copy {missing.name} into the folder",
+                f"{folder} has only one of the two vocabulary files: {missing.name} is missing",
+                hint=f"copy {missing.name} into the folder",
             )
     return None
 
 
 def read_vocabulary(vocab_file: Path, merges_file: Path) -> Vocabulary:
-    """Read the two files. A byte-order mark, CRLF and a missing last newline do no harm.
+    """Read the two files. A byte-order mark, CRLF and a missing final newline are accepted.
 
     Raises:
-        TokenizerError: a file that is missing or damaged, or a vocabulary that cannot be.
+        TokenizerError: a file is missing or damaged, or the vocabulary is invalid.
     """
     vocabulary = Vocabulary(_read_vocab(vocab_file), _read_merges(merges_file))
     _check_complete(vocabulary, merges_file)
@@ -82,10 +82,10 @@ def read_vocabulary(vocab_file: Path, merges_file: Path) -> Vocabulary:
 
 
 def write_vocabulary(vocabulary: Vocabulary, vocab_file: Path, merges_file: Path) -> None:
-    """Write the two files, tokens in the order of their ids; each whole or not at all.
+    """Write the two files, each atomically, with tokens in the order of their ids.
 
     Raises:
-        StorageError: the disk is full or refuses.
+        StorageError: the write fails.
     """
     in_order = dict(sorted(vocabulary.vocab.items(), key=lambda item: item[1]))
     with whole_file(vocab_file) as temporary:
@@ -96,7 +96,7 @@ def write_vocabulary(vocabulary: Vocabulary, vocab_file: Path, merges_file: Path
 
 
 def read_text(file: Path) -> str:
-    """A UTF-8 file of a tokenizer folder, less its byte-order mark, with its newlines as they are.
+    """Read a UTF-8 file of a tokenizer, without byte-order mark and with its own newlines.
 
     Raises:
         TokenizerError: the file is missing or not UTF-8.
@@ -106,20 +106,20 @@ def read_text(file: Path) -> str:
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
         raise TokenizerError(
             f"there is no file {file}",
-            hint="give a folder with vocab.json and merges.txt, or tokenizer.json",
+            hint="pass a folder with vocab.json and merges.txt, or tokenizer.json",
         ) from error
     except UnicodeDecodeError as error:
         raise TokenizerError(
             f"{file} is not UTF-8: byte {error.object[error.start]:#04x} at offset {error.start}",
-            hint="fetch the file again, or save it as UTF-8",
+            hint="download the file again, or save it as UTF-8",
         ) from error
 
 
 def read_json_object(file: Path) -> dict[str, Any]:
-    """A JSON file that holds an object without repeated keys.
+    """Read a JSON file that contains an object.
 
     Raises:
-        TokenizerError: the file is missing, not UTF-8, not JSON, or not such an object.
+        TokenizerError: the file is missing, not UTF-8, not JSON, not an object, or has a key twice.
     """
     text = read_text(file)
     try:
@@ -131,7 +131,7 @@ def read_json_object(file: Path) -> dict[str, Any]:
         ) from error
     if not isinstance(value, dict):
         raise TokenizerError(
-            f"{file} holds a JSON {type(value).__name__}; it must hold an object", hint=_SEE
+            f"{file} contains a JSON {type(value).__name__}; allowed: an object", hint=_FORMAT
         )
     return value
 
@@ -141,13 +141,13 @@ def _read_vocab(file: Path) -> dict[str, int]:
     if set(map(type, vocab.values())) - {int}:
         token, index = next(item for item in vocab.items() if type(item[1]) is not int)
         raise TokenizerError(
-            f"{file} gives {token!r} the id {index!r}; an id must be an integer", hint=_SEE
+            f"{file} has the id {index!r} for {token!r}; allowed: integers", hint=_FORMAT
         )
     return vocab
 
 
 def _read_merges(file: Path) -> list[tuple[str, str]]:
-    """Lines end with LF or CRLF only: symbols may be characters that str.splitlines would cut."""
+    """Read merges. Lines end only with LF or CRLF: str.splitlines would split at some symbols."""
     lines = [line.removesuffix("\r") for line in read_text(file).split("\n")]
     if lines[0].startswith(_VERSION):
         lines[0] = ""
@@ -159,20 +159,20 @@ def _read_merges(file: Path) -> list[tuple[str, str]]:
             if line and (line.count(" ") != 1 or not all(line.split(" ")))
         )
         raise TokenizerError(
-            f"{file}, line {number} is {line!r}; it must be two symbols with one space between",
-            hint=_SEE,
+            f"{file}, line {number} is {line!r}; allowed: two symbols separated by one space",
+            hint=_FORMAT,
         )
     return cast("list[tuple[str, str]]", merges)
 
 
 def _check_complete(vocabulary: Vocabulary, merges_file: Path) -> None:
-    """Check that no merge is missing or stands twice: both would give other ids in silence."""
+    """Check that no merge is missing or repeated: either would silently change ids."""
     made = set(map("".join, vocabulary.merges))
     if len(set(vocabulary.merges)) < len(vocabulary.merges):
         twice = Counter(vocabulary.merges).most_common(1)[0][0]
         raise TokenizerError(
             f"{merges_file} has the merge {' '.join(twice)!r} more than once",
-            hint="the file is damaged: fetch it again",
+            hint="download the file again: it is damaged",
         )
     missing = [
         token
@@ -181,23 +181,23 @@ def _check_complete(vocabulary: Vocabulary, merges_file: Path) -> None:
     ]
     if missing:
         raise TokenizerError(
-            f"{merges_file} lacks the merges of {len(missing):,} words of the vocabulary, "
-            f"{missing[0]!r} among them",
-            hint="the file is cut short, or belongs to another vocabulary: fetch it again",
+            f"{merges_file} lacks the merges of {len(missing):,} words of the vocabulary, such as "
+            f"{missing[0]!r}",
+            hint="download the file again: it is incomplete or of another vocabulary",
         )
 
 
 def _check_ids(vocab: dict[str, int]) -> None:
     if not vocab:
-        raise TokenizerError("the vocabulary is empty", hint=_SEE)
-    if set(vocab.values()) == set(range(len(vocab))):  # what is wrong otherwise takes longer to say
+        raise TokenizerError("the vocabulary is empty", hint=_FORMAT)
+    if set(vocab.values()) == set(range(len(vocab))):  # the fast path; the loop finds the error
         return
     owner: dict[int, str] = {}
     for token, index in vocab.items():
         if index in owner:
             raise TokenizerError(
                 f"id {index} belongs to both {owner[index]!r} and {token!r}",
-                hint="every token needs an id of its own",
+                hint="use a different id for every token",
             )
         if not 0 <= index < len(vocab):
             raise TokenizerError(
@@ -217,5 +217,5 @@ def _check_merges(vocab: dict[str, int], merges: list[tuple[str, str]]) -> None:
                 raise TokenizerError(
                     f"merge {rank}, {left!r} + {right!r}, needs {symbol!r}, which is not in the "
                     "vocabulary",
-                    hint="vocab.json and merges.txt do not belong together, or one is damaged",
+                    hint="download both files again: they do not match, or one is damaged",
                 )

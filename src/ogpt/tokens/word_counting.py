@@ -1,4 +1,4 @@
-"""How often each word occurs in any amount of text, as the bert path splits it."""
+"""Count the words of any amount of text in bounded memory."""
 
 from __future__ import annotations
 
@@ -11,24 +11,23 @@ from ogpt.tokens.chunks import chunk_lists, plain_words, without_controls
 from ogpt.tokens.english_words import EnglishWords
 
 TABLE_LIMIT = 2_000_000
-"""Different chunks counted at once, about 300 MB."""
+"""Maximum number of distinct chunks in memory (about 300 MB)."""
 
 
 def count_words(
     texts: Iterable[str], english: EnglishWords | None = None, *, limit: int = TABLE_LIMIT
 ) -> dict[str, int]:
-    """Count the words of all texts; each word is split and lower-cased once per distinct chunk.
+    """Count the words of all texts. Only distinct chunks are split into words.
 
-    Memory is bounded: when the table holds more than `limit` different white-space separated
-    chunks, the rarest are dropped (a notice says so, once) until half the places are free. On
-    text of more than about 200 MB the counts of rare words are therefore lower bounds; merges,
-    which come from frequent words, hardly change.
+    When the table has more than `limit` distinct chunks, the rarest are dropped until half of it is
+    free, with one notice `rare-words-dropped`. For more than about 200 MB of text, the counts of
+    rare words are therefore lower bounds. Merges come from frequent words and hardly change.
 
     Args:
-        texts: any number of texts, read once.
-        english: splits them in place of BERT's rules; what a chunk's neighbours may change in it
-            (one in a million) is not counted.
-        limit: different chunks kept, at least 2.
+        texts: Any number of texts, read once.
+        english: Splits text instead of BERT's rules. The effect of neighbours on a chunk (about 1
+            in a million) is ignored.
+        limit: Maximum number of distinct chunks, at least 2.
     """
     chunks: Counter[str] = Counter()
     pruned = False
@@ -44,7 +43,7 @@ def count_words(
 
 
 def _drop_rarest(chunks: Counter[str], keep: int) -> None:
-    """Drop the rarest chunks, equally rare ones together, until at most `keep` are left."""
+    """Drop the rarest chunks until at most `keep` are left; equally rare ones go together."""
     places = Counter(chunks.values())
     left = len(chunks)
     threshold = 0
