@@ -489,7 +489,7 @@ def test_texts_that_cannot_be(write: Any, folder: Path) -> None:
             pipe(["my", " \n"])
         assert caught.value.hint == "omit empty texts"
         for inputs in (5, ["my", 5], [{"role": "user", "content": "my"}]):
-            with pytest.raises(TokenizerError, match="must be str") as damaged:
+            with pytest.raises(TokenizerError, match="; allowed: str") as damaged:
                 pipe(inputs)
             assert "a list of texts" in damaged.value.hint
 

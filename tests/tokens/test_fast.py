@@ -208,7 +208,7 @@ def test_truncation_is_told() -> None:
         (
             {"text_pair": ["a"]},
             "2 texts and 1 second texts; allowed",
-            "one text_pair for every text",
+            "one text_pair for each text",
         ),
         ({"text_pair": [None, "a"]}, "a text is None, NoneType", "list of texts"),
     ],
