@@ -1,4 +1,4 @@
-"""What every test room shares."""
+"""Environment of all tests."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Loads the package `benchmarks`, which lies beside `tests` and on no import path."""
+"""Load the package `benchmarks`, which is on no import path."""
 
 import importlib.util
 import sys

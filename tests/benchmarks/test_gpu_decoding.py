@@ -1,4 +1,4 @@
-"""The numbers that the benchmark of decoding on a GPU reports."""
+"""The numbers of the benchmark of decoding on a GPU."""
 
 import numpy as np
 

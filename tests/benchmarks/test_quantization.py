@@ -1,4 +1,4 @@
-"""The weights and sums of the benchmark of rounding."""
+"""Weights and sums of the quantization benchmark."""
 
 from __future__ import annotations
 

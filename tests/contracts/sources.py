@@ -16,7 +16,7 @@ def modules() -> list[Path]:
 
 
 def texts() -> Iterator[tuple[str, str]]:
-    """Name and content of every text file that the project holds."""
+    """Name and content of every text file of the project."""
     folders = ("src", "tests", "docs", "benchmarks", "examples", ".ci", ".github")
     files = [path for path in ROOT.iterdir() if path.is_file() and path.name != ".git"]
     for folder in folders:
@@ -41,7 +41,7 @@ def calls(tree: ast.AST, name: str) -> Iterator[ast.Call]:
 
 
 def first_text(call: ast.Call) -> str | None:
-    """The first argument of a call where it is written out as a string."""
+    """The first argument of a call, if it is a string literal."""
     match call.args:
         case [ast.Constant(value=str(text)), *_]:
             return text

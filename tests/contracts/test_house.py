@@ -1,7 +1,6 @@
-"""The shape of the source: no circles, no twins, nothing long, nothing written twice.
+"""The shape of the source: import cycles, duplicate names, lengths and duplicate code.
 
-Each rule has a list of what breaks it today (EXPECTED): nothing may be added to it, and what is put
-right leaves it.
+EXPECTED lists the violations of today. Do not add to it; remove what is fixed.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from tests.contracts.sources import PACKAGE, modules
 LONGEST_FILE = 400
 MOST_PARAMETERS = 12
 LONGEST_COPY = 9
-"""Lines of code that may stand twice in a row, once names and numbers are left aside."""
+"""Lines of code that two places may have in common, names and numbers aside."""
 
 Sources = dict[str, str]
 """Text of each file, by its path in the package."""
@@ -41,15 +40,16 @@ def module_of(file: str) -> str:
     )
 
 
-# ---- circles
+# ---- import cycles
 
 
 def imported(file: str, tree: ast.AST) -> Iterator[str]:
-    """Modules, or what they hold, that a file imports.
+    """Full names that a file imports.
 
-    Imports for type checkers and within functions count: a circle of ideas is one whenever it is
-    closed. So does a string with a module's name, which import_module would take; only the door,
-    ogpt/__init__.py, is made of such strings.
+    Imports under TYPE_CHECKING and inside functions count: two files that need each other are hard
+    to read apart, whenever the import runs. A string with a module's name counts too, as
+    import_module would take it. Only ogpt/__init__.py, which loads names on first use, may have
+    such strings.
     """
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -72,8 +72,8 @@ def import_graph(found: Sources) -> dict[str, set[str]]:
     return graph
 
 
-def circles(found: Sources) -> list[str]:
-    """Files from which imports lead back to them."""
+def import_cycles(found: Sources) -> list[str]:
+    """Files whose imports lead back to them."""
     graph = import_graph(found)
     reached = {file: set(targets) for file, targets in graph.items()}
     for middle in reached:
@@ -87,7 +87,7 @@ def circles(found: Sources) -> list[str]:
 
 
 def twin_classes(found: Sources) -> list[str]:
-    """Names that two classes of the package have."""
+    """Class names that are used twice."""
     homes = defaultdict(list)
     for file, text in found.items():
         for node in ast.walk(ast.parse(text)):
@@ -97,11 +97,11 @@ def twin_classes(found: Sources) -> list[str]:
 
 
 PAIRS = {"cli": {"workflows", "recipes", "serving"}, "tf": {"model"}}
-"""A command and its function have one name, and tf/ has the files of model/."""
+"""A command and its function may share a name, and tf/ has the same files as model/."""
 
 
 def twin_files(found: Sources) -> list[str]:
-    """Names that two files have."""
+    """File names that are used twice."""
     rooms = defaultdict(list)
     for file in found:
         rooms[file.rpartition("/")[2]].append(file.partition("/")[0])
@@ -117,7 +117,7 @@ def twin_files(found: Sources) -> list[str]:
 
 
 def shared_homes(homes: dict[str, str]) -> list[str]:
-    """Public functions in a file of another name; so no file has two of them."""
+    """Public functions whose file has another name; this also finds two in one file."""
     return [
         name
         for name, home in homes.items()
@@ -130,7 +130,7 @@ def shared_homes(homes: dict[str, str]) -> list[str]:
 
 
 def long_files(found: Sources) -> list[str]:
-    """Files of more than one idea, by all experience."""
+    """Files with more than LONGEST_FILE lines."""
     return [file for file, text in found.items() if len(text.splitlines()) > LONGEST_FILE]
 
 
@@ -147,18 +147,18 @@ def functions(tree: ast.AST, above: str = "") -> Iterator[tuple[str, Function]]:
 
 
 CONTRACTS = {
-    "config/model.py:OpenAIGPTConfig.__init__": "the keys of config.json",
-    "model/classification.py:OpenAIGPTForSequenceClassification.forward": "a model's call",
-    "model/double_heads.py:OpenAIGPTDoubleHeadsModel.forward": "a model's call",
-    "model/heads.py:OpenAIGPTLMHeadModel.forward": "a model's call",
-    "model/transformer.py:OpenAIGPTModel.forward": "a model's call",
-    "tokens/tokenizer_base.py:TokenizerBase.__call__": "a tokenizer's call",
+    "config/model.py:OpenAIGPTConfig.__init__": "takes the keys of config.json",
+    "model/classification.py:OpenAIGPTForSequenceClassification.forward": "the call of a model",
+    "model/double_heads.py:OpenAIGPTDoubleHeadsModel.forward": "the call of a model",
+    "model/heads.py:OpenAIGPTLMHeadModel.forward": "the call of a model",
+    "model/transformer.py:OpenAIGPTModel.forward": "the call of a model",
+    "tokens/tokenizer_base.py:TokenizerBase.__call__": "the call of a tokenizer",
 }
-"""Signatures that are transformers', and what they are of."""
+"""Signatures that transformers prescribes, and why."""
 
 
 def parameters(function: Function) -> int:
-    """How many there are, `*args` and `**kwargs` among them, `self` not."""
+    """Number of parameters; `*args` and `**kwargs` count, `self` and `cls` do not."""
     given = function.args
     named = [each.arg for each in (*given.posonlyargs, *given.args, *given.kwonlyargs)]
     return len(named) - (named[:1] in (["self"], ["cls"])) + bool(given.vararg) + bool(given.kwarg)
@@ -173,11 +173,11 @@ def long_signatures(found: Sources) -> list[str]:
     ]
 
 
-# ---- copies
+# ---- duplicate code
 
 
 def data(tree: ast.AST) -> Iterator[ast.AST]:
-    """What is no code: imports, strings alone, tables of literals, the fields of a class."""
+    """Parts that are not compared: imports, docstrings, tables of literals, fields of classes."""
     for node in ast.walk(tree):
         alone = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
         if alone or isinstance(node, ast.Import | ast.ImportFrom):
@@ -191,7 +191,7 @@ def data(tree: ast.AST) -> Iterator[ast.AST]:
 
 
 def shape(file: str, text: str) -> list[str]:
-    """The lines of code of a file, names and literals left aside."""
+    """The lines of code of a file, with names and literals replaced by x."""
     tree = ast.parse(text)
     skipped = {n for node in data(tree) for n in range(node.lineno, node.end_lineno + 1)}
     for name, function in functions(tree):
@@ -210,7 +210,7 @@ def shape(file: str, text: str) -> list[str]:
 
 
 def copies(found: Sources) -> list[str]:
-    """Pairs of files (or a file with itself) that hold the same run of lines."""
+    """Pairs of files (or a file and itself) with a common run of more than LONGEST_COPY lines."""
     places = defaultdict(list)
     run = LONGEST_COPY + 1
     for file, text in found.items():
@@ -230,15 +230,15 @@ def copies(found: Sources) -> list[str]:
 # ---- the house
 
 RULES: dict[str, Callable[[Sources], list[str]]] = {
-    "circles of files": circles,
-    "classes of one name": twin_classes,
-    "files of one name": twin_files,
+    "import cycles": import_cycles,
+    "duplicate class names": twin_classes,
+    "duplicate file names": twin_files,
     "long files": long_files,
     "long signatures": long_signatures,
-    "copies": copies,
+    "duplicate code": copies,
 }
 EXPECTED: dict[str, set[str]] = {
-    "classes of one name": {"Pace", "_Shape", "Row", "Vocabulary"},
+    "duplicate class names": {"Pace", "_Shape", "Row", "Vocabulary"},
     "long signatures": {
         "cli/generate_command.py:generate",
         "cli/train_commands.py:pretrain",
@@ -248,7 +248,7 @@ EXPECTED: dict[str, set[str]] = {
         "workflows/generate.py:generate",
         "workflows/generate.py:generate_file",
     },
-    "copies": {
+    "duplicate code": {
         "cli/generate_command.py = cli/generate_command.py",
         "hub.py = workflows/push_to_hub.py",
         "model/classification.py = model/double_heads.py",
@@ -256,7 +256,7 @@ EXPECTED: dict[str, set[str]] = {
         "workflows/generate.py = workflows/generate.py",
     },
 }
-"""What breaks a rule today. Nothing joins it; what is put right leaves it."""
+"""Violations of today, to be removed."""
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -281,12 +281,12 @@ GOOD: Sources = {
     "workflows/info.py": FIELDS.format("B"),
 }
 FAULTS: list[tuple[str, Sources]] = [
-    ("circles of files", {"room/c.py": "def f():\n    from ogpt import b\n"}),
-    ("circles of files", {"room/c.py": "if TYPE_CHECKING:\n    from ogpt.a import g\n"}),
-    ("circles of files", {"room/c.py": "HOME = 'ogpt.a:g'"}),
-    ("classes of one name", {"d.py": "class A: ..."}),
-    ("files of one name", {"room/a.py": ""}),
-    ("files of one name", {"room/info.py": ""}),
+    ("import cycles", {"room/c.py": "def f():\n    from ogpt import b\n"}),
+    ("import cycles", {"room/c.py": "if TYPE_CHECKING:\n    from ogpt.a import g\n"}),
+    ("import cycles", {"room/c.py": "HOME = 'ogpt.a:g'"}),
+    ("duplicate class names", {"d.py": "class A: ..."}),
+    ("duplicate file names", {"room/a.py": ""}),
+    ("duplicate file names", {"room/info.py": ""}),
     ("long files", {"d.py": "#\n" * 401}),
     ("long signatures", {"d.py": f"def f({', '.join('abcdefghijklm')}): ..."}),
     (
@@ -294,10 +294,10 @@ FAULTS: list[tuple[str, Sources]] = [
         {"d.py": f"class D:\n  def f(self, {', '.join('abcdefghijklm')}): ..."},
     ),
     (
-        "copies",
+        "duplicate code",
         {"d.py": f"def h(a):\n{LINES}", "e.py": f"def i(c):\n{OTHERS}"},
     ),
-    ("copies", {"d.py": f"def h(a, b):\n{LINES}\ndef i(c, d):\n{OTHERS}"}),
+    ("duplicate code", {"d.py": f"def h(a, b):\n{LINES}\ndef i(c, d):\n{OTHERS}"}),
 ]
 
 

@@ -1,4 +1,4 @@
-"""The rooms import in the order of the house."""
+"""Packages import only in the order of pyproject.toml."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The tests keep rules of their own: they stand alone, assert something and repeat exactly."""
+"""Rules of the tests: independent modules, an assertion in each test, repeatable randomness."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ Modules = dict[str, ast.Module]
 """By full name."""
 
 CHECKS = {"raises", "warns", "fail"}
-"""Of pytest. `assert`, `assert_...()` and a process that must succeed (`check=True`) count too."""
+"""Checks of pytest. `assert`, `assert_...()` and `check=True` of a process count too."""
 CLOCKS = {"time", "time_ns", "perf_counter", "perf_counter_ns", "monotonic", "now", "urandom"}
 GENERATORS = {"Random", "default_rng", "RandomState", "PCG64", "SystemRandom"}
-"""Without a seed they take one from the system."""
+"""Random number generators that take a seed from the system if none is given."""
 SEEDING = GENERATORS | {"seed", "manual_seed", "SeedSequence"}
 SHARED = {name for name in dir(random) if name.islower() and not name.startswith("_")}
-"""Functions of `random`, which share one generator that the system seeds."""
+"""Functions of the module `random`, whose shared generator is seeded by the system."""
 
 
 def modules() -> Modules:
-    """Every file of the tests."""
+    """All files of the tests."""
     return {
         ".".join(file.relative_to(ROOT).with_suffix("").parts): ast.parse(file.read_text("utf-8"))
         for file in sorted(TESTS.rglob("*.py"))
@@ -39,7 +39,7 @@ def is_test(module: str) -> bool:
 
 
 def imports(tree: ast.AST) -> Iterator[tuple[str, str]]:
-    """What each name that a module imports means, in full: modules, or what they hold."""
+    """Each imported name, with its full name."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from ((alias.asname or alias.name, alias.name) for alias in node.names)
@@ -50,7 +50,7 @@ def imports(tree: ast.AST) -> Iterator[tuple[str, str]]:
 
 
 def name_of(node: ast.AST) -> str:
-    """`a.b.c` of such an expression, or nothing."""
+    """`a.b.c` if the node is such an expression, else the empty string."""
     parts = []
     while isinstance(node, ast.Attribute):
         parts.append(node.attr)
@@ -65,11 +65,11 @@ def calls(tree: ast.AST) -> Iterator[tuple[ast.Call, str]]:
             yield node, getattr(node.func, "attr", getattr(node.func, "id", ""))
 
 
-# ---- the rules: each names what breaks it
+# ---- rules: each returns its violations
 
 
 def imported_tests(found: Modules) -> list[str]:
-    """What tests share lies in modules without `test_` in their name."""
+    """Imports of test modules. Shared code belongs to modules without `test_` in their name."""
     return [
         f"{name} imports {target}"
         for name, tree in found.items()
@@ -80,7 +80,7 @@ def imported_tests(found: Modules) -> list[str]:
 
 
 def checks(tree: ast.AST) -> bool:
-    """Whether something is asserted right here."""
+    """Whether the code itself asserts something."""
     if any(isinstance(node, ast.Assert) for node in ast.walk(tree)):
         return True
     return any(
@@ -92,7 +92,7 @@ def checks(tree: ast.AST) -> bool:
 
 
 def definitions(found: Modules) -> dict[str, ast.stmt]:
-    """What the modules define on their top floor, by full name."""
+    """Top-level definitions of all modules, by full name."""
     defined: dict[str, ast.stmt] = {}
     for module, tree in found.items():
         for node in tree.body:
@@ -104,7 +104,7 @@ def definitions(found: Modules) -> dict[str, ast.stmt]:
 
 
 def without_assertions(found: Modules) -> list[str]:
-    """Tests that can only fail by an error: neither they nor what they use asserts anything."""
+    """Tests without an assertion, neither their own nor in a helper that they use."""
     defined = definitions(found)
     uses: dict[str, set[str]] = {}
     for name, node in defined.items():
@@ -127,7 +127,7 @@ def without_assertions(found: Modules) -> list[str]:
 
 
 def differing_random_numbers(found: Modules) -> list[str]:
-    """A failure must repeat: seeds come from no clock, and nothing is left without one."""
+    """Random numbers without a seed, or with one from the clock: failures would not repeat."""
     broken = []
     for module, tree in found.items():
         known = dict(imports(tree))
@@ -157,7 +157,7 @@ def test_rules_are_kept(rule: str) -> None:
 
 
 def test_only_the_package_is_on_the_import_path() -> None:
-    """`import setup`, `import run` and the like fail, so no test passes by such an accident."""
+    """Otherwise tests could pass because of files that users do not have."""
     path = [Path(entry).resolve() for entry in sys.path]  # "" stands for the current folder
     for folder in (ROOT, TESTS, ROOT / "benchmarks"):
         assert folder not in path
@@ -211,7 +211,7 @@ def test_f():
 
 
 def broken(source: str) -> set[str]:
-    """The rules that a module breaks, beside a helper and another test."""
+    """Names of the rules that a module breaks, next to a helper and another test."""
     sources = {"tests.test_a": source, "tests.helper": HELPER, "tests.test_b": "texts = 1"}
     found = {name: ast.parse(text) for name, text in sources.items()}
     return {name for name, rule in RULES.items() if rule(found)}
