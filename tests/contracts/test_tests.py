@@ -6,6 +6,7 @@ import ast
 import random
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ SHARED = {name for name in dir(random) if name.islower() and not name.startswith
 """Functions of the module `random`, whose shared generator is seeded by the system."""
 
 
+@cache
 def modules() -> Modules:
     """All files of the tests."""
     return {
@@ -106,10 +108,11 @@ def definitions(found: Modules) -> dict[str, ast.stmt]:
 def without_assertions(found: Modules) -> list[str]:
     """Tests without an assertion, neither their own nor in a helper that they use."""
     defined = definitions(found)
+    known_in = {module: dict(imports(tree)) for module, tree in found.items()}
     uses: dict[str, set[str]] = {}
     for name, node in defined.items():
         module = name.rpartition(".")[0]
-        known = dict(imports(found[module]))
+        known = known_in[module]
         uses[name] = set()
         for used in filter(None, map(name_of, ast.walk(node))):
             first, _, rest = used.partition(".")
