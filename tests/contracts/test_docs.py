@@ -49,6 +49,12 @@ def test_paths_are_found() -> None:
     assert exists("model/transformer.py")
 
 
+def test_the_source_layout_lists_every_package() -> None:
+    text = (ROOT / "README.md").read_text("utf-8")
+    folders = [entry.name for entry in PACKAGE.iterdir() if (entry / "__init__.py").exists()]
+    assert sorted(re.findall(r"^\| `(\w+)/` \|", text, re.MULTILINE)) == sorted(folders)
+
+
 def command_table() -> dict[str, dict[str, str]]:
     """Each command in the README's table: its functions, each with its file in the package."""
     text = (ROOT / "README.md").read_text("utf-8")
