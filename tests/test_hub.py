@@ -141,7 +141,7 @@ class TestFetching:
     def test_a_tokenizer_needs_no_weights(self, hub: StandIn) -> None:
         found = names(model_folder(REPO, tokenizer_only=True))
         assert found == {"config.json", "vocab.json", "merges.txt", "tokenizer_config.json"}
-        model_folder(REPO)  # goes on from there
+        model_folder(REPO)  # continues from there
         assert "model.safetensors" in names(model_folder(REPO))
 
     def test_a_subfolder(self, hub: StandIn) -> None:

@@ -1,4 +1,4 @@
-"""A small story told by commands, once for all tests of commands."""
+"""Files that the commands make from one text, made once for all tests of commands."""
 
 from pathlib import Path
 

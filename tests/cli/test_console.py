@@ -56,7 +56,7 @@ class TestTaskTimes:
         clock.now = 20.0
         assert pace.end("a") == 20.0
         assert pace.end("never begun") == 0.0
-        assert pace.remaining_s("a", 200, 1_000) is None  # it begins anew
+        assert pace.remaining_s("a", 200, 1_000) is None  # it starts again
 
     def test_unknown_total(self) -> None:
         clock = Clock()

@@ -1,4 +1,4 @@
-"""The commands that make things: what they hand on, and a small story told in full."""
+"""Commands that write files: the arguments they pass on, and one run through all of them."""
 
 import json
 from pathlib import Path

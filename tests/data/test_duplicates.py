@@ -1,4 +1,4 @@
-"""Digests tell which documents are new, whatever the order and grouping in which they come."""
+"""Digests find new documents, in any order and any grouping."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A preparation that dies at any moment goes on, and ends with the bytes of one that did not."""
+"""A preparation that is killed at any moment resumes and gives bit-identical shards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Slow and plain: a decoder that reads everything anew, and searches without slots or arrays."""
+"""Slow references: a decoder without a cache, and searches without slots or arrays."""
 
 from __future__ import annotations
 

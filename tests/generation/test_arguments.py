@@ -48,7 +48,7 @@ def test_defaults_are_those_of_transformers() -> None:
         ({"do_sample": True, "top_k": 0}, 0),
         ({"do_sample": True, "top_k": None}, 0),  # as in transformers: none at all
         ({"penalty_alpha": 0.6}, 50),
-        ({"top_k": 7}, 7),  # which the search then tells of
+        ({"top_k": 7}, 7),  # which the search then reports
     ],
 )
 def test_top_k_is_50_where_there_are_draws(given: dict[str, Any], top_k: int) -> None:
@@ -194,7 +194,7 @@ def test_one_or_several() -> None:
 
 def test_temperature_0_without_sampling_is_greedy() -> None:
     assert read(temperature=0.0).settings == read(temperature=0, do_sample=False).settings
-    assert read(temperature=0.5).settings.temperature == 0.5  # which the search then tells of
+    assert read(temperature=0.5).settings.temperature == 0.5  # which the search then reports
 
 
 VERSION_4_57_6 = {

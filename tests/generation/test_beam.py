@@ -298,7 +298,7 @@ def test_a_prompt_that_the_caller_reads() -> None:
 
 
 def test_a_beam_without_a_choice_dies() -> None:
-    """Rules may leave one beam nothing; the others go on."""
+    """Rules may leave one beam no token; the others continue."""
     decoder = contextual(3, slots=2)
     asked = GenerationSettings(do_sample=False, num_beams=2, max_new_tokens=3)
 

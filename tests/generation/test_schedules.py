@@ -1,4 +1,4 @@
-"""No text can tell what runs beside it: 2,000 random schedules, bit for bit."""
+"""A text does not depend on what runs beside it: 2,000 random schedules, bit for bit."""
 
 from typing import Any
 

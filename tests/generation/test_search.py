@@ -35,7 +35,7 @@ def ids_of(tokens: list[Token]) -> list[list[int]]:
 def naive(
     decoder: StandInDecoder, prompt: list[int], asked: GenerationSettings, number: int, kept: int
 ) -> list[int]:
-    """One continuation by itself: no slots, no cache, the model read anew at every token."""
+    """One continuation by itself: no slots, no cache, the whole text processed for every token."""
     n = decoder.n_positions
     context, written = list(prompt[-n:]), []
     while len(written) < asked.max_new_tokens:

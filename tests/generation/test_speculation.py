@@ -304,7 +304,7 @@ def test_the_longest_and_latest_that_was_like_it_is_followed() -> None:
     assert drafted([1, 2, 7, 8, 9, 1, 2]) == [7, 8, 9]
     assert drafted([1, 2, 7, 3, 1, 2, 8, 3, 1, 2]) == [8, 3, 1]  # the later one
     assert drafted([5, 1, 2, 7, 3, 4, 1, 2, 8, 3, 5, 1, 2]) == [7, 3, 4]  # the longer one
-    assert drafted([9, 1, 2, 1, 2], 5) == [1, 2, 1, 2, 1]  # it goes on into itself
+    assert drafted([9, 1, 2, 1, 2], 5) == [1, 2, 1, 2, 1]  # the draft continues into itself
     assert drafted([4, 4, 4], 4) == [4, 4, 4, 4]
     assert drafted([1, 2, 7, 1, 2], 0) == []
 

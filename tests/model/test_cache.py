@@ -156,7 +156,7 @@ def test_reorder_copy_and_crop() -> None:
     assert cache.get_seq_length() == 4
     again = MODEL(more, past_key_values=cache).logits
     assert apart(again, MODEL(torch.cat([ids[order, :4], more], 1)).logits[:, 4:]) < 1e-5
-    cache.crop(-5)  # as transformers: so many less
+    cache.crop(-5)  # as in transformers: this many fewer
     assert cache.lengths == [1, 1, 1]
     cache.crop(-5)
     assert cache.lengths == [0, 0, 0]

@@ -159,7 +159,7 @@ def test_every_class_from_every_class(saved: Kind, kind: Kind, tmp_path: Path) -
         model = quietly(kind, tmp_path)
     states = source.base_model(IDS).last_hidden_state
     assert torch.equal(model.base_model(IDS).last_hidden_state, states)
-    for name in new:  # drawn as for a new model
+    for name in new:  # initialized as in a new model
         value = model.get_parameter(name)
         assert not value.is_meta
         assert value.any() == ("bias" not in name)

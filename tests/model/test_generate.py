@@ -73,7 +73,7 @@ class TestSampling:
         state = torch.get_rng_state()
         model.generate(IDS, max_new_tokens=3)
         model.generate(IDS, max_new_tokens=3, do_sample=True, seed=1)
-        assert torch.equal(state, torch.get_rng_state())  # not where nothing is to be drawn
+        assert torch.equal(state, torch.get_rng_state())  # not without sampling
 
     @pytest.mark.parametrize("num_beams", [1, 3])
     def test_equal_prompts_of_a_batch_differ_without_a_seed(
@@ -128,7 +128,7 @@ class TestSampling:
             statistic += float(((counts - expected)[possible] ** 2 / expected[possible]).sum())
             freedom += int(possible.sum()) - 1
         assert statistic < chi_square_limit(freedom)
-        flat = np.full(V, len(first) / V)  # the test has the power to tell
+        flat = np.full(V, len(first) / V)  # the test can see the difference
         assert ((np.bincount(first, minlength=V) - flat) ** 2 / flat).sum() > chi_square_limit(V)
 
 

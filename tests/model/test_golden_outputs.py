@@ -48,7 +48,7 @@ DIFFERENT = [
     ("pytorch", "lm", "right"),  # positions of padding
     ("pytorch", "lm_pruned", "left"),
     ("tensorflow", "lm_gelu", "none"),
-    ("tensorflow", "lm_afn_relu", "none"),  # there the config's activation is passed over
+    ("tensorflow", "lm_afn_relu", "none"),  # there the config's activation is ignored
 ]
 
 

@@ -138,7 +138,7 @@ def compare_passes(device: str) -> None:
 
     draw = torch.Generator().manual_seed(0)
     sizes: dict[str, Any] = {"n_positions": 9, "vocab_size": 31, "n_embd": 48, "n_head": 3}
-    # a CPU has no GELU of tanh that a product applies, so many rows take another there
+    # on a CPU no product applies the tanh GELU, so a batch of many rows uses another path
     for R, precision, change in (
         (5, "float32", {}),
         (5, "float32", {"afn": "silu"}),

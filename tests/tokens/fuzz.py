@@ -20,7 +20,7 @@ PACKAGES = ("spacy", "ftfy", "tokenizers", "hypothesis")
 
 
 def failures(name: str, examples: int, seed: int) -> list[str]:
-    """The smallest counter-example that was found, as hypothesis tells it."""
+    """The smallest counter-example that was found, as hypothesis reports it."""
     try:
         search(name, examples, seed)
     except Exception as error:  # noqa: BLE001  # whatever goes wrong is what is looked for

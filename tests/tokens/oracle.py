@@ -1,4 +1,4 @@
-"""The tokenisations as they are described, word for word, slow and without any code of ogpt.
+"""Literal implementations of the tokenizations, slow and without any code of ogpt.
 
 The 2018 order is that of OpenAI's text_utils: fix_text, text_standardize, spaCy, lower case, BPE.
 transformers 4 lower-cases letter by letter before all that; its other path is BERT's rules.

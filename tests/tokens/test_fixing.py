@@ -130,7 +130,7 @@ def test_tables_hold_nothing_of_it() -> None:
 
 
 def may_match(parsed: Iterable[Any], signs: Iterable[str]) -> bool:
-    """Whether an expression may match text of these characters; look-arounds are passed over."""
+    """Whether an expression may match text of these characters; look-arounds are skipped."""
     return all(_may_match(str(kind), value, signs) for kind, value in parsed)
 
 

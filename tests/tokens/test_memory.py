@@ -1,4 +1,4 @@
-"""Memory stays flat while ever new words are read in the 2018 order.
+"""Memory stays constant while new words keep coming in the 2018 order.
 
 `python tests/tokens/test_memory.py 1000` streams a gigabyte and shows the memory on the way.
 """
@@ -68,7 +68,7 @@ def stream(given: argparse.Namespace) -> Iterator[dict[str, float]]:
 @pytest.mark.slow
 @pytest.mark.parametrize("way", ["arrays", "call"])
 def test_memory_stays_flat(way: str) -> None:
-    """Half the words are new; the tables start anew many times over, spaCy's with them."""
+    """Half the words are new; the tables are cleared many times, with spaCy's."""
     command = [sys.executable, __file__, "8", "--new", "0.5", "--remembered", "10000", "--way", way]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)

@@ -1,4 +1,4 @@
-"""Merges equal a learner that counts everything anew, in every process."""
+"""Merges equal those of a learner that counts everything again, in every process."""
 
 import os
 import subprocess

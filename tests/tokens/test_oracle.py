@@ -1,4 +1,4 @@
-"""On all of the held-out books every path equals its literal description; planted faults show."""
+"""On the whole validation set every path equals its literal description; faults are found."""
 
 from __future__ import annotations
 

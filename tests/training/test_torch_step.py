@@ -104,7 +104,7 @@ def test_clipping_bounds_the_gradient() -> None:
 
 
 def test_a_step_is_a_function_of_its_number() -> None:
-    """Dropout is drawn from (seed, step, micro-batch), not from a generator that runs on."""
+    """Dropout depends on (seed, step, micro-batch), not on the state of a generator."""
     losses = []
     for warm in (0, 3):
         step = step_on(model(pdrop=0.3))

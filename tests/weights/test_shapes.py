@@ -1,4 +1,4 @@
-"""The shapes that a configuration tells are those of the models themselves."""
+"""The shapes computed from a configuration are those of the models."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""`doctor` says what is there, what is missing, and the command that mends it."""
+"""`doctor` reports what is there, what is missing, and the command that fixes it."""
 
 import ctypes
 import platform

@@ -690,7 +690,7 @@ def test_rows_of_a_file(folder: Path, tmp_path: Path, options: dict[str, Any]) -
 
 
 def test_rows_go_on_at_another_speed(folder: Path, tmp_path: Path) -> None:
-    """Reading ahead changes no text, so it does not tell requests apart; likeliest tokens do."""
+    """Prompt lookup changes no text, so requests with it count as the same; top_logprobs differ."""
     data, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
     data.write_text(json.dumps({"prompt": "a b"}) + "\n")
     rows(folder, data, out)

@@ -1,4 +1,4 @@
-"""`info` tells the facts of a model folder or a run, at every moment of the run's life."""
+"""`info` reports the facts of a model folder or a run, at any stage of the run."""
 
 import json
 import shutil
@@ -22,7 +22,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shape = ["model.n_layer=2", "model.n_head=2", "model.n_embd=16", "model.n_positions=16"]
     rest = ["batch_size=4", "micro_batch_size=4", "threads=1", "compile='off'", "max_steps=2"]
     overrides = [*shape, "tokenizer.vocab_size=30", *(f"training.{item}" for item in rest)]
-    with collecting():  # one document: its end is held out, with a notice
+    with collecting():  # one document: its end is the validation set, with a notice
         ogpt.pretrain(data=[str(folder / "text.txt")], out=folder / "run", overrides=overrides)
     return folder / "run"
 
