@@ -1,20 +1,23 @@
-"""The whole OpenAI GPT (GPT-1, 2018) system: tokenise, pre-train, fine-tune, generate, serve.
+"""The whole OpenAI GPT (GPT-1, 2018) system: tokenize, pre-train, fine-tune, generate, serve.
 
-Names load on first use, so that `import ogpt` is quick and loads no framework:
+Names load on first use, so that `import ogpt` is fast and loads no framework:
 
     ogpt.demo                train a small GPT on Python's own documentation
-    ogpt.train_tokenizer     learn a vocabulary and its merges
-    ogpt.prepare             text -> shards of token ids
-    ogpt.pretrain, ogpt.plan train a language model; what that would take
-    ogpt.generate            write on from a prompt; generate_file: from every row of a file
-    ogpt.pipeline            texts -> continuations, labels or features, as transformers' pipelines
-    ogpt.evaluate            loss, perplexity and bits per byte of a text
-    ogpt.score               log-probabilities of a text, or of choices that follow it
-    ogpt.quantize            a model folder -> one of 8 or 4 bits, and what that costs
-    ogpt.load                a model folder or Hub id -> (tokenizer, model)
-    ogpt.convert             any checkpoint -> a model folder, or OpenAI's files
-    ogpt.push_to_hub         a model folder or run -> the Hugging Face Hub
-    ogpt.info, ogpt.doctor   what a model or run is; what this machine offers
+    ogpt.train_tokenizer     train a BPE tokenizer on text
+    ogpt.prepare             tokenize text into shards
+    ogpt.pretrain, ogpt.plan pre-train a language model; estimate its cost
+    ogpt.generate            generate text from a prompt; generate_file: from every row of a file
+    ogpt.score               log-probability of a text, or of candidate continuations
+    ogpt.evaluate            loss, perplexity and bits per byte on a text
+    ogpt.pipeline            continuations, labels or features of texts, as transformers' pipelines
+    ogpt.load                tokenizer and PyTorch model of a model folder or Hub id
+    ogpt.convert             a checkpoint to a model folder or OpenAI's files
+    ogpt.quantize            a model to 8 or 4 bits, and the change in loss
+    ogpt.push_to_hub         a model folder or run to the Hugging Face Hub
+    ogpt.info, ogpt.doctor   describe a model or run; check this machine
+
+`GenerationSettings` and `DecoderOptions` hold all settings of generating; `ModelFolder` is a model
+opened once, for several calls.
 """
 
 from __future__ import annotations
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
     from ogpt import notices as notices
     from ogpt.config.model import OpenAIGPTConfig as OpenAIGPTConfig
     from ogpt.config.parity import Parity as Parity
+    from ogpt.decoding.options import DecoderOptions as DecoderOptions
+    from ogpt.folders.model_folder import ModelFolder as ModelFolder
     from ogpt.generation.choosing.settings import GenerationSettings as GenerationSettings
     from ogpt.model.classification import (
         OpenAIGPTForSequenceClassification as OpenAIGPTForSequenceClassification,
@@ -68,9 +73,11 @@ if TYPE_CHECKING:
 _HOMES = {
     "BaseModelOutput": "ogpt.model.outputs:BaseModelOutput",
     "CausalLMOutput": "ogpt.model.outputs:CausalLMOutput",
+    "DecoderOptions": "ogpt.decoding.options:DecoderOptions",
     "GenerateBeamDecoderOnlyOutput": "ogpt.model.outputs:GenerateBeamDecoderOnlyOutput",
     "GenerateDecoderOnlyOutput": "ogpt.model.outputs:GenerateDecoderOnlyOutput",
     "GenerationSettings": "ogpt.generation.choosing.settings:GenerationSettings",
+    "ModelFolder": "ogpt.folders.model_folder:ModelFolder",
     "OpenAIGPTConfig": "ogpt.config.model:OpenAIGPTConfig",
     "OpenAIGPTDoubleHeadsModel": "ogpt.model.double_heads:OpenAIGPTDoubleHeadsModel",
     "OpenAIGPTDoubleHeadsModelOutput": "ogpt.model.outputs:OpenAIGPTDoubleHeadsModelOutput",
@@ -109,9 +116,11 @@ _HOMES = {
 __all__ = [
     "BaseModelOutput",
     "CausalLMOutput",
+    "DecoderOptions",
     "GenerateBeamDecoderOnlyOutput",
     "GenerateDecoderOnlyOutput",
     "GenerationSettings",
+    "ModelFolder",
     "OpenAIGPTConfig",
     "OpenAIGPTDoubleHeadsModel",
     "OpenAIGPTDoubleHeadsModelOutput",

@@ -25,8 +25,7 @@ CALLS = (
     "ogpt.pipeline('text-generation', folder)('a', max_new_tokens=2)",
 )
 SHARED = f"""
-from ogpt.folders.model_folder import ModelFolder
-model = ModelFolder.open(folder)
+model = ogpt.ModelFolder.open(folder)
 {"; ".join(CALLS).replace("folder", "model")}
 """
 COUNTED = """

@@ -5,17 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ogpt.errors import BackendMissing
+from ogpt.weights.shapes import ARCHITECTURES
 
 if TYPE_CHECKING:
     from ogpt.model.pretrained import OpenAIGPTPreTrainedModel
 
-WITH_HEAD = (
-    "OpenAIGPTLMHeadModel",
-    "OpenAIGPTDoubleHeadsModel",
-    "OpenAIGPTForSequenceClassification",
-)
-ARCHITECTURES = ("OpenAIGPTModel", *WITH_HEAD)
-"""Allowed class names in config.json, field `architectures`."""
+WITH_HEAD = tuple(name for name in ARCHITECTURES if name != "OpenAIGPTModel")
+"""Class names of models with a head."""
 
 
 def model_class(name: str, purpose: str) -> type[OpenAIGPTPreTrainedModel]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ogpt.errors import ConfigError
 from ogpt.folders.model_folder import ModelFolder, check_vocabulary
 from ogpt.hub import HubOptions
-from ogpt.model.architectures import ARCHITECTURES, model_class
+from ogpt.model.architectures import model_class
 from ogpt.notices import tell
 from ogpt.pipelines.feature_extraction import FeatureExtractionPipeline
 from ogpt.pipelines.pipeline import Pipeline, check_batch_size
@@ -19,6 +19,7 @@ from ogpt.pipelines.text_generation import TextGenerationPipeline
 from ogpt.reporting import Reporter, silent
 from ogpt.tokens.bpe_tokenizer import BPETokenizer
 from ogpt.tokens.open_tokenizer import open_tokenizer
+from ogpt.weights.shapes import ARCHITECTURES
 
 if TYPE_CHECKING:
     import torch

@@ -14,6 +14,8 @@ ARCHITECTURES = (
     "OpenAIGPTDoubleHeadsModel",
     "OpenAIGPTForSequenceClassification",
 )
+"""Allowed class names in config.json, field `architectures`."""
+
 Shapes = dict[str, tuple[int, ...]]
 
 
