@@ -35,7 +35,7 @@ def test_every_model(tmp_path: Path, architecture: str, task: str) -> None:
     assert f"| architecture | {architecture} |" in card.text
     assert f"from transformers import AutoTokenizer, {architecture}" in card.text
     assert "| licence | not stated |" in card.text
-    assert "becomes words" not in card.text  # no tokenizer, so nothing is said of it
+    assert "pre-tokenization" not in card.text  # there is no tokenizer
 
 
 def test_all_facts(tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_all_facts(tmp_path: Path) -> None:
         "licence | mit",
     ):
         assert f"| {row}" in card.text, row
-    assert "text becomes words by | BERT's rules" in card.text
+    assert "| pre-tokenization | bert: lower case" in card.text
 
 
 def test_another_architecture(tmp_path: Path) -> None:

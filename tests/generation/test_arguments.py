@@ -92,17 +92,17 @@ def test_lengths_by_parity() -> None:
     ("given", "match", "hint"),
     [
         ({"max_length": 5}, "max_length is 5; allowed: more than the 5 tokens", "does not"),
-        ({"max_length": 0}, "max_length is 0; allowed: more than the 5", "counts the prompt"),
+        ({"max_length": 0}, "max_length is 0; allowed: more than the 5", "max_new_tokens"),
         (
             {"max_length": 9, "min_length": 10},
             "min_length is 10; allowed: at most 5 tokens of the prompt and 4 new",
-            "ask for more with max_new_tokens",
+            "raise max_new_tokens",
         ),
         ({"max_new_tokens": 0}, "max_new_tokens is 0; allowed: 1 or more", "at least 1"),
         ({"min_new_tokens": 21}, "min_new_tokens is 21; allowed: at most", "lower"),
-        ({"max_length": "9"}, "max_length is '9'; allowed: a whole number", "counts tokens"),
-        ({"max_new_tokens": 2.5, "min_length": 9}, "max_new_tokens is 2.5", "counts tokens"),
-        ({"min_length": True}, "min_length is True; allowed: a whole number", "counts tokens"),
+        ({"max_length": "9"}, "max_length is '9'; allowed: a whole number", "number of tokens"),
+        ({"max_new_tokens": 2.5, "min_length": 9}, "max_new_tokens is 2.5", "number of tokens"),
+        ({"min_length": True}, "min_length is True; allowed: a whole number", "number of tokens"),
         ({"temperature": -1.0}, "temperature is -1.0", "do_sample=False"),
         ({"temperature": 0.0, "do_sample": True}, "temperature is 0.0", "do_sample=False"),
         ({"sequence_bias": [3]}, r"sequence_bias is \[3\]", r"{(17,): 2.0}"),
@@ -110,14 +110,14 @@ def test_lengths_by_parity() -> None:
         ({"num_return_sequences": 2}, "num_return_sequences is 2", "do_sample=True"),
         (
             {"max_time": 3.0},
-            "max_time is 3.0; allowed: None, as generate does",
+            "max_time is 3.0; allowed: None, the only value",
             "stopping_criteria",
         ),
-        ({"guidance_scale": 1.5}, "guidance_scale is 1.5; allowed: None", "leave it out"),
-        ({"epsilon_cutoff": 3e-4}, "epsilon_cutoff is 0.0003; allowed: 0", "leave it out"),
+        ({"guidance_scale": 1.5}, "guidance_scale is 1.5; allowed: None", "omit it"),
+        ({"epsilon_cutoff": 3e-4}, "epsilon_cutoff is 0.0003; allowed: 0", "omit it"),
         ({"output_attentions": True}, "output_attentions is True; allowed: False", "call the"),
-        ({"assistant_model": object()}, "assistant_model is <object.*allowed: None", "leave"),
-        ({"renormalize_logits": True}, "renormalize_logits is True", "leave it out"),
+        ({"assistant_model": object()}, "assistant_model is <object.*allowed: None", "omit"),
+        ({"renormalize_logits": True}, "renormalize_logits is True", "omit it"),
     ],
 )
 def test_what_cannot_be(given: dict[str, Any], match: str, hint: str) -> None:
@@ -133,9 +133,9 @@ def test_what_cannot_be(given: dict[str, Any], match: str, hint: str) -> None:
         ("max_new_token", "did you mean max_new_tokens?"),
         ("attention_masks", "did you mean attention_mask?"),
         ("eos_token_ids", "did you mean eos_token_id?"),
-        ("zzzzzz", "leave it out"),
-        ("position_ids", "positions follow from attention_mask"),
-        ("labels", "generate has no loss: call the model itself"),
+        ("zzzzzz", "omit it"),
+        ("position_ids", "omit it: positions follow from attention_mask"),
+        ("labels", "call the model itself: generate has no loss"),
     ],
 )
 def test_unknown_names_are_refused(name: str, hint: str) -> None:
@@ -165,7 +165,7 @@ def test_arguments_without_effect_are_told() -> None:
         assert told(**{name: True}) == [(name, "return_dict_in_generate is off")]
         assert told(**{name: True, "return_dict_in_generate": True}) == []
         assert told(**{name: False}) == []
-    kept = "keys and values are always kept, in memory set aside once"
+    kept = "the KV cache is always used, and allocated once"
     assert told(use_cache=False) == [("use_cache", kept)]
     assert told(cache_implementation="static") == [("cache_implementation", kept)]
     assert told(low_memory=True) == [("low_memory", kept)]

@@ -13,6 +13,10 @@ from numbers import Integral, Real
 from typing import Any, Protocol
 
 
+def _refused(value: object, allowed: object) -> ValueError:
+    return ValueError(f"{value!r}; allowed: {allowed}")
+
+
 class Range(Protocol):
     """The values that a setting may have."""
 
@@ -38,7 +42,7 @@ class Whole:
             number = int(value)
             if number >= self.least and (self.most is None or number <= self.most):
                 return number
-        raise ValueError(value)
+        raise _refused(value, self)
 
     def __str__(self) -> str:
         words = f"{self.least} or more" if self.most is None else f"{self.least} to {self.most}"
@@ -60,11 +64,11 @@ class Number:
             try:
                 number = float(value)
             except OverflowError:
-                raise ValueError(value) from None
+                raise _refused(value, self) from None
             low = number > self.least if self.above else number >= self.least
             if isfinite(number) and low and (self.most is None or number <= self.most):
                 return number
-        raise ValueError(value)
+        raise _refused(value, self)
 
     def __str__(self) -> str:
         if self.most is None:
@@ -85,7 +89,7 @@ class OneOf:
         """The value itself; 1 is not True here."""
         if any(type(value) is type(choice) and value == choice for choice in self.choices):
             return value
-        raise ValueError(value)
+        raise _refused(value, self)
 
     def __str__(self) -> str:
         return ", ".join(map(str, self.choices))
@@ -108,7 +112,7 @@ class Texts:
             found = tuple(texts)
             if all(isinstance(text, str) and text for text in found):
                 return found
-        raise ValueError(value)
+        raise _refused(value, self)
 
     def __str__(self) -> str:
         return "texts of one character or more"
@@ -120,7 +124,7 @@ class TokenIds:
     def keep(self, value: Any) -> tuple[int, ...]:
         """The ids as a tuple."""
         if not isinstance(value, Iterable):
-            raise ValueError(value)
+            raise _refused(value, self)
         one = Whole()
         return tuple(int(one.keep(token_id) or 0) for token_id in value)
 
@@ -134,10 +138,10 @@ class TokenWords:
     def keep(self, value: Any) -> tuple[tuple[int, ...], ...]:
         """The words as tuples."""
         if not isinstance(value, Iterable):
-            raise ValueError(value)
+            raise _refused(value, self)
         words = tuple(TokenIds().keep(word) for word in value)
         if not all(words):
-            raise ValueError(value)
+            raise _refused(value, self)
         return words
 
     def __str__(self) -> str:
@@ -154,13 +158,13 @@ class Bias:
     def keep(self, value: Any) -> dict[Any, float]:
         """The numbers as Python's floats, by key."""
         if not isinstance(value, Mapping):
-            raise ValueError(value)
+            raise _refused(value, self)
         found = {}
         for key, number in value.items():
             if not isinstance(number, Real) or isnan(number) or number == inf or not key:
-                raise ValueError(value)
+                raise _refused(value, self)
             if isinstance(self.keys, Texts) != isinstance(key, str):
-                raise ValueError(value)
+                raise _refused(value, self)
             kept = self.keys.keep(key)
             found[key if isinstance(key, str) else kept] = float(number)
         return found

@@ -33,6 +33,10 @@ class DecoderOptions:
     With `deterministic`, torch does so too: it runs every token at one fixed shape, which is
     slower.
 
+    >>> from ogpt import DecoderOptions
+    >>> DecoderOptions(decoder="native", threads=2).dtype
+    'auto'
+
     Raises:
         ConfigError: a value outside its range, or a cache dtype that the decoder does not have.
     """

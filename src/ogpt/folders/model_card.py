@@ -1,4 +1,4 @@
-"""The card of a model folder (README.md), made from facts and nothing else."""
+"""The model card of a model folder (README.md), written from known facts only."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from ogpt.tokens.tokenizer_folder import read_settings
 from ogpt.version import __version__
 from ogpt.weights.shapes import architecture_of, parameter_count
 
-_NAMED = 8  # sources listed by name
+_NAMED = 8  # sources listed by name; a corpus may have thousands
 _KINDS = {
     "OpenAIGPTModel": (
         "feature-extraction",
         "A GPT-1 transformer",
-        "gives a vector for each token",
+        "gives a vector per token",
     ),
     "OpenAIGPTLMHeadModel": ("text-generation", "A GPT-1 language model", "continues text"),
     "OpenAIGPTDoubleHeadsModel": (
         "text-generation",
         "A GPT-1 model with two heads",
-        "continues text and scores the answers to choose from",
+        "continues text and scores candidate answers",
     ),
     "OpenAIGPTForSequenceClassification": (
         "text-classification",
         "A GPT-1 classifier",
-        "gives a text its label",
+        "labels text",
     ),
 }
 _WORDS = {
-    "openai": "the rules of 2018 (ftfy, then spaCy's English rules, then lower case)",
-    "hf-spacy": "lower case, then ftfy and spaCy's English rules, as in transformers 4",
-    "bert": "BERT's rules: lower case, no accents, every punctuation mark a word",
+    "openai": "openai: ftfy, spaCy's English rules, then lower case (2018)",
+    "hf-spacy": "hf-spacy: lower case, then ftfy and spaCy's English rules (transformers 4)",
+    "bert": "bert: lower case without accents; every punctuation mark is a word",
 }
 
 
@@ -48,19 +48,19 @@ def write_card(
     evaluation: Mapping[str, object] | None = None,
     license: str | None = None,
 ) -> None:
-    """Write the card of a model folder, which holds its configuration already.
+    """Write the card of a model folder that already has its configuration.
 
     Args:
         folder: The model folder.
-        facts: What else is known, row by row, such as `training_facts`.
+        facts: Further rows of the table, such as `training_facts`.
         evaluation: Name of a measure -> its value.
-        license: Identifier on the Hub, such as "mit"; None: the card says that it is not stated.
+        license: Identifier on the Hub, such as "mit"; None: "not stated".
 
     Raises:
         CheckpointError: the configuration is missing or damaged.
         ConfigError: it names another architecture.
         TokenizerError: tokenizer_config.json is damaged.
-        StorageError: the disk is full or refuses.
+        StorageError: the disk is full, or writing is not permitted.
     """
     config = OpenAIGPTConfig.from_pretrained(folder)
     architecture = architecture_of(config)
@@ -79,21 +79,21 @@ def write_card(
             f"{config.n_layer} layers, {config.n_embd} channels, {config.n_head} heads, "
             f"{config.n_positions} positions, vocabulary {config.vocab_size:,}"
         ),
-        "text becomes words by": _WORDS.get(read_settings(folder).get("pre_tokenizer", "")),
+        "pre-tokenization": _WORDS.get(read_settings(folder).get("pre_tokenizer", "")),
         **(facts or {}),
         **(evaluation or {}),
         "licence": license or "not stated",
-        "made with": f"ogpt {__version__}",
+        "written by": f"ogpt {__version__}",
     }
     text = (
         f"---\n{_yaml(metadata)}---\n\n"
         f"# {title}\n\n"
-        f"The model {does}. Text is read in lower case, and its layout is not kept.\n\n"
+        f"The model {does}. It uses lower-case text, and does not keep white space.\n\n"
         f"| | |\n|---|---|\n{_table(rows)}\n\n"
         "## Use\n\n"
         f"```\nogpt info THIS_FOLDER\n```\n\n"
         f'```python\nimport ogpt\n\ntokenizer, model = ogpt.load("THIS_FOLDER")\n```\n\n'
-        f"transformers reads the same files, and text by BERT's rules:\n\n"
+        f"transformers loads the same files; its tokenizer uses BERT's rules:\n\n"
         f"```python\nfrom transformers import AutoTokenizer, {architecture}\n\n"
         f'tokenizer = AutoTokenizer.from_pretrained("THIS_FOLDER")\n'
         f'model = {architecture}.from_pretrained("THIS_FOLDER")\n```\n'
@@ -105,25 +105,25 @@ def write_card(
 def training_facts(
     settings: PretrainSettings, n_positions: int, sources: Sequence[str], machine: Mapping[str, Any]
 ) -> dict[str, str]:
-    """What a card tells of a pre-training."""
+    """Rows of a card about the pre-training."""
     more = f" and {len(sources) - _NAMED} more" if len(sources) > _NAMED else ""
     training = settings.training
     return {
         "trained on": ", ".join(sources[:_NAMED]) + more,
         "batch": f"{training.batch_size} windows of {n_positions} tokens",
-        "learning rate": f"{training.learning_rate:g}, {training.warmup_steps} steps of warm-up",
+        "learning rate": f"{training.learning_rate:g}, {training.warmup_steps} warm-up steps",
         "seed": str(training.seed),
         "machine": ", ".join(f"{name} {value}" for name, value in machine.items()),
     }
 
 
 def _table(rows: Mapping[str, object]) -> str:
-    """Rows of a Markdown table; those without a value are left out."""
+    """Rows of a Markdown table; rows without a value are omitted."""
     cells = [(name, str(value)) for name, value in rows.items() if value is not None]
     escaped = [[cell.replace("|", r"\|") for cell in row] for row in cells]
     return "\n".join(f"| {name} | {value} |" for name, value in escaped)
 
 
 def _yaml(metadata: Mapping[str, Any]) -> str:
-    """Front matter: JSON's strings and lists are YAML's too."""
+    """Front matter; strings and lists of JSON are valid YAML."""
     return "".join(f"{name}: {json.dumps(value)}\n" for name, value in metadata.items())

@@ -41,11 +41,12 @@ class ModelFolder:
     share one: configuration, tokenizer and weights are read on first use, each once.
 
     >>> import tempfile
-    >>> from ogpt import OpenAIGPTConfig
-    >>> with tempfile.TemporaryDirectory() as path:
-    ...     OpenAIGPTConfig(n_layer=2).save_pretrained(path)
-    ...     ModelFolder.open(path).config.n_layer
+    >>> from ogpt import ModelFolder, OpenAIGPTConfig
+    >>> path = tempfile.TemporaryDirectory()
+    >>> OpenAIGPTConfig(n_layer=2).save_pretrained(path.name)
+    >>> ModelFolder.open(path.name).config.n_layer
     2
+    >>> path.cleanup()
 
     Args:
         path: The folder of config.json, weights and tokenizer.

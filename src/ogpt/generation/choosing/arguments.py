@@ -1,7 +1,7 @@
-"""The arguments of transformers' `generate` become settings of ours.
+"""Settings from the arguments of transformers' `generate`.
 
-The defaults are transformers', where they differ from those of `ogpt.generate`: no sampling, and
-the 50 most likely tokens where there is sampling.
+Defaults that differ from those of `ogpt.generate` are transformers': no sampling, and top_k 50 with
+sampling.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ogpt.generation.choosing.settings import OF_TEXT, GenerationSettings, requi
 from ogpt.notices import tell
 
 DEFAULT_LENGTH = 20
-"""Tokens where no length is asked for: new ones, as far as there are positions, or with the prompt
+"""Length if none is given: new tokens, as far as they fit the context, or tokens with the prompt
 (`Parity.length`)."""
 
 _DEFAULTS: dict[str, Any] = {"do_sample": False, "top_k": 50}
@@ -28,7 +28,7 @@ _SETTINGS = tuple(
     item.name for item in fields(GenerationSettings) if item.name not in (*_LENGTHS, *OF_TEXT)
 )
 _OUTPUTS = ("return_dict_in_generate", "output_scores", "output_logits")
-_TENSORS = (  # of the call itself; here to be suggested for a name that is nearly theirs
+_TENSORS = (  # arguments of the call itself, suggested for similar names
     "input_ids",
     "inputs",
     "inputs_embeds",
@@ -41,22 +41,22 @@ _TENSORS = (  # of the call itself; here to be suggested for a name that is near
     "tokenizer",
 )
 _INSTEAD = {
-    "position_ids": "positions follow from attention_mask",
-    "labels": "generate has no loss: call the model itself",
-    "head_mask": "call the model itself, or take heads out with model.prune_heads",
-    "past_key_values": "generate keeps a cache of its own",
-    "mc_token_ids": "generate uses the language-model head alone",
-    "max_time": "stop by a criterion of your own, in stopping_criteria",
-    "prefix_allowed_tokens_fn": "rule tokens out in a logits_processor of your own; "
-    "allowed_token_ids allows the same ones everywhere",
-    "exponential_decay_length_penalty": "length_penalty weighs the length of beams",
+    "position_ids": "omit it: positions follow from attention_mask",
+    "labels": "call the model itself: generate has no loss",
+    "head_mask": "call the model itself, or remove heads with model.prune_heads",
+    "past_key_values": "omit it: generate has its own KV cache",
+    "mc_token_ids": "omit it: generate uses the language-model head only",
+    "max_time": "pass a criterion of your own in stopping_criteria",
+    "prefix_allowed_tokens_fn": "pass a logits_processor of your own; allowed_token_ids allows the "
+    "same tokens at every step",
+    "exponential_decay_length_penalty": "use length_penalty with beams",
     "output_attentions": "call the model itself on the sequences",
     "output_hidden_states": "call the model itself on the sequences",
 }
-"""What to do in place of an argument of transformers that is not here."""
+"""Hints for arguments of transformers that ogpt does not have."""
 
 _NEUTRAL: dict[str, tuple[Any, ...]] = {
-    # what is always so here, or is of no concern to a GPT-1; and the values that ask for that
+    # arguments without meaning for GPT-1, and the values that change nothing
     "use_cache": (True,),
     "cache_implementation": (None,),
     "bos_token_id": (),
@@ -111,7 +111,7 @@ class GenerationConfig(dict[str, Any]):
     """Arguments of `generate` by name, also as attributes; one that is not set is None."""
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):  # what Python itself asks for, as copying does
+        if name.startswith("__"):  # names that Python looks up, as in copying
             raise AttributeError(name)
         return self.get(name)
 
@@ -121,12 +121,12 @@ class GenerationConfig(dict[str, Any]):
 
 @dataclass(frozen=True)
 class Arguments:
-    """What a call of `generate` asks for."""
+    """The arguments of a call of `generate`."""
 
     settings: GenerationSettings
     stop_strings: list[str]
     as_dict: bool
-    """Return more than the sequences."""
+    """Whether to return an output object instead of the sequences."""
     output_scores: bool
     output_logits: bool
 
@@ -134,18 +134,17 @@ class Arguments:
 def read_arguments(
     given: Mapping[str, Any], width: int, length: str = "new", room: int = DEFAULT_LENGTH
 ) -> Arguments:
-    """Settings from arguments by transformers' names; None switches an argument off.
+    """Settings from arguments with transformers' names; None disables an argument.
 
     Args:
-        given: The call's, over those of a generation configuration.
-        width: Tokens of the prompt, padding included: max_length and min_length count them.
-        length: What 20 tokens mean where no length is given, `Parity.length`.
-        room: Positions after the longest prompt: the most that is written where no length is
-            given. Below 1 it limits nothing.
+        given: Arguments of the call, merged over those of a generation configuration.
+        width: Number of tokens of the prompt with padding; max_length and min_length count them.
+        length: Meaning of the default length of 20 tokens, `Parity.length`.
+        room: Positions after the longest prompt, which limit the default length. Below 1: no limit.
 
     Raises:
-        UnknownArgument: a name that `generate` has not.
-        SamplingError: a value outside its range, or something that ogpt does not do.
+        UnknownArgument: a name that `generate` does not have.
+        SamplingError: a value outside its range, or a feature that ogpt does not have.
     """
     all_of_them = "top_k" in given and given["top_k"] is None
     given = {name: value for name, value in given.items() if value is not None}
@@ -153,7 +152,7 @@ def read_arguments(
     for name in given:
         if name not in known:
             near = get_close_matches(name, [*_TENSORS, *known], n=1, cutoff=0.6)
-            hint = f"did you mean {near[0]}?" if near else "leave it out"
+            hint = f"did you mean {near[0]}?" if near else "omit it"
             raise UnknownArgument(
                 f"generate has no argument {name}; allowed: {', '.join(sorted(known))}",
                 hint=_INSTEAD.get(name, hint),
@@ -166,10 +165,12 @@ def read_arguments(
             values[name] = [values[name]]
     if isinstance(values.get("sequence_bias"), list):
         values["sequence_bias"] = _pairs(values["sequence_bias"])
-    drawing = values["do_sample"] or values.get("penalty_alpha")
-    if "top_k" not in given and (all_of_them or not drawing):
+    sampling = values["do_sample"] or values.get("penalty_alpha")
+    if "top_k" not in given and (all_of_them or not sampling):
         del values["top_k"]
-    if not values["do_sample"] and values.get("temperature") == 0:  # that is what it asks for
+    if (
+        not values["do_sample"] and values.get("temperature") == 0
+    ):  # means greedy decoding, which this is
         del values["temperature"]
     most, least = _lengths(given, width, length, room)
     strings = given.get("stop_strings", [])
@@ -187,23 +188,23 @@ def read_arguments(
 
 
 def _pairs(bias: list[Any]) -> Any:
-    """A bias as JSON holds it, [[[17, 4], 2.0], ...], as GenerationSettings has it."""
+    """A bias in the form of JSON, [[[17, 4], 2.0], ...], in the form of GenerationSettings."""
     try:
         return {tuple(ids): value for ids, value in bias}
     except (TypeError, ValueError):
-        return bias  # which the settings refuse
+        return bias  # the settings raise the error
 
 
 def _lengths(given: Mapping[str, Any], width: int, length: str, room: int) -> tuple[int, int]:
     """max_new_tokens and min_new_tokens.
 
     Raises:
-        SamplingError: a length that is no whole number, or one that cannot be.
+        SamplingError: a length that is not a whole number, or is outside its range.
     """
     for name in _LENGTHS:
         value = given.get(name, 1)
         whole = isinstance(value, Integral) and not isinstance(value, bool)
-        require(whole, name, value, "a whole number", "it counts tokens")
+        require(whole, name, value, "a whole number", "pass a number of tokens")
     if "max_new_tokens" in given:
         most = given["max_new_tokens"]
         if "max_length" in given:
@@ -215,7 +216,7 @@ def _lengths(given: Mapping[str, Any], width: int, length: str, room: int) -> tu
             "max_length",
             total,
             f"more than the {width} tokens of the prompt",
-            "max_length counts the prompt; max_new_tokens does not",
+            "use max_new_tokens, which does not count the prompt",
         )
         most = total - width
     else:
@@ -230,26 +231,26 @@ def _lengths(given: Mapping[str, Any], width: int, length: str, room: int) -> tu
         "min_length",
         shortest,
         f"at most {width} tokens of the prompt and {most} new ones",
-        "ask for more with max_new_tokens",
+        "raise max_new_tokens",
     )
     return most, max(0, shortest - width)
 
 
 def _not_here(name: str, value: Any) -> None:
-    """Give notice of what makes no difference here; refuse what would.
+    """Give notice of an argument without effect; refuse one that would change the output.
 
     Raises:
-        SamplingError: the argument asks for what ogpt does not do.
+        SamplingError: ogpt does not have the feature.
     """
     if name in ("use_cache", "cache_implementation", "low_memory"):
         tell(
             "setting-without-effect",
             setting=name,
-            reason="keys and values are always kept, in memory set aside once",
+            reason="the KV cache is always used, and allocated once",
         )
         return
     raise SamplingError(
         f"{name} is {shorten(repr(value), 80, placeholder='...')}; allowed: {_NEUTRAL[name][0]!r}, "
-        "as generate does not do this here",
-        hint=_INSTEAD.get(name, "leave it out"),
+        "the only value that is supported",
+        hint=_INSTEAD.get(name, "omit it"),
     )
