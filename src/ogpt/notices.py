@@ -40,7 +40,7 @@ KINDS: dict[str, str] = {
     "precision-emulated": (
         "this processor has no instructions for {precision}: it is slower here than float32"
     ),
-    "no-held-out-text": (
+    "few-documents": (
         "the text has too few documents for a validation set of whole documents: using about its "
         "last {bytes} bytes instead"
     ),
@@ -72,7 +72,7 @@ KINDS: dict[str, str] = {
     "arguments-ignored": "ignoring arguments that no model accepts: {names}",
     "nothing-to-learn": "all labels are {ignored}, the value to ignore: the loss is zero",
     "weights-not-from-file": "{name}: {report}",
-    "run-begun": "no run to resume in {path}: starting a new one",
+    "run-started": "no run to resume in {path}: starting a new one",
     "checkpoint-set-aside": "{path} is incomplete and is skipped: {reason}",
     "hub-not-reached": (
         "could not look up {repo_id} on the Hub ({reason}): using the cached copy, commit {commit}"

@@ -7,13 +7,13 @@ preparation resumes.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ogpt.errors import DamagedData, SourceNotFound
+from ogpt.reading import parse_json
 from ogpt.storage import write_json
 
 NAME = "manifest.json"
@@ -93,7 +93,7 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / NAME
     try:
-        values = json.loads(path.read_text("utf-8"))
+        values = parse_json(path.read_text("utf-8"))
         if values["format"] != FORMAT or values["version"] != VERSION:
             raise DamagedData(
                 f"{path} is {values['format']!r} version {values['version']!r}; this ogpt reads "
@@ -107,7 +107,7 @@ def read_manifest(folder: Path) -> Manifest:
         ) from error
     except DamagedData:
         raise
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise DamagedData(
             f"{path} is damaged: {type(error).__name__}: {error}", hint=remake(folder)
         ) from error

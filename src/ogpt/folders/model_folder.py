@@ -5,7 +5,6 @@ Where a model is asked for, the folder of a run and an id of the Hugging Face Hu
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from ogpt.errors import CheckpointError, VocabularyMismatch
 from ogpt.hub import HubOptions, model_folder
 from ogpt.layout import WeightsFiles, weights_files
 from ogpt.notices import tell
+from ogpt.reading import parse_json
 from ogpt.tokens.bpe_tokenizer import BPETokenizer
 from ogpt.tokens.open_tokenizer import open_tokenizer
 from ogpt.tokens.tokenizer_folder import holds_tokenizer
@@ -207,7 +207,7 @@ def read_run_facts(run: Path) -> dict[str, Any]:
     """
     file = run / RUN_FILE
     try:
-        facts = json.loads(file.read_text("utf-8"))
+        facts = parse_json(file.read_text("utf-8"))
         for name in (facts["best"], facts["last"]):
             if not (name is None or re.fullmatch(CHECKPOINT_NAME, name)):
                 raise ValueError(f"{name!r} is not the name of a checkpoint")

@@ -92,7 +92,7 @@ def _prepare(
     if not valid_sources:
         held_out = find_held_out(documents(train_sources), settings.valid_fraction)
         if held_out:
-            tell("no-held-out-text", bytes=held_out.n_bytes)
+            tell("few-documents", bytes=held_out.n_bytes)
 
     # Validation text first: of a text in both splits, the copy for training is left out. The other
     # way round, the model would be tested on what it was trained on.

@@ -75,7 +75,7 @@ def resolve_settings(request: PretrainRequest) -> PretrainSettings:
     if not RunFolder.is_run(out):
         RunFolder.check_free(out)
         if request.resume:
-            tell("run-begun", path=out)
+            tell("run-started", path=out)
         return load_settings(preset, config, request.overrides)
     if not request.resume:
         raise OutputExists(
