@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypedDict
 from ogpt.errors import CheckpointError, HubError
 from ogpt.layout import (
     CARD_FILE,
-    CONFIG_FILES,
+    CONFIG_FILE,
     TOKENIZER_FILES,
     model_files,
     weights_files,
@@ -164,7 +164,7 @@ class _Wanted:
                 raise refusal from error
             problem = _first_line(error)
         try:
-            folder = snapshot(list(CONFIG_FILES[:1]), cached=True)
+            folder = snapshot([CONFIG_FILE], cached=True)
         except OSError as error:
             raise HubError(
                 f"{self.named} is neither an existing folder nor in the Hub cache; {problem}",
@@ -195,7 +195,7 @@ class _Wanted:
         """
         files = model_files(names)
         if self.tokenizer_only:
-            files = [name for name in files if name in (*CONFIG_FILES[:1], *TOKENIZER_FILES)]
+            files = [name for name in files if name in (CONFIG_FILE, *TOKENIZER_FILES)]
         elif not weights_files(names).files:
             raise HubError(
                 f"{self.named} on the Hub has no weights that ogpt reads"
@@ -240,7 +240,7 @@ def push_folder(
 
     folder = Path(folder)
     names = [file.name for file in folder.glob("*")]
-    if CONFIG_FILES[0] not in names or not weights_files(names).files:
+    if CONFIG_FILE not in names or not weights_files(names).files:
         raise CheckpointError(f"{folder} is not a model folder", hint=_PASS_A_FOLDER)
     api = _api(token)
     try:

@@ -8,26 +8,44 @@ from typing import NamedTuple
 
 CARD_FILE = "README.md"
 
-CONFIG_FILES = ("config.json", "generation_config.json")
+CONFIG_FILE = "config.json"
+GENERATION_FILE = "generation_config.json"
+CONFIG_FILES = (CONFIG_FILE, GENERATION_FILE)
+
+VOCAB_FILE = "vocab.json"
+MERGES_FILE = "merges.txt"
+OPENAI_VOCAB_FILE = "encoder_bpe_40000.json"
+OPENAI_MERGES_FILE = "vocab_40000.bpe"
+TOKENIZER_FILE = "tokenizer.json"
+TOKENIZER_CONFIG_FILE = "tokenizer_config.json"
+SPECIAL_TOKENS_FILE = "special_tokens_map.json"
+ADDED_TOKENS_FILE = "added_tokens.json"
 TOKENIZER_FILES = (
-    "vocab.json",
-    "merges.txt",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "encoder_bpe_40000.json",  # OpenAI's names for vocab.json and merges.txt
-    "vocab_40000.bpe",
+    VOCAB_FILE,
+    MERGES_FILE,
+    TOKENIZER_FILE,
+    TOKENIZER_CONFIG_FILE,
+    SPECIAL_TOKENS_FILE,
+    ADDED_TOKENS_FILE,
+    OPENAI_VOCAB_FILE,
+    OPENAI_MERGES_FILE,
 )
+
+WEIGHTS_FILE = "model.safetensors"
+INDEX_FILE = "model.safetensors.index.json"
+BIN_FILE = "pytorch_model.bin"
+BIN_INDEX_FILE = "pytorch_model.bin.index.json"
+H5_FILE = "tf_model.h5"
+SHAPES_FILE = "params_shapes.json"
 
 _FORMATS: tuple[tuple[str, str, str], ...] = (
     # format, the file that identifies it, pattern of its further files; the preferred format first
-    ("safetensors", "model.safetensors", ""),
-    ("safetensors", "model.safetensors.index.json", r"model-\d+-of-\d+\.safetensors"),
-    ("bin", "pytorch_model.bin", ""),
-    ("bin", "pytorch_model.bin.index.json", r"pytorch_model-\d+-of-\d+\.bin"),
-    ("h5", "tf_model.h5", ""),
-    ("openai", "params_shapes.json", r"params_\d+\.npy"),
+    ("safetensors", WEIGHTS_FILE, ""),
+    ("safetensors", INDEX_FILE, r"model-\d+-of-\d+\.safetensors"),
+    ("bin", BIN_FILE, ""),
+    ("bin", BIN_INDEX_FILE, r"pytorch_model-\d+-of-\d+\.bin"),
+    ("h5", H5_FILE, ""),
+    ("openai", SHAPES_FILE, r"params_\d+\.npy"),
 )
 
 

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from ogpt.errors import BackendMissing, WeightsError
+from ogpt.layout import H5_FILE
 from ogpt.weights import h5_file
-from ogpt.weights.h5_file import H5_FILE, open_h5
+from ogpt.weights.h5_file import open_h5
 from ogpt.weights.names import stored_names, unused_names
 from tests.golden.formula import formula
 

@@ -9,15 +9,10 @@ import numpy as np
 import pytest
 
 from ogpt.errors import StorageError, WeightsError
+from ogpt.layout import SHAPES_FILE
 from ogpt.notices import collecting
 from ogpt.weights.arrays import Array
-from ogpt.weights.openai_files import (
-    SHAPES_FILE,
-    Sizes,
-    open_openai,
-    openai_sizes,
-    write_openai,
-)
+from ogpt.weights.openai_files import Sizes, open_openai, openai_sizes, write_openai
 
 V, P, C, LAYERS = 11, 8, 4, 2
 REAL_SHAPES = Path(__file__).parents[3] / "shared" / "data" / "gpt1_vocab" / SHAPES_FILE

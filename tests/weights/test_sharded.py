@@ -9,11 +9,12 @@ import pytest
 import transformers
 
 from ogpt.errors import ConfigError, StorageError, WeightsError
+from ogpt.layout import INDEX_FILE
 from ogpt.weights import sharded
 from ogpt.weights.arrays import Array
 from ogpt.weights.model_weights import write_weights
 from ogpt.weights.safetensors_file import open_safetensors, write_arrays
-from ogpt.weights.sharded import INDEX_FILE, open_index, size_in_bytes, split, write_shards
+from ogpt.weights.sharded import open_index, size_in_bytes, split, write_shards
 
 
 def floats(*values: float) -> Array:

@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 from ogpt.config.fields import ACTIVATIONS as ACTIVATIONS
 from ogpt.config.fields import bad, check_fields, kept_form, labels
 from ogpt.config.parity import Parity
-from ogpt.config.saved import CONFIG_FILE as CONFIG_FILE
 from ogpt.config.saved import SavedConfig, tell_misspelt
 from ogpt.errors import ConfigError
 

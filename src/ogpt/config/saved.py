@@ -13,12 +13,10 @@ from typing import Any, ClassVar, Literal, Self, overload
 from ogpt.config.parity import Parity
 from ogpt.errors import CheckpointError, ConfigError, UnknownSetting
 from ogpt.hub import HubOptions, model_folder
-from ogpt.layout import weights_files
+from ogpt.layout import CONFIG_FILE, weights_files
 from ogpt.notices import tell
 from ogpt.reading import parse_json
 from ogpt.storage import storage_error, whole_file
-
-CONFIG_FILE = "config.json"
 
 # difflib's similarity from which a name counts as misspelled. The closest legitimate key of
 # transformers, sep_token_id, has 0.83 (to eos_token_id).

@@ -15,7 +15,7 @@ from ogpt.config.model import OpenAIGPTConfig
 from ogpt.decoding.native.balancing import balanced
 from ogpt.decoding.native.library import PRECISIONS, load_library
 from ogpt.folders.model_card import write_card
-from ogpt.layout import CARD_FILE, CONFIG_FILES, TOKENIZER_FILES
+from ogpt.layout import CARD_FILE, GENERATION_FILE, TOKENIZER_FILES, WEIGHTS_FILE
 from ogpt.weights.arrays import Array, LazyArrays
 from ogpt.weights.matching import match_weights
 from ogpt.weights.model_weights import folder_config, open_weights, write_weights
@@ -30,7 +30,7 @@ from ogpt.weights.quantized import (
     quantized_arrays,
     steps_layout,
 )
-from ogpt.weights.safetensors_file import WEIGHTS_FILE, write_arrays
+from ogpt.weights.safetensors_file import write_arrays
 
 TARGETS = ("int8", "int4", "bf16")
 """Formats of a folder: 8-bit or 4-bit integers for the native decoder, or bfloat16."""
@@ -107,7 +107,7 @@ def write_rounded(
                 progress(done, len(plan.homes))
         write_arrays(folder / WEIGHTS_FILE, made)
     saved.save_pretrained(folder)
-    for name in (*TOKENIZER_FILES, CONFIG_FILES[1], CARD_FILE):
+    for name in (*TOKENIZER_FILES, GENERATION_FILE, CARD_FILE):
         if (source / name).is_file():
             shutil.copyfile(source / name, folder / name)
     if not (folder / CARD_FILE).exists():

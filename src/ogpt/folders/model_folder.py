@@ -12,10 +12,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Unpack
 
-from ogpt.config.model import CONFIG_FILE, TOKENIZER_FINGERPRINT, OpenAIGPTConfig
+from ogpt.config.model import TOKENIZER_FINGERPRINT, OpenAIGPTConfig
 from ogpt.errors import CheckpointError, VocabularyMismatch
 from ogpt.hub import HubOptions, model_folder
-from ogpt.layout import WeightsFiles, weights_files
+from ogpt.layout import CONFIG_FILE, SHAPES_FILE, WEIGHTS_FILE, WeightsFiles, weights_files
 from ogpt.notices import tell
 from ogpt.reading import parse_json
 from ogpt.tokens.bpe_tokenizer import BPETokenizer
@@ -23,9 +23,7 @@ from ogpt.tokens.open_tokenizer import open_tokenizer
 from ogpt.tokens.tokenizer_folder import holds_tokenizer
 from ogpt.weights.arrays import Array
 from ogpt.weights.model_weights import folder_config, open_weights
-from ogpt.weights.openai_files import SHAPES_FILE
 from ogpt.weights.quantized import QuantizedWeights, open_quantized, quantized_dtype
-from ogpt.weights.safetensors_file import WEIGHTS_FILE
 from ogpt.weights.shapes import architecture_of
 
 RUN_FILE = "run.json"

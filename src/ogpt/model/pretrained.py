@@ -10,11 +10,12 @@ from typing import Any, Literal, Self, overload
 import torch
 from torch import Tensor, nn
 
-from ogpt.config.model import CONFIG_FILE, OpenAIGPTConfig
+from ogpt.config.model import OpenAIGPTConfig
 from ogpt.errors import ConfigError
 from ogpt.folders.model_card import write_card
 from ogpt.folders.model_folder import ModelFolder
 from ogpt.hub import HubOptions, model_folder, push_folder
+from ogpt.layout import CONFIG_FILE
 from ogpt.model.attention import best_attention, check_attention
 from ogpt.model.base import Model
 from ogpt.model.loading import (

@@ -12,6 +12,7 @@ from typing import Any, Self
 from tokenizers import AddedToken, Tokenizer
 
 from ogpt.errors import TokenizerError
+from ogpt.layout import MERGES_FILE, VOCAB_FILE
 from ogpt.reporting import Reporter, silent
 from ogpt.tokens import shaping
 from ogpt.tokens.merge_learning import learn_merges
@@ -25,14 +26,7 @@ from ogpt.tokens.tokenizer_folder import (
     tokenizer_folder,
     write_folder,
 )
-from ogpt.tokens.vocabulary import (
-    MERGES_FILE,
-    UNK_TOKEN,
-    VOCAB_FILE,
-    Vocabulary,
-    read_vocabulary,
-    write_vocabulary,
-)
+from ogpt.tokens.vocabulary import UNK_TOKEN, Vocabulary, read_vocabulary, write_vocabulary
 
 PathLike = str | Path
 _SETTINGS = (

@@ -12,13 +12,19 @@ from tokenizers import AddedToken
 
 from ogpt.errors import StorageError, TokenizerError
 from ogpt.hub import HubOptions, is_hub_id, model_folder
+from ogpt.layout import (
+    ADDED_TOKENS_FILE,
+    MERGES_FILE,
+    SPECIAL_TOKENS_FILE,
+    TOKENIZER_CONFIG_FILE,
+    TOKENIZER_FILE,
+    VOCAB_FILE,
+)
 from ogpt.storage import whole_file, write_json
 from ogpt.tokens.special_tokens import NAMES, content_of
 from ogpt.tokens.vocabulary import (
     END_OF_WORD,
-    MERGES_FILE,
     NAMINGS,
-    VOCAB_FILE,
     Vocabulary,
     find_vocabulary,
     read_json_object,
@@ -26,10 +32,6 @@ from ogpt.tokens.vocabulary import (
     write_vocabulary,
 )
 
-TOKENIZER_FILE = "tokenizer.json"
-SETTINGS_FILE = "tokenizer_config.json"
-SPECIAL_FILE = "special_tokens_map.json"
-ADDED_FILE = "added_tokens.json"
 _FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
 _NO_LIMIT = 10**20  # transformers writes 10**30 for an unknown maximum length
 _LISTS = ("additional_special_tokens", "extra_special_tokens")  # transformers 4 and 5
@@ -112,7 +114,7 @@ def _read_folder(folder: Path) -> TokenizerFolder:
     settings = read_settings(folder)
     if "max_len" in settings:  # transformers 2
         settings.setdefault("model_max_length", settings.pop("max_len"))
-    names = {**_read_if_there(folder / SPECIAL_FILE), **settings}
+    names = {**_read_if_there(folder / SPECIAL_TOKENS_FILE), **settings}
     special = {name: content_of(name, names[name]) for name in NAMES if names.get(name)}
     additional = [
         content_of(key, token) for key in _LISTS for token in _listed(names.get(key) or [])
@@ -136,7 +138,7 @@ def read_settings(folder: Path) -> dict[str, Any]:
     Raises:
         TokenizerError: the file is damaged.
     """
-    return _read_if_there(folder / SETTINGS_FILE)
+    return _read_if_there(folder / TOKENIZER_CONFIG_FILE)
 
 
 def read_tokenizer_file(file: Path) -> TokenizerFolder:
@@ -186,8 +188,10 @@ def write_folder(folder: Path, content: TokenizerFolder, pipeline: str) -> tuple
         **content.settings,
         **content.special,
     }
-    write_json(folder / SETTINGS_FILE, settings)
-    return tuple(folder / name for name in (VOCAB_FILE, MERGES_FILE, TOKENIZER_FILE, SETTINGS_FILE))
+    write_json(folder / TOKENIZER_CONFIG_FILE, settings)
+    return tuple(
+        folder / name for name in (VOCAB_FILE, MERGES_FILE, TOKENIZER_FILE, TOKENIZER_CONFIG_FILE)
+    )
 
 
 def vocabulary_of(pipeline: dict[str, Any], file: Path) -> Vocabulary:
@@ -261,7 +265,7 @@ def _added(
         return {int(item["id"]): _token(item) for item in pipeline["added_tokens"]}
     if settings.get("added_tokens_decoder"):
         return {int(key): _token(item) for key, item in settings["added_tokens_decoder"].items()}
-    old = _read_if_there(folder / ADDED_FILE)
+    old = _read_if_there(folder / ADDED_TOKENS_FILE)
     return {int(index): _token({"content": token}) for token, index in old.items()}
 
 

@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any, cast
 
 from ogpt.errors import TokenizerError
+from ogpt.layout import MERGES_FILE, OPENAI_MERGES_FILE, OPENAI_VOCAB_FILE, VOCAB_FILE
 from ogpt.reading import parse_json
 from ogpt.storage import whole_file
 
 END_OF_WORD = "</w>"
 UNK_TOKEN = "<unk>"
-VOCAB_FILE = "vocab.json"
-MERGES_FILE = "merges.txt"
-NAMINGS = ((VOCAB_FILE, MERGES_FILE), ("encoder_bpe_40000.json", "vocab_40000.bpe"))
+NAMINGS = ((VOCAB_FILE, MERGES_FILE), (OPENAI_VOCAB_FILE, OPENAI_MERGES_FILE))
+"""File names of a vocabulary and its merges: Hugging Face's, then OpenAI's."""
 _VERSION = "#version:"
 _FORMAT = "check the format: vocab.json maps tokens to ids, merges.txt has two symbols per line"
 

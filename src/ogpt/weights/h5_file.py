@@ -22,8 +22,6 @@ from ogpt.reading import shown
 from ogpt.weights.arrays import Array, LazyArrays
 from ogpt.weights.opened import Opened, damaged
 
-H5_FILE = "tf_model.h5"
-
 _MAX_OBJECTS = 10_000  # groups and datasets; GPT-1 has 320
 _MAX_PATH = 1000  # characters; nested long group names would multiply
 _MAX_GROWTH = 20  # unpacked size over file size; float weights compress by far less than 2

@@ -5,27 +5,37 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from ogpt.config.model import CONFIG_FILE, OpenAIGPTConfig
+from ogpt.config.model import OpenAIGPTConfig
 from ogpt.errors import ConfigError, WeightsError
+from ogpt.layout import (
+    BIN_FILE,
+    BIN_INDEX_FILE,
+    CONFIG_FILE,
+    H5_FILE,
+    INDEX_FILE,
+    SHAPES_FILE,
+    WEIGHTS_FILE,
+    weights_files,
+)
 from ogpt.notices import tell
 from ogpt.storage import whole_files
 from ogpt.weights.arrays import Array
-from ogpt.weights.h5_file import H5_FILE, open_h5
-from ogpt.weights.openai_files import SHAPES_FILE, open_openai, openai_sizes
+from ogpt.weights.h5_file import open_h5
+from ogpt.weights.openai_files import open_openai, openai_sizes
 from ogpt.weights.quantized import refuse_quantized
-from ogpt.weights.safetensors_file import WEIGHTS_FILE, open_safetensors, write_arrays
-from ogpt.weights.sharded import INDEX_FILE, SHARDS, open_index, split, write_shards
-from ogpt.weights.torch_file import BIN_FILE, open_bin
+from ogpt.weights.safetensors_file import open_safetensors, write_arrays
+from ogpt.weights.sharded import SHARDS, open_index, split, write_shards
+from ogpt.weights.torch_file import open_bin
 
 OPENAI_HEAD_DIM = 64
 """Channels per attention head of OpenAI's model: 768 / 12 (paper, section 4.1). Their files do not
 store the number of heads."""
 
-_READERS: dict[str, Callable[[Path], Mapping[str, Array]]] = {  # in order of preference
+_READERS: dict[str, Callable[[Path], Mapping[str, Array]]] = {
     WEIGHTS_FILE: open_safetensors,
     INDEX_FILE: lambda index: open_index(index, open_safetensors),
     BIN_FILE: open_bin,
-    f"{BIN_FILE}.index.json": lambda index: open_index(index, open_bin),
+    BIN_INDEX_FILE: lambda index: open_index(index, open_bin),
     H5_FILE: open_h5,
     SHAPES_FILE: lambda shapes: open_openai(shapes.parent),
 }
@@ -40,9 +50,9 @@ def weights_file(folder: Path) -> Path:
     Raises:
         WeightsError: there is none.
     """
-    for name in _READERS:
-        if (folder / name).is_file():
-            return folder / name
+    found = weights_files(file.name for file in folder.glob("*") if file.is_file()).files
+    if found:
+        return folder / found[0]
     raise WeightsError(
         f"there are no weights in {folder}; looked for {', '.join(_READERS)}",
         hint="pass a folder that contains one of these files",

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ogpt.errors import WeightsError
+from ogpt.layout import SHAPES_FILE
 from ogpt.notices import tell
 from ogpt.reading import shown
 from ogpt.storage import whole_files
@@ -26,8 +27,6 @@ from ogpt.weights.arrays import Array, LazyArrays
 from ogpt.weights.names import stored_names, unused_names
 from ogpt.weights.opened import Opened, damaged, read_json
 from ogpt.weights.precision import as_floats
-
-SHAPES_FILE = "params_shapes.json"
 
 _FILES = 10  # train.py reads exactly params_0.npy to params_9.npy
 _DTYPE = np.dtype("<f4")

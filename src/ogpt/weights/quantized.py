@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.errors import ConfigError, WeightsError
+from ogpt.layout import WEIGHTS_FILE
 from ogpt.weights.arrays import Array, Stored
 from ogpt.weights.opened import damaged
 from ogpt.weights.precision import is_finite
-from ogpt.weights.safetensors_file import WEIGHTS_FILE, Entry, open_safetensors
+from ogpt.weights.safetensors_file import Entry, open_safetensors
 from ogpt.weights.shapes import architecture_of, weight_shapes
 
 METHOD = "ogpt"

@@ -20,8 +20,6 @@ from ogpt.storage import whole_file
 from ogpt.weights.arrays import Array, LazyArrays, Stored, numpy_dtype
 from ogpt.weights.opened import JSON_LIMIT, Opened, damaged, parse_header
 
-WEIGHTS_FILE = "model.safetensors"
-
 _METADATA = "__metadata__"
 _FIELDS = {"dtype", "shape", "data_offsets"}
 _MAX_RANK = 32  # well below the limits of numpy and torch (64); weights have at most 3

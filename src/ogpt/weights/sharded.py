@@ -9,12 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from ogpt.errors import ConfigError, WeightsError
+from ogpt.layout import INDEX_FILE
 from ogpt.reading import shown
 from ogpt.weights.arrays import Array, LazyArrays, stored
 from ogpt.weights.opened import damaged, read_json
 from ogpt.weights.safetensors_file import write_stream
-
-INDEX_FILE = "model.safetensors.index.json"
 
 SHARDS = f"model-{5 * '[0-9]'}-of-{5 * '[0-9]'}.safetensors"
 """Glob pattern of the files that `write_shards` writes."""

@@ -25,8 +25,6 @@ from ogpt.weights.opened import Opened, damaged
 from ogpt.weights.pickled_tensors import ITEM_SIZES, PickledStorage, PickledTensor
 from ogpt.weights.tensor_pickle import DAMAGED, TRUST, Pickled, described, load
 
-BIN_FILE = "pytorch_model.bin"
-
 WRAPPERS = ("state_dict", "model")
 """Keys under which training programs store the state dict inside a larger checkpoint."""
 

@@ -16,7 +16,7 @@ from ogpt.errors import ConfigError, OutputExists, TokenizerError, VocabularyMis
 from ogpt.folders.model_card import write_card
 from ogpt.folders.model_folder import ModelFolder
 from ogpt.hub import HubOptions, model_folder
-from ogpt.layout import CARD_FILE, CONFIG_FILES, TOKENIZER_FILES, weights_files
+from ogpt.layout import CARD_FILE, GENERATION_FILE, TOKENIZER_FILES, weights_files
 from ogpt.reporting import Progress, Reporter, silent
 from ogpt.storage import whole_folder
 from ogpt.tokens.rust_bpe import bert_pipeline
@@ -131,7 +131,7 @@ def convert(
         saved.save_pretrained(folder)
         if tokenizer is not None and opened.folder is not None:
             _write_tokenizer(tokenizer, opened.folder, folder, to, saved)
-        _copy(opened.folder, folder, (CONFIG_FILES[1], CARD_FILE))
+        _copy(opened.folder, folder, (GENERATION_FILE, CARD_FILE))
         if not (folder / CARD_FILE).exists():
             write_card(folder)
     return Conversion(

@@ -9,7 +9,8 @@ from typing import Any
 
 from ogpt.folders.model_folder import ModelFolder
 from ogpt.folders.run_folder import METRICS_FILE, RunFolder, read_events
-from ogpt.weights.safetensors_file import WEIGHTS_FILE, open_safetensors
+from ogpt.layout import WEIGHTS_FILE
+from ogpt.weights.safetensors_file import open_safetensors
 from ogpt.weights.shapes import parameter_count
 
 LAST_FACTS = ("step", "total_steps", "loss", "tokens_per_s", "mfu", "bits_per_byte", "perplexity")

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ogpt.config.model import CONFIG_FILE
 from ogpt.errors import CheckpointError
 from ogpt.folders.model_card import write_card
 from ogpt.folders.model_folder import ModelFolder
 from ogpt.hub import push_folder
-from ogpt.layout import CARD_FILE
+from ogpt.layout import CARD_FILE, CONFIG_FILE
 
 
 def push_to_hub(

@@ -25,6 +25,7 @@ from ogpt.generation.searching.sampling import search, slides
 from ogpt.generation.searching.text import Hypothesis
 from ogpt.generation.texts.request import tell_length, tell_without_effect
 from ogpt.generation.texts.writer import TokenizerLike
+from ogpt.layout import GENERATION_FILE
 from ogpt.model.decoder.torch_decoder import TorchDecoder
 from ogpt.model.evaluating import evaluating
 from ogpt.model.generate.prompts import Prompts, padding, prompt_ids, read_prompts, sequences
@@ -39,7 +40,6 @@ LogitsProcessor = Callable[[Tensor, Tensor], Tensor]
 """A function of (ids so far (1, T), logits (1, V)) that returns new logits (1, V). As in
 transformers, but it gets one row at a time, without its padding."""
 
-GENERATION_FILE = "generation_config.json"
 _TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id")
 _LENGTHS = {"max_length", "max_new_tokens"}
 
