@@ -238,8 +238,7 @@ def push_folder(
     """
     from huggingface_hub.errors import HFValidationError
 
-    folder = Path(folder)
-    names = [file.name for file in folder.glob("*")]
+    names = [file.name for file in Path(folder).glob("*")]
     if CONFIG_FILE not in names or not weights_files(names).files:
         raise CheckpointError(f"{folder} is not a model folder", hint=_PASS_A_FOLDER)
     api = _api(token)

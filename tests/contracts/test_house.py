@@ -250,7 +250,6 @@ EXPECTED: dict[str, set[str]] = {
     },
     "duplicate code": {
         "cli/generate_command.py = cli/generate_command.py",
-        "hub.py = workflows/push_to_hub.py",
         "model/classification.py = model/double_heads.py",
         "model/cuda/triton_kernels.py = model/cuda/triton_kernels.py",
         "workflows/generate.py = workflows/generate.py",
