@@ -81,22 +81,10 @@ def remember(given: Tensor, held: Tensor, slots: Tensor, positions: Tensor) -> N
 
 @triton.jit
 def _attend(
-    query,
-    held,
-    slots,
-    positions,
-    out,
-    scale,
-    query_stride,
-    slot_stride,
-    place_stride,
-    value_offset,
-    out_stride,
-    head_dim: tl.constexpr,
-    width: tl.constexpr,
-    places: tl.constexpr,
+    query, held, slots, positions, out, scale, query_stride, slot_stride, place_stride,
+    value_offset, out_stride, head_dim: tl.constexpr, width: tl.constexpr, places: tl.constexpr,
     stages: tl.constexpr,
-):
+):  # fmt: skip
     # Heads are the fastest dimension of the grid, because they are adjacent in memory.
     head, row = tl.program_id(0), tl.program_id(1)
     slot = tl.load(slots + row)
@@ -165,23 +153,10 @@ def attend_rows(query: Tensor, held: Tensor, slots: Tensor, positions: Tensor) -
 
 @triton.jit
 def _multiply(
-    x,
-    weight,
-    scale,
-    bias,
-    out,
-    R,
-    N,
-    K,
-    part,
-    x_stride,
-    has_scale: tl.constexpr,
-    has_bias: tl.constexpr,
-    has_gelu: tl.constexpr,
-    rows: tl.constexpr,
-    columns: tl.constexpr,
+    x, weight, scale, bias, out, R, N, K, part, x_stride, has_scale: tl.constexpr,
+    has_bias: tl.constexpr, has_gelu: tl.constexpr, rows: tl.constexpr, columns: tl.constexpr,
     inner: tl.constexpr,
-):
+):  # fmt: skip
     row = tl.arange(0, rows)
     column = tl.program_id(0) * columns + tl.arange(0, columns)
     first = tl.program_id(1) * part  # a multiple of `inner`
@@ -207,20 +182,9 @@ def _multiply(
 
 @triton.jit
 def _multiply_row(
-    x,
-    weight,
-    scale,
-    bias,
-    out,
-    N,
-    K,
-    has_scale: tl.constexpr,
-    has_bias: tl.constexpr,
-    has_gelu: tl.constexpr,
-    steps: tl.constexpr,
-    columns: tl.constexpr,
-    inner: tl.constexpr,
-):
+    x, weight, scale, bias, out, N, K, has_scale: tl.constexpr, has_bias: tl.constexpr,
+    has_gelu: tl.constexpr, steps: tl.constexpr, columns: tl.constexpr, inner: tl.constexpr,
+):  # fmt: skip
     column = tl.program_id(0) * columns + tl.arange(0, columns)
     inside = column < N
     total = tl.zeros([columns], tl.float32)
