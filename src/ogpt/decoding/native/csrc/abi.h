@@ -8,7 +8,7 @@ extern "C" {
 
 struct ogpt_model;
 
-// Counts up whenever a call means something else than before.
+// Raised whenever the meaning of a call changes.
 int ogpt_abi_version(void);
 
 // Shapes in the names of config.json; `precision`: 0 float32, 1 bfloat16, 2 int8, 3 int4.
@@ -43,7 +43,7 @@ struct ogpt_numbers {
 enum ogpt_dtype { OGPT_FLOAT32, OGPT_BFLOAT16, OGPT_FLOAT16, OGPT_STEPS };
 enum ogpt_failure { OGPT_EXHAUSTED = 1, OGPT_UNREADABLE };  // memory or a thread; the file
 
-// Take a weight, packed for the model's precision; its numbers may go afterwards. `largest`: the
+// Take a weight, packed for the model's precision; its numbers may be freed afterwards. `largest`: the
 // largest magnitude in it, NaN or infinite where any is. A matrix that `ogpt_quantize` rounded to
 // that precision comes as OGPT_STEPS with their `sizes`, which is NULL otherwise.
 int ogpt_set(ogpt_model* model, int weight, int layer, const ogpt_numbers* numbers,
@@ -55,7 +55,7 @@ int ogpt_set(ogpt_model* model, int weight, int layer, const ogpt_numbers* numbe
 void ogpt_quantize(int precision, int weight, int in, int out, const float* data, uint8_t* steps,
                    float* sizes);
 
-// Append `count` rows, all layers; rows of one slot stand in order. Then the logits of the rows
+// Append `count` rows, all layers; rows of one slot in order. Then the logits of the rows
 // that `wanted` names, (n_wanted, vocab_size), and the last hidden states of all rows,
 // (count, n_embd), where the pointers are not NULL.
 int ogpt_run(ogpt_model* model, const ogpt_row* rows, int count, const int32_t* wanted,
@@ -70,14 +70,14 @@ struct ogpt_summary {
 };
 int ogpt_summarize(ogpt_model* model, const float* logits, int count, ogpt_summary* summaries);
 
-// Make the first `length` tokens of a slot those of another one, whose memory they share until one
-// of the two writes there.
+// Copy the first `length` tokens of a slot to another one. The two share the memory until one of
+// them writes there.
 void ogpt_copy(ogpt_model* model, int source, int target, int length);
 
-// Give back what a slot holds beyond its first `length` tokens.
+// Release the memory of a slot beyond its first `length` tokens.
 void ogpt_truncate(ogpt_model* model, int slot, int length);
 
-int ogpt_shared_pages(const ogpt_model* model);     // pages of the cache that several slots hold
+int ogpt_shared_pages(const ogpt_model* model);     // pages of the KV cache with several slots
 
 const char* ogpt_kernels(const ogpt_model* model);  // which instructions are used
 size_t ogpt_bytes(const ogpt_model* model);         // of the packed weights and of the cache

@@ -12,7 +12,7 @@ class Arena {
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
 
-  // The next `bytes`, on a cache line; all that is taken must have been asked for above.
+  // The next `bytes`, aligned to a cache line. The constructor's `bytes` must be enough for all.
   template <typename T>
   T* take(size_t count) { return static_cast<T*>(take_bytes(count * sizeof(T))); }
   size_t size() const { return size_; }

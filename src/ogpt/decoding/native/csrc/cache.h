@@ -1,5 +1,5 @@
-// Keys and values of all slots in pages of kPage positions, which slots share as long as they are
-// equal: a copy is a list of pages, and a page is parted from when one of its slots writes.
+// The KV cache of all slots, in pages of kPage positions. A copy of a slot shares its pages; a slot
+// that writes to a shared page gets a page of its own first (copy on write).
 #pragma once
 #include <vector>
 
@@ -12,7 +12,7 @@ class Cache {
  public:
   Cache(int slots, int layers, int positions, int n_embd, bool half);  // throws std::bad_alloc
 
-  // All room is had when a cache is made: none of these can fail.
+  // The constructor allocates everything, so none of these can fail.
   // Let `slot` write at `position`, which follows what it holds.
   void open(int slot, int position);
   // Keep the pages that hold the first `length` positions.

@@ -1,5 +1,5 @@
-// A forward pass: rows of tokens, all layers, then logits. All threads go through it together and
-// meet where one needs what others made.
+// A forward pass: rows of tokens, all layers, then logits. All threads run it together, and wait for
+// each other where one needs results of the others.
 #include <algorithm>
 #include <cstring>
 
@@ -9,7 +9,7 @@
 namespace ogpt {
 namespace {
 
-// So few rows are normed and narrowed by every thread for itself, which costs less than waiting.
+// Up to this number of rows every thread norms and narrows all rows itself: cheaper than a barrier.
 constexpr int kRowsForAll = 2;
 
 int whole(int n, int unit) { return (n + unit - 1) / unit * unit; }
@@ -256,7 +256,7 @@ void Model::Forward::remember(int layer, int first_row, int last_row, int thread
 
 void Model::Forward::attend(int layer, int thread) {
   const int n_head = shape_.n_head, n_runs = int(runs_.size());
-  if (n_head % threads_) {  // threads that cannot have whole heads share their runs
+  if (n_head % threads_) {  // heads that do not divide among the threads are shared by runs of rows
     remember(layer, 0, count_, thread);
     meet();
     const Part part = mine(n_head * n_runs, thread);

@@ -1,7 +1,7 @@
 // Matrix products by tiles (AMX, from Sapphire Rapids on), the rest by AVX-512 with VNNI.
 //
 // Measured on Emerald Rapids, in cycles of one core: a product of whole tiles takes 16 (52 until its
-// sum can be used, so four sums go on side by side), a tile's load from the first cache 12, and 25
+// sum can be used, so four sums go on side by side), a tile's load from the L1 cache 12, and 25
 // where its rows straddle lines, its store 15. int8: of 16 rows by 16 outputs a group of 64 inputs
 // takes one product, 43 cycles with loads and store, and as many again for the 16 vectors that are
 // converted, scaled and added. What that comes to stands in docs/log.md.
@@ -28,7 +28,7 @@ constexpr int kLeastInt8 = 8, kLeastInt4 = 8;
 #else
 constexpr int kLeastInt8 = 128, kLeastInt4 = 32;
 #endif
-constexpr int kBlockPairs = 192;  // of bfloat16 inputs: 32 outputs of them take half the first cache
+constexpr int kBlockPairs = 192;  // of bfloat16 inputs: 32 outputs of them take half the L1 cache
 constexpr int kBlockGroups = 16;  // of bytes: 16 outputs of them take a third of it
 
 template <int N>
@@ -141,7 +141,7 @@ void unpack_tiles(const uint8_t* w, size_t group_bytes, int groups, uint8_t* out
 }
 
 // Up to 16 rows by 16 outputs over `groups`, added to y in the order and the roundings of
-// `block_bytes`. A group's products are asked for before those of the group before it are scaled.
+// `block_bytes`. A group's products start before those of the previous group are scaled.
 template <bool kWhole>
 void sum_bytes(const uint8_t* tiles, const float* scales, size_t scale_step, const Rows& rows,
                int groups, Block block, const float* bias) {

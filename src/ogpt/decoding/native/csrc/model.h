@@ -1,4 +1,4 @@
-// The transformer of GPT-1 over packed weights and a cache of keys and values in slots.
+// The transformer of GPT-1 over packed weights and a KV cache in slots.
 #pragma once
 #include <atomic>
 #include <memory>
@@ -29,7 +29,7 @@ struct Part {
         last(int(int64_t(count) * (thread + 1) / threads)) {}
 };
 
-// How many panels of a thread's part are taken; in a cache line of its own.
+// How many panels of a thread's part were started; in a cache line of its own, as threads share it.
 struct alignas(64) Cursor {
   std::atomic<int> taken{0};
 };

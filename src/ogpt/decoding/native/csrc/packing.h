@@ -25,7 +25,7 @@ class Packing {
           int threads);
 
   void work(int thread);  // to be called by each thread
-  float largest() const;  // as numbers.h tells it; throws Unreadable
+  float largest() const;  // as in numbers.h; throws Unreadable
 
  private:
   void pack_floats(int block, int rows, const uint8_t* numbers);

@@ -9,7 +9,7 @@ namespace {
 
 constexpr float kWhole = 12582912.0f;  // 1.5 * 2^23: added to a number, no bits are left of its parts
 
-// Rounds as many outputs at once as a vector of so many bytes holds.
+// Rounds the outputs of one vector of kBytes bytes at a time.
 template <int kBytes>
 struct Rounding {
   typedef float V __attribute__((vector_size(kBytes), aligned(4)));

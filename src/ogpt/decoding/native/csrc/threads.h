@@ -8,8 +8,8 @@
 
 namespace ogpt {
 
-// Where all threads of a job wait for each other; spins, and gives the core away when it must wait
-// long (more threads than cores).
+// Where all threads of a job wait for each other. Spins at first, and yields the core in a long wait
+// (more threads than cores).
 class Barrier {
  public:
   void wait(int threads) {
