@@ -150,11 +150,14 @@ CONTRACTS = {
     "config/model.py:OpenAIGPTConfig.__init__": "takes the keys of config.json",
     "model/classification.py:OpenAIGPTForSequenceClassification.forward": "the call of a model",
     "model/double_heads.py:OpenAIGPTDoubleHeadsModel.forward": "the call of a model",
+    "model/cuda/triton_kernels.py:_attend": "the pointers, sizes and strides of a kernel",
+    "model/cuda/triton_kernels.py:_multiply": "the pointers, sizes and strides of a kernel",
+    "model/cuda/triton_kernels.py:_multiply_row": "the pointers, sizes and strides of a kernel",
     "model/heads.py:OpenAIGPTLMHeadModel.forward": "the call of a model",
     "model/transformer.py:OpenAIGPTModel.forward": "the call of a model",
     "tokens/tokenizer_base.py:TokenizerBase.__call__": "the call of a tokenizer",
 }
-"""Signatures that transformers prescribes, and why."""
+"""Signatures that transformers prescribes, or Triton, which has no structs; and why."""
 
 
 def parameters(function: Function) -> int:
