@@ -88,17 +88,17 @@ class Stage:
         """Entrants of a section."""
         return [one for one in ENTRANTS if one.name in self.remotes and section.takes(one)]
 
-    def look(self, entrant: Entrant, section: Section) -> Answer:
+    def trial(self, entrant: Entrant, section: Section) -> Answer:
         """Run a short trial of the section, after a first call that allocates memory."""
         remote = self.remotes[entrant.name]
         if not section.new:
-            prompts = section.prompts(self._vocab_size, section.look)
+            prompts = section.prompts(self._vocab_size, section.trial)
             remote.read(prompts)
             return remote.read(prompts)
         prompts = section.prompts(self._vocab_size)
         remote.generate(prompts, 1)
         without_cache = entrant.system == WITHOUT_CACHE
-        return remote.generate(prompts, CLEARLY if without_cache else section.look)
+        return remote.generate(prompts, CLEARLY if without_cache else section.trial)
 
     def turn(self, entrant: Entrant, section: Section) -> Answer:
         """Run the section on one entrant, while the others sleep."""
@@ -147,16 +147,16 @@ def write_folders(shape: dict[str, int], folder: Path) -> None:
             write_rounded(source, folder / dtype, to, lambda done, total: None)
 
 
-def short_look(stage: Stage, section: Section) -> dict[str, Answer]:
+def short_trial(stage: Stage, section: Section) -> dict[str, Answer]:
     """Run a short trial on all entrants of a section."""
     found = {}
     for each in stage.present(section):
-        found[each.name] = stage.look(each, section)
+        found[each.name] = stage.trial(each, section)
         print(f"  {each.name}: {found[each.name].seconds:.2f} s", file=sys.stderr, flush=True)
     return found
 
 
-def staying(section: Section, looks: dict[str, float], share: float = STAYS) -> list[Entrant]:
+def staying(section: Section, trials: dict[str, float], share: float = STAYS) -> list[Entrant]:
     """Entrants whose short trial was at least `share` times as fast as the best of their kind.
 
     The kinds are ogpt and the baselines. If each precision has a target, each precision is a kind,
@@ -170,27 +170,27 @@ def staying(section: Section, looks: dict[str, float], share: float = STAYS) -> 
         return entrant.is_ours, WITHOUT_CACHE if no_cache else entrant.precision
 
     best: dict[tuple[bool, str], float] = {}
-    entrants = [each for each in ENTRANTS if each.name in looks]
+    entrants = [each for each in ENTRANTS if each.name in trials]
     for each in entrants:
-        best[kind(each)] = min(looks[each.name], best.get(kind(each), float("inf")))
-    return [each for each in entrants if looks[each.name] * share <= best[kind(each)]]
+        best[kind(each)] = min(trials[each.name], best.get(kind(each), float("inf")))
+    return [each for each in entrants if trials[each.name] * share <= best[kind(each)]]
 
 
-def asked_again(section: Section, looks: dict[str, float]) -> set[str]:
+def asked_again(section: Section, trials: dict[str, float]) -> set[str]:
     """Names of the entrants for the next sections: those not far behind, and the references."""
-    return {each.name for each in staying(section, looks, ASKED_AGAIN)} | set(REFERENCES)
+    return {each.name for each in staying(section, trials, ASKED_AGAIN)} | set(REFERENCES)
 
 
-def equal_ids(looks: dict[str, Answer]) -> dict[str, int]:
+def equal_ids(trials: dict[str, Answer]) -> dict[str, int]:
     """Number of first ids equal to the float32 reference (GPT-1 or GPT-2), by entrant."""
     found = {}
     for each in ENTRANTS:
-        if each.name not in looks:
+        if each.name not in trials:
             continue
         is_gpt1 = each.is_ours or each.system in ("plain PyTorch", WITHOUT_CACHE)
         reference = REFERENCES[0 if is_gpt1 else 1]
-        ids = looks[each.name].ids[0]
-        found[each.name] = agreeing(ids, looks[reference].ids[0][: len(ids)])
+        ids = trials[each.name].ids[0]
+        found[each.name] = agreeing(ids, trials[reference].ids[0][: len(ids)])
         if each.precision == "float32" and found[each.name] < CLEARLY:
             raise SystemExit(f"{each.name} generates other ids than {reference}")
     return found
@@ -250,29 +250,29 @@ def measure(given: Namespace, shape: dict[str, int], folder: Path) -> Result:
     print("writing model folders", file=sys.stderr, flush=True)
     write_folders(shape, folder)
     stage = Stage(given, shape, folder)
-    looks: dict[str, dict[str, Answer]] = {}
+    trials: dict[str, dict[str, Answer]] = {}
     read: dict[str, list[float]] = {}
     products: list[dict[str, float]] = []
     rows = 8 if given.smoke else 2048
 
-    def look_at_machine() -> float:
+    def measure_machine() -> float:
         products.append(best_products(rows, shape))
         return bandwidth(given)
 
     try:
         for section in sizes(given):
             print(section.name, file=sys.stderr, flush=True)
-            look = looks[section.name] = short_look(stage, section)
-            seconds = {name: answer.seconds for name, answer in look.items()}
+            trial = trials[section.name] = short_trial(stage, section)
+            seconds = {name: answer.seconds for name, answer in trial.items()}
             if section.by_precision:
-                stage.dismiss(look.keys() - asked_again(section, seconds))
+                stage.dismiss(trial.keys() - asked_again(section, seconds))
             turns: dict[str, Callable[[], Any]] = {
                 f"{each.name}, {section.name}": lambda each=each, section=section: stage.turn(
                     each, section
                 )
                 for each in staying(section, seconds)
             }
-            answers = interleave({**turns, "machine": look_at_machine}, given.rounds)
+            answers = interleave({**turns, "machine": measure_machine}, given.rounds)
             read[section.name] = answers["machine"]
             for name in turns:
                 result.samples[name] = [answer.seconds for answer in answers[name]]
@@ -288,10 +288,10 @@ def measure(given: Namespace, shape: dict[str, int], folder: Path) -> Result:
         "read_bytes_per_s": read,
         "products_ops_per_s": _best(products),
         "short_looks_s": {
-            name: {one: answer.seconds for one, answer in look.items()}
-            for name, look in looks.items()
+            name: {one: answer.seconds for one, answer in trial.items()}
+            for name, trial in trials.items()
         },
-        "equal_ids": {name: equal_ids(looks[name]) for name in ("batch 1", "batch 8")},
+        "equal_ids": {name: equal_ids(trials[name]) for name in ("batch 1", "batch 8")},
         "away": stage.away,
         "busy_share_of_the_waiting": max(stage.busy_share),
         "package_versions": stage.versions,

@@ -95,8 +95,8 @@ def most(result: Result, section: Section, precision: str, work: Work) -> dict[s
 
 def _rates(result: Result, section: Section, work: Work) -> Table:
     rows = []
-    looks = result.figures["short_looks_s"][section.name]
-    fastest = min(looks[one.name] for one in ENTRANTS if one.name in looks and not one.is_ours)
+    trials = result.figures["short_looks_s"][section.name]
+    fastest = min(trials[one.name] for one in ENTRANTS if one.name in trials and not one.is_ours)
     for each in ENTRANTS:
         samples = result.samples.get(f"{each.name}, {section.name}")
         if samples:
@@ -104,8 +104,8 @@ def _rates(result: Result, section: Section, work: Work) -> Table:
             floors = most(result, section, each.precision, work)
             shares = [f"{statistics.median(found) / limit:.0%}" for limit in floors.values()]
             rows.append([each.name, spread(found, 1), *shares])
-        elif each.name in looks:
-            share = f"{fastest / looks[each.name]:.2f} of the fastest baseline in a short trial"
+        elif each.name in trials:
+            share = f"{fastest / trials[each.name]:.2f} of the fastest baseline in a short trial"
             rows.append(
                 [each.name, f"left out: {share}", *[""] * len(most(result, section, "int8", work))]
             )
@@ -198,7 +198,7 @@ def _add_notes(result: Result, sections: dict[str, Section]) -> None:
         "batch 1 are left out of the other sections too.",
         f"{WITHOUT_CACHE} generates only the middle tokens of the {first.new}, whose mean text "
         "length is that of all; the time is scaled up.",
-        f"Greedy ids equal to PyTorch's in float32, of the {first.look} of the short trial (fewer "
+        f"Greedy ids equal to PyTorch's in float32, of the {first.trial} of the short trial (fewer "
         f"without a cache): {equal}.",
         f"CPU time of all waiting processes, at most: "
         f"{figures['busy_share_of_the_waiting']:.1%} of a turn.",

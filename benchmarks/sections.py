@@ -23,7 +23,7 @@ class Section:
     """Tokens of each prompt."""
     new: int
     """New tokens per prompt; 0 measures prefill alone, with one token per prompt."""
-    look: int
+    trial: int
     """New tokens in the short trial before the rounds; for prefill, the prompt length."""
     by_precision: bool = False
     """Whether each precision has a target of its own."""

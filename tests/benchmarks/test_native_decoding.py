@@ -34,29 +34,31 @@ def test_everybody_gets_the_same_prompts_and_each_sequence_another():
 
 def test_the_slow_leave_a_section_but_each_target_keeps_its_peers():
     without_cache = "transformers OpenAIGPT float32"
-    looks = {each.name: 1.0 for each in ENTRANTS if FULL["batch 1"].takes(each)}
-    looks |= {"OpenVINO int8": 1.7, "llama.cpp q8_0": 1.6, "llama.cpp q4_0": 0.65}
-    looks |= {without_cache: 9.0, "transformers OpenAIGPT bfloat16": 16.0}
-    looks |= {"transformers GPT2 float32": 9.0, "ogpt int8": 0.4}
+    trials = {each.name: 1.0 for each in ENTRANTS if FULL["batch 1"].takes(each)}
+    trials |= {"OpenVINO int8": 1.7, "llama.cpp q8_0": 1.6, "llama.cpp q4_0": 0.65}
+    trials |= {without_cache: 9.0, "transformers OpenAIGPT bfloat16": 16.0}
+    trials |= {"transformers GPT2 float32": 9.0, "ogpt int8": 0.4}
 
     def left(section: str) -> set[str]:
-        return looks.keys() - {each.name for each in native_decoding.staying(FULL[section], looks)}
+        return trials.keys() - {
+            each.name for each in native_decoding.staying(FULL[section], trials)
+        }
 
     slow = {"OpenVINO int8", "transformers GPT2 float32", "transformers OpenAIGPT bfloat16"}
     assert left("batch 1") == slow
     beside_ours, beside_the_peers = 0.4 / 0.6, 0.65 / 0.6
     assert left("batch 8") == {
         name
-        for name, second in looks.items()
+        for name, second in trials.items()
         if second > (beside_ours if name.startswith(OURS) else beside_the_peers)
     }
 
 
 def test_whom_ids_are_held_to_stays_however_slow():
-    looks = {each.name: 1.0 for each in ENTRANTS if FULL["batch 1"].takes(each)}
+    trials = {each.name: 1.0 for each in ENTRANTS if FULL["batch 1"].takes(each)}
     slow = {"transformers GPT2 float32", "plain PyTorch float32", "transformers GPT2 bfloat16"}
-    looks |= dict.fromkeys(slow, 100.0)
-    gone = looks.keys() - native_decoding.asked_again(FULL["batch 1"], looks)
+    trials |= dict.fromkeys(slow, 100.0)
+    gone = trials.keys() - native_decoding.asked_again(FULL["batch 1"], trials)
     assert gone == {"transformers GPT2 bfloat16"}
 
 
@@ -65,16 +67,16 @@ def native_result() -> measuring.Result:
     seconds = {OURS: 1.0, "OpenVINO": 3.0, "plain PyTorch": 2.0, "transformers OpenAIGPT": 40.0}
     there = [each for each in ENTRANTS if each.system in seconds]
     result = measuring.Result("native_decoding", "Native decoding", {}, {})
-    looks = {}
+    trials = {}
     for section in FULL.values():
-        looks[section.name] = {e.name: seconds[e.system] for e in there if section.takes(e)}
-        for name, second in looks[section.name].items():
+        trials[section.name] = {e.name: seconds[e.system] for e in there if section.takes(e)}
+        for name, second in trials[section.name].items():
             result.samples[f"{name}, {section.name}"] = [second, second]
     load = {"resident_bytes": 12, "peak_bytes": 20, "decoder_bytes": 10, "kernels": "avx2"}
     for dtype in native_decoding.LOADED:
         result.samples[f"{OURS} {dtype}, load"] = [0.4, 0.4]
     result.figures = {
-        "short_looks_s": looks,
+        "short_looks_s": trials,
         "read_bytes_per_s": {section.name: [10e9, 20e9, 60e9] for section in sections.full()},
         "products_ops_per_s": {"float32": 1e12},
         "loads": {dtype: [load, load] for dtype in native_decoding.LOADED},
@@ -118,12 +120,12 @@ def test_a_target_without_peers_is_not_judged():
 
 
 def test_other_work_of_a_peer_ends_the_benchmark():
-    looks = {each.name: Answer(1.0, [list(range(16))]) for each in ENTRANTS}
-    assert set(native_decoding.equal_ids(looks).values()) == {16}
-    looks["llama.cpp q4_0"] = Answer(1.0, [[9] * 16])
-    assert native_decoding.equal_ids(looks)["llama.cpp q4_0"] == 0  # 4 bits may differ
-    looks["transformers OpenAIGPT float32"] = Answer(1.0, [[0, 1, 2, 3]])  # it gets less to do
-    assert native_decoding.equal_ids(looks)["transformers OpenAIGPT float32"] == 4
-    looks["llama.cpp f32"] = Answer(1.0, [[0, 1, 9, *range(3, 16)]])
+    trials = {each.name: Answer(1.0, [list(range(16))]) for each in ENTRANTS}
+    assert set(native_decoding.equal_ids(trials).values()) == {16}
+    trials["llama.cpp q4_0"] = Answer(1.0, [[9] * 16])
+    assert native_decoding.equal_ids(trials)["llama.cpp q4_0"] == 0  # 4 bits may differ
+    trials["transformers OpenAIGPT float32"] = Answer(1.0, [[0, 1, 2, 3]])  # it gets less to do
+    assert native_decoding.equal_ids(trials)["transformers OpenAIGPT float32"] == 4
+    trials["llama.cpp f32"] = Answer(1.0, [[0, 1, 9, *range(3, 16)]])
     with pytest.raises(SystemExit, match=r"llama\.cpp f32 generates other ids"):
-        native_decoding.equal_ids(looks)
+        native_decoding.equal_ids(trials)

@@ -161,9 +161,9 @@ def test_rules_are_kept(rule: str) -> None:
 
 def test_only_the_package_is_on_the_import_path() -> None:
     """Otherwise tests could pass because of files that users do not have."""
-    path = [Path(entry).resolve() for entry in sys.path]  # "" stands for the current folder
-    for folder in (ROOT, TESTS, ROOT / "benchmarks"):
-        assert folder not in path
+    path = {Path(entry).resolve() for entry in sys.path}  # "" stands for the current folder
+    found = path & {ROOT, TESTS, ROOT / "benchmarks"}
+    assert not found, "run `pytest`: `python -m pytest` adds the current folder to the path"
 
 
 # ---- planted faults
