@@ -12,7 +12,7 @@ from typing import cast
 import numpy as np
 
 from ogpt.generation.protocol.decoder import Decoder, DeviceSampler
-from ogpt.generation.searching.text import DrawnText, Prefill
+from ogpt.generation.searching.text import DrawnText
 
 _RUN = 8  # tokens of a call: waiting texts start in between, and what ends early wastes no more
 
@@ -26,11 +26,7 @@ def draw(decoder: Decoder, slots: Sequence[int], texts: Sequence[DrawnText]) -> 
     if room == 0:
         return []
     steps = min(_RUN, room, max(text.left for text in texts))
-    newest = []
-    for text in texts:
-        wanted = text.wants(None)
-        assert not isinstance(wanted, Prefill)  # there is room
-        newest.append(wanted[0].ids[0])
+    newest = [text.newest for text in texts]
     numbers = np.stack([text.numbers(steps) for text in texts], axis=1)
     draws = [text.draw for text in texts]
     found = cast(DeviceSampler, decoder).write(slots, newest, draws, numbers)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Sequence
-from itertools import zip_longest
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,96 +100,100 @@ class Sampling(Text):
         [self._slot] = slots
         self._ids = list(self._prompt)  # not before: very many continuations may wait
         self._n_prompt = len(self._ids)
-        self._first = max(0, len(self._ids) - self._decoder.n_positions)  # token of the slot
-
-    @property
-    def left(self) -> int:
-        """New tokens that may still follow; see DrawnText."""
-        return self._settings.max_new_tokens - self._written
-
-    @property
-    def _written(self) -> int:
-        return len(self._ids) - self._n_prompt
+        # The slot holds the window ids[first:] without the newest token, which is given next.
+        self._first = max(0, self._n_prompt - self._decoder.n_positions)
 
     def wants(self, pace: Pace | None) -> Prefill | Sequence[Part]:
         """The prompt, the newest token, or the rest of the window when it is full; see Text."""
-        if len(self._ids) == self._n_prompt:
+        written = len(self._ids) - self._n_prompt
+        if written == 0:
             return Prefill(self._ids[self._first :], self._open)
-        room = self._decoder.n_positions - self._decoder.length(self._slot)
+        room = self._decoder.n_positions - (len(self._ids) - 1 - self._first)
         if room == 0:
             self._first = len(self._ids) - kept_when_full(self._decoder.n_positions)
             return Prefill(self._ids[self._first :])
         newest = self._ids[-1:]
         if pace is not None:
-            self._drafted = self._draft(pace, room)
+            self._drafted = self._draft(pace, min(room, self.left) - 1)
         if not self._drafted:
             return (Part(self._slot, newest),)
         return (Part(self._slot, newest + self._drafted, "all"),)
 
     def take(self, rows: Sequence[Row], hidden: Sequence[Logits]) -> Sequence[Token]:
         """One token, and one more for each drafted token that was right; see Text."""
-        top = self._choosing.top_logprobs
-        tokens = []
-        for row, drafted in zip_longest(rows, self._drafted):  # after the last draft: None
-            token_id = self._choose(row)
-            log_prob = float(row.logits[token_id]) - row.normaliser
-            tops = top_log_probs(row.logits, row.normaliser, top)
-            tokens.append(self._write(token_id, log_prob, tops))
-            if self.finished or token_id != drafted:
-                break
+        if self._open is not None and len(self._ids) == self._n_prompt:
+            self._first = self._n_prompt - self._decoder.length(self._slot)  # of other than ids
+        tokens = [self._next(rows[0])]
         if self._drafted:
+            for row, drafted in zip(rows[1:], self._drafted, strict=True):
+                if self.finished or tokens[-1].id != drafted:
+                    break
+                tokens.append(self._next(row))
             wrong = len(rows) - len(tokens)
             self._decoder.truncate(self._slot, self._decoder.length(self._slot) - wrong)
             self._drafted = []
         return tokens
 
     def held(self) -> Sequence[int]:
-        """The window, without the newest token; none of a prompt that was opened; see Text."""
-        return () if self._open is not None else self._ids[self._first :]
+        """The window; nothing of a prompt that was opened; see Text."""
+        return self._ids[self._first :] if self._open is None else ()
+
+    @property
+    def newest(self) -> int:
+        """The last token; see DrawnText."""
+        return self._ids[-1]
+
+    @property
+    def left(self) -> int:
+        """New tokens that may still follow; see DrawnText."""
+        return self._settings.max_new_tokens - (len(self._ids) - self._n_prompt)
 
     def numbers(self, steps: int) -> NDArray[np.float64]:
         """The random numbers of the next tokens; see DrawnText."""
-        return uniforms(self._settings.seed, self._number, self._written, steps)
+        written = len(self._ids) - self._n_prompt
+        return uniforms(self._settings.seed, self._number, written, steps)
 
     def take_drawn(self, ids: Sequence[int], log_probs: Sequence[float]) -> Sequence[Token]:
         """Take tokens that the device has chosen; see DrawnText."""
         tokens = []
         for token_id, log_prob in zip(ids, log_probs, strict=True):
-            tokens.append(self._write(token_id, log_prob))
+            tokens.append(self._append(token_id, log_prob))
             if self.finished:
                 break
         return tokens
 
-    def _choose(self, row: Row) -> int:
-        """The next token."""
-        settings, watch = self._settings, self._choosing.watch
-        allowed = apply(self._choosing.rules, self._ids, self._n_prompt, row.logits)
-        token_id = row.best if allowed is row.logits else require_choice(allowed)
+    def _next(self, row: Row) -> Token:
+        """Choose the next token."""
+        logits, best, normaliser = row
+        settings, choosing = self._settings, self._choosing
+        allowed = apply(choosing.rules, self._ids, self._n_prompt, logits)
+        token_id = best if allowed is logits else require_choice(allowed)
         if settings.do_sample:
             ids, left = warp(settings, allowed)
-            if watch is not None:
-                allowed = in_place(ids, left, len(allowed))
-            place = sample(left, uniform(settings.seed, self._number, self._written))
+            if choosing.watch is not None:
+                allowed = in_place(ids, left, len(logits))
+            written = len(self._ids) - self._n_prompt
+            place = sample(left, uniform(settings.seed, self._number, written))
             token_id = place if ids is None else int(ids[place])
-        if watch is not None:
-            watch(self._continuation, row.logits, allowed)
-        return token_id
+        if choosing.watch is not None:
+            choosing.watch(self._continuation, logits, allowed)
+        tops = top_log_probs(logits, normaliser, choosing.top_logprobs)
+        return self._append(token_id, float(logits[token_id]) - normaliser, tops)
 
-    def _write(self, token_id: int, log_prob: float, tops: TopLogProbs = ()) -> Token:
+    def _append(self, token_id: int, log_prob: float, tops: TopLogProbs = ()) -> Token:
         """Append a token to the text."""
         self._ids.append(token_id)
-        reason = finish_reason(self._settings, token_id, self._written)
+        reason = finish_reason(self._settings, token_id, len(self._ids) - self._n_prompt)
         self.finished = reason is not None
         return Token(self._continuation, token_id, log_prob, reason, tops)
 
-    def _draft(self, pace: Pace, room: int) -> list[int]:
-        """What may follow the newest token, as far as it pays."""
+    def _draft(self, pace: Pace, most: int) -> list[int]:
+        """At most `most` tokens that may follow the newest one, as far as they pay."""
         if self._lookup is None:
             self._lookup = Lookup()
         self._lookup.read(self._ids)
         if not self._lookup.guesses:
             return []
-        most = min(self.left, room) - 1
         if self._settings.prompt_lookup_num_tokens is not None:
             most = min(most, self._settings.prompt_lookup_num_tokens)
         return self._lookup.draft(self._ids, pace.count(self._lookup.rate, most))

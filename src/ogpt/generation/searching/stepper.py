@@ -13,10 +13,10 @@ one waits for those tokens, or finds them in a slot whose text has ended (`lendi
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
-from itertools import count, islice
-from typing import Any, cast
+from itertools import count
+from typing import cast
 
 import numpy as np
 
@@ -140,7 +140,10 @@ class Stepper:
                 break
             del self._waiting[number]
             self._seats[number] = seat = _Seat(number, text, slots)
-            self._attempt(events, seat, text.start, number, slots)
+            try:
+                text.start(number, slots)
+            except Exception as error:  # noqa: BLE001  # whatever it is, this text ends with it
+                self._fail(events, seat, error)
 
     def _draw(self, events: list[Event]) -> bool:
         """Let the device choose several tokens of all texts; False where it cannot."""
@@ -152,25 +155,32 @@ class Stepper:
         texts = [cast(DrawnText, seat.text) for seat in seats]
         found = draw(self._decoder, [seat.slots[0] for seat in seats], texts)
         for seat, text, tokens in zip(seats, texts, found, strict=False):  # none: a slot is full
-            self._take(events, seat, text.take_drawn, *tokens)
+            events += text.take_drawn(*tokens)
+            if text.finished:
+                self._release(seat)
         return bool(found)
 
     def _ask(self, events: list[Event]) -> None:
         """Ask each text that has its rows what it wants next."""
         pace = self._pace if self._drafting() else None
         for seat in list(self._seats.values()):
-            if not seat.waits:
-                self._attempt(events, seat, self._ask_one, seat, pace)
+            if seat.waits:
+                continue
+            try:
+                wanted = seat.text.wants(pace)
+                if isinstance(wanted, Prefill):
+                    self._check(wanted)
+                    seat.prefill, seat.begun = wanted, False
+                else:
+                    seat.parts = wanted
+            except Exception as error:  # noqa: BLE001  # of a rule or watcher, for example
+                self._fail(events, seat, error)
 
-    def _ask_one(self, seat: _Seat, pace: Pace | None) -> None:
-        wanted = seat.text.wants(pace)
-        if not isinstance(wanted, Prefill):
-            seat.parts = wanted
-            return
-        if wanted.open is None:  # or one wrong id would fail the call of all texts
+    def _check(self, prefill: Prefill) -> None:
+        """Check a prompt here, where an error ends one text, not in the call of all texts."""
+        if prefill.open is None:
             n_positions, vocab_size = self._decoder.n_positions, self._decoder.vocab_size
-            check_parts([Part(0, wanted.ids)], [0], n_positions, vocab_size)
-        seat.prefill, seat.begun = wanted, False
+            check_parts([Part(0, prefill.ids)], [0], n_positions, vocab_size)
 
     def _share(self, events: list[Event]) -> list[tuple[_Seat, Sequence[Part]]]:
         """The parts of this step: all that running texts want, and as much of prompts as fits."""
@@ -197,30 +207,35 @@ class Stepper:
         reuse = not seat.text.hidden
         if reuse and any(one.begun and one.prefill == prefill for one in self._seats.values()):
             return False  # an equal prompt is being processed, and will be copied
-        plain = prefill.open is None
-        if not self._lending.fill(slot, prefill.ids if plain else (), reuse):
+        if not self._lending.fill(slot, prefill.known, reuse):
             return False
         seat.begun = True
-        if prefill.open is not None:
-            computed = self._attempt(events, seat, prefill.open, slot)
-            if computed:
-                self._finish(events, seat, self._rows(computed.logits), computed.hidden or ())
-        return plain
+        if prefill.open is None:
+            return True
+        try:
+            computed = prefill.open(slot)
+        except Exception as error:  # noqa: BLE001  # whatever it is, this text ends with it
+            self._fail(events, seat, error)
+        else:
+            self._give(events, seat, self._rows(computed.logits), computed.hidden or ())
+        return False
 
     def _compute(self, events: list[Event], shares: Sequence[tuple[_Seat, Sequence[Part]]]) -> None:
         """Call the decoder; give each text its rows."""
         parts = [part for _, given in shares for part in given]
+        counts = [_n_rows(given) for _, given in shares]
         hidden = any(seat.text.hidden for seat, _ in shares)
         start = self._clock()
         computed = self._decoder.run(parts, hidden=hidden)
         seconds = self._clock() - start
-        _require_rows(len(computed.logits), sum(map(_n_rows, parts)))
-        rows, states = iter(self._rows(computed.logits)), iter(computed.hidden or ())
+        _require_rows(len(computed.logits), sum(counts))
+        rows, states = self._rows(computed.logits), computed.hidden or ()
         drafting, prefilling = self._drafting(), shares[0][0].prefill is not None
-        before = len(events)
-        for seat, given in shares:
-            its_rows = list(islice(rows, sum(map(_n_rows, given))))
-            self._finish(events, seat, its_rows, list(islice(states, len(given))))
+        before, row, part = len(events), 0, 0
+        for (seat, given), n_rows in zip(shares, counts, strict=True):
+            self._give(events, seat, rows[row : row + n_rows], states[part : part + len(given)])
+            row += n_rows
+            part += len(given)
         if drafting and prefilling:
             self._pace.spend(seconds)
         elif drafting:
@@ -230,45 +245,42 @@ class Stepper:
         best, normalisers = self._decoder.abilities.summarize(logits)
         return list(map(Row, logits, best.tolist(), normalisers.tolist()))
 
-    def _finish(
+    def _give(
         self, events: list[Event], seat: _Seat, rows: Sequence[Row], hidden: Sequence[Logits]
     ) -> None:
-        """Give a text what was computed for it, and texts with an equal prompt a copy."""
-        seat.parts = ()
-        prefill, equal = seat.prefill, []
-        if prefill is not None:
+        """Have a text choose from its rows; after a prompt, texts with an equal one too."""
+        equal: list[_Seat] = []
+        if seat.prefill is not None:
             seat.hidden += hidden
             if not rows:
                 return  # more chunks follow
+            equal = self._copies(seat, seat.prefill)
             hidden = [np.concatenate(seat.hidden)] if seat.hidden else []
             seat.prefill, seat.hidden = None, []
-            ids = prefill.ids if prefill.open is None else ()
-            for one in self._seats.values():
-                if one.prefill == prefill and not one.begun and not one.text.hidden:
-                    self._lending.duplicate(seat.slots[0], one.slots[0], ids)
-                    one.prefill, one.begun = None, True
-                    equal.append(one)
-        for one in [seat, *equal]:
-            self._take(events, one, one.text.take, rows, hidden)
+        seat.parts = ()
+        for one in (seat, *equal):
+            try:
+                events += one.text.take(rows, hidden)
+            except Exception as error:  # noqa: BLE001  # of a rule or watcher, for example
+                self._fail(events, one, error)
+            else:
+                if one.text.finished:
+                    self._release(one)
 
-    def _take(
-        self, events: list[Event], seat: _Seat, take: Callable[..., Sequence[Event]], *given: Any
-    ) -> None:
-        """Have a text choose new tokens."""
-        events += self._attempt(events, seat, take, *given)
-        if seat.text.finished and seat.number in self._seats:
-            self._release(seat)
+    def _copies(self, seat: _Seat, prefill: Prefill) -> list[_Seat]:
+        """Copy a prompt that is whole now for all texts that wait for an equal one."""
+        equal = []
+        for one in self._seats.values():
+            if one.prefill == prefill and not one.begun and not one.text.hidden:
+                self._lending.duplicate(seat.slots[0], one.slots[0], prefill.known)
+                one.prefill, one.begun = None, True
+                equal.append(one)
+        return equal
 
-    def _attempt(
-        self, events: list[Event], seat: _Seat, call: Callable[..., Any], *given: Any
-    ) -> Any:
-        """Call a text; whatever it raises is its own error and ends it alone."""
-        try:
-            return call(*given) or ()
-        except Exception as error:  # noqa: BLE001  # a rule or watcher may raise anything
-            self._release(seat)
-            events.append(Failed(seat.number, error))
-            return ()
+    def _fail(self, events: list[Event], seat: _Seat, error: Exception) -> None:
+        """End a text with an error of its own."""
+        self._release(seat)
+        events.append(Failed(seat.number, error))
 
     def _release(self, seat: _Seat) -> None:
         """Take the slots of a text back."""
@@ -280,9 +292,10 @@ class Stepper:
         return len(self._seats) == 1 and next(iter(self._seats.values())).text.drafts
 
 
-def _n_rows(part: Part) -> int:
-    """Rows of logits of a part."""
-    return {"none": 0, "last": 1, "all": len(part.ids)}[part.want]
+def _n_rows(given: Sequence[Part]) -> int:
+    """Rows of logits of the parts of a text, of which only a single one may want all."""
+    ids, want = given[0].ids, given[0].want
+    return len(given) if want == "last" else len(ids) if want == "all" else 0
 
 
 def _require_rows(count: int, wanted: int) -> None:

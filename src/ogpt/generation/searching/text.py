@@ -135,7 +135,12 @@ class Prefill(NamedTuple):
 
     ids: Sequence[int]
     open: Open | None = None
-    """Reads the prompt in place of the decoder; two of one prompt are the same object."""
+    """Reads the prompt in place of the decoder; of equal prompts, the same object."""
+
+    @property
+    def known(self) -> Sequence[int]:
+        """The tokens that the slot is known to hold then; none of a prompt that is opened."""
+        return self.ids if self.open is None else ()
 
 
 class Text(Protocol):
@@ -159,7 +164,8 @@ class Text(Protocol):
     def wants(self, pace: Pace | None) -> Prefill | Sequence[Part]:
         """What to compute next: first a Prefill, later one or more parts for its own slots.
 
-        Called again only after `take`.
+        Parts want the last logits of their tokens; a single part may want all of them. Called again
+        only after `take`.
 
         Args:
             pace: Limits the draft of a text that is alone and `drafts`; None: no draft.
@@ -184,6 +190,11 @@ class DrawnText(Text, Protocol):
     """A text whose tokens a `DeviceSampler` can choose, several in one call."""
 
     draw: Draw
+
+    @property
+    def newest(self) -> int:
+        """The last token, which its slot lacks."""
+        ...
 
     @property
     def left(self) -> int:
