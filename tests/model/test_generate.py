@@ -656,7 +656,7 @@ class TestProcessors:
         torch.testing.assert_close(out.logits[0][0], expected)
 
     def test_a_processor_that_loses_a_token_or_all(self, model: Any) -> None:
-        with pytest.raises(SamplingError, match=r"returned logits \(19,\); allowed: \(20,\)"):
+        with pytest.raises(SamplingError, match=r"of shape \(19,\); allowed: \(20,\)"):
             model.generate(IDS, logits_processor=[lambda ids, scores: scores[:, 1:]])
         with pytest.raises(SamplingError, match="largest of 20 logits is -inf") as caught:
             model.generate(IDS, suppress_tokens=list(range(V)))

@@ -1,8 +1,8 @@
-"""Logits in, logits out: pure functions by which a text rules tokens out or makes them less likely.
+"""Logits processors as pure functions: penalties and constraints.
 
-Every function takes the logits of one text (V,), float32 or float64 without NaN, leaves them
-untouched and returns logits of the same shape and dtype; a token ruled out has -inf. Ids lie
-within the vocabulary, other values within the ranges of GenerationSettings: `rules` sees to both.
+Every function receives the logits (V,) of one text, float32 or float64 without NaN, and returns new
+logits of the same shape and dtype. A token that is ruled out has -inf. Ids are within the
+vocabulary (`rules` checks them) and other values within the ranges of GenerationSettings.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from ogpt.generation.protocol.logits import Logits
 def sequence_bias(
     logits: Logits, ids: Sequence[int], bias: Mapping[tuple[int, ...], float]
 ) -> Logits:
-    """Add to the logit of each key's last token, if the text ends with the tokens before it.
+    """Add a bias to the last token of each sequence whose other tokens end the text.
 
     Args:
         logits: (V,).
         ids: The text.
-        bias: What to add; -inf rules the sequence out.
+        bias: The bias of each sequence; -inf bans it.
     """
     biased = logits.copy()
     for sequence, value in bias.items():
@@ -33,19 +33,20 @@ def sequence_bias(
 
 
 def bad_words(logits: Logits, ids: Sequence[int], words: Iterable[Sequence[int]]) -> Logits:
-    """Rule out the last token of each word whose other tokens end the text."""
+    """Ban the last token of each word whose other tokens end the text."""
     return ban(logits, [word[-1] for word in words if _ends_with(ids, word[:-1])])
 
 
 def repetition_penalty(logits: Logits, ids: Sequence[int], penalty: float) -> Logits:
-    """Divide the positive logits of the text's tokens by a penalty, multiply the negative ones.
+    """Penalize tokens already in the text: divide positive logits by a penalty, multiply others.
 
     Args:
         logits: (V,).
         ids: The text.
-        penalty: Above 1 makes its tokens less likely, below 1 more likely.
+        penalty: Above 1 makes these tokens less probable, below 1 more probable.
 
-    Source: Keskar et al. 2019, section 4.1 (arXiv 1909.05858), which divides negative ones too.
+    Source: Keskar et al. 2019, section 4.1 (arXiv 1909.05858). The paper divides negative logits
+    too, which would make these tokens more probable; as transformers, this multiplies them.
     """
     seen = np.asarray(ids, dtype=np.intp)
     found = logits[seen]
@@ -57,7 +58,7 @@ def repetition_penalty(logits: Logits, ids: Sequence[int], penalty: float) -> Lo
 def frequency_and_presence_penalty(
     logits: Logits, written: Sequence[int], frequency: float, presence: float
 ) -> Logits:
-    """Take `frequency` from a logit for each time that its token was written, `presence` once.
+    """Subtract `frequency` from a logit for each time its token was generated, `presence` once.
 
     Args:
         logits: (V,).
@@ -74,9 +75,9 @@ def frequency_and_presence_penalty(
 
 
 def no_repeat_ngram(logits: Logits, ids: Sequence[int], size: int) -> Logits:
-    """Rule out each token that would repeat `size` tokens in a row of the text.
+    """Ban each token that would repeat an n-gram of `size` tokens.
 
-    Source: Paulus, Xiong and Socher 2018, section 2.5 (arXiv 1705.04304), there of three words.
+    Source: Paulus, Xiong and Socher 2018, section 2.5 (arXiv 1705.04304), for trigrams of words.
     """
     if len(ids) < size:
         return logits
@@ -89,14 +90,14 @@ def no_repeat_ngram(logits: Logits, ids: Sequence[int], size: int) -> Logits:
 
 
 def ban(logits: Logits, ids: Sequence[int] | NDArray[np.intp]) -> Logits:
-    """Rule out the tokens `ids`."""
+    """Ban the tokens `ids`."""
     allowed = logits.copy()
     allowed[np.asarray(ids, dtype=np.intp)] = -np.inf
     return allowed
 
 
 def allow(logits: Logits, ids: Sequence[int] | NDArray[np.intp]) -> Logits:
-    """Rule out all tokens but `ids`."""
+    """Ban all tokens except `ids`."""
     allowed = np.full_like(logits, -np.inf)
     places = np.asarray(ids, dtype=np.intp)
     allowed[places] = logits[places]
@@ -104,7 +105,7 @@ def allow(logits: Logits, ids: Sequence[int] | NDArray[np.intp]) -> Logits:
 
 
 def force(logits: Logits, ids: Sequence[int]) -> Logits:
-    """Rule out all tokens but `ids`, which get the logit 0 each, as in Hugging Face."""
+    """Ban all tokens except `ids`, whose logits become 0, as in transformers."""
     forced = np.full_like(logits, -np.inf)
     forced[np.asarray(ids, dtype=np.intp)] = 0
     return forced

@@ -1,8 +1,8 @@
-"""Random numbers without a state: each is a pure function of what it is for.
+"""Random numbers without state: each is a pure function of (seed, continuation, token).
 
-Draw d of continuation s under seed k is the same number whatever else is generated beside it, in
-whatever order or batch: counter-based numbers (Salmon et al. 2011, "Parallel random numbers: as
-easy as 1, 2, 3"), made by numpy's Philox4x64-10.
+So a text does not depend on what else is generated, in which order or batch. The numbers are
+counter-based (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"): numpy's
+Philox4x64-10.
 """
 
 from __future__ import annotations
@@ -15,41 +15,41 @@ from numpy.typing import NDArray
 
 from ogpt.generation.protocol.logits import block_sums
 
-_BLOCK = 256  # entries of one block of the two-level cumulative sum
+_BLOCK = 256  # entries of a block of the two-level cumulative sum in `sample`
 
 
 def uniform(seed: int, sample_index: int, draw_index: int) -> float:
-    """The draw `draw_index` of continuation `sample_index` under `seed`, in [0, 1).
+    """The random number of one token, uniform in [0, 1).
 
-    The first word of numpy's Philox with key (seed, sample_index) and counter draw_index (numpy
-    counts up before it draws); its upper 53 bits make the float.
+    It is made of the upper 53 bits of the first word of Philox with key (seed, sample_index) and
+    counter draw_index + 1, as numpy increments the counter first.
 
     Args:
         seed: 0 to 2**64 - 1.
-        sample_index: 0 to 2**64 - 1; the continuation's number among those of its prompt.
-        draw_index: 0 to 2**64 - 1; the new token's number in its continuation.
+        sample_index: Number of the continuation among those of its prompt, 0 to 2**64 - 1.
+        draw_index: Number of the new token in its continuation, 0 to 2**64 - 1.
     """
     word = int(_words.at((seed, sample_index), (draw_index, 0, 0, 0)).random_raw())
     return (word >> 11) * 2.0**-53
 
 
 def uniforms(seed: int, sample_index: int, first: int, count: int) -> NDArray[np.float64]:
-    """The draws `first` to `first + count - 1`, as `uniform` gives them one by one, (count,)."""
+    """The numbers of `count` tokens from `first` on, (count,): those of `uniform`, but faster."""
     words = _words.at((seed, sample_index), (first, 0, 0, 0)).random_raw(4 * count)[::4]
     return (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def gumbel(seed: int, sample_index: int, draw_index: int, count: int) -> NDArray[np.float64]:
-    """Standard Gumbel numbers (count,) of one draw, all finite, independent of `uniform`'s.
+    """Standard Gumbel numbers (count,) of one step, all finite, independent of `uniform`'s.
 
-    Added to log-weights, the k largest are k draws without replacement, in the order of drawing
-    (Vieira 2014, "Gumbel-max trick and weighted reservoir sampling").
+    Added to log-weights, the k largest are a sample of k without replacement, in the order of
+    sampling (Vieira 2014, "Gumbel-max trick and weighted reservoir sampling").
 
     Args:
         seed: 0 to 2**64 - 1.
         sample_index: 0 to 2**64 - 1.
-        draw_index: 0 to 2**64 - 2; the words of other draws lie in other counters.
-        count: Numbers wanted; a longer draw begins with the numbers of a shorter one.
+        draw_index: Number of the step, 0 to 2**64 - 2. Steps use disjoint counters.
+        count: How many numbers. The first numbers do not depend on it.
     """
     words = _words.at((seed, sample_index), (0, draw_index + 1, 0, 0)).random_raw(count)
     inside = ((words >> np.uint64(12)) + 0.5) * 2.0**-52  # never 0 or 1
@@ -58,14 +58,14 @@ def gumbel(seed: int, sample_index: int, draw_index: int, count: int) -> NDArray
 
 
 class _Words(threading.local):
-    """numpy's generator, one a thread: to make one for each draw takes longer than to draw."""
+    """One generator of numpy per thread: creating one takes longer than using it."""
 
     def __init__(self) -> None:
         self._made = np.random.Philox(key=0)
         self._state: Any = self._made.state
 
     def at(self, key: tuple[int, int], counter: tuple[int, int, int, int]) -> np.random.Philox:
-        """The generator, about to draw the first word after the counter."""
+        """The generator, set to return the first word after the counter."""
         self._state["state"]["key"][:] = key
         self._state["state"]["counter"][:] = counter
         self._made.state = self._state
@@ -76,12 +76,12 @@ _words = _Words()
 
 
 def sample(logits: NDArray[np.floating[Any]], number: float) -> int:
-    """The token that `number` picks from softmax(logits), by the inverse of its cumulative sum.
+    """Sample a token from softmax(logits): invert the cumulative distribution at `number`.
 
-    Sums are in order of ids, so that equal logits and numbers pick equal tokens.
+    The distribution is summed in the order of ids, so equal logits and numbers give equal tokens.
 
     Args:
-        logits: (V,) with at least one entry above -inf; those at -inf are never picked.
+        logits: (V,), at least one above -inf. Those at -inf are never sampled.
         number: In [0, 1).
     """
     weights = logits - logits.max()
@@ -89,7 +89,8 @@ def sample(logits: NDArray[np.floating[Any]], number: float) -> int:
     if len(weights) <= _BLOCK:
         sums = np.cumsum(weights, dtype=np.float64)
         return _first_above(sums, number * sums[-1])
-    # blocks first, then inside one block: a running sum over all of V is slower than the rest
+    # Find the block, then the token in it: a cumulative sum over all of V would take longer than
+    # everything else here.
     blocks = np.cumsum(block_sums(weights, _BLOCK))
     target = number * blocks[-1]
     block = _first_above(blocks, target)
@@ -100,6 +101,6 @@ def sample(logits: NDArray[np.floating[Any]], number: float) -> int:
 
 
 def _first_above(cumulative: NDArray[np.float64], target: float) -> int:
-    """First place where the sum exceeds `target`; at most the last place that added anything."""
+    """First place where the sum exceeds `target`, or else the last place with a weight above 0."""
     last = np.searchsorted(cumulative, cumulative[-1], side="left")
     return int(min(np.searchsorted(cumulative, target, side="right"), last))

@@ -1,7 +1,10 @@
-"""The rules of a request, in Hugging Face's order: from a model's logits to what may be chosen.
+"""Penalties and constraints of a request, then temperature and filters, in transformers' order.
 
-`rules` lists what the settings ask for, `apply` runs it over one text's logits, and `warp` leaves
-what a draw is made from. Greedy search, sampling, beams and contrastive search share all three.
+`rules` lists the logits processors that the settings ask for, `apply` applies them to the logits of
+one text, and `warp` applies temperature and filters before a token is sampled. Greedy search,
+sampling, beam search and contrastive search share all three. The order matters, as a penalty before
+a filter changes which tokens the filter keeps; it is that of transformers 5
+(`GenerationMixin._get_logits_processor`).
 """
 
 from __future__ import annotations
@@ -17,26 +20,28 @@ from ogpt.generation.choosing.settings import GenerationSettings
 from ogpt.generation.protocol.logits import Ids, Logits, top_k
 
 Rule = Callable[[Sequence[int], int, Logits], Logits]
-"""Given (the ids of the text so far, how many of them are its prompt, logits (V,)), returns new
-logits (V,) of the same dtype. The logits it is given stay as they are."""
+"""A logits processor: receives (ids of the text so far, how many of them are its prompt, logits
+(V,)) and returns new logits (V,) of the same dtype. It must not change the logits it receives."""
 
 
 def rules(settings: GenerationSettings, vocab_size: int, extra: Sequence[Rule] = ()) -> list[Rule]:
-    """What the settings ask for, then `extra`; none for settings that rule nothing out.
+    """The rules that the settings ask for, then `extra`. Settings at their defaults need none.
 
     Args:
         settings: Of the request.
         vocab_size: V of the model.
-        extra: Rules of the caller, applied last.
+        extra: Custom rules, applied last.
 
     Raises:
-        TokenOutOfRange: a setting names a token outside the vocabulary.
+        TokenOutOfRange: a setting has an id outside the vocabulary.
     """
     _check_ids(settings, vocab_size)
     s = settings
     ends = [token_id for token_id in s.eos_token_id if token_id < vocab_size]
     words = [word for word in s.bad_words_ids if len(word) > 1 or word[0] not in ends]
-    suppressed = np.asarray(s.suppress_tokens, dtype=np.intp)  # once: there may be many
+    suppressed = np.asarray(
+        s.suppress_tokens, dtype=np.intp
+    )  # converted once: there may be thousands
     allowed = np.asarray(s.allowed_token_ids, dtype=np.intp)
     bos = _forced_bos(s)
     in_order: list[tuple[bool, Rule]] = [
@@ -82,7 +87,7 @@ def rules(settings: GenerationSettings, vocab_size: int, extra: Sequence[Rule] =
         (
             bool(s.begin_suppress_tokens),
             _when(
-                # a text that a forced token begins goes on freely after it
+                # if the first token is forced, these are suppressed at the second
                 lambda ids, n: len(ids) - n == (1 if bos and n <= 1 else 0),
                 lambda logits: processors.ban(logits, s.begin_suppress_tokens),
             ),
@@ -92,9 +97,9 @@ def rules(settings: GenerationSettings, vocab_size: int, extra: Sequence[Rule] =
 
 
 def apply(rules: Iterable[Rule], ids: Sequence[int], n_prompt: int, logits: Logits) -> Logits:
-    """One text's logits (V,) after all rules; the given array itself where there are none.
+    """The logits (V,) of one text after all rules; without rules, the same array.
 
-    All tokens may be ruled out (-inf): a beam dies of it, other searches call `require_choice`.
+    All tokens may be ruled out (-inf). That ends a beam; other searches call `require_choice`.
 
     Raises:
         SamplingError: a rule returned another shape.
@@ -103,15 +108,15 @@ def apply(rules: Iterable[Rule], ids: Sequence[int], n_prompt: int, logits: Logi
         ruled = rule(ids, n_prompt, logits)
         if ruled.shape != logits.shape:
             raise SamplingError(
-                f"a rule returned logits {ruled.shape}; allowed: {logits.shape}, as it was given",
-                hint="a rule receives one text's logits and returns as many",
+                f"a rule returned logits of shape {ruled.shape}; allowed: {logits.shape}",
+                hint="return as many logits as the rule receives",
             )
         logits = ruled
     return logits
 
 
 def require_choice(logits: Logits) -> int:
-    """Check what `apply` returned, before a token is taken from it; the id of the largest logit.
+    """Check logits after the rules, before a token is chosen; return the id of the largest.
 
     Raises:
         SamplingError: no token is left, or a logit is NaN or inf.
@@ -121,26 +126,27 @@ def require_choice(logits: Logits) -> int:
     if not np.isfinite(largest):
         raise SamplingError(
             f"after all rules the largest of {len(logits)} logits is {largest}; allowed: a finite "
-            "number (-inf rules a token out, and one must stay)",
-            hint="ban fewer tokens, lower min_new_tokens or no_repeat_ngram_size, or mend the rule",
+            "number (-inf rules a token out; at least one must be left)",
+            hint="ban fewer tokens, lower min_new_tokens or no_repeat_ngram_size, or fix the "
+            "custom rule",
         )
     return best
 
 
 def warp(settings: GenerationSettings, logits: Logits) -> tuple[Ids | None, Logits]:
-    """What is left to draw from: temperature, then top-k, top-p, min-p and typical-p.
+    """The tokens to sample from: temperature, then top-k, top-p, min-p and typical-p.
 
-    From top-k on only tokens that are left are looked at; it comes first, as a temperature
-    changes neither who the k are nor their order. With beams, enough tokens stay to go on when
-    some of them end the text.
+    top-k runs first, because a temperature changes neither which tokens are the top k nor their
+    order, and everything after it is faster on k logits than on V. With beams, at least one token
+    more is kept than there are end tokens, so that a beam can always continue.
 
     Args:
         settings: Of the request.
         logits: (V,) after the rules.
 
     Returns:
-        (K,) ids in order, or None for all there are, and their logits (K,) divided by the
-        temperature.
+        The ids (K,) that are kept, in ascending order, or None if none was filtered out; and their
+        logits (K,), divided by the temperature.
     """
     at_least = 1 if settings.num_beams == 1 else max(2, len(settings.eos_token_id) + 1)
     ids = None
@@ -161,7 +167,7 @@ def warp(settings: GenerationSettings, logits: Logits) -> tuple[Ids | None, Logi
 
 
 def in_place(ids: Ids | None, left: Logits, vocab_size: int) -> Logits:
-    """What `warp` left as scores (V,), with -inf for all other tokens."""
+    """The result of `warp` as scores (V,), with -inf for tokens that were filtered out."""
     if ids is None:
         return left
     scores = np.full(vocab_size, -np.inf, left.dtype)
@@ -193,6 +199,6 @@ def _check_ids(settings: GenerationSettings, vocab_size: int) -> None:
         for token_id in ids:
             if token_id >= vocab_size:
                 raise TokenOutOfRange(
-                    f"{name} holds the id {token_id}; allowed: 0 to {vocab_size - 1}",
+                    f"{name} has the id {token_id}; allowed: 0 to {vocab_size - 1}",
                     hint="use ids of this model's own tokenizer",
                 )

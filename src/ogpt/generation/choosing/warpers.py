@@ -1,7 +1,8 @@
-"""What sampling draws from: a temperature, and the tokens that top-k, top-p and the like keep.
+"""Temperature, and filters that keep the tokens to sample from: top-p, min-p and typical-p.
 
-The logits are one text's, (V,), float32 or float64 without NaN; a token ruled out has -inf. None
-of the functions sorts the vocabulary: beside a step of a few milliseconds their time must not show.
+Logits (V,) are those of one text, float32 or float64 without NaN; a token that is ruled out has
+-inf. No function sorts the vocabulary, as that would take as long as a good part of a decoding
+step.
 """
 
 from __future__ import annotations
@@ -12,21 +13,21 @@ import numpy as np
 
 from ogpt.generation.protocol.logits import Ids, Logits, top_k
 
-_NEAR = 10.0  # most of the mass is seldom farther than this
-_FEW = 1024  # are sorted as fast as anything else is done
+_NEAR = 10.0  # tokens farther than this (in nats) are rarely needed to reach p
+_FEW = 1024  # entries: sorting so few is as fast as a histogram
 _BINS = 1024  # of the histogram in _reaching
-_SPAN = 40.0  # its range of depths; what lies deeper is sorted if it ever matters
+_SPAN = 40.0  # range of the histogram in nats; what is farther falls into the last bin
 
 
 def temperature(logits: Logits, value: float) -> Logits:
-    """The logits divided by a temperature: below 1 sharpens, above 1 flattens.
+    """Logits divided by a temperature: below 1 sharpens the distribution, above 1 flattens it.
 
-    Where a tiny temperature would overflow, they are first shifted so that the largest is 0,
+    If a tiny temperature would overflow, the logits are first shifted so that the largest is 0,
     which changes no probability.
     """
     limits = np.finfo(logits.dtype)
     divisor = max(value, float(limits.tiny))
-    with np.errstate(over="ignore"):  # the unlikely may go to -inf: as they should
+    with np.errstate(over="ignore"):  # improbable tokens may become -inf, which is right
         if abs(logits.max() / divisor) > limits.max**0.5:
             logits = logits - logits.max()
         quotient: Logits = logits / divisor
@@ -34,29 +35,36 @@ def temperature(logits: Logits, value: float) -> Logits:
 
 
 def top_p(logits: Logits, p: float, at_least: int = 1) -> Ids:
-    """The ids of the fewest tokens whose probabilities reach p together, in order.
+    """Nucleus sampling: the smallest set of top tokens with cumulative probability p.
 
-    Tokens are taken from the most likely on; among equals the lower id comes first.
+    Of equal tokens, those with the lower ids are kept.
 
     Args:
         logits: (V,).
-        p: Mass to keep, above 0 and below 1.
-        at_least: Tokens that stay in any case.
+        p: Cumulative probability to reach, above 0 and below 1.
+        at_least: Minimum number of tokens to keep.
+
+    Returns:
+        Ids in ascending order.
 
     Source: Holtzman et al. 2020 (arXiv 1904.09751).
     """
-    depth = logits.max() - logits  # 0 for the most likely token, inf for one ruled out
-    kept = _nearest(depth, np.exp(-depth), p, -logits)  # a difference rounds, a sign does not
+    depth = logits.max() - logits  # 0 for the most probable token, inf for one that is ruled out
+    # sorted by -logits: differences round, so that tokens of equal depth may have other logits
+    kept = _nearest(depth, np.exp(-depth), p, -logits)
     return kept if len(kept) >= at_least else top_k(logits, at_least)
 
 
 def min_p(logits: Logits, p: float, at_least: int = 1) -> Ids:
-    """The ids of the tokens at least p times as likely as the most likely one, in order.
+    """The tokens with at least p times the probability of the most probable one.
 
     Args:
         logits: (V,).
         p: Above 0, at most 1.
-        at_least: Tokens that stay in any case.
+        at_least: Minimum number of tokens to keep.
+
+    Returns:
+        Ids in ascending order.
 
     Source: Nguyen et al. 2024 (arXiv 2407.01082).
     """
@@ -65,23 +73,27 @@ def min_p(logits: Logits, p: float, at_least: int = 1) -> Ids:
 
 
 def typical_p(logits: Logits, p: float, at_least: int = 1) -> Ids:
-    """The ids of the tokens whose surprise is nearest to the entropy and that reach p, in order.
+    """Locally typical sampling: the tokens whose surprisal is closest to the entropy.
 
-    All that are as near as the farthest one kept stay too.
+    The closest ones are kept until their cumulative probability reaches p, and all that are as
+    close as the last of them.
 
     Args:
         logits: (V,).
-        p: Mass to keep, above 0 and below 1.
-        at_least: Tokens that stay in any case.
+        p: Cumulative probability to reach, above 0 and below 1.
+        at_least: Minimum number of tokens to keep.
+
+    Returns:
+        Ids in ascending order.
 
     Source: Meister et al. 2023, "Locally typical sampling" (arXiv 2202.00666).
     """
     shifted = logits - logits.max()
     weights = np.exp(shifted)
     total = weights.sum(dtype=np.float64)
-    finite = np.maximum(shifted, -1e4)  # no weight is above 0 there
+    finite = np.maximum(shifted, -1e4)  # -inf * 0 would be NaN; weights are 0 here anyway
     mean = float((weights * finite).sum(dtype=np.float64) / total)
-    # surprise less entropy: -log(probability) + mean log(probability); log(total) falls out
+    # |surprisal - entropy| = |-log(probability) + mean log(probability)|: log(total) cancels
     distance = np.abs(mean - shifted)
     kept = _nearest(distance, weights, p)
     if len(kept) < at_least:
@@ -89,35 +101,43 @@ def typical_p(logits: Logits, p: float, at_least: int = 1) -> Ids:
     return np.flatnonzero(distance <= distance[kept].max())
 
 
-def _nearest(distance: Logits, mass: Logits, p: float, order: Logits | None = None) -> Ids:
-    """The ids of the fewest entries, nearest first, that hold p of the mass; in order.
+def _nearest(distance: Logits, weights: Logits, p: float, order: Logits | None = None) -> Ids:
+    """The fewest entries, nearest first, that have the share p of all weights.
 
-    `order` sorts like `distance`, and tells entries apart that it does not.
+    Args:
+        distance: (V,), 0 or more.
+        weights: (V,), unnormalized probabilities.
+        p: Share of their sum.
+        order: Sorts like `distance`, and separates entries that are equal there.
+
+    Returns:
+        Ids in ascending order.
     """
     order = distance if order is None else order
-    wanted = p * float(mass.sum(dtype=np.float64))
+    wanted = p * float(weights.sum(dtype=np.float64))
     near = np.flatnonzero(distance <= _NEAR)
-    if mass[near].sum(dtype=np.float64) < wanted:
-        return _reaching(distance, mass, wanted, order)
-    return near[_reaching(distance[near], mass[near], wanted, order[near])]
+    if weights[near].sum(dtype=np.float64) < wanted:
+        return _reaching(distance, weights, wanted, order)
+    return near[_reaching(distance[near], weights[near], wanted, order[near])]
 
 
-def _reaching(distance: Logits, mass: Logits, wanted: float, order: Logits) -> Ids:
-    """The ids of the fewest entries, nearest first, that hold the wanted mass; in order."""
+def _reaching(distance: Logits, weights: Logits, wanted: float, order: Logits) -> Ids:
+    """The fewest entries, nearest first, whose weights sum to `wanted`; ids in ascending order."""
     if len(distance) <= _FEW:
         nearest = np.argsort(order, kind="stable")
-        reached = np.cumsum(mass[nearest], dtype=np.float64)
+        reached = np.cumsum(weights[nearest], dtype=np.float64)
         return np.sort(nearest[: int(np.searchsorted(reached, wanted)) + 1])
-    # a histogram over distances finds the edge; only the entries in its bin there are sorted
+    # A histogram over distances finds the bin in which the sum is reached; only its entries are
+    # sorted.
     bins = (np.minimum(distance, _SPAN) * ((_BINS - 1) / _SPAN)).astype(np.intp)
-    weights = mass.astype(np.float64)  # or bincount converts them, slowly
-    cumulative = np.cumsum(np.bincount(bins, weights=weights, minlength=_BINS))
-    wanted = min(wanted, cumulative[-1])  # sums differ in their rounding
-    edge = int(np.searchsorted(cumulative, wanted))  # the first bin that reaches the mass
+    exact = weights.astype(np.float64)  # bincount would convert them more slowly
+    cumulative = np.cumsum(np.bincount(bins, weights=exact, minlength=_BINS))
+    wanted = min(wanted, cumulative[-1])  # both are sums of the same, but round differently
+    edge = int(np.searchsorted(cumulative, wanted))  # the first bin that reaches the sum
     before = cumulative[edge - 1] if edge else 0.0
     inside = np.flatnonzero(bins == edge)
     inside = inside[np.argsort(order[inside], kind="stable")]
-    reached = before + np.cumsum(weights[inside])
+    reached = before + np.cumsum(exact[inside])
     needed = int(np.searchsorted(reached, wanted)) + 1
     kept = bins < edge
     kept[inside[:needed]] = True
