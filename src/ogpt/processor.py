@@ -39,8 +39,7 @@ def name() -> str:
 
 def cores() -> int:
     """Number of cores that this process may use."""
-    if hasattr(
-        os, "sched_getaffinity"
-    ):  # containers and taskset restrict it; cpu_count ignores that
+    # Containers and taskset restrict the affinity, which cpu_count ignores.
+    if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

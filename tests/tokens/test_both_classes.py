@@ -213,7 +213,7 @@ def test_pickling(name: str) -> None:
 
 
 def test_a_full_table_starts_anew(monkeypatch) -> None:
-    monkeypatch.setattr("ogpt.tokens.english_encoder._AT_ONCE", 30)
+    monkeypatch.setattr("ogpt.tokens.english_encoder.AT_ONCE", 30)
     tokenizer = fresh()
     assert isinstance(tokenizer, OpenAIGPTTokenizer)
     assert isinstance(tokenizer._encode_plain, EnglishEncoder)

@@ -119,7 +119,7 @@ def test_arrays_equal_the_rust_library() -> None:
 def test_a_full_table_starts_anew(monkeypatch) -> None:
     tokenizer = fresh()
     tokenizer._encode_chunks.remembered = 5
-    monkeypatch.setattr("ogpt.tokens.chunk_encoder._AT_ONCE", 100)
+    monkeypatch.setattr("ogpt.tokens.chunk_encoder.AT_ONCE", 100)
     arrays = tokenizer.encode_batch_arrays(PYTHON_DOCS[:3])
     assert [array.tolist() for array in arrays] == tokenizer(PYTHON_DOCS[:3])["input_ids"]
 

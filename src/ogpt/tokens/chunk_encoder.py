@@ -19,13 +19,24 @@ from ogpt.tokens.chunks import chunk_lists, has_controls, plain_words, without_s
 
 REMEMBERED = 1_000_000
 """Maximum number of chunks in the table (about 150 MB); a full table is cleared."""
-_AT_ONCE = (
-    1 << 16
-)  # unknown chunks per call of the Rust library, which runs such a batch in parallel
+AT_ONCE = 1 << 16
+"""Unknown chunks per call of the Rust library, which encodes such a batch in parallel."""
 
 Unread = tuple[list[bytes], int, list[str]]
 """Chunks that are not encoded yet, and where their ids go: a list and an index in it."""
 Ids = NDArray[np.unsignedinteger[Any]]
+
+IdType = type[np.uint16] | type[np.uint32]
+
+
+def dtype_of_ids(n_ids: int) -> IdType:
+    """Return the smaller of uint16 and uint32 that represents all ids of a vocabulary."""
+    return np.uint16 if n_ids <= 1 << 16 else np.uint32
+
+
+def ids_as_bytes(ids: list[int], dtype: IdType) -> bytes:
+    """Convert ids to the bytes of an array, which are compact in a table and fast to join."""
+    return array("H" if dtype is np.uint16 else "I", ids).tobytes()  # faster to fill than numpy's
 
 
 class ChunkEncoder:
@@ -38,11 +49,7 @@ class ChunkEncoder:
     def __init__(self, tokenizer: Tokenizer, remembered: int = REMEMBERED) -> None:
         self.tokenizer = tokenizer
         self.remembered = remembered
-        small = tokenizer.get_vocab_size() <= 1 << 16
-        self.dtype: type[np.uint16] | type[np.uint32] = np.uint16 if small else np.uint32
-        self._typecode = (
-            "H" if small else "I"
-        )  # the same in array.array, which is faster to fill than numpy's
+        self.dtype = dtype_of_ids(tokenizer.get_vocab_size())
         added = tokenizer.get_added_tokens_decoder().values()
         self.by_chunk = all(map(_stays_in_chunk, added))
         self._added = re.compile("|".join(re.escape(token.content) for token in added), re.I)
@@ -67,7 +74,7 @@ class ChunkEncoder:
                     unread.append((parts, len(parts), chunks))
                     parts.append(b"")
                     waiting += len(chunks)
-                    if waiting > _AT_ONCE:
+                    if waiting > AT_ONCE:
                         self._read(unread)
                         unread, waiting = [], 0
         self._read(unread)
@@ -108,7 +115,7 @@ class ChunkEncoder:
     def _encode(self, texts: list[str]) -> list[bytes]:
         texts = [without_surrogates(text) for text in texts]
         encodings = self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)
-        return [array(self._typecode, encoding.ids).tobytes() for encoding in encodings]
+        return [ids_as_bytes(encoding.ids, self.dtype) for encoding in encodings]
 
 
 def _stays_in_chunk(token: AddedToken) -> bool:

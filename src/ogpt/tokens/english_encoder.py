@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from threading import Lock
@@ -10,14 +9,11 @@ from threading import Lock
 import numpy as np
 from tokenizers import Tokenizer
 
-from ogpt.tokens.chunk_encoder import Ids, Unread
+from ogpt.tokens.chunk_encoder import AT_ONCE, Ids, Unread, dtype_of_ids, ids_as_bytes
 from ogpt.tokens.english_words import EnglishWords
 
 REMEMBERED = 500_000
 """Maximum number of chunks in the tables (about 100 MB); full tables are cleared."""
-_AT_ONCE = (
-    1 << 16
-)  # unknown chunks per call of the Rust library, which runs such a batch in parallel
 
 
 class EnglishEncoder:
@@ -33,11 +29,7 @@ class EnglishEncoder:
         self.words = words
         self.bpe = bpe
         self.remembered = remembered
-        small = bpe.get_vocab_size() <= 1 << 16
-        self.dtype: type[np.uint16] | type[np.uint32] = np.uint16 if small else np.uint32
-        self._typecode = (
-            "H" if small else "I"
-        )  # the same in array.array, which is faster to fill than numpy's
+        self.dtype = dtype_of_ids(bpe.get_vocab_size())
         self._lock = Lock()
         self._begin()
 
@@ -58,7 +50,7 @@ class EnglishEncoder:
                         unread.append((parts, len(parts), chunks))
                         parts.append(b"")
                         waiting += len(chunks)
-                        if waiting >= _AT_ONCE:
+                        if waiting >= AT_ONCE:
                             self._read(unread)
                             unread, waiting = [], 0
             self._read(unread)
@@ -69,7 +61,7 @@ class EnglishEncoder:
         group: list[str] = []
         for line in self.words.lines(text):
             group += line
-            if len(group) >= _AT_ONCE:
+            if len(group) >= AT_ONCE:
                 yield group
                 group = []
         if group:
@@ -116,7 +108,7 @@ class EnglishEncoder:
         missing = [word for word in words if word not in self._word_table]
         encoded = self.bpe.encode_batch_fast(missing, add_special_tokens=False)
         for word, encoding in zip(missing, encoded, strict=True):
-            self._word_table[word] = array(self._typecode, encoding.ids).tobytes()
+            self._word_table[word] = ids_as_bytes(encoding.ids, self.dtype)
 
     def _joined(self, words: str) -> bytes:
         return b"".join(map(self._word_table.__getitem__, words.split(" ")))

@@ -176,9 +176,8 @@ def _lengths(lengths: list[int], strategy: Truncation, max_length: int) -> list[
         return [max_length]
     if strategy == "longest_first":
         short, long = sorted(lengths)
-        if (
-            short > max_length // 2
-        ):  # truncate both: half each, and the odd token for the longer one
+        # If both are too long, each keeps half, and the longer one the odd token.
+        if short > max_length // 2:
             short = min(short, max_length // 2)
         long = max_length - short
         return [short, long] if lengths[0] <= lengths[1] else [long, short]

@@ -16,7 +16,7 @@ from ogpt.notices import tell
 from ogpt.tokens import shaping
 from ogpt.tokens.bert_words import BertWords, bert_pieces
 from ogpt.tokens.bpe_tokenizer import BPETokenizer
-from ogpt.tokens.chunk_encoder import ChunkEncoder, Ids
+from ogpt.tokens.chunk_encoder import ChunkEncoder, Ids, dtype_of_ids
 from ogpt.tokens.chunks import without_surrogates
 from ogpt.tokens.english_encoder import EnglishEncoder
 from ogpt.tokens.english_words import EnglishWords
@@ -82,7 +82,7 @@ class OpenAIGPTTokenizer(BPETokenizer):
         return list(map(self._ids_with_added, given))
 
     def _ids_with_added(self, text: str) -> Ids:
-        dtype = np.uint16 if len(self) <= 1 << 16 else np.uint32
+        dtype = dtype_of_ids(len(self))
         parts: list[Ids] = [np.empty(0, dtype)]
         for part, added in self._parts(text):
             ids = np.array([self._id_of(part)]) if added else self._encode_plain([part])[0]

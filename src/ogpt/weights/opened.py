@@ -98,9 +98,8 @@ class Opened:
             facts = self.path.stat()
         except OSError as error:
             raise _unreadable(self.path, error.strerror) from error
-        if not stat.S_ISREG(
-            facts.st_mode
-        ):  # opening a pipe would block until something writes to it
+        # Opening a pipe would block until something writes to it.
+        if not stat.S_ISREG(facts.st_mode):
             raise _unreadable(self.path, "it is not a regular file")
         return facts.st_size, facts.st_ino, facts.st_mtime_ns
 

@@ -97,9 +97,8 @@ def write_stream(stream: BinaryIO, arrays: Mapping[str, Array]) -> int:
     Returns:
         Bytes of the arrays.
     """
-    header: dict[str, Any] = {
-        _METADATA: {"format": "pt"}
-    }  # transformers 4 refuses a file without it
+    # transformers 4 refuses a file without this entry.
+    header: dict[str, Any] = {_METADATA: {"format": "pt"}}
     offset = 0
     for name, array in arrays.items():
         end = offset + array.data.nbytes
@@ -110,9 +109,7 @@ def write_stream(stream: BinaryIO, arrays: Mapping[str, Array]) -> int:
         }
         offset = end
     text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (
-        -len(text) % 8
-    )  # the arrays start at a multiple of 8 bytes (format specification)
+    text += b" " * (-len(text) % 8)  # the format aligns the arrays to 8 bytes
     stream.write(len(text).to_bytes(8, "little"))
     stream.write(text)
     for array in arrays.values():

@@ -289,7 +289,8 @@ class _Machine:
                 f"its pickle sets the state of {described(target)} to {described(state)}; allowed: "
                 "the attributes of a dict (`_metadata`)",
                 TRUST,
-            )  # the attributes are dropped: they do not affect the tensors
+            )
+        # The attributes are dropped: they do not affect the tensors.
 
     def find(self, name: str) -> None:
         if name not in _STORAGES and name not in _CALLS:
