@@ -22,7 +22,10 @@ def convert(
     ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to create.")],
     to: Annotated[
-        str, typer.Option(help="safetensors (a model folder) or openai (OpenAI's files).")
+        str,
+        typer.Option(
+            help="Target format: safetensors (a model folder) or openai (OpenAI's files)."
+        ),
     ] = "safetensors",
     dtype: Annotated[
         str | None,
@@ -31,7 +34,7 @@ def convert(
         ),
     ] = None,
     config: Annotated[
-        Path | None, typer.Option(help="config.json of weights that have none beside them.")
+        Path | None, typer.Option(help="config.json for weights that have none beside them.")
     ] = None,
     n_head: Annotated[
         int | None,

@@ -21,7 +21,7 @@ def pretrain(
     ] = None,
     valid: Valid = None,
     preset: Annotated[
-        str | None, typer.Option(help="Preset of settings: paper, small or tiny.")
+        str | None, typer.Option(help="Named settings: paper, small or tiny.")
     ] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file with settings.")] = None,
     overrides: Annotated[

@@ -20,7 +20,10 @@ def quantize(
     model: Model,
     out: Annotated[Path, typer.Option(help="Folder to create.")],
     to: Annotated[
-        str, typer.Option(help="int8 or int4 (native decoder only), or bf16 (any decoder).")
+        str,
+        typer.Option(
+            help="Target dtype: int8 or int4 (native decoder only), or bf16 (any decoder)."
+        ),
     ] = "int8",
     data: Annotated[
         list[str] | None,

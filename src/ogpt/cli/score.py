@@ -20,7 +20,7 @@ def score(
     text: Annotated[str, typer.Argument(help="Text to score; - reads stdin.")],
     choices: Annotated[
         list[str] | None,
-        typer.Option(help="Score this continuation of the text; repeatable."),
+        typer.Option(metavar="TEXT", help="Score this continuation of the text; repeatable."),
     ] = None,
     stride: Annotated[
         int, typer.Option(help="Stride of the sliding window in tokens; 0 uses half a window.")

@@ -22,12 +22,12 @@ _ONE_OF_THESE = "choose one of these"
 @with_field_docs
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecoderOptions:
-    """Which decoder runs a model, and how. None of them changes what is asked of the model.
+    """Which decoder runs a model, at which precision and on how many threads.
 
-    auto uses torch if it has a GPU, otherwise native; and torch, with a notice, if native is not
-    built or cannot run the model. The dtype auto is that of the file, but bfloat16 for torch on a
-    GPU, and float32 natively if the file has float16. int8 and int4 run natively, int8 with torch
-    on a GPU too. A quantized folder has one dtype.
+    The decoder `auto` is torch on a GPU, otherwise native; it is torch, with a notice, if native is
+    not built or cannot run the model. The dtype `auto` is that of the file, except bfloat16 for
+    torch on a GPU, and float32 for native if the file has float16. int8 and int4 run natively,
+    int8 with torch on a GPU too. A quantized folder has one dtype.
 
     The native decoder always gives the same tokens and log-probabilities, alone or in any batch.
     With `deterministic`, torch does so too: it runs every token at one fixed shape, which is

@@ -1,6 +1,6 @@
 """A model folder, opened once: configuration, tokenizer, weights and what is known of its training.
 
-Where a model is asked for, the folder of a run and an id of the Hugging Face Hub serve as well.
+MODEL can be a model folder, the folder of a run, or an id of the Hugging Face Hub.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ CHECKPOINT_NAME = r"step-\d+"
 class ModelFolder:
     """A model folder and what lies in it. `ModelFolder.open` makes one.
 
-    Every function that takes a model takes a ModelFolder in place of a path, so that several calls
-    share one: configuration, tokenizer and weights are read on first use, each once.
+    Pass it in place of a path to share it between calls: configuration, tokenizer and weights are
+    read on first use, each once.
 
     >>> import tempfile
     >>> from ogpt import ModelFolder, OpenAIGPTConfig
@@ -156,7 +156,7 @@ class ModelFolder:
 
     @cached_property
     def weights(self) -> Mapping[str, Array]:
-        """Floating-point weights by name; each is read when it is asked for.
+        """Floating-point weights by name; each is read on access.
 
         Raises:
             WeightsError: they are missing, damaged, or quantized.
@@ -166,7 +166,7 @@ class ModelFolder:
 
     @cached_property
     def quantized_weights(self) -> QuantizedWeights:
-        """Quantized weights by name; each is read when it is asked for.
+        """Quantized weights by name; each is read on access.
 
         Raises:
             ConfigError: the folder is not quantized.

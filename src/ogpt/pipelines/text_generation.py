@@ -94,24 +94,24 @@ class TextGenerationPipeline(Pipeline):
         return rows
 
     def _answer_batch(self, rows: Sequence[EncodedText], asked: Mapping[str, Any]) -> list[Any]:
-        told = self._generation(asked)
+        chosen = self._arguments(asked)
         groups: dict[tuple[int, int | None], list[int]] = {}
         for place, row in enumerate(rows):  # lengths may count the prompt
             n_prompt = len(row.ids)
-            counted = n_prompt if any(name in told for name in _COUNT_THE_PROMPT) else 0
+            counted = n_prompt if any(name in chosen for name in _COUNT_THE_PROMPT) else 0
             room = min(MAX_NEW_TOKENS, max(1, self.model.config.n_positions - n_prompt))
-            most = None if any(name in told for name in _LENGTHS) else room
+            most = None if any(name in chosen for name in _LENGTHS) else room
             groups.setdefault((counted, most), []).append(place)
         answers: list[Any] = [None] * len(rows)
         for (_, most), places in groups.items():
             length = {} if most is None else {"max_new_tokens": most}
             members = [rows[place] for place in places]
-            written = self._write(members, {**told, **length})
-            for place, row, continuations in zip(places, members, written, strict=True):
+            generated = self._generate(members, {**chosen, **length})
+            for place, row, continuations in zip(places, members, generated, strict=True):
                 answers[place] = [self._record(row, new, asked) for new in continuations]
         return answers
 
-    def _generation(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+    def _arguments(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments of generate: those of the call, then of the model, then the defaults."""
         given = {name: value for name, value in asked.items() if name not in self._OWN}
         stop = asked.get("stop_sequence")
@@ -122,17 +122,19 @@ class TextGenerationPipeline(Pipeline):
             to_dict = getattr(configured, "to_diff_dict", None) or getattr(configured, "to_dict", 0)
             configured = to_dict() if to_dict else {}
         layers = (self.model.generation_config, configured, given)
-        told = {k: v for layer in layers for k, v in layer.items() if v is not None}
+        chosen = {k: v for layer in layers for k, v in layer.items() if v is not None}
         of_task = (self.model.config.task_specific_params or {}).get(self.task, {})
-        if any(name in told for name in _LENGTHS):
+        if any(name in chosen for name in _LENGTHS):
             of_task = {name: value for name, value in of_task.items() if name not in _LENGTHS}
-        told = {**of_task, **told}
-        told.setdefault("do_sample", not told.get("penalty_alpha"))
-        if told["do_sample"]:
-            told.setdefault("temperature", TEMPERATURE)
-        return told
+        chosen = {**of_task, **chosen}
+        chosen.setdefault("do_sample", not chosen.get("penalty_alpha"))
+        if chosen["do_sample"]:
+            chosen.setdefault("temperature", TEMPERATURE)
+        return chosen
 
-    def _write(self, rows: Sequence[EncodedText], told: Mapping[str, Any]) -> list[list[list[int]]]:
+    def _generate(
+        self, rows: Sequence[EncodedText], chosen: Mapping[str, Any]
+    ) -> list[list[list[int]]]:
         """The new ids of each continuation of each row."""
         vocab_size = self.model.config.vocab_size
         end = vocab_size  # fills rows that have ended; no token has this id
@@ -143,9 +145,9 @@ class TextGenerationPipeline(Pipeline):
             attention_mask=mask,
             tokenizer=self.tokenizer,
             **{
-                **told,
+                **chosen,
                 "pad_token_id": end,
-                "suppress_tokens": [*(told.get("suppress_tokens") or ()), *no_token],
+                "suppress_tokens": [*(chosen.get("suppress_tokens") or ()), *no_token],
                 "return_dict_in_generate": False,
             },
         )
