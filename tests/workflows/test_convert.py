@@ -21,6 +21,7 @@ from ogpt.errors import (
     VocabularyMismatch,
     WeightsError,
 )
+from ogpt.folders.model_folder import ModelFolder
 from ogpt.notices import collecting
 from ogpt.tokens.fast import OpenAIGPTTokenizerFast
 from ogpt.tokens.open_tokenizer import open_tokenizer
@@ -92,6 +93,14 @@ def listing(folder: Path) -> dict[str, bytes]:
 
 
 class TestModelFolder:
+    def test_an_open_folder(self, tmp_path: Path) -> None:
+        source, arrays = hugging_face(tmp_path / "in")
+        folder = ModelFolder.open(source)
+        assert_same(open_weights(convert(folder, tmp_path / "out").folder), arrays)
+        made = convert(folder, tmp_path / "again", config=source / "config.json")
+        assert_same(open_weights(made.folder), arrays)
+        assert made.tokenizer == folder.has_tokenizer
+
     @pytest.mark.parametrize(
         "architecture",
         ["OpenAIGPTModel", "OpenAIGPTLMHeadModel", "OpenAIGPTForSequenceClassification"],

@@ -767,3 +767,15 @@ def test_a_process_that_was_killed_goes_on(folder: Path, tmp_path: Path) -> None
     assert told[0] == (made.kept, 32)
     assert told[-1] == (32, 32)
     assert out.read_bytes() == whole.read_bytes()
+
+
+@pytest.mark.parametrize("biased", [{"bias": {"c": 3.0}}, {"sequence_bias": {(1, 2): 3.0}}])
+def test_rows_of_a_bias_are_resumed(
+    folder: Path, tmp_path: Path, biased: dict[str, dict[Any, float]]
+) -> None:
+    data, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    data.write_text(json.dumps({"prompt": "a b"}) + "\n")
+    assert rows(folder, data, out, **biased).kept == 0
+    assert rows(folder, data, out, **biased).kept == 1
+    with pytest.raises(OutputExists, match="line 1 of"):
+        rows(folder, data, out)
