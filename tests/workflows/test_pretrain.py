@@ -325,7 +325,8 @@ def test_the_plan_is_reported_first(text: Path, tmp_path: Path) -> None:
 
 
 def test_plan_takes_the_arguments_of_pretrain() -> None:
-    assert inspect.signature(plan).parameters == inspect.signature(pretrain).parameters
+    arguments = inspect.signature(pretrain, eval_str=True).parameters
+    assert inspect.signature(plan).parameters == arguments
     assert inspect.signature(plan).return_annotation == "Plan"
 
 

@@ -57,7 +57,8 @@ def _same_arguments(function: Callable[P, Any]) -> Callable[[Callable[..., R]], 
 
     def decorate(decorated: Callable[..., R]) -> Callable[P, R]:
         own = inspect.signature(decorated)
-        signature = inspect.signature(function).replace(return_annotation=own.return_annotation)
+        arguments = inspect.signature(function, eval_str=True)  # its names may be unknown here
+        signature = arguments.replace(return_annotation=own.return_annotation)
         decorated.__signature__ = signature  # type: ignore[attr-defined]  # inspect reads it
         return decorated
 
