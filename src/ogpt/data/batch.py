@@ -15,7 +15,7 @@ IGNORED = -100
 Ids = NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # == of arrays is no bool
 class Batch:
     """B sequences of T tokens; or B examples of K choices, each a sequence of T tokens.
 

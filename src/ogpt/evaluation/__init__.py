@@ -1,1 +1,1 @@
-"""How good a model is: perplexity, and n-gram models to compare with."""
+"""How good a model is: text to evaluate on, and n-gram models as baselines."""

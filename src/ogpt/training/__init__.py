@@ -1,1 +1,1 @@
-"""The engine that every training shares: step, schedule, loop, checkpoint."""
+"""The engine of every training: objective, step, schedule, loop, optimizer state."""

@@ -47,8 +47,8 @@ def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
 def choose_compile(setting: str, flops: float, device: torch.device) -> bool:
     """Whether to compile a run of `flops` floating-point operations.
 
-    If the setting or the length of the run asks for it and no compiler is there, it gives the
-    notice `compile-unavailable`.
+    auto compiles a run that is long enough to earn the compiler's time back. Where a run should be
+    compiled and no compiler is installed, the notice `compile-unavailable` says so.
     """
     pays = flops > COMPILE_PAYS_SECONDS * _FLOPS_PER_S
     if setting == "off" or (setting == "auto" and not pays):

@@ -71,8 +71,8 @@ class TorchTrainStep:
         self.optimizer.zero_grad(set_to_none=True)
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             for part, batch in enumerate(batches):
-                # Dropout depends on (seed, step, micro-batch) alone, not on a generator that runs
-                # on: a resumed run needs no generator state to repeat it.
+                # Dropout depends on (seed, step, micro-batch) alone, not on the state of a
+                # generator, so a resumed run repeats it without saving one.
                 torch.manual_seed(_dropout_seed(self.settings.seed, step, part))
                 measured = self._measure(batch).sums
                 self._share_of_loss(measured, counts).backward()  # type: ignore[no-untyped-call]  # torch's own gap
