@@ -7,12 +7,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-import pytest
-
 from ogpt.generation.choosing.rules import rules
 from ogpt.generation.choosing.settings import GenerationSettings
 from ogpt.generation.protocol.decoder import Decoder
-from ogpt.generation.searching import stepper as stepping
 from ogpt.generation.searching.beam import Beams
 from ogpt.generation.searching.contrastive import Contrastive
 from ogpt.generation.searching.sampling import Sampling
@@ -108,27 +105,25 @@ def same(seed: int) -> bool:
     Of a text that is cancelled, those up to then. Chunks of prompts are of a random size.
     """
     draw = random.Random(seed)
-    stepper = Stepper(decoder())
+    stepper = Stepper(decoder(), prompt_tokens=draw.choice([0, 1, 17, 64, 100, 256]))
     waiting = [draw.randrange(TEXTS) for _ in range(draw.randint(2, 12))]
     texts: dict[int, int] = {}
     found: dict[int, list[Event]] = {}
     cancelled: set[int] = set()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stepping, "_PROMPT_TOKENS", draw.choice([1, 17, 64, 100, 256]))
-        while waiting or not stepper.idle:
-            action = draw.random()
-            if waiting and action < 0.4:
-                number = stepper.add(_asked(waiting[-1]).text())
-                texts[number], found[number] = waiting.pop(), []
-            elif texts and action < 0.45:
-                number = draw.choice(list(texts))
-                stepper.cancel(number)
-                cancelled.add(number)
-            else:
-                for event in stepper.step():
-                    if event.continuation in cancelled or isinstance(event, Failed):
-                        return False
-                    found[event.continuation].append(_unnumbered(event))
+    while waiting or not stepper.idle:
+        action = draw.random()
+        if waiting and action < 0.4:
+            number = stepper.add(_asked(waiting[-1]).text())
+            texts[number], found[number] = waiting.pop(), []
+        elif texts and action < 0.45:
+            number = draw.choice(list(texts))
+            stepper.cancel(number)
+            cancelled.add(number)
+        else:
+            for event in stepper.step():
+                if event.continuation in cancelled or isinstance(event, Failed):
+                    return False
+                found[event.continuation].append(_unnumbered(event))
     stepper.close()
     return all(
         events == alone(texts[number])[: len(events) if number in cancelled else None]

@@ -154,6 +154,17 @@ def test_prompts_are_processed_whole_and_together_while_no_text_runs() -> None:
     assert decoder.calls == ["run 0+900 1+900 2+900"]
 
 
+def test_without_a_limit_prompts_are_processed_at_once_beside_running_texts() -> None:
+    decoder = Watched()
+    stepper = Stepper(decoder, prompt_tokens=0)
+    stepper.add(sampling(decoder, [1]))
+    stepper.step()
+    for place in range(2):
+        stepper.add(sampling(decoder, ids(900, place)))
+    assert len(stepper.step()) == 3
+    assert decoder.calls[1:] == ["run 0+1 1+900 2+900"]
+
+
 def test_a_window_that_moves_does_not_hold_others_up() -> None:
     """It is processed in chunks, as a prompt is, and comes to the same tokens."""
     decoder = Watched(slots=2, n_positions=700)

@@ -311,7 +311,7 @@ def beam_search(
         TokenOutOfRange: a prompt or setting has an id outside the vocabulary.
     """
     choosing = Choosing(settings, rules(settings, decoder.vocab_size, extra), watch)
-    stepper = Stepper(decoder)
+    stepper = Stepper(decoder, prompt_tokens=0)
     for place, prompt in enumerate(prompts):
         opened = opening(open_prompt, place)
         number = numbers[place] if numbers else 0

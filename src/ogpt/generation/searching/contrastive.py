@@ -174,7 +174,7 @@ def contrastive_search(
         TokenOutOfRange: a prompt or setting has an id outside the vocabulary.
     """
     choosing = Choosing(settings, rules(settings, decoder.vocab_size, extra), watch, top_logprobs)
-    stepper = Stepper(decoder)
+    stepper = Stepper(decoder, prompt_tokens=0)
     for place, prompt in enumerate(prompts):
         opened = opening(open_prompt, place, hidden=True)
         stepper.add(Contrastive(decoder, prompt, choosing, opened))

@@ -236,7 +236,7 @@ def search(
     """
     choosing = Choosing(settings, rules(settings, decoder.vocab_size, extra), watch, top_logprobs)
     tell_drafts(decoder, settings, open_prompt is None)
-    stepper = Stepper(decoder, clock)
+    stepper = Stepper(decoder, prompt_tokens=0, clock=clock)
     for place, prompt in enumerate(prompts):
         opened = opening(open_prompt, place)
         first = numbers[place] if numbers else 0

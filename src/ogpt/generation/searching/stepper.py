@@ -4,7 +4,7 @@ Texts join and leave between two steps, in any order. Each has settings and a ki
 own (`text`). With a bitwise decoder no text is changed by what runs beside it, by a single bit.
 
 A waiting text starts when there are slots for it, in order of arrival. While other texts run, a
-step processes at most `_PROMPT_TOKENS` tokens of prompts, so that no running text waits for a long
+step processes at most `prompt_tokens` tokens of prompts, so that no running text waits for a long
 prompt; while none runs, prompts are processed whole and together. What is computed once is not
 computed again: equal prompts are copied after the first one, and a prompt that begins like another
 one waits for those tokens, or finds them in a slot whose text has ended (`lending`).
@@ -29,7 +29,7 @@ from ogpt.generation.searching.lending import Lending
 from ogpt.generation.searching.speculation import Clock, Pace
 from ogpt.generation.searching.text import DrawnText, Event, Failed, Prefill, Row, Text
 
-_PROMPT_TOKENS = 256  # the native core computes as many rows at once (`_CHUNK_ROWS`)
+PROMPT_TOKENS = 256  # the native core computes as many rows at once (`_CHUNK_ROWS`)
 
 
 @dataclass(slots=True, eq=False)
@@ -59,11 +59,20 @@ class Stepper:
 
     Args:
         decoder: All of its slots are used; nothing else may use it meanwhile.
+        prompt_tokens: Maximum number of prompt tokens in a step that other texts wait for. 0 sets
+            no limit: texts get their tokens less evenly, but all together are faster, as slots
+            are in use sooner.
         clock: Measures the cost of drafts. Changes no token.
     """
 
-    def __init__(self, decoder: Decoder, clock: Clock = time.perf_counter) -> None:
+    def __init__(
+        self,
+        decoder: Decoder,
+        prompt_tokens: int = PROMPT_TOKENS,
+        clock: Clock = time.perf_counter,
+    ) -> None:
         self._decoder = decoder
+        self._prompt_tokens = prompt_tokens
         self._clock = clock
         self._pace = Pace()
         self._numbers = count()
@@ -185,8 +194,9 @@ class Stepper:
     def _share(self, events: list[Event]) -> list[tuple[_Seat, Sequence[Part]]]:
         """The parts of this step: all that running texts want, and as much of prompts as fits."""
         seats = list(self._seats.values())
-        running = any(seat.parts for seat in seats)
-        budget = _PROMPT_TOKENS if running else self._decoder.n_positions * len(seats)
+        budget = self._decoder.n_positions * len(seats)  # all there can be
+        if self._prompt_tokens and any(seat.parts for seat in seats):
+            budget = self._prompt_tokens
         shares: list[tuple[_Seat, Sequence[Part]]] = []
         for seat in seats:
             if seat.parts:

@@ -69,7 +69,7 @@ def continuations(
     Yields:
         (number, continuation) as each ends. Those of the first prompt have the first numbers.
     """
-    stepper = Stepper(decoder)
+    stepper = Stepper(decoder, prompt_tokens=0)  # one batch: throughput counts
     drafts = {stepper.add(text): draft for draft, text in _texts(decoder, tokenizer, request)}
     show = on_text or (lambda number, text: None)
     with closing(stepper.run()) as events:
