@@ -330,7 +330,7 @@ def beam_search(
 def _candidates(group: _Group, scores: Logits, settings: GenerationSettings) -> list[_Candidate]:
     """The best continuations of a group's beams, or some sampled without replacement, in order.
 
-    They are so many that num_beams are left to continue from even if each beam meets every end
+    There are enough that num_beams are left to continue from even if each beam meets every end
     token.
 
     Args:

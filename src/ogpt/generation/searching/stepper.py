@@ -7,7 +7,7 @@ A waiting text starts when there are slots for it, in order of arrival. While ot
 step processes at most `prompt_tokens` tokens of prompts, so that no running text waits for a long
 prompt; while none runs, prompts are processed whole and together. What is computed once is not
 computed again: equal prompts are copied after the first one, and a prompt that begins like another
-one waits for those tokens, or finds them in a slot whose text has ended (`lending`).
+one waits for those tokens, or finds them in a slot whose text has ended (`slot_pool`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ogpt.generation.protocol.decoder import Decoder, Part
 from ogpt.generation.protocol.logits import Logits
 from ogpt.generation.protocol.slots import check_parts
 from ogpt.generation.searching.device_draws import draw
-from ogpt.generation.searching.lending import Lending
+from ogpt.generation.searching.slot_pool import SlotPool
 from ogpt.generation.searching.speculation import Clock, Pace
 from ogpt.generation.searching.text import DrawnText, Event, Failed, Prefill, Row, Text
 
@@ -33,7 +33,7 @@ PROMPT_TOKENS = 256  # the native core computes as many rows at once (`_CHUNK_RO
 
 
 @dataclass(slots=True, eq=False)
-class _Seat:
+class _Active:
     """A text that has slots."""
 
     number: int
@@ -41,7 +41,7 @@ class _Seat:
     slots: list[int]
     parts: Sequence[Part] = ()  # what the text wants computed
     prefill: Prefill | None = None  # or what its first slot shall hold
-    begun: bool = False  # the first slot holds the beginning of the prefill, or did at least
+    started: bool = False  # its prefill, which the decoder may have finished
     hidden: list[Logits] = field(default_factory=list)  # of each chunk of the prefill
 
     @property
@@ -54,8 +54,9 @@ class Stepper:
     """Generates any number of texts in the slots of a decoder.
 
     An error of one text (its prompt, a rule, its watcher or stop predicate) ends that text alone,
-    with the event `Failed`. An error of the decoder is raised by `step`: texts are then as they
-    were, can be cancelled, and stepped again.
+    with the event `Failed`. An error of the decoder concerns all texts, and is raised by `step`.
+    After one of `Decoder.run` all texts are as they were: they can be stepped again, or some of
+    them cancelled first. After logits that are not finite, cancel the texts.
 
     Args:
         decoder: All of its slots are used; nothing else may use it meanwhile.
@@ -81,7 +82,7 @@ class Stepper:
     @property
     def idle(self) -> bool:
         """Whether no text waits or runs."""
-        return not self._waiting and not self._seats
+        return not self._waiting and not self._active
 
     def add(self, text: Text) -> int:
         """Queue a text; return the number that its events carry.
@@ -103,14 +104,15 @@ class Stepper:
 
         A text that has ended already is ignored: its end and the cancellation may cross.
         """
-        if self._waiting.pop(number, None) is None and number in self._seats:
-            self._release(self._seats[number])
+        if self._waiting.pop(number, None) is None and number in self._active:
+            self._release(self._active[number])
 
     def close(self) -> None:
         """Cancel all texts and empty all slots."""
         self._waiting: dict[int, Text] = {}
-        self._seats: dict[int, _Seat] = {}  # by number, in order of arrival
-        self._lending = Lending(self._decoder)
+        self._active: dict[int, _Active] = {}  # by number, in order of arrival
+        self._events: list[Event] = []
+        self._pool = SlotPool(self._decoder)
 
     def run(self) -> Generator[Event, None, None]:
         """Step until no text is left, then close; raise the error of a text that fails.
@@ -132,58 +134,60 @@ class Stepper:
         Raises:
             DecoderError: of the decoder, or its logits are not finite.
         """
-        events: list[Event] = []
-        self._admit(events)
-        if not self._draw(events):
-            self._ask(events)
-            if shares := self._share(events):
-                self._compute(events, shares)
+        self._admit()
+        if not self._draw():
+            self._ask()
+            if scheduled := self._schedule():
+                self._compute(scheduled)
+        events, self._events = self._events, []  # kept for the next step if this one raises
         return events
 
-    def _admit(self, events: list[Event]) -> None:
-        """Lend slots to waiting texts, in order of arrival."""
+    def _admit(self) -> None:
+        """Start waiting texts for which there are slots, in order of arrival."""
         while self._waiting:
             number, text = next(iter(self._waiting.items()))
-            slots = self._lending.lend(text.n_slots)
+            slots = self._pool.allocate(text.n_slots)
             if not slots:
                 break
             del self._waiting[number]
-            self._seats[number] = seat = _Seat(number, text, slots)
+            self._active[number] = active = _Active(number, text, slots)
             try:
                 text.start(number, slots)
             except Exception as error:  # noqa: BLE001  # whatever it is, this text ends with it
-                self._fail(events, seat, error)
+                self._fail(active, error)
 
-    def _draw(self, events: list[Event]) -> bool:
+    def _draw(self) -> bool:
         """Let the device choose several tokens of all texts; False where it cannot."""
-        seats = list(self._seats.values())
-        if not seats or not self._decoder.abilities.device_sampling or self._drafting():
+        all_active = list(self._active.values())
+        if not all_active or not self._decoder.abilities.device_sampling or self._drafting():
             return False
-        if not all(seat.begun and not seat.waits and seat.text.draw for seat in seats):
-            return False  # for example, one has a prompt to process
-        texts = [cast(DrawnText, seat.text) for seat in seats]
-        found = draw(self._decoder, [seat.slots[0] for seat in seats], texts)
-        for seat, text, tokens in zip(seats, texts, found, strict=False):  # none: a slot is full
-            events += text.take_drawn(*tokens)
+        for active in all_active:
+            if not active.started or active.waits or active.text.draw is None:
+                return False  # for example, there is a prompt to process
+        texts = [cast(DrawnText, active.text) for active in all_active]
+        slots = [active.slots[0] for active in all_active]
+        found = draw(self._decoder, slots, texts)  # nothing if a slot is full
+        for active, text, tokens in zip(all_active, texts, found, strict=False):
+            self._events += text.take_drawn(*tokens)
             if text.finished:
-                self._release(seat)
+                self._release(active)
         return bool(found)
 
-    def _ask(self, events: list[Event]) -> None:
+    def _ask(self) -> None:
         """Ask each text that has its rows what it wants next."""
         pace = self._pace if self._drafting() else None
-        for seat in list(self._seats.values()):
-            if seat.waits:
+        for active in list(self._active.values()):
+            if active.waits:
                 continue
             try:
-                wanted = seat.text.wants(pace)
+                wanted = active.text.wants(pace)
                 if isinstance(wanted, Prefill):
                     self._check(wanted)
-                    seat.prefill, seat.begun = wanted, False
+                    active.prefill, active.started = wanted, False
                 else:
-                    seat.parts = wanted
+                    active.parts = wanted
             except Exception as error:  # noqa: BLE001  # of a rule or watcher, for example
-                self._fail(events, seat, error)
+                self._fail(active, error)
 
     def _check(self, prefill: Prefill) -> None:
         """Check a prompt here, where an error ends one text, not in the call of all texts."""
@@ -191,115 +195,114 @@ class Stepper:
             n_positions, vocab_size = self._decoder.n_positions, self._decoder.vocab_size
             check_parts([Part(0, prefill.ids)], [0], n_positions, vocab_size)
 
-    def _share(self, events: list[Event]) -> list[tuple[_Seat, Sequence[Part]]]:
+    def _schedule(self) -> list[tuple[_Active, Sequence[Part]]]:
         """The parts of this step: all that running texts want, and as much of prompts as fits."""
-        seats = list(self._seats.values())
-        budget = self._decoder.n_positions * len(seats)  # all there can be
-        if self._prompt_tokens and any(seat.parts for seat in seats):
+        all_active = list(self._active.values())
+        budget = self._decoder.n_positions * len(all_active)  # all there can be
+        if self._prompt_tokens and any(active.parts for active in all_active):
             budget = self._prompt_tokens
-        shares: list[tuple[_Seat, Sequence[Part]]] = []
-        for seat in seats:
-            if seat.parts:
-                shares.append((seat, seat.parts))
-            elif budget and seat.prefill and (seat.begun or self._begin(events, seat)):
-                slot, ids = seat.slots[0], seat.prefill.ids
+        scheduled: list[tuple[_Active, Sequence[Part]]] = []
+        for active in all_active:
+            if active.parts:
+                scheduled.append((active, active.parts))
+            elif active.prefill and budget and self._start_prefill(active, active.prefill):
+                slot, ids = active.slots[0], active.prefill.ids
                 read = self._decoder.length(slot)
                 chunk = ids[read : read + budget]
                 last = read + len(chunk) == len(ids)
-                shares.append((seat, [Part(slot, chunk, "last" if last else "none")]))
+                scheduled.append((active, [Part(slot, chunk, "last" if last else "none")]))
                 budget -= len(chunk)
-        return shares
+        return scheduled
 
-    def _begin(self, events: list[Event], seat: _Seat) -> bool:
-        """Prepare the first slot for a prefill; False where the decoder has nothing to do yet."""
-        prefill, slot = seat.prefill, seat.slots[0]
-        assert prefill is not None
-        reuse = not seat.text.hidden
-        if reuse and any(one.begun and one.prefill == prefill for one in self._seats.values()):
+    def _start_prefill(self, active: _Active, prefill: Prefill) -> bool:
+        """Start a prefill; False if the decoder has nothing to compute for it in this step."""
+        if active.started:
+            return True
+        slot, reuse = active.slots[0], not active.text.hidden
+        others = self._active.values()
+        if reuse and any(other.started and other.prefill == prefill for other in others):
             return False  # an equal prompt is being processed, and will be copied
-        if not self._lending.fill(slot, prefill.known, reuse):
+        if not self._pool.fill(slot, prefill.known, reuse):
             return False
-        seat.begun = True
+        active.started = True
         if prefill.open is None:
             return True
         try:
             computed = prefill.open(slot)
         except Exception as error:  # noqa: BLE001  # whatever it is, this text ends with it
-            self._fail(events, seat, error)
+            self._fail(active, error)
         else:
-            self._give(events, seat, self._rows(computed.logits), computed.hidden or ())
+            self._choose(active, self._rows(computed.logits), computed.hidden or ())
         return False
 
-    def _compute(self, events: list[Event], shares: Sequence[tuple[_Seat, Sequence[Part]]]) -> None:
+    def _compute(self, scheduled: Sequence[tuple[_Active, Sequence[Part]]]) -> None:
         """Call the decoder; give each text its rows."""
-        parts = [part for _, given in shares for part in given]
-        counts = [_n_rows(given) for _, given in shares]
-        hidden = any(seat.text.hidden for seat, _ in shares)
+        parts = [part for _, given in scheduled for part in given]
+        counts = [_n_rows(given) for _, given in scheduled]
+        hidden = any(active.text.hidden for active, _ in scheduled)
         start = self._clock()
         computed = self._decoder.run(parts, hidden=hidden)
         seconds = self._clock() - start
         _require_rows(len(computed.logits), sum(counts))
         rows, states = self._rows(computed.logits), computed.hidden or ()
-        drafting, prefilling = self._drafting(), shares[0][0].prefill is not None
-        before, row, part = len(events), 0, 0
-        for (seat, given), n_rows in zip(shares, counts, strict=True):
-            self._give(events, seat, rows[row : row + n_rows], states[part : part + len(given)])
+        drafting, prefilling = self._drafting(), scheduled[0][0].prefill is not None
+        before, row, part = len(self._events), 0, 0
+        for (active, given), n_rows in zip(scheduled, counts, strict=True):
+            self._choose(active, rows[row : row + n_rows], states[part : part + len(given)])
             row += n_rows
             part += len(given)
         if drafting and prefilling:
             self._pace.spend(seconds)
         elif drafting:
-            self._pace.ran(len(parts[0].ids), len(events) - before, seconds)
+            self._pace.ran(len(parts[0].ids), len(self._events) - before, seconds)
 
     def _rows(self, logits: Logits) -> list[Row]:
         best, normalisers = self._decoder.abilities.summarize(logits)
         return list(map(Row, logits, best.tolist(), normalisers.tolist()))
 
-    def _give(
-        self, events: list[Event], seat: _Seat, rows: Sequence[Row], hidden: Sequence[Logits]
-    ) -> None:
+    def _choose(self, active: _Active, rows: Sequence[Row], hidden: Sequence[Logits]) -> None:
         """Have a text choose from its rows; after a prompt, texts with an equal one too."""
-        equal: list[_Seat] = []
-        if seat.prefill is not None:
-            seat.hidden += hidden
+        equal: list[_Active] = []
+        if active.prefill is not None:
+            active.hidden += hidden
             if not rows:
                 return  # more chunks follow
-            equal = self._copies(seat, seat.prefill)
-            hidden = [np.concatenate(seat.hidden)] if seat.hidden else []
-            seat.prefill, seat.hidden = None, []
-        seat.parts = ()
-        for one in (seat, *equal):
+            equal = self._copy_prompt(active, active.prefill)
+            hidden = [np.concatenate(active.hidden)] if active.hidden else []
+            active.prefill, active.hidden = None, []
+        active.parts = ()
+        for one in (active, *equal):
             try:
-                events += one.text.take(rows, hidden)
+                self._events += one.text.take(rows, hidden)
             except Exception as error:  # noqa: BLE001  # of a rule or watcher, for example
-                self._fail(events, one, error)
+                self._fail(one, error)
             else:
                 if one.text.finished:
                     self._release(one)
 
-    def _copies(self, seat: _Seat, prefill: Prefill) -> list[_Seat]:
+    def _copy_prompt(self, active: _Active, prefill: Prefill) -> list[_Active]:
         """Copy a prompt that is whole now for all texts that wait for an equal one."""
         equal = []
-        for one in self._seats.values():
-            if one.prefill == prefill and not one.begun and not one.text.hidden:
-                self._lending.duplicate(seat.slots[0], one.slots[0], prefill.known)
-                one.prefill, one.begun = None, True
+        for one in self._active.values():
+            if one.prefill == prefill and not one.started and not one.text.hidden:
+                self._pool.duplicate(active.slots[0], one.slots[0], prefill.known)
+                one.prefill, one.started = None, True
                 equal.append(one)
         return equal
 
-    def _fail(self, events: list[Event], seat: _Seat, error: Exception) -> None:
+    def _fail(self, active: _Active, error: Exception) -> None:
         """End a text with an error of its own."""
-        self._release(seat)
-        events.append(Failed(seat.number, error))
+        self._release(active)
+        self._events.append(Failed(active.number, error))
 
-    def _release(self, seat: _Seat) -> None:
-        """Take the slots of a text back."""
-        del self._seats[seat.number]
-        self._lending.take_back(seat.slots, seat.text.held() if seat.begun else None)
+    def _release(self, active: _Active) -> None:
+        """Release the slots of a text."""
+        del self._active[active.number]
+        self._pool.release(active.slots, active.text.held() if active.started else None)
 
     def _drafting(self) -> bool:
         """Whether the only text drafts."""
-        return len(self._seats) == 1 and next(iter(self._seats.values())).text.drafts
+        return len(self._active) == 1 and next(iter(self._active.values())).text.drafts
 
 
 def _n_rows(given: Sequence[Part]) -> int:

@@ -1,7 +1,8 @@
-"""The slots of a decoder, lent to texts; what they still hold is the prefix cache.
+"""The slots of a decoder: which are in use, and which tokens each of them holds.
 
-A slot that is given back keeps its tokens until it is lent again, least recently used first. A
-prompt is looked up in all slots, lent or not: what one of them begins with is copied.
+A slot that is released keeps its tokens as a cache until it is allocated again, the least recently
+used slot first. A prompt is looked up in all slots, in use or not, and what one of them begins with
+is copied.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from ogpt.generation.searching.prefixes import Prefixes
 _PAGE = 64  # tokens, where the decoder has no pages: less is not worth a copy
 
 
-class Lending:
-    """Lends the slots of a decoder.
+class SlotPool:
+    """Allocates the slots of a decoder.
 
     Args:
         decoder: All of its slots are emptied.
@@ -29,7 +30,7 @@ class Lending:
         for slot in self._idle:
             decoder.free(slot)
 
-    def lend(self, count: int) -> list[int]:
+    def allocate(self, count: int) -> list[int]:
         """`count` slots, the one with most tokens first, as these may serve; none if too few."""
         if count > len(self._idle):
             return []
@@ -39,12 +40,12 @@ class Lending:
             self._empty(slot)
         return [first, *others]
 
-    def take_back(self, slots: Sequence[int], held: Sequence[int] | None) -> None:
-        """Take slots back.
+    def release(self, slots: Sequence[int], held: Sequence[int] | None) -> None:
+        """Release slots.
 
         Args:
-            slots: As they were lent.
-            held: Tokens that the first one begins with; None: those that it was lent with.
+            slots: As they were allocated.
+            held: Tokens that the first one begins with; None: those that it was allocated with.
         """
         first, *others = slots
         if held is not None:
@@ -60,16 +61,16 @@ class Lending:
         The caller appends the rest, at least one token.
 
         Args:
-            slot: Lent to the caller.
+            slot: Allocated to the caller.
             ids: What the slot will hold.
             reuse: Whether another slot may be copied; else the slot is emptied.
 
         Returns:
-            False where a slot has begun with the same tokens, but does not hold them all yet: then
-            nothing is changed, and the caller should wait.
+            False if another slot is being filled with the same tokens and does not hold them all
+            yet. Nothing is changed then, and the caller should wait.
         """
         shared = 0
-        # How tokens are cut into calls changes their logits, unless the decoder is bitwise.
+        # Unless the decoder is bitwise, logits depend on how their tokens were cut into calls.
         if reuse and self._decoder.abilities.bitwise:
             slots, shared = self._prefixes.find(ids[:-1])
             ready = [one for one in slots if self._decoder.length(one) >= shared]
@@ -91,7 +92,7 @@ class Lending:
 
     def _copy(self, source: int, target: int) -> None:
         self._decoder.copy(source, target)
-        if source in self._idle:  # it was of use: keep it longer
+        if source in self._idle:  # least recently used, not least recently filled
             self._idle.remove(source)
             self._idle.append(source)
 
