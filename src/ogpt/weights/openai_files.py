@@ -27,6 +27,7 @@ from ogpt.weights.arrays import Array, LazyArrays
 from ogpt.weights.names import stored_names, unused_names
 from ogpt.weights.opened import Opened, damaged, read_json
 from ogpt.weights.precision import as_floats
+from ogpt.weights.shapes import BLOCK_MATRICES, block_shapes
 
 _FILES = 10  # train.py reads exactly params_0.npy to params_9.npy
 _DTYPE = np.dtype("<f4")
@@ -43,24 +44,9 @@ _HEADER_ERRORS = (  # numpy parses the header as Python source, and warns about 
 
 _POSITIONS = "positions_embed.weight"
 _TOKENS = "tokens_embed.weight"
-_EMBEDDINGS = 2  # shapes before those of the layers
+_EMBEDDINGS = 2  # arrays before those of the blocks
+_PER_BLOCK = len(block_shapes(1, 1))
 _HEAD = "lm_head.weight"
-_LAYER: dict[str, tuple[int, ...]] = {  # in file order; sizes as multiples of n_embd
-    "attn.c_attn.weight": (1, 3),
-    "attn.c_attn.bias": (3,),
-    "attn.c_proj.weight": (1, 1),
-    "attn.c_proj.bias": (1,),
-    "ln_1.weight": (1,),
-    "ln_1.bias": (1,),
-    "mlp.c_fc.weight": (1, 4),
-    "mlp.c_fc.bias": (4,),
-    "mlp.c_proj.weight": (4, 1),
-    "mlp.c_proj.bias": (1,),
-    "ln_2.weight": (1,),
-    "ln_2.bias": (1,),
-}
-_MATRICES = tuple(name for name, widths in _LAYER.items() if len(widths) == 2)
-"""Stored as (1, in, out): OpenAI's layers are convolutions of width 1 (train.py, conv1d)."""
 _IN_LAYER = re.compile(r"(?:transformer\.)?h\.(\d+)\.")
 _EXACT = ("float32", "float16", "bfloat16")  # dtypes that float32 represents exactly
 
@@ -133,13 +119,13 @@ def openai_sizes(folder: Path) -> Sizes:
     shapes = read_json(file)
     if not isinstance(shapes, list) or not all(map(_is_shape, shapes)):
         raise damaged(file, f"it contains {shown(shapes)}; allowed: a list of shapes")
-    n_layer, rest = divmod(len(shapes) - _EMBEDDINGS, len(_LAYER))
+    n_layer, rest = divmod(len(shapes) - _EMBEDDINGS, _PER_BLOCK)
     positions, tokens = [*shapes, [], []][:_EMBEDDINGS]
     if n_layer < 1 or rest or len(positions) != 2 or len(tokens) != 2:
         raise _not_gpt1(
             file,
             f"it has {len(shapes)} shapes, first {positions} and {tokens}; allowed: 2 matrices and "
-            f"{len(_LAYER)} shapes per layer",
+            f"{_PER_BLOCK} shapes per layer",
         )
     sizes = Sizes(tokens[0], positions[0], positions[1], n_layer)
     for (name, wanted), shape in zip(_shapes(sizes).items(), shapes, strict=True):
@@ -191,8 +177,10 @@ def write_openai(folder: Path, arrays: Mapping[str, Array]) -> None:
                     part, rest = rest[:count], rest[count:]
                     stream.write(part.data)
                     count -= part.size
+        # OpenAI's layers are convolutions of width 1 (train.py, conv1d): (1, in, out).
         with_one = [
-            [1, *shape] if name.endswith(_MATRICES) else [*shape] for name, shape in shapes.items()
+            [1, *shape] if name.endswith(BLOCK_MATRICES) else [*shape]
+            for name, shape in shapes.items()
         ]
         (new / SHAPES_FILE).write_text(json.dumps(with_one), "utf-8")
 
@@ -208,9 +196,9 @@ def _shapes(sizes: Sizes) -> dict[str, tuple[int, ...]]:
         _POSITIONS: (sizes.n_positions, sizes.n_embd),
         _TOKENS: (sizes.vocab_size, sizes.n_embd),
     }
+    block = block_shapes(sizes.n_embd, sizes.n_embd)
     for i in range(sizes.n_layer):
-        for name, widths in _LAYER.items():
-            shapes[f"h.{i}.{name}"] = tuple(width * sizes.n_embd for width in widths)
+        shapes |= {f"h.{i}.{name}": shape for name, shape in block.items()}
     return shapes
 
 

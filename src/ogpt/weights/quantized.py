@@ -25,7 +25,7 @@ from ogpt.weights.arrays import Array, Stored
 from ogpt.weights.opened import damaged
 from ogpt.weights.precision import is_finite
 from ogpt.weights.safetensors_file import Entry, open_safetensors
-from ogpt.weights.shapes import architecture_of, weight_shapes
+from ogpt.weights.shapes import BLOCK_MATRICES, architecture_of, weight_shapes
 
 METHOD = "ogpt"
 GROUP_SIZE = 64
@@ -39,7 +39,6 @@ SIZES = ".step_sizes"
 
 _CONFIG = "quantization_config"
 _EMBEDDING = "tokens_embed.weight"
-_MATRICES = ("attn.c_attn.weight", "attn.c_proj.weight", "mlp.c_fc.weight", "mlp.c_proj.weight")
 
 
 class Rounded(NamedTuple):
@@ -55,7 +54,7 @@ class Rounded(NamedTuple):
 
 def is_quantized(name: str) -> bool:
     """Return whether a weight is quantized: the matrices of the blocks, and the embedding."""
-    return name.endswith((*_MATRICES, _EMBEDDING))
+    return name.endswith((*BLOCK_MATRICES, _EMBEDDING))
 
 
 def is_embedding(name: str) -> bool:

@@ -16,6 +16,14 @@ ARCHITECTURES = (
 )
 """Allowed class names in config.json, field `architectures`."""
 
+BLOCK_MATRICES = (
+    "attn.c_attn.weight",
+    "attn.c_proj.weight",
+    "mlp.c_fc.weight",
+    "mlp.c_proj.weight",
+)
+"""Name endings of the matrices of a block, which are (in, out)."""
+
 Shapes = dict[str, tuple[int, ...]]
 
 
@@ -47,7 +55,8 @@ def weight_shapes(config: OpenAIGPTConfig, architecture: str = "OpenAIGPTLMHeadM
     pruned = config.pruned_heads
     for layer in range(config.n_layer):
         heads = config.n_head - len(pruned.get(layer, ()))
-        transformer |= _block(f"h.{layer}", n_embd, heads * n_embd // config.n_head)
+        block = block_shapes(n_embd, heads * n_embd // config.n_head)
+        transformer |= {f"h.{layer}.{name}": shape for name, shape in block.items()}
     if architecture == "OpenAIGPTModel":
         return transformer
     shapes = {f"{PREFIX}.{name}": shape for name, shape in transformer.items()}
@@ -59,9 +68,14 @@ def parameter_count(config: OpenAIGPTConfig, architecture: str = "OpenAIGPTLMHea
     return sum(map(math.prod, weight_shapes(config, architecture).values()))
 
 
-def _block(path: str, n_embd: int, kept: int) -> Shapes:
-    """List the weights of a block; its attention has `kept` channels, less if heads were pruned."""
-    shapes: Shapes = {
+def block_shapes(n_embd: int, kept: int) -> Shapes:
+    """List the weights of a block, without prefix and in the order of OpenAI's files.
+
+    Args:
+        n_embd: Width of the model.
+        kept: Channels of the attention: n_embd, or less if heads were pruned.
+    """
+    return {
         "attn.c_attn.weight": (n_embd, 3 * kept),
         "attn.c_attn.bias": (3 * kept,),
         "attn.c_proj.weight": (kept, n_embd),
@@ -75,7 +89,6 @@ def _block(path: str, n_embd: int, kept: int) -> Shapes:
         "ln_2.weight": (n_embd,),
         "ln_2.bias": (n_embd,),
     }
-    return {f"{path}.{name}": shape for name, shape in shapes.items()}
 
 
 def _heads(config: OpenAIGPTConfig, architecture: str) -> Shapes:
