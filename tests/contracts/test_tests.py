@@ -1,9 +1,10 @@
-"""Rules of the tests: independent modules, an assertion in each test, repeatable randomness."""
+"""Rules of the tests: independent modules, assertions, repeatable randomness, no patched source."""
 
 from __future__ import annotations
 
 import ast
 import random
+import re
 import sys
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -25,6 +26,9 @@ GENERATORS = {"Random", "default_rng", "RandomState", "PCG64", "SystemRandom"}
 SEEDING = GENERATORS | {"seed", "manual_seed", "SeedSequence"}
 SHARED = {name for name in dir(random) if name.islower() and not name.startswith("_")}
 """Functions of the module `random`, whose shared generator is seeded by the system."""
+
+SOURCE = re.compile(r"\b(?:PACKAGE|CSRC|csrc|getsource)\b|__file__|\.(?:py|cpp|inc|h)'")
+"""Marks of code that works on source text of the package."""
 
 
 @cache
@@ -149,8 +153,24 @@ def differing_random_numbers(found: Modules) -> list[str]:
     return broken
 
 
+def patched_sources(found: Modules) -> list[str]:
+    """Functions that change source text and write or run it; faults come in as values instead."""
+    broken = []
+    for module, tree in found.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef) and SOURCE.search(ast.unparse(node)):
+                changed = any(
+                    name in ("write_text", "write_bytes", "exec", "compile")
+                    and any(inner in ("replace", "sub") for _, inner in calls(call))
+                    for call, name in calls(node)
+                )
+                broken += [f"{module}.{node.name}"] * changed
+    return broken
+
+
 RULES: dict[str, Callable[[Modules], list[str]]] = {
-    rule.__name__: rule for rule in (imported_tests, without_assertions, differing_random_numbers)
+    rule.__name__: rule
+    for rule in (imported_tests, without_assertions, differing_random_numbers, patched_sources)
 }
 
 
@@ -188,6 +208,8 @@ FAULTS = {
     "import numpy as np\nD = np.random.normal(3)": "differing_random_numbers",
     "import random\nD = random.choice([1, 2])": "differing_random_numbers",
     "from random import Random\nD = Random()": "differing_random_numbers",
+    "def plant(t):\n    (CSRC / 'tiles.h').write_text(t.replace('a', 'b'))": "patched_sources",
+    "def plant(m):\n    exec(inspect.getsource(m).replace('a', 'b'))": "patched_sources",
 }
 GOOD = """
 import random, subprocess, time
@@ -208,6 +230,9 @@ def test_d():
     subprocess.run([], check=True)
 def test_e():
     with pytest.raises(ValueError): pass
+def test_e2(file):
+    file.write_text(file.read_text().replace("a", "b"))
+    near(1, 1)
 def test_f():
     np.testing.assert_allclose(1, 1)
 """
