@@ -35,20 +35,21 @@ REFUSED: list[tuple[type[Any], str, str, Any, str]] = [
             "seed",
             "max_steps",
             "warmup_steps",
-            "weight_decay",
-            "clip_norm",
             "threads",
             "eval_windows",
             "checkpoint_every",
-            "checkpoint_minutes",
         )
+    ],
+    *[
+        (TrainingSettings, "training", name, -1, "a finite number, 0 or more")
+        for name in ("weight_decay", "clip_norm", "checkpoint_minutes")
     ],
     *[
         (TrainingSettings, "training", name, 0, "1 or more")
         for name in ("batch_size", "micro_batch_size", "eval_every", "log_every")
     ],
     *[
-        (TrainingSettings, "training", name, 0.0, "above 0")
+        (TrainingSettings, "training", name, 0.0, "a finite number above 0")
         for name in ("epochs", "learning_rate", "adam_epsilon")
     ],
     (TrainingSettings, "training", "adam_beta1", 1.0, "0 to below 1"),

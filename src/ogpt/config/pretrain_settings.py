@@ -5,18 +5,32 @@ The text below a field is its documentation. `--set section.field=value` changes
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ogpt.config.allowed_values import (
-    ABOVE_ZERO,
-    BELOW_ONE,
-    BETWEEN,
-    at_least,
-    check,
-    multiple_of,
-    one_of,
-)
+from ogpt.config.ranges import Multiple, Number, OneOf, Range, Whole
+from ogpt.errors import ConfigError
+
+_DROPOUT = Number(0, 1, below=True)
+
+
+def check(section: str, settings: object, ranges: Mapping[str, Range]) -> None:
+    """Check the settings of a section.
+
+    Raises:
+        ConfigError: a value is not allowed.
+    """
+    for name, allowed in ranges.items():
+        value = getattr(settings, name)
+        try:
+            allowed.keep(value)
+        except ValueError:
+            full = f"{section}.{name}"
+            raise ConfigError(
+                f"{full} is {value!r}; allowed: {allowed}",
+                hint=f"change it: --set {full}=VALUE, a TOML file, or the command's own option",
+            ) from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,9 +54,9 @@ class ModelSettings:
 
     def __post_init__(self) -> None:
         sizes = ("n_layer", "n_head", "n_embd", "n_positions")
-        check("model", self, dict.fromkeys(sizes, at_least(1)))
-        check("model", self, {"n_embd": multiple_of(self.n_head, "model.n_head")})
-        check("model", self, dict.fromkeys(("embd_pdrop", "attn_pdrop", "resid_pdrop"), BELOW_ONE))
+        check("model", self, dict.fromkeys(sizes, Whole(1)))
+        check("model", self, {"n_embd": Multiple(self.n_head, "model.n_head")})
+        check("model", self, dict.fromkeys(("embd_pdrop", "attn_pdrop", "resid_pdrop"), _DROPOUT))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,8 +69,11 @@ class TokenizerSettings:
     """How text is split into words: by BERT's rules, in the 2018 order, or as transformers 4."""
 
     def __post_init__(self) -> None:
-        rules = {"pre_tokenizer": one_of("bert", "openai", "hf-spacy"), "vocab_size": at_least(2)}
-        check("tokenizer", self, rules)
+        ranges: dict[str, Range] = {
+            "pre_tokenizer": OneOf(("bert", "openai", "hf-spacy")),
+            "vocab_size": Whole(2),
+        }
+        check("tokenizer", self, ranges)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,8 +89,11 @@ class DataSettings:
     """Encoding of text files."""
 
     def __post_init__(self) -> None:
-        rules = {"valid_fraction": BETWEEN, "windows": one_of("contiguous", "packed")}
-        check("data", self, rules)
+        ranges: dict[str, Range] = {
+            "valid_fraction": Number(0, 1, above=True, below=True),
+            "windows": OneOf(("contiguous", "packed")),
+        }
+        check("data", self, ranges)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,19 +143,22 @@ class TrainingSettings:
     """Steps between reports."""
 
     def __post_init__(self) -> None:
-        from_zero = (
-            *("seed", "max_steps", "warmup_steps", "weight_decay", "clip_norm", "threads"),
-            *("eval_windows", "checkpoint_every", "checkpoint_minutes"),
+        counts = (
+            *("seed", "max_steps", "warmup_steps", "threads"),
+            *("eval_windows", "checkpoint_every"),
         )
+        from_zero = ("weight_decay", "clip_norm", "checkpoint_minutes")
         from_one = ("batch_size", "micro_batch_size", "eval_every", "log_every")
         positive = ("epochs", "learning_rate", "adam_epsilon")
-        rules = dict.fromkeys(from_zero, at_least(0)) | dict.fromkeys(from_one, at_least(1))
-        rules |= dict.fromkeys(positive, ABOVE_ZERO)
-        rules |= dict.fromkeys(("adam_beta1", "adam_beta2"), BELOW_ONE)
-        rules["precision"] = one_of("auto", "float32", "bfloat16")
-        rules["compile"] = one_of("auto", "on", "off")
-        check("training", self, rules)
-        micro = multiple_of(self.micro_batch_size, "training.micro_batch_size")
+        ranges: dict[str, Range] = dict.fromkeys(counts, Whole())
+        ranges |= dict.fromkeys(from_one, Whole(1))
+        ranges |= dict.fromkeys(from_zero, Number(0))
+        ranges |= dict.fromkeys(positive, Number(0, above=True))
+        ranges |= dict.fromkeys(("adam_beta1", "adam_beta2"), Number(0, 1, below=True))
+        ranges["precision"] = OneOf(("auto", "float32", "bfloat16"))
+        ranges["compile"] = OneOf(("auto", "on", "off"))
+        check("training", self, ranges)
+        micro = Multiple(self.micro_batch_size, "training.micro_batch_size")
         check("training", self, {"batch_size": micro})
 
 

@@ -57,6 +57,8 @@ class Number:
     most: float | None = None
     above: bool = False
     """`least` itself is not allowed."""
+    below: bool = False
+    """`most` itself is not allowed."""
 
     def keep(self, value: Any) -> float:
         """The value as Python's float."""
@@ -65,18 +67,39 @@ class Number:
                 number = float(value)
             except OverflowError:
                 raise _refused(value, self) from None
-            low = number > self.least if self.above else number >= self.least
-            if isfinite(number) and low and (self.most is None or number <= self.most):
+            if isfinite(number) and self._within(number):
                 return number
         raise _refused(value, self)
+
+    def _within(self, number: float) -> bool:
+        if number < self.least or (self.above and number == self.least):
+            return False
+        return self.most is None or number < self.most or (number == self.most and not self.below)
 
     def __str__(self) -> str:
         if self.most is None:
             words = f" above {self.least:g}" if self.above else f", {self.least:g} or more"
             return f"a finite number{words}"
         if self.above:
-            return f"above {self.least:g} and at most {self.most:g}"
-        return f"{self.least:g} to {self.most:g}"
+            return f"above {self.least:g} and {'below' if self.below else 'at most'} {self.most:g}"
+        return f"{self.least:g} to {'below ' if self.below else ''}{self.most:g}"
+
+
+@dataclass(frozen=True, slots=True)
+class Multiple:
+    """Multiples of a number, which is another setting."""
+
+    number: int
+    name: str
+
+    def keep(self, value: Any) -> int:
+        """The value itself."""
+        if value % self.number == 0:
+            return int(value)
+        raise _refused(value, self)
+
+    def __str__(self) -> str:
+        return f"a multiple of {self.name} ({self.number})"
 
 
 @dataclass(frozen=True, slots=True)
