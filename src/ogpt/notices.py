@@ -116,7 +116,7 @@ Sink = Callable[[Notice], None]
 
 
 def _warn(notice: Notice) -> None:
-    # level 1 is _warn, 2 tell, 3 the function that decides, 4 its caller
+    # level 1 is _warn, 2 `tell`, 3 the function that decides, 4 its caller
     warnings.warn(notice.message, OgptNotice, stacklevel=4)
 
 

@@ -10,8 +10,8 @@ Kinds and their fields:
     message    text                                           a line for people
 
 `task` names the work, such as "pretraining". Measures are what the objective is judged by: "loss"
-always, and others with free names, such as "perplexity" or "accuracy". `measures` tells them from
-the other fields.
+always, and others with free names, such as "perplexity" or "accuracy". `measures` separates them
+from the other fields.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ class HeldOut(NamedTuple):
     """Approximate size of the validation text."""
 
     def cut(self, text: str) -> int:
-        """Index of the first held-out character of the document.
+        """Index of the first character of the document that is held out.
 
         The cut is after a paragraph, a line or a word, whichever is near; otherwise before the last
         word.

@@ -201,7 +201,7 @@ class GenerativeLanguageModel(LanguageModel):
         if beam_indices is None:
             new = sequences[:, sequences.shape[1] - stacked.shape[1] :]
             return stacked.gather(-1, new[..., None])[..., 0]
-        # beams may go on for more steps than the best one is long
+        # a search may run for more steps than its best beam is long
         new = sequences[:, sequences.shape[1] - beam_indices.shape[1] :]
         steps = torch.arange(new.shape[1], device=new.device)
         return stacked[beam_indices.clamp(min=0), steps, new].masked_fill(beam_indices < 0, 0.0)
