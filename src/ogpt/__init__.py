@@ -1,4 +1,4 @@
-"""The whole OpenAI GPT (GPT-1, 2018) system: tokenize, pre-train, fine-tune, generate, serve.
+"""OpenAI GPT (GPT-1, 2018): tokenize, pre-train, generate, score, quantize, convert.
 
 Names load on first use, so that `import ogpt` is fast and loads no framework:
 
