@@ -24,6 +24,7 @@ NAMES = (
     "speculation",
     "tokenizing",
     "encoding",
+    "readable",
     "start_up",
     "gpu",
 )

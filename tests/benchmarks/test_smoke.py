@@ -19,6 +19,7 @@ RESULTS = {  # file names of the committed results
     "speculation",
     "tokenising",
     "encoding",
+    "readable",
     "start_up",
     "gpu_training_step",
     "gpu_decoding",

@@ -51,7 +51,7 @@ class Capitals:
         elif _LETTERED.search(word):
             self._interrupted = self._interrupted or self._names_speaker(place)
             initial = len(word) == 2 and _DOTTED.fullmatch(word)
-            self._begins = bool(initial) or word[:-1] in rules.TITLES and word[-1] == "."
+            self._begins = bool(initial) or (word[:-1] in rules.TITLES and word[-1] == ".")
             self._asked = False
         elif word[-1] in rules.SENTENCE_ENDS:
             self._begins = not _ellipsis(place)
