@@ -63,7 +63,7 @@ class _Beam:
     score: float
     beam_indices: list[int]
     log_probs: list[float]
-    tops: list[TopLogProbs]  # the most probable tokens at each step
+    tops: list[TopLogProbs]  # the most probable tokens at each step, if requested
     row: Row | None = None  # logits of the next token
     next_tops: TopLogProbs = ()
 
@@ -77,7 +77,7 @@ class _Beam:
             score,
             [*self.beam_indices, number],
             [*self.log_probs, log_prob],
-            [*self.tops, self.next_tops],
+            [*self.tops, self.next_tops] if self.next_tops else self.tops,
         )
 
 

@@ -59,7 +59,7 @@ class Hypothesis(NamedTuple):
     log_probs: list[float]
     """Of each token under the model itself."""
     top_log_probs: list[TopLogProbs]
-    """The most probable tokens at each step, as many as requested."""
+    """The most probable tokens at each step; empty unless requested."""
 
 
 class Hypotheses(NamedTuple):
