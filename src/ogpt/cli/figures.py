@@ -104,7 +104,7 @@ def speed(statistics: Statistics, bandwidth: float | None = None) -> str:
     if bandwidth is not None and statistics.weight_bytes is not None:
         floor = (
             f"{statistics.share_of_floor(bandwidth):.0%} of the bandwidth floor: "
-            f"{statistics.weight_bytes / 1e6:,.1f} MB of weights a token at "
+            f"{statistics.weight_bytes / 1e6:,.1f} MB of weights per token at "
             f"{bandwidth / 1e9:.1f} GB/s"
         )
     return (

@@ -35,8 +35,8 @@ RUNNING = "Running"
 
 
 _IDS_HINT = "pass ids of the model's tokenizer"
-_PENALTY_HINT = "0 disables the penalty"
-_TOP_P_HINT = "1.0 keeps every token; 0.9 is a common choice"
+_PENALTY_HINT = "pass 0 to disable the penalty"
+_TOP_P_HINT = "pass 1.0 to keep every token; 0.9 is a common choice"
 
 
 @with_field_docs
@@ -61,7 +61,7 @@ class GenerationSettings:
         0,
         "Minimum number of new tokens, before a stop string or end token counts.",
         Whole(),
-        "0 disables the minimum",
+        "pass 0 to disable the minimum",
         Option(),
     )
     num_return_sequences: int = described(
@@ -82,7 +82,7 @@ class GenerationSettings:
         0,
         "Report the N most probable tokens at each step (--json, --out).",
         Whole(),
-        "0 disables",
+        "pass 0 to disable them",
         Option(metavar="N"),
     )
     eos_token_id: Sequence[int] = described(
@@ -102,7 +102,7 @@ class GenerationSettings:
         True,
         "Sample from the distribution; False always picks the top token, or the top beams.",
         Switch(),
-        "True samples, False picks the top token",
+        "pass True to sample, False to pick the top token",
         Option(
             "--greedy", SAMPLING, switches_off="Use greedy decoding: always pick the top token."
         ),
@@ -126,7 +126,7 @@ class GenerationSettings:
         "Sample from the k most probable tokens; 0 disables. Also the candidates for "
         "--penalty-alpha.",
         Whole(),
-        "0 keeps every token",
+        "pass 0 to keep every token",
         Option(panel=SAMPLING),
     )
     top_p: float = described(
@@ -141,14 +141,14 @@ class GenerationSettings:
         0.0,
         "Drop tokens below this fraction of the top probability; 0 disables.",
         Number(0, 1),
-        "0 keeps every token; 0.05 is a common choice",
+        "pass 0 to keep every token; 0.05 is a common choice",
         Option(panel=SAMPLING),
     )
     typical_p: float = described(
         1.0,
         "Locally typical sampling with this cumulative probability; 1 disables.",
         Number(0, 1, above=True),
-        "1.0 keeps every token; 0.95 is a common choice",
+        "pass 1.0 to keep every token; 0.95 is a common choice",
         Option(panel=SAMPLING),
     )
 
@@ -156,7 +156,7 @@ class GenerationSettings:
         1.0,
         "Penalize tokens already in the text; 1 disables.",
         Number(0, above=True),
-        "1.0 disables the penalty; 1.2 is a common choice",
+        "pass 1.0 to disable the penalty; 1.2 is a common choice",
         Option(panel=CONSTRAINTS),
     )
     frequency_penalty: float = described(
@@ -177,7 +177,7 @@ class GenerationSettings:
         0,
         "Never repeat an n-gram of this size, prompt included; 0 disables.",
         Whole(),
-        "0 disables",
+        "pass 0 to disable it",
         Option(panel=CONSTRAINTS),
     )
     ban: Sequence[str] = described(
@@ -191,14 +191,14 @@ class GenerationSettings:
         {},
         "Add this number to a text's logit; repeatable.",
         Bias(Texts(), "texts of one character or more"),
-        "for example {'the cat': 2.0}",
+        "pass for example {'the cat': 2.0}",
         Option(panel=CONSTRAINTS, metavar="TEXT=NUMBER"),
     )
     sequence_bias: Mapping[tuple[int, ...], float] = described(
         {},
         "Number to add to the logit of each key's last token after the key's other tokens.",
         Bias(TokenIds(), "tuples of one token id or more"),
-        "for example {(17,): 2.0}",
+        "pass for example {(17,): 2.0}",
     )
     bad_words_ids: Sequence[Sequence[int]] = described(
         (),
@@ -222,7 +222,7 @@ class GenerationSettings:
         None,
         "Token id generated after a prompt of one token; other prompts are not affected.",
         Whole(optional=True),
-        "None forces no token",
+        "pass None to force no token",
     )
     forced_eos_token_id: Sequence[int] = described(
         (),
@@ -235,28 +235,28 @@ class GenerationSettings:
         1,
         "Number of beams; 1 disables beam search.",
         Whole(1),
-        "1 disables beam search",
+        "pass 1 to disable beam search",
         Option("--beams", SEARCHES),
     )
     num_beam_groups: int = described(
         1,
         "Number of groups for diverse beam search.",
         Whole(1),
-        "1 puts all beams into one group",
+        "pass 1 to put all beams into one group",
         Option("--beam-groups", SEARCHES),
     )
     diversity_penalty: float = described(
         0.0,
         "Penalize tokens that earlier beam groups chose at this step.",
         Number(0),
-        "0 lets the groups be equal; 1.0 is a common choice",
+        "pass 0 for equal groups; 1.0 is a common choice",
         Option(panel=SEARCHES),
     )
     length_penalty: float = described(
         1.0,
         "Divide a beam's score by its length to this power; above 1 favours longer beams.",
         Number(-100, 100),  # a length to this power is still a float
-        "1.0 compares mean log-probabilities, 0.0 sums; more favours longer texts",
+        "pass 1.0 to compare means, 0.0 to compare sums; more favours longer texts",
         Option(panel=SEARCHES),
     )
     early_stopping: bool | Literal["never"] = described(
@@ -264,13 +264,13 @@ class GenerationSettings:
         "Stop at num_beams finished beams (True), when no better ones are expected (False), or "
         'when none are possible ("never").',
         OneOf((True, False, "never")),
-        "True stops at num_beams finished texts, 'never' searches for the best",
+        "pass True to stop at num_beams finished texts, 'never' to find the best",
     )
     penalty_alpha: float = described(
         0.0,
         "Contrastive search: similarity penalty, 0 to 1; 0 disables.",
         Number(0, 1),
-        "0 disables contrastive search; 0.6 is a common choice",
+        "pass 0 to disable contrastive search; 0.6 is a common choice",
         Option(panel=SEARCHES),
     )
 
@@ -278,7 +278,7 @@ class GenerationSettings:
         None,
         "Maximum draft tokens for prompt lookup; 0 disables. Does not change the output.",
         Whole(optional=True),
-        "None drafts as many tokens as pay off, 0 disables",
+        "pass None for an automatic number, 0 to disable it",
         Option("--prompt-lookup", RUNNING, shown_default="auto"),
     )
 
@@ -335,21 +335,21 @@ class GenerationSettings:
             "num_beam_groups",
             groups,
             f"a divisor of num_beams ({self.num_beams})",
-            "every group has the same number of beams",
+            "choose a divisor: every group has the same number of beams",
         )
         require(
             groups == 1 or not self.do_sample,
             "num_beam_groups",
             groups,
             "1 with do_sample=True",
-            "diverse beam search does not sample: disable one of the two",
+            "disable one of the two: diverse beam search does not sample",
         )
         require(
             groups == 1 or self.diversity_penalty > 0,
             "diversity_penalty",
             self.diversity_penalty,
             f"above 0 with {groups} beam groups",
-            "without a penalty all groups are equal; 1.0 is a common choice",
+            "pass a penalty, as all groups are equal without one; 1.0 is a common choice",
         )
 
     def _check_contrastive(self) -> None:
@@ -365,7 +365,7 @@ class GenerationSettings:
                 name,
                 value,
                 f"{allowed} with penalty_alpha ({self.penalty_alpha})",
-                f"contrastive search {hint}; penalty_alpha=0 disables it",
+                f"change it, or pass penalty_alpha=0: contrastive search {hint}",
             )
 
 
