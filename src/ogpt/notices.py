@@ -85,6 +85,9 @@ KINDS: dict[str, str] = {
         "the {n_embd} channels each"
     ),
     "documents-skipped": "{count} {what} were skipped: {reason}",
+    "output-inside-data": (
+        "--out lies inside {spec}, which is read as text: what is in --out is not read"
+    ),
     "text-truncated": (
         "truncating {count} of {total} texts to {max_length} tokens; {lost} tokens are dropped"
     ),

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from ogpt.errors import DataError, OutputExists
+from ogpt.layout import LEARNED_FROM_FILE
 from ogpt.tokens.fast import OpenAIGPTTokenizerFast
 from ogpt.tokens.tokenizer import OpenAIGPTTokenizer
-from ogpt.workflows.train_tokenizer import RECORD, train_tokenizer
+from ogpt.workflows.train_tokenizer import train_tokenizer
 
 TEXT = "the cat sat on the mat and the rat sat on the hat. " * 20
 
@@ -68,7 +69,7 @@ def test_something_else_is_not_overwritten(tmp_path: Path, source: Path, found: 
     else:
         train_tokenizer(source, 30, out)
     if found == "damaged record":
-        (out / RECORD).write_text("{")
+        (out / LEARNED_FROM_FILE).write_text("{")
     before = [path.read_bytes() for path in [out, *out.rglob("*")] if path.is_file()]
     with pytest.raises(OutputExists, match="does not hold the tokenizer of this text") as caught:
         train_tokenizer(source, 34, out)
@@ -79,7 +80,7 @@ def test_something_else_is_not_overwritten(tmp_path: Path, source: Path, found: 
 def test_an_empty_folder_is_filled(tmp_path: Path, source: Path) -> None:
     (tmp_path / "out").mkdir()
     train_tokenizer(source, 34, tmp_path / "out")
-    assert json.loads((tmp_path / "out" / RECORD).read_text())["vocab_size"] == 34
+    assert json.loads((tmp_path / "out" / LEARNED_FROM_FILE).read_text())["vocab_size"] == 34
 
 
 def test_text_without_words(tmp_path: Path, source: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import glob
 import os
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from ogpt.data import builtin
+from ogpt.data.listing import Listing, work_in
 from ogpt.errors import DataError, SourceNotFound
 from ogpt.notices import tell
 from ogpt.reading import Compression, unreadable
@@ -63,24 +65,29 @@ Specs = str | Path | Source | Sequence[str | Path | Source]
 that is open already."""
 
 
-def open_sources(specs: Specs, encoding: str = "utf-8") -> list[Source]:
+def open_sources(specs: Specs, encoding: str = "utf-8", *, out: Path | None = None) -> list[Source]:
     """Find the files that the specs name; a file named twice counts once.
 
+    Links are followed. What ogpt wrote into a folder of text (runs, shards, tokenizers, models) is
+    skipped with a notice, and so is what cannot be read there. Files and folders whose names start
+    with a dot are skipped.
+
     Args:
-        specs: What to read. Files and folders whose names start with a dot are skipped.
+        specs: What to read.
         encoding: Encoding of text and JSON Lines files.
+        out: Folder that the caller is about to write; what lies in it is not read.
 
     Returns:
         Sources in the order of the specs; those of a folder or glob in alphabetical order.
 
     Raises:
         SourceNotFound: a spec that matches nothing.
-        DataError: an empty file or folder, an unknown file extension or encoding.
+        DataError: an empty file or folder, a run, shards, an unknown file extension or encoding.
     """
     _check_encoding(encoding)
     found: dict[Path | str, Source] = {}
     for spec in [specs] if isinstance(specs, str | Path | Source) else specs:
-        opened = [spec] if isinstance(spec, Source) else _open_spec(os.fspath(spec), encoding)
+        opened = [spec] if isinstance(spec, Source) else _open_spec(os.fspath(spec), encoding, out)
         for source in opened:
             key = source.name if source.form == "builtin" else source.path.resolve()
             found.setdefault(key, source)
@@ -91,7 +98,7 @@ def open_sources(specs: Specs, encoding: str = "utf-8") -> list[Source]:
     return list(found.values())
 
 
-def _open_spec(spec: str, encoding: str) -> list[Source]:
+def _open_spec(spec: str, encoding: str, out: Path | None) -> list[Source]:
     if not spec.strip():
         raise SourceNotFound(
             f"a source of text is {spec!r}; allowed: {_BUILTIN}NAME, a path or a glob",
@@ -100,25 +107,52 @@ def _open_spec(spec: str, encoding: str) -> list[Source]:
     if spec.startswith(_BUILTIN):
         return [_open_builtin(spec)]
     path = Path(spec).expanduser()
-    if path.is_file():
+    mode = _mode(path)
+    listing = Listing(out)
+    if stat.S_ISDIR(mode):
+        _check_no_work(path)
+        return _open_several(
+            spec, [(file, path) for file in listing.below(path)], encoding, listing
+        )
+    if mode:
         return [_open_file(path, path.name, encoding)]
-    if path.is_dir():
-        return _open_several(spec, [(file, path) for file in _files_below(path)], encoding)
     if not glob.has_magic(spec):
         raise SourceNotFound(
-            f"there is no file or folder {spec}",
+            f"{path} is a link to nothing"
+            if path.is_symlink()
+            else f"there is no file or folder {spec}",
             hint=f"check the path, or use a built-in source: {_names()}",
         )
-    # Path.glob refuses absolute patterns, and finds hidden files
-    found = glob.glob(str(path), recursive=True)  # noqa: PTH207  # see above
-    matches = [Path(match) for match in sorted(found)]
-    files = [(match, match.parent) for match in matches if match.is_file()]
-    files += [(file, match) for match in matches if match.is_dir() for file in _files_below(match)]
-    if not matches:
+    files = listing.matching(path)
+    if files is None:
         raise SourceNotFound(
             f"nothing matches {spec}", hint="check the pattern; ** matches any folders"
         )
-    return _open_several(spec, sorted(files), encoding)
+    return _open_several(spec, files, encoding, listing)
+
+
+def _mode(path: Path) -> int:
+    """The mode of a file or folder; 0 if there is none."""
+    try:
+        return path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a zero byte
+        return 0
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+def _check_no_work(folder: Path) -> None:
+    """Check that a folder that was passed as text is no run and no shards."""
+    try:
+        work = work_in(entry.name for entry in folder.iterdir())
+    except OSError as error:
+        raise unreadable(folder, error) from error
+    if work:
+        raise DataError(
+            f"{folder} is {work}, not text",
+            hint="pass the text that it was made from; shards go to `ogpt pretrain --data`, alone "
+            "and with their manifest.json",
+        )
 
 
 def _open_builtin(spec: str) -> Source:
@@ -147,40 +181,29 @@ def _open_file(path: Path, name: str, encoding: str) -> Source:
     return Source(name, path, *kind, encoding, size)
 
 
-def _open_several(spec: str, files: Sequence[tuple[Path, Path]], encoding: str) -> list[Source]:
+def _open_several(
+    spec: str, files: Sequence[tuple[Path, Path]], encoding: str, listing: Listing
+) -> list[Source]:
     """Open the files of a folder or glob, each paired with the folder that its name starts from."""
     known = [(file, base) for file, base in files if _kind(file)]
     full = [(file, base) for file, base in known if file.stat().st_size]
+    skipped = {reason: len(paths) for reason, paths in listing.left_out.items()}
     if not full:
         raise DataError(
             f"{spec} holds no text: of its {len(files)} files, {len(known)} have a known extension "
-            f"({ENDINGS}), and those are empty",
+            f"({ENDINGS}), and those are empty"
+            + "".join(f"; {count} more are skipped: {reason}" for reason, count in skipped.items()),
             hint="check the path, or convert the files",
         )
-    if len(known) < len(files):
-        tell(
-            "documents-skipped",
-            count=len(files) - len(known),
-            what=f"files of {spec}",
-            reason=f"their extension is none of {ENDINGS}",
-        )
-    if len(full) < len(known):
-        tell(
-            "documents-skipped",
-            count=len(known) - len(full),
-            what=f"files of {spec}",
-            reason="they are empty",
-        )
+    skipped[f"their extension is none of {ENDINGS}"] = len(files) - len(known)
+    skipped["they are empty"] = len(known) - len(full)
+    for reason, count in skipped.items():
+        what = f"files or folders of {spec}" if reason in listing.left_out else f"files of {spec}"
+        if count:
+            tell("documents-skipped", count=count, what=what, reason=reason)
+    if listing.out_inside:
+        tell("output-inside-data", spec=spec)
     return [_open_file(file, file.relative_to(base).as_posix(), encoding) for file, base in full]
-
-
-def _files_below(folder: Path) -> list[Path]:
-    """All files in the folder and its subfolders, without hidden files and folders."""
-    found = []
-    for parent, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(parent, name) for name in files if not name.startswith(".")]
-    return sorted(path for path in found if path.is_file())
 
 
 def _kind(path: Path) -> tuple[Form, Compression] | None:

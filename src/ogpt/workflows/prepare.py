@@ -57,8 +57,8 @@ def prepare(
     out = Path(out)
     if isinstance(tokenizer, str | Path):
         tokenizer = open_tokenizer(tokenizer)
-    valid_sources = open_sources(valid, settings.encoding) if valid else []
-    train_sources = open_sources(data, settings.encoding)
+    valid_sources = open_sources(valid, settings.encoding, out=out) if valid else []
+    train_sources = open_sources(data, settings.encoding, out=out)
     inputs = {
         "data": [source.description for source in train_sources],
         "valid": [source.description for source in valid_sources],

@@ -217,8 +217,9 @@ def _shards(
             hint="pass sources or a folder of shards with --data, such as builtin:python-docs",
         )
     # opened once: both functions below need the SHA-256 of every source
-    text = open_sources(data, settings.data.encoding)
-    valid = open_sources(request.valid, settings.data.encoding) if request.valid else ()
+    encoding = settings.data.encoding
+    text = open_sources(data, encoding, out=out)
+    valid = open_sources(request.valid, encoding, out=out) if request.valid else ()
     if chosen is None:
         chosen = out / "tokenizer"
         train_tokenizer(

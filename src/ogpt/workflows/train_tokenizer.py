@@ -10,6 +10,7 @@ from pathlib import Path
 from ogpt.data.documents import documents
 from ogpt.data.sources import Source, Specs, open_sources
 from ogpt.errors import DataError, OutputExists
+from ogpt.layout import LEARNED_FROM_FILE
 from ogpt.reporting import Progress, Reporter, silent
 from ogpt.storage import whole_folder, write_json
 from ogpt.tokens.bpe_tokenizer import BPETokenizer
@@ -19,9 +20,6 @@ from ogpt.tokens.merge_learning import learn_merges
 from ogpt.tokens.open_tokenizer import open_tokenizer
 from ogpt.tokens.tokenizer import OpenAIGPTTokenizer, PreTokenizer
 from ogpt.tokens.word_counting import count_words
-
-RECORD = "learned_from.json"
-"""What the tokenizer was trained on: the same call again uses it as it is."""
 
 
 def train_tokenizer(
@@ -53,14 +51,14 @@ def train_tokenizer(
         StorageError: the disk is full or refuses.
     """
     out = Path(out)
-    sources = open_sources(data, encoding)
+    sources = open_sources(data, encoding, out=out)
     record = {
         "data": [source.description for source in sources],
         "encoding": encoding,
         "vocab_size": vocab_size,
         "pre_tokenizer": pre_tokenizer,
     }
-    if (out / RECORD).is_file() and _read_record(out / RECORD) == record:
+    if (out / LEARNED_FROM_FILE).is_file() and _read_record(out / LEARNED_FROM_FILE) == record:
         reporter("message", text=f"{out} already holds the tokenizer of this text")
         return open_tokenizer(out)
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
@@ -83,7 +81,7 @@ def train_tokenizer(
         tokenizer = OpenAIGPTTokenizer(vocab=vocab, merges=merges, pre_tokenizer=pre_tokenizer)
     with whole_folder(out) as folder:
         tokenizer.save_pretrained(folder)
-        write_json(folder / RECORD, record)
+        write_json(folder / LEARNED_FROM_FILE, record)
     return tokenizer
 
 
