@@ -34,7 +34,7 @@ MODULES = (
     "ogpt.workflows.evaluate",
     "ogpt.workflows.generate",
     "ogpt.hub",
-    "ogpt.pipelines.pipeline",
+    "ogpt.pipelines.base_pipeline",
     "ogpt.pipelines.text_generation",
     "ogpt.pipelines.text_classification",
     "ogpt.pipelines.feature_extraction",

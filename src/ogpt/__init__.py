@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from ogpt.model.outputs import SequenceClassifierOutput as SequenceClassifierOutput
     from ogpt.model.pretrained import OpenAIGPTPreTrainedModel as OpenAIGPTPreTrainedModel
     from ogpt.model.transformer import OpenAIGPTModel as OpenAIGPTModel
-    from ogpt.pipelines.factory import pipeline as pipeline
+    from ogpt.pipelines.pipeline import pipeline as pipeline
     from ogpt.recipes.demo import demo as demo
     from ogpt.tokens.fast import OpenAIGPTTokenizerFast as OpenAIGPTTokenizerFast
     from ogpt.tokens.tokenizer import OpenAIGPTTokenizer as OpenAIGPTTokenizer
@@ -102,7 +102,7 @@ _HOMES = {
     "info": "ogpt.workflows.info:info",
     "load": "ogpt.workflows.load:load",
     "notices": "ogpt.notices",
-    "pipeline": "ogpt.pipelines.factory:pipeline",
+    "pipeline": "ogpt.pipelines.pipeline:pipeline",
     "plan": "ogpt.workflows.plan:plan",
     "prepare": "ogpt.workflows.prepare:prepare",
     "pretrain": "ogpt.workflows.pretrain:pretrain",

@@ -273,9 +273,9 @@ class Contract:
         found = summarize(self.logits[0])
         assert np.array_equal(found.best, self.logits[0].argmax(1))
         wide = self.logits[0].astype(np.float64)
-        close(found.normalisers, np.log(np.exp(wide).sum(1)))
-        for row, total in zip(self.logits[0], found.normalisers, strict=True):
-            assert summarize(row[None]).normalisers[0] == total
+        close(found.normalizers, np.log(np.exp(wide).sum(1)))
+        for row, total in zip(self.logits[0], found.normalizers, strict=True):
+            assert summarize(row[None]).normalizers[0] == total
 
     def check_refusals(self) -> None:
         """What a decoder must refuse, it refuses before it changes anything."""

@@ -79,10 +79,10 @@ def naive_beams(
             every = []
             for score, ids in alive[group]:
                 logits = logits_of((*prompt, *ids)).tolist()
-                normaliser = log(sum(exp(logit) for logit in logits))
+                normalizer = log(sum(exp(logit) for logit in logits))
                 for token, logit in enumerate(logits):
                     penalty = asked.diversity_penalty * taken.count(token)
-                    every.append((score + logit - normaliser - penalty, (*ids, token)))
+                    every.append((score + logit - normalizer - penalty, (*ids, token)))
             every.sort(reverse=True)
             going_on = []
             for rank, (score, ids) in enumerate(every[:kept]):

@@ -23,21 +23,21 @@ def rows(n: int, vocab_size: int, dtype: type) -> np.ndarray:
 def test_a_row_is_summarized(dtype: type, vocab_size: int) -> None:
     logits = rows(3, vocab_size, dtype)
     logits[1, : vocab_size // 2] = -np.inf
-    best, normalisers = summarize(logits)
+    best, normalizers = summarize(logits)
     exact = np.log(np.exp(logits.astype(np.float64)).sum(axis=1))
-    np.testing.assert_allclose(normalisers, exact, rtol=1e-7 if dtype == np.float32 else 1e-14)
+    np.testing.assert_allclose(normalizers, exact, rtol=1e-7 if dtype == np.float32 else 1e-14)
     assert best.tolist() == logits.argmax(axis=1).tolist()
     assert summarize(np.zeros((1, 9), dtype)).best == [0]  # of equal ones, the lowest
-    assert log_sum_exp(logits[0]) == normalisers[0]
+    assert log_sum_exp(logits[0]) == normalizers[0]
 
 
 def test_a_row_has_the_same_bits_alone_and_among_others() -> None:
     logits = rows(40, 1_031, np.float32)
-    _, normalisers = summarize(logits)
-    for row, value in zip(logits, normalisers, strict=True):
-        assert summarize(row[None]).normalisers[0] == value
+    _, normalizers = summarize(logits)
+    for row, value in zip(logits, normalizers, strict=True):
+        assert summarize(row[None]).normalizers[0] == value
         apart = np.concatenate([np.zeros(3, np.float32), row])[3:]  # elsewhere in memory
-        assert summarize(apart[None]).normalisers[0] == value
+        assert summarize(apart[None]).normalizers[0] == value
 
 
 def test_sums_of_blocks_add_up_where_one_running_sum_would_not() -> None:

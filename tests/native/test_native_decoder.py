@@ -142,9 +142,9 @@ def test_scores_are_those_of_search(
     pieces = decoder.score(1, ids[:20], ids[1:21], top=5)
     logits = extend(decoder, 2, ids[:20], "all")
     assert logits is not None
-    normalisers = decoder.abilities.summarize(logits).normalisers
+    normalizers = decoder.abilities.summarize(logits).normalizers
     for place, row in enumerate(logits):
-        expected = np.float32(row[ids[place + 1]] - normalisers[place])
+        expected = np.float32(row[ids[place + 1]] - normalizers[place])
         assert whole.log_probs[place] == pieces.log_probs[place] == expected
     for one, other in zip(whole, pieces, strict=True):
         assert np.array_equal(one, other)
@@ -250,10 +250,10 @@ def test_rows_of_logits_are_summarized(
     assert np.array_equal(found.best, logits.argmax(axis=1))
     wide = logits.astype(np.float64)
     expected = np.log(np.exp(wide - wide.max(1, keepdims=True)).sum(1)) + wide.max(1)
-    assert np.abs(found.normalisers - expected).max() < 2e-6
+    assert np.abs(found.normalizers - expected).max() < 2e-6
     for place in range(9):
         alone = decoder.abilities.summarize(logits[place : place + 1])
-        assert alone.normalisers[0] == found.normalisers[place]
+        assert alone.normalizers[0] == found.normalizers[place]
     decoder.close()
 
 

@@ -31,8 +31,8 @@ from ogpt.model.double_heads import OpenAIGPTDoubleHeadsModel
 from ogpt.model.heads import OpenAIGPTLMHeadModel
 from ogpt.model.transformer import OpenAIGPTModel
 from ogpt.notices import OgptNotice, collecting
-from ogpt.pipelines import factory as opening
 from ogpt.pipelines import feature_extraction as features
+from ogpt.pipelines import pipeline as opening
 from ogpt.pipelines import text_classification as classification
 from ogpt.pipelines import text_generation as generation
 from ogpt.tokens.fast import OpenAIGPTTokenizerFast

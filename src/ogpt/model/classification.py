@@ -73,6 +73,7 @@ class OpenAIGPTForSequenceClassification(OpenAIGPTPreTrainedModel):
             ConfigError: labels of another shape, or a class that does not exist.
             UnknownArgument: an argument that no model has.
         """
+        shape = input_shape(input_ids, inputs_embeds, self.config.n_embd)
         out = self.transformer(
             input_ids=input_ids,
             attention_mask=attention_mask,
@@ -82,7 +83,6 @@ class OpenAIGPTForSequenceClassification(OpenAIGPTPreTrainedModel):
             return_dict=True,
             **known_options(options, type(self).forward, self.config.parity.arguments),
         )
-        shape = input_shape(input_ids, inputs_embeds, self.config.n_embd)
         hidden = out.last_hidden_state.reshape(shape.N, shape.T, -1)
         kept = kept_tokens(attention_mask, shape, self.config.n_head, out.past_key_values)
         pad = self.config.pad_token_id

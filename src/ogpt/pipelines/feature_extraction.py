@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ogpt.pipelines.pipeline import EncodedText, Pipeline
+from ogpt.pipelines.base_pipeline import EncodedText, Pipeline
 from ogpt.tokens.texts import as_texts
 
 

@@ -1,196 +1,194 @@
-"""The base of every pipeline: texts become token ids, ids become batches, batches become answers.
-
-No answer depends on the other texts of its batch: padding is masked, and removed from results.
-"""
+"""`ogpt.pipeline`: a function of texts for a task and a model, as transformers' pipelines."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from difflib import get_close_matches
-from itertools import islice
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from ogpt.errors import ConfigError, DataError, UnknownArgument
+from ogpt.errors import ConfigError
+from ogpt.folders.model_folder import ModelFolder, check_vocabulary
+from ogpt.hub import HubOptions
+from ogpt.model.architectures import model_class
 from ogpt.notices import tell
-from ogpt.reporting import Progress, Reporter, silent
+from ogpt.pipelines.base_pipeline import Pipeline, check_batch_size
+from ogpt.pipelines.feature_extraction import FeatureExtractionPipeline
+from ogpt.pipelines.text_classification import TextClassificationPipeline
+from ogpt.pipelines.text_generation import TextGenerationPipeline
+from ogpt.reporting import Reporter, silent
 from ogpt.tokens.bpe_tokenizer import BPETokenizer
+from ogpt.tokens.open_tokenizer import open_tokenizer
+from ogpt.weights.shapes import ARCHITECTURES
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor
+
+    from ogpt.model.pretrained import OpenAIGPTPreTrainedModel
+
+TASKS: dict[str, type[Pipeline]] = {
+    "text-generation": TextGenerationPipeline,
+    "text-classification": TextClassificationPipeline,
+    "sentiment-analysis": TextClassificationPipeline,
+    "feature-extraction": FeatureExtractionPipeline,
+}
+"""The pipeline of each task; sentiment-analysis is another name of text-classification."""
+
+_CLASSES = {
+    "text-generation": ("OpenAIGPTLMHeadModel", "OpenAIGPTDoubleHeadsModel"),
+    "text-classification": ("OpenAIGPTForSequenceClassification",),
+    "feature-extraction": ARCHITECTURES,
+}
+"""The model classes of each task; a folder that names none of them is loaded as the first one."""
+
+_LOADING = ("attn_implementation", "torch_dtype", "device_map", "model_kwargs")
 
 
-class EncodedText(NamedTuple):
-    """A text and its token ids."""
+def pipeline(
+    task: str,
+    model: str | Path | ModelFolder | OpenAIGPTPreTrainedModel | None = None,
+    tokenizer: str | Path | BPETokenizer | None = None,
+    *,
+    device: int | str | torch.device | None = None,
+    dtype: str | torch.dtype | None = None,
+    batch_size: int = 1,
+    reporter: Reporter = silent,
+    **kwargs: Any,
+) -> Pipeline:
+    """Make a function that applies a model to texts.
 
-    text: str
-    ids: list[int]
+    Its calls and results are those of transformers' pipelines; the class of each task documents its
+    arguments. Unlike in transformers, batches need no padding token.
 
-
-class Pipeline(ABC):
-    """A model and its tokenizer, called with texts; `ogpt.pipeline` makes one.
-
-    One input gives one answer, a list gives a list, and an iterator gives an iterator that reads
-    batch_size inputs at a time. The arguments of the pipeline are the defaults of every call.
+    >>> import ogpt
+    >>> tokenizer = ogpt.OpenAIGPTTokenizerFast(vocab={"<unk>": 0, "a</w>": 1}, merges=[])
+    >>> config = ogpt.OpenAIGPTConfig(vocab_size=2, n_positions=8, n_embd=4, n_layer=1, n_head=1)
+    >>> write = ogpt.pipeline("text-generation", ogpt.OpenAIGPTLMHeadModel(config), tokenizer)
+    >>> write("A", max_new_tokens=2, suppress_tokens=[0])
+    [{'generated_text': 'A a a'}]
 
     Args:
-        model: On its device; it is used in evaluation mode, and its own mode is restored.
-        tokenizer: The model's.
-        batch_size: Number of inputs per batch.
-        reporter: Receives progress events of a list of more than one input.
-        **arguments: Arguments of the task, for every call.
+        task: text-generation, text-classification (or sentiment-analysis) or feature-extraction.
+        model: A model folder, a run, an id of the Hub, or a model of ogpt, which is moved to
+            `device` if one is given. A notice names a head that a folder does not have, or that the
+            task does not use.
+        tokenizer: A folder, an id of the Hub, or a tokenizer of ogpt; the default is the model's.
+            It is required for a model object.
+        device: Number of an accelerator (the CPU, with a notice, if there is none), -1 for the CPU,
+            or a torch.device or its name. None: the device of a model object, else the accelerator
+            if there is one.
+        dtype: Weight dtype, a torch.dtype or its name; None or "auto": as stored.
+        batch_size: Number of texts per batch.
+        reporter: Receives progress events of a list of texts.
+        **kwargs: `revision`, `cache_dir`, `token`, `local_files_only`, `force_download` and
+            `subfolder` as in `ogpt.hub.model_folder`; attn_implementation as in `from_pretrained`;
+            model_kwargs, a dict for `from_pretrained`; torch_dtype and device_map (one device, or
+            "auto") as other names of dtype and device. The rest are arguments of the task.
 
     Raises:
-        ConfigError: an argument outside its range.
+        BackendMissing: PyTorch is not installed.
+        ConfigError: an unknown task or device, no model, a model without the head that the task
+            needs, a model object without a tokenizer, or an argument outside its range.
         UnknownArgument: an argument that the task does not have.
+        CheckpointError, TokenizerError, WeightsError, VocabularyMismatch: a model or tokenizer that
+            is missing, damaged, or not the other's.
     """
-
-    task: ClassVar[str]
-    arguments: ClassVar[tuple[str, ...]]
-    """Names of the arguments of a call."""
-
-    def __init__(
-        self,
-        model: Any,
-        tokenizer: BPETokenizer,
-        *,
-        batch_size: int = 1,
-        reporter: Reporter = silent,
-        **arguments: Any,
-    ) -> None:
-        self.model = model
-        self.tokenizer = tokenizer
-        self.batch_size = check_batch_size(batch_size)
-        self.reporter = reporter
-        self.given = self.checked(arguments)
-
-    @property
-    def device(self) -> torch.device:
-        """Device of the model."""
-        found: torch.device = self.model.device
-        return found
-
-    @classmethod
-    def checked(cls, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """Check arguments of the task, as far as that needs no model.
-
-        Raises:
-            ConfigError: one outside its range.
-            UnknownArgument: one that the task does not have.
-        """
-        for name in arguments:
-            if name not in cls.arguments:
-                near = get_close_matches(name, cls.arguments, n=1, cutoff=0.6)
-                raise UnknownArgument(
-                    f"{cls.task} has no argument {name}; allowed: {', '.join(cls.arguments)}",
-                    hint=f"did you mean {near[0]}?" if near else "omit it",
-                )
-        return dict(arguments)
-
-    def __call__(self, inputs: Any, *, batch_size: int | None = None, **arguments: Any) -> Any:
-        """The answer to an input, or the answers to several.
-
-        Args:
-            inputs: A text, a list of texts, or an iterator over texts.
-            batch_size: Number of inputs per batch; None: the pipeline's.
-            **arguments: Arguments of the task, in place of the pipeline's.
-
-        Raises:
-            DataError: a text without tokens.
-            TokenizerError: an input that is not a text.
-            ConfigError, UnknownArgument: as for the pipeline itself.
-        """
-        size = self.batch_size if batch_size is None else check_batch_size(batch_size)
-        asked = {**self.given, **self.checked(arguments)}
-        if isinstance(inputs, str | Mapping):
-            return self._answer([inputs], 1, asked)[0]
-        if isinstance(inputs, Iterator):
-            return self._stream(inputs, size, asked)
-        return self._answer(inputs, size, asked)
-
-    def _stream(self, inputs: Iterator[Any], size: int, asked: Mapping[str, Any]) -> Iterator[Any]:
-        while batch := list(islice(inputs, size)):
-            yield from self._answer(batch, size, asked)
-
-    def _answer(self, inputs: Any, size: int, asked: Mapping[str, Any]) -> list[Any]:
-        import torch
-
-        from ogpt.model.evaluating import evaluating
-
-        rows = self._rows(inputs, asked)
-        for place, row in enumerate(rows):
-            if not row.ids:
-                raise DataError(
-                    f"text {place}, {row.text!r}, has no tokens; at least one is required",
-                    hint="omit empty texts",
-                )
-        reporter = self.reporter if len(rows) > 1 else silent
-        progress = Progress(reporter, self.task, len(rows), "texts")
-        answers: list[Any] = []
-        with torch.no_grad(), evaluating(self.model):
-            for first in range(0, len(rows), size):
-                answers += self._answer_batch(rows[first : first + size], asked)
-                progress(len(answers))
-        return answers
-
-    @abstractmethod
-    def _rows(self, inputs: Any, asked: Mapping[str, Any]) -> list[EncodedText]:
-        """The token ids of each input; all notices are given here."""
-
-    @abstractmethod
-    def _answer_batch(self, rows: Sequence[EncodedText], asked: Mapping[str, Any]) -> list[Any]:
-        """One answer per row."""
-
-    def _cut_rows(
-        self, texts: Sequence[str], pairs: Sequence[str] | None, asked: Mapping[str, Any]
-    ) -> list[EncodedText]:
-        """The texts, truncated to fit the model unless truncation is False."""
-        truncation = asked.get("truncation")
-        if asked.get("padding"):
-            tell_padding("padding")
-        n_positions: int = self.model.config.n_positions
-        ids = self.tokenizer(
-            texts,
-            pairs,
-            truncation=True if truncation is None else truncation,
-            max_length=min(asked.get("max_length") or n_positions, n_positions),
-        )["input_ids"]
-        return list(map(EncodedText, texts, ids))
-
-    def _batch(self, rows: Sequence[EncodedText], side: str = "right") -> tuple[Tensor, Tensor]:
-        """Token ids and their attention mask, (B, T) each."""
-        import torch
-
-        longest = max(len(row.ids) for row in rows)
-        ids = torch.zeros(len(rows), longest, dtype=torch.int64)
-        mask = torch.zeros_like(ids)
-        for place, row in enumerate(rows):
-            n = len(row.ids)
-            kept = slice(n) if side == "right" else slice(longest - n, longest)
-            ids[place, kept] = torch.tensor(row.ids)
-            mask[place, kept] = 1
-        return ids.to(self.device), mask.to(self.device)
+    kind = _kind(task)
+    hub = {name: kwargs.pop(name) for name in HubOptions.__annotations__ if name in kwargs}
+    loading = {name: kwargs.pop(name) for name in _LOADING if name in kwargs}
+    loading = {**(loading.pop("model_kwargs", None) or {}), **loading}
+    dtype = loading.pop("torch_dtype", loading.pop("dtype", dtype))
+    place = loading.pop("device_map", None)
+    if device is None and place != "auto":
+        device = place
+    kind.checked(kwargs)
+    check_batch_size(batch_size)
+    classes = tuple(model_class(name, "a pipeline") for name in _CLASSES[kind.task])
+    if isinstance(model, str | Path | ModelFolder):
+        where = _device(device)
+        folder = ModelFolder.open(model, **hub)
+        if tokenizer is None:
+            opened = folder.tokenizer
+        else:
+            opened = _tokenizer(tokenizer, hub)
+            check_vocabulary(opened, folder.config, folder.path)
+        chosen = next((one for one in classes if one.__name__ == folder.architecture), classes[0])
+        options = {"dtype": dtype, "device": where, **loading}
+        loaded = chosen.from_pretrained(folder, **options)
+    else:
+        if not isinstance(model, classes):
+            raise ConfigError(
+                f"the model of {task} is {_kind_of(model)}; allowed: a model folder, a run, an id "
+                f"of the Hub, {', '.join(one.__name__ for one in classes)}",
+                hint="pass for example model='openai-community/openai-gpt'",
+            )
+        for_files = {**hub, **loading, **({} if dtype is None else {"dtype": dtype})}
+        if for_files:
+            raise ConfigError(
+                f"{', '.join(for_files)} given with a model that is already loaded; allowed: with "
+                "a folder or an id",
+                hint="pass it where the model is loaded",
+            )
+        opened = _tokenizer(tokenizer, {})
+        check_vocabulary(opened, model.config, "memory")
+        loaded = model if device is None else model.to(_device(device))
+    return kind(loaded, opened, batch_size=batch_size, reporter=reporter, **kwargs)
 
 
-def check_batch_size(batch_size: Any) -> int:
-    """Check a batch size, and return it.
-
-    Raises:
-        ConfigError: not a whole number above 0.
-    """
-    if type(batch_size) is not int or batch_size < 1:
+def _kind(task: str) -> type[Pipeline]:
+    if task not in TASKS:
+        near = get_close_matches(str(task), TASKS, n=1)
         raise ConfigError(
-            f"batch_size is {batch_size!r}; allowed: a whole number, 1 or more",
-            hint="omit it for one text at a time",
+            f"task is {task!r}; allowed: {', '.join(TASKS)}",
+            hint=f"did you mean {near[0]}?" if near else "choose one of these",
         )
-    return batch_size
+    return TASKS[task]
 
 
-def tell_padding(setting: str) -> None:
-    """Give notice that an argument about padding has no effect."""
-    tell(
-        "setting-without-effect",
-        setting=setting,
-        reason="a pipeline pads each batch as needed, and removes the padding",
+def _kind_of(model: object) -> str:
+    return "missing" if model is None else f"of the class {type(model).__name__}"
+
+
+def _tokenizer(given: str | Path | BPETokenizer | None, hub: Mapping[str, Any]) -> BPETokenizer:
+    """A tokenizer, opened if it is a folder or id; its revision is not that of the model."""
+    if isinstance(given, str | Path):
+        of_model = ("revision", "subfolder")
+        return open_tokenizer(given, **{k: v for k, v in hub.items() if k not in of_model})
+    if not isinstance(given, BPETokenizer):
+        raise ConfigError(
+            f"tokenizer is {given!r}; allowed: a folder, an id of the Hub, OpenAIGPTTokenizer, "
+            "OpenAIGPTTokenizerFast",
+            hint="pass for example tokenizer=ogpt.OpenAIGPTTokenizer.from_pretrained(folder)",
+        )
+    return given
+
+
+def _device(given: int | str | torch.device | None) -> torch.device:
+    """The device to compute on."""
+    import torch
+
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    if given is None:
+        return accelerator or torch.device("cpu")
+    problem = "there is no such device"
+    try:
+        if isinstance(given, int):
+            if given == -1:
+                return torch.device("cpu")
+            if accelerator is None and given >= 0:
+                tell("no-accelerator", device=given)
+                return torch.device("cpu")
+            found = torch.device(accelerator.type if accelerator else "cpu", given)
+        else:
+            found = torch.device(given)
+        count = torch.accelerator.device_count()
+        there = accelerator is not None and accelerator.type == found.type
+        if found.type == "cpu" or (there and (found.index or 0) < count):
+            return found
+    except (RuntimeError, TypeError) as error:
+        problem = str(error)
+    raise ConfigError(
+        f"device is {given!r}: {problem}; allowed: -1 or 'cpu'"
+        + (f", 0 to {torch.accelerator.device_count() - 1}" if accelerator else ""),
+        hint="omit it to use the best one",
     )

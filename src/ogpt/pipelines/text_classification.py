@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ogpt.errors import ConfigError, DataError
-from ogpt.pipelines.pipeline import EncodedText, Pipeline
+from ogpt.pipelines.base_pipeline import EncodedText, Pipeline
 from ogpt.tokens.texts import as_texts
 
 

@@ -10,7 +10,7 @@ from ogpt.errors import ConfigError
 from ogpt.generation.choosing.settings import OF_TEXT, GenerationSettings
 from ogpt.generation.texts.request import tell_unknown
 from ogpt.generation.texts.writer import decode
-from ogpt.pipelines.pipeline import EncodedText, Pipeline, tell_padding
+from ogpt.pipelines.base_pipeline import EncodedText, Pipeline, tell_padding
 from ogpt.tokens.cleaning import clean_up_tokenization
 from ogpt.tokens.texts import as_texts
 

@@ -161,8 +161,8 @@ class NativeDecoder:
                 chunk = rows[first : first + step]
                 logits = np.empty((len(chunk), self.vocab_size), np.float32)
                 core.run(chunk, np.arange(len(chunk), dtype=np.int32), logits, None)
-                normalisers = self._summarize(logits).normalisers
-                for place, (row, total) in enumerate(zip(logits, normalisers, strict=True), first):
+                normalizers = self._summarize(logits).normalizers
+                for place, (row, total) in enumerate(zip(logits, normalizers, strict=True), first):
                     _score(row, total, labels[place], scores, place)
             self._advance(parts)
         return scores

@@ -20,8 +20,8 @@ class Summary(NamedTuple):
 
     best: NDArray[np.intp]
     """(N,) the id of the largest logit; of equal ones, the lowest id."""
-    normalisers: NDArray[np.float64]
-    """(N,) log of the sum of the exponentials: log-probability = logit - normaliser."""
+    normalizers: NDArray[np.float64]
+    """(N,) log of the sum of the exponentials: log-probability = logit - normalizer."""
 
 
 def summarize(logits: Logits) -> Summary:

@@ -70,7 +70,7 @@ class _Beam:
     def extended(self, token_id: int, score: float, number: int) -> _Beam:
         """This beam, whose number is given, and one more token."""
         assert self.row is not None
-        log_prob = float(self.row.logits[token_id]) - self.row.normaliser
+        log_prob = float(self.row.logits[token_id]) - self.row.normalizer
         return _Beam(
             self.slot,
             [*self.ids, token_id],
@@ -211,10 +211,10 @@ class Beams(Text):
             rows = [rows[0]] * len(beams)
         for beam, row in zip(beams, rows, strict=True):
             beam.row = row
-            beam.next_tops = top_log_probs(row.logits, row.normaliser, self._choosing.top_logprobs)
+            beam.next_tops = top_log_probs(row.logits, row.normalizer, self._choosing.top_logprobs)
         numbers = [group.first + place for group in live for place in range(len(group.beams))]
         logits = np.stack([row.logits for row in rows])  # (beams, V)
-        scores = _log_probs(logits, [row.normaliser for row in rows])
+        scores = _log_probs(logits, [row.normalizer for row in rows])
         self._advance(live, scores)
         if self._choosing.watch is not None:
             watched = [self._all_beams(each, numbers) for each in (logits, scores)]
@@ -356,9 +356,9 @@ def _candidates(group: _Group, scores: Logits, settings: GenerationSettings) -> 
     ]
 
 
-def _log_probs(logits: Logits, normalisers: Sequence[float]) -> Logits:
+def _log_probs(logits: Logits, normalizers: Sequence[float]) -> Logits:
     """Of logits (N, V), in their dtype."""
-    log_probs: Logits = logits - np.array(normalisers)[:, None].astype(logits.dtype)
+    log_probs: Logits = logits - np.array(normalizers)[:, None].astype(logits.dtype)
     return log_probs
 
 

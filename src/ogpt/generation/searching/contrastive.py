@@ -119,9 +119,9 @@ class Contrastive(Text):
         token_id = int(self._choice.ids[best])
         self._ids.append(token_id)
         reason = finish_reason(settings, token_id, len(self._ids) - len(self._prompt))
-        logits, _, normaliser = self._row
-        log_prob = float(logits[token_id]) - normaliser
-        tops = top_log_probs(logits, normaliser, top)
+        logits, _, normalizer = self._row
+        log_prob = float(logits[token_id]) - normalizer
+        tops = top_log_probs(logits, normalizer, top)
         self.finished = reason is not None
         self._row, self._chosen = rows[best], self._slots[best]
         self._before = np.concatenate([self._before, directions[best : best + 1]])

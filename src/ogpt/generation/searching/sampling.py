@@ -164,7 +164,7 @@ class Sampling(Text):
 
     def _next(self, row: Row) -> Token:
         """Choose the next token."""
-        logits, best, normaliser = row
+        logits, best, normalizer = row
         settings, choosing = self._settings, self._choosing
         allowed = apply(choosing.rules, self._ids, self._n_prompt, logits)
         token_id = best if allowed is logits else require_choice(allowed)
@@ -177,8 +177,8 @@ class Sampling(Text):
             token_id = place if ids is None else int(ids[place])
         if choosing.watch is not None:
             choosing.watch(self._continuation, logits, allowed)
-        tops = top_log_probs(logits, normaliser, choosing.top_logprobs)
-        return self._append(token_id, float(logits[token_id]) - normaliser, tops)
+        tops = top_log_probs(logits, normalizer, choosing.top_logprobs)
+        return self._append(token_id, float(logits[token_id]) - normalizer, tops)
 
     def _append(self, token_id: int, log_prob: float, tops: TopLogProbs = ()) -> Token:
         """Append a token to the text."""

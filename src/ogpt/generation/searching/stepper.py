@@ -257,8 +257,8 @@ class Stepper:
             self._pace.ran(len(parts[0].ids), len(self._events) - before, seconds)
 
     def _rows(self, logits: Logits) -> list[Row]:
-        best, normalisers = self._decoder.abilities.summarize(logits)
-        return list(map(Row, logits, best.tolist(), normalisers.tolist()))
+        best, normalizers = self._decoder.abilities.summarize(logits)
+        return list(map(Row, logits, best.tolist(), normalizers.tolist()))
 
     def _choose(self, active: _Active, rows: Sequence[Row], hidden: Sequence[Logits]) -> None:
         """Have a text choose from its rows; after a prompt, texts with an equal one too."""

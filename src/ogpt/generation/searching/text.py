@@ -122,8 +122,8 @@ class Row(NamedTuple):
     """(V,)."""
     best: int
     """The id of the largest logit."""
-    normaliser: float
-    """The log of the sum of the exponentials: log-probabilities are logits - normaliser."""
+    normalizer: float
+    """The log of the sum of the exponentials: log-probabilities are logits - normalizer."""
 
 
 class Prefill(NamedTuple):
