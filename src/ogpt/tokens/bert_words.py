@@ -2,74 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import chain
+from collections.abc import Iterator
 
-from tokenizers import Encoding, Tokenizer
+from tokenizers import Tokenizer
 
-from ogpt.tokens.chunks import (
-    LONGEST_WORD,
-    check_word,
-    chunk_lists,
-    without_controls,
-    without_surrogates,
-)
-from ogpt.tokens.rust_bpe import bert_normalizer, bert_pre_tokenizer
-from ogpt.tokens.texts import Text
-from ogpt.tokens.vocabulary import END_OF_WORD
+from ogpt.tokens.chunk_encoder import ChunkEncoder
+from ogpt.tokens.chunks import chunk_lists, without_controls, without_surrogates
+from ogpt.tokens.rust_bpe import bert_normalizer, bert_pipeline, bert_pre_tokenizer
+from ogpt.tokens.rust_words import RustWords
+from ogpt.tokens.vocabulary import END_OF_WORD, Vocabulary
 
 
-class BertWords:
+class BertWords(RustWords):
     """Splits text into lower-case words without accents; each punctuation character is a word."""
 
     def __init__(self) -> None:
-        self.versions: dict[str, str] = {}  # the Rust library's rules do not change
+        super().__init__()
         self._normalizer = bert_normalizer()
         self._pre_tokenizer = bert_pre_tokenizer()
 
-    def __call__(self, text: str) -> list[str]:
-        """Return the words of a text."""
-        self.check(text)
-        return list(self._words(text))
-
-    def check(self, text: str) -> None:
-        """Check that no word of a text is longer than LONGEST_WORD.
-
-        Raises:
-            TokenizerError: a word is longer.
-        """
-        # The bound is in bytes of UTF-8, at most 4 per character; most texts are short enough
-        if len(text) <= LONGEST_WORD // 4:
-            return
-        for chunk in chain.from_iterable(chunk_lists(without_controls(text))):
-            if len(chunk) > LONGEST_WORD // 4:
-                for word in self._words(chunk):
-                    check_word(word)
-
-    def encode(self, pipeline: Tokenizer, texts: Sequence[Text]) -> list[Encoding]:
-        """Encode texts, or lists of words, with the BERT pipeline.
+    def prepared(self, text: str) -> str:
+        """Return a text without lone surrogates.
 
         Raises:
             TokenizerError: a word is longer than LONGEST_WORD.
         """
-        for text in texts:
-            for part in [text] if isinstance(text, str) else text:
-                self.check(part)
-        split = any(isinstance(text, list) for text in texts)
-        rows = [
-            without_surrogates(text)
-            if isinstance(text, str)
-            else [without_surrogates(word) for word in text]
-            for text in texts
-        ]
-        return pipeline.encode_batch(rows, is_pretokenized=split, add_special_tokens=False)
+        return without_surrogates(super().prepared(text))
+
+    def chunks(self, text: str) -> Iterator[list[str]]:
+        """Yield what white space separates, about a million characters at a time."""
+        return chunk_lists(without_controls(text))
+
+    def pipeline(self, vocabulary: Vocabulary, unk_token: str | None) -> Tokenizer:
+        """Make transformers' OpenAIGPTTokenizerFast, without added tokens."""
+        return bert_pipeline(vocabulary, unk_token)
+
+    def encoder(self, pipeline: Tokenizer) -> ChunkEncoder:
+        """Return what encodes texts to arrays."""
+        return ChunkEncoder(pipeline)
+
+    def pieces(self, pipeline: Tokenizer, text: str, unk_id: int | None) -> list[str]:
+        """Return the tokens of a text; unknown characters stay as they are, not `<unk>`."""
+        return bert_pieces(pipeline, text, unk_id)
 
     def _words(self, text: str) -> Iterator[str]:
         normal = self._normalizer.normalize_str(without_surrogates(text))
         return (word for word, _ in self._pre_tokenizer.pre_tokenize_str(normal))
 
 
-def bert_pieces(pipeline: Tokenizer, text: str, unk_id: int) -> list[str]:
+def bert_pieces(pipeline: Tokenizer, text: str, unk_id: int | None) -> list[str]:
     """Tokenize a text with the BERT pipeline; unknown characters stay as they are, not `<unk>`."""
     normalizer = bert_normalizer()
     (encoding,) = BertWords().encode(pipeline, [text])

@@ -15,7 +15,7 @@ from ogpt.errors import TokenizerError
 from ogpt.layout import MERGES_FILE, VOCAB_FILE
 from ogpt.reporting import Reporter, silent
 from ogpt.tokens import shaping
-from ogpt.tokens.merge_learning import learn_merges
+from ogpt.tokens.merge_learning import learn_byte_merges, learn_merges
 from ogpt.tokens.rust_bpe import bert_normalizer, bert_pipeline
 from ogpt.tokens.texts import as_texts
 from ogpt.tokens.tokenizer_base import TokenizerBase
@@ -36,6 +36,9 @@ _SETTINGS = (
     "clean_up_tokenization_spaces",
 )
 
+_CLASSES = {"bytes": "PreTrainedTokenizerFast"}
+"""The class of transformers that gives equal ids, if it is not OpenAIGPTTokenizer."""
+
 
 class BPETokenizer(TokenizerBase):
     """GPT-1's byte-pair encoding of words; subclasses split text into words.
@@ -46,7 +49,8 @@ class BPETokenizer(TokenizerBase):
         tokenizer_file: A tokenizer.json instead of these two files.
         vocab: The vocabulary itself instead of a file.
         merges: The merges themselves instead of a file.
-        unk_token: Token for unknown characters. It must be in the vocabulary.
+        unk_token: Token for unknown characters. It must be in the vocabulary; None with byte-level
+            pieces, which spell any text.
         model_max_length: Default maximum length in tokens for truncation and padding="max_length".
         padding_side: "right" or "left".
         truncation_side: "right" or "left", the side that is removed.
@@ -66,7 +70,7 @@ class BPETokenizer(TokenizerBase):
         *,
         vocab: Mapping[str, int] | None = None,
         merges: Sequence[tuple[str, str]] | None = None,
-        unk_token: str = UNK_TOKEN,
+        unk_token: str | None = UNK_TOKEN,
         model_max_length: int = 512,
         padding_side: shaping.Side = "right",
         truncation_side: shaping.Side = "right",
@@ -88,14 +92,16 @@ class BPETokenizer(TokenizerBase):
                 "a tokenizer needs vocab_file and merges_file, or tokenizer_file",
                 hint=f"use {type(self).__name__}.from_pretrained(folder), which finds them",
             )
-        if unk_token not in self._vocabulary.vocab:
+        spells_all = unk_token is None and self.pre_tokenizer == "bytes"
+        if not spells_all and unk_token not in self._vocabulary.vocab:
             raise TokenizerError(
                 f"unk_token {unk_token!r} is not in the vocabulary",
                 hint="pass the token for unknown characters of this vocabulary as unk_token",
             )
         self._pipeline = self._make_pipeline(self._vocabulary, unk_token)
-        self._restore_added({self._vocabulary.vocab[unk_token]: _special(unk_token), **added})
-        self._special_tokens = {"unk_token": unk_token}
+        self._special_tokens = {} if unk_token is None else {"unk_token": unk_token}
+        unknown = {self._vocabulary.vocab[t]: _special(t) for t in self._special_tokens.values()}
+        self._restore_added({**unknown, **added})
         self.additional_special_tokens = []
         shaping.check_length("model_max_length", model_max_length)
         self.model_max_length = model_max_length
@@ -111,7 +117,7 @@ class BPETokenizer(TokenizerBase):
     """Attributes that are arguments of the subclass only."""
 
     @abstractmethod
-    def _make_pipeline(self, vocabulary: Vocabulary, unk_token: str) -> Tokenizer:
+    def _make_pipeline(self, vocabulary: Vocabulary, unk_token: str | None) -> Tokenizer:
         """Make the Rust tokenizer, without added tokens."""
 
     @abstractmethod
@@ -180,7 +186,8 @@ class BPETokenizer(TokenizerBase):
 
         Args:
             new_tokens: One token or several.
-            special_tokens: Whether they match only in their exact case; others match in any case.
+            special_tokens: Whether they match only in their exact case; others match in any case,
+                except between byte-level pieces.
 
         Returns:
             The number of tokens that were not in the vocabulary yet.
@@ -206,13 +213,17 @@ class BPETokenizer(TokenizerBase):
         given = [t if isinstance(t, str) else t.content for t in tokens]
         spelled: dict[str, str] = {}
         for content in dict.fromkeys([*held, *given]):
-            form = bert_normalizer().normalize_str(content)
+            form = self._form(content)
             other = spelled.setdefault(form, content)
             if other != content:
                 raise TokenizerError(
                     f"the added tokens {other!r} and {content!r} match the same text, {form!r}",
                     hint="add only one of them, or use special tokens, which keep their case",
                 )
+
+    def _form(self, content: str) -> str:
+        """Return what text must be, after normalization, to match an added token."""
+        return bert_normalizer().normalize_str(content)
 
     # ---- training
 
@@ -230,8 +241,9 @@ class BPETokenizer(TokenizerBase):
             TokenizerError: vocab_size is too small for the characters of the text.
         """
         each = (one for part in texts for one in as_texts(part))
-        vocab, merges = learn_merges(self._count_words(each), vocab_size, reporter)
-        unk_token = self._special_tokens["unk_token"]
+        learn = learn_byte_merges if self.pre_tokenizer == "bytes" else learn_merges
+        vocab, merges = learn(self._count_words(each), vocab_size, reporter)
+        unk_token = self.unk_token or UNK_TOKEN
         arguments: dict[str, Any] = {
             **{name: getattr(self, name) for name in (*_SETTINGS, *self._own_arguments)},
             **self._special_tokens,
@@ -278,7 +290,7 @@ class BPETokenizer(TokenizerBase):
             HubError: the download failed.
         """
         folder = tokenizer_folder(folder, overrides)
-        content = read_folder(folder)
+        content = read_folder(folder, overrides.get("pre_tokenizer"))
         arguments: dict[str, Any] = {
             "vocab": content.vocabulary.vocab,
             "merges": content.vocabulary.merges,
@@ -293,13 +305,14 @@ class BPETokenizer(TokenizerBase):
     def save_pretrained(self, folder: PathLike) -> tuple[str, ...]:
         """Write vocab.json, merges.txt, tokenizer.json and tokenizer_config.json.
 
-        `from_pretrained` and transformers' OpenAIGPTTokenizer and AutoTokenizer load them.
+        `from_pretrained` and transformers' AutoTokenizer load them, and transformers'
+        OpenAIGPTTokenizer unless the tokens are byte-level.
 
         Returns:
             The paths of the files.
         """
         settings = {
-            "tokenizer_class": "OpenAIGPTTokenizer",
+            "tokenizer_class": _CLASSES.get(self.pre_tokenizer, "OpenAIGPTTokenizer"),
             "pre_tokenizer": self.pre_tokenizer,
             **self._versions(),
             **{name: getattr(self, name) for name in _SETTINGS},
@@ -314,10 +327,10 @@ class BPETokenizer(TokenizerBase):
         return tuple(map(str, write_folder(Path(folder), content, self._hugging_face_file())))
 
     def _hugging_face_file(self) -> str:
-        """Return the content of tokenizer.json, by BERT's rules: the format has no others."""
-        if self.pre_tokenizer == "bert":
+        """Return the content of tokenizer.json; the format has no rules of spaCy, but BERT's."""
+        if self.pre_tokenizer in ("bert", "bytes"):
             return self._pipeline.to_str()
-        pipeline = bert_pipeline(self._vocabulary, self._special_tokens["unk_token"])
+        pipeline = bert_pipeline(self._vocabulary, self.unk_token)
         for _, token in sorted(self._pipeline.get_added_tokens_decoder().items()):
             pipeline.add_tokens([token])
         return pipeline.to_str()

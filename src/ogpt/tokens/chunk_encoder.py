@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -56,7 +56,7 @@ class ChunkEncoder:
         self._table: dict[str, bytes] = {}
 
     def __reduce__(self) -> tuple[object, ...]:
-        return (ChunkEncoder, (self.tokenizer, self.remembered))
+        return (type(self), (self.tokenizer, self.remembered))
 
     def __call__(self, texts: Sequence[str]) -> list[Ids]:
         """Return the ids of each text as writable arrays of `dtype`."""
@@ -64,10 +64,11 @@ class ChunkEncoder:
         unread: list[Unread] = []
         waiting = 0
         for parts, text in zip(found, texts, strict=True):
-            if not self.by_chunk or has_controls(text):
+            lists = self._chunks(text)
+            if lists is None:
                 parts += self._encode([text])
                 continue
-            for chunks in chunk_lists(text):
+            for chunks in lists:
                 try:
                     parts.append(b"".join(map(self._table.__getitem__, chunks)))
                 except KeyError:
@@ -79,6 +80,10 @@ class ChunkEncoder:
                         unread, waiting = [], 0
         self._read(unread)
         return [np.frombuffer(bytearray().join(parts), dtype=self.dtype) for parts in found]
+
+    def _chunks(self, text: str) -> Iterable[list[str]] | None:
+        """Return the chunks of a text in several lists; None if they depend on each other."""
+        return None if not self.by_chunk or has_controls(text) else chunk_lists(text)
 
     def _read(self, unread: Sequence[Unread]) -> None:
         """Fill in the ids of unread chunks, adding new ones to the table."""

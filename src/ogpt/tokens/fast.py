@@ -11,9 +11,7 @@ from tokenizers import Encoding, Tokenizer
 from ogpt.errors import TokenizerError
 from ogpt.tokens.bert_words import BertWords
 from ogpt.tokens.bpe_tokenizer import BPETokenizer
-from ogpt.tokens.chunk_encoder import ChunkEncoder, Ids
-from ogpt.tokens.chunks import without_surrogates
-from ogpt.tokens.rust_bpe import bert_pipeline
+from ogpt.tokens.chunk_encoder import Ids
 from ogpt.tokens.texts import Text, as_texts
 from ogpt.tokens.vocabulary import Vocabulary
 from ogpt.tokens.word_counting import count_words
@@ -49,23 +47,20 @@ class OpenAIGPTTokenizerFast(BPETokenizer):
         Use it for corpora: it is many times faster than calling the tokenizer, because repeated
         words are cached. The ids are the same.
         """
-        given = [without_surrogates(text) for text in as_texts(texts)]
-        for text in given:
-            self._bert_words.check(text)
-        return self._encode_chunks(given)
+        return self._encode_chunks(list(map(self._bert_words.prepared, as_texts(texts))))
 
     def tokenize(self, text: str) -> list[str]:
         """Return the tokens of a text; an unknown character is `<unk>`."""
         return list(map(self._token_of, self._encode_texts(as_texts(text))[0].ids))
 
-    def _make_pipeline(self, vocabulary: Vocabulary, unk_token: str) -> Tokenizer:
-        return bert_pipeline(vocabulary, unk_token)
+    def _make_pipeline(self, vocabulary: Vocabulary, unk_token: str | None) -> Tokenizer:
+        return self._bert_words.pipeline(vocabulary, unk_token)
 
     def _added_changed(self) -> None:
-        self._encode_chunks = ChunkEncoder(self._pipeline)
+        self._encode_chunks = self._bert_words.encoder(self._pipeline)
 
     def _count_words(self, texts: Iterable[str]) -> dict[str, int]:
-        return count_words(texts)
+        return count_words(texts, self._bert_words)
 
     def _encode_texts(self, texts: Sequence[Text]) -> list[Encoding]:
         return self._bert_words.encode(self._pipeline, texts)

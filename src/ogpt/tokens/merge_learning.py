@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from ogpt import notices
 from ogpt.errors import TokenizerError
 from ogpt.reporting import Reporter, silent
+from ogpt.tokens.byte_words import BYTE_LETTERS
 from ogpt.tokens.vocabulary import END_OF_WORD, UNK_TOKEN
 
 ALPHABET_LIMIT = 1_000
@@ -56,9 +57,42 @@ def learn_merges(
         TokenizerError: there are no words, or vocab_size is too small for the characters.
     """
     alphabet = _alphabet(word_counts, alphabet_limit)
-    _check_size(vocab_size, 1 + 2 * len(alphabet))
+    _check_size(
+        vocab_size,
+        1 + 2 * len(alphabet),
+        "<unk> and every character of the text, inside and at the end of a word",
+    )
     tokens = [UNK_TOKEN, *alphabet, *(char + END_OF_WORD for char in alphabet)]
-    words, counts = _as_symbols(word_counts, alphabet)
+    return _grow(tokens, *_as_symbols(word_counts, alphabet), vocab_size, reporter)
+
+
+def learn_byte_merges(
+    word_counts: Mapping[str, int], vocab_size: int, reporter: Reporter = silent
+) -> tuple[dict[str, int], list[tuple[str, str]]]:
+    """Train a byte-level vocabulary: the 256 bytes in GPT-2's order, then the merges in order.
+
+    Args:
+        word_counts: Pieces in byte letters (see `ogpt.tokens.byte_words`), with counts from 1.
+        vocab_size: Number of entries of the vocabulary, 256 or more.
+        reporter: Receives `progress` events.
+
+    Returns:
+        The vocabulary and the merges, as `learn_merges` does.
+
+    Raises:
+        TokenizerError: there is no text, or vocab_size is below 256.
+    """
+    least = len(BYTE_LETTERS)
+    _check_size(vocab_size, least if word_counts else 1, "every byte")
+    table = {ord(letter): chr(index) for index, letter in enumerate(BYTE_LETTERS)}
+    words = [word.translate(table) for word in word_counts]
+    return _grow(list(BYTE_LETTERS), words, list(word_counts.values()), vocab_size, reporter)
+
+
+def _grow(
+    tokens: list[str], words: list[str], counts: list[int], vocab_size: int, reporter: Reporter
+) -> tuple[dict[str, int], list[tuple[str, str]]]:
+    """Merge pairs until `tokens` has vocab_size entries."""
     merges: list[tuple[str, str]] = []
     total = vocab_size - len(tokens)
     reported = 0.0
@@ -89,7 +123,7 @@ def _alphabet(word_counts: Mapping[str, int], limit: int) -> list[str]:
     return sorted(by_frequency[:limit])
 
 
-def _check_size(vocab_size: int, least: int) -> None:
+def _check_size(vocab_size: int, least: int, entries: str) -> None:
     if least == 1:
         raise TokenizerError(
             "there are no words to train a vocabulary on",
@@ -97,8 +131,7 @@ def _check_size(vocab_size: int, least: int) -> None:
         )
     if not least <= vocab_size <= sys.maxunicode:
         raise TokenizerError(
-            f"vocab_size is {vocab_size}; allowed: {least} (<unk> and every character of the text, "
-            f"inside and at the end of a word) to {sys.maxunicode}",
+            f"vocab_size is {vocab_size}; allowed: {least} ({entries}) to {sys.maxunicode}",
             hint=f"pass at least {least}, or text with fewer distinct characters",
         )
 

@@ -18,7 +18,7 @@ def bert_pre_tokenizer() -> pre_tokenizers.BertPreTokenizer:
     return pre_tokenizers.BertPreTokenizer()
 
 
-def bpe_pipeline(vocabulary: Vocabulary, unk_token: str) -> Tokenizer:
+def bpe_pipeline(vocabulary: Vocabulary, unk_token: str | None) -> Tokenizer:
     """Make a tokenizer that encodes single words and decodes ids to text."""
     tokenizer = Tokenizer(
         BPE(
@@ -33,7 +33,7 @@ def bpe_pipeline(vocabulary: Vocabulary, unk_token: str) -> Tokenizer:
     return tokenizer
 
 
-def bert_pipeline(vocabulary: Vocabulary, unk_token: str) -> Tokenizer:
+def bert_pipeline(vocabulary: Vocabulary, unk_token: str | None) -> Tokenizer:
     """Make a tokenizer equal to transformers' OpenAIGPTTokenizerFast; it adds no special tokens."""
     tokenizer = bpe_pipeline(vocabulary, unk_token)
     tokenizer.normalizer = bert_normalizer()

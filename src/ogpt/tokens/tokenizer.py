@@ -1,4 +1,4 @@
-"""OpenAIGPTTokenizer: text to ids in the 2018 order, that of transformers 4, or by BERT's rules."""
+"""OpenAIGPTTokenizer: text to ids by any of the four pre-tokenizations."""
 
 from __future__ import annotations
 
@@ -14,23 +14,25 @@ from tokenizers import AddedToken, Encoding, Tokenizer
 from ogpt.errors import BackendMissing
 from ogpt.notices import tell
 from ogpt.tokens import shaping
-from ogpt.tokens.bert_words import BertWords, bert_pieces
+from ogpt.tokens.bert_words import BertWords
 from ogpt.tokens.bpe_tokenizer import BPETokenizer
+from ogpt.tokens.byte_words import ByteWords, bytes_of
 from ogpt.tokens.chunk_encoder import ChunkEncoder, Ids, dtype_of_ids
 from ogpt.tokens.chunks import without_surrogates
 from ogpt.tokens.english_encoder import EnglishEncoder
 from ogpt.tokens.english_words import EnglishWords
 from ogpt.tokens.original import INSTALL, PACKAGES
-from ogpt.tokens.rust_bpe import bert_pipeline, bpe_pipeline
+from ogpt.tokens.rust_bpe import bpe_pipeline
+from ogpt.tokens.rust_words import RustWords
 from ogpt.tokens.texts import Text, as_texts
 from ogpt.tokens.vocabulary import END_OF_WORD, Vocabulary
 from ogpt.tokens.word_counting import count_words
 
-PreTokenizer = Literal["openai", "hf-spacy", "bert"]
+PreTokenizer = Literal["openai", "hf-spacy", "bert", "bytes"]
 
 
 class OpenAIGPTTokenizer(BPETokenizer):
-    """GPT-1's byte-pair encoding of words from one of three pre-tokenizations.
+    """GPT-1's byte-pair encoding of words from one of four pre-tokenizations.
 
     The arguments are those of ogpt.tokens.bpe_tokenizer.BPETokenizer, and:
 
@@ -38,6 +40,8 @@ class OpenAIGPTTokenizer(BPETokenizer):
         pre_tokenizer: How to split text into words. "openai" is the order of the 2018 code (ftfy,
             standardize, spaCy's English rules with case, then lower case). "hf-spacy" is that of
             transformers 4 (lower case first). "bert" is BERT's rules, as in OpenAIGPTTokenizerFast.
+            "bytes" is byte-level pieces, which keep case, white space and any script, and have no
+            unk_token; with them the tokenizer knows the offsets of each token, as is_fast says.
             None uses "openai" if spaCy and ftfy are installed, otherwise "bert" with a notice.
 
     Raises:
@@ -55,7 +59,7 @@ class OpenAIGPTTokenizer(BPETokenizer):
 
     is_fast = False
     _own_arguments = ("pre_tokenizer",)
-    _words: BertWords | EnglishWords
+    _words: RustWords | EnglishWords
 
     def __init__(
         self, *files: Any, pre_tokenizer: PreTokenizer | None = None, **arguments: Any
@@ -63,7 +67,14 @@ class OpenAIGPTTokenizer(BPETokenizer):
         if pre_tokenizer is None:
             pre_tokenizer = available_pre_tokenizer()
         self.pre_tokenizer = as_pre_tokenizer(pre_tokenizer)
-        self._words = BertWords() if pre_tokenizer == "bert" else EnglishWords(pre_tokenizer)
+        self._words = words_of(as_pre_tokenizer(pre_tokenizer))
+        if self.pre_tokenizer == "bytes":
+            self.is_fast = True
+            # what GPT-2's folders name so is an end token; every byte is known
+            unknown = [arguments.pop("unk_token")] if arguments.get("unk_token") else []
+            arguments["unk_token"] = None
+            more = arguments.get("additional_special_tokens", ())
+            arguments["additional_special_tokens"] = [*more, *unknown]
         super().__init__(*files, **arguments)
 
     def encode_batch_arrays(self, texts: Sequence[str]) -> list[Ids]:
@@ -72,11 +83,10 @@ class OpenAIGPTTokenizer(BPETokenizer):
         Use it for corpora: it is many times faster than calling the tokenizer, because repeated
         words are cached. The ids are the same.
         """
-        given = [without_surrogates(text) for text in as_texts(texts)]
-        if isinstance(self._words, BertWords):
-            for text in given:
-                self._words.check(text)
-            return self._encode_plain(given)
+        given = as_texts(texts)
+        if isinstance(self._words, RustWords):
+            return self._encode_plain(list(map(self._words.prepared, given)))
+        given = list(map(without_surrogates, given))
         if not any(map(self._added.search, given)):
             return self._encode_plain(given)
         return list(map(self._ids_with_added, given))
@@ -91,9 +101,11 @@ class OpenAIGPTTokenizer(BPETokenizer):
 
     def tokenize(self, text: str) -> list[str]:
         """Return the tokens of a text; an unknown character stays as it is, not `<unk>`."""
-        (given,) = map(without_surrogates, as_texts(text))
-        if isinstance(self._words, BertWords):
-            return bert_pieces(self._pipeline, given, self.unk_token_id)
+        (given,) = as_texts(text)
+        if isinstance(self._words, RustWords):
+            given = self._words.prepared(given)
+            return self._words.pieces(self._pipeline, given, self.unk_token_id)
+        given = without_surrogates(given)
         tokens: list[str] = []
         for part, added in self._parts(given):
             if added:
@@ -110,14 +122,15 @@ class OpenAIGPTTokenizer(BPETokenizer):
                 tokens.append(token)
         return tokens
 
-    def _make_pipeline(self, vocabulary: Vocabulary, unk_token: str) -> Tokenizer:
+    def _make_pipeline(self, vocabulary: Vocabulary, unk_token: str | None) -> Tokenizer:
+        if isinstance(self._words, RustWords):
+            return self._words.pipeline(vocabulary, unk_token)
         self._bpe = bpe_pipeline(vocabulary, unk_token)
-        make = bert_pipeline if isinstance(self._words, BertWords) else bpe_pipeline
-        return make(vocabulary, unk_token)
+        return bpe_pipeline(vocabulary, unk_token)
 
     def _added_changed(self) -> None:
-        if isinstance(self._words, BertWords):
-            self._encode_plain: EnglishEncoder | ChunkEncoder = ChunkEncoder(self._pipeline)
+        if isinstance(self._words, RustWords):
+            self._encode_plain: EnglishEncoder | ChunkEncoder = self._words.encoder(self._pipeline)
             return
         added = self._pipeline.get_added_tokens_decoder().values()
         longest_first = sorted(added, key=lambda token: -len(token.content))
@@ -126,10 +139,26 @@ class OpenAIGPTTokenizer(BPETokenizer):
         self._encode_plain = EnglishEncoder(self._words, self._bpe)
 
     def _count_words(self, texts: Iterable[str]) -> dict[str, int]:
-        return count_words(texts, self._words if isinstance(self._words, EnglishWords) else None)
+        return count_words(texts, self._words)
+
+    def _form(self, content: str) -> str:
+        return content if self.pre_tokenizer == "bytes" else super()._form(content)
+
+    def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:
+        """Join tokens to text, with a space after each word unless they are byte-level."""
+        if self.pre_tokenizer != "bytes":
+            return super().convert_tokens_to_string(tokens)
+        added = {token.content for token in self._pipeline.get_added_tokens_decoder().values()}
+        parts = (token.encode() if token in added else bytes_of(token) for token in tokens)
+        return b"".join(parts).decode(errors="replace")
+
+    def _text_of(self, ids: list[int]) -> str:
+        if self.pre_tokenizer != "bytes":
+            return super()._text_of(ids)
+        return self.convert_tokens_to_string(list(map(self._token_of, ids)))
 
     def _encode_texts(self, texts: Sequence[Text]) -> list[Encoding]:
-        if isinstance(self._words, BertWords):
+        if isinstance(self._words, RustWords):
             return self._words.encode(self._pipeline, texts)
         rows = []
         for text in texts:
@@ -164,12 +193,23 @@ class OpenAIGPTTokenizer(BPETokenizer):
         if asked is not None and asked != made_with:
             tell("pre-tokenizer-changed", path=folder, made_with=made_with, asked=asked)
             return {}
-        if made_with != "bert":
+        if made_with in ("openai", "hf-spacy"):
             _check_versions(folder, settings)
         return {"pre_tokenizer": made_with}
 
     def _versions(self) -> dict[str, str]:
         return {f"{name}_version": version for name, version in self._words.versions.items()}
+
+
+def words_of(pre_tokenizer: PreTokenizer) -> RustWords | EnglishWords:
+    """Return what splits text as a pre-tokenization does.
+
+    Raises:
+        BackendMissing: spaCy or ftfy is needed but not installed.
+    """
+    if pre_tokenizer == "bytes":
+        return ByteWords()
+    return BertWords() if pre_tokenizer == "bert" else EnglishWords(pre_tokenizer)
 
 
 def as_pre_tokenizer(name: str) -> PreTokenizer:

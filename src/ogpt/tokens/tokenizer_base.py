@@ -97,9 +97,10 @@ class TokenizerBase(ABC):
     # ---- special tokens
 
     @property
-    def unk_token_id(self) -> int:
-        """The id of `unk_token`."""
-        return self._id_of(self._special_tokens["unk_token"]) or 0
+    def unk_token_id(self) -> int | None:
+        """The id of `unk_token`; None for byte-level tokens, which spell any text."""
+        unk_token = self._special_tokens.get("unk_token")
+        return None if unk_token is None else self._id_of(unk_token)
 
     @property
     def all_special_tokens(self) -> list[str]:
@@ -312,6 +313,8 @@ class TokenizerBase(ABC):
     ) -> str:
         """Convert ids to text: words in lower case, separated by single spaces.
 
+        With byte-level tokens it is the exact text; bytes that are no UTF-8 become U+FFFD.
+
         Args:
             token_ids: An id, or a list, array or tensor of ids with one dimension.
             skip_special_tokens: Omit special tokens, except `<unk>`.
@@ -321,12 +324,13 @@ class TokenizerBase(ABC):
 
         Raises:
             TokenizerError: token_ids are not one row of integers.
-            TokenOutOfRange: an id is negative.
+            TokenOutOfRange: an id is negative, or beyond a vocabulary without `<unk>`.
         """
         ids = self._known_ids(token_ids)
-        omitted = set(self.all_special_ids) - {self.unk_token_id} if skip_special_tokens else set()
+        unknown = set() if self.unk_token_id is None else {self.unk_token_id}
+        omitted = set(self.all_special_ids) - unknown if skip_special_tokens else set()
         if skip_unknown:
-            omitted.add(self.unk_token_id)
+            omitted |= unknown
         if omitted:
             ids = [token for token in ids if token not in omitted]
         text = self._text_of(ids)
@@ -343,13 +347,13 @@ class TokenizerBase(ABC):
 
         Raises:
             TokenizerError: ids are not one row of integers.
-            TokenOutOfRange: an id is negative.
+            TokenOutOfRange: an id is negative, or beyond a vocabulary without `<unk>`.
         """
         tokens = list(map(self._token_of, self._known_ids(ids)))
         return tokens[0] if isinstance(ids, int | np.integer) else tokens
 
     def convert_tokens_to_ids(self, tokens: str | Iterable[str]) -> Any:
-        """Return the id of a token, or a list of ids; unknown tokens get the id of `<unk>`."""
+        """Return the id of a token, or a list of ids; unknown tokens get unk_token_id."""
         if isinstance(tokens, str):
             known = self._id_of(tokens)
             return self.unk_token_id if known is None else known
@@ -370,8 +374,13 @@ class TokenizerBase(ABC):
                 f"token id {min(ids)} is negative; allowed: 0 to {len(self) - 1}",
                 hint="remove padding and ignored labels (-100) before decoding",
             )
-        size = len(self)
-        return [value if value < size else self.unk_token_id for value in ids]
+        size, unknown = len(self), self.unk_token_id
+        if unknown is None and max(ids, default=0) >= size:
+            raise TokenOutOfRange(
+                f"token id {max(ids)} is not in the vocabulary; allowed: 0 to {size - 1}",
+                hint="use the tokenizer that the model was trained with",
+            )
+        return [value if value < size else unknown or 0 for value in ids]
 
 
 def _joined(row: list[Encoding]) -> Encoding:

@@ -21,6 +21,7 @@ from ogpt.layout import (
     VOCAB_FILE,
 )
 from ogpt.storage import whole_file, write_json
+from ogpt.tokens.byte_words import is_byte_file
 from ogpt.tokens.special_tokens import NAMES, content_of
 from ogpt.tokens.vocabulary import (
     END_OF_WORD,
@@ -32,6 +33,8 @@ from ogpt.tokens.vocabulary import (
     write_vocabulary,
 )
 
+PRE_TOKENIZER = "pre_tokenizer"
+"""Key of the pre-tokenization in tokenizer_config.json."""
 _FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
 _NO_LIMIT = 10**20  # transformers writes 10**30 for an unknown maximum length
 _LISTS = ("additional_special_tokens", "extra_special_tokens")  # transformers 4 and 5
@@ -74,14 +77,18 @@ def holds_tokenizer(folder: Path) -> bool:
     return any((folder / name).exists() for name in names)
 
 
-def read_folder(folder: Path) -> TokenizerFolder:
+def read_folder(folder: Path, pre_tokenizer: str | None = None) -> TokenizerFolder:
     """Read a tokenizer folder of ogpt or of transformers.
+
+    Args:
+        folder: With the files.
+        pre_tokenizer: The pre-tokenization to use in place of the saved one.
 
     Raises:
         TokenizerError: the folder is missing, has no vocabulary, or a file is damaged.
     """
     with _naming_damage(folder):
-        return _read_folder(folder)
+        return _read_folder(folder, pre_tokenizer)
 
 
 @contextmanager
@@ -98,7 +105,7 @@ def _naming_damage(place: Path) -> Iterator[None]:
         ) from error
 
 
-def _read_folder(folder: Path) -> TokenizerFolder:
+def _read_folder(folder: Path, pre_tokenizer: str | None) -> TokenizerFolder:
     found = find_vocabulary(folder)
     pipeline = _read_if_there(folder / TOKENIZER_FILE)
     if found is None and not pipeline:
@@ -106,12 +113,16 @@ def _read_folder(folder: Path) -> TokenizerFolder:
             f"{folder} has no tokenizer files",
             hint="pass a folder with vocab.json and merges.txt, or tokenizer.json",
         )
+    settings = read_settings(folder)
     if pipeline:
-        _check_pipeline(pipeline, folder / TOKENIZER_FILE)
+        _check_pipeline(
+            pipeline,
+            folder / TOKENIZER_FILE,
+            pre_tokenizer or settings.get(PRE_TOKENIZER),
+        )
     vocabulary = (
         read_vocabulary(*found) if found else vocabulary_of(pipeline, folder / TOKENIZER_FILE)
     )
-    settings = read_settings(folder)
     if "max_len" in settings:  # transformers 2
         settings.setdefault("model_max_length", settings.pop("max_len"))
     names = {**_read_if_there(folder / SPECIAL_TOKENS_FILE), **settings}
@@ -135,10 +146,16 @@ def _read_folder(folder: Path) -> TokenizerFolder:
 def read_settings(folder: Path) -> dict[str, Any]:
     """Read tokenizer_config.json; empty if it does not exist.
 
+    Of a folder that transformers wrote, tokenizer.json shows whether its pre-tokenization is
+    `bytes`, and that is added as `pre_tokenizer`.
+
     Raises:
-        TokenizerError: the file is damaged.
+        TokenizerError: a file is damaged.
     """
-    return _read_if_there(folder / TOKENIZER_CONFIG_FILE)
+    settings = _read_if_there(folder / TOKENIZER_CONFIG_FILE)
+    if PRE_TOKENIZER not in settings and is_byte_file(_read_if_there(folder / TOKENIZER_FILE)):
+        settings[PRE_TOKENIZER] = "bytes"
+    return settings
 
 
 def read_tokenizer_file(file: Path) -> TokenizerFolder:
@@ -149,7 +166,7 @@ def read_tokenizer_file(file: Path) -> TokenizerFolder:
     """
     with _naming_damage(file):
         pipeline = read_json_object(file)
-        _check_pipeline(pipeline, file)
+        _check_pipeline(pipeline, file, "bytes" if is_byte_file(pipeline) else None)
         return TokenizerFolder(
             vocabulary=vocabulary_of(pipeline, file), added=_added(file.parent, pipeline, {})
         )
@@ -217,8 +234,15 @@ def _pair(merge: Any) -> tuple[str, str]:
     return str(left), str(right)
 
 
-def _check_pipeline(pipeline: dict[str, Any], file: Path) -> None:
-    """Refuse a tokenizer.json that would give other ids than our BERT pipeline."""
+def _check_pipeline(pipeline: dict[str, Any], file: Path, pre_tokenizer: str | None) -> None:
+    """Refuse a tokenizer.json that would give other ids than our BERT or byte-level pipeline."""
+    if pre_tokenizer == "bytes":
+        if not is_byte_file(pipeline):
+            raise TokenizerError(
+                f"{file} does not split text as the pre-tokenization 'bytes' of ogpt does",
+                hint="use a tokenizer of ogpt train-tokenizer --pre-tokenizer bytes",
+            )
+        return
     expected: dict[str, dict[str, tuple[Any, ...]]] = {
         "model": {"type": ("BPE",), "end_of_word_suffix": (END_OF_WORD,)},
         "normalizer": {

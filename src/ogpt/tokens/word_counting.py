@@ -7,15 +7,19 @@ from collections.abc import Callable, Iterable
 
 from ogpt import notices
 from ogpt.tokens.bert_words import BertWords
-from ogpt.tokens.chunks import chunk_lists, plain_words, without_controls
+from ogpt.tokens.chunks import plain_words
 from ogpt.tokens.english_words import EnglishWords
+from ogpt.tokens.rust_words import RustWords
 
 TABLE_LIMIT = 2_000_000
 """Maximum number of distinct chunks in memory (about 300 MB)."""
 
 
 def count_words(
-    texts: Iterable[str], english: EnglishWords | None = None, *, limit: int = TABLE_LIMIT
+    texts: Iterable[str],
+    words: RustWords | EnglishWords | None = None,
+    *,
+    limit: int = TABLE_LIMIT,
 ) -> dict[str, int]:
     """Count the words of all texts. Only distinct chunks are split into words.
 
@@ -25,21 +29,31 @@ def count_words(
 
     Args:
         texts: Any number of texts, read once.
-        english: Splits text instead of BERT's rules. The effect of neighbours on a chunk (about 1
-            in a million) is ignored.
+        words: Splits text into words; None uses BERT's rules. The effect of neighbours on a chunk
+            of EnglishWords (about 1 in a million) is ignored.
         limit: Maximum number of distinct chunks, at least 2.
     """
+    chunks_of, words_of = _splitting(words or BertWords())
     chunks: Counter[str] = Counter()
     pruned = False
     for text in texts:
-        for part in english.lines(text) if english else chunk_lists(without_controls(text)):
+        for part in chunks_of(text):
             chunks.update(part)
             if len(chunks) > limit:
                 if not pruned:
                     notices.tell("rare-words-dropped", limit=limit)
                     pruned = True
                 _drop_rarest(chunks, limit // 2)
-    return _total(chunks, _english_words_of(english) if english else _bert_words_of())
+    return _total(chunks, words_of)
+
+
+def _splitting(
+    words: RustWords | EnglishWords,
+) -> tuple[Callable[[str], Iterable[list[str]]], Callable[[str], list[str]]]:
+    """Return what splits a text into chunks, and a chunk into words."""
+    if isinstance(words, EnglishWords):
+        return words.lines, lambda chunk: words.read(chunk)[0].split(" ")
+    return words.chunks, _bert_words_of(words) if isinstance(words, BertWords) else words
 
 
 def _drop_rarest(chunks: Counter[str], keep: int) -> None:
@@ -65,16 +79,10 @@ def _total(chunks: Counter[str], words_of: Callable[[str], list[str]]) -> dict[s
     return words
 
 
-def _bert_words_of() -> Callable[[str], list[str]]:
-    bert_words = BertWords()
-
+def _bert_words_of(bert_words: BertWords) -> Callable[[str], list[str]]:
     def words_of(chunk: str) -> list[str]:
         bert_words.check(chunk)
         words = plain_words(chunk)
         return bert_words(chunk) if words is None else words
 
     return words_of
-
-
-def _english_words_of(english: EnglishWords) -> Callable[[str], list[str]]:
-    return lambda chunk: english.read(chunk)[0].split(" ")

@@ -14,11 +14,10 @@ from ogpt.layout import LEARNED_FROM_FILE
 from ogpt.reporting import Progress, Reporter, silent
 from ogpt.storage import whole_folder, write_json
 from ogpt.tokens.bpe_tokenizer import BPETokenizer
-from ogpt.tokens.english_words import EnglishWords
 from ogpt.tokens.fast import OpenAIGPTTokenizerFast
-from ogpt.tokens.merge_learning import learn_merges
+from ogpt.tokens.merge_learning import learn_byte_merges, learn_merges
 from ogpt.tokens.open_tokenizer import open_tokenizer
-from ogpt.tokens.tokenizer import OpenAIGPTTokenizer, PreTokenizer
+from ogpt.tokens.tokenizer import OpenAIGPTTokenizer, PreTokenizer, words_of
 from ogpt.tokens.word_counting import count_words
 
 
@@ -46,7 +45,7 @@ def train_tokenizer(
     Raises:
         BackendMissing: spaCy or ftfy is not installed and the pre_tokenizer needs it.
         DataError: sources that cannot be read or hold no text.
-        TokenizerError: a vocab_size below the number of characters of the text.
+        TokenizerError: a vocab_size below the number of characters of the text, or of bytes (256).
         OutputExists: `out` holds something else.
         StorageError: the disk is full or refuses.
     """
@@ -66,16 +65,16 @@ def train_tokenizer(
             f"{out} exists and does not hold the tokenizer of this text",
             hint="choose another --out, or delete the folder",
         )
-    english = None if pre_tokenizer == "bert" else EnglishWords(pre_tokenizer)
-    words = count_words(_texts(sources, reporter), english)
+    words = count_words(_texts(sources, reporter), words_of(pre_tokenizer))
     if not words:
         raise DataError(
             f"there are no words in {', '.join(source.name for source in sources)}",
             hint="pass text with --data",
         )
-    vocab, merges = learn_merges(words, vocab_size, reporter)
+    learn = learn_byte_merges if pre_tokenizer == "bytes" else learn_merges
+    vocab, merges = learn(words, vocab_size, reporter)
     tokenizer: BPETokenizer
-    if english is None:
+    if pre_tokenizer == "bert":
         tokenizer = OpenAIGPTTokenizerFast(vocab=vocab, merges=merges)
     else:
         tokenizer = OpenAIGPTTokenizer(vocab=vocab, merges=merges, pre_tokenizer=pre_tokenizer)
