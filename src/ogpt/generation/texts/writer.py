@@ -1,7 +1,8 @@
 """Streaming text: new tokens become words, and stop strings end the text.
 
 GPT-1's vocabulary marks the end of a word (`</w>`), so a word is known to be complete as soon as it
-is, and text that was shown never changes.
+is, and text that was shown never changes. Byte-level tokens have their spaces in them; their text is
+shown as soon as its last character has all of its bytes.
 """
 
 from __future__ import annotations
@@ -69,6 +70,7 @@ class Writer:
         self._stop = tuple(stop)
         self._min_tokens = min_tokens
         self._n_tokens = 0
+        self._bytes = is_byte_level(tokenizer)
         self._after_word = after_word  # the next text follows a complete word
         self._held = ""  # complete words that are not shown yet
         self._word: list[int] = []  # the pieces of the unfinished word
@@ -84,14 +86,16 @@ class Writer:
         hidden = self._hidden()
         if self._n_tokens <= self._min_tokens:
             self._exempt = len(hidden)
+        if self._bytes and hidden.endswith(REPLACEMENT):
+            hidden = hidden[:-1]  # the bytes so far of a character, or no character ever
         found = [at for stop in self._stop if (at := hidden.find(stop, self._exempt)) >= 0]
         if found:
             self.stopped = True
             self._held, self._word = "", []
             return hidden[: min(found)]
         whole = len(self._held)
-        if ends_word(self._tokenizer, token_id):
-            self._held, self._word, self._after_word = hidden, [], True
+        if self._completes(hidden):
+            self._held, self._word, self._after_word = hidden, [], not self._bytes
             whole = len(hidden)
         shown = min(whole, self._undecided(hidden))
         self._held = self._held[shown:]
