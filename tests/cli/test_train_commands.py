@@ -50,7 +50,9 @@ def test_train_tokenizer_pre_tokenizer(monkeypatch: pytest.MonkeyPatch) -> None:
     words = ["train-tokenizer", "--data", "a", "--out", "d", "--pre-tokenizer", "gpt2"]
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 1
-    assert "pre_tokenizer is 'gpt2'; allowed: 'openai', 'hf-spacy', 'bert'" in result.stderr
+    assert (
+        "pre_tokenizer is 'gpt2'; allowed: 'openai', 'hf-spacy', 'bert', 'bytes'" in result.stderr
+    )
 
 
 def test_train_tokenizer_default_size(monkeypatch: pytest.MonkeyPatch) -> None:

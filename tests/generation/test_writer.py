@@ -5,9 +5,18 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ogpt.generation.texts.writer import Writer, decode, ends_word, stop_forms
+from ogpt.errors import TokenizerError
+from ogpt.generation.texts.writer import (
+    Writer,
+    decode,
+    ends_word,
+    is_byte_level,
+    space_follows,
+    stop_forms,
+)
 from ogpt.tokens.fast import OpenAIGPTTokenizerFast
 from tests.markov import StandInTokenizer
+from tests.tokens.byte_level import byte_tokenizer
 
 GPT_1 = Path(__file__).parents[2].parent / "shared" / "data" / "gpt1_vocab"
 
@@ -144,3 +153,63 @@ def test_the_vocabulary_of_gpt_1_streams_to_its_own_decoding() -> None:
     assert stop_forms(tokenizer, "The End.") == ("the end .",)
     assert stop_forms(tokenizer, "Isn't") == ("isn ' t",)
     assert stop_forms(tokenizer, "\n") == ("\n",)  # it has a newline, though never in bert's words
+
+
+# ---- byte-level tokens
+
+
+@given(
+    st.lists(st.integers(0, 399), max_size=25),
+    st.lists(st.text("ae é\n", min_size=1, max_size=3), max_size=2),
+    st.integers(0, 6),
+)
+def test_byte_level_tokens_stream_to_the_text_of_all(
+    ids: list[int], stop: list[str], min_tokens: int
+) -> None:
+    tokenizer = byte_tokenizer()
+    assert "".join(written(Writer(tokenizer), ids)) == tokenizer.decode(ids)
+    writer = Writer(tokenizer, stop=stop, min_tokens=min_tokens)
+    shown = written(writer, ids)
+    exempt = len(tokenizer.decode(ids[:min_tokens]))
+    for n in range(min_tokens + 1, len(ids) + 1):
+        text = tokenizer.decode(ids[:n])
+        found = [at for one in stop if (at := text.find(one, exempt)) >= 0]
+        if found:
+            assert writer.stopped
+            assert len(shown) == n
+            assert "".join(shown) == text[: min(found)]
+            return
+    assert not writer.stopped
+
+
+@given(st.lists(st.text(max_size=4), max_size=6).map("".join))
+def test_streamed_text_never_changes(text: str) -> None:
+    tokenizer = byte_tokenizer()
+    try:
+        ids = tokenizer.encode(text)
+    except TokenizerError:
+        return
+    writer = Writer(tokenizer)
+    shown = ""
+    for token_id in ids:
+        shown += writer.write(token_id)
+        assert text.startswith(shown)
+    assert shown + writer.finish() == text
+
+
+def test_no_part_of_a_character_is_shown_until_it_is_whole() -> None:
+    tokenizer = byte_tokenizer()
+    ids = [tokenizer.get_vocab()[letter] for letter in "aðŁĺĢb"]
+    assert written(Writer(tokenizer), ids) == ["a", "", "", "", "😀", "b", ""]
+    assert written(Writer(tokenizer), ids[:3]) == ["a", "", "", "\ufffd"]
+    assert written(Writer(tokenizer), [*ids[:3], ids[0]]) == ["a", "", "", "\ufffda", ""]
+
+
+def test_byte_level_tokens_have_their_spaces_and_spell_every_stop_string() -> None:
+    tokenizer = byte_tokenizer()
+    assert stop_forms(tokenizer, "The End.\n") == ("The End.\n",)
+    assert not space_follows(tokenizer, "word")
+    assert space_follows(TOKENIZER, "word")
+    assert not ends_word(tokenizer, tokenizer.encode("x</w>")[-1])
+    assert is_byte_level(tokenizer)
+    assert not is_byte_level(TOKENIZER)

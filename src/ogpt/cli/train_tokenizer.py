@@ -19,7 +19,11 @@ def train_tokenizer(
         int, typer.Option(help="Number of vocabulary entries, characters included.")
     ] = 40_000,
     pre_tokenizer: Annotated[
-        str, typer.Option(help="How text is split into words: bert, openai or hf-spacy.")
+        str,
+        typer.Option(
+            help="How text is split: into words by bert, openai or hf-spacy, or into bytes, which "
+            "keep case, white space and any script."
+        ),
     ] = "bert",
     encoding: Encoding = "utf-8",
 ) -> None:

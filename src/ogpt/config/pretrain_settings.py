@@ -64,13 +64,14 @@ class TokenizerSettings:
     """The tokenizer that is trained when none is passed."""
 
     vocab_size: int = 40_000
-    """Number of entries: <unk>, characters and merges."""
-    pre_tokenizer: Literal["bert", "openai", "hf-spacy"] = "bert"
-    """How text is split into words: by BERT's rules, in the 2018 order, or as transformers 4."""
+    """Number of entries: <unk>, characters and merges; for bytes, 256 bytes and merges."""
+    pre_tokenizer: Literal["bert", "openai", "hf-spacy", "bytes"] = "bert"
+    """How text is split: into words by BERT's rules, in the 2018 order, or as transformers 4; or
+    into byte-level pieces, which lose nothing (bytes)."""
 
     def __post_init__(self) -> None:
         ranges: dict[str, Range] = {
-            "pre_tokenizer": OneOf(("bert", "openai", "hf-spacy")),
+            "pre_tokenizer": OneOf(("bert", "openai", "hf-spacy", "bytes")),
             "vocab_size": Whole(2),
         }
         check("tokenizer", self, ranges)

@@ -38,6 +38,7 @@ _WORDS = {
     "openai": "openai: ftfy, spaCy's English rules, then lower case (2018)",
     "hf-spacy": "hf-spacy: lower case, then ftfy and spaCy's English rules (transformers 4)",
     "bert": "bert: lower case without accents; every punctuation mark is a word",
+    "bytes": "bytes: byte-level pieces, which keep case, white space and any script",
 }
 
 
@@ -72,6 +73,10 @@ def write_card(
         "pipeline_tag": task,
         "tags": ["openai-gpt", "gpt-1"],
     }
+    pre_tokenizer = read_settings(folder).get("pre_tokenizer", "")
+    kept, peer = "It uses lower-case text, and does not keep white space.", "uses BERT's rules"
+    if pre_tokenizer == "bytes":
+        kept, peer = "It keeps case and white space, of any language.", "gives the same ids"
     rows = {
         "architecture": architecture,
         "parameters": f"{parameters:,}",
@@ -79,7 +84,7 @@ def write_card(
             f"{config.n_layer} layers, {config.n_embd} channels, {config.n_head} heads, "
             f"{config.n_positions} positions, vocabulary {config.vocab_size:,}"
         ),
-        "pre-tokenization": _WORDS.get(read_settings(folder).get("pre_tokenizer", "")),
+        "pre-tokenization": _WORDS.get(pre_tokenizer),
         **(facts or {}),
         **(evaluation or {}),
         "licence": license or "not stated",
@@ -88,12 +93,12 @@ def write_card(
     text = (
         f"---\n{_yaml(metadata)}---\n\n"
         f"# {title}\n\n"
-        f"The model {does}. It uses lower-case text, and does not keep white space.\n\n"
+        f"The model {does}. {kept}\n\n"
         f"| | |\n|---|---|\n{_table(rows)}\n\n"
         "## Use\n\n"
         f"```\nogpt info THIS_FOLDER\n```\n\n"
         f'```python\nimport ogpt\n\ntokenizer, model = ogpt.load("THIS_FOLDER")\n```\n\n'
-        f"transformers loads the same files; its tokenizer uses BERT's rules:\n\n"
+        f"transformers loads the same files; its tokenizer {peer}:\n\n"
         f"```python\nfrom transformers import AutoTokenizer, {architecture}\n\n"
         f'tokenizer = AutoTokenizer.from_pretrained("THIS_FOLDER")\n'
         f'model = {architecture}.from_pretrained("THIS_FOLDER")\n```\n'

@@ -9,7 +9,7 @@ from typing import Any
 from ogpt.errors import ConfigError
 from ogpt.generation.choosing.settings import OF_TEXT, GenerationSettings
 from ogpt.generation.texts.request import tell_unknown
-from ogpt.generation.texts.writer import decode
+from ogpt.generation.texts.writer import decode, space_follows
 from ogpt.pipelines.base_pipeline import EncodedText, Pipeline, tell_padding
 from ogpt.tokens.cleaning import clean_up_tokenization
 from ogpt.tokens.texts import as_texts
@@ -163,7 +163,7 @@ class TextGenerationPipeline(Pipeline):
             special = {*self.tokenizer.all_special_ids} - {self.tokenizer.unk_token_id}
             new = [token_id for token_id in new if token_id not in special]
         text = decode(self.tokenizer, new)
-        if text and not row.text[-1].isspace():
+        if text and space_follows(self.tokenizer, row.text):
             text = " " + text
         clean_up = asked.get("clean_up_tokenization_spaces")
         if self.tokenizer.clean_up_tokenization_spaces if clean_up is None else clean_up:

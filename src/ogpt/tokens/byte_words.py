@@ -72,6 +72,11 @@ def bytes_of(token: str) -> bytes:
 class ByteWords(RustWords):
     """Splits text into pieces of byte letters: words with their space, digits, line breaks."""
 
+    def __call__(self, text: str) -> list[str]:
+        """Return the pieces of a text, in byte letters."""
+        self.check(text)
+        return [letters for letters, _ in _PRE_TOKENIZER.pre_tokenize_str(text)]
+
     def prepared(self, text: str) -> str:
         """Return the text itself, which is checked.
 
@@ -131,7 +136,7 @@ class ByteWords(RustWords):
         return self.encode(pipeline, [text])[0].tokens
 
     def _words(self, text: str) -> Iterator[str]:
-        return (piece for piece, _ in _PRE_TOKENIZER.pre_tokenize_str(text))
+        return (text[slice(*place)] for _, place in _PRE_TOKENIZER.pre_tokenize_str(text))
 
 
 class ByteEncoder(ChunkEncoder):

@@ -20,7 +20,7 @@ class RustWords(ABC):
         self.versions: dict[str, str] = {}  # the Rust library's rules do not change
 
     def __call__(self, text: str) -> list[str]:
-        """Return the words of a text, as the merges see them."""
+        """Return the words of a text, with the characters that the merges see."""
         self.check(text)
         return list(self._words(text))
 

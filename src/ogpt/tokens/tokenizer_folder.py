@@ -29,6 +29,7 @@ from ogpt.tokens.vocabulary import (
     Vocabulary,
     find_vocabulary,
     read_json_object,
+    read_text,
     read_vocabulary,
     write_vocabulary,
 )
@@ -153,7 +154,10 @@ def read_settings(folder: Path) -> dict[str, Any]:
         TokenizerError: a file is damaged.
     """
     settings = _read_if_there(folder / TOKENIZER_CONFIG_FILE)
-    if PRE_TOKENIZER not in settings and is_byte_file(_read_if_there(folder / TOKENIZER_FILE)):
+    file = folder / TOKENIZER_FILE
+    if PRE_TOKENIZER in settings or not file.exists():
+        return settings
+    if '"ByteLevel"' in read_text(file) and is_byte_file(read_json_object(file)):  # rarely parsed
         settings[PRE_TOKENIZER] = "bytes"
     return settings
 

@@ -20,7 +20,13 @@ from ogpt.layout import CARD_FILE, GENERATION_FILE, TOKENIZER_FILES, weights_fil
 from ogpt.reporting import Progress, Reporter, silent
 from ogpt.storage import whole_folder
 from ogpt.tokens.rust_bpe import bert_pipeline
-from ogpt.tokens.tokenizer_folder import TokenizerFolder, holds_tokenizer, read_folder, write_folder
+from ogpt.tokens.tokenizer_folder import (
+    PRE_TOKENIZER,
+    TokenizerFolder,
+    holds_tokenizer,
+    read_folder,
+    write_folder,
+)
 from ogpt.tokens.vocabulary import NAMINGS, UNK_TOKEN, write_vocabulary
 from ogpt.weights.arrays import Array, LazyArrays
 from ogpt.weights.h5_file import open_h5
@@ -205,7 +211,8 @@ def _read_tokenizer(opened: _Opened) -> TokenizerFolder | None:
             f"{opened.config.vocab_size} rows",
             hint="use the tokenizer that the model was trained with",
         )
-    if UNK_TOKEN not in content.vocabulary.vocab and "unk_token" not in content.special:
+    unknown_named = UNK_TOKEN in content.vocabulary.vocab or "unk_token" in content.special
+    if not unknown_named and content.settings.get(PRE_TOKENIZER) != "bytes":
         raise TokenizerError(
             f"the vocabulary in {folder} has no {UNK_TOKEN!r}",
             hint="fetch the files again: the vocabulary is not GPT-1's",

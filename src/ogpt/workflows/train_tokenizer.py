@@ -37,7 +37,7 @@ def train_tokenizer(
         vocab_size: Number of entries, 2 or more.
         out: The folder to make. If it holds the tokenizer of the same text and settings, that one
             is used.
-        pre_tokenizer: How text is split into words (see OpenAIGPTTokenizer); saved with the
+        pre_tokenizer: How text is split (see OpenAIGPTTokenizer); saved with the
             tokenizer.
         encoding: Encoding of text files.
         reporter: Receives progress events.

@@ -13,7 +13,7 @@ from ogpt.errors import SamplingError, TokenOutOfRange
 from ogpt.generation.choosing.settings import GenerationSettings, require
 from ogpt.generation.searching.sampling import kept_when_full, slides
 from ogpt.generation.searching.text import check_length
-from ogpt.generation.texts.writer import TokenizerLike, decode, ends_word, stop_forms
+from ogpt.generation.texts.writer import TokenizerLike, decode, ends_word, space_follows, stop_forms
 from ogpt.notices import tell
 
 
@@ -193,7 +193,7 @@ def _text_prompt(tokenizer: TokenizerLike, text: str) -> Prompt:
             f"the prompt {text!r} has no tokens; at least one is required",
             hint="pass at least one word",
         )
-    return Prompt(text, ids, after_word=not text[-1].isspace())
+    return Prompt(text, ids, after_word=space_follows(tokenizer, text))
 
 
 def _ids_prompt(tokenizer: TokenizerLike, ids: Sequence[int], vocab_size: int) -> Prompt:

@@ -1,7 +1,7 @@
 """Streaming text: new tokens become words, and stop strings end the text.
 
 GPT-1's vocabulary marks the end of a word (`</w>`), so a word is known to be complete as soon as it
-is, and text that was shown never changes. Byte-level tokens have their spaces in them; their text is
+is, and text that was shown never changes. Byte-level tokens contain their spaces, and their text is
 shown as soon as its last character has all of its bytes.
 """
 
@@ -9,8 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Protocol
+from weakref import WeakKeyDictionary
+
+from ogpt.tokens.byte_words import BYTE_LETTERS
 
 END_OF_WORD = "</w>"
+REPLACEMENT = "\ufffd"
+"""What bytes that are no character are decoded to."""
 
 
 class TokenizerLike(Protocol):
@@ -40,6 +45,9 @@ class TokenizerLike(Protocol):
     def get_vocab(self) -> dict[str, int]:
         """All entries and their ids."""
         ...
+
+
+_BYTE_LEVEL: WeakKeyDictionary[TokenizerLike, bool] = WeakKeyDictionary()
 
 
 class Writer:
@@ -86,15 +94,20 @@ class Writer:
         hidden = self._hidden()
         if self._n_tokens <= self._min_tokens:
             self._exempt = len(hidden)
-        if self._bytes and hidden.endswith(REPLACEMENT):
-            hidden = hidden[:-1]  # the bytes so far of a character, or no character ever
+        complete = (
+            not hidden.endswith(REPLACEMENT)
+            if self._bytes
+            else ends_word(self._tokenizer, token_id)
+        )
+        if self._bytes:  # the first bytes of a character, or of none: the next token shows which
+            hidden = hidden.removesuffix(REPLACEMENT)
         found = [at for stop in self._stop if (at := hidden.find(stop, self._exempt)) >= 0]
         if found:
             self.stopped = True
             self._held, self._word = "", []
             return hidden[: min(found)]
         whole = len(self._held)
-        if self._completes(hidden):
+        if complete:
             self._held, self._word, self._after_word = hidden, [], not self._bytes
             whole = len(hidden)
         shown = min(whole, self._undecided(hidden))
@@ -131,15 +144,36 @@ def decode(tokenizer: TokenizerLike, ids: list[int]) -> str:
 
 def ends_word(tokenizer: TokenizerLike, token_id: int) -> bool:
     """Whether a token ends a word, so that a space follows it."""
+    if is_byte_level(tokenizer):
+        return False
     return tokenizer.convert_ids_to_tokens([token_id])[0].endswith(END_OF_WORD)
+
+
+def is_byte_level(tokenizer: TokenizerLike) -> bool:
+    """Whether the tokens are bytes of text, spaces included, and not words.
+
+    The vocabulary shows it, so that tokenizers of transformers may be passed too.
+    """
+    known = _BYTE_LEVEL.get(tokenizer)
+    if known is None:
+        known = _BYTE_LEVEL[tokenizer] = tokenizer.get_vocab().keys() >= set(BYTE_LETTERS)
+    return known
+
+
+def space_follows(tokenizer: TokenizerLike, text: str) -> bool:
+    """Whether the first word after a text is separated from it by a space that no token has."""
+    return not text[-1].isspace() and not is_byte_level(tokenizer)
 
 
 def stop_forms(tokenizer: TokenizerLike, stop: str) -> tuple[str, ...]:
     """The forms of a stop string that a vocabulary can spell; none if it can never occur.
 
+    Byte-level tokens spell every text.
     GPT-1 generates lower-case words with a space between any two, so `The End.` is also searched as
     `the end .`.
     """
+    if is_byte_level(tokenizer):
+        return (stop,)
     forms = [stop]
     ids = tokenizer.encode(stop)
     if ids and tokenizer.unk_token_id not in ids:
