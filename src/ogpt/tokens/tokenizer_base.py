@@ -49,6 +49,7 @@ class TokenizerBase(ABC):
     pad_token = SpecialToken()
     cls_token = SpecialToken()
     mask_token = SpecialToken()
+    unk_token_id = SpecialTokenId()
     bos_token_id = SpecialTokenId()
     eos_token_id = SpecialTokenId()
     sep_token_id = SpecialTokenId()
@@ -95,12 +96,6 @@ class TokenizerBase(ABC):
         """Return the text of ids in the vocabulary."""
 
     # ---- special tokens
-
-    @property
-    def unk_token_id(self) -> int | None:
-        """The id of `unk_token`; None for byte-level tokens, which spell any text."""
-        unk_token = self._special_tokens.get("unk_token")
-        return None if unk_token is None else self._id_of(unk_token)
 
     @property
     def all_special_tokens(self) -> list[str]:
@@ -311,9 +306,7 @@ class TokenizerBase(ABC):
         *,
         skip_unknown: bool = False,
     ) -> str:
-        """Convert ids to text: words in lower case, separated by single spaces.
-
-        With byte-level tokens it is the exact text; bytes that are no UTF-8 become U+FFFD.
+        """Convert ids to text: words in lower case and single spaces, or all of a byte-level text.
 
         Args:
             token_ids: An id, or a list, array or tensor of ids with one dimension.
@@ -327,10 +320,10 @@ class TokenizerBase(ABC):
             TokenOutOfRange: an id is negative, or beyond a vocabulary without `<unk>`.
         """
         ids = self._known_ids(token_ids)
-        unknown = set() if self.unk_token_id is None else {self.unk_token_id}
-        omitted = set(self.all_special_ids) - unknown if skip_special_tokens else set()
+        special: set[int | None] = set(self.all_special_ids)
+        omitted = special - {self.unk_token_id} if skip_special_tokens else set()
         if skip_unknown:
-            omitted |= unknown
+            omitted.add(self.unk_token_id)
         if omitted:
             ids = [token for token in ids if token not in omitted]
         text = self._text_of(ids)
