@@ -22,7 +22,7 @@ KINDS: dict[str, str] = {
         "full, only the last {kept} tokens are kept"
     ),
     "prompt-cut": (
-        "the prompt has {tokens} tokens, and the context length is {n_positions}: using only the "
+        "{prompt} has {tokens} tokens, and the context length is {n_positions}: using only the "
         "last {n_positions} tokens"
     ),
     "prefix-cut": (
@@ -83,6 +83,10 @@ KINDS: dict[str, str] = {
     "heads-assumed": (
         "OpenAI's files do not store the number of attention heads: assuming {n_head}, with 64 of "
         "the {n_embd} channels each"
+    ),
+    "characters-escaped": (
+        "standard output is {encoding}, which lacks {count} characters of the text: writing them "
+        "as escapes such as \\u6771 (PYTHONIOENCODING=utf-8 writes them unchanged)"
     ),
     "documents-skipped": "{count} {what} were skipped: {reason}",
     "output-inside-data": (

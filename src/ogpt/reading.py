@@ -6,6 +6,7 @@ import codecs
 import gzip
 import json
 import reprlib
+import sys
 import zlib
 from collections import Counter
 from collections.abc import Iterator
@@ -84,6 +85,32 @@ def read_text(
         read += len(packed)
         yield text, position
     decode(b"", read, final=True)
+
+
+def compression_of(path: Path) -> Compression:
+    """How a file is compressed, by the extension of its name."""
+    ending = path.suffix.lower()
+    return ending if ending in (".gz", ".zst") else ""  # type: ignore[return-value]  # one of these
+
+
+def read_stdin() -> str:
+    """All of standard input as UTF-8 text, whatever the locale; a byte-order mark is removed.
+
+    Raises:
+        DataError: standard input is closed, or is not UTF-8.
+    """
+    if sys.stdin is None:
+        raise DataError("standard input is closed", hint="pipe text into the command")
+    try:
+        text = sys.stdin.buffer.read().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"standard input is not utf-8: byte {error.start} is 0x{error.object[error.start]:02x}",
+            hint="convert it first, for example with iconv -t utf-8",
+        ) from error
+    except OSError as error:
+        raise unreadable(Path("standard input"), error) from error
+    return text.replace("\r\n", "\n")
 
 
 def parse_json(text: str, *, printable_names: bool = False) -> Any:

@@ -7,8 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 import ogpt
+from ogpt.cli.main import GROUPS, app
 
 OGPT = str(Path(sys.executable).parent / "ogpt")
 
@@ -77,3 +79,52 @@ def test_interrupt() -> None:
         os.kill(process.pid, signal.SIGINT)
         assert process.stderr.read().startswith(b"error: interrupted\n")
     assert process.returncode == 130
+
+
+@pytest.mark.parametrize(
+    ("encoding", "shown"),
+    [
+        ("ascii", rb"\xe9\u6771 \udce9"),
+        ("cp1252", b"\xe9" + rb"\u6771 \udce9"),
+        ("utf-8", "é東 ".encode() + rb"\udce9"),
+        ("ascii:strict", rb"\xe9\u6771 \udce9"),
+        ("utf-8:surrogateescape", "é東 ".encode() + rb"\udce9"),  # as in the C locale
+    ],
+)
+def test_any_encoding_of_the_streams(encoding: str, shown: bytes) -> None:
+    program = (
+        "import ogpt\n"
+        "from ogpt.cli.main import app\n"
+        "from ogpt.notices import tell\n"
+        "from ogpt.workflows.doctor import Check\n"
+        "def doctor():\n"
+        "    tell('run-started', path='é東')\n"
+        "    return [Check('a', 'é東 \\udce9')]\n"
+        "ogpt.doctor = doctor\n"
+        "app(['doctor'])"
+    )
+    env = {**os.environ, "PYTHONIOENCODING": encoding}
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, check=False, env=env
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, b"a  " + shown)
+    first, last = done.stderr.splitlines()
+    assert first.startswith(b"notice: no run to resume in ")
+    assert b"standard output is " + encoding.partition(":")[0].encode() in last
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a device that is full")
+def test_a_disk_that_is_full() -> None:
+    with open("/dev/full", "w") as full:
+        command = [OGPT, "doctor", "--json"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: could not write to standard output: No space left")
+    assert len(done.stderr.splitlines()) == 2  # nor does Python try again at exit
+
+
+def test_help_is_plain_ascii() -> None:
+    """Any stdout can show it."""
+    names = [command.__name__.replace("_", "-") for group in GROUPS.values() for command in group]
+    for words in [[], *([name] for name in names)]:
+        assert CliRunner().invoke(app, [*words, "--help"]).output.isascii()

@@ -1,5 +1,6 @@
 import itertools
 import json
+import re
 import subprocess
 import sys
 import time
@@ -17,12 +18,15 @@ from ogpt.decoding.floor import read_bandwidth
 from ogpt.errors import (
     ConfigError,
     ContextTooLong,
+    DataError,
     DecoderError,
+    OgptError,
     OutputExists,
     SamplingError,
     TokenOutOfRange,
     UnknownArgument,
 )
+from ogpt.folders.model_folder import ModelFolder
 from ogpt.generation.choosing.settings import GenerationSettings
 from ogpt.generation.protocol.decoder import Abilities, Part
 from ogpt.generation.searching.beam import beam_search
@@ -724,6 +728,61 @@ def test_how_to_decode_reaches_the_decoder(folder: Path) -> None:
     assert whole != half
     np.testing.assert_allclose(whole[0], half[0], atol=0.2)
     assert log_probs(decoder="torch", deterministic=True) != whole  # another order of sums
+
+
+@pytest.mark.parametrize(
+    ("row", "options", "kind", "message"),
+    [
+        ({"prompt": " "}, {}, SamplingError, "' ' has no tokens; at least one"),
+        ({"text": "a \ud83d"}, {}, SamplingError, "is not UTF-8: character 2 of .* is half"),
+        (
+            {"prompt": "a " * 10},
+            {"num_beams": 2, "do_sample": False},
+            ContextTooLong,
+            "has 10 tokens and up to 3 new ones follow",
+        ),
+        ({"prompt": "a", "request": 1}, {}, DataError, "has the field 'request', which the output"),
+    ],
+)
+def test_a_row_that_is_refused_is_named(
+    folder: Path,
+    tmp_path: Path,
+    row: dict[str, Any],
+    options: dict[str, Any],
+    kind: type[OgptError],
+    message: str,
+) -> None:
+    """Before any work: there is no output."""
+    data, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    data.write_text(f"{json.dumps({'prompt': 'a'})}\n\n{json.dumps(row)}\n")
+    with pytest.raises(kind, match=f"^line 3 of {re.escape(str(data))} {message}"):
+        rows(folder, data, out, **options)
+    assert not out.exists()
+
+
+def test_a_row_that_is_cut_is_named(folder: Path, tmp_path: Path) -> None:
+    data, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    longer = "a " * (ModelFolder.open(folder).config.n_positions + 1)
+    data.write_text("".join(json.dumps({"prompt": text}) + "\n" for text in ("a", longer)))
+    with collecting() as notices:
+        rows(folder, data, out)
+    assert notices[0].message.startswith(f"line 2 of {data} has ")
+    with collecting() as notices:
+        generate(folder, ["a", longer], max_new_tokens=1)
+    assert notices[0].message.startswith("prompt 2 has ")
+
+
+@pytest.mark.parametrize("setting", ["stop", "ban"])
+def test_text_that_is_not_unicode_is_refused(folder: Path, setting: str) -> None:
+    with pytest.raises(SamplingError, match=r"the prompt is not UTF-8: character 4 of") as caught:
+        generate(folder, "a ca\udce9")
+    assert "iconv" in caught.value.hint
+    with pytest.raises(SamplingError, match="prompt 2 is not UTF-8"):
+        generate(folder, ["a", "\ud83d"])
+    with pytest.raises(SamplingError, match=f"{setting} is not UTF-8: character 0"):
+        generate(folder, "a", max_new_tokens=4, **{setting: ["\udce9"]})
+    with pytest.raises(SamplingError, match="bias is not UTF-8: character 0"):
+        generate(folder, "a", max_new_tokens=4, bias={"\udce9": 1.0})
 
 
 def test_two_processes_do_not_write_one_file(folder: Path, tmp_path: Path) -> None:

@@ -137,6 +137,14 @@ def test_unknown_tokens_are_told(folder: Path) -> None:
         ("", {"choices": ["a"]}, SamplingError, "the text '' has 0 tokens; at least 1 is", "word"),
         ("a", {"choices": [" "]}, SamplingError, "the text ' ' has 0 tokens; at least 1", "word"),
         ("a", {"choices": ["a " * 13]}, ContextTooLong, "13 tokens; the model has 12", "shorter"),
+        ("a \udce9", {}, SamplingError, "the text is not UTF-8: character 2 of", "iconv"),
+        (
+            "a",
+            {"choices": ["b", "\ud83d"]},
+            SamplingError,
+            "text is not UTF-8: character 0",
+            "conv",
+        ),
         ("a b", {"stride": 13}, ConfigError, "stride is 13; allowed: 0 to 12", "omit it"),
     ],
 )

@@ -11,6 +11,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand
 
+from ogpt.cli.answers import noticing_escapes
 from ogpt.errors import ConfigError, OgptError, SamplingError
 from ogpt.reporting import Reporter, silent
 
@@ -60,6 +61,7 @@ class Command(TyperCommand):
             with (
                 open_view(quiet=session.quiet) as view,
                 listening(refuse if session.strict else view.notice),
+                noticing_escapes(),
             ):
                 _reporter.set(view)
                 return super().invoke(ctx)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ogpt.errors import ConfigError, DataError
+from ogpt.errors import ConfigError
 
 Model = Annotated[
     Path, typer.Argument(help="Model folder, run folder (its best checkpoint) or Hub id.")
@@ -73,18 +72,11 @@ def parse_biases(pairs: Sequence[str]) -> dict[str, float]:
 
 
 def read_prompt(text: str) -> str:
-    """The text; `-` is all of standard input.
+    """The text; `-` is all of standard input, without the line break at its end.
 
     Raises:
-        DataError: standard input is not text.
+        DataError: standard input is closed, or is not UTF-8.
     """
-    if text != "-":
-        return text
-    try:
-        return sys.stdin.read().removesuffix("\n")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"standard input is not {error.encoding}: byte {error.start} is "
-            f"0x{error.object[error.start]:02x}",
-            hint="convert it first, for example with iconv -t utf-8",
-        ) from error
+    from ogpt.reading import read_stdin
+
+    return read_stdin().removesuffix("\n") if text == "-" else text

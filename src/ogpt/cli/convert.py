@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ogpt.cli.answers import write
 from ogpt.cli.command import reporter
 from ogpt.cli.figures import conversion
 
@@ -63,4 +64,4 @@ def convert(
         revision=revision,
         reporter=reporter(),
     )
-    typer.echo("\n".join(conversion(made)))
+    write("\n".join(conversion(made)))

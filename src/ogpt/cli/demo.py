@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ogpt.cli.answers import write
 from ogpt.cli.command import reporter
 from ogpt.cli.figures import demo_story
 
@@ -17,4 +18,4 @@ def demo(
     """Train a small GPT on Python's own documentation."""
     import ogpt
 
-    typer.echo(demo_story(ogpt.demo(out=out, reporter=reporter())))
+    write(demo_story(ogpt.demo(out=out, reporter=reporter())))

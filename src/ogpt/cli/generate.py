@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ogpt.cli.answers import answer
+from ogpt.cli.answers import answer, write
 from ogpt.cli.command import reporter
 from ogpt.cli.common_options import Model, parse_ids, read_prompt
 from ogpt.cli.field_options import with_field_options
@@ -58,7 +58,7 @@ def generate(
         if as_json:
             answer({"file": made.file, "rows": made.rows, "kept": made.kept}, as_json=True)
         else:
-            typer.echo(rows_written(made))
+            write(rows_written(made))
         statistics = made.statistics
     else:
         if named["top_logprobs"] and not as_json:
@@ -75,7 +75,7 @@ def generate(
         if as_json:
             answer({"continuations": [asdict(one) for one in written]}, as_json=True)
         else:
-            typer.echo("" if streams else "\n".join(one.text.lstrip(" ") for one in written))
+            write("" if streams else "\n".join(one.text.lstrip(" ") for one in written))
         statistics = written.statistics
     if stats and statistics is not None:
         typer.echo(speed(statistics, _bandwidth(statistics, named["threads"])), err=True)
@@ -112,5 +112,5 @@ class _Stream:
         self._started = False
 
     def __call__(self, generation: int, text: str) -> None:
-        typer.echo(text if self._started else text.lstrip(" "), nl=False)
+        write(text if self._started else text.lstrip(" "), end="")
         self._started = True

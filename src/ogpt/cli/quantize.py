@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ogpt.cli.answers import answer
+from ogpt.cli.answers import answer, write
 from ogpt.cli.command import reporter
 from ogpt.cli.common_options import Encoding, Json, Model, More, sources
 from ogpt.cli.field_options import with_field_options
@@ -55,4 +55,4 @@ def quantize(
     if as_json:
         answer(made, as_json=True)
     else:
-        typer.echo("\n".join(quantization(made)))
+        write("\n".join(quantization(made)))

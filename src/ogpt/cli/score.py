@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ogpt.cli.answers import answer
+from ogpt.cli.answers import answer, write
 from ogpt.cli.common_options import Json, Model, read_prompt
 from ogpt.cli.field_options import with_field_options
 from ogpt.cli.figures import choices_table, score_facts
@@ -36,6 +36,6 @@ def score(
         plain = [asdict(one) for one in found]
         answer({"choices": plain} if choices else plain[0], as_json=True)
     elif choices:
-        typer.echo(choices_table(found))
+        write(choices_table(found))
     else:
         answer(score_facts(found[0]), as_json=False)

@@ -21,7 +21,7 @@ from ogpt.generation.choosing.settings import GenerationSettings
 from ogpt.generation.protocol.decoder import Decoder
 from ogpt.generation.texts.continuing import Generation, OnText, continuations, slots_of
 from ogpt.generation.texts.request import Request, check_given, prepare
-from ogpt.generation.texts.rows import FinishedRows, model_hash, read_rows
+from ogpt.generation.texts.rows import FinishedRows, check_fields, model_hash, read_rows
 from ogpt.generation.texts.statistics import Statistics, Stopwatch
 from ogpt.generation.texts.writer import TokenizerLike
 from ogpt.reporting import Progress, Reporter, silent
@@ -122,7 +122,8 @@ def generate_file(
 
     Args:
         model: A model folder, a run, or an id of the Hub.
-        data: Rows with a text `prompt`, or else `text`; their other fields are copied.
+        data: Rows with a text `prompt`, or else `text`; their other fields are copied. A file in
+            UTF-8, perhaps compressed (.gz, .zst), or `-` for standard input.
         out: Rows with `prompt` and, of each continuation, `text`, `finish_reason`, `new_tokens` and
             `log_prob`, in a list `continuations` if there are several. With `top_logprobs` also
             `ids`, `log_probs` and `top_log_probs`, lists of [id, log-probability]. `request` is a
@@ -137,7 +138,8 @@ def generate_file(
 
     Raises:
         ConfigError: a batch_size or an option outside its range, or a decoder that is not possible.
-        DataError: `data` cannot be read, or a row has no prompt.
+        DataError: `data` cannot be read, a row has no prompt, or a field of its own with the name
+            of one that `out` adds.
         OutputExists: `out` holds something other than the first rows of this request, or another
             process is writing it.
         SamplingError, ContextTooLong: a prompt that cannot be continued.
@@ -152,8 +154,10 @@ def generate_file(
     options = whole_or_named(DecoderOptions, options, named)
     _check_batch_size(batch_size)
     rows = read_rows(Path(data))
+    check_fields(rows, settings)
     folder = ModelFolder.open(model)
-    request = _prepare(folder, [row.prompt for row in rows], None, settings)
+    prompts, names = [row.prompt for row in rows], [row.name for row in rows]
+    request = _prepare(folder, prompts, None, settings, names)
     with only_writer_of(Path(out)):
         finished = FinishedRows(Path(out), rows, _asked(folder, settings, options))
         progress = Progress(reporter, "generating", len(rows), "rows")
@@ -209,6 +213,7 @@ def _prepare(
     prompt: str | Sequence[str] | None,
     ids: Sequence[int] | None,
     settings: GenerationSettings,
+    names: Sequence[str] = (),
 ) -> Request:
     """A request to the model, whose own end tokens end the text too."""
     config = folder.config
@@ -217,7 +222,7 @@ def _prepare(
         end_ids = end_ids if isinstance(end_ids, list) else [end_ids]
         settings = replace(settings, eos_token_id=(*settings.eos_token_id, *end_ids))
     size = (config.n_positions, config.vocab_size)
-    return prepare(folder.tokenizer, *size, prompt, ids, settings)
+    return prepare(folder.tokenizer, *size, prompt, ids, settings, names=names)
 
 
 def _asked(

@@ -18,7 +18,7 @@ from ogpt.folders.model_folder import ModelFolder
 from ogpt.generation.protocol.likelihood import check_stride, score_choices
 from ogpt.generation.protocol.likelihood import score as score_windows
 from ogpt.generation.protocol.perplexity import perplexity
-from ogpt.generation.texts.request import tell_unknown
+from ogpt.generation.texts.request import check_unicode, tell_unknown
 from ogpt.generation.texts.writer import TokenizerLike
 from ogpt.notices import tell
 
@@ -71,7 +71,8 @@ def score(
         The score of the text, or of each choice in their order.
 
     Raises:
-        SamplingError: a text with too few tokens, or a choice without any.
+        SamplingError: a text with too few tokens, a choice without any, or text that is not
+            Unicode.
         ConfigError: a stride or an option outside its range.
         UnknownArgument: a name that is no field of DecoderOptions.
         ContextTooLong: a choice is longer than the context length.
@@ -95,6 +96,7 @@ def score(
 
 
 def _encode(tokenizer: TokenizerLike, text: str, least: int) -> list[int]:
+    check_unicode("the text", text)
     ids = tokenizer.encode(text)
     if len(ids) < least:
         raise SamplingError(

@@ -167,7 +167,7 @@ class Beams(Text):
         number: int = 0,
         open_prompt: Open | None = None,
     ) -> None:
-        check_length(decoder.n_positions, [prompt], choosing.settings.max_new_tokens - 1)
+        check_length(decoder.n_positions, prompt, choosing.settings.max_new_tokens - 1)
         self.n_slots = choosing.settings.num_beams
         self._decoder = decoder
         self._prompt = list(prompt)

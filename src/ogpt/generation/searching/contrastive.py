@@ -82,7 +82,7 @@ class Contrastive(Text):
                 hint="4 is a common choice",
             )
         # unlike in other searches the last token is processed too, before it is chosen
-        check_length(decoder.n_positions, [prompt], settings.max_new_tokens)
+        check_length(decoder.n_positions, prompt, settings.max_new_tokens)
         self.n_slots = settings.top_k
         self._decoder = decoder
         self._prompt = list(prompt)

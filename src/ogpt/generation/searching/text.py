@@ -217,16 +217,17 @@ def finish_reason(settings: GenerationSettings, token_id: int, written: int) -> 
     return "length" if written >= settings.max_new_tokens else None
 
 
-def check_length(n_positions: int, prompts: Sequence[Sequence[int]], more: int) -> None:
-    """Check that every prompt leaves room for `more` tokens.
+def check_length(
+    n_positions: int, prompt: Sequence[int], more: int, name: str = "a prompt"
+) -> None:
+    """Check that a prompt leaves room for `more` tokens.
 
     Raises:
-        ContextTooLong: a prompt does not.
+        ContextTooLong: it does not; the message calls the prompt `name`.
     """
-    longest = max(map(len, prompts), default=0)
-    if longest + more > n_positions:
+    if len(prompt) + more > n_positions:
         raise ContextTooLong(
-            f"a prompt has {longest} tokens and up to {more} new ones follow; the context length "
+            f"{name} has {len(prompt)} tokens and up to {more} new ones follow; the context length "
             f"is {n_positions}, and this search has no sliding window",
             hint="shorten the prompt or lower max_new_tokens",
         )

@@ -61,6 +61,8 @@ def prepare(
     prompt: str | Sequence[str] | None,
     ids: Sequence[int] | None,
     settings: GenerationSettings,
+    *,
+    names: Sequence[str] = (),
 ) -> Request:
     """Tokenize the prompts and the texts in the settings; notice what will have no effect.
 
@@ -71,17 +73,21 @@ def prepare(
         prompt: A text, or several; None with `ids`.
         ids: Token ids, in place of a prompt.
         settings: How tokens are chosen and when a continuation ends.
+        names: What messages call each prompt; "the prompt" by default, or "prompt 2" of several.
 
     Raises:
-        SamplingError: no prompt, a prompt without tokens, or top_logprobs above vocab_size.
+        SamplingError: no prompt, a prompt without tokens or with half a surrogate pair, or
+            top_logprobs above vocab_size.
         TokenOutOfRange: an id outside the vocabulary.
         ContextTooLong: beam search or contrastive search exceeds the context length.
     """
     if ids is not None:
         prompts = [_ids_prompt(tokenizer, ids, vocab_size)]
+        names = ["the prompt"]
     else:
         texts = [prompt] if isinstance(prompt, str) else list(prompt or ())
-        prompts = [_text_prompt(tokenizer, text) for text in texts]
+        names = names or _names(len(texts))
+        prompts = [_text_prompt(tokenizer, *named) for named in zip(texts, names, strict=True)]
         tell_unknown(tokenizer, [token_id for one in prompts for token_id in one.ids])
     if not prompts:
         raise SamplingError("prompt is an empty list; allowed: one text or more", hint="pass one")
@@ -89,9 +95,10 @@ def prepare(
     if settings.num_beams > 1 or settings.penalty_alpha:  # these do not slide
         # contrastive search processes its last token too, to choose it
         more = settings.max_new_tokens - (settings.penalty_alpha == 0)
-        check_length(n_positions, every_ids, more)
+        for name, prompt_ids in zip(names, every_ids, strict=True):
+            check_length(n_positions, prompt_ids, more, name)
     else:
-        tell_length(n_positions, every_ids, settings)
+        tell_length(n_positions, every_ids, settings, names)
     tell_without_effect(settings, every_ids)
     require(
         settings.top_logprobs <= vocab_size,
@@ -128,7 +135,10 @@ def tell_unknown(tokenizer: TokenizerLike, ids: Sequence[int]) -> None:
 
 
 def tell_length(
-    n_positions: int, prompts: Sequence[Sequence[int]], settings: GenerationSettings
+    n_positions: int,
+    prompts: Sequence[Sequence[int]],
+    settings: GenerationSettings,
+    names: Sequence[str] = (),
 ) -> None:
     """Give notice of prompts that are truncated, and of texts that outgrow the context.
 
@@ -136,10 +146,11 @@ def tell_length(
         n_positions: Context length of the model.
         prompts: The ids of each.
         settings: Of the request; greedy search or sampling.
+        names: What the notices call each prompt.
     """
-    for ids in prompts:
+    for ids, name in zip(prompts, names or _names(len(prompts)), strict=True):
         if len(ids) > n_positions:
-            tell("prompt-cut", tokens=len(ids), n_positions=n_positions)
+            tell("prompt-cut", prompt=name, tokens=len(ids), n_positions=n_positions)
     if any(slides(n_positions, len(ids), settings.max_new_tokens) for ids in prompts):
         tell("context-slides", n_positions=n_positions, kept=kept_when_full(n_positions))
 
@@ -186,11 +197,34 @@ def tell_without_effect(
         )
 
 
-def _text_prompt(tokenizer: TokenizerLike, text: str) -> Prompt:
+def check_unicode(name: str, text: str) -> None:
+    """Refuse text that is not Unicode, which no tokenizer can encode.
+
+    Bytes of an argument that are not UTF-8 reach Python as half surrogate pairs.
+
+    Raises:
+        SamplingError: half a surrogate pair; the message calls the text `name`.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise SamplingError(
+            f"{name} is not UTF-8: character {error.start} of {text!r} is half a surrogate pair",
+            hint="pass UTF-8 text; iconv -t utf-8 converts other encodings",
+        ) from error
+
+
+def _names(count: int) -> list[str]:
+    """What messages call prompts: by number, if there are several."""
+    return ["the prompt"] if count == 1 else [f"prompt {number}" for number in range(1, count + 1)]
+
+
+def _text_prompt(tokenizer: TokenizerLike, text: str, name: str) -> Prompt:
+    check_unicode(name, text)
     ids = tokenizer.encode(text)
     if not ids:
         raise SamplingError(
-            f"the prompt {text!r} has no tokens; at least one is required",
+            f"{name} {text!r} has no tokens; at least one is required",
             hint="pass at least one word",
         )
     return Prompt(text, ids, after_word=space_follows(tokenizer, text))
@@ -218,6 +252,7 @@ def _words(
     """The ids of texts to ban or to bias, with a notice for those the vocabulary cannot spell."""
     found = {}
     for text in texts:
+        check_unicode(setting, text)
         ids = tokenizer.encode(text)
         if ids and tokenizer.unk_token_id not in ids:
             found[text] = tuple(ids)
@@ -233,6 +268,7 @@ def _words(
 def _forms(tokenizer: TokenizerLike, stop: Sequence[str]) -> list[str]:
     forms: list[str] = []
     for string in stop:
+        check_unicode("stop", string)
         writable = stop_forms(tokenizer, string)
         forms += writable
         if not writable:

@@ -1,4 +1,8 @@
-"""Prompts from a JSON Lines file, and continuations into another: in order, and resumable."""
+"""Prompts from a JSON Lines file, and continuations into another: in order, and resumable.
+
+An output row has the fields of its input row and ours beside them. A row whose own fields have one
+of our names is refused, so that nothing of the user's is overwritten.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +14,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ogpt.errors import DataError, OgptError, OutputExists
+from ogpt.errors import DamagedData, DataError, OgptError, OutputExists
+from ogpt.generation.choosing.settings import GenerationSettings
 from ogpt.generation.texts.continuing import Generation
 from ogpt.layout import CONFIG_FILES, TOKENIZER_FILES, weights_files
+from ogpt.reading import compression_of, parse_json, read_stdin, read_text
 from ogpt.storage import sha256_of, storage_error
+
+STDIN = "-"
+"""Reads the rows from standard input."""
 
 _FIELDS = ("prompt", "text")
 
@@ -24,42 +33,82 @@ class PromptRow(NamedTuple):
     prompt: str
     others: dict[str, Any]
     """The other fields, which are copied to the output."""
+    name: str = "the prompt"
+    """For messages: its line and file."""
 
 
 def read_rows(file: Path) -> list[PromptRow]:
     """The rows of a JSON Lines file, by their `prompt`, or else `text`. Blank lines are skipped.
 
+    Args:
+        file: A file in UTF-8, perhaps compressed (.gz, .zst); `-` is standard input.
+
     Raises:
         DataError: the file cannot be read, has no rows, or a line is not an object with one of the
             two.
+        DamagedData: a compressed file is incomplete or altered.
+        BackendMissing: zstandard is not installed.
     """
-    try:
-        lines = file.read_text("utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"{file} cannot be read: {error}", hint="pass a JSON Lines file in UTF-8"
-        ) from error
-    rows = [_row(file, number, line) for number, line in enumerate(lines, 1) if line.strip()]
+    source = "standard input" if str(file) == STDIN else str(file)
+    rows = [
+        _row(f"line {number} of {source}", line)
+        for number, line in enumerate(_content(file).split("\n"), 1)
+        if line.strip()
+    ]
     if not rows:
-        raise DataError(f"{file} has no rows; at least one is required", hint="pass another file")
+        raise DataError(f"{source} has no rows; at least one is required", hint="pass another file")
     return rows
 
 
-def _row(file: Path, number: int, line: str) -> PromptRow:
+def _content(file: Path) -> str:
+    if str(file) == STDIN:
+        return read_stdin()
     try:
-        fields = json.loads(line)
-    except ValueError:
-        fields = None
+        return "".join(text for text, _ in read_text(file, compression=compression_of(file)))
+    except DamagedData:
+        raise
+    except DataError as error:
+        raise DataError(
+            str(error), hint="pass a JSON Lines file in UTF-8, which may be compressed (.gz, .zst)"
+        ) from error
+
+
+def _row(name: str, line: str) -> PromptRow:
+    reason = ""
+    try:
+        fields = parse_json(line)
+    except ValueError as error:
+        fields, reason = None, f" ({error})"
     if isinstance(fields, dict):
-        for name in _FIELDS:
-            if isinstance(fields.get(name), str):
-                rest = {key: value for key, value in fields.items() if key not in _FIELDS}
-                return PromptRow(fields[name], rest)
+        for field in _FIELDS:
+            if isinstance(fields.get(field), str):
+                return PromptRow(fields.pop(field), fields, name)
     raise DataError(
-        f"line {number} of {file} is {line[:60]!r}; it must be a JSON object with a text 'prompt' "
-        "or 'text'",
+        f"{name} is {line[:60]!r}; it must be a JSON object with a text 'prompt' or 'text'{reason}",
         hint='for example {"prompt": "the cat"}',
     )
+
+
+def check_fields(rows: Sequence[PromptRow], settings: GenerationSettings) -> None:
+    """Refuse rows whose own fields the output would overwrite.
+
+    Raises:
+        DataError: a row has a field of one of our names.
+    """
+    ours = {"prompt", "request"}
+    if settings.num_return_sequences > 1:
+        ours.add("continuations")
+    else:
+        ours |= {"text", "finish_reason", "new_tokens", "log_prob"}
+        if settings.top_logprobs:
+            ours |= {"ids", "log_probs", "top_log_probs"}
+    for row in rows:
+        if clash := sorted(ours & row.others.keys()):
+            raise DataError(
+                f"{row.name} has the field {clash[0]!r}, which the output needs for itself; "
+                f"allowed: any names but {', '.join(sorted(ours - {'prompt'}))}",
+                hint=f"rename the field, for example to 'my_{clash[0]}'",
+            )
 
 
 def model_hash(folder: Path) -> str:
@@ -107,7 +156,7 @@ class FinishedRows:
         except OSError as error:
             raise storage_error(self._file, error) from error
         for number, line in enumerate(lines):
-            if number >= len(self._keys) or _key_of(line) != self._keys[number]:
+            if number >= len(self._keys) or not self._answers(line, number):
                 raise OutputExists(
                     f"line {number + 1} of {self._file} does not answer row {number + 1} of this "
                     "request: the input, the model or the settings differ",
@@ -115,6 +164,20 @@ class FinishedRows:
                 )
             self._length += len(line) + 1
         self.count = len(lines)
+
+    def _answers(self, line: bytes, number: int) -> bool:
+        """Whether a line of the output belongs to a row: its request and the user's fields."""
+        try:
+            fields = json.loads(line)
+        except ValueError:
+            return False
+        if not isinstance(fields, dict) or fields.get("request") != self._keys[number]:
+            return False
+        others = self._rows[number].others  # these come first, and then the prompt
+        if list(fields)[: len(others) + 1] != [*others, "prompt"]:
+            return False
+        kept = {name: fields[name] for name in others}
+        return json.dumps(kept) == json.dumps(others)  # as text, in which NaN equals NaN
 
     @contextmanager
     def appending(self, per_row: int = 1) -> Iterator[Callable[[int, Generation], None]]:
@@ -163,7 +226,8 @@ class FinishedRows:
         ]
         answer = written[0] if len(written) == 1 else {"continuations": written}
         fields = {**row.others, "prompt": row.prompt, **answer, "request": key}
-        return (json.dumps(fields, ensure_ascii=False) + "\n").encode(errors="replace")
+        # half a surrogate pair in a field of the user is escaped again, as JSON does it
+        return (json.dumps(fields, ensure_ascii=False) + "\n").encode(errors="backslashreplace")
 
 
 def _of_tokens(one: Generation) -> dict[str, Any]:
@@ -171,12 +235,3 @@ def _of_tokens(one: Generation) -> dict[str, Any]:
     if not one.top_log_probs:
         return {}
     return {"ids": one.ids, "log_probs": one.log_probs, "top_log_probs": one.top_log_probs}
-
-
-def _key_of(line: bytes) -> str | None:
-    """The hash in a line of an output file; None in any other line."""
-    try:
-        fields = json.loads(line)
-    except ValueError:
-        return None
-    return fields.get("request") if isinstance(fields, dict) else None
