@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import zstandard
 
 from ogpt.data.sources import Source, open_sources
 from ogpt.errors import BackendMissing, DamagedData, DataError
-from ogpt.reading import PIECE, RATIO_FLOOR, ZSTD_PIECE, parse_json, read_text
+from ogpt.reading import PIECE, RATIO_FLOOR, ZSTD_PIECE, parse_json, read_stdin, read_text
 
 
 def source_of(path: Path, content: bytes, encoding: str = "utf-8") -> Source:
@@ -195,3 +197,36 @@ def test_json_that_is_refused(text: str, message: str) -> None:
 def test_json_nested_as_deep_as_allowed() -> None:
     text = "[" * 100 + "]" * 100
     assert parse_json(text) == json.loads(text)
+
+
+def standard_input(monkeypatch: pytest.MonkeyPatch, stream: io.BytesIO) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(stream, encoding="ascii"))
+
+
+def test_standard_input_is_utf8_in_every_locale(monkeypatch: pytest.MonkeyPatch) -> None:
+    standard_input(monkeypatch, io.BytesIO("\ufeffé\r\n東\n".encode()))
+    assert read_stdin() == "é\n東\n"
+
+
+class Torn(io.RawIOBase):
+    """A pipe that fails."""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        raise OSError(5, "Input/output error")
+
+
+def test_standard_input_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    standard_input(monkeypatch, io.BytesIO(b"caf\xe9"))
+    with pytest.raises(DataError, match="standard input is not utf-8: byte 3 is 0xe9") as caught:
+        read_stdin()
+    assert "iconv" in caught.value.hint
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(Torn())))
+    with pytest.raises(DataError, match="standard input cannot be read: Input/output error"):
+        read_stdin()
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(DataError, match="standard input is closed") as caught:
+        read_stdin()
+    assert caught.value.hint == "pipe text into the command"

@@ -28,7 +28,9 @@ def generate(
     ] = None,
     data: Annotated[
         Path | None,
-        typer.Option(help="Read prompts from a JSON Lines file (field prompt or text)."),
+        typer.Option(
+            help="Read prompts from a JSON Lines file (field prompt or text); - reads stdin."
+        ),
     ] = None,
     out: Annotated[
         Path | None,
