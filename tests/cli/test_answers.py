@@ -101,8 +101,10 @@ def test_strict_refuses_escapes_when_all_is_written(monkeypatch: pytest.MonkeyPa
 
 def test_a_closed_stdout_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", None)
-    write(ALL)
-    answer({"a": ALL}, as_json=True)
+    with collecting() as notices, noticing_escapes():
+        write(ALL)
+        answer({"a": ALL}, as_json=True)
+    assert notices == []
 
 
 def test_a_stdout_that_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
