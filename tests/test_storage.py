@@ -10,7 +10,16 @@ from pathlib import Path
 import pytest
 
 from ogpt.errors import ConfigError, OutputExists, StorageError
-from ogpt.storage import only_writer, only_writer_of, whole_file, whole_folder, write_json
+from ogpt.storage import (
+    check_empty,
+    check_writable,
+    only_writer,
+    only_writer_of,
+    path_of,
+    whole_file,
+    whole_folder,
+    write_json,
+)
 
 
 def names(folder: Path) -> list[str]:
@@ -102,6 +111,95 @@ def test_folder_comes_back_when_the_swap_fails(
         (temporary / "new.txt").write_text("new")
     assert (target / "old.txt").read_text() == "old"
     assert names(tmp_path) == ["model"]
+
+
+@pytest.mark.parametrize("kind", ["folder", "link", "link to nothing", "here", "hidden", "disk"])
+def test_an_empty_folder_is_filled(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be a mount point, which cannot be renamed; it stays the folder that it was."""
+    real = out = tmp_path / "real"
+    if kind != "link to nothing":
+        real.mkdir()
+    if kind.startswith("link"):
+        out = tmp_path / "link"
+        out.symlink_to(real)
+    if kind == "here":
+        monkeypatch.chdir(real)
+        out = Path()
+    if kind in ("hidden", "disk"):
+        (real / {"hidden": ".keep", "disk": "lost+found"}[kind]).mkdir()
+    known = real.stat().st_ino if real.exists() else None
+    check_empty(out)
+    check_writable(out)
+    with whole_folder(out) as temporary:
+        (temporary / "deep").mkdir()
+        (temporary / "deep" / "new.txt").write_text("new")
+    assert (real / "deep" / "new.txt").read_text() == "new"
+    assert known in (None, real.stat().st_ino)
+    assert out.is_symlink() is kind.startswith("link")
+    kept = {"hidden": [".keep"], "disk": ["lost+found"]}.get(kind, [])
+    assert sorted(names(real)) == sorted(["deep", *kept])
+
+
+def test_an_error_leaves_an_empty_folder_empty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(RuntimeError, match="stop"), whole_folder(tmp_path) as temporary:
+        (temporary / "new.txt").write_text("half")
+        raise RuntimeError("stop")
+    assert names(tmp_path) == []
+    rename = Path.rename
+
+    def failing(self: Path, to: Path) -> Path:
+        if self.name == "c":
+            raise OSError(errno.EACCES, "Permission denied")
+        return rename(self, to)
+
+    monkeypatch.setattr(Path, "rename", failing)
+    with pytest.raises(StorageError, match="Permission"), whole_folder(tmp_path) as temporary:
+        (temporary / "a").mkdir()
+        for name in "bc":
+            (temporary / name).write_text("new")
+    assert names(tmp_path) == []
+
+
+def test_an_empty_folder_that_others_fill_meanwhile(tmp_path: Path) -> None:
+    with (
+        pytest.raises(OutputExists, match=r"already exists and holds other\.txt") as caught,
+        whole_folder(tmp_path) as temporary,
+    ):
+        (temporary / "new.txt").write_text("new")
+        (tmp_path / "other.txt").write_text("theirs")
+    assert "new or empty" in caught.value.hint
+    assert names(tmp_path) == ["other.txt"]
+
+
+def test_what_is_in_the_way_of_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.txt").touch()
+    check_empty(tmp_path / "new")
+    with pytest.raises(OutputExists, match=r"a\.txt already exists and is a file"):
+        check_empty(tmp_path / "a.txt")
+    for place in (tmp_path / "a.txt" / "b", Path("/proc/ogpt")):
+        with pytest.raises(StorageError, match=f"could not write {place}"):
+            check_writable(place)
+    check_writable(tmp_path / "new" / "deep")
+    assert names(tmp_path) == ["a.txt"], "checking leaves nothing behind"
+
+    def refusing(path: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", refusing)
+    with pytest.raises(StorageError, match="Permission denied"):
+        check_empty(tmp_path)
+
+
+@pytest.mark.parametrize("value", ["", "  "])
+def test_an_empty_path_is_not_the_current_folder(value: str) -> None:
+    with pytest.raises(ConfigError, match=f"out is {value!r}; allowed: a path") as caught:
+        path_of(value, "out")
+    assert "`.`" in caught.value.hint
+    assert path_of(".", "out") == path_of(Path(), "out") == Path()
 
 
 def test_json_is_readable_utf8(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from ogpt.layout import (
     weights_files,
 )
 from ogpt.notices import tell
+from ogpt.storage import path_of
 from ogpt.version import __version__
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ def model_folder(
         The folder, on disk.
 
     Raises:
+        ConfigError: the path is empty.
         CheckpointError: the path is a file, or neither a folder nor a possible Hub id.
         HubError: the download failed, and the cache does not hold the model.
     """
@@ -94,6 +96,7 @@ def model_folder(
         raise CheckpointError(
             f"the model is {path_or_id!r}; allowed: a folder, or a Hub id", hint=_PASS_A_FOLDER
         )
+    path_of(path_or_id, "the model")
     path = Path(path_or_id)
     if path.is_dir():
         return path / subfolder

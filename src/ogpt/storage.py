@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from ogpt.errors import OgptError, OutputExists, StorageError
+from ogpt.errors import ConfigError, OgptError, OutputExists, StorageError
 
 
 @contextmanager
@@ -43,34 +43,115 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder; it replaces `path` when the block ends without an error.
+    """Yield a temporary folder; its files become those of `path` when the block ends without error.
+
+    An empty folder is filled in place, as it may be a mount point or the current folder; any other
+    is replaced. A link stays: the folder that it names is written.
 
     Raises:
+        OutputExists: `path` was empty, and something else wrote into it during the block.
         StorageError: the write fails; `path` is unchanged.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    outgoing = path.with_name(f".{path.name}.{os.getpid()}.old")
+    target = path.resolve()
+    empty = target.is_dir() and not held_names(target)
+    name = f".{target.name}.{os.getpid()}"
+    temporary = (target if empty else target.parent) / f"{name}.tmp"
+    outgoing = target.with_name(f"{name}.old")
     try:
-        for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-            if not _is_running(leftover.name.split(".")[-2]):  # its process was killed
-                shutil.rmtree(leftover)
+        _remove_leftovers(temporary.parent, f".{glob.escape(target.name)}.*.tmp")
         temporary.mkdir(parents=True)
         yield temporary
         for file in temporary.rglob("*"):
             if file.is_file():
                 _flush_to_disk(file)
-        if path.exists():  # no system call replaces a folder that is not empty
-            path.rename(outgoing)
-        temporary.rename(path)
+        if empty:
+            _fill(target, temporary)
+        else:
+            if target.exists():  # no system call replaces a folder that is not empty
+                target.rename(outgoing)
+            temporary.rename(target)
     except OgptError:
         raise
     except OSError as error:
         raise storage_error(path, error) from error
     finally:
-        if outgoing.exists() and not path.exists():  # the second rename failed
-            outgoing.rename(path)
+        if outgoing.exists() and not target.exists():  # the second rename failed
+            outgoing.rename(target)
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(outgoing, ignore_errors=True)
+
+
+def _fill(folder: Path, temporary: Path) -> None:
+    """Move all of `temporary` into the empty folder, or nothing."""
+    check_empty(folder)
+    moved: list[Path] = []
+    try:
+        for entry in sorted(temporary.iterdir()):
+            moved.append(folder / entry.name)
+            entry.rename(moved[-1])
+    except BaseException:
+        for entry in moved:
+            shutil.rmtree(entry, ignore_errors=True) if entry.is_dir() else entry.unlink(True)
+        raise
+
+
+def held_names(folder: Path) -> list[str]:
+    """The names in an existing folder that a command must not write over.
+
+    Hidden files, and the folder lost+found of a mounted disk, do not count.
+    """
+    names = sorted(entry.name for entry in folder.iterdir())
+    return [name for name in names if not name.startswith(".") and name != "lost+found"]
+
+
+def check_empty(folder: Path) -> None:
+    """Check that a folder is missing or empty, so that a command may fill it.
+
+    Raises:
+        OutputExists: it holds files, or is a file.
+        StorageError: it cannot be listed.
+    """
+    try:
+        held = held_names(folder) if folder.is_dir() else [folder.name] * folder.exists()
+    except OSError as error:
+        raise storage_error(folder, error) from error
+    if held:
+        holds = f" and holds {', '.join(held[:5])}" if folder.is_dir() else " and is a file"
+        raise OutputExists(
+            f"{folder} already exists{holds}", hint="choose another folder, new or empty"
+        )
+
+
+def check_writable(folder: Path) -> None:
+    """Check, before the work, that a folder can be created or written to; nothing is left behind.
+
+    Raises:
+        StorageError: it cannot.
+    """
+    try:
+        place = folder.resolve()
+        while not place.is_dir():
+            place = place.parent
+        missing = folder.resolve().relative_to(place).parts
+        probe = place / (missing[0] if missing else f".{os.getpid()}.tmp")
+        probe.mkdir()
+        probe.rmdir()
+    except OSError as error:
+        raise storage_error(folder, error) from error
+
+
+def path_of(value: str | Path, argument: str) -> Path:
+    """The path that an argument names.
+
+    Raises:
+        ConfigError: it is an empty text, which pathlib would take for the current folder.
+    """
+    if not str(value).strip():
+        raise ConfigError(
+            f"{argument} is {str(value)!r}; allowed: a path",
+            hint="check for an empty shell variable; `.` is the current folder",
+        )
+    return Path(value)
 
 
 @contextmanager
@@ -92,9 +173,7 @@ def whole_files(folder: Path, stale: Callable[[Path], set[Path]], last: str) -> 
     temporary = folder / f".files.{os.getpid()}.tmp"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for leftover in folder.glob(".*.tmp"):
-            if not _is_running(leftover.name.split(".")[-2]):
-                shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+        _remove_leftovers(folder, ".*.tmp")
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
         yield temporary
@@ -139,7 +218,7 @@ def only_writer(folder: Path) -> Iterator[None]:
         raise OutputExists(f"{folder} is a file", hint="choose another --out, or delete it")
     new = not folder.exists()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.resolve().mkdir(parents=True, exist_ok=True)  # a link may name a missing folder
     except OSError as error:
         raise storage_error(folder, error) from error
     try:
@@ -213,6 +292,13 @@ def _remove(file: Path) -> None:
         file.unlink()
     except OSError as error:
         raise storage_error(file, error) from error
+
+
+def _remove_leftovers(folder: Path, pattern: str) -> None:
+    """Remove the temporary files and folders of killed processes."""
+    for leftover in folder.glob(pattern):
+        if not _is_running(leftover.name.split(".")[-2]):
+            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
 
 
 def _is_running(pid: str) -> bool:

@@ -4,6 +4,7 @@ import runpy
 import sys
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -35,6 +36,31 @@ def raising(error: BaseException) -> Raiser:
         raise error
 
     return body
+
+
+EMPTY_PATHS = {
+    "--out": ["train-tokenizer --data a.txt --out", "pretrain --data a.txt --out", "demo --out"],
+    "--tokenizer": ["prepare --data a.txt --out s --tokenizer"],
+    "--init": ["pretrain --data a.txt --out r --init"],
+    "--config": ["pretrain --data a.txt --out r --config"],
+    "model": ["generate", "score", "info", "evaluate --data a.txt", "quantize --out q"],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [(name, words) for name, many in EMPTY_PATHS.items() for words in many]
+)
+def test_an_empty_path_is_refused(name: str, words: str) -> None:
+    """A shell variable that is not set must not mean the current folder."""
+    result = CliRunner().invoke(app, [*words.split(), "", *["text"] * (words == "score")])
+    assert result.exit_code == 2
+    assert "is ''; allowed: a path" in result.stderr
+    assert name.strip("-") in result.stderr
+
+
+def test_other_empty_words_are_no_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "it is no model and no run" in CliRunner().invoke(app, ["generate", ".", ""]).stderr
 
 
 CODES = [

@@ -336,6 +336,7 @@ class TestRefusals:
 
     def test_output_exists(self, source: Path, tmp_path: Path) -> None:
         (tmp_path / "there").mkdir()
+        (tmp_path / "there" / "mine.txt").touch()
         with pytest.raises(OutputExists, match="there already exists") as caught:
             convert(source, tmp_path / "there")
         assert "another folder" in caught.value.hint

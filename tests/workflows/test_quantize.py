@@ -280,6 +280,7 @@ def test_requests_that_cannot_be_leave_nothing(
 
 
 def test_a_folder_that_exists_stays(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").touch()
     with pytest.raises(OutputExists, match="already exists") as caught:
         quantize(folder, tmp_path)
     assert "another folder" in caught.value.hint

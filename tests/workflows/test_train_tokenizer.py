@@ -77,9 +77,19 @@ def test_something_else_is_not_overwritten(tmp_path: Path, source: Path, found: 
     assert [path.read_bytes() for path in [out, *out.rglob("*")] if path.is_file()] == before
 
 
-def test_an_empty_folder_is_filled(tmp_path: Path, source: Path) -> None:
+@pytest.mark.parametrize("how", ["empty", "here", "link"])
+def test_an_empty_folder_is_filled(
+    tmp_path: Path, source: Path, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "out").mkdir()
-    train_tokenizer(source, 34, tmp_path / "out")
+    out = tmp_path / "out"
+    if how == "here":
+        monkeypatch.chdir(out)
+        out = Path()
+    elif how == "link":
+        out = tmp_path / "link"
+        out.symlink_to("out")
+    train_tokenizer(source, 34, out)
     assert json.loads((tmp_path / "out" / LEARNED_FROM_FILE).read_text())["vocab_size"] == 34
 
 

@@ -6,6 +6,7 @@ import sys
 import traceback
 from contextvars import ContextVar
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -14,8 +15,10 @@ from typer.core import TyperCommand
 from ogpt.cli.answers import noticing_escapes
 from ogpt.errors import ConfigError, OgptError, SamplingError
 from ogpt.reporting import Reporter, silent
+from ogpt.storage import path_of
 
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130
+_WORDS = "ogpt.words"
 
 
 _reporter: ContextVar[Reporter] = ContextVar("ogpt_command_reporter", default=silent)
@@ -51,6 +54,11 @@ class Command(TyperCommand):
                 with formatter.section(name):
                     formatter.write_dl(records)
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the words after the command's name, and keep them for `invoke`."""
+        ctx.meta[_WORDS] = list(args)
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: Any) -> Any:
         """Run the body; exit with 2 for wrong usage, 130 for Ctrl-C, 1 for other failures."""
         from ogpt.cli.console import open_view
@@ -64,6 +72,7 @@ class Command(TyperCommand):
                 noticing_escapes(),
             ):
                 _reporter.set(view)
+                _check_paths(self, ctx)
                 return super().invoke(ctx)
         except (typer.Exit, BrokenPipeError):  # an exit code, and a closed pipe: Typer handles both
             raise
@@ -73,6 +82,27 @@ class Command(TyperCommand):
             code, message, hint = verdict(error)
             sys.stderr.write(f"error: {message}\nhint: {hint}\n")
             raise typer.Exit(code) from None
+
+
+def _check_paths(command: TyperCommand, ctx: Any) -> None:
+    """Refuse an empty path, which pathlib has turned into the current folder by now.
+
+    Raises:
+        ConfigError: a path is empty.
+    """
+    words: list[str] = ctx.meta[_WORDS]
+    for parameter in command.params:
+        if ctx.params.get(parameter.name) != Path():
+            continue
+        options = [name for name in parameter.opts if name.startswith("-")]
+        before = [words[index - 1] for index, word in enumerate(words) if index and not word]
+        if options:
+            empty = any(f"{name}=" in words or name in before for name in options)
+        else:
+            positional = words[:1] == [""] or any(not word.startswith("-") for word in before)
+            empty = positional and not {".", "./"} & set(words)
+        if empty:
+            path_of("", options[0] if options else str(parameter.name))
 
 
 def verdict(error: BaseException) -> tuple[int, str, str]:

@@ -21,7 +21,7 @@ from ogpt.data.manifest import NAME, SPLITS, Manifest, Shard, read_manifest, sha
 from ogpt.data.shards import check_sizes
 from ogpt.data.split_reader import SplitText, TextGroup
 from ogpt.errors import DataError, OutputExists
-from ogpt.storage import whole_file, whole_folder
+from ogpt.storage import held_names, whole_file, whole_folder
 from ogpt.tokens.bpe_tokenizer import BPETokenizer
 
 TokenIds = NDArray[Any]
@@ -45,7 +45,7 @@ def start_manifest(out: Path, inputs: dict[str, Any]) -> Manifest:
                 f"{out} holds shards of other inputs: {', '.join(changed)} differ",
                 hint="choose another --out, or delete the folder",
             )
-    elif any(not entry.name.startswith(".") for entry in out.iterdir()):
+    elif held_names(out):
         raise OutputExists(
             f"{out} exists and holds no shards", hint="choose another --out, or delete it"
         )

@@ -24,7 +24,7 @@ from ogpt.config.loader import load_settings
 from ogpt.config.pretrain_settings import PretrainSettings
 from ogpt.errors import CheckpointError, DamagedData, OutputExists
 from ogpt.folders.model_folder import CHECKPOINT_NAME, CHECKPOINTS, RUN_FILE, read_run_facts
-from ogpt.storage import sha256_of, whole_file, whole_folder, write_json
+from ogpt.storage import held_names, sha256_of, whole_file, whole_folder, write_json
 
 SETTINGS_FILE = "config.toml"
 METRICS_FILE = "metrics.jsonl"
@@ -83,8 +83,8 @@ class RunFolder:
         """
         if not path.exists():
             return
-        names = [entry.name for entry in path.iterdir()] if path.is_dir() else [path.name]
-        foreign = [name for name in names if name not in _BEFORE_RUN and not name.startswith(".")]
+        names = held_names(path) if path.is_dir() else [path.name]
+        foreign = [name for name in names if name not in _BEFORE_RUN]
         if foreign:
             raise OutputExists(
                 f"{path} is no run and holds {', '.join(sorted(foreign)[:5])}",

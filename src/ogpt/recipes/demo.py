@@ -24,7 +24,7 @@ from ogpt.recipes.curves import require_matplotlib
 from ogpt.recipes.report import ModelScore, Sample, Story, write_report
 from ogpt.recipes.run_metrics import Metrics, read_metrics
 from ogpt.reporting import Reporter, silent
-from ogpt.storage import write_json
+from ogpt.storage import path_of, write_json
 from ogpt.weights.shapes import parameter_count
 from ogpt.workflows.generate import generate
 from ogpt.workflows.pretrain import pretrain
@@ -72,7 +72,7 @@ def demo(
             started with other settings.
         TrainingInterrupted: Ctrl-C, after a checkpoint; the same call resumes.
     """
-    out = Path(out)
+    out = path_of(out, "out")
     require_matplotlib()  # the report needs it; better to fail now than after the training
     try:
         pretrain(

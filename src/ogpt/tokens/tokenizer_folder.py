@@ -20,7 +20,7 @@ from ogpt.layout import (
     TOKENIZER_FILE,
     VOCAB_FILE,
 )
-from ogpt.storage import whole_file, write_json
+from ogpt.storage import path_of, whole_file, write_json
 from ogpt.tokens.byte_words import is_byte_file
 from ogpt.tokens.special_tokens import NAMES, content_of
 from ogpt.tokens.vocabulary import (
@@ -69,7 +69,7 @@ def tokenizer_folder(path_or_id: str | Path, options: dict[str, Any]) -> Path:
     hub: dict[str, Any] = {n: options.pop(n) for n in HubOptions.__annotations__ if n in options}
     if is_hub_id(path_or_id):
         return model_folder(path_or_id, tokenizer_only=True, **hub)
-    return Path(path_or_id, hub.get("subfolder", ""))
+    return Path(path_of(path_or_id, "the tokenizer"), hub.get("subfolder", ""))
 
 
 def holds_tokenizer(folder: Path) -> bool:

@@ -12,13 +12,13 @@ from typing import Any, NamedTuple, Unpack
 from tokenizers import AddedToken
 
 from ogpt.config.model import OpenAIGPTConfig
-from ogpt.errors import ConfigError, OutputExists, TokenizerError, VocabularyMismatch
+from ogpt.errors import ConfigError, TokenizerError, VocabularyMismatch
 from ogpt.folders.model_card import write_card
 from ogpt.folders.model_folder import ModelFolder
 from ogpt.hub import HubOptions, model_folder
 from ogpt.layout import CARD_FILE, GENERATION_FILE, TOKENIZER_FILES, weights_files
 from ogpt.reporting import Progress, Reporter, silent
-from ogpt.storage import whole_folder
+from ogpt.storage import check_empty, check_writable, path_of, whole_folder
 from ogpt.tokens.rust_bpe import bert_pipeline
 from ogpt.tokens.tokenizer_folder import (
     PRE_TOKENIZER,
@@ -84,7 +84,7 @@ def convert(
     Args:
         source: A folder of Hugging Face's files (safetensors, .bin, .h5, whole or sharded) or of
             OpenAI's, a run, an id of the Hub, or a single weights file.
-        out: Folder to create.
+        out: Folder to create, or an empty one to fill.
         to: "safetensors" (a model folder for ogpt and transformers), or "openai"
             (params_shapes.json, params_*.npy and the vocabulary under OpenAI's names, with
             config.json beside them). OpenAI's layout holds the transformer without heads.
@@ -98,7 +98,7 @@ def convert(
         **hub: How to fetch from the Hub, as in `ogpt.hub.model_folder`.
 
     Raises:
-        OutputExists: `out` exists.
+        OutputExists: `out` holds files.
         ConfigError: a setting outside its choices, or a missing configuration.
         CheckpointError: the source holds no model.
         WeightsError: weights that are damaged, missing, left over, of another shape, not finite, or
@@ -106,7 +106,7 @@ def convert(
         TokenizerError, VocabularyMismatch: the source's tokenizer is damaged or not the model's.
         StorageError: the disk is full, or writing is not permitted.
     """
-    out = Path(out)
+    out = path_of(out, "out")
     _check_choice("to", to, LAYOUTS)
     if to == "openai" and dtype not in (None, "float32"):
         raise ConfigError(
@@ -116,8 +116,8 @@ def convert(
     if dtype is not None:
         _check_choice("dtype", dtype, DTYPES)
     shard_bytes = size_in_bytes(max_shard_size)
-    if out.exists():
-        raise OutputExists(f"{out} already exists", hint="choose another folder, or delete it")
+    check_empty(out)
+    check_writable(out)
     opened = _open(source, config, n_head, hub)
     plan = match_weights(opened.arrays, opened.config, bare=to == "openai")
     tokenizer = _read_tokenizer(opened)

@@ -25,7 +25,7 @@ from ogpt.generation.texts.rows import FinishedRows, check_fields, model_hash, r
 from ogpt.generation.texts.statistics import Statistics, Stopwatch
 from ogpt.generation.texts.writer import TokenizerLike
 from ogpt.reporting import Progress, Reporter, silent
-from ogpt.storage import only_writer_of
+from ogpt.storage import only_writer_of, path_of
 
 BATCH_SIZE = 16
 """Texts per batch. Each holds a KV cache; further texts wait for a free slot."""
@@ -153,13 +153,14 @@ def generate_file(
     settings = _settings(settings, named)
     options = whole_or_named(DecoderOptions, options, named)
     _check_batch_size(batch_size)
-    rows = read_rows(Path(data))
+    out = path_of(out, "out")
+    rows = read_rows(path_of(data, "data"))
     check_fields(rows, settings)
     folder = ModelFolder.open(model)
     prompts, names = [row.prompt for row in rows], [row.name for row in rows]
     request = _prepare(folder, prompts, None, settings, names)
-    with only_writer_of(Path(out)):
-        finished = FinishedRows(Path(out), rows, _asked(folder, settings, options))
+    with only_writer_of(out):
+        finished = FinishedRows(out, rows, _asked(folder, settings, options))
         progress = Progress(reporter, "generating", len(rows), "rows")
         progress(finished.count)
         kept, statistics = finished.count, None
@@ -169,7 +170,7 @@ def generate_file(
                 weights = weight_bytes(opened, folder.config)
                 tokenizer = folder.tokenizer
                 statistics = _write_rows(opened, tokenizer, request, finished, progress, weights)
-    return FileResult(Path(out), len(rows), kept, statistics)
+    return FileResult(out, len(rows), kept, statistics)
 
 
 def generate_with(

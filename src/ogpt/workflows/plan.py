@@ -6,11 +6,10 @@ import inspect
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from ogpt.reporting import Reporter, silent
-from ogpt.storage import only_writer
+from ogpt.storage import only_writer, path_of
 from ogpt.training.step import TrainStep
 from ogpt.weights.shapes import parameter_count
 from ogpt.workflows.pretrain import pretrain
@@ -72,7 +71,7 @@ def plan(*, reporter: Reporter = silent, **arguments: Any) -> Plan:
     The text is prepared as for the run, which then starts from there. Tokens per second are
     measured on micro-batches of the real shape, compiled if the run will be.
     """
-    request = PretrainRequest(**arguments | {"out": Path(arguments["out"])})
+    request = PretrainRequest(**arguments | {"out": path_of(arguments["out"], "out")})
     settings = resolve_settings(request)
     with only_writer(request.out):
         setup = set_up(request, settings, reporter)

@@ -15,7 +15,7 @@ from ogpt.data.sources import Source, Specs, open_sources
 from ogpt.data.split_reader import SplitReader
 from ogpt.notices import tell
 from ogpt.reporting import Progress, Reporter, silent
-from ogpt.storage import only_writer
+from ogpt.storage import only_writer, path_of
 from ogpt.tokens.bpe_tokenizer import BPETokenizer
 from ogpt.tokens.open_tokenizer import open_tokenizer
 
@@ -54,7 +54,7 @@ def prepare(
         StorageError: the disk is full or refuses; run again, what is done is kept.
     """
     settings = settings or DataSettings()
-    out = Path(out)
+    out = path_of(out, "out")
     if isinstance(tokenizer, str | Path):
         tokenizer = open_tokenizer(tokenizer)
     valid_sources = open_sources(valid, settings.encoding, out=out) if valid else []

@@ -18,7 +18,7 @@ from ogpt.folders.model_card import training_facts, write_card
 from ogpt.folders.run_folder import METRICS_FILE, RunFolder
 from ogpt.generation.protocol import perplexity as units
 from ogpt.reporting import JsonLines, Reporter, Several, silent
-from ogpt.storage import only_writer, storage_error
+from ogpt.storage import only_writer, path_of, storage_error
 from ogpt.tokens.open_tokenizer import open_tokenizer
 from ogpt.training import tensorboard
 from ogpt.training.loop import BestBy, Loop, Measures, ValidationSet
@@ -97,7 +97,7 @@ def pretrain(
         TrainingDiverged, TrainingInterrupted, StorageError: see Loop.run.
     """
     request = PretrainRequest(
-        out=Path(out),
+        out=path_of(out, "out"),
         preset=preset,
         data=data,
         valid=valid,

@@ -12,13 +12,13 @@ from ogpt.decoding.choice import open_decoder
 from ogpt.decoding.native.library import load_library
 from ogpt.decoding.options import DecoderOptions
 from ogpt.decoding.rounding import TARGETS, write_rounded
-from ogpt.errors import ConfigError, OutputExists
+from ogpt.errors import ConfigError
 from ogpt.evaluation.comparison import Comparison, compare
 from ogpt.evaluation.tokenized_text import open_text
 from ogpt.folders.model_folder import ModelFolder
 from ogpt.layout import CARD_FILE
 from ogpt.reporting import Progress, Reporter, silent
-from ogpt.storage import whole_folder
+from ogpt.storage import check_empty, check_writable, path_of, whole_folder
 
 DEFAULT_TEXT = "builtin:python-docs"
 
@@ -56,7 +56,7 @@ def quantize(
 
     Args:
         model: A model folder, a run, or an id of the Hub.
-        out: Folder to create.
+        out: Folder to create, or an empty one to fill.
         to: int8, int4 or bf16.
         text: Text to compare on.
         data: Sources of the text to compare on. Without text and data, this is Python's
@@ -67,7 +67,7 @@ def quantize(
         reporter: Receives progress events.
 
     Raises:
-        OutputExists: `out` exists.
+        OutputExists: `out` holds files.
         ConfigError: a value outside its range, both text and data, or a model that the native
             decoder cannot run.
         DataError: sources that cannot be read, or too little text.
@@ -76,7 +76,7 @@ def quantize(
             quantized.
         StorageError: the disk is full, or writing is not permitted.
     """
-    out = Path(out)
+    out = path_of(out, "out")
     if to not in TARGETS:
         raise ConfigError(
             f"to is {to!r}; allowed: {', '.join(TARGETS)}",
@@ -87,8 +87,8 @@ def quantize(
             f"max_tokens is {max_tokens}; allowed: 2 or more, or 0 for the whole text",
             hint="omit it for a comparison that takes seconds",
         )
-    if out.exists():
-        raise OutputExists(f"{out} already exists", hint="choose another folder, or delete it")
+    check_empty(out)
+    check_writable(out)
     load_library()
     source = ModelFolder.open(model)
     if text is None and not data:

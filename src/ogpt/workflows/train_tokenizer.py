@@ -12,7 +12,7 @@ from ogpt.data.sources import Source, Specs, open_sources
 from ogpt.errors import DataError, OutputExists
 from ogpt.layout import LEARNED_FROM_FILE
 from ogpt.reporting import Progress, Reporter, silent
-from ogpt.storage import whole_folder, write_json
+from ogpt.storage import check_writable, held_names, path_of, whole_folder, write_json
 from ogpt.tokens.bpe_tokenizer import BPETokenizer
 from ogpt.tokens.fast import OpenAIGPTTokenizerFast
 from ogpt.tokens.merge_learning import learn_byte_merges, learn_merges
@@ -49,7 +49,7 @@ def train_tokenizer(
         OutputExists: `out` holds something else.
         StorageError: the disk is full or refuses.
     """
-    out = Path(out)
+    out = path_of(out, "out")
     sources = open_sources(data, encoding, out=out)
     record = {
         "data": [source.description for source in sources],
@@ -60,11 +60,12 @@ def train_tokenizer(
     if (out / LEARNED_FROM_FILE).is_file() and _read_record(out / LEARNED_FROM_FILE) == record:
         reporter("message", text=f"{out} already holds the tokenizer of this text")
         return open_tokenizer(out)
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+    if out.exists() and (not out.is_dir() or held_names(out)):
         raise OutputExists(
             f"{out} exists and does not hold the tokenizer of this text",
             hint="choose another --out, or delete the folder",
         )
+    check_writable(out)
     words = count_words(_texts(sources, reporter), words_of(pre_tokenizer))
     if not words:
         raise DataError(
