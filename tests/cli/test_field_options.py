@@ -17,8 +17,8 @@ from tests.contracts.sources import ROOT
 
 KINDS = (GenerationSettings, DecoderOptions)
 FIELDS = {name: found for kind in KINDS for name, found in descriptions(kind).items()}
-OWN = {"ids", "data", "out", "as_json", "stats", "batch_size"}
-"""Options of the command that are not settings."""
+OWN = {"ids", "data", "out", "as_json", "surface", "stats", "batch_size"}
+"""Options of the command that are not settings, or whose default depends on the terminal."""
 
 
 def options(command: str) -> dict[str, Any]:

@@ -51,6 +51,8 @@ DEFAULTS = {
     "ban": (),
     "bias": {},
     "top_logprobs": 0,
+    "surface": "raw",
+    "keep_lower": False,
     "decoder": "auto",
     "dtype": "auto",
     "threads": 0,
@@ -76,7 +78,9 @@ class TestGenerate:
         words += " --typical-p 0.8 --repetition-penalty 1.2 --frequency-penalty 0.3"
         words += " --presence-penalty 0.4 --no-repeat-ngram-size 3 --diversity-penalty 0.5"
         more += " --length-penalty 0.7 --penalty-alpha 0.6 --prompt-lookup 7 --ban x --ban y"
-        rest += " --cache-dtype bfloat16 --deterministic --batch-size 4"
+        rest += (
+            " --cache-dtype bfloat16 --deterministic --batch-size 4 --surface readable --keep-lower"
+        )
         texts = ["--bias", "the cat=2.5", "--bias", "a=b=-1"]
         result = ok("generate", "m", *words.split(), *more.split(), *rest.split(), *texts)
         assert called.arguments == (Path("m"), None)
@@ -106,6 +110,8 @@ class TestGenerate:
             "ban": ["x", "y"],
             "bias": {"the cat": 2.5, "a=b": -1.0},
             "top_logprobs": 0,
+            "surface": "readable",
+            "keep_lower": True,
             "decoder": "torch",
             "dtype": "bfloat16",
             "threads": 2,
@@ -115,6 +121,18 @@ class TestGenerate:
             "on_text": None,
         }
         assert result.stdout == "a\nb\nc\n"
+
+    @pytest.mark.parametrize(
+        ("options", "surface"),
+        [([], "readable"), (["--surface", "raw"], "raw"), (["--json"], "raw")],
+    )
+    def test_a_terminal_shows_readable_text(
+        self, monkeypatch: pytest.MonkeyPatch, options: list[str], surface: str
+    ) -> None:
+        called = record(monkeypatch, "generate", Written([]))
+        monkeypatch.setattr("ogpt.cli.generate.on_terminal", lambda: True)
+        ok("generate", "m", "the cat", *options)
+        assert called.options["surface"] == surface
 
     def test_streams_as_words_come(self, monkeypatch: pytest.MonkeyPatch) -> None:
         seen: list[str] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,10 +14,12 @@ from ogpt.cli.command import reporter
 from ogpt.cli.common_options import Model, parse_ids, read_prompt
 from ogpt.cli.field_options import with_field_options
 from ogpt.cli.figures import rows_written, speed
+from ogpt.config.described import descriptions
 from ogpt.decoding.options import RUNNING, DecoderOptions
 from ogpt.errors import ConfigError
 from ogpt.generation.choosing.settings import GenerationSettings
 from ogpt.notices import tell
+from ogpt.tokens.surface import Surface
 
 
 @with_field_options(GenerationSettings, DecoderOptions)
@@ -39,6 +42,13 @@ def generate(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object at the end.")
     ] = False,
+    surface: Annotated[
+        Surface | None,
+        typer.Option(
+            help=descriptions(GenerationSettings)["surface"].help,
+            show_default="readable on a terminal, otherwise raw",
+        ),
+    ] = None,
     stats: Annotated[
         bool, typer.Option("--stats", help="Report generation speed on stderr.")
     ] = False,
@@ -54,6 +64,8 @@ def generate(
     import ogpt
 
     named["batch_size"] = batch_size
+    shown = on_terminal() and not as_json and data is None
+    named["surface"] = surface or ("readable" if shown else "raw")
     if data is not None or out is not None:
         data, out = _both_files(data, out, prompt, ids)
         made = ogpt.generate_file(model, data, out, reporter=reporter(), **named)
@@ -81,6 +93,11 @@ def generate(
         statistics = written.statistics
     if stats and statistics is not None:
         typer.echo(speed(statistics, _bandwidth(statistics, named["threads"])), err=True)
+
+
+def on_terminal() -> bool:
+    """Whether people read stdout."""
+    return sys.stdout.isatty()
 
 
 def _both_files(

@@ -114,7 +114,7 @@ def demo(
         samples=[Sample(**sample) for sample in samples],
         samples_note=(
             f"Not selected: temperature {TEMPERATURE}, seeds 0 to {len(PROMPTS) - 1}. The "
-            "vocabulary has lower case only and no line breaks."
+            "vocabulary has lower case only and no line breaks; rules restored spaces and capitals."
         ),
         facts=_facts(out, shards, metrics),
     )
@@ -159,7 +159,12 @@ def _write(out: Path, reporter: Reporter) -> list[dict[str, str]]:
     for seed, prompt in enumerate(PROMPTS):
         reporter("progress", task="generating", done=seed, total=len(PROMPTS), unit="samples")
         (written,) = generate(
-            out, prompt, max_new_tokens=NEW_TOKENS, temperature=TEMPERATURE, seed=seed
+            out,
+            prompt,
+            max_new_tokens=NEW_TOKENS,
+            temperature=TEMPERATURE,
+            seed=seed,
+            surface="readable",
         )
         samples.append(asdict(Sample(prompt, written.text)))
     reporter("progress", task="generating", done=len(PROMPTS), total=len(PROMPTS), unit="samples")

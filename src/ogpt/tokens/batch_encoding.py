@@ -90,3 +90,21 @@ class BatchEncoding(dict[str, Any]):
                 hint="pass the index of a text in the call of the tokenizer, from 0",
             )
         return self.encodings[index]
+
+
+FIELDS: dict[str, Callable[[Any], Any]] = {
+    "input_ids": lambda encoding: encoding.ids,
+    # 1 for the second text of a pair, 0 for the first and for padding
+    "token_type_ids": lambda encoding: [sequence or 0 for sequence in encoding.sequence_ids],
+    "attention_mask": lambda encoding: encoding.attention_mask,
+    "special_tokens_mask": lambda encoding: encoding.special_tokens_mask,
+    "offset_mapping": lambda encoding: encoding.offsets,
+}
+"""How each model input is found in an Encoding."""
+
+
+def concatenated(row: list[Encoding]) -> Encoding:
+    """Concatenate the texts of a row; each token keeps the index of its text."""
+    for sequence, part in enumerate(row):
+        part.set_sequence_id(sequence)  # after truncation, which resets it
+    return Encoding.merge(row, growing_offsets=False)

@@ -71,7 +71,8 @@ class Quotes:
         if last in SIGNS and self._last.closes:  # "yes." "no."
             return last == '"' or not self._double
         if following == LINE_BREAK and not place.following:  # the end of the text
-            return not (self._double or last[-1] in _PAUSES)
+            introduced = last == "," and not rules.SPEECH.isdisjoint(place.before)  # he said, "
+            return not self._double and (introduced or last[-1] not in _PAUSES)
         if following in _ENDS or (last[-1] in rules.INTERRUPTING and _names_speaker(place)):
             return False
         return not self._double

@@ -20,11 +20,12 @@ from tokenizers import AddedToken, Encoding
 from ogpt.errors import TokenizerError, TokenOutOfRange
 from ogpt.notices import listening
 from ogpt.tokens import shaping
-from ogpt.tokens.batch_encoding import BatchEncoding
+from ogpt.tokens.batch_encoding import FIELDS, BatchEncoding, concatenated
 from ogpt.tokens.chunk_encoder import Ids
 from ogpt.tokens.cleaning import clean_up_tokenization
 from ogpt.tokens.id_row import IdRow
 from ogpt.tokens.special_tokens import NAMES, SpecialToken, SpecialTokenId
+from ogpt.tokens.surface import READABLE_AS_IT_IS, Surface, readable
 from ogpt.tokens.texts import Text, columns_of, texts_of
 
 
@@ -224,7 +225,7 @@ class TokenizerBase(ABC):
                 samples.extend(found)
             else:
                 shaping.truncate(rows, cut)
-            encodings = list(map(_joined, rows))
+            encodings = list(map(concatenated, rows))
             shaping.pad(encodings, fill)
             return encodings
 
@@ -243,7 +244,7 @@ class TokenizerBase(ABC):
             "offset_mapping": return_offsets_mapping,
         }
         data: dict[str, Any] = {
-            name: list(map(_FIELDS[name], shaped)) for name, asked in wanted.items() if asked
+            name: list(map(FIELDS[name], shaped)) for name, asked in wanted.items() if asked
         }
         if return_tensors is not None:
             shaping.check_choice("return_tensors", return_tensors, shaping.Tensors)
@@ -305,6 +306,8 @@ class TokenizerBase(ABC):
         clean_up_tokenization_spaces: bool | None = None,
         *,
         skip_unknown: bool = False,
+        surface: Surface = "raw",
+        keep_lower: bool = False,
     ) -> str:
         """Convert ids to text: words in lower case and single spaces, or all of a byte-level text.
 
@@ -314,11 +317,14 @@ class TokenizerBase(ABC):
             clean_up_tokenization_spaces: Remove spaces before punctuation and contractions; None
                 uses the setting of the tokenizer.
             skip_unknown: Omit `<unk>` too (as skip_special_tokens of Hugging Face does).
+            surface: "readable" restores the spaces, quotes and capitals of English instead.
+            keep_lower: Add no capitals to the readable surface.
 
         Raises:
-            TokenizerError: token_ids are not one row of integers.
+            TokenizerError: token_ids are not one row of integers, or surface is another word.
             TokenOutOfRange: an id is negative, or beyond a vocabulary without `<unk>`.
         """
+        shaping.check_choice("surface", surface, Surface)
         ids = self._known_ids(token_ids)
         special: set[int | None] = set(self.all_special_ids)
         omitted = special - {self.unk_token_id} if skip_special_tokens else set()
@@ -327,6 +333,9 @@ class TokenizerBase(ABC):
         if omitted:
             ids = [token for token in ids if token not in omitted]
         text = self._text_of(ids)
+        if surface == "readable":
+            apart = self.pre_tokenizer not in READABLE_AS_IT_IS
+            return readable(text, self.pre_tokenizer, keep_lower=keep_lower) if apart else text
         if clean_up_tokenization_spaces is None:
             clean_up_tokenization_spaces = self.clean_up_tokenization_spaces
         return clean_up_tokenization(text) if clean_up_tokenization_spaces else text
@@ -376,24 +385,7 @@ class TokenizerBase(ABC):
         return [value if value < size else unknown or 0 for value in ids]
 
 
-def _joined(row: list[Encoding]) -> Encoding:
-    """Concatenate the texts of a row; each token keeps the index of its text."""
-    for sequence, part in enumerate(row):
-        part.set_sequence_id(sequence)  # after truncation, which resets it
-    return Encoding.merge(row, growing_offsets=False)
-
-
 def _again(encode: Callable[[], list[Encoding]]) -> list[Encoding]:
     """Encode again without notices, which the first pass has emitted already."""
     with listening(lambda notice: None):
         return encode()
-
-
-_FIELDS: dict[str, Callable[[Any], Any]] = {
-    "input_ids": lambda encoding: encoding.ids,
-    # 1 for the second text of a pair, 0 for the first and for padding
-    "token_type_ids": lambda encoding: [sequence or 0 for sequence in encoding.sequence_ids],
-    "attention_mask": lambda encoding: encoding.attention_mask,
-    "special_tokens_mask": lambda encoding: encoding.special_tokens_mask,
-    "offset_mapping": lambda encoding: encoding.offsets,
-}

@@ -25,7 +25,7 @@ MAX_SEED = 2**64 - 1
 MAX_RETURN_SEQUENCES = 65_536
 """Continuations of one prompt, all of which are kept until they are returned."""
 
-OF_TEXT = ("stop", "ban", "bias", "top_logprobs")
+OF_TEXT = ("stop", "ban", "bias", "top_logprobs", "surface", "keep_lower")
 """Settings of a text, which need a tokenizer; a search over token ids does not know them."""
 
 SAMPLING = "Sampling"
@@ -84,6 +84,20 @@ class GenerationSettings:
         Whole(),
         "pass 0 to disable them",
         Option(metavar="N"),
+    )
+    surface: Literal["raw", "readable"] = described(
+        "raw",
+        "Text as the tokenizer decodes it (raw), or with the spaces and capitals of English "
+        "(readable).",
+        OneOf(("raw", "readable")),
+        "readable is for people; ids and log-probabilities refer to raw",
+    )
+    keep_lower: bool = described(
+        False,
+        "Add no capitals to readable text.",
+        Switch(),
+        "False adds capitals",
+        Option(),
     )
     eos_token_id: Sequence[int] = described(
         (),

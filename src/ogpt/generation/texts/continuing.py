@@ -209,8 +209,8 @@ class _Draft:
         for token_id in ids:
             texts.append(writer.write(token_id))
             if writer.stopped:
-                return "".join(texts), True
-        return "".join([*texts, writer.finish()]), False
+                break
+        return "".join([*texts, writer.finish()]), writer.stopped
 
     def _new_writer(self) -> Writer:
         return Writer(
@@ -218,4 +218,5 @@ class _Draft:
             after_word=self._prompt.after_word,
             stop=self._request.stop,
             min_tokens=self._request.settings.min_new_tokens,
+            surface=self._prompt.surface(self._tokenizer, self._request.settings),
         )

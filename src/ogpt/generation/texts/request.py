@@ -15,6 +15,7 @@ from ogpt.generation.searching.sampling import kept_when_full, slides
 from ogpt.generation.searching.text import check_length
 from ogpt.generation.texts.writer import TokenizerLike, decode, ends_word, space_follows, stop_forms
 from ogpt.notices import tell
+from ogpt.tokens.surface import READABLE_AS_IT_IS, Readable, readable
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,21 @@ class Prompt:
     ids: list[int]
     after_word: bool
     """Whether a space belongs between the prompt and its continuation."""
+    typed: bool = True
+    """Whether the text is the caller's; otherwise it was decoded from ids."""
+
+    def surface(self, tokenizer: TokenizerLike, settings: GenerationSettings) -> Readable | None:
+        """What makes the continuation readable; None if its raw text is wanted, or is readable."""
+        if settings.surface == "raw" or tokenizer.pre_tokenizer in READABLE_AS_IT_IS:
+            return None
+        pre_tokenizer = tokenizer.pre_tokenizer
+        before = self.text if self.typed else readable(self.text, pre_tokenizer)
+        return Readable(
+            pre_tokenizer,
+            before=before,
+            inside_word=not self.after_word and not self.text[-1:].isspace(),
+            keep_lower=settings.keep_lower,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +192,7 @@ def tell_without_effect(
             {"diversity_penalty": 0},
             "all beams are in one group (num_beam_groups=1)",
         ),
+        (settings.surface == "raw", {"keep_lower": False}, "raw text has no capitals"),
     ]
     for without_effect, neutral, reason in reasons:
         for name, value in neutral.items():
@@ -243,7 +260,8 @@ def _ids_prompt(tokenizer: TokenizerLike, ids: Sequence[int], vocab_size: int) -
             "ids has no tokens; at least one is required",
             hint="pass at least one token id",
         )
-    return Prompt(decode(tokenizer, prompt), prompt, ends_word(tokenizer, prompt[-1]))
+    after_word = ends_word(tokenizer, prompt[-1])
+    return Prompt(decode(tokenizer, prompt), prompt, after_word, typed=False)
 
 
 def _words(

@@ -13,6 +13,8 @@ from weakref import WeakKeyDictionary
 
 from ogpt.tokens.byte_words import BYTE_LETTERS
 
+from ogpt.tokens.surface import Readable
+
 END_OF_WORD = "</w>"
 REPLACEMENT = "\ufffd"
 """What bytes that are no character are decoded to."""
@@ -20,6 +22,11 @@ REPLACEMENT = "\ufffd"
 
 class TokenizerLike(Protocol):
     """The part of a tokenizer that text generation needs."""
+
+    @property
+    def pre_tokenizer(self) -> str:
+        """How text becomes words, by the name of the rules."""
+        ...
 
     @property
     def unk_token_id(self) -> int | None:
@@ -56,13 +63,14 @@ class Writer:
     All that `write` and `finish` return, joined, is `tokenizer.decode` of all the ids, after a
     space if `after_word`; or that text up to the first stop string. `stopped` becomes true with
     the first token that completes a stop string. The text of the first `min_tokens` tokens is not
-    searched.
+    searched. With a `surface`, the text is what it makes of that.
 
     Args:
         tokenizer: Turns ids into text.
         after_word: The prompt ends with a word, and not with white space.
         stop: Strings that end the text; they and what follows them are never shown.
         min_tokens: A stop string counts only after the text of this number of tokens.
+        surface: Makes the text readable, after stop strings were searched.
     """
 
     def __init__(
@@ -72,11 +80,13 @@ class Writer:
         after_word: bool = False,
         stop: Sequence[str] = (),
         min_tokens: int = 0,
+        surface: Readable | None = None,
     ) -> None:
         self.stopped = False
         self._tokenizer = tokenizer
         self._stop = tuple(stop)
         self._min_tokens = min_tokens
+        self._surface = surface
         self._n_tokens = 0
         self._bytes = is_byte_level(tokenizer)
         self._after_word = after_word  # the next text follows a complete word
@@ -105,7 +115,7 @@ class Writer:
         if found:
             self.stopped = True
             self._held, self._word = "", []
-            return hidden[: min(found)]
+            return self._shown(hidden[: min(found)])
         whole = len(self._held)
         if complete:
             self._held, self._word, self._after_word = hidden, [], not self._bytes
@@ -113,13 +123,19 @@ class Writer:
         shown = min(whole, self._undecided(hidden))
         self._held = self._held[shown:]
         self._exempt = max(0, self._exempt - shown)
-        return hidden[:shown]
+        ended = shown > 0 and (hidden[shown : shown + 1] == " " or not (self._held or self._word))
+        return self._shown(hidden[:shown], ended)
 
     def finish(self) -> str:
         """The rest of the text, an unfinished word included, after the last token."""
         hidden = self._hidden()
         self._held, self._word = "", []
-        return hidden
+        shown = self._shown(hidden)
+        return shown if self._surface is None else shown + self._surface.finish()
+
+    def _shown(self, raw: str, ends_word: bool = False) -> str:
+        """The next text to show, from its raw form."""
+        return raw if self._surface is None else self._surface.write(raw, ends_word)
 
     def _hidden(self) -> str:
         """All text so far that is not shown yet."""
