@@ -13,6 +13,7 @@ from ogpt.notices import Notice, listening
 from ogpt.tokens.surface import Readable, readable
 from ogpt.workflows.generate import generate_with
 from tests.markov import StandInDecoder
+from tests.tokens.byte_level import byte_tokenizer
 from tests.tokens.real import learned
 
 TOKENIZER = learned()
@@ -119,6 +120,18 @@ def test_decoding_ids() -> None:
     kept = TOKENIZER.decode(ids, surface="readable", keep_lower=True)
     assert kept == '"it isn\'t," she said. "no!" he said.'
     assert TOKENIZER.batch_decode([ids], surface="raw") == [TOKENIZER.decode(ids)]
+
+
+def test_byte_level_text_is_readable_as_it_is() -> None:
+    tokenizer = byte_tokenizer()
+    text = 'He said , " No . "\n'
+    ids = tokenizer.encode(text)
+    assert tokenizer.decode(ids, surface="readable") == text
+    decoder = StandInDecoder(lambda held: np.eye(len(tokenizer))[ids[-1]], len(tokenizer))
+    more = {"max_new_tokens": 2, "do_sample": False}
+    [raw] = generate_with(decoder, tokenizer, text, **more)
+    [read] = generate_with(decoder, tokenizer, text, surface="readable", **more)
+    assert read == raw
 
 
 def test_another_surface_is_refused() -> None:

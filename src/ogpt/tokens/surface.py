@@ -25,8 +25,6 @@ from ogpt.tokens.surface_place import (
 from ogpt.tokens.surface_quotes import SIGNS, Quotes
 
 Surface = Literal["raw", "readable"]
-READABLE_AS_IT_IS = frozenset(["bytes"])
-"""Pre-tokenizers that lose nothing, so that their raw text needs no rules."""
 _REMEMBERED = 4  # more than the dots of an ellipsis
 _TYPED = re.compile(r"(?:[^\W\d_]\.){2,}|\w+(?:['’]\w+)*|(\.)\1+|(-)\2+|\S")
 

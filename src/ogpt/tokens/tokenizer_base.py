@@ -25,7 +25,7 @@ from ogpt.tokens.chunk_encoder import Ids
 from ogpt.tokens.cleaning import clean_up_tokenization
 from ogpt.tokens.id_row import IdRow
 from ogpt.tokens.special_tokens import NAMES, SpecialToken, SpecialTokenId
-from ogpt.tokens.surface import READABLE_AS_IT_IS, Surface, readable
+from ogpt.tokens.surface import Surface, readable
 from ogpt.tokens.texts import Text, columns_of, texts_of
 
 
@@ -333,9 +333,8 @@ class TokenizerBase(ABC):
         if omitted:
             ids = [token for token in ids if token not in omitted]
         text = self._text_of(ids)
-        if surface == "readable":
-            apart = self.pre_tokenizer not in READABLE_AS_IT_IS
-            return readable(text, self.pre_tokenizer, keep_lower=keep_lower) if apart else text
+        if surface == "readable" and self.pre_tokenizer != "bytes":  # which loses nothing
+            return readable(text, self.pre_tokenizer, keep_lower=keep_lower)
         if clean_up_tokenization_spaces is None:
             clean_up_tokenization_spaces = self.clean_up_tokenization_spaces
         return clean_up_tokenization(text) if clean_up_tokenization_spaces else text

@@ -13,9 +13,16 @@ from ogpt.errors import SamplingError, TokenOutOfRange
 from ogpt.generation.choosing.settings import GenerationSettings, require
 from ogpt.generation.searching.sampling import kept_when_full, slides
 from ogpt.generation.searching.text import check_length
-from ogpt.generation.texts.writer import TokenizerLike, decode, ends_word, space_follows, stop_forms
+from ogpt.generation.texts.writer import (
+    TokenizerLike,
+    decode,
+    ends_word,
+    is_byte_level,
+    space_follows,
+    stop_forms,
+)
 from ogpt.notices import tell
-from ogpt.tokens.surface import READABLE_AS_IT_IS, Readable, readable
+from ogpt.tokens.surface import Readable, readable
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +38,10 @@ class Prompt:
 
     def surface(self, tokenizer: TokenizerLike, settings: GenerationSettings) -> Readable | None:
         """What makes the continuation readable; None if its raw text is wanted, or is readable."""
-        if settings.surface == "raw" or tokenizer.pre_tokenizer in READABLE_AS_IT_IS:
+        if settings.surface == "raw" or is_byte_level(tokenizer):
             return None
-        pre_tokenizer = tokenizer.pre_tokenizer
+        # transformers' tokenizers do not name their rules, which are BERT's
+        pre_tokenizer = getattr(tokenizer, "pre_tokenizer", "bert")
         before = self.text if self.typed else readable(self.text, pre_tokenizer)
         return Readable(
             pre_tokenizer,

@@ -12,7 +12,6 @@ from typing import Protocol
 from weakref import WeakKeyDictionary
 
 from ogpt.tokens.byte_words import BYTE_LETTERS
-
 from ogpt.tokens.surface import Readable
 
 END_OF_WORD = "</w>"
@@ -22,11 +21,6 @@ REPLACEMENT = "\ufffd"
 
 class TokenizerLike(Protocol):
     """The part of a tokenizer that text generation needs."""
-
-    @property
-    def pre_tokenizer(self) -> str:
-        """How text becomes words, by the name of the rules."""
-        ...
 
     @property
     def unk_token_id(self) -> int | None:
