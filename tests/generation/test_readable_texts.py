@@ -127,7 +127,7 @@ def test_byte_level_text_is_readable_as_it_is() -> None:
     text = 'He said , " No . "\n'
     ids = tokenizer.encode(text)
     assert tokenizer.decode(ids, surface="readable") == text
-    decoder = StandInDecoder(lambda held: np.eye(len(tokenizer))[ids[-1]], len(tokenizer))
+    decoder = StandInDecoder(lambda held: np.eye(len(tokenizer))[ids[-1]], len(tokenizer), 64)
     more = {"max_new_tokens": 2, "do_sample": False}
     [raw] = generate_with(decoder, tokenizer, text, **more)
     [read] = generate_with(decoder, tokenizer, text, surface="readable", **more)
