@@ -56,6 +56,11 @@ KINDS: dict[str, str] = {
         "the tokenizer in {path} was made with {package} {made_with}; using the installed {here}, "
         "which may split words differently"
     ),
+    "tokenizer-grown": (
+        "the tokenizer of the model in {path} has tokens that the model was not trained with: "
+        "{tokens}"
+    ),
+    "tokenizer-unfit": "nothing can be generated with this model: {reason}",
     "characters-left-out": (
         "{count} rare characters are not in the vocabulary: encoding them as <unk>"
     ),

@@ -16,6 +16,7 @@ from ogpt.decoding.native.balancing import balanced
 from ogpt.decoding.native.library import PRECISIONS, load_library
 from ogpt.folders.model_card import write_card
 from ogpt.layout import CARD_FILE, GENERATION_FILE, TOKENIZER_FILES, WEIGHTS_FILE
+from ogpt.tokens.tokenizer_folder import write_max_length
 from ogpt.weights.arrays import Array, LazyArrays
 from ogpt.weights.matching import match_weights
 from ogpt.weights.model_weights import folder_config, open_weights, write_weights
@@ -110,6 +111,7 @@ def write_rounded(
     for name in (*TOKENIZER_FILES, GENERATION_FILE, CARD_FILE):
         if (source / name).is_file():
             shutil.copyfile(source / name, folder / name)
+    write_max_length(folder, config.n_positions)
     if not (folder / CARD_FILE).exists():
         write_card(folder)
 

@@ -146,12 +146,15 @@ class ModelFolder:
     def tokenizer(self) -> BPETokenizer:
         """The tokenizer, checked against the model's vocabulary.
 
+        Its model_max_length is the model's n_positions, whatever the files say.
+
         Raises:
             TokenizerError: its files are missing or damaged.
             VocabularyMismatch: it is not the model's.
         """
         tokenizer = open_tokenizer(self.path)
         check_vocabulary(tokenizer, self.config, self.path)
+        tokenizer.model_max_length = self.config.n_positions
         return tokenizer
 
     @cached_property
@@ -221,7 +224,7 @@ def check_vocabulary(tokenizer: BPETokenizer, config: OpenAIGPTConfig, what: str
     """Check that a tokenizer fits a model, as far as the configuration shows it.
 
     Every id needs a row in the model. A model that ogpt trained also stores the fingerprint of its
-    tokenizer.
+    tokenizer, which may have tokens added to it since: that gives the notice `tokenizer-grown`.
 
     Args:
         tokenizer: To check.
@@ -231,17 +234,24 @@ def check_vocabulary(tokenizer: BPETokenizer, config: OpenAIGPTConfig, what: str
     Raises:
         VocabularyMismatch: they do not belong together.
     """
+    added: list[str] | None = []
     if hasattr(config, TOKENIZER_FINGERPRINT):
-        trained_with, seen = getattr(config, TOKENIZER_FINGERPRINT), tokenizer.fingerprint
-        if seen != trained_with:
+        trained_with = str(getattr(config, TOKENIZER_FINGERPRINT))
+        added = tokenizer.added_since(trained_with)
+        if added is None:
             raise VocabularyMismatch(
-                f"the model in {what} was trained with another tokenizer "
-                f"({str(trained_with)[:12]}) than this one ({seen[:12]})",
-                hint="use the tokenizer that the model was trained with",
+                f"the model in {what} was trained with another tokenizer ({trained_with[:12]}) "
+                f"than this one ({tokenizer.fingerprint[:12]})",
+                hint="copy the tokenizer files of the model that it was made from into its folder; "
+                f"if you are sure that this tokenizer gives the same ids, delete "
+                f"{TOKENIZER_FINGERPRINT} from {CONFIG_FILE}",
             )
     if len(tokenizer) > config.vocab_size:
         raise VocabularyMismatch(
             f"the tokenizer has {len(tokenizer)} entries; the model in {what} has "
             f"{config.vocab_size} rows",
-            hint="use the tokenizer that the model was trained with",
+            hint="use the tokenizer that the model was trained with, or add rows for new tokens: "
+            "model.resize_token_embeddings(len(tokenizer))",
         )
+    if added:
+        tell("tokenizer-grown", path=what, tokens=", ".join(map(repr, added)))

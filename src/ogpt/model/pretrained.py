@@ -30,6 +30,7 @@ from ogpt.model.resizing import changed
 from ogpt.model.tensors import array_of
 from ogpt.notices import tell
 from ogpt.storage import whole_files
+from ogpt.tokens.tokenizer_folder import write_max_length
 from ogpt.weights.arrays import Array
 from ogpt.weights.model_weights import folder_config, open_weights, write_weights, written_weights
 from ogpt.weights.sharded import size_in_bytes
@@ -105,6 +106,7 @@ class OpenAIGPTPreTrainedModel(Model):
             saved.save_pretrained(folder)
             write_weights(folder, arrays, limit)
             self.write_beside(folder)
+        write_max_length(Path(save_directory), saved.n_positions)
 
     def read_beside(self, folder: Path) -> None:
         """Read the files that a kind of model keeps beside its weights."""

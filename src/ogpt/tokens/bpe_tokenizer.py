@@ -26,7 +26,13 @@ from ogpt.tokens.tokenizer_folder import (
     tokenizer_folder,
     write_folder,
 )
-from ogpt.tokens.vocabulary import UNK_TOKEN, Vocabulary, read_vocabulary, write_vocabulary
+from ogpt.tokens.vocabulary import (
+    END_OF_WORD,
+    UNK_TOKEN,
+    Vocabulary,
+    read_vocabulary,
+    write_vocabulary,
+)
 
 PathLike = str | Path
 _SETTINGS = (
@@ -166,14 +172,44 @@ class BPETokenizer(TokenizerBase):
     @property
     def fingerprint(self) -> str:
         """SHA-256 (hexadecimal) of everything that determines the ids: equal means equal ids."""
-        added = self._pipeline.get_added_tokens_decoder()
-        parts = [
-            self._vocabulary.digest,
-            self.pre_tokenizer,
-            self.unk_token,
-            [[index, repr(token)] for index, token in sorted(added.items())],
+        return self._fingerprints()[-1]
+
+    def added_since(self, fingerprint: str) -> list[str] | None:
+        """Return the added tokens without which this tokenizer has the fingerprint.
+
+        Text without these tokens has the same ids as before. An empty list means that nothing was
+        added; None means that it is another tokenizer.
+        """
+        known = self._fingerprints()
+        if fingerprint not in known:
+            return None
+        tokens = [token.content for _, token in self._matched_in_text()]
+        return tokens[known.index(fingerprint) :]
+
+    def _fingerprints(self) -> list[str]:
+        """Return the fingerprint without added tokens, with the first, with the first two, ..."""
+        base = [self._vocabulary.digest, self.pre_tokenizer, self.unk_token]
+        sha256 = hashlib.sha256(json.dumps(base).encode())
+        found = [sha256.hexdigest()]
+        for index, token in self._matched_in_text():
+            flags = [token.single_word, token.lstrip, token.rstrip, token.normalized]
+            sha256.update(json.dumps([index, token.content, flags]).encode())
+            found.append(sha256.hexdigest())
+        return found
+
+    def _matched_in_text(self) -> list[tuple[int, AddedToken]]:
+        """Return the added tokens that change the ids of text which has them, in order of id.
+
+        An entry of the vocabulary that ends a word, such as `.</w>` as eos_token, is no such token:
+        texts have no `</w>`.
+        """
+        added = sorted(self._pipeline.get_added_tokens_decoder().items())
+        return [
+            (index, token)
+            for index, token in added
+            if index >= self.vocab_size
+            or (token.content != self.unk_token and not token.content.endswith(END_OF_WORD))
         ]
-        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def add_tokens(
         self,
@@ -306,7 +342,8 @@ class BPETokenizer(TokenizerBase):
         """Write vocab.json, merges.txt, tokenizer.json and tokenizer_config.json.
 
         `from_pretrained` and transformers' AutoTokenizer load them, and transformers'
-        OpenAIGPTTokenizer unless the tokens are byte-level.
+        OpenAIGPTTokenizer unless the tokens are byte-level. In a model folder, model_max_length is
+        the model's n_positions.
 
         Returns:
             The paths of the files.

@@ -14,6 +14,7 @@ from ogpt.errors import StorageError, TokenizerError
 from ogpt.hub import HubOptions, is_hub_id, model_folder
 from ogpt.layout import (
     ADDED_TOKENS_FILE,
+    CONFIG_FILE,
     MERGES_FILE,
     SPECIAL_TOKENS_FILE,
     TOKENIZER_CONFIG_FILE,
@@ -179,6 +180,8 @@ def read_tokenizer_file(file: Path) -> TokenizerFolder:
 def write_folder(folder: Path, content: TokenizerFolder, pipeline: str) -> tuple[Path, ...]:
     """Write the four files, each atomically; other files of the folder stay.
 
+    In a folder with the config.json of a model, model_max_length is the model's n_positions.
+
     Args:
         folder: Created if missing.
         content: The tokenizer.
@@ -189,6 +192,7 @@ def write_folder(folder: Path, content: TokenizerFolder, pipeline: str) -> tuple
 
     Raises:
         StorageError: the write fails, or a file has the name of the folder.
+        TokenizerError: config.json is damaged.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -200,19 +204,40 @@ def write_folder(folder: Path, content: TokenizerFolder, pipeline: str) -> tuple
     write_vocabulary(content.vocabulary, folder / VOCAB_FILE, folder / MERGES_FILE)
     with whole_file(folder / TOKENIZER_FILE) as temporary:
         temporary.write_bytes(pipeline.encode())
-    settings: dict[str, Any] = {
+    settings = {**content.settings}
+    if (folder / CONFIG_FILE).exists():  # of a model, which takes no more tokens than its positions
+        n_positions = read_json_object(folder / CONFIG_FILE).get("n_positions")
+        settings["model_max_length"] = n_positions or settings["model_max_length"]
+    settings = {
         "added_tokens_decoder": {
             str(index): {"content": token.content, **{key: getattr(token, key) for key in _FLAGS}}
             for index, token in sorted(content.added.items())
         },
         **({"additional_special_tokens": content.additional} if content.additional else {}),
-        **content.settings,
+        **settings,
         **content.special,
     }
     write_json(folder / TOKENIZER_CONFIG_FILE, settings)
     return tuple(
         folder / name for name in (VOCAB_FILE, MERGES_FILE, TOKENIZER_FILE, TOKENIZER_CONFIG_FILE)
     )
+
+
+def write_max_length(folder: Path, n_positions: int) -> None:
+    """Set model_max_length in tokenizer_config.json to the context length of the model.
+
+    Without it, truncation=True would leave more tokens than the model takes. A folder without
+    tokenizer files stays as it is.
+
+    Raises:
+        TokenizerError: tokenizer_config.json is damaged.
+        StorageError: the write fails.
+    """
+    if holds_tokenizer(folder):
+        settings = read_settings(folder)
+        settings.pop("max_len", None)  # its name in transformers 2
+        file = folder / TOKENIZER_CONFIG_FILE
+        write_json(file, {**settings, "model_max_length": n_positions})
 
 
 def vocabulary_of(pipeline: dict[str, Any], file: Path) -> Vocabulary:

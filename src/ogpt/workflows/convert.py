@@ -11,14 +11,21 @@ from typing import Any, NamedTuple, Unpack
 
 from tokenizers import AddedToken
 
-from ogpt.config.model import OpenAIGPTConfig
-from ogpt.errors import ConfigError, TokenizerError, VocabularyMismatch
+from ogpt.config.model import TOKENIZER_FINGERPRINT, OpenAIGPTConfig
+from ogpt.errors import (
+    BackendMissing,
+    ConfigError,
+    TokenizerError,
+    VocabularyMismatch,
+)
 from ogpt.folders.model_card import write_card
-from ogpt.folders.model_folder import ModelFolder
+from ogpt.folders.model_folder import ModelFolder, check_vocabulary
 from ogpt.hub import HubOptions, model_folder
 from ogpt.layout import CARD_FILE, GENERATION_FILE, TOKENIZER_FILES, weights_files
+from ogpt.notices import collecting
 from ogpt.reporting import Progress, Reporter, silent
 from ogpt.storage import check_empty, check_writable, path_of, whole_folder
+from ogpt.tokens.open_tokenizer import open_tokenizer
 from ogpt.tokens.rust_bpe import bert_pipeline
 from ogpt.tokens.tokenizer_folder import (
     PRE_TOKENIZER,
@@ -26,6 +33,7 @@ from ogpt.tokens.tokenizer_folder import (
     holds_tokenizer,
     read_folder,
     write_folder,
+    write_max_length,
 )
 from ogpt.tokens.vocabulary import NAMINGS, UNK_TOKEN, write_vocabulary
 from ogpt.weights.arrays import Array, LazyArrays
@@ -129,6 +137,8 @@ def convert(
     saved = OpenAIGPTConfig.from_dict(opened.config.to_dict())
     saved.architectures = [plan.architecture]
     saved.dtype = dtypes[0] if len(dtypes) == 1 else None
+    if tokenizer is not None and hasattr(saved, TOKENIZER_FINGERPRINT):
+        _check_fingerprint(opened, saved)
     with whole_folder(out) as folder:
         if to == "openai":
             write_openai(folder, weights)
@@ -220,6 +230,22 @@ def _read_tokenizer(opened: _Opened) -> TokenizerFolder | None:
     return content
 
 
+def _check_fingerprint(opened: _Opened, saved: OpenAIGPTConfig) -> None:
+    """Check that the tokenizer is the model's; store the fingerprint of one that has grown.
+
+    Raises:
+        VocabularyMismatch: the model was trained with another tokenizer.
+    """
+    assert opened.folder is not None
+    try:
+        with collecting():  # text is not split here, so versions of packages do not matter
+            tokenizer = open_tokenizer(opened.folder)
+    except BackendMissing:
+        return
+    check_vocabulary(tokenizer, opened.config, opened.folder)
+    setattr(saved, TOKENIZER_FINGERPRINT, tokenizer.fingerprint)
+
+
 def _write_tokenizer(
     content: TokenizerFolder, source: Path, folder: Path, to: str, config: OpenAIGPTConfig
 ) -> None:
@@ -248,6 +274,7 @@ def _write_tokenizer(
     vocab_file, merges_file = NAMINGS[LAYOUTS.index(to)]
     write_vocabulary(content.vocabulary, folder / vocab_file, folder / merges_file)
     _copy(source, folder, others)
+    write_max_length(folder, config.n_positions)
 
 
 def _copy(source: Path | None, folder: Path, names: Sequence[str]) -> None:

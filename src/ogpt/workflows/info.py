@@ -7,9 +7,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ogpt.folders.model_folder import ModelFolder
+from ogpt.errors import VocabularyMismatch
+from ogpt.folders.model_folder import ModelFolder, check_vocabulary
 from ogpt.folders.run_folder import METRICS_FILE, RunFolder, read_events
 from ogpt.layout import WEIGHTS_FILE
+from ogpt.notices import tell
+from ogpt.tokens.open_tokenizer import open_tokenizer
 from ogpt.weights.safetensors_file import open_safetensors
 from ogpt.weights.shapes import parameter_count
 
@@ -19,9 +22,10 @@ LAST_FACTS = ("step", "total_steps", "loss", "tokens_per_s", "mfu", "bits_per_by
 def info(path: str | Path | ModelFolder) -> dict[str, Any]:
     """Describe a model folder or a run, as nested values that JSON can hold.
 
-    Sections: `model` (its configuration), `weights`, `tokenizer` (None without one), `labels` (of a
-    classifier). A run also has `run` (its progress), `settings`, and the last `train` and `eval`
-    events; a run without a checkpoint has no model yet. No framework is loaded.
+    Sections: `model` (its configuration), `weights`, `tokenizer` (None without one; with a `fault`
+    and the notice `tokenizer-unfit` if it is not the model's), `labels` (of a classifier). A run
+    also has `run` (its progress), `settings`, and the last `train` and `eval` events; a run without
+    a checkpoint has no model yet. No framework is loaded.
 
     Args:
         path: A model folder, a run, or an id of the Hub.
@@ -29,7 +33,7 @@ def info(path: str | Path | ModelFolder) -> dict[str, Any]:
     Raises:
         CheckpointError: `path` is no folder, is neither a model nor a run, or is damaged.
         DamagedData: metrics.jsonl is damaged.
-        ConfigError, TokenizerError, VocabularyMismatch, WeightsError: a part that cannot be read.
+        ConfigError, TokenizerError, WeightsError: a part that cannot be read.
     """
     if isinstance(path, ModelFolder) or not RunFolder.is_run(Path(path)):
         return _model(ModelFolder.open(path))
@@ -47,7 +51,6 @@ def _model(folder: ModelFolder) -> dict[str, Any]:
     # of a quantized folder the arrays as they are stored, not the weights that they stand for
     stored = folder.path / WEIGHTS_FILE
     arrays = folder.weights if folder.quantized is None else open_safetensors(stored)
-    tokenizer = folder.tokenizer if folder.has_tokenizer else None
     classifies = folder.architecture == "OpenAIGPTForSequenceClassification"
     return {
         "folder": str(folder.path),
@@ -62,12 +65,23 @@ def _model(folder: ModelFolder) -> dict[str, Any]:
             "arrays": len(arrays),
             "file_bytes": folder.weights_bytes,
         },
-        "tokenizer": tokenizer
-        and {
-            "entries": len(tokenizer),
-            "pre_tokenizer": tokenizer.pre_tokenizer,
-            "fingerprint": tokenizer.fingerprint,
-        },
+        "tokenizer": _tokenizer(folder) if folder.has_tokenizer else None,
+    }
+
+
+def _tokenizer(folder: ModelFolder) -> dict[str, Any]:
+    try:
+        tokenizer = open_tokenizer(folder.path)
+        check_vocabulary(tokenizer, folder.config, folder.path)
+        fault = None
+    except VocabularyMismatch as error:
+        fault = str(error)
+        tell("tokenizer-unfit", reason=fault)
+    return {
+        "entries": len(tokenizer),
+        "pre_tokenizer": tokenizer.pre_tokenizer,
+        "fingerprint": tokenizer.fingerprint,
+        **({"fault": fault} if fault else {}),
     }
 
 
