@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +13,7 @@ from ogpt.errors import TokenizerError
 from ogpt.layout import MERGES_FILE, VOCAB_FILE
 from ogpt.reporting import Reporter, silent
 from ogpt.tokens import shaping
+from ogpt.tokens.fingerprints import fingerprints
 from ogpt.tokens.merge_learning import learn_byte_merges, learn_merges
 from ogpt.tokens.rust_bpe import bert_normalizer, bert_pipeline
 from ogpt.tokens.texts import as_texts
@@ -187,15 +186,8 @@ class BPETokenizer(TokenizerBase):
         return tokens[known.index(fingerprint) :]
 
     def _fingerprints(self) -> list[str]:
-        """Return the fingerprint without added tokens, with the first, with the first two, ..."""
         base = [self._vocabulary.digest, self.pre_tokenizer, self.unk_token]
-        sha256 = hashlib.sha256(json.dumps(base).encode())
-        found = [sha256.hexdigest()]
-        for index, token in self._matched_in_text():
-            flags = [token.single_word, token.lstrip, token.rstrip, token.normalized]
-            sha256.update(json.dumps([index, token.content, flags]).encode())
-            found.append(sha256.hexdigest())
-        return found
+        return fingerprints(base, self._matched_in_text())
 
     def _matched_in_text(self) -> list[tuple[int, AddedToken]]:
         """Return the added tokens that change the ids of text which has them, in order of id.
