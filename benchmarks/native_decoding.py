@@ -2,7 +2,8 @@
 
 GPT-1's shape with random weights. Baselines that cannot run GPT-1 run a GPT-2 of the same shape,
 which costs the same. Each is a separate process that sleeps until its turn. The notes name the
-baselines whose environment is missing (`make bench-peers`).
+baselines whose environment is missing (`make bench-peers`) and those whose process ended, for
+example at an instruction that this processor lacks: they are left out, and the run continues.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from benchmarks.measuring import (
 )
 from benchmarks.peers import environments
 from benchmarks.peers.protocol import Setup
-from benchmarks.peers.remote import Answer, Remote, environment
+from benchmarks.peers.remote import Answer, ContenderEnded, Remote, environment
 from benchmarks.sections import Section
 from benchmarks.training_step import GPT1, SMOKE
 from ogpt.config.model import OpenAIGPTConfig
@@ -71,6 +72,8 @@ class Stage:
         models.mkdir(parents=True, exist_ok=True)
         self.remotes: dict[str, Remote] = {}
         self.away: list[str] = []
+        self.ended: dict[str, str] = {}
+        """Baselines whose process ended, and how."""
         self.versions: dict[str, str] = {}
         self.busy_share: list[float] = []
         """CPU time of all waiting processes divided by the time of the turn, for each turn."""
@@ -81,15 +84,45 @@ class Stage:
             print(f"starting {each.name}", file=sys.stderr, flush=True)
             where = folder if each.is_ours else models
             setup = Setup(each.variant, shape, given.threads, where)
-            remote = self.remotes[each.name] = Remote(each.python, each.module, setup)
-            self.versions |= remote.versions
+            try:
+                remote = self.remotes[each.name] = Remote(each.python, each.module, setup)
+            except ContenderEnded as ended:
+                self._leave_out(each, ended)
+            else:
+                self.versions |= remote.versions
 
     def present(self, section: Section) -> list[Entrant]:
         """Entrants of a section."""
         return [one for one in ENTRANTS if one.name in self.remotes and section.takes(one)]
 
-    def trial(self, entrant: Entrant, section: Section) -> Answer:
-        """Run a short trial of the section, after a first call that allocates memory."""
+    def trial(self, entrant: Entrant, section: Section) -> Answer | None:
+        """Run a short trial of the section; None if the entrant's process ends."""
+        try:
+            return self._trial(entrant, section)
+        except ContenderEnded as ended:
+            self._leave_out(entrant, ended)
+            return None
+
+    def turn(self, entrant: Entrant, section: Section) -> Answer | None:
+        """Run the section on one entrant, while the others sleep; None if its process has ended."""
+        if entrant.name in self.ended:
+            return None
+        try:
+            return self._turn(entrant, section)
+        except ContenderEnded as ended:
+            self._leave_out(entrant, ended)
+            return None
+
+    def _leave_out(self, entrant: Entrant, ended: ContenderEnded) -> None:
+        """Continue without a baseline; ogpt itself must not end."""
+        if entrant.is_ours:
+            raise ended
+        print(f"  {entrant.name} is left out: {ended}", file=sys.stderr, flush=True)
+        self.ended[entrant.name] = str(ended)
+        self.remotes.pop(entrant.name, None)
+
+    def _trial(self, entrant: Entrant, section: Section) -> Answer:
+        """A short trial, after a first call that allocates memory."""
         remote = self.remotes[entrant.name]
         if not section.new:
             prompts = section.prompts(self._vocab_size, section.trial)
@@ -100,8 +133,7 @@ class Stage:
         without_cache = entrant.system == WITHOUT_CACHE
         return remote.generate(prompts, CLEARLY if without_cache else section.trial)
 
-    def turn(self, entrant: Entrant, section: Section) -> Answer:
-        """Run the section on one entrant, while the others sleep."""
+    def _turn(self, entrant: Entrant, section: Section) -> Answer:
         remote = self.remotes[entrant.name]
         time.sleep(REST)
         before = self._busy(remote)
@@ -151,8 +183,9 @@ def short_trial(stage: Stage, section: Section) -> dict[str, Answer]:
     """Run a short trial on all entrants of a section."""
     found = {}
     for each in stage.present(section):
-        found[each.name] = stage.trial(each, section)
-        print(f"  {each.name}: {found[each.name].seconds:.2f} s", file=sys.stderr, flush=True)
+        if (answer := stage.trial(each, section)) is not None:
+            found[each.name] = answer
+            print(f"  {each.name}: {answer.seconds:.2f} s", file=sys.stderr, flush=True)
     return found
 
 
@@ -189,6 +222,8 @@ def equal_ids(trials: dict[str, Answer]) -> dict[str, int]:
             continue
         is_gpt1 = each.is_ours or each.system in ("plain PyTorch", WITHOUT_CACHE)
         reference = REFERENCES[0 if is_gpt1 else 1]
+        if reference not in trials:
+            continue
         ids = trials[each.name].ids[0]
         found[each.name] = agreeing(ids, trials[reference].ids[0][: len(ids)])
         if each.precision == "float32" and found[each.name] < CLEARLY:
@@ -243,6 +278,34 @@ def sizes(given: Namespace) -> list[Section]:
     return sections.smoke() if given.smoke else sections.full()
 
 
+def measure_section(
+    stage: Stage, section: Section, machine: Callable[[], float], rounds: int
+) -> tuple[dict[str, Answer], dict[str, list[float]], list[float]]:
+    """Run a section's short trial, then its rounds.
+
+    Returns:
+        The trial's answers and the seconds of each round, by entrant, without entrants whose
+        process ended; and what `machine` measured in each round.
+    """
+    print(section.name, file=sys.stderr, flush=True)
+    trial = short_trial(stage, section)
+    seconds = {name: answer.seconds for name, answer in trial.items()}
+    if section.by_precision:
+        stage.dismiss(trial.keys() - asked_again(section, seconds))
+    turns: dict[str, Callable[[], Any]] = {
+        each.name: lambda each=each: stage.turn(each, section) for each in staying(section, seconds)
+    }
+    answers = interleave({**turns, "machine": machine}, rounds)
+    read = answers.pop("machine")
+    trial = {name: answer for name, answer in trial.items() if name not in stage.ended}
+    samples = {
+        name: [answer.seconds for answer in found]
+        for name, found in answers.items()
+        if name not in stage.ended
+    }
+    return trial, samples, read
+
+
 def measure(given: Namespace, shape: dict[str, int], folder: Path) -> Result:
     """Measure all sections, then loading."""
     begun = time.perf_counter()
@@ -261,21 +324,10 @@ def measure(given: Namespace, shape: dict[str, int], folder: Path) -> Result:
 
     try:
         for section in sizes(given):
-            print(section.name, file=sys.stderr, flush=True)
-            trial = trials[section.name] = short_trial(stage, section)
-            seconds = {name: answer.seconds for name, answer in trial.items()}
-            if section.by_precision:
-                stage.dismiss(trial.keys() - asked_again(section, seconds))
-            turns: dict[str, Callable[[], Any]] = {
-                f"{each.name}, {section.name}": lambda each=each, section=section: stage.turn(
-                    each, section
-                )
-                for each in staying(section, seconds)
-            }
-            answers = interleave({**turns, "machine": measure_machine}, given.rounds)
-            read[section.name] = answers["machine"]
-            for name in turns:
-                result.samples[name] = [answer.seconds for answer in answers[name]]
+            trials[section.name], samples, read[section.name] = measure_section(
+                stage, section, measure_machine, given.rounds
+            )
+            result.samples |= {f"{name}, {section.name}": each for name, each in samples.items()}
     finally:
         stage.close()
     loads = interleave(
@@ -293,6 +345,7 @@ def measure(given: Namespace, shape: dict[str, int], folder: Path) -> Result:
         },
         "equal_ids": {name: equal_ids(trials[name]) for name in ("batch 1", "batch 8")},
         "away": stage.away,
+        "ended": stage.ended,
         "busy_share_of_the_waiting": max(stage.busy_share),
         "package_versions": stage.versions,
         "loads": loads,

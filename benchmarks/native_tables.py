@@ -210,3 +210,4 @@ def _add_notes(result: Result, sections: dict[str, Section]) -> None:
     ]
     if figures["away"]:
         result.notes.append(f"Not installed (`make bench-peers`): {', '.join(figures['away'])}.")
+    result.notes += [f"{name} is left out: {how}." for name, how in figures["ended"].items()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 from contextlib import suppress
 from dataclasses import asdict
@@ -15,6 +16,10 @@ import psutil
 from benchmarks.peers.protocol import Setup
 
 ROOT = Path(__file__).parents[2]
+
+
+class ContenderEnded(SystemExit):
+    """A contender's process ended before it answered; uncaught, it ends the benchmark."""
 
 
 class Answer(NamedTuple):
@@ -34,6 +39,9 @@ class Remote:
 
     Attributes:
         versions: Versions of the contender's packages.
+
+    Raises:
+        ContenderEnded: the process ended, at the start or at a request.
     """
 
     def __init__(self, python: Path, module: str, setup: Setup) -> None:
@@ -81,13 +89,17 @@ class Remote:
 
     def _answer(self) -> dict[str, object]:
         line = self._process.stdout.readline()
-        if not line:
+        if not line.endswith("\n"):  # none, or the beginning of one
             raise self._ended()
         return json.loads(line)
 
-    def _ended(self) -> SystemExit:
+    def _ended(self) -> ContenderEnded:
         self.close()
-        return SystemExit(f"the process of {self._name} ended; its error is above")
+        status = self._process.returncode
+        how = f"exit status {status}; its error is above"
+        if status < 0:  # the number of a signal
+            how = f"{signal.Signals(-status).name}, {signal.strsignal(-status)}"
+        return ContenderEnded(f"the process of {self._name} ended: {how}")
 
 
 def environment(threads: int) -> dict[str, str]:

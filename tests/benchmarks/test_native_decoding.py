@@ -84,6 +84,7 @@ def native_result() -> measuring.Result:
         "busy_share_of_the_waiting": 0.01,
         "package_versions": {"openvino": "1"},
         "away": ["llama.cpp q8_0"],
+        "ended": {"llama.cpp q4_0": "the process ended: SIGILL, Illegal instruction"},
         "seconds": 60.0,
     }
     return result
@@ -107,6 +108,8 @@ def test_targets_compare_with_the_best_peer_of_their_kind():
         rows["batch 1, float32"][-1] == f"{20e9 / (4 * 116_021_760 + 2 * cached) / (256 / 2):.2f}"
     )
     assert any("llama.cpp q8_0" in note for note in result.notes)
+    ended = "llama.cpp q4_0 is left out: the process ended: SIGILL, Illegal instruction."
+    assert ended in result.notes
 
 
 def test_a_target_without_peers_is_not_judged():

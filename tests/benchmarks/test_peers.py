@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
 
-from benchmarks import training_step
+from benchmarks import native_decoding, sections, training_step
+from benchmarks.entrants import OURS, Entrant
 from benchmarks.peers import environments
 from benchmarks.peers.gpt2_weights import draw
 from benchmarks.peers.protocol import Setup
@@ -62,6 +64,82 @@ def test_a_contender_follows_orders_and_is_counted(tmp_path, monkeypatch):
     with pytest.raises(SystemExit, match="did not generate 4 ids"):
         remote.generate([[1, 2, 3]], 4)
     remote.close()
+
+
+MORTAL = """
+import os, signal, sys
+from benchmarks.peers.protocol import serve
+
+class Mortal:
+    def __init__(self, setup):
+        self.life = {"load": 0, "prefill": 1, "middle": 3, "lives": 99, "stops": 3}[setup.variant]
+        self.stops = setup.variant == "stops"
+        self.orders = -1
+        self.generate([], 0)
+
+    def generate(self, prompts, new):
+        self.orders += 1
+        if self.orders == self.life:
+            if self.stops:
+                sys.exit(3)
+            os.kill(os.getpid(), signal.SIGILL)
+        return [[7] * new for _ in prompts]
+
+serve(("numpy",), Mortal)
+"""
+
+
+def test_a_baseline_that_dies_is_named_and_left_out(tmp_path, monkeypatch, capsys):
+    """At load, at the first prompt or between two rounds; the others answer to the end."""
+    (tmp_path / "mortal.py").write_text(MORTAL, "utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("OGPT_BENCH_PEERS", str(tmp_path))
+    baselines = [
+        Entrant("peer", precision, "mortal", variant)
+        for precision, variant in (
+            ("float32", "lives"),
+            ("int8", "load"),
+            ("bfloat16", "prefill"),
+            ("int4", "middle"),
+            ("int2", "stops"),
+        )
+    ]
+    entrants = [Entrant(OURS, "float32", "mortal", "lives"), *baselines]
+    monkeypatch.setattr(native_decoding, "ENTRANTS", entrants)
+
+    def everybody(section, trials):
+        return [each for each in entrants if each.name in trials]
+
+    monkeypatch.setattr(native_decoding, "staying", everybody)  # whatever the machine is doing
+    monkeypatch.setattr(native_decoding, "REST", 0.0)
+    given = Namespace(smoke=True, threads=1)
+    stage = native_decoding.Stage(given, training_step.SMOKE, tmp_path)
+    assert list(stage.ended) == ["peer int8"]
+    section, other = sections.smoke()[1:3]
+    try:
+        found = native_decoding.measure_section(stage, section, lambda: 1.0, 3)
+        again = native_decoding.measure_section(stage, other, lambda: 1.0, 2)
+    finally:
+        stage.close()
+    rest = {"ogpt float32", "peer float32"}
+    for (trial, samples, machine), rounds in ((found, 3), (again, 2)):
+        assert trial.keys() == samples.keys() == rest
+        assert machine == [1.0] * rounds
+        assert all(len(seconds) == rounds for seconds in samples.values())
+    illegal = "the process of mortal {} ended: SIGILL, Illegal instruction"
+    stopped = "the process of mortal stops ended: exit status 3; its error is above"
+    assert stage.ended == {
+        "peer int8": illegal.format("load"),
+        "peer bfloat16": illegal.format("prefill"),
+        "peer int4": illegal.format("middle"),
+        "peer int2": stopped,
+    }
+    shown = capsys.readouterr().err
+    for name, how in stage.ended.items():
+        assert f"{name} is left out: {how}" in shown
+    monkeypatch.setattr(native_decoding, "ENTRANTS", [Entrant(OURS, "int8", "mortal", "load")])
+    with pytest.raises(SystemExit, match="mortal load ended"):  # nothing to measure without it
+        native_decoding.Stage(given, training_step.SMOKE, tmp_path)
 
 
 def test_a_contender_that_ends_ends_the_benchmark(tmp_path, monkeypatch):
