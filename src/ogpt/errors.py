@@ -112,7 +112,7 @@ class TrainingDiverged(OgptError, ArithmeticError):
 
 
 class TrainingInterrupted(OgptError, KeyboardInterrupt):
-    """Ctrl-C or SIGTERM during training, raised after the run was saved."""
+    """Ctrl-C, SIGTERM or SIGHUP during training, raised after the run was saved."""
 
 
 class SamplingError(OgptError, ValueError):

@@ -74,15 +74,33 @@ class JsonLines:
 
 
 class Several:
-    """A Reporter that passes each event to several others, in order."""
+    """A Reporter that passes each event to several others, in order, and never raises.
 
-    def __init__(self, *reporters: Reporter) -> None:
+    An event that one of them cannot write, because the reader of a pipe is gone or a disk is full,
+    does not end the work. The others receive a message about it, once. The next event is passed to
+    all again, as the disk may have space by then.
+
+    Args:
+        **reporters: The others. Their names appear in that message.
+    """
+
+    def __init__(self, **reporters: Reporter) -> None:
         self.reporters = reporters
+        self._failed: set[str] = set()
 
     def __call__(self, kind: str, /, **fields: Any) -> None:
         """Pass one event to each."""
-        for reporter in self.reporters:
-            reporter(kind, **fields)
+        for name, reporter in self.reporters.items():
+            try:
+                reporter(kind, **fields)
+            except (OSError, ValueError) as error:  # ValueError: the stream is closed
+                self.failed(name, error)
+
+    def failed(self, name: str, error: Exception) -> None:
+        """Report once that `name` cannot be written."""
+        if name not in self._failed:
+            self._failed.add(name)
+            self("message", text=f"{name} cannot be written, and the work continues: {error}")
 
 
 class Progress:

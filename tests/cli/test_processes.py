@@ -128,3 +128,43 @@ def test_help_is_plain_ascii() -> None:
     names = [command.__name__.replace("_", "-") for group in GROUPS.values() for command in group]
     for words in [[], *([name] for name in names)]:
         assert CliRunner().invoke(app, [*words, "--help"]).output.isascii()
+
+
+LONG_WORK = (
+    "import ogpt\n"
+    "from ogpt.cli.main import app\n"
+    "from ogpt.notices import tell\n"
+    "def demo(out, reporter):\n"
+    "    for step in range(1_000):\n"
+    "        reporter('message', text='x' * 1_000)\n"
+    "    tell('prompt-unknown', count=1, total=2)\n"
+    "    open(out, 'w').write('whole')\n"
+    "    if FAILS: raise ogpt.errors.ConfigError('wrong', hint='right')\n"
+    "ogpt.demo = demo\n"
+    "import ogpt.cli.demo\n"
+    "ogpt.cli.demo.demo_story = lambda story: 'story'\n"
+)
+
+
+@pytest.mark.parametrize("quiet", [[], ["--quiet"]])
+@pytest.mark.parametrize(("fails", "code"), [(False, 0), (True, 2)])
+@pytest.mark.parametrize("stderr", ["reader-gone", "full", "closed"])
+def test_progress_that_cannot_be_written(
+    tmp_path: Path, stderr: str, fails: bool, code: int, quiet: list[str]
+) -> None:
+    if stderr == "full" and not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    out = tmp_path / "out"
+    words = [*quiet, "demo", "--out", str(out)]
+    program = f"FAILS = {fails}\n{LONG_WORK}app({words})"
+    if stderr == "closed":
+        program = f"import os, sys; os.close(2); sys.stderr = None\n{program}"
+    env = {**os.environ, "PYTHONUNBUFFERED": ""}
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open("/dev/full" if stderr == "full" else writer, "wb") as stream:
+        done = subprocess.run(
+            [sys.executable, "-c", program], stdout=-1, stderr=stream, env=env, check=False
+        )
+    assert (done.returncode, out.read_text()) == (code, "whole")
+    assert done.stdout == (b"" if fails else b"story\n")

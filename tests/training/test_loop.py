@@ -206,7 +206,7 @@ class Interrupting(Counter):
         return super().train(batches, step, learning_rate)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_stop_request_saves_first(tmp_path: Path, number: int) -> None:
     before = signal.getsignal(number)
     loop = make(tmp_path, Interrupting(number))
@@ -217,6 +217,34 @@ def test_a_stop_request_saves_first(tmp_path: Path, number: int) -> None:
     assert signal.getsignal(number) is before
     (message,) = kinds(loop, "message")
     assert message["text"].startswith("stopping: this step is finished")
+
+
+class HangingUp(Counter):
+    """SIGHUP twice, as shell and kernel send it when a terminal is closed."""
+
+    def train(self, batches: list[Batch], step: int, learning_rate: float) -> StepResult:
+        if step == 1:
+            os.kill(os.getpid(), signal.SIGHUP)
+            os.kill(os.getpid(), signal.SIGHUP)
+        return super().train(batches, step, learning_rate)
+
+
+def test_a_second_hang_up_does_not_end_the_process(tmp_path: Path) -> None:
+    loop = make(tmp_path, HangingUp())
+    with pytest.raises(TrainingInterrupted, match="after step 2 of 5"):
+        loop.run()
+    assert names(loop.run_folder) == ["step-00000002"]
+    assert len(kinds(loop, "message")) == 1
+
+
+def test_nohup_is_respected(tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        loop = make(tmp_path, HangingUp())
+        loop.run()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert loop.step == 5
 
 
 def test_a_resumed_loop_continues(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from ogpt.errors import (
     TrainingDiverged,
     VocabularyMismatch,
 )
+from ogpt.folders.model_card import write_card
 from ogpt.folders.model_folder import ModelFolder
 from ogpt.folders.run_folder import RunFolder
 from ogpt.workflows.plan import plan
@@ -370,19 +371,51 @@ def test_divergence_names_step_rate_and_checkpoint(text: Path, tmp_path: Path) -
 def test_a_full_disk_while_training(
     text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ogpt.reporting import JsonLines
-
-    def full(self: JsonLines, kind: str, /, **fields: object) -> None:
-        if fields["step"] == 5:
+    def full(folder: Path, *facts: object, **more: object) -> None:
+        if folder.name.startswith(".step-00000006"):
             raise OSError(28, "No space left on device")
+        write_card(folder, *facts, **more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(JsonLines, "__call__", full)
+    monkeypatch.setattr("ogpt.workflows.pretrain.write_card", full)
     with pytest.raises(StorageError, match="No space left") as caught:
         pretrain(data=[str(text)], out=tmp_path / "run", overrides=settings())
     assert "free some space" in caught.value.hint
     facts = json.loads((tmp_path / "run" / "run.json").read_text())
     assert facts["last"] == "step-00000004"
     assert ModelFolder.open(tmp_path / "run").path.exists()
+
+
+@pytest.mark.parametrize("where", ["ogpt.reporting.JsonLines.__call__", "add_scalar"])
+def test_metrics_that_cannot_be_written_do_not_end_a_run(
+    text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    pytest.importorskip("tensorboard")
+
+    def full(*values: object, **fields: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    name = where if "." in where else "torch.utils.tensorboard.SummaryWriter.add_scalar"
+    monkeypatch.setattr(name, full)
+    said: list[str] = []
+    result = pretrain(
+        data=[str(text)],
+        out=tmp_path / "run",
+        overrides=settings(),
+        reporter=lambda kind, **fields: said.append(str(fields.get("text"))),
+    )
+    what = "metrics.jsonl" if "." in where else "TensorBoard"
+    lost = f"{what} cannot be written, and the work continues: [Errno 28] No space left on device"
+    assert said.count(lost) == 1
+    assert RunFolder.open(result.out).facts["finished"]
+
+
+def test_a_view_that_fails_does_not_end_a_run(text: Path, tmp_path: Path) -> None:
+    def gone(kind: str, /, **fields: object) -> None:
+        raise BrokenPipeError(32, "Broken pipe")
+
+    result = pretrain(data=[str(text)], out=tmp_path / "run", overrides=settings(), reporter=gone)
+    assert RunFolder.open(result.out).facts["finished"]
+    assert "progress cannot be written" in (result.out / "metrics.jsonl").read_text()
 
 
 def test_without_torch(text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import traceback
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import typer
 from typer.core import TyperCommand
 
 from ogpt.cli.answers import noticing_escapes
+from ogpt.cli.stderr import Stderr
 from ogpt.errors import ConfigError, OgptError, SamplingError
 from ogpt.reporting import Reporter, silent
 from ogpt.storage import path_of
@@ -65,6 +65,7 @@ class Command(TyperCommand):
         from ogpt.notices import listening, refuse
 
         session: Session = ctx.obj
+        stderr = Stderr()
         try:
             with (
                 open_view(quiet=session.quiet) as view,
@@ -78,10 +79,12 @@ class Command(TyperCommand):
             raise
         except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the outermost handler
             if session.debug:
-                traceback.print_exception(error)
+                stderr.write("".join(traceback.format_exception(error)))
             code, message, hint = verdict(error)
-            sys.stderr.write(f"error: {message}\nhint: {hint}\n")
+            stderr.write(f"error: {message}\nhint: {hint}\n")
             raise typer.Exit(code) from None
+        finally:
+            stderr.settle()
 
 
 def _check_paths(command: TyperCommand, ctx: Any) -> None:

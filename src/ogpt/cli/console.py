@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ogpt.cli.figures import end_facts, event_line, progress_facts, train_facts
+from ogpt.cli.stderr import Stderr
 from ogpt.notices import Notice
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class View(Protocol):
 @contextmanager
 def open_view(*, quiet: bool) -> Iterator[View]:
     """Yield the view that fits stderr; quiet shows only notices."""
-    console = plain_console(stderr=True)
+    console = plain_console(file=Stderr())
     view: View
     if quiet:
         view = OnlyNotices(console)

@@ -140,7 +140,7 @@ class Loop:
 
         Raises:
             TrainingDiverged: a loss or gradient that is not finite; the update was not applied.
-            TrainingInterrupted: Ctrl-C or SIGTERM, after a checkpoint.
+            TrainingInterrupted: Ctrl-C, SIGTERM or SIGHUP, after a checkpoint.
             StorageError: a checkpoint could not be written; the one before is whole.
         """
         with stop_requests(self._announce_stop) as stop:
@@ -237,7 +237,7 @@ class Loop:
         self.add_files(folder)
 
     def _stop_if_requested(self, stop: threading.Event) -> None:
-        """Save and raise, if Ctrl-C or SIGTERM came."""
+        """Save and raise, if Ctrl-C, SIGTERM or SIGHUP came."""
         if not stop.is_set():
             return
         if self.saved_step != self.step:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -109,7 +109,8 @@ def pretrain(
     )
     settings = resolve_settings(request)
     with only_writer(request.out):
-        return _pretrain(set_up(request, settings, reporter), request.out, reporter)
+        setup = set_up(request, settings, Several(progress=reporter))
+        return _pretrain(setup, request.out, reporter)
 
 
 def _pretrain(setup: Setup, out: Path, reporter: Reporter) -> PretrainResult:
@@ -137,20 +138,20 @@ def _pretrain(setup: Setup, out: Path, reporter: Reporter) -> PretrainResult:
         tokenizer.save_pretrained(folder)
         write_card(folder, about)
 
-    try:
-        with _reports(out, done, reporter) as report:
-            report(
-                "plan",
-                task=TASK,
-                step=done,
-                parameters=parameter_count(setup.config),
-                tokens_per_step=settings.training.batch_size * setup.config.n_positions,
-                total_steps=setup.total_steps,
-            )
-            loop = _loop(setup, step, run, report, add_files, state)
+    with _reports(out, done, reporter) as report:
+        report(
+            "plan",
+            task=TASK,
+            step=done,
+            parameters=parameter_count(setup.config),
+            tokens_per_step=settings.training.batch_size * setup.config.n_positions,
+            total_steps=setup.total_steps,
+        )
+        loop = _loop(setup, step, run, report, add_files, state)
+        try:
             found = Evaluation(**loop.run())  # type: ignore[arg-type]  # its tokens are whole
-    except OSError as error:  # also when closing a file whose last writes a full disk refused
-        raise storage_error(out, error) from error
+        except OSError as error:
+            raise storage_error(out, error) from error
     measures = {
         "validation perplexity": f"{found.perplexity:.4g}",
         "validation bits per byte": f"{found.bits_per_byte:.4g}",
@@ -163,18 +164,31 @@ def _pretrain(setup: Setup, out: Path, reporter: Reporter) -> PretrainResult:
 
 @contextmanager
 def _reports(out: Path, step: int, reporter: Reporter) -> Iterator[Reporter]:
-    """Yield a Reporter to the caller, to metrics.jsonl and to TensorBoard, where it is there."""
-    with ExitStack() as stack:
-        metrics = stack.enter_context(open(out / METRICS_FILE, "a", encoding="utf-8"))
-        reporters: list[Reporter] = [reporter, JsonLines(metrics)]
+    """Yield a Reporter to the caller, to metrics.jsonl and, if it is installed, to TensorBoard."""
+    try:
+        metrics = open(out / METRICS_FILE, "a", encoding="utf-8")  # noqa: SIM115  # closed below
+    except OSError as error:
+        raise storage_error(out / METRICS_FILE, error) from error
+    report = Several(progress=reporter, **{METRICS_FILE: JsonLines(metrics)})
+    closing = {METRICS_FILE: metrics.close}
+    try:
         if tensorboard.available():
-            board = tensorboard.TensorBoard(out / "tensorboard", step)
-            stack.callback(board.close)
-            reporters.append(board)
+            try:
+                board = tensorboard.TensorBoard(out / "tensorboard", step)
+                report.reporters["TensorBoard"] = board
+                closing["TensorBoard"] = board.close
+            except OSError as error:
+                report.failed("TensorBoard", error)
         else:
             text = "no curves for TensorBoard, which is not installed: pip install tensorboard"
-            reporter("message", text=text)
-        yield Several(*reporters)
+            report("message", text=text)
+        yield report
+    finally:
+        for name, close in closing.items():
+            try:
+                close()
+            except OSError as error:  # closing writes what a full disk refused before
+                report.failed(name, error)
 
 
 def _loop(
