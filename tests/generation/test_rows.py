@@ -10,10 +10,17 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from ogpt.errors import DamagedData, DataError, OutputExists, StorageError
+from ogpt.errors import ConfigError, DamagedData, DataError, OutputExists, StorageError
 from ogpt.generation.choosing.settings import GenerationSettings
 from ogpt.generation.texts.continuing import Generation
-from ogpt.generation.texts.rows import FinishedRows, PromptRow, check_fields, model_hash, read_rows
+from ogpt.generation.texts.rows import (
+    FinishedRows,
+    PromptRow,
+    check_fields,
+    check_output,
+    model_hash,
+    read_rows,
+)
 
 ROWS = [PromptRow("one", {"id": 1}), PromptRow("two", {}), PromptRow("three", {"id": 3})]
 
@@ -117,6 +124,13 @@ def test_fields_of_the_user_are_never_overwritten(
         assert caught.value.hint == f"rename the field, for example to 'my_{name}'"
     others = {"ids", "log_probs", "text", "continuations", "generated"} - {*names}
     check_fields([PromptRow("a", dict.fromkeys(others, 1))], settings)
+
+
+@pytest.mark.parametrize("name", ["-", "out.jsonl.gz", "out.JSONL.ZST"])
+def test_an_output_of_another_kind_than_its_name_is_refused(name: str) -> None:
+    check_output(Path("out.jsonl"))
+    with pytest.raises(ConfigError, match=f"out is '{name}'; allowed: an uncompressed file"):
+        check_output(Path(name))
 
 
 def test_odd_fields_of_the_user_come_back(tmp_path: Path) -> None:

@@ -453,6 +453,11 @@ def test_notices_of_prompts(write: Any) -> None:
     ]
 
 
+def test_a_text_that_is_not_unicode_is_refused(write: Any) -> None:
+    with pytest.raises(SamplingError, match="text 2 is not UTF-8: character 1 of"):
+        write(["my dog", "a\udce9"], max_new_tokens=1)
+
+
 def test_a_streamer_is_told(write: Any) -> None:
     told: list[int] = []
 

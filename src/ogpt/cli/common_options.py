@@ -24,7 +24,7 @@ Data = Annotated[
 More = Annotated[list[str] | None, typer.Argument(hidden=True, metavar="SOURCE")]
 Valid = Annotated[
     list[str] | None,
-    typer.Option("--valid", metavar="SOURCE", help="Text of the validation set."),
+    typer.Option("--valid", metavar="SOURCE", help="Text of the validation set; repeatable."),
 ]
 Encoding = Annotated[str, typer.Option(help="Encoding of text files.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]

@@ -8,7 +8,7 @@ from typing import Any
 
 from ogpt.errors import ConfigError
 from ogpt.generation.choosing.settings import OF_TEXT, GenerationSettings
-from ogpt.generation.texts.request import tell_unknown
+from ogpt.generation.texts.request import check_unicode, tell_unknown
 from ogpt.generation.texts.writer import decode, space_follows
 from ogpt.pipelines.base_pipeline import EncodedText, Pipeline, tell_padding
 from ogpt.tokens.cleaning import clean_up_tokenization
@@ -89,6 +89,8 @@ class TextGenerationPipeline(Pipeline):
         if asked.get("pad_token_id") is not None:
             tell_padding("pad_token_id")
         texts = as_texts(inputs)
+        for number, text in enumerate(texts, 1):
+            check_unicode(f"text {number}", text)
         rows = list(map(EncodedText, texts, self.tokenizer(texts)["input_ids"]))
         tell_unknown(self.tokenizer, [token_id for row in rows for token_id in row.ids])
         return rows

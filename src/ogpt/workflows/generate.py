@@ -21,7 +21,13 @@ from ogpt.generation.choosing.settings import GenerationSettings
 from ogpt.generation.protocol.decoder import Decoder
 from ogpt.generation.texts.continuing import Generation, OnText, continuations, slots_of
 from ogpt.generation.texts.request import Request, check_given, prepare
-from ogpt.generation.texts.rows import FinishedRows, check_fields, model_hash, read_rows
+from ogpt.generation.texts.rows import (
+    FinishedRows,
+    check_fields,
+    check_output,
+    model_hash,
+    read_rows,
+)
 from ogpt.generation.texts.statistics import Statistics, Stopwatch
 from ogpt.generation.texts.writer import TokenizerLike
 from ogpt.reporting import Progress, Reporter, silent
@@ -137,7 +143,8 @@ def generate_file(
             and `options`.
 
     Raises:
-        ConfigError: a batch_size or an option outside its range, or a decoder that is not possible.
+        ConfigError: a batch_size or an option outside its range, a decoder that is not possible, or
+            an `out` that cannot be appended to (`-`, .gz, .zst).
         DataError: `data` cannot be read, a row has no prompt, or a field of its own with the name
             of one that `out` adds.
         OutputExists: `out` holds something other than the first rows of this request, or another
@@ -154,6 +161,7 @@ def generate_file(
     options = whole_or_named(DecoderOptions, options, named)
     _check_batch_size(batch_size)
     out = path_of(out, "out")
+    check_output(out)
     rows = read_rows(path_of(data, "data"))
     check_fields(rows, settings)
     folder = ModelFolder.open(model)

@@ -203,7 +203,7 @@ class GenerationSettings:
     )
     bias: Mapping[str, float] = described(
         {},
-        "Add this number to a text's logit; repeatable.",
+        "Add this number to the logit of this text; repeatable.",
         Bias(Texts(), "texts of one character or more"),
         "pass for example {'the cat': 2.0}",
         Option(panel=CONSTRAINTS, metavar="TEXT=NUMBER"),

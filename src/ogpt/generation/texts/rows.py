@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ogpt.errors import DamagedData, DataError, OgptError, OutputExists
+from ogpt.errors import ConfigError, DamagedData, DataError, OgptError, OutputExists
 from ogpt.generation.choosing.settings import GenerationSettings
 from ogpt.generation.texts.continuing import Generation
 from ogpt.layout import CONFIG_FILES, TOKENIZER_FILES, weights_files
@@ -87,6 +87,19 @@ def _row(name: str, line: str) -> PromptRow:
         f"{name} is {line[:60]!r}; it must be a JSON object with a text 'prompt' or 'text'{reason}",
         hint='for example {"prompt": "the cat"}',
     )
+
+
+def check_output(file: Path) -> None:
+    """Refuse names that promise what the output is not: a stream, or compressed.
+
+    Raises:
+        ConfigError: the file is `-`, or its name ends with .gz or .zst.
+    """
+    if str(file) == STDIN or compression_of(file):
+        raise ConfigError(
+            f"out is {str(file)!r}; allowed: an uncompressed file, to which a call can append",
+            hint="pass for example --out texts.jsonl, and compress it afterwards",
+        )
 
 
 def check_fields(rows: Sequence[PromptRow], settings: GenerationSettings) -> None:
