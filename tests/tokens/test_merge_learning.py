@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from ogpt import notices
 from ogpt.errors import TokenizerError
+from ogpt.tokens import merge_learning
+from ogpt.tokens.long_word import LongWord
 from ogpt.tokens.merge_learning import learn_merges
 from ogpt.tokens.word_counting import count_words
 from tests.tokens.real import PYTHON_DOCS, learned
@@ -182,3 +184,39 @@ def test_progress_ends_at_the_total() -> None:
         "progress",
         {"task": "learning merges", "done": 1, "total": 1, "unit": "merges"},
     )
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.dictionaries(st.text("ab", min_size=1, max_size=60), st.integers(1, 3), min_size=1),
+    st.integers(5, 80),
+)
+def test_long_words_are_learned_from_as_short_ones(counts: dict[str, int], size: int) -> None:
+    """They are kept as linked lists; the merges, in runs too, are those of str.replace."""
+    with notices.collecting(), pytest.MonkeyPatch.context() as patch:
+        usual = learn_merges(counts, size)
+        patch.setattr(merge_learning, "LONG", 2)
+        assert learn_merges(counts, size) == usual
+
+
+def test_a_long_word_visits_only_the_places_of_a_pair() -> None:
+    """Work is counted, not timed: places visited in all merges of a word of 20,000 symbols."""
+    word = LongWord("".join(chr(ord("a") + i * i % 23) for i in range(20_000)))
+    changes = word.merge("ab", "X")
+    assert sum(map(abs, changes.values())) <= 6 * 20_000 / 23
+    assert word.merge("ab", "X") == {}
+
+
+def test_the_alphabet_grows_while_entries_are_free() -> None:
+    """No word of one ideograph has a pair to merge; rare ones must not be unknown for that."""
+    counts = {chr(0x4E00 + i): 3_000 - i for i in range(2_500)}
+    vocab, merges = learn_merges(counts, 5_001)
+    assert (len(vocab), merges) == (5_001, [])
+    assert set(counts) <= set(vocab)
+    with notices.collecting() as told:
+        vocab, _ = learn_merges(counts, 4_000)
+    assert len(vocab) == 3_999, "two entries a character"
+    assert [(notice.kind, notice.fields.get("count")) for notice in told] == [
+        ("characters-left-out", 501),
+        ("fewer-merges", None),
+    ]

@@ -2,7 +2,8 @@
 
 During training, a symbol is one character of a Python string, chr(its id in the vocabulary). A word
 is then a short string, a pair is a string of length 2, and a merge is `str.replace`, which is fast.
-Each merge visits only the words that contain the pair, through an index from pairs to words.
+Each merge visits only the words that contain the pair, through an index from pairs to words. In
+long words it visits only the places of the pair (`ogpt.tokens.long_word`).
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ from ogpt import notices
 from ogpt.errors import TokenizerError
 from ogpt.reporting import Reporter, silent
 from ogpt.tokens.byte_words import BYTE_LETTERS
+from ogpt.tokens.long_word import LONG, LongWord
 from ogpt.tokens.vocabulary import END_OF_WORD, UNK_TOKEN
 
 ALPHABET_LIMIT = 1_000
-"""Maximum number of characters, which take 2 entries each. GPT-1 has 478 such entries."""
+"""Number of characters that come before merges; each takes 2 entries. GPT-1 has 478 such entries.
+Rarer characters get the entries that merges leave free."""
 
 LEAST_COUNT = 2
 """Occurrences of a pair that is merged: merging a unique pair shortens no other text."""
@@ -31,7 +34,7 @@ def learn_merges(
     vocab_size: int,
     reporter: Reporter = silent,
     *,
-    alphabet_limit: int = ALPHABET_LIMIT,
+    alphabet_limit: int | None = None,
 ) -> tuple[dict[str, int], list[tuple[str, str]]]:
     """Train a vocabulary of `vocab_size` entries on words and their counts.
 
@@ -47,7 +50,8 @@ def learn_merges(
         word_counts: Lower-case words from the pre-tokenization, with counts from 1.
         vocab_size: Number of entries of the vocabulary.
         reporter: Receives `progress` events.
-        alphabet_limit: Number of characters to keep, the most frequent. Others become `<unk>`.
+        alphabet_limit: Number of characters to keep, the most frequent; others become `<unk>`.
+            None keeps ALPHABET_LIMIT, and more while no pair is left to merge and entries are free.
 
     Returns:
         The vocabulary (token -> id) and the merges, both in order of rank. If no pair occurs twice
@@ -56,14 +60,25 @@ def learn_merges(
     Raises:
         TokenizerError: there are no words, or vocab_size is too small for the characters.
     """
-    alphabet = _alphabet(word_counts, alphabet_limit)
+    characters = _by_frequency(word_counts)
+    kept = min(len(characters), ALPHABET_LIMIT if alphabet_limit is None else alphabet_limit)
     _check_size(
         vocab_size,
-        1 + 2 * len(alphabet),
+        1 + 2 * kept,
         "<unk> and every character of the text, inside and at the end of a word",
     )
-    tokens = [UNK_TOKEN, *alphabet, *(char + END_OF_WORD for char in alphabet)]
-    return _grow(tokens, *_as_symbols(word_counts, alphabet), vocab_size, reporter)
+    while True:
+        alphabet = sorted(characters[:kept])
+        tokens = [UNK_TOKEN, *alphabet, *(char + END_OF_WORD for char in alphabet)]
+        vocab, merges = _grow(tokens, *_as_symbols(word_counts, alphabet), vocab_size, reporter)
+        more = min(len(characters) - kept, (vocab_size - len(vocab)) // 2)
+        if not more or alphabet_limit is not None:
+            break
+        kept += more
+    if kept < len(characters):
+        notices.tell("characters-left-out", count=len(characters) - kept)
+    _notice_fewer(vocab, vocab_size)
+    return vocab, merges
 
 
 def learn_byte_merges(
@@ -86,7 +101,10 @@ def learn_byte_merges(
     _check_size(vocab_size, least if word_counts else 1, "every byte")
     table = {ord(letter): chr(index) for index, letter in enumerate(BYTE_LETTERS)}
     words = [word.translate(table) for word in word_counts]
-    return _grow(list(BYTE_LETTERS), words, list(word_counts.values()), vocab_size, reporter)
+    counts = list(word_counts.values())
+    vocab, merges = _grow(list(BYTE_LETTERS), words, counts, vocab_size, reporter)
+    _notice_fewer(vocab, vocab_size)
+    return vocab, merges
 
 
 def _grow(
@@ -106,21 +124,21 @@ def _grow(
                 "progress", task="learning merges", done=len(merges), total=total, unit="merges"
             )
     reporter("progress", task="learning merges", done=len(merges), total=total, unit="merges")
-    if len(merges) < total:
-        notices.tell("fewer-merges", entries=len(tokens), asked=vocab_size)
     return {token: index for index, token in enumerate(tokens)}, merges
 
 
-def _alphabet(word_counts: Mapping[str, int], limit: int) -> list[str]:
-    """Return the `limit` most frequent characters, in the order of their code points."""
+def _notice_fewer(vocab: Mapping[str, int], vocab_size: int) -> None:
+    if len(vocab) < vocab_size:
+        notices.tell("fewer-merges", entries=len(vocab), asked=vocab_size)
+
+
+def _by_frequency(word_counts: Mapping[str, int]) -> list[str]:
+    """Return the characters of the words, the most frequent first."""
     frequency: Counter[str] = Counter()
     for word, count in word_counts.items():
         for char in word:
             frequency[char] += count
-    by_frequency = sorted(frequency, key=lambda char: (-frequency[char], char))
-    if len(by_frequency) > limit:
-        notices.tell("characters-left-out", count=len(by_frequency) - limit)
-    return sorted(by_frequency[:limit])
+    return sorted(frequency, key=lambda char: (-frequency[char], char))
 
 
 def _check_size(vocab_size: int, least: int, entries: str) -> None:
@@ -168,6 +186,7 @@ def _best_pairs(
     The heap has (-count, pair) from when the count last grew. Counts only fall afterwards, so an
     outdated entry never comes too late: when it is popped, it is pushed back with its true count.
     """
+    long_words = {index: LongWord(word) for index, word in enumerate(words) if len(word) >= LONG}
     pair_counts, words_with = _index(words, counts)
     heap = [(-count, pair) for pair, count in pair_counts.items() if count >= LEAST_COUNT]
     heapq.heapify(heap)
@@ -187,6 +206,13 @@ def _best_pairs(
         grown: set[str] = set()
         for index in words_with.pop(pair):
             old, count = words[index], counts[index]
+            if index in long_words:
+                for neighbours, change in long_words[index].merge(pair, joined).items():
+                    pair_counts[neighbours] = pair_counts.get(neighbours, 0) + change * count
+                    if joined in neighbours:
+                        words_with.setdefault(neighbours, set()).add(index)
+                        grown.add(neighbours)
+                continue
             new = old.replace(pair, joined)
             words[index] = new
             for i in range(len(old) - 1):
