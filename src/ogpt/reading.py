@@ -11,9 +11,9 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-from ogpt.errors import BackendMissing, DamagedData, DataError
+from ogpt.errors import BackendMissing, DamagedData, DataError, OgptError
 
 Compression = Literal["", ".gz", ".zst"]
 
@@ -33,6 +33,8 @@ RATIO_FLOOR = 64 << 20
 MAX_NESTING = 100
 """Depth of lists and objects in JSON. Real files need fewer than 10; recursive code needs a limit
 below Python's own (1,000 frames)."""
+
+E = TypeVar("E", bound=OgptError)
 
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 100
@@ -138,7 +140,8 @@ def parse_json(text: str, *, printable_names: bool = False) -> Any:
 
     too_deep = f"lists and objects are nested more than {MAX_NESTING} deep"
     try:
-        value = json.loads(text, object_pairs_hook=check_names)
+        # a byte-order mark, which some editors write
+        value = json.loads(text.removeprefix("\ufeff"), object_pairs_hook=check_names)
     except RecursionError as error:
         raise ValueError(too_deep) from error
     level = [value]  # level by level, not by recursion, which the depth could exhaust
@@ -157,9 +160,9 @@ def shown(value: object) -> str:
     return _SHORT.repr(value)
 
 
-def unreadable(path: Path, error: OSError) -> DataError:
-    """Make the error for a file that the operating system cannot read."""
-    return DataError(
+def unreadable(path: Path, error: OSError, kind: type[E] = DataError) -> E:  # type: ignore[assignment]  # E is DataError then
+    """Make the error, of class `kind`, for a file that the operating system cannot read."""
+    return kind(
         f"{path} cannot be read: {error.strerror or error}",
         hint="check the permissions of the file and the health of the disk",
     )

@@ -284,7 +284,9 @@ def sha256_of(file: Path) -> str:
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON, atomically."""
     with whole_file(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", "utf-8")
+        text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+        # a path that is not UTF-8 has lone surrogates, which become escapes of JSON
+        temporary.write_bytes(text.encode("utf-8", "backslashreplace"))
 
 
 def _remove(file: Path) -> None:

@@ -85,7 +85,7 @@ def _read_preset(name: str) -> dict[str, Any]:
 
 def _read_toml(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text("utf-8"))
+        return tomllib.loads(file.read_text("utf-8-sig"))  # editors may write a byte-order mark
     except OSError as error:
         raise ConfigError(
             f"could not read {file}: {error.strerror}", hint="check the path given with --config"

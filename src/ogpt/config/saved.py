@@ -15,7 +15,7 @@ from ogpt.errors import CheckpointError, ConfigError, UnknownSetting
 from ogpt.hub import HubOptions, model_folder
 from ogpt.layout import CONFIG_FILE, weights_files
 from ogpt.notices import tell
-from ogpt.reading import parse_json
+from ogpt.reading import parse_json, unreadable
 from ogpt.storage import storage_error, whole_file
 
 # difflib's similarity from which a name counts as misspelled. The closest legitimate key of
@@ -309,7 +309,9 @@ def _read(file: Path) -> dict[str, Any]:
             f"{file.parent} has no {file.name}, so it is not a model folder",
             hint="pass a folder with config.json and model.safetensors, or a run folder",
         ) from error
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise unreadable(file, error, CheckpointError) from error
+    except ValueError as error:
         raise CheckpointError(
             f"{file} is damaged: {error}", hint="restore the file from a copy of the model"
         ) from error

@@ -95,8 +95,10 @@ def _builtin(source: Source) -> Iterator[tuple[str, str, int]]:
 
 
 def _text(source: Source) -> Iterator[tuple[str, str, int]]:
+    line = 1
     for text, position in split_text(read_text(source.path, source.encoding, source.compression)):
-        yield text, str(source.path), position
+        yield text, f"{source.path}, from line {line}" if line > 1 else str(source.path), position
+        line += text.count("\n")
 
 
 def _jsonl(source: Source) -> Iterator[tuple[str, str, int]]:
@@ -128,7 +130,7 @@ def _lines(source: Source) -> Iterator[tuple[str, int]]:
 
 def _row_text(line: str, origin: str) -> str:
     try:
-        row: Any = json.loads(line)
+        row: Any = json.loads(line.removeprefix("\ufeff"))  # of files joined to one
     except (ValueError, RecursionError) as error:
         raise DamagedData(
             f"{origin} is not JSON: {error}",

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ogpt.errors import DamagedData, SourceNotFound
-from ogpt.reading import parse_json
+from ogpt.reading import parse_json, unreadable
 from ogpt.storage import write_json
 
 NAME = "manifest.json"
@@ -105,6 +105,8 @@ def read_manifest(folder: Path) -> Manifest:
         raise SourceNotFound(
             f"{folder} is no folder of shards: it has no {NAME}", hint=remake(folder)
         ) from error
+    except OSError as error:
+        raise unreadable(path, error) from error
     except DamagedData:
         raise
     except (KeyError, TypeError, ValueError) as error:

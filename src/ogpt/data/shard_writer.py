@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ogpt.data.encoding import encode_documents
 from ogpt.data.manifest import NAME, SPLITS, Manifest, Shard, read_manifest, shard_names
 from ogpt.data.shards import check_sizes
 from ogpt.data.split_reader import SplitText, TextGroup
@@ -65,7 +66,8 @@ def encode_ahead(
     with ThreadPoolExecutor(1, "ogpt-tokenize") as worker:
         for group in groups:
             texts = [each.text for each in group.texts]
-            waiting.append((group, worker.submit(tokenizer.encode_batch_arrays, texts)))
+            origins = [each.origin for each in group.texts]
+            waiting.append((group, worker.submit(encode_documents, tokenizer, texts, origins)))
             if len(waiting) > 1:
                 earlier, ids = waiting.popleft()
                 yield earlier, ids.result()

@@ -178,7 +178,8 @@ def _open_file(path: Path, name: str, encoding: str) -> Source:
     size = path.stat().st_size
     if not size:
         raise DataError(f"{path} is empty (0 bytes)", hint="omit it, or create it again")
-    return Source(name, path, *kind, encoding, size)
+    shown = os.fsencode(name).decode("utf-8", "backslashreplace")  # a name that is not UTF-8
+    return Source(shown, path, *kind, encoding, size)
 
 
 def _open_several(

@@ -24,6 +24,8 @@ class SplitText(NamedTuple):
     n_bytes: int
     documents_read: int
     """Documents read up to the end of this text; 0: the other side of the cut follows."""
+    origin: str
+    """File, and line or row where there is one."""
 
 
 class TextGroup(NamedTuple):
@@ -97,9 +99,10 @@ class SplitReader:
             at = self.held_out.cut(document.text)
             start, end = document.text[:at], document.text[at:]
             return [
-                SplitText(start, "train", len(start.encode()), 0),
-                SplitText(end, "valid", len(end.encode()), number + 1),
+                SplitText(start, "train", len(start.encode()), 0, document.origin),
+                SplitText(end, "valid", len(end.encode()), number + 1, document.origin),
             ]
         else:
             held_out = number > self.held_out.document
-        return [SplitText(document.text, SPLITS[held_out], len(content), number + 1)]
+        split = SPLITS[held_out]
+        return [SplitText(document.text, split, len(content), number + 1, document.origin)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from ogpt.data.documents import Document, documents
+from ogpt.data.encoding import encode_documents
 from ogpt.data.sources import Specs, open_sources
 from ogpt.errors import ConfigError
 from ogpt.tokens.bpe_tokenizer import BPETokenizer
@@ -38,7 +39,9 @@ class TokenizedText:
     def ids(self) -> Iterator[list[int]]:
         """The ids of each document."""
         for group in self._groups():
-            arrays = self._tokenizer.encode_batch_arrays([document.text for document in group])
+            texts = [document.text for document in group]
+            origins = [document.origin for document in group]
+            arrays = encode_documents(self._tokenizer, texts, origins)
             for document, ids in zip(group, arrays, strict=True):
                 self.tokens += len(ids)
                 self.n_bytes += len(document.text.encode(errors="replace"))

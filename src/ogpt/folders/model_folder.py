@@ -17,7 +17,7 @@ from ogpt.errors import CheckpointError, VocabularyMismatch
 from ogpt.hub import HubOptions, model_folder
 from ogpt.layout import CONFIG_FILE, SHAPES_FILE, WEIGHTS_FILE, WeightsFiles, weights_files
 from ogpt.notices import tell
-from ogpt.reading import parse_json
+from ogpt.reading import parse_json, unreadable
 from ogpt.tokens.bpe_tokenizer import BPETokenizer
 from ogpt.tokens.open_tokenizer import open_tokenizer
 from ogpt.tokens.tokenizer_folder import holds_tokenizer
@@ -86,6 +86,7 @@ class ModelFolder:
                     tell("setting-without-effect", setting=name, reason=reason)
             return model
         path = model_folder(model, **hub)
+        _check_readable(path)
         run = None
         if not (path / CONFIG_FILE).exists() and not (path / SHAPES_FILE).exists():
             if not (path / RUN_FILE).exists():
@@ -178,6 +179,20 @@ class ModelFolder:
         return open_quantized(self.path, self.config)
 
 
+def _check_readable(folder: Path) -> None:
+    """Check that a folder can be listed; what it must hold is checked later.
+
+    Raises:
+        CheckpointError: it exists and cannot be listed.
+    """
+    try:
+        next(folder.iterdir(), None)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        raise unreadable(folder, error, CheckpointError) from error
+
+
 def _checkpoint(run: Path, facts: Mapping[str, Any]) -> Path:
     """The best complete checkpoint of a run, or else the last."""
     named = list(dict.fromkeys(name for name in (facts["best"], facts["last"]) if name))
@@ -212,7 +227,9 @@ def read_run_facts(run: Path) -> dict[str, Any]:
         for name in (facts["best"], facts["last"]):
             if not (name is None or re.fullmatch(CHECKPOINT_NAME, name)):
                 raise ValueError(f"{name!r} is not the name of a checkpoint")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except OSError as error:
+        raise unreadable(file, error, CheckpointError) from error
+    except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
             f"{file} is damaged: {error!r}",
             hint=f"restore it from a copy, or use one of the folders in {run / CHECKPOINTS}",

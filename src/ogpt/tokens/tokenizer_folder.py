@@ -21,6 +21,7 @@ from ogpt.layout import (
     TOKENIZER_FILE,
     VOCAB_FILE,
 )
+from ogpt.reading import unreadable
 from ogpt.storage import path_of, whole_file, write_json
 from ogpt.tokens.byte_words import is_byte_file
 from ogpt.tokens.special_tokens import NAMES, content_of
@@ -100,6 +101,8 @@ def _naming_damage(place: Path) -> Iterator[None]:
         yield
     except TokenizerError:
         raise
+    except OSError as error:
+        raise unreadable(place, error, TokenizerError) from error
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise TokenizerError(
             f"the tokenizer in {place} is damaged: {type(error).__name__}: {error}",
@@ -298,7 +301,10 @@ def _is_no_limit(value: Any) -> bool:
 
 
 def _read_if_there(file: Path) -> dict[str, Any]:
-    return read_json_object(file) if file.exists() else {}
+    try:
+        return read_json_object(file) if file.exists() else {}
+    except OSError as error:  # the folder cannot be searched
+        raise unreadable(file.parent, error, TokenizerError) from error
 
 
 def _listed(value: Any) -> list[Any]:

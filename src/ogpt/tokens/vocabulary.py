@@ -16,7 +16,7 @@ from typing import Any, cast
 
 from ogpt.errors import TokenizerError
 from ogpt.layout import MERGES_FILE, OPENAI_MERGES_FILE, OPENAI_VOCAB_FILE, VOCAB_FILE
-from ogpt.reading import parse_json
+from ogpt.reading import parse_json, unreadable
 from ogpt.storage import whole_file
 
 END_OF_WORD = "</w>"
@@ -108,6 +108,8 @@ def read_text(file: Path) -> str:
             f"there is no file {file}",
             hint="pass a folder with vocab.json and merges.txt, or tokenizer.json",
         ) from error
+    except OSError as error:
+        raise unreadable(file, error, TokenizerError) from error
     except UnicodeDecodeError as error:
         raise TokenizerError(
             f"{file} is not UTF-8: byte {error.object[error.start]:#04x} at offset {error.start}",

@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterable
 
 from ogpt import notices
 from ogpt.tokens.bert_words import BertWords
-from ogpt.tokens.chunks import plain_words
+from ogpt.tokens.chunks import LONGEST_WORD, plain_words
 from ogpt.tokens.english_words import EnglishWords
 from ogpt.tokens.rust_words import RustWords
 
 TABLE_LIMIT = 2_000_000
 """Maximum number of distinct chunks in memory (about 300 MB)."""
+_LONG = LONGEST_WORD // 4  # characters: each has at most 4 bytes in UTF-8
 
 
 def count_words(
@@ -32,12 +33,17 @@ def count_words(
         words: Splits text into words; None uses BERT's rules. The effect of neighbours on a chunk
             of EnglishWords (about 1 in a million) is ignored.
         limit: Maximum number of distinct chunks, at least 2.
+
+    Raises:
+        TokenizerError: the text that was read last has a word longer than LONGEST_WORD.
     """
     chunks_of, words_of = _splitting(words or BertWords())
     chunks: Counter[str] = Counter()
     pruned = False
     for text in texts:
         for part in chunks_of(text):
+            if len(text) > _LONG:  # words that are too long are refused now, not after all texts
+                list(map(words_of, (chunk for chunk in part if len(chunk) > _LONG)))
             chunks.update(part)
             if len(chunks) > limit:
                 if not pruned:

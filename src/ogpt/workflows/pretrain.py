@@ -162,6 +162,13 @@ def _pretrain(setup: Setup, out: Path, reporter: Reporter) -> PretrainResult:
     return PretrainResult(out, loop.step, found)
 
 
+def _is_utf8(path: Path) -> bool:
+    try:
+        return bool(str(path.absolute()).encode())
+    except UnicodeEncodeError:
+        return False
+
+
 @contextmanager
 def _reports(out: Path, step: int, reporter: Reporter) -> Iterator[Reporter]:
     """Yield a Reporter to the caller, to metrics.jsonl and, if it is installed, to TensorBoard."""
@@ -172,7 +179,10 @@ def _reports(out: Path, step: int, reporter: Reporter) -> Iterator[Reporter]:
     report = Several(progress=reporter, **{METRICS_FILE: JsonLines(metrics)})
     closing = {METRICS_FILE: metrics.close}
     try:
-        if tensorboard.available():
+        if not _is_utf8(out):
+            text = f"no curves for TensorBoard, which needs a path in UTF-8; {str(out)!r} is not"
+            report("message", text=text)
+        elif tensorboard.available():
             try:
                 board = tensorboard.TensorBoard(out / "tensorboard", step)
                 report.reporters["TensorBoard"] = board

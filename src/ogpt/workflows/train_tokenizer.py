@@ -8,9 +8,11 @@ from itertools import accumulate
 from pathlib import Path
 
 from ogpt.data.documents import documents
+from ogpt.data.encoding import in_document
 from ogpt.data.sources import Source, Specs, open_sources
-from ogpt.errors import DataError, OutputExists
+from ogpt.errors import DataError, OutputExists, TokenizerError
 from ogpt.layout import LEARNED_FROM_FILE
+from ogpt.reading import unreadable
 from ogpt.reporting import Progress, Reporter, silent
 from ogpt.storage import check_writable, held_names, path_of, whole_folder, write_json
 from ogpt.tokens.bpe_tokenizer import BPETokenizer
@@ -66,7 +68,11 @@ def train_tokenizer(
             hint="choose another --out, or delete the folder",
         )
     check_writable(out)
-    words = count_words(_texts(sources, reporter), words_of(pre_tokenizer))
+    texts = _Texts(sources, reporter)
+    try:
+        words = count_words(texts, words_of(pre_tokenizer))
+    except TokenizerError as error:
+        raise in_document(error, texts.origin) from error
     if not words:
         raise DataError(
             f"there are no words in {', '.join(source.name for source in sources)}",
@@ -85,16 +91,27 @@ def train_tokenizer(
     return tokenizer
 
 
-def _texts(sources: Sequence[Source], reporter: Reporter) -> Iterator[str]:
-    before = [0, *accumulate(source.size for source in sources)]
-    progress = Progress(reporter, "counting words", before[-1])
-    for document in documents(sources):
-        yield document.text
-        progress(before[document.source] + document.position)
+class _Texts:
+    """The texts of all documents, and where the last one comes from."""
+
+    def __init__(self, sources: Sequence[Source], reporter: Reporter) -> None:
+        self.origin = ""
+        self._sources = sources
+        self._reporter = reporter
+
+    def __iter__(self) -> Iterator[str]:
+        before = [0, *accumulate(source.size for source in self._sources)]
+        progress = Progress(self._reporter, "counting words", before[-1])
+        for document in documents(self._sources):
+            self.origin = document.origin
+            yield document.text
+            progress(before[document.source] + document.position)
 
 
 def _read_record(file: Path) -> object:
     try:
         return json.loads(file.read_text("utf-8"))
+    except OSError as error:
+        raise unreadable(file, error) from error
     except ValueError:
         return None  # damaged: it matches no text

@@ -33,7 +33,7 @@ from ogpt.model.generate.recording import Record
 from ogpt.model.generate.stopping import StoppingCriteria, Stops
 from ogpt.model.language_model import LanguageModel
 from ogpt.model.outputs import GenerateBeamDecoderOnlyOutput, GenerateDecoderOnlyOutput
-from ogpt.reading import parse_json
+from ogpt.reading import parse_json, unreadable
 from ogpt.storage import write_json
 
 LogitsProcessor = Callable[[Tensor, Tensor], Tensor]
@@ -214,7 +214,9 @@ class GenerativeLanguageModel(LanguageModel):
         try:
             values = parse_json(file.read_text("utf-8"))
             public = {k: v for k, v in values.items() if not k.startswith("_")}
-        except (OSError, ValueError, AttributeError) as error:
+        except OSError as error:
+            raise unreadable(file, error, CheckpointError) from error
+        except (ValueError, AttributeError) as error:
             raise CheckpointError(
                 f"{file} is damaged: {error!r}",
                 hint="restore it from a copy of the model, or delete it: it only holds defaults",
