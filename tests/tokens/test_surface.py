@@ -27,6 +27,7 @@ RAW = (  # what decode gives, and what people read
         "Mr. Smith saw Dr. Low in the U.S. at 5 p.m. by St. John A. A. Milne",
     ),
     ("well - known rock - and - roll - no !", "Well-known rock-and-roll-no!"),
+    ("was it ? - no ! so . - so", "Was it?-no! So.-So"),
     ("stop -- or — or – go", "Stop--or—or–go"),
     ("wait ... for it .... now … yes", "Wait... for it.... Now… yes"),
     ("“ why ? ” he said . ‘ no . ’ ( “ so ” )", "“Why?” he said. ‘No.’ (“So”)"),

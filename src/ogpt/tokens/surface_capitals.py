@@ -56,7 +56,7 @@ class Capitals:
         elif word[-1] in rules.SENTENCE_ENDS:
             self._begins = not _ellipsis(place)
             self._asked = self._interrupted = False
-        elif word[-1] in ",;:":
+        elif word[-1] in ",;:" or (word[-1] in rules.DASHES and last in ("?", "!")):  # toast?—well
             self._begins = self._asked = False
 
     def _names_speaker(self, place: Place) -> bool:
