@@ -760,6 +760,28 @@ def test_a_row_that_is_refused_is_named(
     assert not out.exists()
 
 
+@pytest.mark.parametrize("beams", [1, 3])
+def test_a_row_that_fails_on_the_way_is_named(folder: Path, tmp_path: Path, beams: int) -> None:
+    """The rows before it are kept."""
+    data, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    data.write_text("".join(json.dumps({"prompt": text}) + "\n" for text in ("a", "a b")))
+    every = range(ModelFolder.open(folder).config.vocab_size)
+    # after `a b` nothing may follow
+    banned: dict[str, Any] = {"bad_words_ids": [[*ids_of(folder, "a b"), one] for one in every]}
+    if beams > 1:
+        banned |= {"num_beams": beams, "num_return_sequences": beams, "do_sample": False}
+    with pytest.raises(SamplingError, match=f"^line 2 of {re.escape(str(data))}: ") as caught:
+        generate_file(folder, data, out, max_new_tokens=1, batch_size=1, threads=1, **banned)
+    assert "ban fewer tokens" in caught.value.hint
+    assert [json.loads(line)["prompt"] for line in out.read_text().splitlines()] == ["a"]
+    with pytest.raises(SamplingError, match=r"^(after all rules|the prompt has only)"):
+        generate(folder, "a b", max_new_tokens=1, **banned)
+
+
+def ids_of(folder: Path, text: str) -> list[int]:
+    return ModelFolder.open(folder).tokenizer.encode(text)
+
+
 def test_a_row_that_is_cut_is_named(folder: Path, tmp_path: Path) -> None:
     data, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
     longer = "a " * (ModelFolder.open(folder).config.n_positions + 1)

@@ -14,6 +14,7 @@ from ogpt.cli.command import reporter
 from ogpt.cli.common_options import Model, parse_ids, read_prompt
 from ogpt.cli.field_options import with_field_options
 from ogpt.cli.figures import rows_written, speed
+from ogpt.cli.stderr import Stderr
 from ogpt.config.described import descriptions
 from ogpt.decoding.options import RUNNING, DecoderOptions
 from ogpt.errors import ConfigError
@@ -92,7 +93,8 @@ def generate(
             write("" if streams else "\n".join(one.text.lstrip(" ") for one in written))
         statistics = written.statistics
     if stats and statistics is not None:
-        typer.echo(speed(statistics, _bandwidth(statistics, named["threads"])), err=True)
+        line = speed(statistics, _bandwidth(statistics, named["threads"]))
+        Stderr().write(f"{line}\n")
 
 
 def on_terminal() -> bool:

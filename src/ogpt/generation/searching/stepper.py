@@ -13,9 +13,10 @@ one waits for those tokens, or finds them in a slot whose text has ended (`slot_
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from itertools import count
+from operator import attrgetter
 from typing import cast
 
 import numpy as np
@@ -114,16 +115,21 @@ class Stepper:
         self._events: list[Event] = []
         self._pool = SlotPool(self._decoder)
 
-    def run(self) -> Generator[Event, None, None]:
+    def run(
+        self, error_of: Callable[[Failed], Exception] = attrgetter("error")
+    ) -> Generator[Event, None, None]:
         """Step until no text is left, then close; raise the error of a text that fails.
 
         After a cancellation the events that the last step has returned still follow.
+
+        Args:
+            error_of: Returns what to raise for a text that fails, for example with its name.
         """
         try:
             while not self.idle:
                 for event in self.step():
                     if isinstance(event, Failed):
-                        raise event.error
+                        raise error_of(event)
                     yield event
         finally:
             self.close()

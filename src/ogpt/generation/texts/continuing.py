@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 
+from ogpt.errors import OgptError
 from ogpt.generation.choosing.rules import rules
 from ogpt.generation.protocol.decoder import Decoder
 from ogpt.generation.protocol.likelihood import TopLogProbs
@@ -17,13 +18,14 @@ from ogpt.generation.searching.stepper import Stepper
 from ogpt.generation.searching.text import (
     BeamStep,
     Choosing,
+    Failed,
     FinishReason,
     Hypotheses,
     Hypothesis,
     Text,
     Token,
 )
-from ogpt.generation.texts.request import Prompt, Request
+from ogpt.generation.texts.request import THE_PROMPT, Prompt, Request
 from ogpt.generation.texts.writer import TokenizerLike, Writer
 
 OnText = Callable[[int, str], None]
@@ -72,7 +74,15 @@ def continuations(
     stepper = Stepper(decoder, prompt_tokens=0)  # one batch: throughput counts
     drafts = {stepper.add(text): draft for draft, text in _texts(decoder, tokenizer, request)}
     show = on_text or (lambda number, text: None)
-    with closing(stepper.run()) as events:
+
+    def named(failed: Failed) -> Exception:
+        """The error of a text that fails; of several, it says which."""
+        name, error = drafts[failed.continuation].prompt.name, failed.error
+        if name == THE_PROMPT or not isinstance(error, OgptError):
+            return error
+        return type(error)(f"{name}: {error}", hint=error.hint)
+
+    with closing(stepper.run(named)) as events:
         for event in events:
             draft = drafts.get(event.continuation)
             if draft is None:  # a stop string ended it before this token of the same step
@@ -140,7 +150,7 @@ class _Draft:
         self.finish_reason: FinishReason | None = None
         self._tokenizer = tokenizer
         self._request = request
-        self._prompt = prompt
+        self.prompt = prompt
         self._writer = self._new_writer()
         self._texts: list[str] = []
         self._tokens: list[Token] = []
@@ -194,11 +204,11 @@ class _Draft:
     ) -> Generation:
         return Generation(
             text=text,
-            prompt=self._prompt.text,
+            prompt=self.prompt.text,
             ids=ids,
             finish_reason=reason,
             log_probs=log_probs,
-            n_prompt_tokens=len(self._prompt.ids),
+            n_prompt_tokens=len(self.prompt.ids),
             top_log_probs=tops if self._request.top_logprobs else [],
         )
 
@@ -215,8 +225,8 @@ class _Draft:
     def _new_writer(self) -> Writer:
         return Writer(
             self._tokenizer,
-            after_word=self._prompt.after_word,
+            after_word=self.prompt.after_word,
             stop=self._request.stop,
             min_tokens=self._request.settings.min_new_tokens,
-            surface=self._prompt.surface(self._tokenizer, self._request.settings),
+            surface=self.prompt.surface(self._tokenizer, self._request.settings),
         )

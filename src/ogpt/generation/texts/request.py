@@ -24,6 +24,9 @@ from ogpt.generation.texts.writer import (
 from ogpt.notices import tell
 from ogpt.tokens.surface import Readable, readable
 
+THE_PROMPT = "the prompt"
+"""What messages call the only prompt of a request."""
+
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
@@ -35,6 +38,8 @@ class Prompt:
     """Whether a space belongs between the prompt and its continuation."""
     typed: bool = True
     """Whether the text is the caller's; otherwise it was decoded from ids."""
+    name: str = THE_PROMPT
+    """What messages call it."""
 
     def surface(self, tokenizer: TokenizerLike, settings: GenerationSettings) -> Readable | None:
         """What makes the continuation readable; None if its raw text is wanted, or is readable."""
@@ -107,7 +112,7 @@ def prepare(
     """
     if ids is not None:
         prompts = [_ids_prompt(tokenizer, ids, vocab_size)]
-        names = ["the prompt"]
+        names = [THE_PROMPT]
     else:
         texts = [prompt] if isinstance(prompt, str) else list(prompt or ())
         names = names or _names(len(texts))
@@ -241,7 +246,7 @@ def check_unicode(name: str, text: str) -> None:
 
 def _names(count: int) -> list[str]:
     """What messages call prompts: by number, if there are several."""
-    return ["the prompt"] if count == 1 else [f"prompt {number}" for number in range(1, count + 1)]
+    return [THE_PROMPT] if count == 1 else [f"prompt {number}" for number in range(1, count + 1)]
 
 
 def _text_prompt(tokenizer: TokenizerLike, text: str, name: str) -> Prompt:
@@ -252,7 +257,7 @@ def _text_prompt(tokenizer: TokenizerLike, text: str, name: str) -> Prompt:
             f"{name} {text!r} has no tokens; at least one is required",
             hint="pass at least one word",
         )
-    return Prompt(text, ids, after_word=space_follows(tokenizer, text))
+    return Prompt(text, ids, after_word=space_follows(tokenizer, text), name=name)
 
 
 def _ids_prompt(tokenizer: TokenizerLike, ids: Sequence[int], vocab_size: int) -> Prompt:
