@@ -60,6 +60,9 @@ KINDS: dict[str, str] = {
         "the tokenizer of the model in {path} has tokens that the model was not trained with: "
         "{tokens}"
     ),
+    "comparison-omitted": (
+        "the model in {path} has no tokenizer: the quantized one is not compared with it on a text"
+    ),
     "tokenizer-unfit": "nothing can be generated with this model: {reason}",
     "characters-left-out": (
         "{count} rare characters are not in the vocabulary: encoding them as <unk>"

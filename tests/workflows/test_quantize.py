@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 import torch
 
+from ogpt import notices
+from ogpt.cli.figures import quantization, size
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.decoding.choice import open_decoder
 from ogpt.decoding.native.balancing import balanced
@@ -528,3 +530,21 @@ def test_no_framework_is_loaded(made: dict[str, Quantization], tmp_path: Path) -
         "assert not loaded, loaded\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_a_model_without_a_tokenizer(folder: Path, tmp_path: Path) -> None:
+    bare = Path(shutil.copytree(folder, tmp_path / "bare"))
+    for name in ("vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json"):
+        (bare / name).unlink()
+    with notices.collecting() as told:
+        result = quantize(bare, tmp_path / "q", text=None)
+    assert [notice.kind for notice in told] == ["comparison-omitted"]
+    assert result.comparison is None
+    assert quantization(result) == [
+        f"{tmp_path / 'q'}: {size(result.original_bytes)} of weights became "
+        f"{size(result.weights_bytes)} (int8)"
+    ]
+    assert "Quantized to int8" in (tmp_path / "q" / "README.md").read_text("utf-8")
+    assert np.array_equal(logits_of(tmp_path / "q"), logits_of(bare, dtype="int8"))
+    with pytest.raises(TokenizerError, match="no tokenizer files"):
+        quantize(bare, tmp_path / "other", text=TEXT)

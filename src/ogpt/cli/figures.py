@@ -150,11 +150,14 @@ def choices_table(scores: Sequence[Score]) -> str:
 
 def quantization(made: Quantization) -> list[str]:
     """The result of `quantize`: sizes, and the change in loss."""
+    sizes = f"{size(made.original_bytes)} of weights became {size(made.weights_bytes)}"
+    first = f"{made.folder}: {sizes} ({made.to})"
     found = made.comparison
+    if found is None:
+        return [first]
     worse = found.perplexity / found.original_perplexity - 1
     return [
-        f"{made.folder}: {size(made.original_bytes)} of weights became {size(made.weights_bytes)} "
-        f"({made.to})",
+        first,
         f"on {count(found.tokens)} tokens:",
         f"{'':10}{'loss':>10}{'perplexity':>14}",
         f"{'original':10}{found.original_loss:10.4f}{found.original_perplexity:14,.3f}",

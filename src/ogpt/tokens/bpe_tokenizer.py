@@ -29,6 +29,7 @@ from ogpt.tokens.vocabulary import (
     END_OF_WORD,
     UNK_TOKEN,
     Vocabulary,
+    check_word_ends,
     read_vocabulary,
     write_vocabulary,
 )
@@ -88,6 +89,8 @@ class BPETokenizer(TokenizerBase):
             self._vocabulary = Vocabulary(dict(vocab), list(merges))
         elif vocab_file is not None and merges_file is not None:
             self._vocabulary = read_vocabulary(Path(vocab_file), Path(merges_file))
+            if self.pre_tokenizer != "bytes":
+                check_word_ends(self._vocabulary, Path(vocab_file))
         elif tokenizer_file is not None:
             content = read_tokenizer_file(Path(tokenizer_file))
             self._vocabulary = content.vocabulary

@@ -29,6 +29,7 @@ from ogpt.tokens.vocabulary import (
     END_OF_WORD,
     NAMINGS,
     Vocabulary,
+    check_word_ends,
     find_vocabulary,
     read_json_object,
     read_text,
@@ -38,6 +39,8 @@ from ogpt.tokens.vocabulary import (
 
 PRE_TOKENIZER = "pre_tokenizer"
 """Key of the pre-tokenization in tokenizer_config.json."""
+_CLASSES = ("OpenAIGPTTokenizer", "PreTrainedTokenizer", "TokenizersBackend")
+"""Classes of transformers that a GPT-1 tokenizer may name; the last two may be any tokenizer."""
 _FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
 _NO_LIMIT = 10**20  # transformers writes 10**30 for an unknown maximum length
 _LISTS = ("additional_special_tokens", "extra_special_tokens")  # transformers 4 and 5
@@ -119,15 +122,16 @@ def _read_folder(folder: Path, pre_tokenizer: str | None) -> TokenizerFolder:
             hint="pass a folder with vocab.json and merges.txt, or tokenizer.json",
         )
     settings = read_settings(folder)
+    pre_tokenizer = pre_tokenizer or settings.get(PRE_TOKENIZER)
+    if pre_tokenizer != "bytes":
+        _check_class(settings, folder)
     if pipeline:
-        _check_pipeline(
-            pipeline,
-            folder / TOKENIZER_FILE,
-            pre_tokenizer or settings.get(PRE_TOKENIZER),
-        )
+        _check_pipeline(pipeline, folder / TOKENIZER_FILE, pre_tokenizer)
     vocabulary = (
         read_vocabulary(*found) if found else vocabulary_of(pipeline, folder / TOKENIZER_FILE)
     )
+    if pre_tokenizer != "bytes":
+        check_word_ends(vocabulary, folder)
     if "max_len" in settings:  # transformers 2
         settings.setdefault("model_max_length", settings.pop("max_len"))
     names = {**_read_if_there(folder / SPECIAL_TOKENS_FILE), **settings}
@@ -264,6 +268,19 @@ def _pair(merge: Any) -> tuple[str, str]:
     """Read a merge as versions of `tokenizers` write it: "l r" (before 0.20) or ["l", "r"]."""
     left, right = merge.split(" ") if isinstance(merge, str) else merge
     return str(left), str(right)
+
+
+def _check_class(settings: dict[str, Any], folder: Path) -> None:
+    """Refuse the folder of another kind of tokenizer, whose files may have the same names."""
+    named = str(settings.get("tokenizer_class") or _CLASSES[0])
+    if named.removesuffix("Fast") not in _CLASSES:
+        raise TokenizerError(
+            f"{folder / TOKENIZER_CONFIG_FILE} has tokenizer_class = {named!r}; allowed: "
+            f"{', '.join(_CLASSES)}",
+            hint="use the tokenizer of a GPT-1 model (model type openai-gpt); if this one is "
+            'byte-level, pass pre_tokenizer=\'bytes\', or write "pre_tokenizer": "bytes" to '
+            f"{TOKENIZER_CONFIG_FILE}",
+        )
 
 
 def _check_pipeline(pipeline: dict[str, Any], file: Path, pre_tokenizer: str | None) -> None:

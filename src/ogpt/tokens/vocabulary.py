@@ -81,6 +81,26 @@ def read_vocabulary(vocab_file: Path, merges_file: Path) -> Vocabulary:
     return vocabulary
 
 
+def check_word_ends(vocabulary: Vocabulary, source: Path) -> None:
+    """Check that entries end words with `</w>`, as GPT-1's do; those of GPT-2 begin them with `Ġ`.
+
+    Args:
+        vocabulary: To check. One that has no letters at all passes.
+        source: Where it comes from, for the error.
+
+    Raises:
+        TokenizerError: no entry does: every word would end with `<unk>`.
+    """
+    entries = vocabulary.vocab
+    if len(entries) > 1 and not any(token.endswith(END_OF_WORD) for token in entries):
+        raise TokenizerError(
+            f"no entry of the vocabulary in {source} ends with {END_OF_WORD!r}, as the words of "
+            f"GPT-1 do; the entries are like {max(entries, key=len)!r}",
+            hint="use the vocabulary of a GPT-1 model; if this one is byte-level, pass "
+            'pre_tokenizer=\'bytes\', or write "pre_tokenizer": "bytes" to tokenizer_config.json',
+        )
+
+
 def write_vocabulary(vocabulary: Vocabulary, vocab_file: Path, merges_file: Path) -> None:
     """Write the two files, each atomically, with tokens in the order of their ids.
 

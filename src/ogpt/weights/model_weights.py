@@ -26,6 +26,7 @@ from ogpt.weights.quantized import refuse_quantized
 from ogpt.weights.safetensors_file import open_safetensors, write_arrays
 from ogpt.weights.sharded import SHARDS, open_index, split, write_shards
 from ogpt.weights.torch_file import open_bin
+from ogpt.weights.wrappers import unwrapped
 
 OPENAI_HEAD_DIM = 64
 """Channels per attention head of OpenAI's model: 768 / 12 (paper, section 4.1). Their files do not
@@ -99,6 +100,8 @@ def folder_config(folder: Path, n_head: int | None = None) -> OpenAIGPTConfig:
 def open_weights(folder: Path) -> Mapping[str, Array]:
     """Open the weights of a folder; each access reads one array into new memory.
 
+    Prefixes of torch.compile and DistributedDataParallel (`_orig_mod.`, `module.`) are removed.
+
     Raises:
         WeightsError: there are none, or they are damaged or quantized.
         BackendMissing: they are in tf_model.h5, and h5py is not installed.
@@ -106,7 +109,7 @@ def open_weights(folder: Path) -> Mapping[str, Array]:
     file = weights_file(folder)
     arrays = _READERS[file.name](file)
     refuse_quantized(folder, arrays)
-    return arrays
+    return unwrapped(arrays)
 
 
 def written_weights(folder: Path) -> set[Path]:

@@ -45,6 +45,7 @@ from ogpt.weights.precision import DTYPES, cast
 from ogpt.weights.safetensors_file import open_safetensors
 from ogpt.weights.sharded import size_in_bytes
 from ogpt.weights.torch_file import open_bin
+from ogpt.weights.wrappers import source_name, unwrapped
 
 LAYOUTS = ("safetensors", "openai")
 _SINGLE = {".safetensors": open_safetensors, ".bin": open_bin, ".h5": open_h5}
@@ -150,6 +151,7 @@ def convert(
         _copy(opened.folder, folder, (GENERATION_FILE, CARD_FILE))
         if not (folder / CARD_FILE).exists():
             write_card(folder)
+    homes = {name: source_name(opened.arrays, home) for name, home in plan.homes.items()}
     return Conversion(
         folder=out,
         source_format=opened.format,
@@ -157,7 +159,7 @@ def convert(
         architecture=plan.architecture,
         parameters=sum(map(math.prod, plan.shapes.values())),
         dtypes=dtypes,
-        renamed={home: name for name, home in plan.homes.items() if home != name},
+        renamed={home: name for name, home in homes.items() if home != name},
         dropped=plan.dropped,
         added=plan.added,
         tokenizer=tokenizer is not None,
@@ -197,7 +199,8 @@ def _open(
     if isinstance(source, ModelFolder):
         return _Opened(source.path, source.files.format, source.weights, config)
     if single:
-        return _Opened(None, file.suffix[1:], _SINGLE[file.suffix](file), config)
+        arrays = unwrapped(_SINGLE[file.suffix](file))
+        return _Opened(None, file.suffix[1:], arrays, config)
     folder = model_folder(source, **hub)
     form = weights_files(file.name for file in folder.glob("*")).format
     return _Opened(folder, form, open_weights(folder), config)

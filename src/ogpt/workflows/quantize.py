@@ -17,6 +17,7 @@ from ogpt.evaluation.comparison import Comparison, compare
 from ogpt.evaluation.tokenized_text import open_text
 from ogpt.folders.model_folder import ModelFolder
 from ogpt.layout import CARD_FILE
+from ogpt.notices import tell
 from ogpt.reporting import Progress, Reporter, silent
 from ogpt.storage import check_empty, check_writable, path_of, whole_folder
 
@@ -33,7 +34,8 @@ class Quantization:
     """Size of the original's weights files."""
     weights_bytes: int
     """Size of the new weights files."""
-    comparison: Comparison
+    comparison: Comparison | None
+    """None of a model without a tokenizer."""
 
 
 def quantize(
@@ -60,7 +62,8 @@ def quantize(
         to: int8, int4 or bf16.
         text: Text to compare on.
         data: Sources of the text to compare on. Without text and data, this is Python's
-            documentation.
+            documentation; a model without a tokenizer is then not compared, with the notice
+            `comparison-omitted`.
         max_tokens: Maximum number of tokens to compare on, 2 or more; 0 uses the whole text.
         encoding: Encoding of text files.
         threads: Number of CPU threads; 0 uses all cores.
@@ -91,9 +94,12 @@ def quantize(
     check_writable(out)
     load_library()
     source = ModelFolder.open(model)
-    if text is None and not data:
-        data = DEFAULT_TEXT
-    read = open_text(source.tokenizer, data, text, encoding)
+    read = None
+    if text is not None or data or source.has_tokenizer:
+        given = data if text is not None or data else DEFAULT_TEXT
+        read = open_text(source.tokenizer, given, text, encoding)
+    else:
+        tell("comparison-omitted", path=source.path)
 
     def progress(done: int, total: int) -> None:
         rounding.total = total
@@ -104,12 +110,14 @@ def quantize(
     with whole_folder(out) as folder:
         write_rounded(source.path, folder, to, progress, threads)
         made = ModelFolder.open(folder)
-        with (
-            closing(open_decoder(source, native, dtype="float32")) as original,
-            closing(open_decoder(made, native)) as other,
-        ):
-            ids = _first(read.ids(), max_tokens)
-            measured = compare(original, other, ids, max_tokens, reporter)
+        measured = None
+        if read is not None:
+            with (
+                closing(open_decoder(source, native, dtype="float32")) as original,
+                closing(open_decoder(made, native)) as other,
+            ):
+                ids = _first(read.ids(), max_tokens)
+                measured = compare(original, other, ids, max_tokens, reporter)
         _add_to_card(folder, to, measured)
         weights_bytes = made.weights_bytes
     return Quantization(out, to, source.weights_bytes, weights_bytes, measured)
@@ -125,7 +133,7 @@ def _first(pieces: Iterable[Sequence[int]], count: int) -> Iterator[Sequence[int
             return
 
 
-def _add_to_card(folder: Path, to: str, measured: Comparison) -> None:
+def _add_to_card(folder: Path, to: str, measured: Comparison | None) -> None:
     """Append the comparison to the card, below the text of the original's card."""
     reads = (
         "Every program that loads the original loads it."
@@ -135,8 +143,12 @@ def _add_to_card(folder: Path, to: str, measured: Comparison) -> None:
     with open(folder / CARD_FILE, "a", encoding="utf-8") as card:
         card.write(
             f"\n## Quantized to {to}\n\n"
-            f"`ogpt quantize` made this folder from the model above. {reads}\n\n"
-            f"| over {measured.tokens:,} tokens | original | {to} |\n|---|---|---|\n"
+            f"`ogpt quantize` made this folder from the model above. {reads}\n"
+        )
+        if measured is None:
+            return
+        card.write(
+            f"\n| over {measured.tokens:,} tokens | original | {to} |\n|---|---|---|\n"
             f"| loss (nats/token) | {measured.original_loss:.4f} | {measured.loss:.4f} |\n"
             f"| perplexity | {measured.original_perplexity:.3f} | {measured.perplexity:.3f} |\n\n"
             f"KL divergence {measured.kl_divergence:.2g} nats; the same top token for "
