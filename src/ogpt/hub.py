@@ -51,9 +51,9 @@ class HubOptions(TypedDict, total=False):
     subfolder: str
 
 
-def is_hub_id(path_or_id: str | Path) -> bool:
+def is_hub_id(path_or_id: str | PathLike[str]) -> bool:
     """Return whether this is `name` or `owner/name`, and no file or folder has that name."""
-    name = path_or_id.as_posix() if isinstance(path_or_id, Path) else path_or_id
+    name = path_or_id if isinstance(path_or_id, str) else Path(path_or_id).as_posix()
     return _ID.fullmatch(name) is not None and not Path(path_or_id).exists()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from ogpt.config.described import (
     Option,
     check_names,
+    derived,
     described,
     descriptions,
     keep_fields,
@@ -147,3 +149,12 @@ def test_whole_or_by_name() -> None:
         with pytest.raises(UnknownArgument, match=f"bake has no argument {name}; ") as caught:
             check_names("bake", {name: 5}, Oven)
         assert caught.value.hint == hint
+
+
+def test_derived_values_are_not_checked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    oven = Oven()
+    name = dataclasses.fields(Oven)[0].name
+    monkeypatch.setattr(Oven, "__post_init__", lambda self: pytest.fail("checked again"))
+    made = derived(oven, **{name: "anything"})
+    assert getattr(made, name) == "anything"
+    assert getattr(oven, name) != "anything"

@@ -336,3 +336,9 @@ def test_more_tokens_after_a_pad_token(tmp_path: Path) -> None:
         saved.save_pretrained(tmp_path)
     read, loaded = ogpt.load(tmp_path)
     assert len(read) == loaded.config.vocab_size == 5
+
+
+def test_a_model_folder_is_a_path_to_whoever_takes_one(run: Path) -> None:
+    folder = ModelFolder.open(run / "checkpoints" / "step-00000001")
+    assert OpenAIGPTConfig.from_pretrained(folder).vocab_size == 3
+    assert len(OpenAIGPTTokenizerFast.from_pretrained(folder)) == 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,7 @@ def test_nothing_is_read_from_the_device_per_micro_batch(monkeypatch: pytest.Mon
         (BestBy(), 2.0, 2.0, False),
         (BestBy("loss", greater_is_better=True), 2.0, 1.0, True),
         (BestBy("loss", greater_is_better=True), 1.0, 2.0, False),
+        (BestBy("loss", greater_is_better=True), math.nan, None, False),
     ],
 )
 def test_what_is_best(best: BestBy, value: float, so_far: float | None, expected: bool) -> None:

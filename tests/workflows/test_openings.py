@@ -10,7 +10,12 @@ from pathlib import Path
 
 import pytest
 
+import ogpt
+from ogpt.config.described import keep_fields
 from ogpt.config.model import OpenAIGPTConfig
+from ogpt.decoding import options
+from ogpt.errors import OgptError
+from ogpt.generation.choosing import settings as choosing_settings
 from ogpt.model.classification import OpenAIGPTForSequenceClassification
 from ogpt.model.heads import OpenAIGPTLMHeadModel
 from ogpt.tokens.fast import OpenAIGPTTokenizerFast
@@ -82,3 +87,18 @@ def test_labels_of_a_classifier(folder: Path) -> None:
     config = OpenAIGPTConfig(**sizes, id2label={0: "no", 1: "yes"})
     OpenAIGPTForSequenceClassification(config).save_pretrained(folder)
     assert ogpt.info(folder)["labels"] == ["no", "yes"]
+
+
+def test_settings_and_options_are_checked_once(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked = Counter[str]()
+
+    def counting(settings: object, error: type[OgptError]) -> None:
+        checked[type(settings).__name__] += 1
+        keep_fields(settings, error)
+
+    monkeypatch.setattr(choosing_settings, "keep_fields", counting)
+    monkeypatch.setattr(options, "keep_fields", counting)
+    ogpt.generate(folder, "a b", max_new_tokens=2, threads=1, decoder="native", ban=["b"])
+    assert checked == {"GenerationSettings": 1, "DecoderOptions": 1}

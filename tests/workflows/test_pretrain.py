@@ -215,6 +215,20 @@ def test_a_run_from_a_model_resumes_by_itself(
     assert again.valid.loss == facts["valid"]["loss"]
 
 
+def test_a_run_resumes_without_the_model_it_started_from(
+    trained: PretrainResult, text: Path, tmp_path: Path
+) -> None:
+    base, out = tmp_path / "base", tmp_path / "more"
+    shutil.copytree(ModelFolder.open(trained.out).path, base)
+    with notices.collecting():
+        pretrain(data=[str(text)], init=base, out=out, overrides=settings())
+    facts = json.loads((out / "run.json").read_text())
+    facts["finished"] = False
+    (out / "run.json").write_text(json.dumps(facts))
+    shutil.rmtree(base)
+    assert pretrain(out=out, resume=True).valid.loss == facts["valid"]["loss"]
+
+
 def test_held_out_text_too_short_to_score(
     trained: PretrainResult, text: Path, tmp_path: Path
 ) -> None:
@@ -288,9 +302,9 @@ def test_text_is_opened_and_hashed_once(
     hashed: list[Path] = []
     open_spec, sha256_of = sources._open_spec, sources.sha256_of
 
-    def count_opened(spec: str, encoding: str) -> Any:
+    def count_opened(spec: str, *rest: Any) -> Any:
         opened.append(spec)
-        return open_spec(spec, encoding)
+        return open_spec(spec, *rest)
 
     def count_hashed(file: Path) -> str:
         hashed.append(file)

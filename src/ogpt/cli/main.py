@@ -28,9 +28,9 @@ from ogpt.version import __version__
 
 GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
     "Train": (demo, train_tokenizer, prepare, pretrain),
-    "Use": (generate, score, evaluate),
-    "Convert": (convert, quantize),
-    "Inspect": (info, doctor),
+    "Use": (generate, score, evaluate, quantize, convert),
+    "Look": (info,),
+    "Machine": (doctor,),
 }
 """The commands by their headings in `ogpt --help`, in the order of use."""
 

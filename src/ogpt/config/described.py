@@ -6,6 +6,7 @@ that a function, its command and the documentation cannot differ.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -107,6 +108,19 @@ def whole_or_named(kind: type[T], whole: T | None, named: Mapping[str, Any]) -> 
             hint=f"pass ogpt.{kind.__name__}(...), or its fields as keyword arguments",
         )
     return dataclasses.replace(whole, **own) if own else whole  # type: ignore[type-var]  # a dataclass
+
+
+def derived(settings: T, **values: Any) -> T:
+    """A copy with values that follow from the model: they are valid, and not checked again.
+
+    Args:
+        settings: Settings that were checked when they were made.
+        **values: Fields in the form in which they are stored.
+    """
+    made = copy.copy(settings)
+    for name, value in values.items():
+        object.__setattr__(made, name, value)
+    return made
 
 
 def check_names(function: str, named: Mapping[str, Any], *kinds: type) -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ogpt import processor
-from ogpt.config.described import check_names, whole_or_named
+from ogpt.config.described import check_names, derived, whole_or_named
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.decoding.native.balancing import balanced
 from ogpt.decoding.native.core_weights import Weights, stored_dtype, unfit, unused_weights
@@ -72,7 +71,7 @@ def open_decoder(
                 hint="omit dtype, or use the model that was quantized",
             )
         dtype = folder.quantized
-    options = replace(options, dtype=dtype, threads=options.threads or processor.cores())
+    options = derived(options, dtype=dtype, threads=options.threads or processor.cores())
     if decoder == "torch" or (decoder == "auto" and dtype not in _QUANTIZED and _torch_has_gpu()):
         return _open_torch(folder, options, slots)
     arrays: Weights
@@ -93,7 +92,7 @@ def open_decoder(
         )
     if dtype == "auto":
         dtype = "bfloat16" if stored == "bfloat16" else "float32"
-    return _open_native(folder, arrays, replace(options, dtype=dtype), slots)
+    return _open_native(folder, arrays, derived(options, dtype=dtype), slots)
 
 
 def _open_native(

@@ -98,6 +98,10 @@ class ModelFolder:
             path = _checkpoint(path, run)
         return cls(path, run, n_head)
 
+    def __fspath__(self) -> str:
+        """The folder's path: os.fspath, and whatever takes a path, takes a ModelFolder."""
+        return str(self.path)
+
     @cached_property
     def config(self) -> OpenAIGPTConfig:
         """The configuration; of OpenAI's files, what their shapes show.
@@ -144,6 +148,15 @@ class ModelFolder:
         return holds_tokenizer(self.path)
 
     @cached_property
+    def saved_tokenizer(self) -> BPETokenizer:
+        """The tokenizer of the files, not checked against the model.
+
+        Raises:
+            TokenizerError: its files are missing or damaged.
+        """
+        return open_tokenizer(self.path)
+
+    @cached_property
     def tokenizer(self) -> BPETokenizer:
         """The tokenizer, checked against the model's vocabulary.
 
@@ -153,7 +166,7 @@ class ModelFolder:
             TokenizerError: its files are missing or damaged.
             VocabularyMismatch: it is not the model's.
         """
-        tokenizer = open_tokenizer(self.path)
+        tokenizer = self.saved_tokenizer
         check_vocabulary(tokenizer, self.config, self.path)
         tokenizer.model_max_length = self.config.n_positions
         return tokenizer

@@ -61,6 +61,8 @@ class BestBy:
     def improves(self, measures: Measures, best: float | None) -> bool:
         """Whether an evaluation is better than the best value so far; None: there is none yet."""
         value = measures[self.measure]
+        if math.isnan(value):  # a correlation of constants, say; nothing compares with it
+            return False
         return best is None or (value > best if self.greater_is_better else value < best)
 
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ogpt.config.described import check_names, whole_or_named
+from ogpt.config.described import check_names, derived, whole_or_named
 from ogpt.decoding.choice import open_decoder
 from ogpt.decoding.floor import weight_bytes
 from ogpt.decoding.options import DecoderOptions
@@ -229,7 +229,7 @@ def _prepare(
     end_ids = config.eos_token_id  # GPT-1 itself has none
     if end_ids is not None:
         end_ids = end_ids if isinstance(end_ids, list) else [end_ids]
-        settings = replace(settings, eos_token_id=(*settings.eos_token_id, *end_ids))
+        settings = derived(settings, eos_token_id=(*settings.eos_token_id, *end_ids))
     size = (config.n_positions, config.vocab_size)
     return prepare(folder.tokenizer, *size, prompt, ids, settings, names=names)
 

@@ -12,7 +12,6 @@ from ogpt.folders.model_folder import ModelFolder, check_vocabulary
 from ogpt.folders.run_folder import METRICS_FILE, RunFolder, read_events
 from ogpt.layout import WEIGHTS_FILE
 from ogpt.notices import tell
-from ogpt.tokens.open_tokenizer import open_tokenizer
 from ogpt.weights.safetensors_file import open_safetensors
 from ogpt.weights.shapes import parameter_count
 
@@ -71,7 +70,7 @@ def _model(folder: ModelFolder) -> dict[str, Any]:
 
 def _tokenizer(folder: ModelFolder) -> dict[str, Any]:
     try:
-        tokenizer = open_tokenizer(folder.path)
+        tokenizer = folder.saved_tokenizer
         check_vocabulary(tokenizer, folder.config, folder.path)
         fault = None
     except VocabularyMismatch as error:

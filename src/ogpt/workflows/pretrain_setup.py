@@ -113,7 +113,8 @@ def set_up(request: PretrainRequest, settings: PretrainSettings, reporter: Repor
     init = None if request.init is None else ModelFolder.open(request.init).path
     run = RunFolder.open(request.out) if RunFolder.is_run(request.out) else None
     if init is None and run is not None and run.facts.get("init"):
-        init = Path(run.facts["init"])
+        last = run.facts["last"]  # the run's own checkpoint: the initial model may be gone by now
+        init = request.out / CHECKPOINTS / last if last else Path(run.facts["init"])
     _notice_without_effect(request, init)
     shards = _shards(request, settings, init, reporter)
     if init is None:

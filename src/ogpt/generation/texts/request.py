@@ -6,9 +6,10 @@ All of this happens before the weights are read, so that faults and notices come
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from operator import index
 
+from ogpt.config.described import derived
 from ogpt.errors import SamplingError, TokenOutOfRange
 from ogpt.generation.choosing.settings import GenerationSettings, require
 from ogpt.generation.searching.sampling import kept_when_full, slides
@@ -139,7 +140,7 @@ def prepare(
     banned = _words(tokenizer, "ban", settings.ban)
     biased = _words(tokenizer, "bias", settings.bias)
     no_token = range(len(tokenizer), vocab_size)
-    as_ids = replace(
+    as_ids = derived(
         settings,
         suppress_tokens=(*settings.suppress_tokens, *no_token),
         bad_words_ids=(*settings.bad_words_ids, *banned.values()),
