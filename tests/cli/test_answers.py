@@ -116,3 +116,13 @@ def test_a_stdout_that_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(StorageError, match="to standard output: No space left") as caught:
         write("a")
     assert "another file" in caught.value.hint
+
+
+def test_a_reader_that_leaves_is_left_to_typer(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Left(io.StringIO):
+        def flush(self) -> None:
+            raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr(sys, "stdout", Left())
+    with pytest.raises(BrokenPipeError):
+        write("a")
