@@ -65,7 +65,7 @@ def test_the_manifest_tells_what_the_shards_were_made_from(
         shard_tokens=500,
         reporter=lambda _, **event: told.append(event.get("text", "")),
     )
-    assert told[-3] == "2 of 62 documents were exact copies of others and are left out"
+    assert told[-3] == "2 of 62 documents were exact copies of others and are skipped"
     assert re.fullmatch(r"train: [\d,]+ tokens of \d+ documents", told[-2])
     assert re.fullmatch(r"valid: [\d,]+ tokens of \d+ documents", told[-1])
     manifest = json.loads((out / "manifest.json").read_text())

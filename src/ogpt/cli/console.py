@@ -131,7 +131,7 @@ class Tasks(OnlyNotices, ABC):
         """Show the progress of a task."""
 
     def remove(self, task: str) -> None:
-        """Remove what is drawn of the task; lines stay."""
+        """Remove the bar of a task; printed lines stay."""
 
     def _update(self, task: str, done: float, total: float, facts: str) -> None:
         self._ended.discard(task)

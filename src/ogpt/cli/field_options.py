@@ -96,7 +96,7 @@ def _parameter(item: Field[Any], found: Description) -> Parameter:
 
 
 def _values(offered: dict[str, Description], given: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """The fields' values, from those of the options; a field that is not set is left out."""
+    """The fields' values, from those of the options; a field that is not set is omitted."""
     for name, found in offered.items():
         value = given[name]
         if found.option is not None and found.option.switches_off:

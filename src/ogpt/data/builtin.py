@@ -77,7 +77,7 @@ def size_and_sha256(folder: Path) -> tuple[int, str]:
 def texts(name: str, folder: Path) -> Iterator[tuple[str, str, int]]:
     """The documents of a built-in source: text, file, and bytes read so far.
 
-    A docstring that occurs again, as inherited ones do, is left out.
+    A docstring that occurs again, as inherited ones do, is skipped.
     """
     read = 0
     seen: set[str] = set()

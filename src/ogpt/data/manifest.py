@@ -50,7 +50,7 @@ class Manifest:
     documents_read: int = 0
     """Documents of the sources that the shards contain, copies included."""
     duplicates: int = 0
-    """Number of them that were exact copies of an earlier one, and left out."""
+    """Number of them that were exact copies of an earlier one, and skipped."""
     complete: bool = False
 
     @property

@@ -24,7 +24,7 @@ class Packing(NamedTuple):
 def pack(document_starts: NDArray[np.int64], n_tokens: int, n_ctx: int) -> Packing:
     """Cut documents into pieces of at most n_ctx tokens and pack the pieces into windows.
 
-    A piece of one token at the end of its document is left out, as it has no next token to predict.
+    A piece of one token at the end of its document is skipped, as it has no next token to predict.
 
     Pieces are placed longest first, each into the fullest window that has room for it (best-fit
     decreasing; Ding et al., "Fewer Truncations Improve Language Modeling", 2024). A bit set of the

@@ -173,7 +173,7 @@ def _open_file(path: Path, name: str, encoding: str) -> Source:
     if kind is None:
         raise DataError(
             f"{path} has an unknown extension; allowed: {ENDINGS}",
-            hint="rename the file after its content, or convert it",
+            hint="give the file the extension of its format, or convert it",
         )
     size = path.stat().st_size
     if not size:

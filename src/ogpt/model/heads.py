@@ -190,7 +190,7 @@ def kept_states(hidden: Tensor, logits_to_keep: int | Tensor) -> Tensor:
         index = logits_to_keep[..., None].expand(*logits_to_keep.shape, hidden.shape[-1])
         return hidden.gather(-2, index)
     raise ConfigError(
-        f"logits_to_keep is of {logits_to_keep.dtype} and shape {tuple(logits_to_keep.shape)}; "
+        f"logits_to_keep has dtype {logits_to_keep.dtype} and shape {tuple(logits_to_keep.shape)}; "
         f"allowed: positions (kept,) or {(*hidden.shape[:-2], 'kept')}, or bool "
         f"{tuple(hidden.shape[:-1])}",
         hint="pass a number to keep that many positions from the end",

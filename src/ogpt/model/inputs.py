@@ -212,7 +212,7 @@ def mask_rows(mask: Tensor, shape: InputShape, S: int, n_head: int) -> Tensor:
 
 
 def check_mask(mask: Tensor, N: int, T: int, S: int, n_head: int) -> Tensor:
-    """A mask of N rows as bool, its shape checked.
+    """Check the shape of an attention mask; return it as bool with N rows.
 
     Raises:
         ConfigError: the shape does not fit, or the mask holds a value other than 0 and 1 (CPU

@@ -72,14 +72,14 @@ def check_heads(config: OpenAIGPTConfig, heads: dict[int, list[int]]) -> dict[in
     for layer, gone in heads.items():
         if not 0 <= layer < config.n_layer or not set(gone) <= set(range(config.n_head)):
             raise ConfigError(
-                f"heads {sorted(gone)} of layer {layer} were to be pruned; allowed: layers 0 to "
+                f"heads {sorted(gone)} of layer {layer} cannot be pruned; allowed: layers 0 to "
                 f"{config.n_layer - 1}, heads 0 to {config.n_head - 1}",
                 hint="pass {layer: [heads]}",
             )
         pruned.setdefault(layer, set()).update(gone)
         if len(pruned[layer]) == config.n_head:
             raise ConfigError(
-                f"all {config.n_head} heads of layer {layer} were to be pruned; allowed: at most "
+                f"all {config.n_head} heads of layer {layer} cannot be pruned; allowed: at most "
                 f"{config.n_head - 1}",
                 hint="prune fewer heads",
             )

@@ -52,7 +52,7 @@ class Quotes:
         return CLOSES if self._single else TO_LAST
 
     def note(self, word: str, joint: Joint) -> None:
-        """Remember a word and its joint."""
+        """Record the word that was just written, and whether a space preceded it."""
         self._last = joint
         if word == LINE_BREAK:
             self._double = self._single = False

@@ -224,7 +224,7 @@ def _prepare(
     settings: GenerationSettings,
     names: Sequence[str] = (),
 ) -> Request:
-    """A request to the model, whose own end tokens end the text too."""
+    """Build the request; the end tokens of the model's configuration are added."""
     config = folder.config
     end_ids = config.eos_token_id  # GPT-1 itself has none
     if end_ids is not None:

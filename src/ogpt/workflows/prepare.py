@@ -34,7 +34,7 @@ def prepare(
 ) -> Shards:
     """Tokenize text into a folder of shards, or resume one that is unfinished.
 
-    Exact copies of a document are left out. Memory grows by 8 bytes per document, not with the
+    Exact copies of a document are skipped. Memory grows by 8 bytes per document, not with the
     size of the text. A killed run resumes with the same call, and ends with the same bytes as an
     uninterrupted one.
 
@@ -94,7 +94,7 @@ def _prepare(
         if held_out:
             tell("few-documents", bytes=held_out.n_bytes)
 
-    # Validation text first: of a text in both splits, the copy for training is left out. The other
+    # Validation text first: of a text in both splits, the copy for training is skipped. The other
     # way round, the model would be tested on what it was trained on.
     sources = [*valid_sources, *train_sources]
     reader = SplitReader(sources, len(valid_sources), settings.valid_fraction, held_out)
@@ -108,7 +108,7 @@ def _prepare(
     progress(progress.total)
     if reader.duplicates:
         copies = f"{reader.duplicates:,} of {reader.documents_read:,} documents"
-        reporter("message", text=f"{copies} were exact copies of others and are left out")
+        reporter("message", text=f"{copies} were exact copies of others and are skipped")
     shards = Shards.open(out)
     for split, stream in (("train", shards.train), ("valid", shards.valid)):
         held = f"{len(stream):,} tokens of {stream.n_documents:,} documents"

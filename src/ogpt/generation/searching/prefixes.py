@@ -23,7 +23,7 @@ class Prefixes:
         self._slots: dict[int, list[int]] = {}  # hash -> slots
 
     def hold(self, slot: int, ids: Sequence[int]) -> None:
-        """Register the tokens that a slot begins with, in place of all before."""
+        """Register the tokens of a slot; they replace the ones registered before."""
         self.drop(slot)
         self._ids[slot] = list(ids)
         for key in self._keys(ids):

@@ -56,7 +56,9 @@ def kept_when_full(n_positions: int) -> int:
 
 
 class Sampling(Text):
-    """A continuation by greedy search or sampling. It slides: see `kept_when_full`.
+    """A continuation by greedy search or sampling.
+
+    Beyond the context length it uses a sliding window: see `kept_when_full`.
 
     Args:
         decoder: Where it will run.

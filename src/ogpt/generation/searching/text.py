@@ -187,7 +187,7 @@ class Text(Protocol):
 
 
 class DrawnText(Text, Protocol):
-    """A text whose tokens a `DeviceSampler` can choose, several in one call."""
+    """A text that a `DeviceSampler` can continue by several tokens in one call."""
 
     draw: Draw
 
