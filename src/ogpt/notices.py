@@ -74,6 +74,10 @@ KINDS: dict[str, str] = {
         "prompts as padding"
     ),
     "setting-without-effect": "{setting} has no effect: {reason}",
+    "warmup-shortened": (
+        "the warm-up of {warmup_steps} steps outlasts the run of {total_steps}: warming up for "
+        "{used} steps instead, so that the learning rate still falls to 0"
+    ),
     "unknown-setting": (
         "{name} is not a field of the configuration: keeping it, but nothing uses it ({advice})"
     ),

@@ -7,6 +7,9 @@ import platform
 from functools import cache
 from pathlib import Path
 
+MOST_THREADS = 1024
+"""Maximum number of threads of a setting. Some thousands exhaust what the system gives a user."""
+
 _CPUINFO = Path("/proc/cpuinfo")
 
 

@@ -16,6 +16,7 @@ SMALL = [
         "model.n_head=2",
         "model.n_positions=16",
         "training.max_steps=2",
+        "training.warmup_steps=1",
         "training.batch_size=4",
         "training.micro_batch_size=4",
         "training.threads=1",

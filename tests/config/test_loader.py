@@ -166,3 +166,32 @@ def test_setting_outside_a_section(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"'max_steps' in .*flat\.toml is not in a section") as e:
         load_settings(file=file)
     assert "[training]" in e.value.hint
+
+
+@pytest.mark.parametrize(
+    ("override", "value"),
+    [
+        ("training.max_steps=1e3", 1000),
+        ("training.max_steps=2.0", 2),
+        ("training.epochs=.5", 0.5),
+        ("training.epochs=5.", 5.0),
+        ("training.epochs=1e3", 1000.0),
+        ("training.learning_rate=+.5e-2", 0.005),
+        ("data.valid_fraction= .25 ", 0.25),
+    ],
+)
+def test_numbers_as_people_write_them(override: str, value: float) -> None:
+    section, _, name = override.partition("=")[0].partition(".")
+    found = getattr(getattr(load_settings(overrides=override), section), name)
+    assert (found, type(found)) == (value, type(value))
+
+
+def test_part_of_a_step_is_no_step() -> None:
+    with pytest.raises(ConfigError, match=r"max_steps is 2\.5, float; it must be int"):
+        load_settings(overrides=["training.max_steps=2.5"])
+
+
+def test_a_file_may_be_a_str_and_have_1e3(tmp_path: Path) -> None:
+    file = tmp_path / "a.toml"
+    file.write_text("[training]\nmax_steps = 1e3\n")
+    assert load_settings(file=str(file)).training.max_steps == 1000

@@ -32,10 +32,8 @@ REFUSED: list[tuple[type[Any], str, str, Any, str]] = [
     *[
         (TrainingSettings, "training", name, -1, "0 or more")
         for name in (
-            "seed",
             "max_steps",
             "warmup_steps",
-            "threads",
             "eval_windows",
             "checkpoint_every",
         )
@@ -79,3 +77,22 @@ def test_defaults_are_the_papers_numbers() -> None:
 def test_frozen() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         PretrainSettings().model.n_layer = 3  # type: ignore[misc]  # the point of the test
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("threads", 1025, "0 to 1024"),
+        ("threads", 1_000_000, "0 to 1024"),
+        ("threads", -1, "0 to 1024"),
+        ("seed", 2**64, f"0 to {2**64 - 1}"),
+        ("seed", -1, f"0 to {2**64 - 1}"),
+    ],
+)
+def test_threads_and_seeds_have_ranges(name: str, value: int, allowed: str) -> None:
+    with pytest.raises(ConfigError, match=f"training.{name} is {value}; allowed: {allowed}$"):
+        TrainingSettings(**{name: value})  # type: ignore[arg-type]
+
+
+def test_the_ends_of_these_ranges() -> None:
+    assert TrainingSettings(threads=1024, seed=2**64 - 1).threads == 1024

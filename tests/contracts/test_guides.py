@@ -72,7 +72,14 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "train.txt").write_text(text)
     (tmp_path / "valid.txt").write_text(text[:2000])
     shape = ["n_layer=1", "n_head=1", "n_embd=8", "n_positions=64"]
-    rest = ["batch_size=4", "micro_batch_size=4", "threads=1", "compile='off'", "max_steps=2"]
+    rest = [
+        "batch_size=4",
+        "micro_batch_size=4",
+        "threads=1",
+        "compile='off'",
+        "max_steps=2",
+        "warmup_steps=1",
+    ]
     ogpt.pretrain(
         data=[str(tmp_path / "train.txt")],
         valid=[str(tmp_path / "valid.txt")],

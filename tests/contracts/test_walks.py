@@ -172,6 +172,7 @@ def test_text_takes_its_walk(folder: Path, tmp_path: Path) -> None:
         "training.micro_batch_size=4",
         "training.compile='off'",
         "training.max_steps=2",
+        "training.warmup_steps=1",
     ]
     options = [word for setting in settings for word in ("--set", setting)]
     files = ["--data", tmp_path / "train.txt", "--valid", tmp_path / "valid.txt"]

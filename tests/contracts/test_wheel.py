@@ -170,6 +170,7 @@ def test_a_small_story_runs_from_the_wheel(site: Path, tmp_path: Path) -> None:
             "model.n_positions=16",
             "tokenizer.vocab_size=60",
             "training.max_steps=3",
+            "training.warmup_steps=1",
             "training.batch_size=4",
             "training.micro_batch_size=4",
             "training.threads=1",

@@ -8,11 +8,12 @@ import transformers.generation.logits_process as lp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ogpt.config.ranges import MAX_SEED
 from ogpt.errors import ContextTooLong, DecoderError, SamplingError, TokenOutOfRange
 from ogpt.generation.choosing.processors import ban
 from ogpt.generation.choosing.random_numbers import sample, uniform
 from ogpt.generation.choosing.rules import in_place, warp
-from ogpt.generation.choosing.settings import MAX_SEED, GenerationSettings
+from ogpt.generation.choosing.settings import GenerationSettings
 from ogpt.generation.protocol.decoder import Computed, Part
 from ogpt.generation.searching.sampling import kept_when_full, search, slides
 from ogpt.generation.searching.text import Token

@@ -4,8 +4,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ogpt.config.ranges import MAX_SEED
 from ogpt.errors import SamplingError
-from ogpt.generation.choosing.settings import MAX_SEED, GenerationSettings
+from ogpt.generation.choosing.settings import GenerationSettings
 
 NAN = float("nan")
 

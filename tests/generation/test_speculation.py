@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ogpt.config.ranges import MAX_SEED
 from ogpt.errors import DecoderError
-from ogpt.generation.choosing.settings import MAX_SEED, GenerationSettings
+from ogpt.generation.choosing.settings import GenerationSettings
 from ogpt.generation.protocol.decoder import Abilities, Computed
 from ogpt.generation.searching.sampling import Sampling, search
 from ogpt.generation.searching.speculation import Lookup

@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ogpt.config.ranges import MAX_SEED
 from ogpt.generation.choosing.random_numbers import uniform, uniforms
-from ogpt.generation.choosing.settings import MAX_SEED, GenerationSettings
+from ogpt.generation.choosing.settings import GenerationSettings
 from ogpt.generation.protocol.decoder import Draw
 from ogpt.generation.searching import sampling as searching
 from ogpt.generation.searching.sampling import search

@@ -17,5 +17,9 @@ def test_the_papers_schedule() -> None:
 
 
 def test_a_run_shorter_than_its_warm_up() -> None:
-    assert warmup_cosine(4, 10, 5) == 0.5
+    factors = [warmup_cosine(step, 500, 100) for step in range(101)]
+    assert factors[:11] == [*(pytest.approx((step + 1) / 10) for step in range(10)), 1.0]
+    assert factors[100] == 0.0
+    assert all(later <= sooner for sooner, later in pairwise(factors[10:]))
+    assert [warmup_cosine(step, 5, 5) for step in (0, 5)] == [1.0, 0.0]
     assert warmup_cosine(0, 0, 1) == 1.0

@@ -20,7 +20,14 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("describing")
     (folder / "text.txt").write_text("The cat sat on the mat. The dog sat on the log.\n" * 300)
     shape = ["model.n_layer=2", "model.n_head=2", "model.n_embd=16", "model.n_positions=16"]
-    rest = ["batch_size=4", "micro_batch_size=4", "threads=1", "compile='off'", "max_steps=2"]
+    rest = [
+        "batch_size=4",
+        "micro_batch_size=4",
+        "threads=1",
+        "compile='off'",
+        "max_steps=2",
+        "warmup_steps=1",
+    ]
     overrides = [*shape, "tokenizer.vocab_size=30", *(f"training.{item}" for item in rest)]
     with collecting():  # one document: its end is the validation set, with a notice
         ogpt.pretrain(data=[str(folder / "text.txt")], out=folder / "run", overrides=overrides)

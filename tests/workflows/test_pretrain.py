@@ -53,6 +53,8 @@ TOY = {
 def settings(**changes: object) -> list[str]:
     """TOY with changes; None takes a setting out."""
     named = {**TOY, **{name.replace("__", "."): value for name, value in changes.items()}}
+    if (steps := named["training.max_steps"]) in (1, 2):  # a warm-up does not outlast its run
+        named["training.warmup_steps"] = int(str(steps)) - 1
     return [f"{name}={value}" for name, value in named.items() if value is not None]
 
 
@@ -446,9 +448,100 @@ def test_plan_measures_and_trains_nothing(text: Path, tmp_path: Path) -> None:
     assert found.tokens_per_s > 0
     assert found.eta_s == pytest.approx(6 * 64 / found.tokens_per_s)
     assert found.mfu > 0
-    assert not RunFolder.is_run(tmp_path / "run")
+    assert not (tmp_path / "run").exists()
     result = pretrain(data=[str(text)], out=tmp_path / "run", overrides=settings())
     assert result.steps == 6
+
+
+def test_plan_leaves_nothing_behind(
+    text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    for out in (tmp_path / "deep" / "run", tmp_path / "empty"):
+        (tmp_path / "empty").mkdir(exist_ok=True)
+        plan(data=[str(text)], out=out, overrides=settings())
+        assert [path.name for path in tmp_path.rglob("*")] == ["empty"]
+
+
+def test_plan_uses_prepared_text_as_it_is(trained: PretrainResult, tmp_path: Path) -> None:
+    run = shutil.copytree(trained.out, tmp_path / "run")
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()}
+    assert plan(out=run, resume=True).total_steps == 6
+    assert before == {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()}
+
+
+def test_paths_are_str_or_path_and_one_item_is_a_list(text: Path, tmp_path: Path) -> None:
+    config, valid = tmp_path / "tiny.toml", tmp_path / "valid.txt"
+    valid.write_text("The cat sat on the mat, and the dog looked at the old man. " * 3)
+    values = [override.split("=", 1) for override in settings()]
+    sections: dict[str, list[str]] = {}
+    for name, value in values:
+        section, item = name.split(".")
+        quoted = value if value.replace(".", "").isdigit() else json.dumps(value)
+        sections.setdefault(section, []).append(f"{item} = {quoted}")
+    config.write_text("".join(f"[{n}]\n" + "\n".join(v) + "\n" for n, v in sections.items()))
+    for kind in (str, Path):
+        out = tmp_path / f"run-{kind.__name__}"
+        given: dict[str, Any] = {"data": kind(text), "valid": kind(valid), "config": kind(config)}
+        done = pretrain(**given, out=kind(out), overrides="training.max_steps=4")
+        assert done.steps == 4
+        assert done.out == out
+        given["tokenizer"], given["init"] = kind(out / "tokenizer"), kind(out)
+        assert plan(**given, out=kind(tmp_path / "b"), overrides="training.max_steps=3").epochs > 0
+
+
+def test_a_warm_up_that_outlasts_the_run(text: Path, tmp_path: Path) -> None:
+    for changed in (
+        {"training__max_steps": 5},
+        {"training__max_steps": 0, "training__epochs": 0.01},
+    ):
+        overrides = settings(training__warmup_steps=500, **changed)
+        with notices.collecting() as told:
+            found = plan(data=[str(text)], out=tmp_path / "run", overrides=overrides)
+        (notice,) = told
+        assert notice.message == (
+            f"the warm-up of 500 steps outlasts the run of {found.total_steps}: warming up for "
+            f"{found.total_steps // 10} steps instead, so that the learning rate still falls to 0"
+        )
+
+
+@pytest.mark.parametrize("wrong", ["torch", "weights", "tokenizer"])
+def test_what_can_be_wrong_is_found_before_the_text_is_read(
+    trained: PretrainResult,
+    text: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    wrong: str,
+) -> None:
+    init = shutil.copytree(ModelFolder.open(trained.out).path, tmp_path / "model")
+    if wrong == "torch":
+        monkeypatch.setitem(sys.modules, "torch", None)
+    elif wrong == "weights":
+        (init / "model.safetensors").write_bytes(b"\x00")
+    else:
+        config = json.loads((init / "config.json").read_text())
+        (init / "config.json").write_text(json.dumps({**config, "vocab_size": 100}))
+
+    def opened(*sources: object, **options: object) -> None:
+        pytest.fail("the text was read first")
+
+    monkeypatch.setattr("ogpt.workflows.pretrain_setup.open_sources", opened)
+    error = {"torch": BackendMissing, "weights": ogpt.errors.WeightsError}
+    with pytest.raises(error.get(wrong, VocabularyMismatch)):
+        pretrain(data=[str(text)], init=init, out=tmp_path / "run", overrides=settings())
+
+
+def test_resuming_needs_no_model_that_it_started_from(
+    trained: PretrainResult, text: Path, tmp_path: Path
+) -> None:
+    init = shutil.copytree(ModelFolder.open(trained.out).path, tmp_path / "model")
+    out = tmp_path / "run"
+    with notices.collecting():
+        pretrain(data=[str(text)], init=init, out=out, overrides=settings())
+    facts = json.loads((out / "run.json").read_text())
+    (out / "run.json").write_text(json.dumps({**facts, "finished": False}))
+    shutil.rmtree(init)
+    assert pretrain(out=out, resume=True).steps == 6
 
 
 def test_settings_are_saved_and_read_back(trained: PretrainResult) -> None:

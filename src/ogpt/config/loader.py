@@ -27,7 +27,9 @@ def preset_names() -> list[str]:
 
 
 def load_settings(
-    preset: str | None = None, file: Path | None = None, overrides: Sequence[str] = ()
+    preset: str | None = None,
+    file: str | Path | None = None,
+    overrides: str | Sequence[str] = (),
 ) -> PretrainSettings:
     """Resolve a preset, a TOML file and `section.field=value` overrides into settings.
 
@@ -39,8 +41,8 @@ def load_settings(
     if preset is not None:
         _merge(values, _read_preset(preset), f"preset {preset}")
     if file is not None:
-        _merge(values, _read_toml(file), str(file))
-    for override in overrides:
+        _merge(values, _read_toml(Path(file)), str(file))
+    for override in (overrides,) if isinstance(overrides, str) else overrides:
         _merge(values, _parse_override(override), f"--set {override}")
     return from_dict(PretrainSettings, values)
 
@@ -108,8 +110,16 @@ def _parse_override(override: str) -> dict[str, Any]:
     try:
         value = tomllib.loads(f"value = {text.strip()}")["value"]
     except tomllib.TOMLDecodeError:
-        value = text.strip()  # an unquoted word is a string
+        value = _number_or_word(text.strip())
     return {section: {item: value}}
+
+
+def _number_or_word(text: str) -> float | str:
+    """A number that people write and TOML does not have, such as .5; or a string without quotes."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def _merge(values: dict[str, dict[str, Any]], more: Mapping[str, Any], where: str) -> None:
@@ -139,6 +149,8 @@ def _convert(kind: Any, value: Any, name: str) -> Any:
         return from_dict(kind, value, f"{name}.")
     if kind is float and type(value) is int:
         return float(value)
+    if kind is int and type(value) is float and value.is_integer():
+        return int(value)  # 1e3
     allowed = kind
     if get_origin(kind) is Literal:
         allowed = type(get_args(kind)[0])

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ogpt.config.ranges import Multiple, Number, OneOf, Range, Whole
+from ogpt.config.ranges import MAX_SEED, Multiple, Number, OneOf, Range, Whole
 from ogpt.errors import ConfigError
+from ogpt.processor import MOST_THREADS
 
 _DROPOUT = Number(0, 1, below=True)
 
@@ -102,7 +103,7 @@ class TrainingSettings:
     """The optimization (paper, section 4.1)."""
 
     seed: int = 0
-    """Seed of initial weights, dropout and the order of windows."""
+    """Seed of initial weights, dropout and the order of windows, 0 to 2**64 - 1."""
     epochs: float = 100.0
     """Passes over the training text."""
     max_steps: int = 0
@@ -131,7 +132,7 @@ class TrainingSettings:
     compile: Literal["auto", "on", "off"] = "auto"
     """torch.compile. auto: where a C++ compiler exists and the run is long enough to pay for it."""
     threads: int = 0
-    """Number of CPU threads; 0 uses all cores."""
+    """Number of CPU threads, at most 1024; 0 uses all cores."""
     eval_every: int = 1_000
     """Steps between evaluations on the validation set."""
     eval_windows: int = 0
@@ -145,7 +146,7 @@ class TrainingSettings:
 
     def __post_init__(self) -> None:
         counts = (
-            *("seed", "max_steps", "warmup_steps", "threads"),
+            *("max_steps", "warmup_steps"),
             *("eval_windows", "checkpoint_every"),
         )
         from_zero = ("weight_decay", "clip_norm", "checkpoint_minutes")
@@ -156,6 +157,8 @@ class TrainingSettings:
         ranges |= dict.fromkeys(from_zero, Number(0))
         ranges |= dict.fromkeys(positive, Number(0, above=True))
         ranges |= dict.fromkeys(("adam_beta1", "adam_beta2"), Number(0, 1, below=True))
+        ranges["seed"] = Whole(0, MAX_SEED)
+        ranges["threads"] = Whole(0, MOST_THREADS)
         ranges["precision"] = OneOf(("auto", "float32", "bfloat16"))
         ranges["compile"] = OneOf(("auto", "on", "off"))
         check("training", self, ranges)

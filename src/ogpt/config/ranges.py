@@ -12,6 +12,9 @@ from math import inf, isfinite, isnan
 from numbers import Integral, Real
 from typing import Any, Protocol
 
+MAX_SEED = 2**64 - 1
+"""Maximum value of a random seed: they are one 64-bit word of a key."""
+
 
 def _refused(value: object, allowed: object) -> ValueError:
     return ValueError(f"{value!r}; allowed: {allowed}")

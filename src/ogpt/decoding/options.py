@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ogpt.config.described import Option, described, keep_fields, with_field_docs
 from ogpt.config.ranges import OneOf, Switch, Whole
 from ogpt.errors import ConfigError
+from ogpt.processor import MOST_THREADS
 
 DECODERS = ("auto", "native", "torch")
 DTYPES = ("auto", "float32", "bfloat16", "int8", "int4")
@@ -58,7 +59,7 @@ class DecoderOptions:
     threads: int = described(
         0,
         "Number of CPU threads; 0 uses all cores.",
-        Whole(0),
+        Whole(0, MOST_THREADS),
         "omit it to use all cores",
         Option(panel=RUNNING),
     )

@@ -9,16 +9,30 @@ Schedule = Callable[[int], float]
 """Optimizer steps already taken -> factor of the peak learning rate for the next one, 0 to 1."""
 
 
+SHORTENED = 10
+"""A warm-up that outlasts the run takes one part in so many of the run."""
+
+
+def outlasts(warmup_steps: int, total_steps: int) -> bool:
+    """Whether a warm-up leaves no step of the run for the cosine."""
+    return warmup_steps >= total_steps
+
+
 def warmup_cosine(step: int, warmup_steps: int, total_steps: int) -> float:
     """Linear warm-up from 0 over `warmup_steps`, then half a cosine to 0 at `total_steps`.
 
+    A warm-up that outlasts the run is shortened to a tenth of it: the rate would end at its peak
+    or below, and the model be left at its noisiest.
+
     Args:
         step: Optimizer steps already taken, from 0; the factor is for the next one.
-        warmup_steps: 0 or more; a run shorter than its warm-up never leaves it.
+        warmup_steps: 0 or more.
         total_steps: Steps in the run.
 
     Source: paper, section 4.1.
     """
+    if outlasts(warmup_steps, total_steps):
+        warmup_steps = total_steps // SHORTENED
     # Adam's second moment is an average of few gradients at first, and its steps are erratic;
     # the warm-up keeps them small. A factor of 0 for the first step would waste it, hence + 1.
     if step < warmup_steps:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 
 from ogpt.config.model import TOKENIZER_FINGERPRINT, OpenAIGPTConfig
 from ogpt.config.pretrain_settings import TrainingSettings
+from ogpt.folders.model_folder import ModelFolder
 from ogpt.model.heads import OpenAIGPTLMHeadModel
+from ogpt.notices import collecting
 from ogpt.training.cost import flops_per_token
 from ogpt.training.torch_objective import TorchLanguageModeling
 from ogpt.training.torch_precision import choose_compile, choose_device
@@ -16,7 +16,7 @@ from ogpt.training.torch_step import TorchTrainStep
 
 
 def start_language_model(
-    config: OpenAIGPTConfig, init: Path | None, settings: TrainingSettings, tokens: int
+    config: OpenAIGPTConfig, init: ModelFolder | None, settings: TrainingSettings, tokens: int
 ) -> TorchTrainStep:
     """Make the training step of a language model.
 
@@ -33,8 +33,19 @@ def start_language_model(
     return TorchTrainStep(TorchLanguageModeling(model), settings, compiled)
 
 
+def check_initial_model(init: ModelFolder) -> None:
+    """Load a model once and drop it: what is wrong with it shows before hours of preparation.
+
+    Raises:
+        CheckpointError, ConfigError, WeightsError: the weights are missing, damaged, quantized or
+            not those of the configuration.
+    """
+    with collecting():  # the run itself emits the notices
+        OpenAIGPTLMHeadModel.from_pretrained(init)
+
+
 def _initial_model(
-    config: OpenAIGPTConfig, init: Path | None, seed: int, device: torch.device
+    config: OpenAIGPTConfig, init: ModelFolder | None, seed: int, device: torch.device
 ) -> OpenAIGPTLMHeadModel:
     if init is not None:
         model = OpenAIGPTLMHeadModel.from_pretrained(init, dtype=torch.float32, device=device)

@@ -6,10 +6,13 @@ import inspect
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, ParamSpec, TypeVar
 
+from ogpt.data.shards import Shards
+from ogpt.errors import DataError
 from ogpt.reporting import Reporter, silent
-from ogpt.storage import only_writer, path_of
 from ogpt.training.step import TrainStep
 from ogpt.weights.shapes import parameter_count
 from ogpt.workflows.pretrain import pretrain
@@ -68,14 +71,28 @@ def _same_arguments(function: Callable[P, Any]) -> Callable[[Callable[..., R]], 
 def plan(*, reporter: Reporter = silent, **arguments: Any) -> Plan:
     """Estimate what `pretrain` with the same arguments would cost; nothing is trained.
 
-    The text is prepared as for the run, which then starts from there. Tokens per second are
-    measured on micro-batches of the real shape, compiled if the run will be.
+    The text is prepared as for the run, in a temporary folder that is removed, unless `out` holds
+    its shards already: nothing is left behind. Tokens per second are measured on micro-batches of
+    the real shape, compiled if the run will be.
     """
-    request = PretrainRequest(**arguments | {"out": path_of(arguments["out"], "out")})
+    request = PretrainRequest.of(**arguments)
     settings = resolve_settings(request)
-    with only_writer(request.out):
-        setup = set_up(request, settings, reporter)
-    training, length = settings.training, setup.config.n_positions
+    with TemporaryDirectory(prefix="ogpt-plan-") as temporary:
+        work = request.out if _holds_shards(request.out) else Path(temporary)
+        return _plan(set_up(request, settings, work, reporter))
+
+
+def _holds_shards(out: Path) -> bool:
+    """Whether `pretrain` has prepared the text in `out` to the end."""
+    try:
+        Shards.open(out / "shards")
+    except DataError:
+        return False
+    return True
+
+
+def _plan(setup: Setup) -> Plan:
+    training, length = setup.settings.training, setup.config.n_positions
     step = make_train_step(setup)
     tokens_per_s = _measured_speed(setup, step)
     step_tokens = training.batch_size * length

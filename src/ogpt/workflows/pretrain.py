@@ -15,10 +15,11 @@ from ogpt.config.loader import to_toml
 from ogpt.data.shards import Shards, TokenStream
 from ogpt.errors import VocabularyMismatch
 from ogpt.folders.model_card import training_facts, write_card
+from ogpt.folders.model_folder import ModelFolder
 from ogpt.folders.run_folder import METRICS_FILE, RunFolder
 from ogpt.generation.protocol import perplexity as units
 from ogpt.reporting import JsonLines, Reporter, Several, silent
-from ogpt.storage import only_writer, path_of, storage_error
+from ogpt.storage import only_writer, storage_error
 from ogpt.tokens.open_tokenizer import open_tokenizer
 from ogpt.training import tensorboard
 from ogpt.training.loop import BestBy, Loop, Measures, ValidationSet
@@ -63,14 +64,14 @@ class PretrainResult:
 
 def pretrain(
     *,
-    out: Path,
+    out: str | Path,
     preset: str | None = None,
-    data: Sequence[str] = (),
-    valid: Sequence[str] = (),
-    tokenizer: Path | None = None,
-    init: Path | None = None,
-    config: Path | None = None,
-    overrides: Sequence[str] = (),
+    data: str | Path | Sequence[str | Path] = (),
+    valid: str | Path | Sequence[str | Path] = (),
+    tokenizer: str | Path | None = None,
+    init: str | Path | ModelFolder | None = None,
+    config: str | Path | None = None,
+    overrides: str | Sequence[str] = (),
     resume: bool = False,
     reporter: Reporter = silent,
 ) -> PretrainResult:
@@ -79,13 +80,14 @@ def pretrain(
     Args:
         out: Folder of the run.
         preset: Name of a preset (paper, small, tiny).
-        data: Sources of text, or the one folder of shards that `prepare` made.
-        valid: Sources of validation text. Without them, a share of the documents is held out.
+        data: Source or sources of text, or the one folder of shards that `prepare` made.
+        valid: Source or sources of validation text. Without them, a share of the documents is held
+            out.
         tokenizer: Folder of a tokenizer. Without it, the tokenizer of `init` or of the shards is
             used, or else one is trained.
         init: Model folder or run of the initial weights; its shape overrides the settings'.
         config: TOML file of settings.
-        overrides: `section.field=value`; overrides preset and file.
+        overrides: One `section.field=value` or several; they override preset and file.
         resume: Resume the run in `out` from its last checkpoint, with its own settings. A run that
             does not exist is started.
         reporter: Receives all events (`ogpt.reporting`).
@@ -96,8 +98,8 @@ def pretrain(
         DataError, TokenizerError, VocabularyMismatch, CheckpointError: inputs that cannot be used.
         TrainingDiverged, TrainingInterrupted, StorageError: see Loop.run.
     """
-    request = PretrainRequest(
-        out=path_of(out, "out"),
+    request = PretrainRequest.of(
+        out=out,
         preset=preset,
         data=data,
         valid=valid,
@@ -109,7 +111,7 @@ def pretrain(
     )
     settings = resolve_settings(request)
     with only_writer(request.out):
-        setup = set_up(request, settings, Several(progress=reporter))
+        setup = set_up(request, settings, request.out, Several(progress=reporter))
         return _pretrain(setup, request.out, reporter)
 
 
@@ -120,7 +122,7 @@ def _pretrain(setup: Setup, out: Path, reporter: Reporter) -> PretrainResult:
     else:
         comment = f"ogpt {__version__}, Python {platform.python_version()}"
         run = RunFolder.create(out, to_toml(settings, comment))
-        run.facts["init"] = str(setup.init) if setup.init else None
+        run.facts["init"] = str(setup.init.path) if setup.init else None
     _check_same_data(run, setup.shards)
     if run.facts.get("finished"):
         reporter("message", text=f"the run in {out} is finished; train its model with --init")

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ogpt.config.loader import load_settings
 from ogpt.config.model import TOKENIZER_FINGERPRINT, OpenAIGPTConfig
@@ -19,10 +20,11 @@ from ogpt.folders.model_folder import CHECKPOINTS, ModelFolder, check_vocabulary
 from ogpt.folders.run_folder import SETTINGS_FILE, RunFolder
 from ogpt.notices import tell
 from ogpt.reporting import Reporter
+from ogpt.storage import path_of
 from ogpt.tokens.open_tokenizer import open_tokenizer
 from ogpt.training.loop import total_steps
+from ogpt.training.schedule import SHORTENED, outlasts
 from ogpt.training.step import TrainStep
-from ogpt.weights.model_weights import folder_config
 from ogpt.workflows.prepare import prepare
 from ogpt.workflows.train_tokenizer import train_tokenizer
 
@@ -37,13 +39,25 @@ class PretrainRequest:
 
     out: Path
     preset: str | None = None
-    data: Sequence[str] = ()
-    valid: Sequence[str] = ()
+    data: tuple[str, ...] = ()
+    valid: tuple[str, ...] = ()
     tokenizer: Path | None = None
-    init: Path | None = None
+    init: str | Path | ModelFolder | None = None
     config: Path | None = None
-    overrides: Sequence[str] = ()
+    overrides: tuple[str, ...] = ()
     resume: bool = False
+
+    @classmethod
+    def of(cls, **arguments: Any) -> PretrainRequest:
+        """A request of arguments as people pass them: a path may be a str, a list one item."""
+        for name in ("out", "tokenizer", "config"):
+            if arguments.get(name) is not None:
+                arguments[name] = path_of(arguments[name], name)
+        for name in ("data", "valid", "overrides"):
+            given = arguments.get(name, ())
+            items = (given,) if isinstance(given, str | Path) else given
+            arguments[name] = tuple(map(str, items))
+        return cls(**arguments)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +67,8 @@ class Setup:
     settings: PretrainSettings
     config: OpenAIGPTConfig
     shards: Shards
-    init: Path | None
-    """Model folder of the initial weights."""
+    init: ModelFolder | None
+    """The initial weights; None if a checkpoint to resume or a random generator has them."""
     train: Windows
     valid: Windows
 
@@ -102,29 +116,43 @@ def resolve_settings(request: PretrainRequest) -> PretrainSettings:
     return resumed
 
 
-def set_up(request: PretrainRequest, settings: PretrainSettings, reporter: Reporter) -> Setup:
+def set_up(
+    request: PretrainRequest, settings: PretrainSettings, work: Path, reporter: Reporter
+) -> Setup:
     """Train a tokenizer and prepare shards, unless they are passed; choose the model's shape.
 
-    A setting in `overrides` that has no effect, because of what is passed, gives a notice.
+    What can be wrong is checked first, before work that may take hours. A setting in `overrides`
+    that has no effect, because of what is passed, gives a notice.
+
+    Args:
+        request: What was asked for.
+        settings: Its settings.
+        work: Folder that receives `tokenizer` and `shards`.
+        reporter: Receives the events.
 
     Raises:
         DataError, TokenizerError, VocabularyMismatch, CheckpointError: inputs that cannot be used.
     """
-    init = None if request.init is None else ModelFolder.open(request.init).path
+    check_torch()
     run = RunFolder.open(request.out) if RunFolder.is_run(request.out) else None
-    if init is None and run is not None and run.facts.get("init"):
-        last = run.facts["last"]  # the run's own checkpoint: the initial model may be gone by now
-        init = request.out / CHECKPOINTS / last if last else Path(run.facts["init"])
-    _notice_without_effect(request, init)
-    shards = _shards(request, settings, init, reporter)
+    resumed = None
+    if run is not None and run.facts["last"]:
+        resumed = request.out / CHECKPOINTS / run.facts["last"]
+    init = _initial_model(request, run, resumed)
+    _notice_without_effect(request, init.path if init else None)
+    steps = settings.training.max_steps
+    early = 0 < steps <= settings.training.warmup_steps
+    if early:
+        _notice_warmup(settings.training.warmup_steps, steps)
+    shards = _shards(request, settings, init, work, reporter)
     if init is None:
         config = OpenAIGPTConfig(vocab_size=shards.vocab_size, **dataclasses.asdict(settings.model))
     else:
-        config = folder_config(init)
-        check_vocabulary(open_tokenizer(shards.tokenizer), config, init)
+        config = init.config
+        check_vocabulary(open_tokenizer(shards.tokenizer), config, init.path)
     setattr(config, TOKENIZER_FINGERPRINT, shards.fingerprint)
-    if run is not None and run.facts["last"]:  # a resumed run keeps its shape
-        config = OpenAIGPTConfig.from_pretrained(request.out / CHECKPOINTS / run.facts["last"])
+    if resumed is not None:  # a resumed run keeps its shape
+        config = OpenAIGPTConfig.from_pretrained(resumed)
     # made once: packing documents into windows takes a pass over all of them
     train, valid = (
         Windows(
@@ -140,14 +168,47 @@ def set_up(request: PretrainRequest, settings: PretrainSettings, reporter: Repor
             f"the validation text has {len(shards.valid)} tokens; scoring needs 2 or more",
             hint="pass more text, or other text with --valid",
         )
-    return Setup(settings, config, shards, init, train, valid)
+    setup = Setup(settings, config, shards, None if resumed else init, train, valid)
+    if not early and train.n_windows:
+        _notice_warmup(settings.training.warmup_steps, setup.total_steps)
+    return setup
 
 
-def make_train_step(setup: Setup) -> TrainStep:
-    """The model with its initial weights, in a training step on this machine's device.
+def _initial_model(
+    request: PretrainRequest, run: RunFolder | None, resumed: Path | None
+) -> ModelFolder | None:
+    """The model to start from, checked; None starts from random weights.
+
+    A run that has a checkpoint no longer needs the model it started from, which may be gone.
+    """
+    named = request.init or (run and run.facts.get("init"))
+    if not named:
+        return None
+    if resumed is not None:
+        return ModelFolder.open(resumed)
+    init = ModelFolder.open(named)
+    check_vocabulary(open_tokenizer(request.tokenizer or init.path), init.config, init.path)
+    from ogpt.training.torch_start import check_initial_model
+
+    check_initial_model(init)
+    return init
+
+
+def _notice_warmup(warmup_steps: int, steps: int) -> None:
+    if outlasts(warmup_steps, steps):
+        tell(
+            "warmup-shortened",
+            warmup_steps=warmup_steps,
+            total_steps=steps,
+            used=steps // SHORTENED,
+        )
+
+
+def check_torch() -> None:
+    """Check that PyTorch is installed.
 
     Raises:
-        BackendMissing: PyTorch is not installed.
+        BackendMissing: it is not.
     """
     try:
         import torch  # noqa: F401  # asks whether it is there
@@ -155,6 +216,10 @@ def make_train_step(setup: Setup) -> TrainStep:
         raise BackendMissing(
             f"training needs PyTorch: {error}", hint="pip install 'ogpt[torch]'"
         ) from error
+
+
+def make_train_step(setup: Setup) -> TrainStep:
+    """The model with its initial weights, in a training step on this machine's device."""
     from ogpt.training.torch_start import start_language_model
 
     training = setup.settings.training
@@ -187,7 +252,11 @@ def _are_shards(data: Sequence[str]) -> bool:
 
 
 def _shards(
-    request: PretrainRequest, settings: PretrainSettings, init: Path | None, reporter: Reporter
+    request: PretrainRequest,
+    settings: PretrainSettings,
+    init: ModelFolder | None,
+    work: Path,
+    reporter: Reporter,
 ) -> Shards:
     """The shards that were passed, or those made of the text that was passed."""
     data, tokenizer, out = request.data, request.tokenizer, request.out
@@ -198,21 +267,21 @@ def _shards(
             f"{mixed[0]} is a folder of shards and was passed among other sources",
             hint="pass one folder of shards alone, or prepare all of the text together",
         )
-    chosen = tokenizer or init
+    chosen = tokenizer or (init.path if init else None)
     if tokenizer is not None and init is not None:
-        wanted = open_tokenizer(init).fingerprint
-        _check_same_tokenizer(tokenizer, wanted, f"the model in {init} was trained")
+        wanted = init.tokenizer.fingerprint
+        _check_same_tokenizer(tokenizer, wanted, f"the model in {init.path} was trained")
     if _are_shards(data):
         shards = Shards.open(Path(data[0]))
-        shards.verify()
         _check_same_tokenizer(shards.tokenizer, shards.fingerprint, "its shards were made")
         if chosen is not None:
             made = f"the shards in {data[0]} were made"
             _check_same_tokenizer(chosen, shards.fingerprint, made)
+        shards.verify()
         return shards
     if not data:
-        if (out / "shards" / MANIFEST_FILE).exists():
-            return Shards.open(out / "shards")
+        if (work / "shards" / MANIFEST_FILE).exists():
+            return Shards.open(work / "shards")
         raise ConfigError(
             "no text was passed: data is empty",
             hint="pass sources or a folder of shards with --data, such as builtin:python-docs",
@@ -222,7 +291,7 @@ def _shards(
     text = open_sources(data, encoding, out=out)
     valid = open_sources(request.valid, encoding, out=out) if request.valid else ()
     if chosen is None:
-        chosen = out / "tokenizer"
+        chosen = work / "tokenizer"
         train_tokenizer(
             text,
             settings.tokenizer.vocab_size,
@@ -232,7 +301,7 @@ def _shards(
             reporter=reporter,
         )
     return prepare(
-        text, chosen, out / "shards", valid=valid, settings=settings.data, reporter=reporter
+        text, chosen, work / "shards", valid=valid, settings=settings.data, reporter=reporter
     )
 
 

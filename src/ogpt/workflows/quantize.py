@@ -90,6 +90,7 @@ def quantize(
             f"max_tokens is {max_tokens}; allowed: 2 or more, or 0 for the whole text",
             hint="omit it for a comparison that takes seconds",
         )
+    native = DecoderOptions(decoder="native", threads=threads)
     check_empty(out)
     check_writable(out)
     load_library()
@@ -106,7 +107,6 @@ def quantize(
         rounding(done)
 
     rounding = Progress(reporter, "quantizing", 0, "arrays")
-    native = DecoderOptions(decoder="native", threads=threads)
     with whole_folder(out) as folder:
         write_rounded(source.path, folder, to, progress, threads)
         made = ModelFolder.open(folder)

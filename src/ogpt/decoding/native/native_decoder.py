@@ -28,8 +28,7 @@ from ogpt.generation.protocol.slots import (
     check_targets,
 )
 from ogpt.generation.protocol.summaries import Summary, check_largest
-
-MOST_THREADS = 1024
+from ogpt.processor import MOST_THREADS
 
 _CHUNK_ROWS = 256  # rows of one pass: the L2 cache holds as many as inputs of a matrix product
 _CHUNK_LOGITS = 2**23  # logits that `score` holds at the same time: 32 MiB

@@ -8,6 +8,7 @@ from typing import Literal
 
 from ogpt.config.described import Option, described, keep_fields, with_field_docs
 from ogpt.config.ranges import (
+    MAX_SEED,
     Bias,
     Number,
     OneOf,
@@ -18,9 +19,6 @@ from ogpt.config.ranges import (
     Whole,
 )
 from ogpt.errors import SamplingError
-
-MAX_SEED = 2**64 - 1
-"""Seeds are one 64-bit word of the random key."""
 
 MAX_RETURN_SEQUENCES = 65_536
 """Continuations of one prompt, all of which are kept until they are returned."""

@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 
 from ogpt.config.model import OpenAIGPTConfig
+from ogpt.config.ranges import MAX_SEED
 from ogpt.errors import CheckpointError, ContextTooLong, SamplingError
 from ogpt.generation.choosing.arguments import Arguments, GenerationConfig, read_arguments
 from ogpt.generation.choosing.rules import Rule
-from ogpt.generation.choosing.settings import MAX_SEED, GenerationSettings
+from ogpt.generation.choosing.settings import GenerationSettings
 from ogpt.generation.protocol.logits import Logits
 from ogpt.generation.searching.beam import beam_search
 from ogpt.generation.searching.contrastive import contrastive_search
