@@ -10,7 +10,7 @@ Schedule = Callable[[int], float]
 
 
 SHORTENED = 10
-"""A warm-up that outlasts the run takes one part in so many of the run."""
+"""A warm-up that outlasts the run is shortened to 1 / SHORTENED of it."""
 
 
 def outlasts(warmup_steps: int, total_steps: int) -> bool:
