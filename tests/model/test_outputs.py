@@ -118,7 +118,7 @@ def test_a_negative_number_of_logits() -> None:
     ],
 )
 def test_an_index_of_another_shape(keep: torch.Tensor) -> None:
-    shown = rf"logits_to_keep is of {keep.dtype} and shape {re.escape(str(tuple(keep.shape)))}"
+    shown = rf"logits_to_keep has dtype {keep.dtype} and shape {re.escape(str(tuple(keep.shape)))}"
     with pytest.raises(ConfigError, match=shown) as caught:
         MODEL(IDS, logits_to_keep=keep)
     assert "from the end" in caught.value.hint
