@@ -101,6 +101,13 @@ KINDS: dict[str, str] = {
         "as escapes such as \\u6771 (PYTHONIOENCODING=utf-8 writes them unchanged)"
     ),
     "documents-skipped": "{count} {what} were skipped: {reason}",
+    "text-unknown": (
+        "{share:.1%} of the tokens of {what} are unknown to the vocabulary ({count} of {total})"
+    ),
+    "vowel-signs-dropped": (
+        "the default rules of splitting text drop vowel signs, {share:.1%} of the characters of "
+        "this text: the tokenizer option --pre-tokenizer bytes keeps them"
+    ),
     "output-inside-data": (
         "--out lies inside {spec}, which is read as text: what is in --out is not read"
     ),

@@ -253,7 +253,9 @@ BOOKS = Path(__file__).parents[2].parent / "shared" / "data" / "books" / "books_
 @pytest.mark.skipif(not BOOKS.exists(), reason="the books are not there")
 def test_real_books(tmp_path: Path, characters: OpenAIGPTTokenizerFast) -> None:
     valid = write_rows(tmp_path / "a.jsonl", ["held out"])
-    shards = prepare(BOOKS, characters, tmp_path / "out", valid=valid)
+    with notices.collecting() as told:
+        shards = prepare(BOOKS, characters, tmp_path / "out", valid=valid)
+    assert [notice.kind for notice in told] == ["text-unknown"]
     assert shards.train.n_documents == 5
     assert shards.train.n_bytes > 2_100_000
     first = characters.decode(shards.train[:2000].tolist())

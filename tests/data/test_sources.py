@@ -126,7 +126,7 @@ def test_an_unknown_ending(tmp_path: Path, name: str) -> None:
         DataError, match=r"unknown extension; allowed: \.txt \.md \.jsonl"
     ) as caught:
         open_sources([tmp_path / name])
-    assert "rename" in caught.value.hint
+    assert "the extension of its format" in caught.value.hint
 
 
 def test_skipped_files_give_a_notice(corpus: Path) -> None:

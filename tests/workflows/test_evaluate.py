@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from ogpt import notices
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.errors import ConfigError, DataError
 from ogpt.evaluation import tokenized_text
@@ -36,7 +37,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_short_text_costs_what_the_model_says(folder: Path) -> None:
     text = "Bad cab ø."
-    found = evaluate(folder, text=text)
+    with notices.collecting() as told:
+        found = evaluate(folder, text=text)
+    assert [notice.kind for notice in told] == ["text-unknown"]
     tokenizer = OpenAIGPTTokenizerFast.from_pretrained(folder)
     ids = torch.tensor([tokenizer.encode(text)])
     model = OpenAIGPTLMHeadModel.from_pretrained(folder).eval()

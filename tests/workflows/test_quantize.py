@@ -211,7 +211,9 @@ def test_max_tokens_are_read(folder: Path, tmp_path: Path, kept: int) -> None:
 
 
 def test_python_documentation_where_no_text_is_given(folder: Path, tmp_path: Path) -> None:
-    assert quantize(folder, tmp_path / "q", text=None, max_tokens=9).comparison.tokens == 8
+    with notices.collecting() as told:
+        assert quantize(folder, tmp_path / "q", text=None, max_tokens=9).comparison.tokens == 8
+    assert [notice.kind for notice in told] == ["text-unknown"]
 
 
 @pytest.mark.parametrize("dtype", ["int8", "int4"])

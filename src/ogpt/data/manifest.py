@@ -36,6 +36,8 @@ class Shard:
     documents_sha256: str
     n_bytes: int
     """UTF-8 bytes of the text that the tokens were made from."""
+    n_unknown: int = 0
+    """Tokens that are `<unk>`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,7 @@ class Manifest:
                 "n_tokens": sum(shard.n_tokens for shard in shards),
                 "n_documents": sum(shard.n_documents for shard in shards),
                 "n_bytes": sum(shard.n_bytes for shard in shards),
+                "n_unknown": sum(shard.n_unknown for shard in shards),
                 "shards": [asdict(shard) for shard in shards],
             }
             for split, shards in self.splits.items()
@@ -135,7 +138,7 @@ def _parse(values: Mapping[str, Any]) -> Manifest:
         for number, shard in enumerate(shards):
             if (shard.file, shard.documents_file) != shard_names(split, number):
                 raise ValueError(f"shard {number} of {split} is named {shard.file!r}")
-            if min(shard.n_tokens, shard.n_documents, shard.n_bytes) < 0:
+            if min(shard.n_tokens, shard.n_documents, shard.n_bytes, shard.n_unknown) < 0:
                 raise ValueError(f"{shard.file} has a negative count")
         splits[split] = shards
     if values["dtype"] not in ("uint16", "uint32"):

@@ -92,6 +92,8 @@ class ShardWriter:
         self.manifest = manifest
         self.tokenizer = tokenizer
         self.shard_tokens = shard_tokens
+        unk = tokenizer.unk_token_id
+        self._unknown = -1 if unk is None else unk  # a byte-level tokenizer has none
         self.dtype = np.dtype(manifest.dtype).newbyteorder("<")
         self._clear()
 
@@ -100,6 +102,7 @@ class ShardWriter:
         if len(ids):
             self.ids[text.split].append(ids.astype(self.dtype, copy=False))
             self.n_bytes[text.split] += text.n_bytes
+            self.n_unknown[text.split] += int((ids == self._unknown).sum())
             self.n_tokens += len(ids)
         # never between the two sides of a cut document: a resumed run starts after a whole one
         if self.n_tokens >= self.shard_tokens and text.documents_read:
@@ -128,6 +131,7 @@ class ShardWriter:
     def _clear(self) -> None:
         self.ids: dict[str, list[TokenIds]] = {split: [] for split in SPLITS}
         self.n_bytes = dict.fromkeys(SPLITS, 0)
+        self.n_unknown = dict.fromkeys(SPLITS, 0)
         self.n_tokens = 0
 
     def _write(self, documents_read: int) -> None:
@@ -161,6 +165,7 @@ class ShardWriter:
             n_documents=len(lengths),
             documents_sha256=_write_array(self.out / documents_file, lengths),
             n_bytes=self.n_bytes[split],
+            n_unknown=self.n_unknown[split],
         )
 
 

@@ -39,6 +39,8 @@ class TokenStream:
         self.n_documents = sum(shard.n_documents for shard in shards)
         self.n_bytes = sum(shard.n_bytes for shard in shards)
         """UTF-8 bytes of the original text."""
+        self.n_unknown = sum(shard.n_unknown for shard in shards)
+        """Tokens that are `<unk>`."""
         self._starts = [0, *accumulate(shard.n_tokens for shard in shards)]
         self._map: Callable[[int], Tokens] = lru_cache(OPEN_FILES)(self._open)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from ogpt.data.documents import Document, documents
 from ogpt.data.encoding import encode_documents
 from ogpt.data.sources import Specs, open_sources
+from ogpt.data.unknown import SAMPLE, notice_unknown, notice_unknown_in
 from ogpt.errors import ConfigError
 from ogpt.tokens.bpe_tokenizer import BPETokenizer
 
@@ -84,6 +85,9 @@ def open_text(
         )
     if text is None:
         sources = open_sources(data, encoding)
+        notice_unknown(tokenizer, sources, "the text")
         return TokenizedText(documents(sources), tokenizer, [source.size for source in sources])
     size = len(text.encode(errors="replace"))
-    return TokenizedText([Document(text, "text", 0, size)], tokenizer, [size])
+    document = Document(text, "text", 0, size)
+    notice_unknown_in(tokenizer, [document._replace(text=text[:SAMPLE])], "the text")
+    return TokenizedText([document], tokenizer, [size])

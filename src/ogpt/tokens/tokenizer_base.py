@@ -81,6 +81,10 @@ class TokenizerBase(ABC):
         """
 
     @abstractmethod
+    def tokenize(self, text: str) -> list[str]:
+        """Return the tokens of a text."""
+
+    @abstractmethod
     def _encode_texts(self, texts: Sequence[Text]) -> list[Encoding]:
         """Encode each text, or each list of words."""
 

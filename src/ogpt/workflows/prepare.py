@@ -13,6 +13,7 @@ from ogpt.data.shard_writer import ShardWriter, encode_ahead, start_manifest
 from ogpt.data.shards import Shards
 from ogpt.data.sources import Source, Specs, open_sources
 from ogpt.data.split_reader import SplitReader
+from ogpt.data.unknown import notice_unknown, notice_unknown_of
 from ogpt.notices import tell
 from ogpt.reporting import Progress, Reporter, silent
 from ogpt.storage import only_writer, path_of
@@ -87,7 +88,12 @@ def _prepare(
     manifest = start_manifest(out, inputs)
     if manifest.complete:
         reporter("message", text=f"{out} already holds the shards of this text")
-        return Shards.open(out)
+        shards = Shards.open(out)
+        notice_unknown_of(shards)
+        return shards
+    noticed = notice_unknown(tokenizer, train_sources, "the training text")
+    if valid_sources:
+        noticed |= notice_unknown(tokenizer, valid_sources, "the validation text")
     held_out = None
     if not valid_sources:
         held_out = find_held_out(documents(train_sources), settings.valid_fraction)
@@ -110,7 +116,10 @@ def _prepare(
         copies = f"{reader.duplicates:,} of {reader.documents_read:,} documents"
         reporter("message", text=f"{copies} were exact copies of others and are skipped")
     shards = Shards.open(out)
+    if not noticed:  # the sample may have missed it
+        notice_unknown_of(shards)
     for split, stream in (("train", shards.train), ("valid", shards.valid)):
-        held = f"{len(stream):,} tokens of {stream.n_documents:,} documents"
+        unknown = f", {stream.n_unknown:,} of them unknown" * bool(stream.n_unknown)
+        held = f"{len(stream):,} tokens of {stream.n_documents:,} documents{unknown}"
         reporter("message", text=f"{split}: {held}")
     return shards

@@ -148,6 +148,8 @@ def _pretrain(setup: Setup, out: Path, reporter: Reporter) -> PretrainResult:
             parameters=parameter_count(setup.config),
             tokens_per_step=settings.training.batch_size * setup.config.n_positions,
             total_steps=setup.total_steps,
+            train_unknown_tokens=setup.shards.train.n_unknown,
+            valid_unknown_tokens=setup.shards.valid.n_unknown,
         )
         loop = _loop(setup, step, run, report, add_files, state)
         try:

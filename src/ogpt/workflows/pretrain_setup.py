@@ -14,6 +14,7 @@ from ogpt.config.pretrain_settings import PretrainSettings
 from ogpt.data.manifest import NAME as MANIFEST_FILE
 from ogpt.data.shards import Shards
 from ogpt.data.sources import open_sources
+from ogpt.data.unknown import notice_unknown_of
 from ogpt.data.windows import Windows
 from ogpt.errors import BackendMissing, ConfigError, DataError, OutputExists, VocabularyMismatch
 from ogpt.folders.model_folder import CHECKPOINTS, ModelFolder, check_vocabulary
@@ -277,11 +278,14 @@ def _shards(
         if chosen is not None:
             made = f"the shards in {data[0]} were made"
             _check_same_tokenizer(chosen, shards.fingerprint, made)
+        notice_unknown_of(shards)
         shards.verify()
         return shards
     if not data:
         if (work / "shards" / MANIFEST_FILE).exists():
-            return Shards.open(work / "shards")
+            shards = Shards.open(work / "shards")
+            notice_unknown_of(shards)
+            return shards
         raise ConfigError(
             "no text was passed: data is empty",
             hint="pass sources or a folder of shards with --data, such as builtin:python-docs",

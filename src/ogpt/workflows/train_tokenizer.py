@@ -10,6 +10,7 @@ from pathlib import Path
 from ogpt.data.documents import documents
 from ogpt.data.encoding import in_document
 from ogpt.data.sources import Source, Specs, open_sources
+from ogpt.data.unknown import notice_vowel_signs
 from ogpt.errors import DataError, OutputExists, TokenizerError
 from ogpt.layout import LEARNED_FROM_FILE
 from ogpt.reading import unreadable
@@ -68,6 +69,8 @@ def train_tokenizer(
             hint="choose another --out, or delete the folder",
         )
     check_writable(out)
+    if pre_tokenizer == "bert":
+        notice_vowel_signs(sources)
     texts = _Texts(sources, reporter)
     try:
         words = count_words(texts, words_of(pre_tokenizer))
