@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any, TypeVar, Unpack
 
 from ogpt.config.model import TOKENIZER_FINGERPRINT, OpenAIGPTConfig
 from ogpt.errors import CheckpointError, VocabularyMismatch
+from ogpt.folders.lease import Lease
 from ogpt.hub import HubOptions, model_folder
 from ogpt.layout import CONFIG_FILE, SHAPES_FILE, WEIGHTS_FILE, WeightsFiles, weights_files
 from ogpt.notices import tell
@@ -29,6 +30,8 @@ from ogpt.weights.shapes import architecture_of
 RUN_FILE = "run.json"
 CHECKPOINTS = "checkpoints"
 CHECKPOINT_NAME = r"step-\d+"
+
+W = TypeVar("W")
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,11 +53,14 @@ class ModelFolder:
         path: The folder of config.json, weights and tokenizer.
         run: Contents of run.json, if the folder is a checkpoint chosen from a run; else None.
         n_head: Number of attention heads of OpenAI's files, which do not store it.
+        lease: Keeps a checkpoint from being removed by its run for as long as this object, or the
+            weights of it, are in use.
     """
 
     path: Path
     run: Mapping[str, Any] | None = None
     n_head: int | None = None
+    lease: Lease | None = field(default=None, repr=False)
 
     @classmethod
     def open(
@@ -67,7 +73,8 @@ class ModelFolder:
         """Find a model folder; nothing in it is read yet.
 
         A run stands for its best checkpoint, or else its last. A checkpoint without configuration
-        or weights is skipped with the notice `checkpoint-set-aside`.
+        or weights is skipped with the notice `checkpoint-set-aside`. While the run trains on, it
+        does not remove the checkpoint until this object is no longer in use.
 
         Args:
             model: A model folder, the folder of a run, or an id of the Hub; a ModelFolder is
@@ -87,16 +94,18 @@ class ModelFolder:
             return model
         path = model_folder(model, **hub)
         _check_readable(path)
-        run = None
+        run, lease = None, None
         if not (path / CONFIG_FILE).exists() and not (path / SHAPES_FILE).exists():
             if not (path / RUN_FILE).exists():
                 raise CheckpointError(
                     f"{path} holds no {CONFIG_FILE} and no {RUN_FILE}: it is no model and no run",
                     hint="pass a model folder (config.json, model.safetensors) or a run folder",
                 )
-            run = read_run_facts(path)
-            path = _checkpoint(path, run)
-        return cls(path, run, n_head)
+            run, lease = _choose_checkpoint(path)
+            path = lease.folder
+        elif re.fullmatch(CHECKPOINT_NAME, path.name):
+            lease = Lease(path)
+        return cls(path, run, n_head, lease)
 
     def __fspath__(self) -> str:
         """The folder's path: os.fspath, and whatever takes a path, takes a ModelFolder."""
@@ -179,7 +188,7 @@ class ModelFolder:
             WeightsError: they are missing, damaged, or quantized.
             BackendMissing: they are in tf_model.h5, and h5py is not installed.
         """
-        return open_weights(self.path)
+        return self._leased(open_weights(self.path))
 
     @cached_property
     def quantized_weights(self) -> QuantizedWeights:
@@ -189,7 +198,12 @@ class ModelFolder:
             ConfigError: the folder is not quantized.
             WeightsError: they are missing, damaged, or do not fit the configuration.
         """
-        return open_quantized(self.path, self.config)
+        return self._leased(open_quantized(self.path, self.config))
+
+    def _leased(self, arrays: W) -> W:
+        if self.lease is not None:
+            self.lease.cover(arrays)
+        return arrays
 
 
 def _check_readable(folder: Path) -> None:
@@ -206,22 +220,34 @@ def _check_readable(folder: Path) -> None:
         raise unreadable(folder, error, CheckpointError) from error
 
 
-def _checkpoint(run: Path, facts: Mapping[str, Any]) -> Path:
-    """The best complete checkpoint of a run, or else the last."""
+def _choose_checkpoint(run: Path) -> tuple[dict[str, Any], Lease]:
+    """The facts of a run, and a lease of its best complete checkpoint, or else of the last.
+
+    A run that trains may remove a checkpoint before it is held. It has named another by then, and
+    the choice is made again.
+    """
+    facts = read_run_facts(run)
     named = list(dict.fromkeys(name for name in (facts["best"], facts["last"]) if name))
     if not named:
         raise CheckpointError(
             f"the run in {run} has no checkpoint yet", hint="continue training with --resume"
         )
+    set_aside = []
     for name in named:
-        folder = run / CHECKPOINTS / str(name)
-        held = {file.name for file in folder.glob("*")}
-        missing = [CONFIG_FILE] if CONFIG_FILE not in held else []
+        lease = Lease(run / CHECKPOINTS / str(name))
+        held = {file.name for file in lease.folder.glob("*")}
+        missing = [] if lease.in_place else [CONFIG_FILE]
         if not weights_files(held).files:
             missing.append(WEIGHTS_FILE)
         if not missing:
-            return folder
-        tell("checkpoint-set-aside", path=folder, reason=f"it has no {' and no '.join(missing)}")
+            break
+        if read_run_facts(run) != facts:
+            return _choose_checkpoint(run)
+        set_aside.append((lease.folder, f"it has no {' and no '.join(missing)}"))
+    for folder, reason in set_aside:
+        tell("checkpoint-set-aside", path=folder, reason=reason)
+    if len(set_aside) < len(named):
+        return facts, lease
     raise CheckpointError(
         f"the checkpoints of the run in {run} are incomplete: {', '.join(named)}",
         hint="restore one from a copy, or resume from an older one with --resume",

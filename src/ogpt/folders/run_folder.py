@@ -23,6 +23,7 @@ from ogpt import notices
 from ogpt.config.loader import load_settings
 from ogpt.config.pretrain_settings import PretrainSettings
 from ogpt.errors import CheckpointError, DamagedData, OutputExists
+from ogpt.folders.lease import remove_unless_held
 from ogpt.folders.model_folder import CHECKPOINT_NAME, CHECKPOINTS, RUN_FILE, read_run_facts
 from ogpt.storage import held_names, sha256_of, whole_file, whole_folder, write_json
 
@@ -222,7 +223,7 @@ class RunFolder:
         keep = {self.facts["best"], self.facts["last"]}
         for folder in self._checkpoints():
             if folder.name not in keep:
-                shutil.rmtree(folder)
+                remove_unless_held(folder)
 
     def _checkpoints(self) -> list[Path]:
         """The checkpoints, without other files that someone keeps beside them."""

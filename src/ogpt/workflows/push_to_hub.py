@@ -40,7 +40,8 @@ def push_to_hub(
         CheckpointError: there is no model, or the folder has no weights or no configuration.
         HubError: the Hub refused it, or could not be reached.
     """
-    folder = ModelFolder.open(path).path
+    opened = ModelFolder.open(path)  # kept, so that a run that trains does not remove it
+    folder = opened.path
     if not (folder / CONFIG_FILE).exists():
         raise CheckpointError(
             f"{folder} holds OpenAI's files of 2018 without a {CONFIG_FILE}, which transformers "
