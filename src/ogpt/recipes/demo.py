@@ -73,6 +73,7 @@ def demo(
         TrainingInterrupted: Ctrl-C, after a checkpoint; the same call resumes.
     """
     out = path_of(out, "out")
+    asked = [overrides] if isinstance(overrides, str) else overrides
     require_matplotlib()  # the report needs it; better to fail now than after the training
     try:
         pretrain(
@@ -80,7 +81,7 @@ def demo(
             data=[SOURCE],
             out=out,
             # every evaluation is on all validation tokens, as that of the n-gram models is
-            overrides=(*overrides, "training.eval_windows=0"),
+            overrides=(*asked, "training.eval_windows=0"),
             resume=RunFolder.is_run(out),
             reporter=reporter,
         )

@@ -271,7 +271,8 @@ class BPETokenizer(TokenizerBase):
         Raises:
             TokenizerError: vocab_size is too small for the characters of the text.
         """
-        each = (one for part in texts for one in as_texts(part))
+        parts = [texts] if isinstance(texts, str) else texts
+        each = (one for part in parts for one in as_texts(part))
         learn = learn_byte_merges if self.pre_tokenizer == "bytes" else learn_merges
         vocab, merges = learn(self._count_words(each), vocab_size, reporter)
         unk_token = self.unk_token or UNK_TOKEN
@@ -289,7 +290,7 @@ class BPETokenizer(TokenizerBase):
     def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:
         """Join tokens to text, with a space after each word."""
         decoder = self._pipeline.decoder
-        return str(decoder.decode(list(tokens)))
+        return str(decoder.decode([tokens] if isinstance(tokens, str) else list(tokens)))
 
     def _id_of(self, token: str) -> int | None:
         return self._pipeline.token_to_id(token)

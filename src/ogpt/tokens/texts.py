@@ -32,7 +32,7 @@ def texts_of(value: str | Sequence[Text], split_into_words: bool) -> tuple[Seque
     """Return the texts (or lists of words) as a list, and whether it was a single text."""
     if not split_into_words:
         return as_texts(value), isinstance(value, str)  # type: ignore[arg-type]  # checked inside
-    rows = list(value)
+    rows = [value] if isinstance(value, str) else list(value)
     single = not any(isinstance(row, list | tuple) for row in rows)
     return [as_texts(row) for row in ([rows] if single else rows)], single  # type: ignore[arg-type]
 

@@ -80,6 +80,8 @@ def score(
         BackendMissing: the decoder's package is not installed.
     """
     check_names("score", named, DecoderOptions)
+    if isinstance(choices, str):
+        choices = [choices]
     folder = ModelFolder.open(model)
     n_positions, tokenizer = folder.config.n_positions, folder.tokenizer
     check_stride(stride, n_positions)

@@ -194,7 +194,7 @@ class GenerationSettings:
     )
     ban: Sequence[str] = described(
         (),
-        "Never generate this text; repeatable.",
+        "Never generate this text, however the vocabulary spells it; repeatable.",
         Texts(),
         "omit an empty text",
         Option(panel=CONSTRAINTS, metavar="TEXT"),

@@ -121,7 +121,7 @@ def _texts(
 ) -> Iterator[tuple[_Draft, Text]]:
     """The texts of a request, by the search that its settings ask for."""
     settings = request.settings
-    ruled = rules(settings, decoder.vocab_size)
+    ruled = rules(settings, decoder.vocab_size, request.bans)
     choosing = Choosing(settings, ruled, top_logprobs=request.top_logprobs)
     per_prompt = settings.num_return_sequences
     tell_drafts(decoder, settings)

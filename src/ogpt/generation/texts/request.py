@@ -11,9 +11,11 @@ from operator import index
 
 from ogpt.config.described import derived
 from ogpt.errors import SamplingError, TokenOutOfRange
+from ogpt.generation.choosing.rules import Rule
 from ogpt.generation.choosing.settings import GenerationSettings, require
 from ogpt.generation.searching.sampling import kept_when_full, slides
 from ogpt.generation.searching.text import check_length
+from ogpt.generation.texts.bans import Bans, banned_text, has_unknown
 from ogpt.generation.texts.writer import (
     TokenizerLike,
     decode,
@@ -63,11 +65,13 @@ class Request:
 
     prompts: list[Prompt]
     settings: GenerationSettings
-    """Texts to ban or to bias are token ids here."""
+    """Texts to bias are token ids here."""
     stop: list[str]
     """Stop strings in every form that the vocabulary can spell."""
     top_logprobs: int = 0
     """Number of most probable tokens to report at each step."""
+    bans: Sequence[Rule] = ()
+    """What excludes the texts to ban."""
 
 
 def check_given(prompt: str | Sequence[str] | None, ids: Sequence[int] | None) -> None:
@@ -137,19 +141,19 @@ def prepare(
         f"0 to {vocab_size}",
         "0 disables",
     )
-    banned = _words(tokenizer, "ban", settings.ban)
-    biased = _words(tokenizer, "bias", settings.bias)
+    bans = _bans(tokenizer, settings)
+    biased = _biased(tokenizer, settings.bias)
     no_token = range(len(tokenizer), vocab_size)
     as_ids = derived(
         settings,
         suppress_tokens=(*settings.suppress_tokens, *no_token),
-        bad_words_ids=(*settings.bad_words_ids, *banned.values()),
         sequence_bias={
             **settings.sequence_bias,
             **{ids: settings.bias[text] for text, ids in biased.items()},
         },
     )
-    return Request(prompts, as_ids, _forms(tokenizer, settings.stop), settings.top_logprobs)
+    stop = _forms(tokenizer, settings.stop)
+    return Request(prompts, as_ids, stop, settings.top_logprobs, bans)
 
 
 def tell_unknown(tokenizer: TokenizerLike, ids: Sequence[int]) -> None:
@@ -278,23 +282,37 @@ def _ids_prompt(tokenizer: TokenizerLike, ids: Sequence[int], vocab_size: int) -
     return Prompt(decode(tokenizer, prompt), prompt, after_word, typed=False)
 
 
-def _words(
-    tokenizer: TokenizerLike, setting: str, texts: Iterable[str]
-) -> dict[str, tuple[int, ...]]:
-    """The ids of texts to ban or to bias, with a notice for those the vocabulary cannot spell."""
+def _biased(tokenizer: TokenizerLike, texts: Iterable[str]) -> dict[str, tuple[int, ...]]:
+    """The ids of texts to bias, with a notice for those the vocabulary cannot spell."""
     found = {}
     for text in texts:
-        check_unicode(setting, text)
+        check_unicode("bias", text)
         ids = tokenizer.encode(text)
-        if ids and tokenizer.unk_token_id not in ids:
+        if ids and not has_unknown(tokenizer, text, ids):
             found[text] = tuple(ids)
         else:
-            tell(
-                "setting-without-effect",
-                setting=f"{setting}={text!r}",
-                reason="the vocabulary cannot spell it",
-            )
+            _tell_unspellable("bias", text)
     return found
+
+
+def _bans(tokenizer: TokenizerLike, settings: GenerationSettings) -> list[Rule]:
+    """The rule for texts to ban, with a notice for those the vocabulary cannot spell."""
+    banned = []
+    for text in settings.ban:
+        check_unicode("ban", text)
+        one = banned_text(tokenizer, text)
+        if one is None:
+            _tell_unspellable("ban", text)
+        else:
+            banned.append(one)
+    if not banned:
+        return []
+    return [Bans(tokenizer, banned, settings.eos_token_id, settings.max_new_tokens)]
+
+
+def _tell_unspellable(setting: str, text: str) -> None:
+    reason = "the vocabulary cannot spell it"
+    tell("setting-without-effect", setting=f"{setting}={text!r}", reason=reason)
 
 
 def _forms(tokenizer: TokenizerLike, stop: Sequence[str]) -> list[str]:
@@ -304,9 +322,5 @@ def _forms(tokenizer: TokenizerLike, stop: Sequence[str]) -> list[str]:
         writable = stop_forms(tokenizer, string)
         forms += writable
         if not writable:
-            tell(
-                "setting-without-effect",
-                setting=f"stop={string!r}",
-                reason="the vocabulary cannot spell it",
-            )
+            _tell_unspellable("stop", string)
     return forms
