@@ -11,6 +11,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
+from ogpt.tokens.long_runs import split_long_runs
 from ogpt.tokens.original import missing
 
 
@@ -54,7 +55,7 @@ class EnglishRules:
 
     def split(self, line: str) -> list[str]:
         """Split a line, whose parts are separated by single spaces, into words."""
-        return [token.text for token in self._rules(line)]
+        return split_long_runs(line, lambda text: [token.text for token in self._rules(text)])
 
     def read(self, part: str) -> tuple[list[str], bool]:
         """Split a part without white space into words, and say whether neighbours may change them.
@@ -114,4 +115,6 @@ class EnglishRules:
         return found
 
     def _without_cases(self, text: str) -> list[str]:
-        return [token.text for token in self._affixes_only(text)]
+        return split_long_runs(
+            text, lambda part: [token.text for token in self._affixes_only(part)]
+        )
