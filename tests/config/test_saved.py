@@ -368,7 +368,7 @@ def test_a_file_nested_too_deep(
 
 def test_a_folder_in_place_of_the_file(tmp_path: Path) -> None:
     (tmp_path / "config.json").mkdir()
-    with pytest.raises(CheckpointError, match=r"config\.json is damaged: .*directory"):
+    with pytest.raises(CheckpointError, match=r"config\.json cannot be read: .*directory"):
         OpenAIGPTConfig.from_pretrained(tmp_path)
 
 

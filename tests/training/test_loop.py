@@ -2,6 +2,7 @@ import math
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -195,6 +196,14 @@ def test_a_stop_request_during_an_evaluation_keeps_it(
     assert loop.run_folder.facts["best"] == "step-00000001"
 
 
+@pytest.fixture
+def hang_up_ends() -> Iterator[None]:
+    """SIGHUP as a terminal's process has it, also where the tests run under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 class Interrupting(Counter):
     def __init__(self, number: int) -> None:
         super().__init__()
@@ -206,6 +215,7 @@ class Interrupting(Counter):
         return super().train(batches, step, learning_rate)
 
 
+@pytest.mark.usefixtures("hang_up_ends")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_stop_request_saves_first(tmp_path: Path, number: int) -> None:
     before = signal.getsignal(number)
@@ -229,6 +239,7 @@ class HangingUp(Counter):
         return super().train(batches, step, learning_rate)
 
 
+@pytest.mark.usefixtures("hang_up_ends")
 def test_a_second_hang_up_does_not_end_the_process(tmp_path: Path) -> None:
     loop = make(tmp_path, HangingUp())
     with pytest.raises(TrainingInterrupted, match="after step 2 of 5"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,14 +13,19 @@ import pytest
 from ogpt import notices
 from ogpt.config.loader import load_settings
 from ogpt.config.model import OpenAIGPTConfig
+from ogpt.data.encoding import encode_documents
 from ogpt.data.manifest import read_manifest
-from ogpt.errors import CheckpointError, DataError, OgptError, TokenizerError
-from ogpt.folders.model_folder import ModelFolder
+from ogpt.data.unknown import notice_unknown_in
+from ogpt.errors import CheckpointError, DataError, OgptError, StorageError, TokenizerError
+from ogpt.folders.model_folder import ModelFolder, read_run_facts
 from ogpt.layout import LEARNED_FROM_FILE
+from ogpt.model.heads import OpenAIGPTLMHeadModel
 from ogpt.reading import parse_json
+from ogpt.reporting import silent
 from ogpt.storage import write_json
 from ogpt.tokens.open_tokenizer import open_tokenizer
 from ogpt.workflows.prepare import prepare
+from ogpt.workflows.pretrain import _reports
 from ogpt.workflows.train_tokenizer import train_tokenizer
 
 TEXT = "the cat sat on the mat and the rat sat on the hat.\n\n" * 200
@@ -145,3 +151,64 @@ def test_a_byte_order_mark_is_accepted(model: Path, tmp_path: Path) -> None:
     with notices.collecting():
         shards = prepare(tmp_path / "r.jsonl", model, tmp_path / "s")
     assert len(shards.train) + len(shards.valid) == 6
+
+
+def test_folders_in_place_of_files(tmp_path: Path) -> None:
+    """What cannot be read says so by its name, and not that it is damaged."""
+    (tmp_path / "run.json").mkdir()
+    with pytest.raises(CheckpointError, match=r"run\.json cannot be read: .*directory"):
+        read_run_facts(tmp_path)
+    model = OpenAIGPTLMHeadModel(
+        OpenAIGPTConfig(vocab_size=3, n_positions=4, n_embd=4, n_layer=1, n_head=1)
+    )
+    (tmp_path / "generation_config.json").mkdir()
+    with pytest.raises(CheckpointError, match=r"generation_config\.json cannot be read"):
+        model.read_beside(tmp_path)
+
+
+def test_a_tokenizer_file_that_the_system_refuses(
+    tokenizer: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(folder: Path, pre_tokenizer: str | None) -> None:
+        raise OSError(5, "Input/output error", "tokenizer.json")
+
+    monkeypatch.setattr("ogpt.tokens.tokenizer_folder._read_folder", refused)
+    with pytest.raises(TokenizerError, match="cannot be read: Input/output error"):
+        open_tokenizer(tokenizer)
+
+
+def test_progress_of_a_run_that_cannot_be_written(tokenizer: Path, tmp_path: Path) -> None:
+    (tmp_path / "metrics.jsonl").mkdir()
+    with pytest.raises(StorageError, match=r"metrics\.jsonl"), _reports(tmp_path, 0, silent):
+        pytest.fail("nothing is reported")
+
+
+class Refusing:
+    """A tokenizer that refuses texts with a z, and any two texts together."""
+
+    pre_tokenizer = "bytes"
+    unk_token_id = None
+
+    def encode_batch_arrays(self, texts: list[str]) -> list[str]:
+        if len(texts) > 1 or "z" in texts[0]:
+            raise TokenizerError("it cannot", hint="leave it")
+        return texts
+
+    def tokenize(self, text: str) -> list[str]:
+        self.encode_batch_arrays([text])
+        return [text]
+
+
+def test_a_batch_that_fails_without_a_document_to_blame() -> None:
+    tokenizer: Any = Refusing()
+    with pytest.raises(TokenizerError, match=r"^it cannot"):
+        encode_documents(tokenizer, ["a", "b"], ["line 1", "line 2"])
+    with pytest.raises(TokenizerError, match=r"^line 2: it cannot"):
+        encode_documents(tokenizer, ["a", "z"], ["line 1", "line 2"])
+
+
+def test_a_sample_names_the_document_that_cannot_be_encoded() -> None:
+    tokenizer: Any = Refusing()
+    document: Any = SimpleNamespace(text="z", origin="b.jsonl, line 7")
+    with pytest.raises(TokenizerError, match=r"^b\.jsonl, line 7: it cannot"):
+        notice_unknown_in(tokenizer, [document], "the text")

@@ -37,12 +37,12 @@ class Banned:
         Args:
             state: Before it.
             fragment: The text.
-            final: Whether the text ends with it, or no word goes on after a token that ends here.
+            final: Whether the text ends with it, or no word continues after a token that ends here.
         """
         matched, spaced = state
         whole = len(self.characters)
         for character in fragment:
-            if matched == whole:  # a word may still go on: `cat` is not in `category`
+            if matched == whole:  # a word may still continue: `cat` is not in `category`
                 return None if _is_word(character) else (-1, False)
             gap = self.gaps[matched]
             if character.isspace():
@@ -89,9 +89,9 @@ def banned_text(tokenizer: TokenizerLike, text: str) -> Banned | None:
                 spelled += character
                 divided = False
             divided = token.endswith(END_OF_WORD)
-        begun = len(spelled) - len("".join(t.removesuffix(END_OF_WORD) for t in tokens))
-        if begun and begun < len(spelled):
-            gaps[begun] = "must"
+        started = len(spelled) - len("".join(t.removesuffix(END_OF_WORD) for t in tokens))
+        if started and started < len(spelled):
+            gaps[started] = "must"
     return _banned(spelled, gaps)
 
 
@@ -132,7 +132,7 @@ class Bans:
         final = self._bytes or len(ids) - n_prompt >= self._max_new_tokens - 1
         found: set[int] = set()
         for number, banned in enumerate(self._banned):
-            found.update(self._begun_inside(number, tail[-1:], final))
+            found.update(self._started_inside(number, tail[-1:], final))
             for state in _states(banned, tail):
                 if self._bytes and state[0] == len(banned.characters):
                     continue  # the prompt ends with it
@@ -140,7 +140,7 @@ class Bans:
         return processors.ban(logits, sorted(found)) if found else logits
 
     def _completed(self, number: int, state: State, final: bool) -> list[int]:
-        """The tokens that complete a text which has begun."""
+        """The tokens that complete a text which has started."""
         key = (number, state, final)
         if key not in self._completing:
             banned = self._banned[number]
@@ -159,7 +159,7 @@ class Bans:
             self._completing[key] = found + (self._ends if whole else [])
         return self._completing[key]
 
-    def _begun_inside(self, number: int, before: str, final: bool) -> list[int]:
+    def _started_inside(self, number: int, before: str, final: bool) -> list[int]:
         """The tokens that hold a whole banned text."""
         banned = self._banned[number]
         key = (number, "word" if before and _is_word(before) else "", final)
