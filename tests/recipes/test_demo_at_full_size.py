@@ -27,7 +27,7 @@ def test_killed_once_it_beats_the_ngram_models(tmp_path: Path) -> None:
     assert "\nIt beats all 3 n-gram models: " in told.stdout
     assert (run / "report.html").stat().st_size > 10_000
 
-    last = told.stdout.splitlines()[-1].removeprefix("write with it: ")
+    last = told.stdout.splitlines()[-1].removeprefix("generate with it: ")
     program, *arguments = shlex.split(last)
     assert program == "ogpt"
     written = subprocess.run([OGPT, *arguments], capture_output=True, text=True, check=True)
