@@ -1,0 +1,1 @@
+"""Tasks: from labelled examples to token sequences (paper, figure 1)."""
