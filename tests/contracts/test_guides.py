@@ -5,13 +5,16 @@ from __future__ import annotations
 import dataclasses
 import io
 import re
+import shlex
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, NamedTuple, get_type_hints
 
 import pytest
+from typer.testing import CliRunner
 
 import ogpt
+from ogpt.cli.main import app
 from ogpt.config.pretrain_settings import PretrainSettings
 from ogpt.tokens.tokenizer import OpenAIGPTTokenizer
 from tests.contracts.sources import ROOT
@@ -20,35 +23,57 @@ from tests.tokens.real import VOCABULARY, needs_vocabulary
 GUIDES = ROOT / "docs" / "guides"
 PAGES = sorted(GUIDES.glob("*.md"))
 PYTHON = re.compile(
-    r"^```python\n(?P<code>.*?)^```\n"  # "```python no-run" is skipped
+    r"^```(?P<language>python|sh)\n(?P<code>.*?)^```\n"  # "```python no-run" is skipped
     r"(?:\n+```text\n(?P<printed>.*?)^```$)?",
     re.DOTALL | re.MULTILINE,
 )
 
 
 class Block(NamedTuple):
-    """Python of a page, the line where it starts, and the output shown below it."""
+    """Python or commands of a page, the line where they start, the output shown below them."""
 
     line: int
     code: str
     printed: str
+    language: str
 
 
 def blocks(page: str) -> list[Block]:
     return [
-        Block(page.count("\n", 0, match.start("code")), match["code"], match["printed"] or "")
+        Block(
+            page.count("\n", 0, match.start("code")),
+            match["code"],
+            match["printed"] or "",
+            match["language"],
+        )
         for match in PYTHON.finditer(page)
     ]
 
 
 def run(page: str, name: str) -> None:
-    """Run a page's Python in one namespace and compare what each block prints."""
+    """Run a page's Python in one namespace and compare what each block prints.
+
+    Commands run in the same process. Their output is compared only where the page shows it.
+    """
     namespace: dict[str, Any] = {"__name__": "__main__"}
     for block in blocks(page):
+        if block.language == "sh":
+            printed_by = "".join(map(run_command, block.code.splitlines()))
+            assert block.printed in ("", printed_by), f"{name}, line {block.line + 1}"
+            continue
         program = compile("\n" * block.line + block.code, name, "exec")  # errors name its line
         with redirect_stdout(io.StringIO()) as printed:
             exec(program, namespace)  # noqa: S102 - it is our own page
         assert printed.getvalue() == block.printed, f"{name}, line {block.line + 1}"
+
+
+def run_command(line: str) -> str:
+    """What a line `ogpt COMMAND ...` of a page prints to stdout; it must succeed."""
+    program, *words = shlex.split(line)
+    assert program == "ogpt", line
+    found = CliRunner().invoke(app, words)
+    assert found.exit_code == 0, f"{line}: {found.output}"
+    return found.stdout
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
@@ -56,7 +81,7 @@ def test_a_guide_prints_what_it_says(page: Path, tmp_path: Path, monkeypatch: An
     monkeypatch.chdir(tmp_path)
     text = page.read_text("utf-8")
     found = blocks(text)
-    assert len(found) == len(re.findall("^```python$", text, re.MULTILINE)) > 1
+    assert len(found) == len(re.findall("^```(?:python|sh)$", text, re.MULTILINE)) > 1
     assert sum(bool(block.printed) for block in found) == len(
         re.findall("^```text$", text, re.MULTILINE)
     )
@@ -106,6 +131,10 @@ def test_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 GOOD = """
+```sh
+ogpt --version
+```
+
 ```python
 seen = [1]
 print("a", *seen)
@@ -136,7 +165,7 @@ print(seen)
 
 
 def test_a_good_page_passes() -> None:
-    assert [block.line for block in blocks(GOOD)] == [2, 13, 21]
+    assert [block.line for block in blocks(GOOD)] == [2, 6, 17, 25]
     run(GOOD, "good")
 
 
@@ -161,7 +190,7 @@ def test_a_planted_fault_shows(right: str, wrong: str) -> None:
 def test_a_failing_block_is_named_by_its_line() -> None:
     with pytest.raises(ZeroDivisionError) as caught:
         run(GOOD.replace("seen.append(2)", "1 / 0"), "bad")
-    assert (caught.traceback[-1].lineno, caught.traceback[-1].path) == (13, "bad")
+    assert (caught.traceback[-1].lineno, caught.traceback[-1].path) == (17, "bad")
 
 
 def table_of_ids() -> list[tuple[str, dict[str, list[int]]]]:
