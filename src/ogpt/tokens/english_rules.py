@@ -8,10 +8,11 @@ happen, and `may_join` beside which neighbours; all other parts are independent 
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 from typing import Any
 
-from ogpt.tokens.long_runs import split_long_runs
+from ogpt.tokens.long_parts import LONG, LongParts
 from ogpt.tokens.original import missing
 
 
@@ -42,9 +43,10 @@ class EnglishRules:
             suffix_search=rules.suffix_search,
             infix_finditer=rules.infix_finditer,
             token_match=rules.token_match,
-            url_match=rules.url_match,
+            url_match=_linear(rules.url_match),
         )
-        plain = {case: self._without_cases(case) for case in self.special}
+        plain = {case: self._affixes(case) for case in self.special}
+        self._long = LongParts(rules, self._affixes, plain)
         self._neighbours = {pair for words in plain.values() for pair in pairwise(words)}
         self._changing = {
             tuple(plain[case])
@@ -55,7 +57,9 @@ class EnglishRules:
 
     def split(self, line: str) -> list[str]:
         """Split a line, whose parts are separated by single spaces, into words."""
-        return split_long_runs(line, lambda text: [token.text for token in self._rules(text)])
+        if len(line) > LONG and any(len(part) > LONG for part in line.split(" ")):
+            return self._long.split(line)
+        return [token.text for token in self._rules(line)]
 
     def read(self, part: str) -> tuple[list[str], bool]:
         """Split a part without white space into words, and say whether neighbours may change them.
@@ -115,6 +119,18 @@ class EnglishRules:
         return found
 
     def _without_cases(self, text: str) -> list[str]:
-        return split_long_runs(
-            text, lambda part: [token.text for token in self._affixes_only(part)]
-        )
+        return self._long.split_affixes(text) if len(text) > LONG else self._affixes(text)
+
+    def _affixes(self, text: str) -> list[str]:
+        return [token.text for token in self._affixes_only(text)]
+
+
+def _linear(url_match: Any) -> Any:
+    """Match the same texts as spaCy's pattern of URLs, in linear time.
+
+    Before `@`, it allows `name:password` and so tries each pair of a colon and an end; `name` alone
+    may hold colons too.
+    """
+    spacy: re.Pattern[str] = url_match.__self__
+    pattern = spacy.pattern.replace(r"(?:\S+(?::\S*)?@)?", r"(?:\S+@)?")
+    return re.compile(pattern, spacy.flags).match
