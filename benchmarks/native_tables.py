@@ -96,7 +96,9 @@ def most(result: Result, section: Section, precision: str, work: Work) -> dict[s
 def _rates(result: Result, section: Section, work: Work) -> Table:
     rows = []
     trials = result.figures["short_looks_s"][section.name]
-    fastest = min(trials[one.name] for one in ENTRANTS if one.name in trials and not one.is_ours)
+    theirs = [trials[one.name] for one in ENTRANTS if one.name in trials and not one.is_ours]
+    if not theirs:
+        result.notes.append(f"No baseline answered in {section.name}.")
     for each in ENTRANTS:
         samples = result.samples.get(f"{each.name}, {section.name}")
         if samples:
@@ -105,7 +107,10 @@ def _rates(result: Result, section: Section, work: Work) -> Table:
             shares = [f"{statistics.median(found) / limit:.0%}" for limit in floors.values()]
             rows.append([each.name, spread(found, 1), *shares])
         elif each.name in trials:
-            share = f"{fastest / trials[each.name]:.2f} of the fastest baseline in a short trial"
+            share = "behind ogpt's best in a short trial"
+            if theirs:
+                times = min(theirs) / trials[each.name]
+                share = f"{times:.2f} of the fastest baseline in a short trial"
             rows.append(
                 [each.name, f"left out: {share}", *[""] * len(most(result, section, "int8", work))]
             )

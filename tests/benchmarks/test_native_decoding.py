@@ -122,6 +122,22 @@ def test_a_target_without_peers_is_not_judged():
     assert next(row for row in named.rows if row[0] == "batch 1, int4")[3] == "none of this kind"
 
 
+def test_a_section_without_baselines_is_named():
+    result = native_result()
+    trials = result.figures["short_looks_s"]["batch 8"]
+    for name in list(trials):
+        if not name.startswith(OURS):
+            del trials[name], result.samples[f"{name}, batch 8"]
+    del result.samples[f"{OURS} float32, batch 8"]
+    native_tables.describe(result, sections.full(), training_step.GPT1)
+    assert [note for note in result.notes if "No baseline" in note] == [
+        "No baseline answered in batch 8."
+    ]
+    rates = next(table for table in result.tables if table.header[0] == "batch 8")
+    assert rates.rows[0][:2] == [f"{OURS} float32", "left out: behind ogpt's best in a short trial"]
+    assert len(rates.rows) == len([each for each in ENTRANTS if each.is_ours])
+
+
 def test_other_work_of_a_peer_ends_the_benchmark():
     trials = {each.name: Answer(1.0, [list(range(16))]) for each in ENTRANTS}
     assert set(native_decoding.equal_ids(trials).values()) == {16}

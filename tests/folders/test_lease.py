@@ -57,6 +57,26 @@ def test_weights_outlive_the_folder_that_opened_them(run: RunFolder) -> None:
     assert names(run) == ["step-00000003"]
 
 
+def test_a_path_of_a_checkpoint_is_held_while_it_loads(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = str(run.path / "checkpoints" / "step-00000001")
+    load = OpenAIGPTLMHeadModel.load_arrays
+
+    def meanwhile(*arguments: object, **named: object) -> object:
+        save(run, 2)
+        save(run, 3)
+        return load(*arguments, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(OpenAIGPTLMHeadModel, "load_arrays", meanwhile)
+    model = OpenAIGPTLMHeadModel.from_pretrained(checkpoint)
+    assert torch.equal(model.lm_head.weight, MODEL.lm_head.weight)
+    assert names(run) == ["step-00000001", "step-00000003"]
+    del model
+    save(run, 4)
+    assert names(run) == ["step-00000004"]
+
+
 def test_a_copy_holds_it_too(run: RunFolder) -> None:
     folder = ModelFolder.open(run.path)
     copies = [copy.deepcopy(folder), pickle.loads(pickle.dumps(folder))]

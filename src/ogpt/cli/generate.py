@@ -16,7 +16,7 @@ from ogpt.cli.field_options import with_field_options
 from ogpt.cli.figures import rows_written, speed
 from ogpt.cli.stderr import Stderr
 from ogpt.config.described import descriptions
-from ogpt.decoding.options import RUNNING, DecoderOptions
+from ogpt.decoding.options import BATCH_SIZE, BATCH_SIZE_HELP, RUNNING, DecoderOptions
 from ogpt.errors import ConfigError
 from ogpt.generation.choosing.settings import GenerationSettings
 from ogpt.notices import tell
@@ -54,11 +54,8 @@ def generate(
         bool, typer.Option("--stats", help="Report generation speed on stderr.")
     ] = False,
     batch_size: Annotated[
-        int,
-        typer.Option(
-            help="Number of texts per batch; each holds a KV cache.", rich_help_panel=RUNNING
-        ),
-    ] = 16,
+        int, typer.Option(help=BATCH_SIZE_HELP, rich_help_panel=RUNNING)
+    ] = BATCH_SIZE,
     **named: Any,
 ) -> None:
     """Generate text from a prompt or a JSON Lines file."""

@@ -94,7 +94,6 @@ class ModelFolder:
             return model
         path = model_folder(model, **hub)
         _check_readable(path)
-        run, lease = None, None
         if not (path / CONFIG_FILE).exists() and not (path / SHAPES_FILE).exists():
             if not (path / RUN_FILE).exists():
                 raise CheckpointError(
@@ -102,10 +101,14 @@ class ModelFolder:
                     hint="pass a model folder (config.json, model.safetensors) or a run folder",
                 )
             run, lease = _choose_checkpoint(path)
-            path = lease.folder
-        elif re.fullmatch(CHECKPOINT_NAME, path.name):
-            lease = Lease(path)
-        return cls(path, run, n_head, lease)
+            return cls(lease.folder, run, n_head, lease)
+        return cls.at(path, n_head)
+
+    @classmethod
+    def at(cls, path: Path, n_head: int | None = None) -> ModelFolder:
+        """The model folder at `path`, unchecked; a checkpoint of a run is held as in `open`."""
+        lease = Lease(path) if re.fullmatch(CHECKPOINT_NAME, path.name) else None
+        return cls(path, n_head=n_head, lease=lease)
 
     def __fspath__(self) -> str:
         """The folder's path: os.fspath, and whatever takes a path, takes a ModelFolder."""

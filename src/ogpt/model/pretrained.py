@@ -32,7 +32,7 @@ from ogpt.notices import tell
 from ogpt.storage import whole_files
 from ogpt.tokens.tokenizer_folder import write_max_length
 from ogpt.weights.arrays import Array
-from ogpt.weights.model_weights import folder_config, open_weights, write_weights, written_weights
+from ogpt.weights.model_weights import write_weights, written_weights
 from ogpt.weights.sharded import size_in_bytes
 
 _NO_EFFECT = {
@@ -196,16 +196,14 @@ class OpenAIGPTPreTrainedModel(Model):
             tell("setting-without-effect", setting=name, reason=_NO_EFFECT[name])
         # every argument is checked before the first download
         attention = check_attention(attn_implementation or best_attention())
-        opened = pretrained_model_name_or_path
-        if isinstance(opened, ModelFolder):
-            opened = ModelFolder.open(opened, **hub)
-            folder, arrays = opened.path, opened.weights
-            # a copy: models change their configuration, a ModelFolder keeps its own
-            config = config or OpenAIGPTConfig.from_dict(opened.config.to_dict())
+        named = pretrained_model_name_or_path
+        if isinstance(named, ModelFolder):
+            opened = ModelFolder.open(named, **hub)
         else:
-            folder = model_folder(opened, **hub)
-            config = config or folder_config(folder)
-            arrays = open_weights(folder)
+            opened = ModelFolder.at(model_folder(named, **hub))
+        # a copy: models change their configuration, a ModelFolder keeps its own
+        config = config or OpenAIGPTConfig.from_dict(opened.config.to_dict())
+        arrays = opened.weights
         if options:
             config = OpenAIGPTConfig.from_dict(config.to_dict(), **options)
         check_depth(arrays, config.n_layer)
@@ -217,9 +215,9 @@ class OpenAIGPTPreTrainedModel(Model):
             device=device,
             ignore_mismatched_sizes=ignore_mismatched_sizes,
         )
-        warn_report(report, str(folder) if isinstance(opened, ModelFolder) else str(opened))
+        warn_report(report, str(opened.path) if isinstance(named, ModelFolder) else str(named))
         model.set_attn_implementation(attention)
-        model.read_beside(folder)
+        model.read_beside(opened.path)
         model.eval()
         return (model, report.as_loading_info()) if output_loading_info else model
 

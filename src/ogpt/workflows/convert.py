@@ -21,7 +21,7 @@ from ogpt.errors import (
 from ogpt.folders.model_card import write_card
 from ogpt.folders.model_folder import ModelFolder, check_vocabulary
 from ogpt.hub import HubOptions, model_folder
-from ogpt.layout import CARD_FILE, GENERATION_FILE, TOKENIZER_FILES, weights_files
+from ogpt.layout import CARD_FILE, GENERATION_FILE, TOKENIZER_FILES
 from ogpt.notices import collecting
 from ogpt.reporting import Progress, Reporter, silent
 from ogpt.storage import check_empty, check_writable, path_of, whole_folder
@@ -39,7 +39,7 @@ from ogpt.tokens.vocabulary import NAMINGS, UNK_TOKEN, write_vocabulary
 from ogpt.weights.arrays import Array, LazyArrays
 from ogpt.weights.h5_file import open_h5
 from ogpt.weights.matching import match_weights
-from ogpt.weights.model_weights import open_weights, require_heads, write_weights
+from ogpt.weights.model_weights import require_heads, write_weights
 from ogpt.weights.openai_files import write_openai
 from ogpt.weights.precision import DTYPES, cast
 from ogpt.weights.safetensors_file import open_safetensors
@@ -201,9 +201,8 @@ def _open(
     if single:
         arrays = unwrapped(_SINGLE[file.suffix](file))
         return _Opened(None, file.suffix[1:], arrays, config)
-    folder = model_folder(source, **hub)
-    form = weights_files(file.name for file in folder.glob("*")).format
-    return _Opened(folder, form, open_weights(folder), config)
+    opened = ModelFolder.at(model_folder(source, **hub))
+    return _Opened(opened.path, opened.files.format, opened.weights, config)
 
 
 def _read_tokenizer(opened: _Opened) -> TokenizerFolder | None:

@@ -14,7 +14,7 @@ from typing import Any
 from ogpt.config.described import check_names, derived, whole_or_named
 from ogpt.decoding.choice import open_decoder
 from ogpt.decoding.floor import weight_bytes
-from ogpt.decoding.options import DecoderOptions
+from ogpt.decoding.options import BATCH_SIZE, DecoderOptions
 from ogpt.errors import ConfigError
 from ogpt.folders.model_folder import ModelFolder
 from ogpt.generation.choosing.settings import GenerationSettings
@@ -32,9 +32,6 @@ from ogpt.generation.texts.statistics import Statistics, Stopwatch
 from ogpt.generation.texts.writer import TokenizerLike
 from ogpt.reporting import Progress, Reporter, silent
 from ogpt.storage import only_writer_of, path_of
-
-BATCH_SIZE = 16
-"""Texts per batch. Each holds a KV cache; further texts wait for a free slot."""
 
 
 class Generations(list[Generation]):
