@@ -9,16 +9,16 @@ from ogpt.config.ranges import OneOf, Switch, Whole
 from ogpt.errors import ConfigError
 from ogpt.processor import MOST_THREADS
 
+BATCH_SIZE = 16
+"""Texts per batch. Each holds a KV cache; further texts wait for a free slot."""
+BATCH_SIZE_HELP = "Number of texts per batch; each holds a KV cache."
+
 DECODERS = ("auto", "native", "torch")
 DTYPES = ("auto", "float32", "bfloat16", "int8", "int4")
 CACHE_DTYPES = ("float32", "bfloat16")
 
 RUNNING = "Running"
 """Heading of these options in `--help`."""
-
-BATCH_SIZE = 16
-"""Texts per batch. Each holds a KV cache; further texts wait for a free slot."""
-BATCH_SIZE_HELP = "Number of texts per batch; each holds a KV cache."
 
 CACHE_OF_TORCH = "the torch decoder stores the KV cache in the dtype of its weights"
 _ONE_OF_THESE = "choose one of these"
