@@ -55,6 +55,15 @@ def test_full_disk_is_a_storage_error(tmp_path: Path) -> None:
     assert target.read_text() == "old"
 
 
+@pytest.mark.parametrize(
+    ("number", "hint"), [(errno.EROFS, "check the permissions"), (errno.ENOTDIR, "check the path")]
+)
+def test_the_hint_is_of_the_cause(tmp_path: Path, number: int, hint: str) -> None:
+    with pytest.raises(StorageError) as caught, whole_file(tmp_path / "a.txt"):
+        raise OSError(number, os.strerror(number))
+    assert hint in caught.value.hint
+
+
 def test_missing_parent_is_a_storage_error(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="No such file"):
         write_json(tmp_path / "nowhere" / "a.json", {})

@@ -7,6 +7,7 @@ name holds the process number, so that leftovers of killed processes can be reco
 
 from __future__ import annotations
 
+import errno
 import glob
 import hashlib
 import json
@@ -323,7 +324,12 @@ def storage_error(path: Path, error: OSError) -> StorageError:
     """Make the error for a failed write to `path`; a StorageError is returned as it is."""
     if isinstance(error, StorageError):
         return error
+    refused = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
+    absent = error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EEXIST)
+    first = (
+        "check the permissions" if refused else "check the path" if absent else "free some space"
+    )
     return StorageError(
         f"could not write {path}: {error.strerror or error}",
-        hint="free some space or choose another folder; the previous content is unchanged",
+        hint=f"{first}, or choose another folder; the previous content is unchanged",
     )

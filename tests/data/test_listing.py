@@ -39,6 +39,7 @@ def texts(tmp_path: Path) -> Path:
 
 OWN_FOLDERS = {
     "run": ("run.json", "config.toml", "metrics.jsonl", "checkpoints/step-00000001/README.md"),
+    "run without its facts": ("config.toml", "metrics.jsonl", "shards/manifest.json"),
     "shards": ("manifest.json", "train-00000.bin", "train-00000.documents", "notes.md"),
     "shards without a manifest": ("valid-00000.documents", "tokenizer/merges.txt"),
     "tokenizer": ("vocab.json", "merges.txt", "tokenizer_config.json", "learned_from.json"),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 from transformers import AutoTokenizer, OpenAIGPTConfig
 
+from ogpt import notices
 from ogpt.errors import TokenizerError, TokenOutOfRange
 from ogpt.tokens.byte_words import BYTE_LETTERS, ByteWords, bytes_of
 from ogpt.tokens.fast import OpenAIGPTTokenizerFast
@@ -220,6 +221,27 @@ def test_a_vocabulary_of_gpt_2_is_used_if_the_caller_says_so(tmp_path: Path) -> 
     assert tokenizer.eos_token_id == vocab[end]
     assert tokenizer.tokenize(f"ab\n{end}") == ["ab", "Ċ", end]
     assert len(tokenizer) == len(vocab)
+
+
+def test_gpt_2s_own_tokenizer_json_too(tmp_path: Path) -> None:
+    end = "<|endoftext|>"
+    vocab = {letter: place for place, letter in enumerate([*BYTE_LETTERS, "Ġa", end])}
+    gpt2 = Tokenizer(models.BPE(vocab, [("Ġ", "a")]))
+    gpt2.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    gpt2.add_special_tokens([end])
+    gpt2.save(str(tmp_path / "tokenizer.json"))
+    with pytest.raises(TokenizerError, match=r"end_of_word_suffix"):
+        OpenAIGPTTokenizer.from_pretrained(tmp_path)
+    with notices.collecting() as told:
+        tokenizer = OpenAIGPTTokenizer.from_pretrained(tmp_path, pre_tokenizer="bytes")
+    assert [(one.kind, one.fields["made_with"], one.fields["asked"]) for one in told] == [
+        ("pre-tokenizer-changed", "ByteLevel", "bytes")
+    ]
+    assert tokenizer.tokenize(f"x a{end}") == ["x", "Ġa", end]
+    tokenizer.save_pretrained(tmp_path / "ours")
+    with notices.collecting() as told:
+        assert open_tokenizer(tmp_path / "ours").fingerprint == tokenizer.fingerprint
+    assert told == []
 
 
 # ---- added tokens

@@ -107,6 +107,9 @@ def test_every_checkpoint_loads_in_transformers(trained: PretrainResult) -> None
     tokenizer, model = ogpt.load(trained.out)
     ids = tokenizer.encode("abc fed gab")
     assert their_tokenizer("abc fed gab")["input_ids"] == ids
+    for tokenizer_folder in (trained.out / "tokenizer", folder):
+        saved = json.loads((tokenizer_folder / "tokenizer_config.json").read_text("utf-8"))
+        assert saved["model_max_length"] == model.config.n_positions
     given = torch.tensor([ids])
     torch.testing.assert_close(model(given).logits, theirs(given).logits, atol=1e-5, rtol=1e-5)
 

@@ -15,6 +15,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from ogpt.folders.model_folder import RUN_FILE
+from ogpt.folders.run_folder import METRICS_FILE, SETTINGS_FILE
 from ogpt.layout import (
     CARD_FILE,
     CONFIG_FILE,
@@ -146,7 +147,7 @@ class Listing:
 def work_in(names: Iterable[str]) -> str:
     """What a folder with these files is if all of it is work of ogpt: a run, or shards; else ""."""
     names = set(names)
-    if RUN_FILE in names:
+    if RUN_FILE in names or {SETTINGS_FILE, METRICS_FILE} <= names:
         return "the folder of a run"
     return "a folder of shards" if any(map(_SHARD.fullmatch, names)) else ""
 

@@ -168,3 +168,15 @@ def is_byte_file(pipeline: dict[str, Any]) -> bool:
         and isinstance(model, dict)
         and all(model.get(name) == expected["model"][name] for name in ("type", *_OF_MODEL))
     )
+
+
+def is_other_byte_level(pipeline: dict[str, Any]) -> bool:
+    """Return whether a tokenizer.json has byte letters as ByteWords, but splits text otherwise."""
+    model = pipeline.get("model")
+    return (
+        isinstance(model, dict)
+        and model.get("type") == "BPE"
+        and not model.get("end_of_word_suffix")
+        and '"ByteLevel"' in json.dumps(pipeline.get("pre_tokenizer"))
+        and not is_byte_file(pipeline)
+    )

@@ -21,9 +21,10 @@ from ogpt.layout import (
     TOKENIZER_FILE,
     VOCAB_FILE,
 )
+from ogpt.notices import tell
 from ogpt.reading import unreadable
 from ogpt.storage import path_of, whole_file, write_json
-from ogpt.tokens.byte_words import is_byte_file
+from ogpt.tokens.byte_words import is_byte_file, is_other_byte_level
 from ogpt.tokens.special_tokens import NAMES, content_of
 from ogpt.tokens.vocabulary import (
     END_OF_WORD,
@@ -122,11 +123,16 @@ def _read_folder(folder: Path, pre_tokenizer: str | None) -> TokenizerFolder:
             hint="pass a folder with vocab.json and merges.txt, or tokenizer.json",
         )
     settings = read_settings(folder)
+    if pre_tokenizer == "bytes" and is_other_byte_level(pipeline):
+        # the caller wants the entries of GPT-2's tokenizer, but text split by our rules
+        tell("pre-tokenizer-changed", path=folder, made_with="ByteLevel", asked=pre_tokenizer)
+    elif pipeline:
+        _check_pipeline(
+            pipeline, folder / TOKENIZER_FILE, pre_tokenizer or settings.get(PRE_TOKENIZER)
+        )
     pre_tokenizer = pre_tokenizer or settings.get(PRE_TOKENIZER)
     if pre_tokenizer != "bytes":
         _check_class(settings, folder)
-    if pipeline:
-        _check_pipeline(pipeline, folder / TOKENIZER_FILE, pre_tokenizer)
     vocabulary = (
         read_vocabulary(*found) if found else vocabulary_of(pipeline, folder / TOKENIZER_FILE)
     )
@@ -289,7 +295,8 @@ def _check_pipeline(pipeline: dict[str, Any], file: Path, pre_tokenizer: str | N
         if not is_byte_file(pipeline):
             raise TokenizerError(
                 f"{file} does not split text as the pre-tokenization 'bytes' of ogpt does",
-                hint="use a tokenizer of ogpt train-tokenizer --pre-tokenizer bytes",
+                hint="use a tokenizer of ogpt train-tokenizer --pre-tokenizer bytes, or pass "
+                "pre_tokenizer='bytes' to split text by ogpt's rules all the same",
             )
         return
     expected: dict[str, dict[str, tuple[Any, ...]]] = {

@@ -23,6 +23,7 @@ from ogpt.notices import tell
 from ogpt.reporting import Reporter
 from ogpt.storage import path_of
 from ogpt.tokens.open_tokenizer import open_tokenizer
+from ogpt.tokens.tokenizer_folder import write_max_length
 from ogpt.training.loop import total_steps
 from ogpt.training.schedule import SHORTENED, outlasts
 from ogpt.training.step import TrainStep
@@ -304,6 +305,7 @@ def _shards(
             encoding=settings.data.encoding,
             reporter=reporter,
         )
+        write_max_length(chosen, settings.model.n_positions)
     return prepare(
         text, chosen, work / "shards", valid=valid, settings=settings.data, reporter=reporter
     )
