@@ -141,7 +141,7 @@ class StandInTokenizer:
     def get_vocab(self) -> dict[str, int]:
         return {piece: token_id for token_id, piece in enumerate(self.pieces)}
 
-    def encode(self, text: str) -> list[int]:
+    def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
         vocab = self.get_vocab()
         words = text.lower().replace(".", " . ").split()
         pieces = [piece for word in words for piece in [*word[:-1], word[-1] + "</w>"]]

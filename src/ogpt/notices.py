@@ -101,6 +101,12 @@ KINDS: dict[str, str] = {
         "as escapes such as \\u6771 (PYTHONIOENCODING=utf-8 writes them unchanged)"
     ),
     "documents-skipped": "{count} {what} were skipped: {reason}",
+    "examples-cut": (
+        "{count} of {total} examples of {what} are too long for the model: {tokens} tokens are cut"
+    ),
+    "examples-skipped": (
+        "{count} of {total} examples of {what} are too long for the model, and are left out"
+    ),
     "text-unknown": (
         "{share:.1%} of the tokens of {what} are unknown to the vocabulary ({count} of {total})"
     ),

@@ -6,7 +6,7 @@ A vocabulary of another script makes nearly every token `<unk>`: easy to predict
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from ogpt.data.documents import Document, documents
 from ogpt.data.encoding import in_document
@@ -54,6 +54,17 @@ def notice_unknown_in(tokenizer: BPETokenizer, sample: Sequence[Document], what:
         count += tokenizer.convert_tokens_to_ids(tokens).count(tokenizer.unk_token_id)
         total += len(tokens)
     return _notice(count, total, f"a sample of {what}")
+
+
+def notice_unknown_ids(tokenizer: BPETokenizer, rows: Iterable[Sequence[int]], what: str) -> bool:
+    """Give a notice if many tokens of these rows of ids are unknown; see `notice_unknown`."""
+    if tokenizer.unk_token_id is None:
+        return False
+    count = total = 0
+    for row in rows:
+        count += row.count(tokenizer.unk_token_id)
+        total += len(row)
+    return _notice(count, total, what)
 
 
 def notice_vowel_signs(sources: Sequence[Source]) -> None:

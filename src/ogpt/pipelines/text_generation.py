@@ -91,7 +91,8 @@ class TextGenerationPipeline(Pipeline):
         texts = as_texts(inputs)
         for number, text in enumerate(texts, 1):
             check_unicode(f"text {number}", text)
-        rows = list(map(EncodedText, texts, self.tokenizer(texts)["input_ids"]))
+        ids = self.tokenizer(texts, add_special_tokens=False)["input_ids"]
+        rows = list(map(EncodedText, texts, ids))
         tell_unknown(self.tokenizer, [token_id for row in rows for token_id in row.ids])
         return rows
 

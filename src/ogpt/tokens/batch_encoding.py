@@ -8,6 +8,7 @@ from typing import Any
 from tokenizers import Encoding
 
 from ogpt.errors import TokenizerError
+from ogpt.notices import listening
 
 
 class BatchEncoding(dict[str, Any]):
@@ -108,3 +109,9 @@ def concatenated(row: list[Encoding]) -> Encoding:
     for sequence, part in enumerate(row):
         part.set_sequence_id(sequence)  # after truncation, which resets it
     return Encoding.merge(row, growing_offsets=False)
+
+
+def without_notices(encode: Callable[[], list[Encoding]]) -> list[Encoding]:
+    """Encode again without notices, which the first pass has emitted already."""
+    with listening(lambda notice: None):
+        return encode()

@@ -35,15 +35,8 @@ from ogpt.tokens.vocabulary import (
 )
 
 PathLike = str | Path
-_SETTINGS = (
-    "model_max_length",
-    "padding_side",
-    "truncation_side",
-    "clean_up_tokenization_spaces",
-)
-
-_CLASSES = {"bytes": "PreTrainedTokenizerFast"}
-"""The class of transformers that gives equal ids, if it is not OpenAIGPTTokenizer."""
+_SIDES = ("padding_side", "truncation_side")
+_SETTINGS = ("model_max_length", *_SIDES, "clean_up_tokenization_spaces")
 
 
 class BPETokenizer(TokenizerBase):
@@ -108,7 +101,10 @@ class BPETokenizer(TokenizerBase):
             )
         self._pipeline = self._make_pipeline(self._vocabulary, unk_token)
         self._special_tokens = {} if unk_token is None else {"unk_token": unk_token}
-        unknown = {self._vocabulary.vocab[t]: _special(t) for t in self._special_tokens.values()}
+        unknown = {
+            self._vocabulary.vocab[token]: AddedToken(token, special=True, normalized=False)
+            for token in self._special_tokens.values()
+        }
         self._restore_added({**unknown, **added})
         self.additional_special_tokens = []
         shaping.check_length("model_max_length", model_max_length)
@@ -289,8 +285,8 @@ class BPETokenizer(TokenizerBase):
 
     def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:
         """Join tokens to text, with a space after each word."""
-        decoder = self._pipeline.decoder
-        return str(decoder.decode([tokens] if isinstance(tokens, str) else list(tokens)))
+        listed = [tokens] if isinstance(tokens, str) else list(tokens)
+        return str(self._pipeline.decoder.decode(listed))
 
     def _id_of(self, token: str) -> int | None:
         return self._pipeline.token_to_id(token)
@@ -332,7 +328,9 @@ class BPETokenizer(TokenizerBase):
             "additional_special_tokens": content.additional,
             **cls._choose(folder, content.settings, overrides),
         }
-        return cls(**{**arguments, **overrides})
+        tokenizer = cls(**{**arguments, **overrides})
+        tokenizer.template = content.template
+        return tokenizer
 
     def save_pretrained(self, folder: PathLike) -> tuple[str, ...]:
         """Write vocab.json, merges.txt, tokenizer.json and tokenizer_config.json.
@@ -344,29 +342,37 @@ class BPETokenizer(TokenizerBase):
         Returns:
             The paths of the files.
         """
-        settings = {
-            "tokenizer_class": _CLASSES.get(self.pre_tokenizer, "OpenAIGPTTokenizer"),
-            "pre_tokenizer": self.pre_tokenizer,
-            **self._versions(),
-            **{name: getattr(self, name) for name in _SETTINGS},
-        }
         content = TokenizerFolder(
             vocabulary=self._vocabulary,
             added=self._pipeline.get_added_tokens_decoder(),
             special=self._special_tokens,
             additional=self.additional_special_tokens,
-            settings=settings,
+            settings={
+                "tokenizer_class": self._class_of_transformers(),
+                "pre_tokenizer": self.pre_tokenizer,
+                **self._versions(),
+                **{name: getattr(self, name) for name in _SETTINGS},
+            },
+            template=self.template,
         )
         return tuple(map(str, write_folder(Path(folder), content, self._hugging_face_file())))
 
     def _hugging_face_file(self) -> str:
         """Return the content of tokenizer.json; the format has no rules of spaCy, but BERT's."""
         if self.pre_tokenizer in ("bert", "bytes"):
-            return self._pipeline.to_str()
-        pipeline = bert_pipeline(self._vocabulary, self.unk_token)
-        for _, token in sorted(self._pipeline.get_added_tokens_decoder().items()):
-            pipeline.add_tokens([token])
+            pipeline = Tokenizer.from_str(self._pipeline.to_str())
+        else:
+            added = self._pipeline.get_added_tokens_decoder()
+            pipeline = bert_pipeline(self._vocabulary, self.unk_token, added)
+        if self.template is not None:
+            pipeline.post_processor = self.template.post_processor(self._id_of)
         return pipeline.to_str()
+
+    def _class_of_transformers(self) -> str:
+        """Return the class of transformers that gives equal ids: OpenAIGPTTokenizer adds none."""
+        if self.pre_tokenizer == "bytes" or self.template is not None:
+            return "PreTrainedTokenizerFast"
+        return "OpenAIGPTTokenizer"
 
     @classmethod
     @abstractmethod
@@ -391,7 +397,3 @@ class BPETokenizer(TokenizerBase):
         vocab_file, merges_file = (Path(folder) / (prefix + n) for n in (VOCAB_FILE, MERGES_FILE))
         write_vocabulary(self._vocabulary, vocab_file, merges_file)
         return str(vocab_file), str(merges_file)
-
-
-def _special(token: str) -> AddedToken:
-    return AddedToken(token, special=True, normalized=False)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tokenizers import Tokenizer, decoders, normalizers, pre_tokenizers
+from collections.abc import Mapping
+
+from tokenizers import AddedToken, Tokenizer, decoders, normalizers, pre_tokenizers
 from tokenizers.models import BPE
 
 from ogpt.tokens.vocabulary import END_OF_WORD, Vocabulary
@@ -33,9 +35,19 @@ def bpe_pipeline(vocabulary: Vocabulary, unk_token: str | None) -> Tokenizer:
     return tokenizer
 
 
-def bert_pipeline(vocabulary: Vocabulary, unk_token: str | None) -> Tokenizer:
-    """Make a tokenizer equal to transformers' OpenAIGPTTokenizerFast; it adds no special tokens."""
+def bert_pipeline(
+    vocabulary: Vocabulary, unk_token: str | None, added: Mapping[int, AddedToken] | None = None
+) -> Tokenizer:
+    """Make a tokenizer equal to transformers' OpenAIGPTTokenizerFast; it adds no special tokens.
+
+    Args:
+        vocabulary: Entries and merges.
+        unk_token: Token for unknown characters.
+        added: Tokens beyond the vocabulary, by id.
+    """
     tokenizer = bpe_pipeline(vocabulary, unk_token)
+    for _, token in sorted((added or {}).items()):
+        tokenizer.add_tokens([token])
     tokenizer.normalizer = bert_normalizer()
     tokenizer.pre_tokenizer = bert_pre_tokenizer()
     return tokenizer

@@ -18,14 +18,14 @@ import numpy as np
 from tokenizers import AddedToken, Encoding
 
 from ogpt.errors import TokenizerError, TokenOutOfRange
-from ogpt.notices import listening
 from ogpt.tokens import shaping
-from ogpt.tokens.batch_encoding import FIELDS, BatchEncoding, concatenated
+from ogpt.tokens.batch_encoding import FIELDS, BatchEncoding, concatenated, without_notices
 from ogpt.tokens.chunk_encoder import Ids
 from ogpt.tokens.cleaning import clean_up_tokenization
 from ogpt.tokens.id_row import IdRow
 from ogpt.tokens.special_tokens import NAMES, SpecialToken, SpecialTokenId
 from ogpt.tokens.surface import Surface, readable
+from ogpt.tokens.template import Template
 from ogpt.tokens.texts import Text, columns_of, texts_of
 
 
@@ -41,6 +41,7 @@ class TokenizerBase(ABC):
     truncation_side: shaping.Side
     clean_up_tokenization_spaces: bool
     additional_special_tokens: list[str]
+    template: Template | None = None
     _special_tokens: dict[str, str]
 
     unk_token = SpecialToken()
@@ -155,6 +156,7 @@ class TokenizerBase(ABC):
         text: str | Sequence[Text],
         text_pair: str | Sequence[Text] | None = None,
         *,
+        add_special_tokens: bool = True,
         padding: bool | str = False,
         truncation: bool | str | None = None,
         max_length: int | None = None,
@@ -174,7 +176,8 @@ class TokenizerBase(ABC):
 
         Args:
             text: One text or several.
-            text_pair: Second text or texts; nothing separates the two.
+            text_pair: Second text or texts; nothing separates the two without a template.
+            add_special_tokens: Put the tokens of `template` around the texts, if there is one.
             padding: True or "longest", "max_length", False; needs a pad_token.
             truncation: True or "longest_first", "only_first", "only_second", False. Passing only
                 max_length also truncates.
@@ -211,7 +214,10 @@ class TokenizerBase(ABC):
             shaping.check_length("pad_to_multiple_of", pad_to_multiple_of)
         strategy = shaping.truncation_strategy(truncation)
         shaping.check_stride(stride, limit)
-        cut = shaping.TruncationParams(strategy, limit, self.truncation_side, stride)
+        template = self.template if add_special_tokens else None
+        room = limit - (template.count(pairs is not None) if template else 0)
+        shaping.check_length("max_length, less the special tokens,", room)
+        cut = shaping.TruncationParams(strategy, room, self.truncation_side, stride)
         fill = shaping.PaddingParams(
             strategy=shaping.padding_strategy(padding),
             max_length=limit,
@@ -229,17 +235,18 @@ class TokenizerBase(ABC):
                 samples.extend(found)
             else:
                 shaping.truncate(rows, cut)
-            encodings = list(map(concatenated, rows))
+            join = template.joiner(self._id_of) if template else concatenated
+            encodings = list(map(join, rows))
             shaping.pad(encodings, fill)
             return encodings
 
         shaped: Sequence[Encoding | IdRow]
         encodings: Sequence[Encoding] | Callable[[], Sequence[Encoding]]
-        if return_overflowing_tokens or return_offsets_mapping or is_split_into_words:
+        if template or return_overflowing_tokens or return_offsets_mapping or is_split_into_words:
             shaped = encodings = encode()
         else:  # ids alone are found many times faster than complete Encodings
             shaped = self._shape_ids(columns_of(texts, pairs), cut, fill)
-            encodings = partial(_again, encode)
+            encodings = partial(without_notices, encode)
         wanted = {
             "input_ids": True,
             "token_type_ids": return_token_type_ids,
@@ -278,8 +285,8 @@ class TokenizerBase(ABC):
         return [int(token in special) for token in ids]
 
     def num_special_tokens_to_add(self, pair: bool = False) -> int:
-        """Return 0: GPT-1 adds no tokens around a text or between two."""
-        return 0
+        """Return the number of tokens that `template` adds to a text or a pair."""
+        return 0 if self.template is None else self.template.count(pair)
 
     def _encode_rows(
         self, texts: Sequence[Text], pairs: Sequence[Text] | None
@@ -386,9 +393,3 @@ class TokenizerBase(ABC):
                 hint="use the tokenizer that the model was trained with",
             )
         return [value if value < size else unknown or 0 for value in ids]
-
-
-def _again(encode: Callable[[], list[Encoding]]) -> list[Encoding]:
-    """Encode again without notices, which the first pass has emitted already."""
-    with listening(lambda notice: None):
-        return encode()

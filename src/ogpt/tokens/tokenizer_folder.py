@@ -26,6 +26,7 @@ from ogpt.reading import unreadable
 from ogpt.storage import path_of, whole_file, write_json
 from ogpt.tokens.byte_words import is_byte_file, is_other_byte_level
 from ogpt.tokens.special_tokens import NAMES, content_of
+from ogpt.tokens.template import TEMPLATE, Template, read_template
 from ogpt.tokens.vocabulary import (
     END_OF_WORD,
     NAMINGS,
@@ -60,6 +61,8 @@ class TokenizerFolder:
     """Special tokens without a name."""
     settings: dict[str, Any] = field(default_factory=dict)
     """The rest of tokenizer_config.json."""
+    template: Template | None = None
+    """Special tokens around a text or a pair."""
 
 
 def tokenizer_folder(path_or_id: str | Path, options: dict[str, Any]) -> Path:
@@ -155,6 +158,7 @@ def _read_folder(folder: Path, pre_tokenizer: str | None) -> TokenizerFolder:
             for key, value in settings.items()
             if not (key == "model_max_length" and _is_no_limit(value))
         },
+        template=read_template(settings, pipeline, folder),
     )
 
 
@@ -229,6 +233,7 @@ def write_folder(folder: Path, content: TokenizerFolder, pipeline: str) -> tuple
         **({"additional_special_tokens": content.additional} if content.additional else {}),
         **settings,
         **content.special,
+        **({TEMPLATE: list(content.template)} if content.template else {}),
     }
     write_json(folder / TOKENIZER_CONFIG_FILE, settings)
     return tuple(

@@ -99,7 +99,7 @@ def score(
 
 def _encode(tokenizer: TokenizerLike, text: str, least: int) -> list[int]:
     check_unicode("the text", text)
-    ids = tokenizer.encode(text)
+    ids = tokenizer.encode(text, add_special_tokens=False)
     if len(ids) < least:
         raise SamplingError(
             f"the text {text!r} has {len(ids)} tokens; at least {least} "

@@ -77,7 +77,7 @@ def banned_text(tokenizer: TokenizerLike, text: str) -> Banned | None:
     spelled = ""
     gaps: list[Gap] = []
     for part in text.split():
-        ids = tokenizer.encode(part)
+        ids = tokenizer.encode(part, add_special_tokens=False)
         tokens = tokenizer.convert_ids_to_tokens(ids)
         if has_unknown(tokenizer, part, ids):
             return None

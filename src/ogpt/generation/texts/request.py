@@ -256,7 +256,7 @@ def _names(count: int) -> list[str]:
 
 def _text_prompt(tokenizer: TokenizerLike, text: str, name: str) -> Prompt:
     check_unicode(name, text)
-    ids = tokenizer.encode(text)
+    ids = tokenizer.encode(text, add_special_tokens=False)
     if not ids:
         raise SamplingError(
             f"{name} {text!r} has no tokens; at least one is required",
@@ -287,7 +287,7 @@ def _biased(tokenizer: TokenizerLike, texts: Iterable[str]) -> dict[str, tuple[i
     found = {}
     for text in texts:
         check_unicode("bias", text)
-        ids = tokenizer.encode(text)
+        ids = tokenizer.encode(text, add_special_tokens=False)
         if ids and not has_unknown(tokenizer, text, ids):
             found[text] = tuple(ids)
         else:

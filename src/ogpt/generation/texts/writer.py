@@ -31,7 +31,7 @@ class TokenizerLike(Protocol):
         """Number of token ids that have a text: 0 to len - 1."""
         ...
 
-    def encode(self, text: str, /) -> list[int]:
+    def encode(self, text: str, /, *, add_special_tokens: bool) -> list[int]:
         """The ids of a text."""
         ...
 
@@ -185,7 +185,7 @@ def stop_forms(tokenizer: TokenizerLike, stop: str) -> tuple[str, ...]:
     if is_byte_level(tokenizer):
         return (stop,)
     forms = [stop]
-    ids = tokenizer.encode(stop)
+    ids = tokenizer.encode(stop, add_special_tokens=False)
     if ids and tokenizer.unk_token_id not in ids:
         before, after = (" " if end.isspace() else "" for end in (stop[0], stop[-1]))
         forms.append(before + decode(tokenizer, ids) + after)

@@ -1,0 +1,125 @@
+"""Examples as token sequences with labels, ready to be batched."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ogpt.data.unknown import notice_unknown_ids
+from ogpt.errors import DataError
+from ogpt.notices import tell
+from ogpt.tasks.example import Example, Family
+from ogpt.tasks.labels import label_array
+from ogpt.tasks.task_spec import TaskSpec
+from ogpt.tasks.transforms import Ids, Sequences, Transform
+from ogpt.tokens.bpe_tokenizer import BPETokenizer
+
+OnTooLong = Literal["truncate", "error", "skip"]
+"""What to do with an example that the model is too short for."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EncodedExamples:
+    """Examples of one split as sequences."""
+
+    sequences: list[list[Ids]]
+    """For each example its sequences: one, two orders, or one for each choice."""
+    labels: NDArray[Any] | None
+    """(N,) classes, choices or scores; (N, labels) of 0 and 1; None: there are none."""
+    kept: NDArray[np.int64]
+    """(N,) index of each among the examples that were given; some may be skipped."""
+    too_long: int
+    """Examples that were cut or skipped."""
+    cut: int
+    """Tokens that were cut off."""
+
+    def __len__(self) -> int:
+        return len(self.sequences)
+
+
+def encode_examples(
+    examples: Sequence[Example],
+    spec: TaskSpec,
+    tokenizer: BPETokenizer,
+    transform: Transform,
+    *,
+    on_too_long: OnTooLong = "truncate",
+    what: str = "the examples",
+) -> EncodedExamples:
+    """Tokenize and transform examples (paper, figure 1).
+
+    Args:
+        examples: Of one split; all with labels, or none.
+        spec: The task.
+        tokenizer: With the task tokens.
+        transform: For the model.
+        on_too_long: Cut what does not fit, with a notice (`examples-cut`); raise an error; or leave
+            such examples out, with a notice (`examples-skipped`).
+        what: Name of the split, for messages.
+
+    Raises:
+        DataError: an example is too long and `on_too_long` is "error", a text has no tokens, or
+            a label is not one of the task.
+    """
+    labels = label_array(examples, spec)
+    texts = [text for example in examples for text in example.texts]
+    ids = [row.tolist() for row in tokenizer.encode_batch_arrays(texts)]
+    notice_unknown_ids(tokenizer, ids, what)
+    sequences: list[list[Ids]] = []
+    kept: list[int] = []
+    too_long = cut = at = 0
+    for index, example in enumerate(examples):
+        parts = ids[at : at + len(example.texts)]
+        at += len(parts)
+        _check_texts(example, parts, spec.family)
+        made = transformed(transform, spec.family, parts)
+        if made.cut:
+            too_long += 1
+            if on_too_long == "error":
+                raise DataError(
+                    f"{example.place or f'example {index}'} is {made.cut} tokens too long for a "
+                    f"model of {transform.n_positions} positions",
+                    hint="allow cutting with --on-too-long truncate, leave it out with skip, or "
+                    "use a model with more positions",
+                )
+            if on_too_long == "skip":
+                continue
+            cut += made.cut
+        sequences.append(made.ids)
+        kept.append(index)
+    if too_long and on_too_long == "skip":
+        tell("examples-skipped", what=what, count=too_long, total=len(examples))
+    elif too_long:
+        tell("examples-cut", what=what, count=too_long, total=len(examples), tokens=cut)
+    index_array = np.array(kept, dtype=np.int64)
+    return EncodedExamples(
+        sequences, None if labels is None else labels[index_array], index_array, too_long, cut
+    )
+
+
+def transformed(transform: Transform, family: Family, parts: Sequence[Ids]) -> Sequences:
+    """The sequences of an example whose texts have these ids, in the order of Example.texts."""
+    match family:
+        case "classification":
+            return transform.classification(parts[0])
+        case "entailment":
+            return transform.entailment(parts[0], parts[1])
+        case "similarity":
+            return transform.similarity(parts[0], parts[1])
+        case "multiple-choice":
+            return transform.multiple_choice(parts[0], parts[1], parts[2:])
+
+
+def _check_texts(example: Example, parts: Sequence[Ids], family: Family) -> None:
+    """Check that no text is without tokens; context and question of a choice may be empty."""
+    optional = 2 if family == "multiple-choice" else 0
+    for number, (text, ids) in enumerate(zip(example.texts, parts, strict=True)):
+        if not ids and (number >= optional or text.strip()):
+            raise DataError(
+                f"text {number + 1} of {example.place or 'an example'}, {text!r}, has no tokens",
+                hint="remove the row, or fill in its text",
+            )

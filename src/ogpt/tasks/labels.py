@@ -1,0 +1,170 @@
+"""Labels of examples: found in training data, and turned into numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ogpt.errors import DataError
+from ogpt.tasks.example import Example, Family, Gold, Problem
+from ogpt.tasks.task_spec import TaskSpec
+
+MOST_CLASSES = 1_000
+"""More distinct labels than this are no classes, but identifiers or free text."""
+
+_SHOWN = 8
+
+
+def infer_problem(examples: Iterable[Example], family: Family) -> Problem:
+    """What the labels are: lists mean several labels at once, numbers of a pair a score.
+
+    Numbers are scores for similarity, and where any of them is not whole; otherwise they are the
+    numbers of classes. Multiple choice always is a choice of one.
+    """
+    if family == "multiple-choice":
+        return "single_label_classification"
+    labels = [example.label for example in examples if example.label is not None]
+    if any(isinstance(label, tuple) for label in labels):
+        return "multi_label_classification"
+    numbers = [label for label in labels if _is_number(label)]
+    if labels and len(numbers) == len(labels):
+        fractions = any(isinstance(n, float) and not n.is_integer() for n in numbers)
+        if family == "similarity" or fractions:
+            return "regression"
+    return "single_label_classification"
+
+
+def infer_labels(examples: Iterable[Example], problem: Problem) -> tuple[str, ...]:
+    """Names of the classes of training examples, sorted; numbers by their value.
+
+    Raises:
+        DataError: there are fewer than two, or more than MOST_CLASSES.
+    """
+    if problem == "regression":
+        return ()
+    names = {name for example in examples for name in _names(example.label)}
+    least = 1 if problem == "multi_label_classification" else 2
+    if not least <= len(names) <= MOST_CLASSES:
+        raise DataError(
+            f"the label column has {len(names)} distinct values ({_shown(names)}); allowed: "
+            f"{least} to {MOST_CLASSES:,}",
+            hint="one class alone cannot be learned: add rows of another class; for scores instead "
+            "of classes, pass --problem regression",
+        )
+    return tuple(sorted(names, key=_sort_key))
+
+
+def label_array(examples: Sequence[Example], spec: TaskSpec) -> NDArray[Any] | None:
+    """The gold labels as numbers, or None if no example has one.
+
+    Returns:
+        (N,) int64 classes or choices; (N,) float32 scores; (N, labels) float32 of 0 and 1.
+
+    Raises:
+        DataError: a label that the task does not have, or only some examples have labels.
+    """
+    missing = [example for example in examples if example.label is None]
+    if len(missing) == len(examples):
+        return None
+    if missing:
+        raise DataError(
+            f"{_place(missing[0])} has no label; {len(missing)} of {len(examples)} rows have none",
+            hint="fill in the label column, or remove these rows",
+        )
+    if spec.family == "multiple-choice":
+        return np.array([_choice(example) for example in examples], dtype=np.int64)
+    if spec.problem == "regression":
+        return np.array([_score(example) for example in examples], dtype=np.float32)
+    ids = {name: index for index, name in enumerate(spec.labels)}
+    if spec.problem == "multi_label_classification":
+        found = np.zeros((len(examples), len(ids)), dtype=np.float32)
+        for row, example in zip(found, examples, strict=True):
+            row[[_class(name, ids, example) for name in _names(example.label)]] = 1
+        return found
+    return np.array(
+        [_class(_one_name(example), ids, example) for example in examples], dtype=np.int64
+    )
+
+
+def label_name(label: Gold) -> str:
+    """The name of a class: the text of the file; a whole number without a fraction."""
+    if isinstance(label, float) and label.is_integer():
+        return str(int(label))
+    return str(label)
+
+
+def _names(label: Gold | None) -> tuple[str, ...]:
+    if label is None:
+        return ()
+    return tuple(map(str, label)) if isinstance(label, tuple) else (label_name(label),)
+
+
+def _one_name(example: Example) -> str:
+    if isinstance(example.label, tuple):
+        raise DataError(
+            f"the label of {_place(example)} is the list {list(example.label)!r}; allowed: one "
+            "class",
+            hint="for several labels at once, fine-tune with --problem multi_label_classification",
+        )
+    assert example.label is not None  # checked for all
+    return label_name(example.label)
+
+
+def _class(name: str, ids: dict[str, int], example: Example) -> int:
+    if name not in ids:
+        raise DataError(
+            f"the label of {_place(example)} is {name!r}; allowed: {_shown(ids)}",
+            hint="use the labels of the training data, or correct the row",
+        )
+    return ids[name]
+
+
+def _choice(example: Example) -> int:
+    choices = len(example.texts) - 2
+    label = example.label
+    whole = isinstance(label, int) or (isinstance(label, float) and label.is_integer())
+    if isinstance(label, bool) or not whole or not 0 <= int(label) < choices:  # type: ignore[arg-type]
+        raise DataError(
+            f"the label of {_place(example)} is {label!r}; allowed: the number of the right choice "
+            f"from 0, at most {choices - 1}",
+            hint="number the choices from 0 in the label column",
+        )
+    return int(label)  # type: ignore[arg-type]  # checked above
+
+
+def _score(example: Example) -> float:
+    try:
+        value = float(example.label)  # type: ignore[arg-type]  # the error is handled
+    except (TypeError, ValueError):
+        value = math.nan
+    if not math.isfinite(value):
+        raise DataError(
+            f"the label of {_place(example)} is {example.label!r}; allowed: a finite number",
+            hint="check the label column; for classes, pass --problem single_label_classification",
+        )
+    return value
+
+
+def _is_number(label: Gold) -> bool:
+    return isinstance(label, int | float) and not isinstance(label, bool)
+
+
+def _sort_key(name: str) -> tuple[bool, float, str]:
+    try:
+        return False, float(name), name
+    except ValueError:
+        return True, 0.0, name
+
+
+def _shown(names: Iterable[str]) -> str:
+    listed = sorted(names, key=_sort_key)
+    more = f", ... ({len(listed)} in all)" if len(listed) > _SHOWN else ""
+    return ", ".join(map(repr, listed[:_SHOWN])) + more or "none"
+
+
+def _place(example: Example) -> str:
+    return example.place or "an example"
