@@ -6,6 +6,7 @@ Names load on first use, so that `import ogpt` is fast and loads no framework:
     ogpt.train_tokenizer     train a BPE tokenizer on text
     ogpt.prepare             tokenize text into shards
     ogpt.pretrain, ogpt.plan pre-train a language model; estimate its cost
+    ogpt.finetune            fine-tune a model on a task with labels
     ogpt.generate            generate text from a prompt; generate_file: from every row of a file
     ogpt.score               log-probability of a text, or of candidate continuations
     ogpt.evaluate            loss, perplexity and bits per byte on a text
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from ogpt.workflows.convert import convert as convert
     from ogpt.workflows.doctor import doctor as doctor
     from ogpt.workflows.evaluate import evaluate as evaluate
+    from ogpt.workflows.finetune import finetune as finetune
     from ogpt.workflows.generate import generate as generate
     from ogpt.workflows.generate import generate_file as generate_file
     from ogpt.workflows.info import info as info
@@ -97,6 +99,7 @@ _HOMES = {
     "doctor": "ogpt.workflows.doctor:doctor",
     "errors": "ogpt.errors",
     "evaluate": "ogpt.workflows.evaluate:evaluate",
+    "finetune": "ogpt.workflows.finetune:finetune",
     "generate": "ogpt.workflows.generate:generate",
     "generate_file": "ogpt.workflows.generate:generate_file",
     "info": "ogpt.workflows.info:info",
@@ -139,6 +142,7 @@ __all__ = [
     "doctor",
     "errors",
     "evaluate",
+    "finetune",
     "generate",
     "generate_file",
     "info",

@@ -101,6 +101,17 @@ KINDS: dict[str, str] = {
         "as escapes such as \\u6771 (PYTHONIOENCODING=utf-8 writes them unchanged)"
     ),
     "documents-skipped": "{count} {what} were skipped: {reason}",
+    "classes-imbalanced": (
+        "the class {most!r} has {many} training examples and {least!r} has {few}: rare classes "
+        "are learned badly (--set finetune.class_weights=true gives them more weight)"
+    ),
+    "rows-repeated": "{count} of {total} training examples repeat others, word for word",
+    "rows-leaked": (
+        "{count} of {total} examples of {split} are training examples too, word for word: its "
+        "scores are too high"
+    ),
+    "rows-dropped": "{count} rows are left out: {reason}",
+    "score-undefined": "{name} is not defined: {reason}",
     "examples-cut": (
         "{count} of {total} examples of {what} are too long for the model: {tokens} tokens are cut"
     ),

@@ -2,7 +2,8 @@
 
 Kinds and their fields:
     progress   task, done, total (0: not known), unit        any work over 2 seconds
-    plan       task, step, parameters, tokens_per_step, total_steps   before the first step
+    plan       task, step, parameters, total_steps, and tokens_per_step or examples_per_step:
+               before the first step
     train      task, step, total_steps, epoch, learning_rate, grad_norm, tokens, tokens_per_s,
                mfu, eta_s, and measures by name
     eval       task, step, tokens (of a text), and measures by name

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from ogpt import notices
+from ogpt.config.pretrain_settings import PretrainSettings
 from ogpt.errors import CheckpointError, DamagedData, OutputExists, StorageError
 from ogpt.folders.run_folder import RunFolder
 from tests.training.counter import Counter, names
@@ -212,13 +213,13 @@ def test_a_line_that_is_no_event(run: RunFolder, line: str) -> None:
 def test_lost_settings(run: RunFolder) -> None:
     (run.path / "config.toml").unlink()
     with pytest.raises(CheckpointError, match=r"has no config\.toml") as caught:
-        RunFolder.read_settings(run.path)
+        RunFolder.read_settings(run.path, PretrainSettings)
     assert "--init" in caught.value.hint
 
 
 def test_altered_settings(run: RunFolder) -> None:
-    RunFolder.read_settings(run.path)
+    RunFolder.read_settings(run.path, PretrainSettings)
     (run.path / "config.toml").write_text("")
     with pytest.raises(CheckpointError, match=r"config\.toml was altered since the run") as caught:
-        RunFolder.read_settings(run.path)
+        RunFolder.read_settings(run.path, PretrainSettings)
     assert "--init" in caught.value.hint

@@ -24,8 +24,8 @@ from ogpt.reading import parse_json
 from ogpt.reporting import silent
 from ogpt.storage import write_json
 from ogpt.tokens.open_tokenizer import open_tokenizer
+from ogpt.training.run_reports import reports
 from ogpt.workflows.prepare import prepare
-from ogpt.workflows.pretrain import _reports
 from ogpt.workflows.train_tokenizer import train_tokenizer
 
 TEXT = "the cat sat on the mat and the rat sat on the hat.\n\n" * 200
@@ -179,7 +179,7 @@ def test_a_tokenizer_file_that_the_system_refuses(
 
 def test_progress_of_a_run_that_cannot_be_written(tokenizer: Path, tmp_path: Path) -> None:
     (tmp_path / "metrics.jsonl").mkdir()
-    with pytest.raises(StorageError, match=r"metrics\.jsonl"), _reports(tmp_path, 0, silent):
+    with pytest.raises(StorageError, match=r"metrics\.jsonl"), reports(tmp_path, 0, silent):
         pytest.fail("nothing is reported")
 
 

@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import MISSING, Field, fields
 from functools import wraps
 from inspect import Parameter, Signature, signature
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from ogpt.cli.common_options import parse_biases
 from ogpt.config.described import Description, descriptions
-from ogpt.config.ranges import Bias, Number, Switch, Texts, Whole
+from ogpt.config.ranges import Bias, FileName, Number, Switch, Texts, Whole
 
 Body = Callable[..., None]
 
@@ -78,12 +79,16 @@ def _parameter(item: Field[Any], found: Description) -> Parameter:
     default = None if item.default is MISSING else item.default
     if isinstance(allowed, Texts | Bias):
         kind, default = list[str] | None, None
+    elif isinstance(allowed, FileName):
+        kind = Path | None
     elif isinstance(allowed, Switch):
         kind, default = bool, False
     elif isinstance(allowed, Whole):
         kind = int | None if allowed.optional else int
     elif isinstance(allowed, Number):
         kind = float
+    elif default is None:
+        kind = str | None
     option = typer.Option(
         flag,
         help=found.option.switches_off or found.help,

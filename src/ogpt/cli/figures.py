@@ -84,7 +84,7 @@ def train_facts(fields: Mapping[str, Any]) -> str:
 
 
 def scores(fields: Mapping[str, Any]) -> str:
-    """Result of an evaluation: loss, perplexity, bits per byte."""
+    """Result of an evaluation: the loss and further measures."""
     forms = {"perplexity": "perplexity {:,.2f}", "bits_per_byte": "{:.4f} bits/byte"}
     found = measures("eval", fields)
     return "  ".join(
@@ -192,10 +192,11 @@ def event_line(kind: str, fields: Mapping[str, Any]) -> str | None:
         case "checkpoint":
             return f"saved {fields['path']} ({fields['reason']})"
         case "plan":
+            unit = "examples" if "examples_per_step" in fields else "tokens"
             return (
                 f"{short_count(fields['parameters'])} parameters, "
                 f"{count(fields['total_steps'])} steps of "
-                f"{count(fields['tokens_per_step'])} tokens"
+                f"{count(fields[f'{unit}_per_step'])} {unit}"
             )
     return None
 

@@ -17,6 +17,7 @@ from ogpt.cli.convert import convert
 from ogpt.cli.demo import demo
 from ogpt.cli.doctor import doctor
 from ogpt.cli.evaluate import evaluate
+from ogpt.cli.finetune import finetune
 from ogpt.cli.generate import generate
 from ogpt.cli.info import info
 from ogpt.cli.prepare import prepare
@@ -27,7 +28,7 @@ from ogpt.cli.train_tokenizer import train_tokenizer
 from ogpt.version import __version__
 
 GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
-    "Train": (demo, train_tokenizer, prepare, pretrain),
+    "Train": (demo, train_tokenizer, prepare, pretrain, finetune),
     "Use": (generate, score, evaluate, quantize, convert),
     "Look": (info,),
     "Machine": (doctor,),

@@ -31,7 +31,27 @@ def load_settings(
     file: str | Path | None = None,
     overrides: str | Sequence[str] = (),
 ) -> PretrainSettings:
+    """Settings of a pre-training: a preset, then a TOML file, then `section.field=value`.
+
+    Raises:
+        UnknownSetting, ConfigError: as in `load_settings_of`.
+    """
+    return load_settings_of(PretrainSettings, preset, file, overrides)
+
+
+def load_settings_of(
+    kind: type[S],
+    preset: str | None = None,
+    file: str | Path | None = None,
+    overrides: str | Sequence[str] = (),
+) -> S:
     """Resolve a preset, a TOML file and `section.field=value` overrides into settings.
+
+    Args:
+        kind: A dataclass whose fields are sections, each a dataclass of settings.
+        preset: Name of a preset of pre-training.
+        file: TOML file.
+        overrides: One `section.field=value` or several.
 
     Raises:
         UnknownSetting: the name of no setting.
@@ -44,22 +64,26 @@ def load_settings(
         _merge(values, _read_toml(Path(file)), str(file))
     for override in (overrides,) if isinstance(overrides, str) else overrides:
         _merge(values, _parse_override(override), f"--set {override}")
-    return from_dict(PretrainSettings, values)
+    return _from_dict(kind, values, kind)
 
 
-def from_dict(cls: type[S], values: Mapping[str, Any], prefix: str = "") -> S:
+def from_dict(cls: type[S], values: Mapping[str, Any]) -> S:
     """Build the dataclass `cls` from plain values, checking every name and type.
 
     Raises:
         UnknownSetting: a name that `cls` does not have.
         ConfigError: a value of the wrong type or outside its range.
     """
+    return _from_dict(cls, values, cls)
+
+
+def _from_dict(cls: type[S], values: Mapping[str, Any], whole: type, prefix: str = "") -> S:
     hints = get_type_hints(cls)
     arguments: dict[str, Any] = {}
     for name, value in values.items():
         if name not in hints:
-            raise _unknown(prefix + name)
-        arguments[name] = _convert(hints[name], value, prefix + name)
+            raise _unknown(prefix + name, whole)
+        arguments[name] = _convert(hints[name], value, prefix + name, whole)
     return cls(**arguments)
 
 
@@ -132,8 +156,8 @@ def _merge(values: dict[str, dict[str, Any]], more: Mapping[str, Any], where: st
         values.setdefault(section, {}).update(part)
 
 
-def _unknown(name: str) -> UnknownSetting:
-    sections: dict[str, Any] = get_type_hints(PretrainSettings)
+def _unknown(name: str, whole: type) -> UnknownSetting:
+    sections: dict[str, Any] = get_type_hints(whole)
     known = list(sections)
     if "." in name:
         known = [f"{section}.{f.name}" for section in known for f in fields(sections[section])]
@@ -144,9 +168,9 @@ def _unknown(name: str) -> UnknownSetting:
     )
 
 
-def _convert(kind: Any, value: Any, name: str) -> Any:
+def _convert(kind: Any, value: Any, name: str, whole: type) -> Any:
     if isinstance(kind, type) and is_dataclass(kind) and isinstance(value, dict):
-        return from_dict(kind, value, f"{name}.")
+        return _from_dict(kind, value, whole, f"{name}.")
     if kind is float and type(value) is int:
         return float(value)
     if kind is int and type(value) is float and value.is_integer():

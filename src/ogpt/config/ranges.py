@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import inf, isfinite, isnan
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Any, Protocol
 
 MAX_SEED = 2**64 - 1
@@ -126,6 +127,21 @@ class Switch(OneOf):
 
     def __init__(self) -> None:
         OneOf.__init__(self, (True, False))
+
+
+class FileName:
+    """A path, or None."""
+
+    def keep(self, value: Any) -> Path | None:
+        """The value as a path; an empty one would be the current folder."""
+        if value is None or isinstance(value, Path):
+            return value
+        if isinstance(value, str) and value:
+            return Path(value)
+        raise _refused(value, self)
+
+    def __str__(self) -> str:
+        return "a path, or None"
 
 
 class Texts:

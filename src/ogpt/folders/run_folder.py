@@ -17,11 +17,10 @@ import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ogpt import notices
-from ogpt.config.loader import load_settings
-from ogpt.config.pretrain_settings import PretrainSettings
+from ogpt.config.loader import load_settings_of
 from ogpt.errors import CheckpointError, DamagedData, OutputExists
 from ogpt.folders.lease import remove_unless_held
 from ogpt.folders.model_folder import CHECKPOINT_NAME, CHECKPOINTS, RUN_FILE, read_run_facts
@@ -32,6 +31,8 @@ METRICS_FILE = "metrics.jsonl"
 RESUME_FOLDER = "resume"
 _BEFORE_RUN = ("tokenizer", "shards", SETTINGS_FILE)  # written before run.json makes it a run
 _STATE_FILE = f"{RESUME_FOLDER}/state.json"
+
+S = TypeVar("S")
 
 
 class RunFolder:
@@ -98,8 +99,8 @@ class RunFolder:
         return (path / RUN_FILE).exists()
 
     @staticmethod
-    def read_settings(path: Path) -> PretrainSettings:
-        """The settings that the run in `path` was started with.
+    def read_settings(path: Path, kind: type[S]) -> S:
+        """The settings that the run in `path` was started with, of the class `kind`.
 
         Raises:
             CheckpointError: config.toml is missing, or was altered.
@@ -116,7 +117,7 @@ class RunFolder:
                 f"{known}",
                 hint="restore it from a copy, or start a new run from a checkpoint with --init",
             )
-        return load_settings(file=path / SETTINGS_FILE)
+        return load_settings_of(kind, file=path / SETTINGS_FILE)
 
     def save_facts(self) -> None:
         """Write run.json."""

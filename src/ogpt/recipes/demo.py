@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ogpt import processor
+from ogpt.config.pretrain_settings import PretrainSettings
 from ogpt.data.shards import Shards
 from ogpt.errors import CheckpointError, TrainingInterrupted
 from ogpt.evaluation.ngrams import ngram_losses
@@ -195,7 +196,7 @@ def _summary(out: Path, shards: Shards, metrics: Metrics) -> str:
 
 def _facts(out: Path, shards: Shards, metrics: Metrics) -> dict[str, str]:
     config = ModelFolder.open(out).config
-    training = RunFolder.read_settings(out).training
+    training = RunFolder.read_settings(out, PretrainSettings).training
     return {
         "parameters": f"{parameter_count(config):,}",
         "shape": (

@@ -9,8 +9,13 @@ LOGITS_BYTES = 8 * 2**25
 """One chunk of logits in float32 and its gradient (ogpt/model/chunked_loss.py)."""
 
 
-def flops_per_token(config: OpenAIGPTConfig, length: int) -> float:
+def flops_per_token(config: OpenAIGPTConfig, length: float, *, head: bool = True) -> float:
     """Floating-point operations per token of one training step, forward and backward.
+
+    Args:
+        config: Configuration of the model.
+        length: Tokens of a sequence.
+        head: Whether the next tokens are predicted.
 
     6 per weight that multiplies: 2 forward and 4 backward. The head counts, the embeddings do not,
     as they are looked up. Causal attention adds 12 n_layer n_embd length / 2.
@@ -19,7 +24,7 @@ def flops_per_token(config: OpenAIGPTConfig, length: int) -> float:
     causal kernel skips. With it, MFU would credit work that is not done.
     """
     C = config.n_embd
-    weights = config.n_layer * 12 * C * C + config.vocab_size * C
+    weights = config.n_layer * 12 * C * C + (config.vocab_size * C if head else 0)
     return 6.0 * weights + 6.0 * config.n_layer * C * length
 
 

@@ -39,3 +39,21 @@ def warmup_cosine(step: int, warmup_steps: int, total_steps: int) -> float:
         return (step + 1) / warmup_steps
     progress = (step - warmup_steps) / max(1, total_steps - warmup_steps)
     return 0.5 * (1.0 + math.cos(math.pi * min(1.0, progress)))
+
+
+def warmup_linear(step: int, warmup_fraction: float, total_steps: int) -> float:
+    """Linear warm-up from 0 over a share of the run, then linear decay to 0 at its end.
+
+    Args:
+        step: Optimizer steps already taken, from 0; the factor is for the next one.
+        warmup_fraction: Share of the run, 0 to below 1 (paper: 0.002).
+        total_steps: Steps in the run.
+
+    Source: paper, section 4.1; 2018 code, opt.py, warmup_linear: the decay starts from 1 less the
+    share of the run that is done.
+    """
+    # A factor of 0 for the first step would waste it, hence + 1; the 2018 code does waste it.
+    warmup_steps = warmup_fraction * total_steps
+    if step < warmup_steps:
+        return min(1.0, (step + 1) / warmup_steps)
+    return 1.0 - step / total_steps

@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import torch
 
+from ogpt.config.finetune_settings import FinetuneSection
 from ogpt.config.model import TOKENIZER_FINGERPRINT, OpenAIGPTConfig
 from ogpt.config.pretrain_settings import TrainingSettings
 from ogpt.folders.model_folder import ModelFolder
 from ogpt.model.heads import OpenAIGPTLMHeadModel
 from ogpt.notices import collecting
+from ogpt.tasks.task_spec import TaskSpec
 from ogpt.training.cost import flops_per_token
 from ogpt.training.torch_objective import TorchLanguageModeling
 from ogpt.training.torch_precision import choose_compile, choose_device
 from ogpt.training.torch_step import TorchTrainStep
+from ogpt.training.torch_task_objective import TaskModel, TorchTaskObjective
+
+
+class Lengths(NamedTuple):
+    """Of the sequences that a fine-tuning trains on, for estimates."""
+
+    mean: float
+    """Tokens."""
+    longest: int
+    sequences: int
+    """Most sequences of an example."""
+    run_tokens: float
+    """Tokens of the whole run."""
 
 
 def start_language_model(
@@ -31,6 +49,36 @@ def start_language_model(
     flops = flops_per_token(config, config.n_positions) * tokens
     compiled = choose_compile(settings.compile, flops, device)
     return TorchTrainStep(TorchLanguageModeling(model), settings, compiled)
+
+
+def start_fine_tuning(
+    model: TaskModel,
+    spec: TaskSpec,
+    settings: FinetuneSection,
+    training: TrainingSettings,
+    lengths: Lengths,
+    class_weights: Sequence[float] | None = None,
+) -> TorchTrainStep:
+    """Make the training step of a fine-tuning.
+
+    Args:
+        model: With its initial weights.
+        spec: The task.
+        settings: Weight of the language loss, classifier dropout.
+        training: The same settings for the loop.
+        lengths: Of the training sequences.
+        class_weights: Weight of each class; None: all alike.
+    """
+    weights = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
+    objective = TorchTaskObjective(
+        model, spec, settings.lm_coef, settings.classifier_dropout, weights
+    )
+    flops = flops_per_token(model.config, lengths.mean, head=settings.lm_coef > 0)
+    compiled = choose_compile(training.compile, flops * lengths.run_tokens, model.device)
+    rows = training.micro_batch_size * lengths.sequences
+    return TorchTrainStep(
+        objective, training, compiled, shape=(rows, lengths.longest), flops_for_token=flops
+    )
 
 
 def check_initial_model(init: ModelFolder) -> None:

@@ -28,13 +28,23 @@ class TorchTrainStep:
     """A TrainStep on a PyTorch model, whose weights stay float32.
 
     Args:
-        objective: What is learned, and the model that learns it.
+        objective: What is learned, and the model that learns it. Weights that require no gradient
+            are frozen.
         settings: Optimizer, precision, seed and threads.
         compiled: Whether to use torch.compile.
+        shape: Of a micro-batch: its sequences, and the tokens of the longest. None: as many as the
+            settings and the model allow.
+        flops_for_token: Operations of training on one token; None: of language modeling.
     """
 
     def __init__(
-        self, objective: TorchObjective, settings: TrainingSettings, compiled: bool
+        self,
+        objective: TorchObjective,
+        settings: TrainingSettings,
+        compiled: bool,
+        *,
+        shape: tuple[int, int] | None = None,
+        flops_for_token: float | None = None,
     ) -> None:
         self.objective = objective
         self.settings = settings
@@ -46,11 +56,10 @@ class TorchTrainStep:
         if compiled:
             objective.compile()
         config = self.model.config
-        self.flops_per_token = flops_per_token(config, config.n_positions)
+        rows, length = shape or (settings.micro_batch_size, config.n_positions)
+        self.flops_per_token = flops_for_token or flops_per_token(config, length)
         self.peak_flops_per_s = best_matrix_product(self.dtype, self.model.device)
-        self.memory_bytes = training_memory_bytes(
-            config, settings.micro_batch_size, config.n_positions, self.narrow
-        )
+        self.memory_bytes = training_memory_bytes(config, rows, length, self.narrow)
         self.description: dict[str, str | int] = {
             "framework": f"torch {torch.__version__}",
             "device": str(self.model.device),
@@ -107,7 +116,7 @@ class TorchTrainStep:
         self.model.save_pretrained(folder)
         moments: dict[str, Array] = {}
         steps = 0
-        for name, parameter in self.model.named_parameters():
+        for name, parameter in self._trained():
             state = self.optimizer.state[parameter]
             steps = int(state["step"])
             moments |= {f"{moment}.{name}": array_of(state[moment]) for moment in MOMENTS}
@@ -124,11 +133,16 @@ class TorchTrainStep:
                     hint="resume from another checkpoint, or start a new run",
                 )
             parameter.copy_(tensor_of(weights[name]))  # in place: compiled code holds its address
+        for name, parameter in self._trained():
             state = {"step": torch.tensor(float(optimizer.steps))}
             for moment in MOMENTS:
                 state[moment] = torch.empty_like(parameter)
                 state[moment].copy_(tensor_of(optimizer.moment(moment, name)))
             self.optimizer.state[parameter] = state
+
+    def _trained(self) -> list[tuple[str, torch.nn.Parameter]]:
+        """The weights that are not frozen, by name; tied ones once."""
+        return [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
 
     def _measure(self, batch: Batch) -> TorchMeasures:
         dtype = self.dtype if self.narrow else None
@@ -158,8 +172,9 @@ def make_adamw(model: torch.nn.Module, settings: TrainingSettings) -> torch.opti
     """AdamW with decoupled weight decay (paper, section 4.1; Loshchilov and Hutter 2019)."""
     # No decay on 1-D tensors: these are biases and LayerNorm gains, which the paper exempts
     # (section 4.1). Embeddings are 2-D, so they do decay.
-    matrices = [p for p in model.parameters() if p.ndim > 1]
-    vectors = [p for p in model.parameters() if p.ndim <= 1]
+    trained = [p for p in model.parameters() if p.requires_grad]
+    matrices = [p for p in trained if p.ndim > 1]
+    vectors = [p for p in trained if p.ndim <= 1]
     return torch.optim.AdamW(
         [
             {"params": matrices, "weight_decay": settings.weight_decay},

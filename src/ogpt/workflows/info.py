@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ogpt.config.pretrain_settings import PretrainSettings
 from ogpt.errors import VocabularyMismatch
 from ogpt.folders.model_folder import ModelFolder, check_vocabulary
 from ogpt.folders.run_folder import METRICS_FILE, RunFolder, read_events
@@ -42,7 +43,7 @@ def info(path: str | Path | ModelFolder) -> dict[str, Any]:
     if run.facts["last"] is not None:
         found = _model(ModelFolder.open(path))
     found["run"] = {name: value for name, value in run.facts.items() if name != "format"}
-    found["settings"] = dataclasses.asdict(RunFolder.read_settings(path))
+    found["settings"] = dataclasses.asdict(RunFolder.read_settings(path, PretrainSettings))
     return found | _last_events(path / METRICS_FILE)
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import platform
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,14 +15,14 @@ from ogpt.data.shards import Shards, TokenStream
 from ogpt.errors import VocabularyMismatch
 from ogpt.folders.model_card import training_facts, write_card
 from ogpt.folders.model_folder import ModelFolder
-from ogpt.folders.run_folder import METRICS_FILE, RunFolder
+from ogpt.folders.run_folder import RunFolder
 from ogpt.generation.protocol import perplexity as units
-from ogpt.reporting import JsonLines, Reporter, Several, silent
+from ogpt.reporting import Reporter, Several, silent
 from ogpt.storage import only_writer, storage_error
 from ogpt.tokens.open_tokenizer import open_tokenizer
-from ogpt.training import tensorboard
 from ogpt.training.loop import BestBy, Loop, Measures, ValidationSet
 from ogpt.training.objective import LOSS, Totals
+from ogpt.training.run_reports import reports
 from ogpt.training.schedule import warmup_cosine
 from ogpt.training.step import TrainStep
 from ogpt.version import __version__
@@ -140,7 +139,7 @@ def _pretrain(setup: Setup, out: Path, reporter: Reporter) -> PretrainResult:
         tokenizer.save_pretrained(folder)
         write_card(folder, about)
 
-    with _reports(out, done, reporter) as report:
+    with reports(out, done, reporter) as report:
         report(
             "plan",
             task=TASK,
@@ -164,45 +163,6 @@ def _pretrain(setup: Setup, out: Path, reporter: Reporter) -> PretrainResult:
     run.facts.update(finished=True, steps=loop.step, valid=dataclasses.asdict(found))
     run.save_facts()
     return PretrainResult(out, loop.step, found)
-
-
-def _is_utf8(path: Path) -> bool:
-    try:
-        return bool(str(path.absolute()).encode())
-    except UnicodeEncodeError:
-        return False
-
-
-@contextmanager
-def _reports(out: Path, step: int, reporter: Reporter) -> Iterator[Reporter]:
-    """Yield a Reporter to the caller, to metrics.jsonl and, if it is installed, to TensorBoard."""
-    try:
-        metrics = open(out / METRICS_FILE, "a", encoding="utf-8")  # noqa: SIM115  # closed below
-    except OSError as error:
-        raise storage_error(out / METRICS_FILE, error) from error
-    report = Several(progress=reporter, **{METRICS_FILE: JsonLines(metrics)})
-    closing = {METRICS_FILE: metrics.close}
-    try:
-        if not _is_utf8(out):
-            text = f"no curves for TensorBoard, which needs a path in UTF-8; {str(out)!r} is not"
-            report("message", text=text)
-        elif tensorboard.available():
-            try:
-                board = tensorboard.TensorBoard(out / "tensorboard", step)
-                report.reporters["TensorBoard"] = board
-                closing["TensorBoard"] = board.close
-            except OSError as error:
-                report.failed("TensorBoard", error)
-        else:
-            text = "no curves for TensorBoard, which is not installed: pip install tensorboard"
-            report("message", text=text)
-        yield report
-    finally:
-        for name, close in closing.items():
-            try:
-                close()
-            except OSError as error:  # closing writes what a full disk refused before
-                report.failed(name, error)
 
 
 def _loop(

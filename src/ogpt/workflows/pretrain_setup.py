@@ -16,9 +16,9 @@ from ogpt.data.shards import Shards
 from ogpt.data.sources import open_sources
 from ogpt.data.unknown import notice_unknown_of
 from ogpt.data.windows import Windows
-from ogpt.errors import BackendMissing, ConfigError, DataError, OutputExists, VocabularyMismatch
+from ogpt.errors import BackendMissing, ConfigError, DataError, VocabularyMismatch
 from ogpt.folders.model_folder import CHECKPOINTS, ModelFolder, check_vocabulary
-from ogpt.folders.run_folder import SETTINGS_FILE, RunFolder
+from ogpt.folders.run_folder import RunFolder
 from ogpt.notices import tell
 from ogpt.reporting import Reporter
 from ogpt.storage import path_of
@@ -28,9 +28,13 @@ from ogpt.training.loop import total_steps
 from ogpt.training.schedule import SHORTENED, outlasts
 from ogpt.training.step import TrainStep
 from ogpt.workflows.prepare import prepare
+from ogpt.workflows.run_settings import settings_of_run
 from ogpt.workflows.train_tokenizer import train_tokenizer
 
-CADENCE = frozenset({"eval_every", "checkpoint_every", "checkpoint_minutes", "log_every"})
+CADENCE = frozenset(
+    f"training.{name}"
+    for name in ("eval_every", "checkpoint_every", "checkpoint_minutes", "log_every")
+)
 """Training settings that --resume may change: they affect reports and checkpoints, not what is
 learned."""
 
@@ -87,35 +91,15 @@ def resolve_settings(request: PretrainRequest) -> PretrainSettings:
         ConfigError: invalid settings, or settings that differ from those of the run.
         OutputExists: `out` holds a run and `resume` is off, or holds other things.
     """
-    out, preset, config = request.out, request.preset, request.config
-    if not RunFolder.is_run(out):
-        RunFolder.check_free(out)
-        if request.resume:
-            tell("run-started", path=out)
-        return load_settings(preset, config, request.overrides)
-    if not request.resume:
-        raise OutputExists(
-            f"{out} already holds a run", hint="resume it with --resume, or choose another --out"
-        )
-    saved = RunFolder.read_settings(out)
-    if preset is None and config is None:
-        config = out / SETTINGS_FILE  # --resume alone repeats the run's own settings
-    asked = load_settings(preset, config, request.overrides)
-    cadence = {name: getattr(asked.training, name) for name in CADENCE}
-    resumed = dataclasses.replace(saved, training=dataclasses.replace(saved.training, **cadence))
-    if resumed != asked:
-        differing = [
-            f"{section.name}.{item.name}"
-            for section in dataclasses.fields(asked)
-            for item in dataclasses.fields(getattr(asked, section.name))
-            if getattr(getattr(asked, section.name), item.name)
-            != getattr(getattr(resumed, section.name), item.name)
-        ]
-        raise ConfigError(
-            f"the run in {out} was started with other settings: {', '.join(differing)}",
-            hint="resume with the original settings, or start another run with --init",
-        )
-    return resumed
+    return settings_of_run(
+        request.out,
+        PretrainSettings,
+        lambda file: load_settings(request.preset, file, request.overrides),
+        config=request.config,
+        named=request.preset is not None or request.config is not None,
+        resume=request.resume,
+        cadence=CADENCE,
+    )
 
 
 def set_up(

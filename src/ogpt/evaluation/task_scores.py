@@ -1,0 +1,245 @@
+"""Scores of a task: the paper's measures by scikit-learn and SciPy, with bootstrap intervals.
+
+The interval is the percentile bootstrap: the examples are drawn with replacement, and the middle
+95 % of the scores are kept. It says how much the score depends on the examples at hand, not on the
+seed of the training.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ogpt.errors import BackendMissing, ConfigError, DataError
+from ogpt.notices import tell
+from ogpt.tasks.task_spec import TaskSpec
+
+Array = NDArray[Any]
+Metric = Callable[[Array, Array], float]
+"""Gold labels and predictions, (N,) classes or scores or (N, labels) of 0 and 1 -> a score."""
+
+RESAMPLES = 1_000
+LEVEL = 0.95
+
+
+class TaskScore(NamedTuple):
+    """A score and its bootstrap interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def decided(spec: TaskSpec, predictions: Array) -> Array:
+    """What is predicted: the best class or choice, all labels above one half, or the score.
+
+    Args:
+        spec: The task.
+        predictions: (N, labels), (N, K) or (N, 1) logits.
+
+    Returns:
+        (N,) classes or scores, or (N, labels) of 0 and 1.
+    """
+    if spec.problem == "regression":
+        return predictions[:, 0]
+    if spec.problem == "multi_label_classification":
+        return (predictions > 0).astype(np.int64)  # sigmoid(0) is one half
+    best: Array = predictions.argmax(-1)
+    return best
+
+
+def probabilities(spec: TaskSpec, predictions: Array) -> Array:
+    """Softmax over classes or choices, or a sigmoid for each of several labels; scores as they are.
+
+    Args:
+        spec: The task.
+        predictions: (N, labels), (N, K) or (N, 1) logits; -inf for a choice that is not there.
+    """
+    if spec.problem == "regression":
+        return predictions
+    if spec.problem == "multi_label_classification":
+        several: Array = 1 / (1 + np.exp(-predictions))
+        return several
+    wide = predictions.astype(np.float64)
+    exps = np.exp(wide - wide.max(-1, keepdims=True))
+    one: Array = exps / exps.sum(-1, keepdims=True)
+    return one
+
+
+def measures(spec: TaskSpec, predictions: Array, labels: Array) -> dict[str, float]:
+    """The scores of a task, without intervals: what validation during training reports.
+
+    Args:
+        spec: The task, which names its measures.
+        predictions: (N, labels), (N, K) or (N, 1) logits.
+        labels: As `ogpt.tasks.labels.label_array` returns them.
+
+    Raises:
+        DataError: a prediction is not a number.
+        BackendMissing: scikit-learn is not installed.
+    """
+    found = decided(spec, _checked(predictions))
+    gold = _gold(spec, labels)
+    return {name: metric(gold, found) for name, metric in _metrics(spec).items()}
+
+
+def scores(
+    spec: TaskSpec, predictions: Array, labels: Array, *, seed: int = 0
+) -> dict[str, TaskScore]:
+    """The scores of a task with their 95 % intervals; the same numbers for the same seed.
+
+    Args:
+        spec: The task, which names its measures.
+        predictions: (N, labels), (N, K) or (N, 1) logits.
+        labels: As `ogpt.tasks.labels.label_array` returns them.
+        seed: Of the resampling.
+
+    Raises:
+        DataError: a prediction is not a number.
+        BackendMissing: scikit-learn is not installed.
+    """
+    found = decided(spec, _checked(predictions))
+    gold = _gold(spec, labels)
+    return {
+        name: TaskScore(metric(gold, found), *interval(metric, gold, found, seed=seed))
+        for name, metric in _metrics(spec).items()
+    }
+
+
+def interval(
+    metric: Metric, gold: Array, found: Array, *, seed: int = 0, resamples: int = RESAMPLES
+) -> tuple[float, float]:
+    """The middle 95 % of a score over resampled examples."""
+    random = np.random.default_rng(seed)
+    drawn = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a resample without a class, or of constants
+        for _ in range(resamples):
+            rows = random.integers(0, len(gold), len(gold))
+            drawn.append(metric(gold[rows], found[rows]))
+    whole = [value for value in drawn if not math.isnan(value)]
+    if not whole:
+        return math.nan, math.nan
+    low, high = np.quantile(whole, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
+
+
+def mean_interval(values: Sequence[float], *, seed: int = 0) -> TaskScore:
+    """Mean of several runs, such as seeds, and the bootstrap interval of the mean."""
+    array = np.array(values, dtype=np.float64)
+    random = np.random.default_rng(seed)
+    means = array[random.integers(0, len(array), (RESAMPLES, len(array)))].mean(1)
+    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return TaskScore(float(array.mean()), float(low), float(high))
+
+
+def _checked(predictions: Array) -> Array:
+    bad = int(np.isnan(predictions).any(-1).sum())
+    if bad:
+        raise DataError(
+            f"the predictions of {bad} of {len(predictions)} examples are NaN",
+            hint="the training diverged: use an earlier checkpoint, or a lower learning rate",
+        )
+    return predictions
+
+
+def _gold(spec: TaskSpec, labels: Array) -> Array:
+    several = spec.problem == "multi_label_classification"
+    return labels.astype(np.int64) if several else labels
+
+
+def _metrics(spec: TaskSpec) -> dict[str, Metric]:
+    try:
+        import scipy
+        import sklearn  # noqa: F401  # asks whether they are there
+    except ModuleNotFoundError as error:
+        raise BackendMissing(
+            f"scores need scikit-learn and SciPy: {error}", hint="pip install 'ogpt[eval]'"
+        ) from error
+    del scipy
+    known: dict[str, Metric] = {
+        "accuracy": _accuracy,
+        "f1": _f1_of(spec),
+        "macro_f1": _macro_f1,
+        "micro_f1": _micro_f1,
+        "matthews": _matthews,
+        "pearson": _pearson,
+        "spearman": _spearman,
+        "mse": _mse,
+    }
+    unknown = [name for name in spec.metrics if name not in known]
+    if unknown:
+        raise ConfigError(
+            f"the metric is {unknown[0]!r}; allowed: {', '.join(known)}",
+            hint="correct the metrics of the task",
+        )
+    return {name: known[name] for name in spec.metrics}
+
+
+def _accuracy(gold: Array, found: Array) -> float:
+    same = gold == found
+    return float((same.all(-1) if same.ndim > 1 else same).mean())
+
+
+def _f1_of(spec: TaskSpec) -> Metric:
+    positive = spec.labels.index(spec.positive) if spec.positive in spec.labels else 1
+
+    def f1(gold: Array, found: Array) -> float:
+        from sklearn.metrics import f1_score
+
+        binary = (gold == positive, found == positive)
+        return float(f1_score(*binary, zero_division=0.0))
+
+    return f1
+
+
+def _macro_f1(gold: Array, found: Array) -> float:
+    from sklearn.metrics import f1_score
+
+    return float(f1_score(gold, found, average="macro", zero_division=0.0))
+
+
+def _micro_f1(gold: Array, found: Array) -> float:
+    from sklearn.metrics import f1_score
+
+    return float(f1_score(gold, found, average="micro", zero_division=0.0))
+
+
+def _matthews(gold: Array, found: Array) -> float:
+    from sklearn.metrics import matthews_corrcoef
+
+    return float(matthews_corrcoef(gold, found))
+
+
+def _pearson(gold: Array, found: Array) -> float:
+    from scipy.stats import pearsonr
+
+    if not _varies(gold, found, "the Pearson correlation"):
+        return math.nan
+    return float(pearsonr(gold, found).statistic)
+
+
+def _spearman(gold: Array, found: Array) -> float:
+    from scipy.stats import spearmanr
+
+    if not _varies(gold, found, "the Spearman correlation"):
+        return math.nan
+    return float(spearmanr(gold, found).statistic)
+
+
+def _mse(gold: Array, found: Array) -> float:
+    return float(((gold - found) ** 2).mean())
+
+
+def _varies(gold: Array, found: Array, name: str) -> bool:
+    """Whether a correlation is defined; if not, it gives the notice `score-undefined`."""
+    for what, values in (("gold scores", gold), ("predictions", found)):
+        if len(values) < 2 or values.max() == values.min():
+            tell("score-undefined", name=name, reason=f"all {what} are equal")
+            return False
+    return True

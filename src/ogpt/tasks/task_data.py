@@ -1,0 +1,168 @@
+"""The data of a task: its splits, read from the user's own files, and what is odd about them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from ogpt.errors import ConfigError, DataError
+from ogpt.notices import tell
+from ogpt.tasks.example import Example, Family, Problem
+from ogpt.tasks.labels import infer_labels, infer_problem, label_array
+from ogpt.tasks.task_rows import parse_columns, read_examples
+from ogpt.tasks.task_source import TaskSource
+from ogpt.tasks.task_spec import TaskSpec
+
+IMBALANCE = 10
+"""The most frequent class is this many times as frequent as the rarest: that gives a notice."""
+
+METRICS: dict[Problem, tuple[str, ...]] = {
+    "single_label_classification": ("accuracy", "macro_f1"),
+    "multi_label_classification": ("micro_f1", "macro_f1", "accuracy"),
+    "regression": ("pearson", "spearman", "mse"),
+}
+"""Measures of the user's own data; the first one selects the best checkpoint."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskData:
+    """A task with its examples."""
+
+    spec: TaskSpec
+    train: tuple[Example, ...]
+    valid: Mapping[str, tuple[Example, ...]]
+    """By name of the set; the first one selects the best checkpoint."""
+    test: Mapping[str, tuple[Example, ...]] = field(default_factory=dict)
+    """By name; scored once, after the selection. Examples may have no labels."""
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    """Reason -> rows that the reader left out."""
+
+
+def read_source(source: TaskSource) -> TaskData:
+    """Read the examples that a source names.
+
+    Raises:
+        ConfigError: a file or the family is missing.
+        DataError: files that cannot be read.
+    """
+    if source.family is None or source.train is None or source.valid is None:
+        raise ConfigError(
+            "the data is incomplete: a fine-tuning needs a family, and files to train on and to "
+            "validate with",
+            hint="pass for example --family classification --train train.jsonl --valid valid.jsonl",
+        )
+    return own_data(
+        source.family,
+        source.train,
+        source.valid,
+        source.test,
+        columns=parse_columns(source.family, source.columns),
+        problem=source.problem,
+    )
+
+
+def own_data(
+    family: Family,
+    train: Path,
+    valid: Path,
+    test: Path | None = None,
+    *,
+    columns: Mapping[str, str] | None = None,
+    problem: Problem | None = None,
+) -> TaskData:
+    """Read the user's own files.
+
+    Args:
+        family: How examples become sequences.
+        train: Training examples; the labels are those that occur here.
+        valid: Validation examples.
+        test: Test examples.
+        columns: Role -> name of its column; usual names are found.
+        problem: What is predicted; None: as the labels look.
+
+    Raises:
+        DataError: rows that cannot be used.
+        ConfigError: a problem that the family does not have.
+    """
+    if train == valid:
+        raise ConfigError(
+            f"--train and --valid are the same file, {train}",
+            hint="hold out examples for validation: a model knows its training examples",
+        )
+    examples, found = read_examples(train, family, columns or {}, problem)
+    unlabelled = next((one for one in examples if one.label is None), None)
+    if unlabelled is not None:
+        raise DataError(
+            f"{unlabelled.place} has no label",
+            hint="training examples need one; name the column: --column label=NAME",
+        )
+    kind = problem or infer_problem(examples, family)
+    if family == "multiple-choice" and kind != "single_label_classification":
+        raise ConfigError(
+            f"--problem is {kind!r}; allowed for multiple-choice: single_label_classification",
+            hint="omit --problem",
+        )
+    spec = TaskSpec(
+        family=family,
+        problem=kind,
+        labels=() if family == "multiple-choice" else infer_labels(examples, kind),
+        columns=found,
+        metrics=METRICS[kind],
+    )
+    splits = {"valid": tuple(read_examples(valid, family, found, kind)[0])}
+    tests = {"test": tuple(read_examples(test, family, found, kind)[0])} if test else {}
+    return TaskData(spec, tuple(examples), splits, tests)
+
+
+def limited(data: TaskData, most: int) -> TaskData:
+    """The data with at most `most` training examples, the first ones; 0 keeps all."""
+    return replace(data, train=data.train[:most]) if most else data
+
+
+def check_data(data: TaskData, batch_size: int) -> None:
+    """Check the examples before training, and give notice of what is odd about them.
+
+    Notices: `classes-imbalanced`, `rows-repeated`, `rows-leaked`, `rows-dropped`.
+
+    Raises:
+        DataError: fewer examples than a batch, no validation labels, or a label of the validation
+            set that the training set does not have.
+    """
+    spec = data.spec
+    if len(data.train) < batch_size:
+        raise DataError(
+            f"there are {len(data.train)} training examples, fewer than a batch of {batch_size}",
+            hint=f"lower the batch: --set finetune.batch_size={max(1, len(data.train) // 4)}",
+        )
+    label_array(data.train, spec)
+    for name, examples in data.valid.items():
+        if not examples or label_array(examples, spec) is None:
+            raise DataError(
+                f"the validation set {name!r} has no labels",
+                hint="the best checkpoint is chosen by it: fill in the label column",
+            )
+    for reason, count in data.dropped.items():
+        tell("rows-dropped", count=count, reason=reason)
+    if spec.labels and spec.problem == "single_label_classification":
+        counts = Counter(str(example.label) for example in data.train).most_common()
+        (most, many), (least, few) = counts[0], counts[-1]
+        if many >= IMBALANCE * few:
+            tell("classes-imbalanced", most=most, many=many, least=least, few=few)
+    _notice_repeats(data)
+
+
+def _notice_repeats(data: TaskData) -> None:
+    known = Counter(example.texts for example in data.train)
+    repeated = sum(count - 1 for count in known.values())
+    if repeated:
+        tell("rows-repeated", count=repeated, total=len(data.train))
+    for name, examples in {**data.valid, **data.test}.items():
+        leaked = _count_in(examples, known)
+        if leaked:
+            tell("rows-leaked", count=leaked, total=len(examples), split=name)
+
+
+def _count_in(examples: Sequence[Example], known: Mapping[tuple[str, ...], int]) -> int:
+    return sum(example.texts in known for example in examples)

@@ -1,0 +1,103 @@
+"""The model that a fine-tuning starts from: transferred blocks, new tokens, a new head.
+
+Paper, section 3.2: the only new parameters are the head's and the embeddings of the three tokens.
+"""
+
+from __future__ import annotations
+
+import re
+
+import torch
+
+from ogpt.config.finetune_settings import FinetuneSection
+from ogpt.config.model import TOKENIZER_FINGERPRINT, OpenAIGPTConfig
+from ogpt.errors import ConfigError
+from ogpt.folders.model_folder import ModelFolder
+from ogpt.model.classification import OpenAIGPTForSequenceClassification
+from ogpt.model.double_heads import OpenAIGPTDoubleHeadsModel
+from ogpt.notices import collecting
+from ogpt.tasks.task_spec import TaskSpec
+from ogpt.tokens.bpe_tokenizer import BPETokenizer
+from ogpt.training.torch_task_objective import TaskModel
+
+_BLOCK = re.compile(r"\bh\.(\d+)\.")
+
+
+def task_config(
+    config: OpenAIGPTConfig, spec: TaskSpec, tokenizer: BPETokenizer, settings: FinetuneSection
+) -> OpenAIGPTConfig:
+    """The configuration of the fine-tuned model.
+
+    Args:
+        config: Of the model to start from; it is not changed.
+        spec: The task.
+        tokenizer: With the task tokens.
+        settings: Dropout rates.
+    """
+    made = OpenAIGPTConfig.from_dict(config.to_dict())
+    made.embd_pdrop = made.attn_pdrop = made.resid_pdrop = settings.dropout
+    made.vocab_size = max(config.vocab_size, len(tokenizer))
+    made.pad_token_id = tokenizer.pad_token_id
+    made.num_labels = max(1, len(spec.labels))
+    spec.write_to(made)
+    if spec.family == "multiple-choice":
+        made.summary_type = "cls_index"
+        made.summary_use_proj = made.summary_proj_to_labels = True
+        made.summary_activation = None
+        made.summary_first_dropout = settings.classifier_dropout
+    setattr(made, TOKENIZER_FINGERPRINT, tokenizer.fingerprint)
+    made.check()
+    return made
+
+
+def start_task_model(
+    folder: ModelFolder,
+    spec: TaskSpec,
+    tokenizer: BPETokenizer,
+    settings: FinetuneSection,
+    device: torch.device,
+) -> TaskModel:
+    """Build the model with its initial weights, of which those that are new follow the seed.
+
+    Args:
+        folder: The model to start from: a language model, or one with any head, which is replaced.
+        spec: The task.
+        tokenizer: With the task tokens, which are the last rows of the embedding.
+        settings: n_transfer, frozen_layers, dropout rates and seed.
+        device: Of the weights.
+
+    Raises:
+        ConfigError: more frozen layers than the model has.
+        WeightsError, CheckpointError: weights that are missing or damaged.
+    """
+    config = task_config(folder.config, spec, tokenizer, settings)
+    if settings.frozen_layers > config.n_layer:
+        raise ConfigError(
+            f"finetune.frozen_layers is {settings.frozen_layers}; allowed: 0 to {config.n_layer}, "
+            "the layers of the model",
+            hint="freeze fewer layers",
+        )
+    several = spec.family == "multiple-choice"
+    kind = OpenAIGPTDoubleHeadsModel if several else OpenAIGPTForSequenceClassification
+    # on the CPU: a GPU's generator would give other weights for the same seed
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        model: TaskModel = kind(config)
+        if settings.n_transfer >= 0:
+            _transfer(model, folder, settings.n_transfer)
+    model.freeze(embeddings=False, layers=settings.frozen_layers)
+    return model.to(device)
+
+
+@torch.no_grad()
+def _transfer(model: TaskModel, folder: ModelFolder, n_transfer: int) -> None:
+    """Copy the embeddings and the first blocks of a model; what is new keeps its random weights."""
+    with collecting():  # that the new head is not in the file is no news
+        known = OpenAIGPTForSequenceClassification.from_pretrained(folder, dtype=torch.float32)
+    held = known.transformer.state_dict()
+    for name, weight in model.transformer.named_parameters():
+        block = _BLOCK.search(name)
+        if block is not None and int(block[1]) >= n_transfer:
+            continue
+        rows = min(len(weight), len(held[name]))  # the new tokens have the last rows
+        weight[:rows] = held[name][:rows]

@@ -1,0 +1,291 @@
+"""`ogpt finetune`: a pre-trained model learns a task from examples (paper, section 3.2)."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ogpt.config.described import check_names, whole_or_named
+from ogpt.config.loader import to_toml
+from ogpt.data.batch import Batch
+from ogpt.errors import VocabularyMismatch
+from ogpt.evaluation.task_scores import TaskScore, measures, scores
+from ogpt.folders.model_card import write_card
+from ogpt.folders.model_folder import CHECKPOINTS, ModelFolder
+from ogpt.folders.run_folder import METRICS_FILE, RunFolder, read_events
+from ogpt.reporting import Reporter, silent
+from ogpt.storage import only_writer, path_of, storage_error
+from ogpt.tasks.batching import TaskBatches
+from ogpt.tasks.task_data import TaskData
+from ogpt.tasks.task_source import TaskSource
+from ogpt.training.loop import BestBy, Loop, Measures, ValidationSet
+from ogpt.training.objective import Totals
+from ogpt.training.run_reports import reports
+from ogpt.training.schedule import warmup_linear
+from ogpt.training.step import TrainStep
+from ogpt.version import __version__
+from ogpt.weights.shapes import parameter_count
+from ogpt.workflows.finetune_setup import (
+    FinetuneRequest,
+    FinetuneSetup,
+    finetune_settings,
+    make_finetune_step,
+    set_up_finetune,
+)
+
+TASK = "fine-tuning"
+LOWER_IS_BETTER = frozenset({"mse"})
+EVAL_EXAMPLES = 64
+"""Examples of an evaluation batch, sorted by length."""
+
+
+@dataclass(frozen=True, slots=True)
+class FinetuneResult:
+    """How a fine-tuning ended."""
+
+    out: Path
+    """The run, which stands for its best checkpoint."""
+    steps: int
+    best_step: int
+    valid: Mapping[str, float]
+    """Scores of the best checkpoint on the first validation set."""
+    test: Mapping[str, Mapping[str, TaskScore]]
+    """Scores of the best checkpoint on each test set with labels, with 95 % intervals."""
+
+
+def finetune(
+    *,
+    model: str | Path | ModelFolder,
+    out: str | Path,
+    source: TaskSource | TaskData | None = None,
+    recipe: str | None = None,
+    config: str | Path | None = None,
+    overrides: str | Sequence[str] = (),
+    resume: bool = False,
+    reporter: Reporter = silent,
+    **named: Any,
+) -> FinetuneResult:
+    """Fine-tune a model on a task; every checkpoint is a model folder with a head for it.
+
+    Args:
+        model: Model folder, run or Hub id to start from: ours, Hugging Face's or OpenAI's.
+        out: Folder of the run.
+        source: Files of the task, or its examples.
+        recipe: paper or 2018-code; None: as the settings say, and by default paper.
+        config: TOML file of settings.
+        overrides: One `finetune.field=value` or several; they override recipe and file.
+        resume: Resume the run in `out` from its last checkpoint, with its own settings.
+        reporter: Receives all events (`ogpt.reporting`).
+        **named: Fields of TaskSource (family, train, valid, test, columns, problem), instead of
+            `source` or to override it.
+
+    Raises:
+        ConfigError: invalid settings, or settings that differ from those of the run to resume.
+        OutputExists: `out` holds a run and `resume` is off, or another process writes into it.
+        DataError, TokenizerError, CheckpointError: inputs that cannot be used.
+        UnknownArgument: a name that is no field.
+        TrainingDiverged, TrainingInterrupted, StorageError: see Loop.run.
+    """
+    check_names("finetune", named, TaskSource)
+    request = FinetuneRequest(
+        model=model,
+        out=path_of(out, "out"),
+        source=source
+        if isinstance(source, TaskData)
+        else whole_or_named(TaskSource, source, named),
+        recipe=recipe,
+        config=None if config is None else path_of(config, "config"),
+        overrides=(overrides,) if isinstance(overrides, str) else tuple(overrides),
+        resume=resume,
+    )
+    settings = finetune_settings(request)
+    with only_writer(request.out):
+        return _finetune(set_up_finetune(request, settings), request.out, reporter)
+
+
+def _finetune(setup: FinetuneSetup, out: Path, reporter: Reporter) -> FinetuneResult:
+    if RunFolder.is_run(out):
+        run = RunFolder.open(out)
+    else:
+        comment = f"ogpt {__version__}, Python {platform.python_version()}"
+        run = RunFolder.create(out, to_toml(setup.settings, comment))
+        run.facts |= {"kind": TASK, "init": str(setup.folder.path)}
+    _check_same_examples(run, setup)
+    if run.facts.get("finished"):
+        reporter("message", text=f"the run in {out} is finished")
+        return _result(run)
+    step = make_finetune_step(setup)
+    state = run.load_last(step.load)
+    done = 0 if state is None else int(state["step"])
+    run.cut_metrics(done)
+    about = _facts(setup, step)
+
+    def add_files(folder: Path) -> None:
+        setup.tokenizer.save_pretrained(folder)
+        write_card(folder, about)
+
+    with reports(out, done, reporter) as report:
+        report(
+            "plan",
+            task=TASK,
+            step=done,
+            parameters=parameter_count(setup.folder.config, setup.folder.architecture),
+            examples_per_step=setup.section.batch_size,
+            total_steps=setup.total_steps,
+        )
+        loop = _loop(setup, step, run, report, add_files, state)
+        try:
+            loop.run()
+            _finish(setup, step, run, about, loop.step)
+        except OSError as error:
+            raise storage_error(out, error) from error
+    return _result(run)
+
+
+def _loop(
+    setup: FinetuneSetup,
+    step: TrainStep,
+    run: RunFolder,
+    report: Reporter,
+    add_files: Callable[[Path], None],
+    state: Mapping[str, Any] | None,
+) -> Loop:
+    measure = setup.spec.metrics[0]
+    first = next(iter(setup.valid.values()))
+    return Loop(
+        step,
+        setup.train,
+        _validation(setup, first),
+        setup.training,
+        schedule=partial(
+            warmup_linear,
+            warmup_fraction=setup.section.warmup_fraction,
+            total_steps=setup.total_steps,
+        ),
+        best=BestBy(measure, greater_is_better=measure not in LOWER_IS_BETTER),
+        task=TASK,
+        run=run,
+        reporter=report,
+        add_files=add_files,
+        state=state,
+    )
+
+
+def _validation(setup: FinetuneSetup, batches: TaskBatches) -> ValidationSet:
+    order = np.concatenate([indices for indices, _ in batches.by_length(EVAL_EXAMPLES)])
+    labels = batches.encoded.labels
+    assert labels is not None  # checked before
+
+    def derived(_: Totals, predictions: Sequence[NDArray[Any]]) -> Measures:
+        found = stacked(predictions)
+        return measures(setup.spec, found, labels[order[: len(found)]])
+
+    return ValidationSet(lambda: _batches(batches), derived)
+
+
+def _batches(source: TaskBatches) -> list[Batch]:
+    return [batch for _, batch in source.by_length(EVAL_EXAMPLES)]
+
+
+def stacked(predictions: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """Predictions of all batches (N, K); a choice that an example does not have is -inf.
+
+    Args:
+        predictions: (B, K) each, where K may differ.
+    """
+    width = max(part.shape[1] for part in predictions)
+    parts = [
+        np.pad(part, ((0, 0), (0, width - part.shape[1])), constant_values=-np.inf)
+        for part in predictions
+    ]
+    return np.concatenate(parts)
+
+
+def predicted(step: TrainStep, source: TaskBatches) -> NDArray[Any]:
+    """Predictions of all examples in order, (N, K)."""
+    found, places = [], []
+    for indices, batch in source.by_length(EVAL_EXAMPLES):
+        result = step.evaluate(batch).predictions
+        assert result is not None  # a task has predictions
+        found.append(result)
+        places.append(indices)
+    return stacked(found)[np.argsort(np.concatenate(places))]
+
+
+def _finish(
+    setup: FinetuneSetup, step: TrainStep, run: RunFolder, about: Mapping[str, str], steps: int
+) -> None:
+    """Score the best checkpoint on the test sets, once; write its card and the facts of the run."""
+    best = run.path / CHECKPOINTS / (run.facts["best"] or run.facts["last"])
+    best_step = int(best.name.removeprefix("step-"))
+    events = [
+        event
+        for event in read_events(run.path / METRICS_FILE)
+        if event["event"] == "eval" and event["step"] == best_step
+    ]
+    valid = {name: events[-1][name] for name in setup.spec.metrics} if events else {}
+    step.load(best)
+    test = {
+        name: scores(setup.spec, predicted(step, batches), batches.encoded.labels)
+        for name, batches in setup.test.items()
+        if batches.encoded.labels is not None
+    }
+    rows = {f"validation {name}": f"{value:.4g}" for name, value in valid.items()}
+    for split, found in test.items():
+        rows |= {
+            f"{split} {name}": f"{score.value:.4g} ({score.low:.4g} to {score.high:.4g})"
+            for name, score in found.items()
+        }
+    write_card(best, about, evaluation=rows)
+    run.facts |= {
+        "finished": True,
+        "steps": steps,
+        "best_step": best_step,
+        "valid": valid,
+        "test": {split: {n: list(s) for n, s in found.items()} for split, found in test.items()},
+    }
+    run.save_facts()
+
+
+def _result(run: RunFolder) -> FinetuneResult:
+    facts = run.facts
+    test = {
+        split: {name: TaskScore(*score) for name, score in found.items()}
+        for split, found in facts["test"].items()
+    }
+    return FinetuneResult(run.path, facts["steps"], facts["best_step"], facts["valid"], test)
+
+
+def _facts(setup: FinetuneSetup, step: TrainStep) -> dict[str, str]:
+    """Rows of the model card."""
+    section = setup.section
+    return {
+        "fine-tuned from": str(setup.folder.path),
+        "task": setup.spec.name or setup.spec.family,
+        "labels": ", ".join(setup.spec.labels) or "none",
+        "training examples": f"{setup.train.n_windows:,}",
+        "recipe": section.recipe,
+        "batch": f"{section.batch_size} examples, {section.epochs:g} epochs",
+        "learning rate": f"{section.learning_rate:g}",
+        "auxiliary language loss": f"{section.lm_coef:g}",
+        "seed": str(section.seed),
+        "machine": ", ".join(f"{name} {value}" for name, value in step.description.items()),
+    }
+
+
+def _check_same_examples(run: RunFolder, setup: FinetuneSetup) -> None:
+    known = run.facts.setdefault("data", {"examples_sha256": setup.digest})
+    if known["examples_sha256"] != setup.digest:
+        raise VocabularyMismatch(
+            f"the run in {run.path} was trained on other examples or with another tokenizer: "
+            f"{known['examples_sha256'][:12]}, now {setup.digest[:12]}",
+            hint="resume with the same model and files as the original run",
+        )
+    run.save_facts()

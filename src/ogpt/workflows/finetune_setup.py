@@ -1,0 +1,194 @@
+"""What a fine-tuning is made of: the task's data, tokenizer, sequences, model, training step."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from ogpt.config.finetune_settings import FinetuneSection, FinetuneSettings
+from ogpt.config.loader import load_settings_of
+from ogpt.config.pretrain_settings import TrainingSettings
+from ogpt.errors import ConfigError
+from ogpt.folders.model_folder import ModelFolder
+from ogpt.tasks.batching import TaskBatches
+from ogpt.tasks.encoded_examples import EncodedExamples, encode_examples
+from ogpt.tasks.example import Example
+from ogpt.tasks.task_data import TaskData, check_data, read_source
+from ogpt.tasks.task_source import TaskSource
+from ogpt.tasks.task_spec import TaskSpec
+from ogpt.tasks.task_tokens import add_task_tokens
+from ogpt.tasks.transforms import Transform
+from ogpt.tokens.bpe_tokenizer import BPETokenizer
+from ogpt.training.loop import total_steps
+from ogpt.training.step import TrainStep
+from ogpt.workflows.pretrain_setup import check_torch
+from ogpt.workflows.run_settings import settings_of_run
+
+CADENCE = frozenset(f"finetune.{name}" for name in ("checkpoint_minutes", "log_every"))
+"""Settings that --resume may change: they affect reports and checkpoints, not what is learned."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinetuneRequest:
+    """The arguments of `ogpt.finetune`, which documents them."""
+
+    model: str | Path | ModelFolder
+    out: Path
+    source: TaskSource | TaskData
+    recipe: str | None = None
+    config: Path | None = None
+    overrides: tuple[str, ...] = ()
+    resume: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FinetuneSetup:
+    """All that a fine-tuning is made of."""
+
+    settings: FinetuneSettings
+    training: TrainingSettings
+    folder: ModelFolder
+    """The model to start from."""
+    data: TaskData
+    tokenizer: BPETokenizer
+    """With the task tokens."""
+    train: TaskBatches
+    valid: Mapping[str, TaskBatches]
+    test: Mapping[str, TaskBatches]
+
+    @property
+    def section(self) -> FinetuneSection:
+        """The settings themselves."""
+        return self.settings.finetune
+
+    @property
+    def spec(self) -> TaskSpec:
+        """The task."""
+        return self.data.spec
+
+    @property
+    def total_steps(self) -> int:
+        """Optimizer steps of the run."""
+        return total_steps(self.training, self.train.n_windows)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all sequences and labels, which a resumed run must repeat."""
+        sha256 = hashlib.sha256()
+        for batches in (self.train, *self.valid.values()):
+            for rows in batches.encoded.sequences:
+                for ids in rows:
+                    sha256.update(np.array([len(ids), *ids], dtype=np.int64).tobytes())
+            if batches.encoded.labels is not None:
+                sha256.update(batches.encoded.labels.tobytes())
+        return sha256.hexdigest()
+
+
+def finetune_settings(request: FinetuneRequest) -> FinetuneSettings:
+    """The requested settings; on resuming, those of the run in `out`.
+
+    Raises:
+        ConfigError, OutputExists: as in settings_of_run.
+    """
+    recipe = [f"finetune.recipe={request.recipe}"] if request.recipe else []
+    return settings_of_run(
+        request.out,
+        FinetuneSettings,
+        lambda file: load_settings_of(
+            FinetuneSettings, file=file, overrides=[*recipe, *request.overrides]
+        ),
+        config=request.config,
+        named=request.config is not None,
+        resume=request.resume,
+        cadence=CADENCE,
+    )
+
+
+def set_up_finetune(request: FinetuneRequest, settings: FinetuneSettings) -> FinetuneSetup:
+    """Read the task, encode its examples, and check everything before hours of work.
+
+    Raises:
+        ConfigError, DataError, TokenizerError, CheckpointError: inputs that cannot be used.
+    """
+    check_torch()
+    section = settings.finetune
+    source = request.source
+    data = source if isinstance(source, TaskData) else read_source(source)
+    check_data(data, section.batch_size)
+    data = replace(data, spec=replace(data.spec, recipe=section.recipe))
+    folder = ModelFolder.open(request.model)
+    tokenizer = folder.tokenizer
+    tokens = add_task_tokens(tokenizer)
+    transform = Transform(tokens, folder.config.n_positions, section.recipe == "2018-code")
+
+    def batches(examples: tuple[Example, ...], what: str) -> TaskBatches:
+        encoded = encode_examples(
+            examples,
+            data.spec,
+            tokenizer,
+            transform,
+            on_too_long=section.on_too_long,
+            what=f"the {what} set",
+        )
+        return TaskBatches(
+            encoded, tokens.delimiter, seed=section.seed, batch_size=section.batch_size
+        )
+
+    train = batches(data.train, "training")
+    if section.class_weights:
+        class_weights(train.encoded, data.spec)  # refuses tasks without classes
+    return FinetuneSetup(
+        settings=settings,
+        training=section.training(train.n_windows),
+        folder=folder,
+        data=data,
+        tokenizer=tokenizer,
+        train=train,
+        valid={name: batches(examples, name) for name, examples in data.valid.items()},
+        test={name: batches(examples, name) for name, examples in data.test.items()},
+    )
+
+
+def make_finetune_step(setup: FinetuneSetup) -> TrainStep:
+    """The model with its initial weights, in a training step on this machine's device."""
+    from ogpt.training.torch_precision import choose_device
+    from ogpt.training.torch_start import Lengths, start_fine_tuning
+    from ogpt.training.torch_task_model import start_task_model
+
+    model = start_task_model(
+        setup.folder, setup.spec, setup.tokenizer, setup.section, choose_device()
+    )
+    rows = setup.train.encoded.sequences
+    tokens = sum(len(ids) for row in rows for ids in row)
+    lengths = Lengths(
+        mean=tokens / sum(map(len, rows)),
+        longest=int(setup.train.lengths.max()),
+        sequences=max(map(len, rows)),
+        run_tokens=tokens / len(rows) * setup.total_steps * setup.section.batch_size,
+    )
+    weights = (
+        class_weights(setup.train.encoded, setup.spec) if setup.section.class_weights else None
+    )
+    return start_fine_tuning(model, setup.spec, setup.section, setup.training, lengths, weights)
+
+
+def class_weights(encoded: EncodedExamples, spec: TaskSpec) -> list[float]:
+    """The weight of each class: the inverse of its share, so that all classes weigh alike.
+
+    Raises:
+        ConfigError: the task has no classes.
+    """
+    if not spec.labels or spec.problem != "single_label_classification":
+        raise ConfigError(
+            f"finetune.class_weights is true; allowed for {spec.problem} of {spec.family}: false",
+            hint="omit it: only classes can be weighted",
+        )
+    assert encoded.labels is not None
+    counts = Counter(encoded.labels.tolist())
+    n = len(encoded.labels)
+    return [n / (len(spec.labels) * max(1, counts[index])) for index in range(len(spec.labels))]

@@ -1,0 +1,114 @@
+"""Scores against numbers worked out by hand, and intervals that are the same every time."""
+
+import math
+
+import numpy as np
+import pytest
+from sklearn.metrics import f1_score, matthews_corrcoef
+
+from ogpt.errors import ConfigError, DataError
+from ogpt.evaluation.task_scores import (
+    decided,
+    mean_interval,
+    measures,
+    probabilities,
+    scores,
+)
+from ogpt.notices import collecting
+from ogpt.tasks.task_spec import TaskSpec
+
+
+def spec(*metrics, **changes) -> TaskSpec:
+    fields = {"family": "classification", "labels": ("no", "yes"), "metrics": metrics}
+    return TaskSpec(**(fields | changes))
+
+
+def logits_of(classes, labels=2):
+    return np.eye(labels, dtype=np.float32)[np.array(classes)]
+
+
+GOLD, FOUND = np.array([0, 0, 0, 1, 1, 1, 1, 0]), [0, 0, 1, 1, 1, 0, 1, 1]
+
+
+def test_binary_scores_by_hand():
+    # yes: 3 found of 4, 2 too many; no: 2 found of 4
+    found = measures(spec("accuracy", "f1", "matthews"), logits_of(FOUND), GOLD)
+    assert found["accuracy"] == 5 / 8
+    assert found["f1"] == pytest.approx(2 * 3 / (2 * 3 + 2 + 1))
+    matthews = (3 * 2 - 2 * 1) / math.sqrt(5 * 4 * 4 * 3)
+    assert found["matthews"] == pytest.approx(matthews)
+    assert found["matthews"] == pytest.approx(matthews_corrcoef(GOLD, FOUND))
+
+
+def test_f1_is_that_of_the_positive_class():
+    no = measures(spec("f1", positive="no"), logits_of(FOUND), GOLD)
+    assert no["f1"] == pytest.approx(f1_score(GOLD, FOUND, pos_label=0))
+    assert no["f1"] != measures(spec("f1"), logits_of(FOUND), GOLD)["f1"]
+
+
+def test_correlations():
+    regression = {"problem": "regression", "labels": ()}
+    gold = np.array([0.0, 1.0, 2.0, 4.0])
+    found = measures(spec("pearson", "spearman", "mse", **regression), (gold**3)[:, None] + 1, gold)
+    assert found["spearman"] == pytest.approx(1)
+    assert 0.8 < found["pearson"] < 0.999
+    assert found["mse"] == pytest.approx(np.mean((gold**3 + 1 - gold) ** 2))
+
+
+def test_a_correlation_of_constants_is_not_a_number_and_says_so():
+    regression = {"problem": "regression", "labels": ()}
+    with collecting() as notices:
+        found = measures(spec("pearson", **regression), np.ones((3, 1)), np.array([0.0, 1.0, 2.0]))
+    assert math.isnan(found["pearson"])
+    assert notices[0].message == (
+        "the Pearson correlation is not defined: all predictions are equal"
+    )
+
+
+def test_several_labels():
+    several = spec("accuracy", "micro_f1", problem="multi_label_classification")
+    predictions = np.array([[2.0, -1.0], [-1.0, -1.0], [3.0, 0.5]])
+    gold = np.array([[1, 0], [0, 1], [1, 1]], dtype=np.float32)
+    found = measures(several, predictions, gold)
+    assert found["accuracy"] == pytest.approx(2 / 3)
+    assert found["micro_f1"] == pytest.approx(2 * 3 / (2 * 3 + 0 + 1))
+    assert decided(several, predictions).tolist() == [[1, 0], [0, 0], [1, 1]]
+
+
+def test_probabilities():
+    one = probabilities(spec("accuracy"), np.array([[0.0, np.log(3)], [1e4, -np.inf]]))
+    assert np.allclose(one, [[0.25, 0.75], [1, 0]])
+    several = spec("accuracy", problem="multi_label_classification")
+    assert np.allclose(probabilities(several, np.array([[0.0, np.log(3)]])), [[0.5, 0.75]])
+
+
+def test_intervals_are_reproducible_and_hold_the_score():
+    rng = np.random.default_rng(1)
+    gold = rng.integers(0, 2, 400)
+    found = logits_of(np.where(rng.random(400) < 0.8, gold, 1 - gold))
+    first = scores(spec("accuracy", "matthews"), found, gold)
+    assert first == scores(spec("accuracy", "matthews"), found, gold)
+    assert first != scores(spec("accuracy", "matthews"), found, gold, seed=1)
+    value, low, high = first["accuracy"]
+    assert low < value < high
+    # of a share p of n examples: 1.96 sqrt(p (1 - p) / n) to each side
+    expected = 1.96 * math.sqrt(value * (1 - value) / 400)
+    assert (high - low) / 2 == pytest.approx(expected, rel=0.15)
+
+
+def test_the_interval_of_seeds():
+    found = mean_interval([0.7, 0.8, 0.9])
+    assert found.value == pytest.approx(0.8)
+    assert found.low + 1e-9 >= 0.7
+    assert found.low < 0.79 < 0.81 < found.high <= 0.9
+
+
+def test_a_score_that_is_not_a_number_is_refused():
+    with pytest.raises(DataError, match="the predictions of 1 of 2 examples are NaN") as error:
+        measures(spec("accuracy"), np.array([[0.0, 1.0], [np.nan, 0.0]]), np.array([0, 1]))
+    assert "learning rate" in error.value.hint
+
+
+def test_an_unknown_metric_is_refused():
+    with pytest.raises(ConfigError, match="the metric is 'bleu'; allowed: accuracy, f1"):
+        measures(spec("bleu"), logits_of([0]), np.array([0]))
