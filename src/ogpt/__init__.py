@@ -9,7 +9,8 @@ Names load on first use, so that `import ogpt` is fast and loads no framework:
     ogpt.finetune            fine-tune a model on a task with labels
     ogpt.generate            generate text from a prompt; generate_file: from every row of a file
     ogpt.score               log-probability of a text, or of candidate continuations
-    ogpt.evaluate            loss, perplexity and bits per byte on a text
+    ogpt.evaluate            perplexity on a text, or scores of a task
+    ogpt.predict             labels of examples by a fine-tuned model
     ogpt.pipeline            continuations, labels or features of texts, as transformers' pipelines
     ogpt.load                tokenizer and PyTorch model of a model folder or Hub id
     ogpt.convert             a checkpoint to a model folder or OpenAI's files
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
     from ogpt.workflows.info import info as info
     from ogpt.workflows.load import load as load
     from ogpt.workflows.plan import plan as plan
+    from ogpt.workflows.predict import predict as predict
     from ogpt.workflows.prepare import prepare as prepare
     from ogpt.workflows.pretrain import pretrain as pretrain
     from ogpt.workflows.push_to_hub import push_to_hub as push_to_hub
@@ -107,6 +109,7 @@ _HOMES = {
     "notices": "ogpt.notices",
     "pipeline": "ogpt.pipelines.pipeline:pipeline",
     "plan": "ogpt.workflows.plan:plan",
+    "predict": "ogpt.workflows.predict:predict",
     "prepare": "ogpt.workflows.prepare:prepare",
     "pretrain": "ogpt.workflows.pretrain:pretrain",
     "push_to_hub": "ogpt.workflows.push_to_hub:push_to_hub",
@@ -150,6 +153,7 @@ __all__ = [
     "notices",
     "pipeline",
     "plan",
+    "predict",
     "prepare",
     "pretrain",
     "push_to_hub",

@@ -24,6 +24,7 @@ class TestEvaluate:
         assert called.options == {
             "stride": 8,
             "encoding": "latin-1",
+            "out": None,
             "decoder": "auto",
             "dtype": "auto",
             "threads": 0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -23,10 +24,13 @@ def evaluate(
         typer.Option(help="Stride of the sliding window in tokens; 0 uses half a window."),
     ] = 0,
     encoding: Encoding = "utf-8",
+    out: Annotated[
+        Path | None, typer.Option(help="New folder for tables and pictures of a task.")
+    ] = None,
     as_json: Json = False,
     **named: Any,
 ) -> None:
-    """Measure loss, perplexity and bits per byte on a text."""
+    """Measure perplexity on a text, or scores on labelled examples."""
     import ogpt
 
     result = ogpt.evaluate(
@@ -34,6 +38,7 @@ def evaluate(
         sources(data, more),
         stride=stride,
         encoding=encoding,
+        out=out,
         reporter=reporter(),
         **named,
     )

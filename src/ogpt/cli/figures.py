@@ -219,6 +219,9 @@ def value_text(name: str, value: Any) -> str:
         if name == "mfu":
             return f"{value:.1%}"
         return count(value) if isinstance(value, int) else f"{value:.6g}"
+    if isinstance(value, tuple) and getattr(value, "_fields", ()) == ("value", "low", "high"):
+        found, low, high = value
+        return f"{found:.4f} ({low:.4f} to {high:.4f})"
     if isinstance(value, list | tuple):
         return ", ".join(str(item) for item in value)
     return str(value)
@@ -226,7 +229,10 @@ def value_text(name: str, value: Any) -> str:
 
 def table(facts: Mapping[str, Any]) -> str:
     """Facts in two aligned columns, one per line; a mapping inside is a section with its name."""
-    sections = {name: value for name, value in facts.items() if isinstance(value, Mapping)}
+    sections = {
+        name: value for name, value in facts.items() if isinstance(value, Mapping) and value
+    }
+    facts = {name: value for name, value in facts.items() if value != {}}
     rows = {name: value for name, value in facts.items() if name not in sections}
     width = max((len(name) for name in rows), default=0)
     lines = [f"{name:{width}}  {value_text(name, value)}" for name, value in rows.items()]

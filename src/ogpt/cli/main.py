@@ -20,6 +20,7 @@ from ogpt.cli.evaluate import evaluate
 from ogpt.cli.finetune import finetune
 from ogpt.cli.generate import generate
 from ogpt.cli.info import info
+from ogpt.cli.predict import predict
 from ogpt.cli.prepare import prepare
 from ogpt.cli.pretrain import pretrain
 from ogpt.cli.quantize import quantize
@@ -29,7 +30,7 @@ from ogpt.version import __version__
 
 GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
     "Train": (demo, train_tokenizer, prepare, pretrain, finetune),
-    "Use": (generate, score, evaluate, quantize, convert),
+    "Use": (generate, score, evaluate, predict, quantize, convert),
     "Look": (info,),
     "Machine": (doctor,),
 }

@@ -58,23 +58,30 @@ class TorchTaskObjective(TaskObjective):
 
     def measure(self, batch: Batch) -> TorchMeasures:
         """Sum the losses of the examples and of the tokens; see TorchObjective."""
-        device = self.model.device
-        assert batch.places is not None  # counts() has refused such a batch
-        assert batch.labels is not None
-        ids = on_device(batch.ids, device)
-        B, K, T = ids.shape
-        # (B, K, T) -> (B * K, T). There is no attention mask: padding comes after the extract
-        # token, where neither the classifier nor a counted target sees it.
-        out = self.model.transformer(ids.view(B * K, T), return_dict=True)
-        hidden = out.last_hidden_state
-        places = on_device(batch.places, device).view(B * K)
-        states = hidden[torch.arange(B * K, device=device), places]  # (B * K, C)
-        logits = self._logits(states.view(B, K, -1), batch)
-        labels = on_device(batch.labels, device)
+        assert batch.labels is not None  # counts() has refused such a batch
+        hidden = self.hidden(batch)
+        logits = self.logits(batch, hidden)
+        labels = on_device(batch.labels, logits.device)
         sums = {TASK_LOSS: task_loss(logits, labels, self.problem, self.class_weights)}
         if self.lm_coef:
-            sums[LM_LOSS] = self._language_loss(hidden.view(B * K * T, -1), batch)
+            sums[LM_LOSS] = self._language_loss(hidden.flatten(0, 1), batch)
         return TorchMeasures(sums, logits.detach())
+
+    def hidden(self, batch: Batch) -> Tensor:
+        """Last hidden states, (B * K, T, C)."""
+        ids = on_device(batch.ids, self.model.device).flatten(0, 1)  # (B, K, T) -> (B * K, T)
+        # There is no attention mask: padding comes after the extract token, where neither the
+        # classifier nor a counted target sees it.
+        states: Tensor = self.model.transformer(ids, return_dict=True).last_hidden_state
+        return states
+
+    def logits(self, batch: Batch, hidden: Tensor) -> Tensor:
+        """Logits of a batch (B, labels) or (B, K), float32; hidden (B * K, T, C)."""
+        assert batch.places is not None  # counts() has refused such a batch
+        B, K, _ = batch.ids.shape
+        places = on_device(batch.places, hidden.device).view(B * K)
+        states = hidden[torch.arange(B * K, device=hidden.device), places]  # (B * K, C)
+        return self._logits(states.view(B, K, -1), batch)
 
     def _logits(self, states: Tensor, batch: Batch) -> Tensor:
         """States of the extract tokens (B, K, C) -> logits (B, labels) or (B, K), float32."""
@@ -82,7 +89,7 @@ class TorchTaskObjective(TaskObjective):
             states = F.dropout(states, self.dropout)
         # Both orders of a similarity are added (paper, section 3.3): for a linear head, the sum of
         # the logits is the head on the sum of the states.
-        scores: Tensor = self._head()(states).float()  # (B, K, C) -> (B, K, labels or 1)
+        scores: Tensor = self.head(states).float()  # (B, K, C) -> (B, K, labels or 1)
         if self.family != "multiple-choice":
             return scores.sum(1)
         if batch.attention_mask is None:
@@ -90,7 +97,9 @@ class TorchTaskObjective(TaskObjective):
         absent = on_device(~batch.attention_mask[:, :, 0], states.device)
         return scores[..., 0].masked_fill(absent, -torch.inf)
 
-    def _head(self) -> nn.Linear:
+    @property
+    def head(self) -> nn.Linear:
+        """The classifier."""
         if isinstance(self.model, OpenAIGPTForSequenceClassification):
             return self.model.score
         return self.model.multiple_choice_head.summary

@@ -12,16 +12,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ogpt.config.described import check_names
+from ogpt.config.described import check_names, whole_or_named
 from ogpt.data.sources import Specs
 from ogpt.decoding.choice import open_decoder
 from ogpt.decoding.options import DecoderOptions
-from ogpt.errors import DataError
+from ogpt.errors import ConfigError, DataError
 from ogpt.evaluation.tokenized_text import open_text
 from ogpt.folders.model_folder import ModelFolder
 from ogpt.generation.protocol import perplexity as units
 from ogpt.generation.protocol.likelihood import check_stride, score
+from ogpt.notices import tell
 from ogpt.reporting import Progress, Reporter, silent
+from ogpt.storage import path_of
+from ogpt.tasks.task_spec import CONFIG_KEY
+from ogpt.workflows.evaluate_task import TaskEvaluation, evaluate_task
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,19 +52,25 @@ def evaluate(
     text: str | None = None,
     stride: int = 0,
     encoding: str = "utf-8",
+    out: str | Path | None = None,
     reporter: Reporter = silent,
     options: DecoderOptions | None = None,
     **named: Any,
-) -> PerplexityResult:
-    """Measure loss, perplexity and bits per byte of a text. Memory does not grow with the text.
+) -> PerplexityResult | TaskEvaluation:
+    """Measure a language model on a text, or a fine-tuned model on examples of its task.
+
+    Of a text: loss, perplexity and bits per byte; memory does not grow with it. Of a task: its
+    scores with intervals, and calibration.
 
     Args:
         model: A model folder, a run, or an id of the Hub.
-        data: Sources of the text (see `ogpt.data.sources.open_sources`).
+        data: Sources of the text (see `ogpt.data.sources.open_sources`), or one file of examples
+            as for fine-tuning.
         text: The text itself, in place of data.
         stride: Stride of the sliding window in tokens, 1 to n_positions. A smaller stride gives
             each token more context and takes longer. 0 uses half a window.
         encoding: Encoding of text files.
+        out: New folder for the tables, hardest examples and pictures of a task.
         reporter: Receives progress events.
         options: Which decoder scores the text, and how it runs.
         **named: Fields of DecoderOptions (decoder, dtype, threads, ...), in place of those in
@@ -75,6 +85,14 @@ def evaluate(
     """
     check_names("evaluate", named, DecoderOptions)
     folder = ModelFolder.open(model)
+    if hasattr(folder.config, CONFIG_KEY):
+        threads = whole_or_named(DecoderOptions, options, named).threads
+        target = None if out is None else path_of(out, "out")
+        return evaluate_task(
+            folder, _one_file(data, text), out=target, threads=threads, reporter=reporter
+        )
+    if out is not None:
+        tell("setting-without-effect", setting="out", reason="a language model has no task")
     check_stride(stride, folder.config.n_positions)
     read = open_text(folder.tokenizer, data, text, encoding)
     progress = Progress(reporter, "evaluating", sum(read.sizes))
@@ -99,4 +117,20 @@ def evaluate(
         tokens=read.tokens,
         bytes=read.n_bytes,
         unknown_tokens=read.unknown,
+    )
+
+
+def _one_file(data: Specs, text: str | None) -> Path:
+    """The file of examples.
+
+    Raises:
+        ConfigError: a text, or not exactly one file.
+    """
+    files = data if isinstance(data, list | tuple) else [data]
+    if text is None and len(files) == 1 and isinstance(files[0], str | Path):
+        return path_of(files[0], "data")
+    seen = "a text" if text is not None else f"{len(files)} sources"
+    raise ConfigError(
+        f"{seen} passed for a fine-tuned model; allowed: one file of examples",
+        hint="pass for example --data test.jsonl",
     )

@@ -1,0 +1,56 @@
+"""`ogpt predict`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ogpt.cli.answers import write
+from ogpt.cli.command import reporter
+from ogpt.cli.common_options import Model
+
+
+def predict(
+    model: Model,
+    data: Annotated[
+        str,
+        typer.Option(
+            "--data",
+            metavar="FILE",
+            help="Examples: .jsonl, .csv, .tsv or .parquet; - reads JSON Lines, or lines of text, "
+            "from standard input.",
+        ),
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="File to write; without it, standard output.")
+    ] = None,
+    form: Annotated[
+        str,
+        typer.Option("--format", help="jsonl, glue or storycloze (what those servers take)."),
+    ] = "jsonl",
+    on_too_long: Annotated[
+        str, typer.Option(help="Examples that are too long: truncate, error or skip.")
+    ] = "truncate",
+    threads: Annotated[int, typer.Option(help="Number of CPU threads; 0 uses all cores.")] = 0,
+) -> None:
+    """Predict labels with a fine-tuned model."""
+    import ogpt
+    from ogpt.folders.model_folder import ModelFolder
+    from ogpt.tasks.task_spec import task_of
+    from ogpt.workflows.predict import written
+
+    folder = ModelFolder.open(model)
+    found = ogpt.predict(
+        folder,
+        data,
+        out=out,
+        format=form,  # type: ignore[arg-type]  # checked there
+        on_too_long=on_too_long,  # type: ignore[arg-type]  # checked there
+        threads=threads,
+        reporter=reporter(),
+    )
+    if out is None:
+        for line in written(found, task_of(folder.config, folder.path), form):  # type: ignore[arg-type]
+            write(line, end="")

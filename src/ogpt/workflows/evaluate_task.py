@@ -1,0 +1,162 @@
+"""Scores of a fine-tuned model on examples, with a page of tables and pictures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ogpt.errors import DataError
+from ogpt.evaluation.task_figures import (
+    calibration,
+    calibration_figure,
+    confusion_figure,
+    scatter_figure,
+)
+from ogpt.evaluation.task_scores import TaskScore, decided, probabilities, scores
+from ogpt.folders.model_folder import ModelFolder
+from ogpt.reporting import Reporter, silent
+from ogpt.storage import check_empty, check_writable, whole_folder
+from ogpt.tasks.encoded_examples import OnTooLong
+from ogpt.tasks.example import Example
+from ogpt.tasks.task_rows import read_examples
+from ogpt.tasks.task_spec import TaskSpec, task_of
+
+HARDEST = 20
+"""Examples that the page lists: those whose gold label the model finds least probable."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskEvaluation:
+    """How well a model does its task."""
+
+    examples: int
+    scores: Mapping[str, TaskScore]
+    """By name, with 95 % intervals."""
+    calibration_error: float | None
+    """Expected calibration error of classes and choices; None for other problems."""
+    report: Path | None
+    """Folder of tables and pictures."""
+
+
+def evaluate_task(
+    folder: ModelFolder,
+    data: Path,
+    *,
+    out: Path | None = None,
+    on_too_long: OnTooLong = "truncate",
+    threads: int = 0,
+    reporter: Reporter = silent,
+) -> TaskEvaluation:
+    """Score a fine-tuned model on a file of labelled examples.
+
+    Args:
+        folder: A model that `ogpt finetune` wrote; its columns and labels are those of its task.
+        data: File of examples.
+        out: New folder for scores.json, report.md, hardest.jsonl and pictures; None: none.
+        on_too_long: What to do with examples that the model is too short for.
+        threads: CPU threads; 0 uses all cores.
+        reporter: Receives progress events.
+
+    Raises:
+        DataError: examples without labels, or with a label that the task does not have.
+        OutputExists, StorageError: `out` holds other things, or cannot be written.
+    """
+    from ogpt.training.torch_task_predictor import TorchTaskPredictor
+
+    spec = task_of(folder.config, folder.path)
+    if out is not None:
+        check_empty(out)
+        check_writable(out)
+    examples, _ = read_examples(data, spec.family, spec.columns, spec.problem)
+    predictor = TorchTaskPredictor(folder, threads)
+    made = predictor.predict(examples, on_too_long=on_too_long, what=str(data), reporter=reporter)
+    labels = made.encoded.labels
+    if labels is None:
+        raise DataError(
+            f"the examples in {data} have no labels, so there is nothing to compare with",
+            hint="name the column with --column label=NAME when fine-tuning, or use ogpt predict",
+        )
+    found = scores(spec, made.logits, labels)
+    classes = spec.problem == "single_label_classification"
+    error = calibration(probabilities(spec, made.logits), labels).error if classes else None
+    if out is not None:
+        kept = [examples[index] for index in made.encoded.kept]
+        with whole_folder(out) as temporary:
+            _write(temporary, spec, kept, made.logits, labels, found)
+    return TaskEvaluation(len(labels), found, error, out)
+
+
+def _write(
+    folder: Path,
+    spec: TaskSpec,
+    examples: list[Example],
+    logits: NDArray[Any],
+    labels: NDArray[Any],
+    found: Mapping[str, TaskScore],
+) -> None:
+    gold, best = labels, decided(spec, logits)
+    pictures = {}
+    if spec.problem == "regression":
+        pictures["scatter.png"] = scatter_figure(gold, best)
+    elif spec.problem == "single_label_classification":
+        names = spec.labels or [str(index) for index in range(logits.shape[1])]
+        pictures["confusion.png"] = confusion_figure(gold, best, names)
+        pictures["calibration.png"] = calibration_figure(
+            calibration(probabilities(spec, logits), gold)
+        )
+    for name, figure in pictures.items():
+        figure.savefig(folder / name)
+    rows = {name: score._asdict() for name, score in found.items()}
+    text = json.dumps({"examples": len(gold), "task": asdict(spec), "scores": rows}, indent=1)
+    (folder / "scores.json").write_text(text + "\n", "utf-8")
+    hardest = _hardest(spec, examples, logits, labels)
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in hardest)
+    (folder / "hardest.jsonl").write_text(lines, "utf-8")
+    table = [
+        "| score | value | 95 % interval |",
+        "| --- | ---: | ---: |",
+        *(f"| {n} | {s.value:.4f} | {s.low:.4f} to {s.high:.4f} |" for n, s in found.items()),
+    ]
+    page = [f"# {len(gold):,} examples", *table, *(f"![{name}]({name})" for name in pictures)]
+    (folder / "report.md").write_text("\n".join([page[0], "", *page[1:], ""]), "utf-8")
+
+
+def _hardest(
+    spec: TaskSpec, examples: list[Example], logits: NDArray[Any], labels: NDArray[Any]
+) -> list[dict[str, Any]]:
+    """The examples with the largest loss, which is the squared error of a score."""
+    shown = probabilities(spec, logits)
+    if spec.problem == "regression":
+        losses = (shown[:, 0] - labels) ** 2
+    elif spec.problem == "multi_label_classification":
+        right = np.where(labels > 0, shown, 1 - shown)
+        losses = -np.log(np.maximum(right, 1e-12)).mean(-1)
+    else:
+        right = shown[np.arange(len(labels)), labels]
+        losses = -np.log(np.maximum(right, 1e-12))
+    best = decided(spec, logits)
+    return [
+        {
+            "place": examples[index].place,
+            "texts": list(examples[index].texts),
+            "gold": examples[index].label,
+            "predicted": named(spec, best[index]),
+            "loss": round(float(losses[index]), 4),
+        }
+        for index in np.argsort(-losses)[:HARDEST]
+    ]
+
+
+def named(spec: TaskSpec, value: Any) -> Any:
+    """A decision as people read it: a class, the names that apply, a choice from 0, or a score."""
+    if spec.problem == "regression":
+        return float(value)
+    if spec.problem == "multi_label_classification":
+        return [name for name, is_set in zip(spec.labels, value, strict=True) if is_set]
+    return spec.labels[int(value)] if spec.labels else int(value)

@@ -1,0 +1,173 @@
+"""`ogpt predict`: the labels of examples by a fine-tuned model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ogpt.errors import ConfigError, DataError
+from ogpt.evaluation.task_scores import decided, probabilities
+from ogpt.folders.model_folder import ModelFolder
+from ogpt.reading import parse_json, read_stdin
+from ogpt.reporting import Reporter, silent
+from ogpt.storage import path_of, whole_file
+from ogpt.tasks.encoded_examples import OnTooLong
+from ogpt.tasks.example import Example
+from ogpt.tasks.tables import lines
+from ogpt.tasks.task_rows import example_of, read_examples
+from ogpt.tasks.task_spec import TaskSpec, task_of
+from ogpt.workflows.evaluate_task import named
+
+STDIN = "-"
+Format = Literal["jsonl", "glue", "storycloze"]
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a model predicts for one example."""
+
+    label: Any
+    """Name of the class, names of all that apply, number of the choice from 0, or the score."""
+    scores: Any
+    """Probability by name of the class, or of each choice in order; None for a score."""
+    id: str = ""
+    """Of the row, where it has one."""
+
+
+def predict(
+    model: str | Path | ModelFolder,
+    data: str | Path | Sequence[str | Mapping[str, Any]],
+    *,
+    out: str | Path | None = None,
+    format: Format = "jsonl",
+    on_too_long: OnTooLong = "truncate",
+    threads: int = 0,
+    reporter: Reporter = silent,
+) -> list[Prediction]:
+    """Predict the labels of examples.
+
+    Args:
+        model: A model folder or run that `ogpt finetune` wrote.
+        data: File of examples as for fine-tuning; `-` for JSON Lines on standard input, or lines of
+            text for classification; or the examples themselves: mappings of columns, or texts.
+        out: File to write; None: none.
+        format: Of `out`: jsonl; glue (index and prediction, as GLUE's server takes them); or
+            storycloze (story and right ending).
+        on_too_long: truncate, error or skip, for examples that the model is too short for.
+        threads: CPU threads; 0 uses all cores.
+        reporter: Receives progress events.
+
+    Returns:
+        One prediction for each example, in order.
+
+    Raises:
+        ConfigError: the model was not fine-tuned, or another format.
+        DataError: examples that cannot be read.
+        StorageError: `out` cannot be written.
+    """
+    from ogpt.training.torch_task_predictor import TorchTaskPredictor
+
+    if format not in ("jsonl", "glue", "storycloze"):
+        raise ConfigError(
+            f"format is {format!r}; allowed: jsonl, glue, storycloze", hint="omit it for jsonl"
+        )
+    target = None if out is None else path_of(out, "out")
+    folder = ModelFolder.open(model)
+    spec = task_of(folder.config, folder.path)
+    examples = [unlabelled(one) for one in _examples(data, spec)]
+    made = TorchTaskPredictor(folder, threads).predict(
+        examples, on_too_long=on_too_long, what="the data", reporter=reporter
+    )
+    shown = probabilities(spec, made.logits)
+    found = [
+        Prediction(named(spec, best), _scores(spec, row, examples[index]), examples[index].id)
+        for best, row, index in zip(
+            decided(spec, made.logits), shown, made.encoded.kept.tolist(), strict=True
+        )
+    ]
+    if target is not None:
+        with whole_file(target) as temporary:
+            temporary.write_text("".join(written(found, spec, format)), "utf-8")
+    return found
+
+
+def unlabelled(example: Example) -> Example:
+    """The example without its label, which a prediction must not need."""
+    return Example(example.texts, None, example.place, example.id)
+
+
+def _examples(data: Any, spec: TaskSpec) -> Iterator[Example]:
+    if isinstance(data, str | Path) and str(data) != STDIN:
+        path = path_of(data, "data")
+        yield from read_examples(path, spec.family, spec.columns, spec.problem)[0]
+        return
+    rows = list(lines(read_stdin())) if isinstance(data, str | Path) else list(data)
+    if not rows:
+        raise DataError("there are no examples", hint="pass at least one")
+    for number, row in enumerate(rows, 1):
+        place = f"example {number}"
+        fields = row if isinstance(row, Mapping) else _parsed(row, spec, place)
+        yield example_of(fields, spec.family, spec.columns, place)
+
+
+def _parsed(row: str, spec: TaskSpec, place: str) -> dict[str, Any]:
+    """A line as the fields of a row: JSON, or the text itself for classification."""
+    if spec.family == "classification" and not row.lstrip().startswith("{"):
+        return {spec.columns.get("text", "text"): row}
+    try:
+        fields = parse_json(row)
+        if isinstance(fields, dict):
+            return fields
+    except ValueError:
+        pass
+    raise DataError(
+        f"{place} is {row[:80]!r}; allowed for {spec.family}: a JSON object",
+        hint="write one JSON object per line, with the columns of the training data",
+    )
+
+
+def _scores(spec: TaskSpec, row: Any, example: Example) -> Any:
+    if spec.problem == "regression":
+        return None
+    if spec.family == "multiple-choice":
+        return [float(value) for value in row[: len(example.texts) - 2]]
+    return dict(zip(spec.labels, map(float, row), strict=True))
+
+
+def written(found: Sequence[Prediction], spec: TaskSpec, format: Format) -> Iterator[str]:
+    """The lines of a file of predictions.
+
+    Raises:
+        ConfigError: a format that the task does not have.
+    """
+    if format == "jsonl":
+        for one in found:
+            fields = {"id": one.id} if one.id else {}
+            scores = {} if one.scores is None else {"scores": one.scores}
+            row = {**fields, "label": one.label, **scores}
+            yield json.dumps(row, ensure_ascii=False) + "\n"
+    elif format == "glue":
+        if spec.problem == "multi_label_classification" or spec.family == "multiple-choice":
+            raise _no_format(format, spec)
+        yield "index\tprediction\n"
+        for index, one in enumerate(found):
+            score = spec.problem == "regression"
+            # the server takes similarities from 0 to 5, with three decimals
+            value = f"{min(5.0, max(0.0, one.label)):.3f}" if score else one.label
+            yield f"{index}\t{value}\n"
+    else:
+        if spec.family != "multiple-choice":
+            raise _no_format(format, spec)
+        yield "InputStoryid,AnswerRightEnding\n"
+        for index, one in enumerate(found):
+            yield f"{one.id or index},{one.label + 1}\n"
+
+
+def _no_format(format: str, spec: TaskSpec) -> ConfigError:
+    return ConfigError(
+        f"format is {format!r}; allowed for {spec.problem} of {spec.family}: jsonl",
+        hint="glue is for classes and similarities, storycloze for choices",
+    )

@@ -1,0 +1,274 @@
+"""Predictions and scores of fine-tuned models: forms, files, standard input, common prefixes."""
+
+import io
+import json
+import sys
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+import ogpt
+from ogpt.cli.main import app
+from ogpt.errors import ConfigError, DataError, OutputExists, VocabularyMismatch
+from ogpt.folders.model_folder import ModelFolder
+from ogpt.notices import collecting
+from ogpt.tasks.example import Example
+from ogpt.tasks.task_spec import TaskSpec
+from ogpt.tasks.task_tokens import add_task_tokens
+from ogpt.training.torch_task_predictor import TorchTaskPredictor, with_common_prefix
+from tests.tasks.small import examples, tokenizer
+
+SHAPE = {"n_positions": 64, "n_embd": 16, "n_layer": 2, "n_head": 2}
+SPECS = {
+    "classes": TaskSpec(family="classification", labels=("bad", "good"), metrics=("accuracy",)),
+    "several": TaskSpec(
+        family="classification",
+        problem="multi_label_classification",
+        labels=("x", "y"),
+        metrics=("micro_f1",),
+    ),
+    "pairs": TaskSpec(family="entailment", labels=("no", "yes"), metrics=("accuracy", "f1")),
+    "scores": TaskSpec(family="similarity", problem="regression", metrics=("pearson",)),
+    "choices": TaskSpec(family="multiple-choice", metrics=("accuracy",)),
+}
+
+
+def make(name, folder):
+    """A model folder for a task, with random weights."""
+    spec, words = SPECS[name], tokenizer()
+    add_task_tokens(words)
+    torch.manual_seed(1)
+    config = ogpt.OpenAIGPTConfig(vocab_size=len(words), initializer_range=0.4, **SHAPE)
+    config.num_labels = max(1, len(spec.labels))
+    config.pad_token_id = words.pad_token_id
+    spec.write_to(config)
+    choices = spec.family == "multiple-choice"
+    kind = ogpt.OpenAIGPTDoubleHeadsModel if choices else ogpt.OpenAIGPTForSequenceClassification
+    kind(config).save_pretrained(folder)
+    words.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    return {name: make(name, tmp_path_factory.mktemp(name)) for name in SPECS}
+
+
+def write(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    return path
+
+
+def test_classes(models):
+    found = ogpt.predict(models["classes"], ["a good film", "bad"])
+    for one in found:
+        assert one.label == max(one.scores, key=one.scores.get)
+        assert sum(one.scores.values()) == pytest.approx(1)
+    expected = ogpt.pipeline("text-classification", models["classes"])(["a good film", "bad"])
+    assert [one.label for one in found] == [row["label"] for row in expected]
+    assert [one.scores[one.label] for one in found] == pytest.approx(
+        [row["score"] for row in expected], rel=1e-5
+    )
+
+
+def test_other_problems(models):
+    (several,) = ogpt.predict(models["several"], [{"text": "a film"}])
+    assert several.label == [name for name, share in several.scores.items() if share > 0.5]
+    rows = [{"sentence1": "a film", "sentence2": "the end"}]
+    (score,) = ogpt.predict(models["scores"], rows)
+    (swapped,) = ogpt.predict(models["scores"], [{"sentence1": "the end", "sentence2": "a film"}])
+    assert score.scores is None
+    assert score.label == pytest.approx(swapped.label, rel=1e-4)  # both orders are added
+    (choice,) = ogpt.predict(models["choices"], [{"choices": ["good", "bad", "a"]}])
+    assert choice.label == int(np.argmax(choice.scores))
+    assert len(choice.scores) == 3
+
+
+def test_order_is_kept_whatever_the_lengths(models):
+    texts = ["a", "a good film with a bad end", "bad film", "the", "what a story this is"] * 20
+    alone = [ogpt.predict(models["classes"], [text])[0].scores["good"] for text in texts[:5]]
+    found = [one.scores["good"] for one in ogpt.predict(models["classes"], texts)]
+    assert found == pytest.approx(alone * 20, rel=1e-4)
+
+
+def choices_of(*, same: bool):
+    rows = [
+        Example(("what a good story this is", "", "the end", "a bad film with a good end", "bad")),
+        Example(("", "a film", "good", "bad")),
+        Example(("a", "", "good film", "good", "good film end")),
+    ]
+    return rows if same else rows[:1]
+
+
+def test_a_common_prefix_gives_the_same_scores(models):
+    predictor = TorchTaskPredictor(ModelFolder.open(models["choices"]))
+    rows = choices_of(same=True)
+    alone = predictor.predict(rows, common_prefix=False).logits
+    shared = predictor.predict(rows).logits
+    assert np.array_equal(np.isinf(alone), np.isinf(shared))
+    known = np.isfinite(alone)
+    assert np.allclose(alone[known], shared[known], rtol=1e-4, atol=1e-5)
+    assert np.ptp(alone[known]) > 0.1
+
+
+@pytest.mark.parametrize("fault", ["positions", "visible"])
+def test_a_planted_fault_of_the_common_prefix_shows(fault, models, monkeypatch):
+    predictor = TorchTaskPredictor(ModelFolder.open(models["choices"]))
+    alone = predictor.predict(choices_of(same=False), common_prefix=False).logits
+
+    def wrong(rows, pad_id):
+        made = with_common_prefix(rows, pad_id)
+        n = made.ids.shape[1]
+        if fault == "positions":  # counted on from choice to choice
+            return made._replace(positions=np.arange(n)[None])
+        return made._replace(visible=np.ones_like(made.visible))  # choices see each other
+
+    name = "ogpt.training.torch_task_predictor.with_common_prefix"
+    monkeypatch.setattr(name, wrong)
+    shared = predictor.predict(choices_of(same=False)).logits
+    assert not np.allclose(alone, shared, rtol=1e-4, atol=1e-5)
+
+
+def test_rows_too_long_to_be_joined_are_computed_alone(models):
+    predictor = TorchTaskPredictor(ModelFolder.open(models["choices"]))
+    long = Example(("a film", "", *["good bad " * 8 + word for word in ("a", "the", "end")]))
+    alone = predictor.predict([long], common_prefix=False).logits
+    assert np.allclose(predictor.predict([long]).logits, alone, rtol=1e-5)
+
+
+def test_files_and_formats(models, tmp_path):
+    rows = [{"text": "a good film", "id": "x1", "label": "unknown"}, {"text": "bad", "id": "x2"}]
+    data = write(tmp_path / "in.jsonl", rows)
+    found = ogpt.predict(models["classes"], data, out=tmp_path / "out.jsonl")
+    lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [line["id"] for line in lines] == ["x1", "x2"]
+    assert [line["label"] for line in lines] == [one.label for one in found]
+    ogpt.predict(models["classes"], data, out=tmp_path / "a.tsv", format="glue")
+    assert (tmp_path / "a.tsv").read_text() == (
+        f"index\tprediction\n0\t{found[0].label}\n1\t{found[1].label}\n"
+    )
+    choice = {"id": "s1", "context": "a film", "choices": ["good", "bad"]}
+    (one,) = ogpt.predict(models["choices"], [choice])
+    data = write(tmp_path / "c.jsonl", [choice])
+    ogpt.predict(models["choices"], data, out=tmp_path / "a.csv", format="storycloze")
+    assert (tmp_path / "a.csv").read_text() == (
+        f"InputStoryid,AnswerRightEnding\ns1,{one.label + 1}\n"
+    )
+    pair = {"sentence1": "a", "sentence2": "bad end"}
+    (one,) = ogpt.predict(models["scores"], [pair])
+    data = write(tmp_path / "p.jsonl", [pair])
+    ogpt.predict(models["scores"], data, out=tmp_path / "s.tsv", format="glue")
+    assert (tmp_path / "s.tsv").read_text() == (
+        f"index\tprediction\n0\t{min(5, max(0, one.label)):.3f}\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "form"), [("several", "glue"), ("choices", "glue"), ("classes", "storycloze")]
+)
+def test_a_format_of_another_task_is_refused(name, form, models, tmp_path):
+    row = {"text": "a"} if name != "choices" else {"choices": ["a", "the"]}
+    with pytest.raises(ConfigError, match=f"format is '{form}'; allowed for"):
+        ogpt.predict(models[name], [row], out=tmp_path / "x", format=form)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_format_is_refused(models):
+    with pytest.raises(ConfigError, match="format is 'xml'; allowed: jsonl, glue, storycloze"):
+        ogpt.predict(models["classes"], ["a"], format="xml")
+
+
+def test_standard_input(models, monkeypatch):
+    def piped(name, text):
+        stdin = io.TextIOWrapper(io.BytesIO(text.encode()), "utf-8")
+        monkeypatch.setattr(sys, "stdin", stdin)
+        return ogpt.predict(models[name], "-")
+
+    plain = piped("classes", "a good film\nbad\n")
+    assert plain == piped("classes", '{"text": "a good film"}\n{"text": "bad"}\n')
+    with pytest.raises(DataError, match="example 1 is 'a film'; allowed for entailment: a JSON"):
+        piped("pairs", "a film\n")
+    with pytest.raises(DataError, match="there are no examples"):
+        piped("classes", "")
+
+
+def test_the_command_prints_one_object_a_line(models):
+    found = CliRunner().invoke(
+        app, ["predict", str(models["classes"]), "--data", "-"], input="a good film\nbad\n"
+    )
+    assert found.exit_code == 0
+    assert [sorted(json.loads(line)) for line in found.stdout.splitlines()] == [
+        ["label", "scores"]
+    ] * 2
+
+
+def test_a_model_without_a_task_is_refused(tmp_path):
+    config = ogpt.OpenAIGPTConfig(vocab_size=9, **SHAPE)
+    ogpt.OpenAIGPTLMHeadModel(config).save_pretrained(tmp_path)
+    with pytest.raises(ConfigError, match="was not fine-tuned by ogpt"):
+        ogpt.predict(tmp_path, ["a"])
+
+
+def test_a_tokenizer_that_outgrew_the_model_is_refused(models, tmp_path):
+    folder = make("classes", tmp_path / "model")
+    config = json.loads((folder / "config.json").read_text())
+    config["vocab_size"] -= 3
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(VocabularyMismatch):
+        ogpt.predict(folder, ["a"])
+
+
+def test_evaluate_scores_a_task(models, tmp_path):
+    rows = [
+        {"text": example.texts[0], "label": example.label}
+        for example in examples("classification", 24)
+    ]
+    data = write(tmp_path / "d.jsonl", rows)
+    found = ogpt.evaluate(models["classes"], data, out=tmp_path / "report")
+    predicted = ogpt.predict(models["classes"], data)
+    right = [one.label == row["label"] for one, row in zip(predicted, rows, strict=True)]
+    assert found.scores["accuracy"].value == pytest.approx(np.mean(right))
+    names = {file.name for file in (tmp_path / "report").iterdir()}
+    assert names == {
+        *("scores.json", "report.md", "hardest.jsonl", "confusion.png", "calibration.png")
+    }
+    lines = (tmp_path / "report" / "hardest.jsonl").read_text("utf-8").splitlines()
+    hardest = [json.loads(line) for line in lines]
+    losses = [row["loss"] for row in hardest]
+    assert losses == sorted(losses, reverse=True)
+    assert (tmp_path / "report" / "confusion.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(OutputExists):
+        ogpt.evaluate(models["classes"], data, out=tmp_path / "report")
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "pictures"),
+    [
+        ("several", {"text": "a", "label": ["x"]}, set()),
+        ("scores", {"sentence1": "a", "sentence2": "the"}, {"scatter.png"}),
+        ("choices", {"choices": ["a", "the"]}, {"confusion.png", "calibration.png"}),
+    ],
+)
+def test_evaluate_other_problems(name, row, pictures, models, tmp_path):
+    labels = {"scores": [0.5, 2.0, 4.5], "choices": [0, 1, 0], "several": [["x"], ["y"], []]}
+    rows = [{**row, "score" if name == "scores" else "label": n} for n in labels[name]]
+    data = write(tmp_path / "d.jsonl", rows)
+    with collecting():  # equal predictions have no correlation
+        found = ogpt.evaluate(models[name], data, out=tmp_path / "report")
+    assert found.examples == 3
+    assert {file.name for file in (tmp_path / "report").glob("*.png")} == pictures
+
+
+def test_what_cannot_be_evaluated_is_refused(models, tmp_path):
+    data = write(tmp_path / "d.jsonl", [{"text": "a"}])
+    with pytest.raises(DataError, match="have no labels"):
+        ogpt.evaluate(models["classes"], data)
+    odd = write(tmp_path / "e.jsonl", [{"text": "a", "label": "awful"}])
+    with pytest.raises(DataError, match=r"e.jsonl, line 1 is 'awful'; allowed: 'bad', 'good'"):
+        ogpt.evaluate(models["classes"], odd)
+    with pytest.raises(ConfigError, match="a text passed for a fine-tuned model"):
+        ogpt.evaluate(models["classes"], text="a film")
+    with pytest.raises(ConfigError, match="2 sources passed for a fine-tuned model"):
+        ogpt.evaluate(models["classes"], [str(data), str(odd)])
