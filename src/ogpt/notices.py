@@ -110,6 +110,19 @@ KINDS: dict[str, str] = {
         "{count} of {total} examples of {split} are training examples too, word for word: its "
         "scores are too high"
     ),
+    "data-found-twice": "{name} is there {count} times: reading {path}",
+    "split-missing": "{task} has no {split} files in {folder} ({files})",
+    "validation-split": (
+        "{task} is published without a validation set: using {count} of its {total} training "
+        "examples, chosen with the seed {seed}"
+    ),
+    "other-release": (
+        "{task} in {folder} is another release than the paper's ({release}): scores on the two do "
+        "not compare"
+    ),
+    "rows-differ": (
+        "{split} of {task} has {rows} examples; {release} is published with {published}"
+    ),
     "rows-dropped": "{count} rows are left out: {reason}",
     "score-undefined": "{name} is not defined: {reason}",
     "examples-cut": (
