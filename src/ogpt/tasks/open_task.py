@@ -142,7 +142,7 @@ def _found(task: Task, folder: Path, needed: Sequence[str]) -> tuple[Layout, Fou
 def _missing(layout: Layout, found: Found) -> list[str]:
     missing = [split for split in layout.files if split not in found]
     kinds = {_kind(split) for split in layout.files}
-    # a held-out part of the training files is the validation set
+    # a part of the training files becomes the validation set
     return missing if "valid" in kinds or layout.hold_out else [*missing, "valid"]
 
 

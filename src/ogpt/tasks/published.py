@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NotRequired, TypedDict
 
 from ogpt.tasks.example import Family, Problem
 from ogpt.tasks.readers.decoding_lines import Reader
@@ -97,6 +97,24 @@ class Task:
             name=self.name,
             positive=self.positive,
         )
+
+
+class Facts(TypedDict):
+    """The fields of a Task without its layouts."""
+
+    name: str
+    title: str
+    family: Family
+    labels: NotRequired[tuple[str, ...]]
+    metrics: NotRequired[tuple[str, ...]]
+    owner: str
+    licence: str
+    paper: Mapping[str, float]
+    problem: NotRequired[Problem]
+    positive: NotRequired[str]
+    choices: NotRequired[int]
+    submissions: NotRequired[Mapping[str, str]]
+    submits: NotRequired[Literal["name", "id", "score"]]
 
 
 def split_name(split: str) -> str:
