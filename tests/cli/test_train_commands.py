@@ -40,7 +40,7 @@ def test_train_tokenizer(monkeypatch: pytest.MonkeyPatch) -> None:
     called = record(monkeypatch, "train_tokenizer")
     ok("train-tokenizer", "--data", "a", "b", "--data", "c", "--vocab-size", "99", "--out", "d")
     assert called.arguments == (["a", "c", "b"], 99, Path("d"))
-    assert called.options == {"pre_tokenizer": "bert", "encoding": "utf-8"}
+    assert called.options == {"pre_tokenizer": "bert", "encoding": "utf-8", "text_field": "text"}
 
 
 def test_train_tokenizer_pre_tokenizer(monkeypatch: pytest.MonkeyPatch) -> None:

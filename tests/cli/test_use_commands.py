@@ -24,6 +24,7 @@ class TestEvaluate:
         assert called.options == {
             "stride": 8,
             "encoding": "latin-1",
+            "text_field": "text",
             "out": None,
             "decoder": "auto",
             "dtype": "auto",
@@ -110,6 +111,7 @@ class TestQuantize:
             "data": ["a", "b"],
             "max_tokens": 0,
             "encoding": "latin-1",
+            "text_field": "text",
             "threads": 1,
         }
         assert result.stdout.splitlines() == [

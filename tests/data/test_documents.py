@@ -17,6 +17,7 @@ from ogpt.data import documents as module
 from ogpt.data.documents import LONG_TEXT, LONGEST_TEXT, documents, split_text
 from ogpt.data.sources import open_sources
 from ogpt.errors import BackendMissing, DamagedData, DataError
+from ogpt.notices import collecting
 
 
 def texts(path: Path) -> list[str]:
@@ -101,10 +102,10 @@ def test_rows_are_documents(tmp_path: Path, ending: str) -> None:
         ("[" * 100_000, DamagedData, "line 3 is not JSON", "or delete"),
         ('{"n": 1' + "0" * 5000 + "}", DamagedData, "line 3 is not JSON", "or delete"),
         (r'{"text": "ab\ud83d"}', DamagedData, "line 3 has half a .* character 2", "whole"),
-        ('{"txt": "a", "id": 1}', DataError, "line 3 has no .* the fields txt, id", "field `text`"),
-        ('{"text": null}', DataError, "line 3 has no string `text`", "field `text`"),
-        ('{"text": ["a"]}', DataError, "line 3 has no string `text`", "field `text`"),
-        ('["a"]', DataError, "line 3 has no string `text`; it has list", "field `text`"),
+        ('{"txt": "a", "id": 1}', DataError, "line 3 has no .* the fields txt, id", "--text-field"),
+        ('{"text": 3}', DataError, "line 3 has no string `text`", "--text-field"),
+        ('{"text": ["a"]}', DataError, "line 3 has no string `text`", "--text-field"),
+        ('["a"]', DataError, "line 3 has no string `text`; it has list", "--text-field"),
     ],
 )
 def test_bad_rows_are_named(
@@ -167,7 +168,7 @@ def test_parquet_without_text(tmp_path: Path) -> None:
     message = r"no column `text` of strings; its columns are body \(string\), n \(int64\)"
     with pytest.raises(DataError, match=message) as caught:
         texts(tmp_path / "a.parquet")
-    assert "rename" in caught.value.hint
+    assert "--text-field" in caught.value.hint
     write_table(tmp_path / "a.parquet", [1, 2])
     with pytest.raises(DataError, match=r"text \(int64\)"):
         texts(tmp_path / "a.parquet")
@@ -175,9 +176,9 @@ def test_parquet_without_text(tmp_path: Path) -> None:
 
 def test_parquet_with_a_null(tmp_path: Path) -> None:
     write_table(tmp_path / "a.parquet", ["a", None])
-    with pytest.raises(DataError, match="row 2 has no `text`; it is null") as caught:
-        texts(tmp_path / "a.parquet")
-    assert "remove the row" in caught.value.hint
+    with collecting() as notices:
+        assert texts(tmp_path / "a.parquet") == ["a"]
+    assert [notice.message for notice in notices] == ["1 rows were skipped: their text is null"]
 
 
 def test_parquet_bombs_are_refused(tmp_path: Path) -> None:

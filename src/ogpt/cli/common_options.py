@@ -27,6 +27,9 @@ Valid = Annotated[
     typer.Option("--valid", metavar="SOURCE", help="Text of the validation set; repeatable."),
 ]
 Encoding = Annotated[str, typer.Option(help="Encoding of text files.")]
+TextField = Annotated[
+    str, typer.Option(help="Field or column of .jsonl and .parquet files with the text.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 

@@ -9,7 +9,7 @@ import typer
 
 from ogpt.cli.answers import answer
 from ogpt.cli.command import reporter
-from ogpt.cli.common_options import Data, Encoding, Json, Model, More, sources
+from ogpt.cli.common_options import Data, Encoding, Json, Model, More, TextField, sources
 from ogpt.cli.field_options import with_field_options
 from ogpt.decoding.options import DecoderOptions
 
@@ -24,6 +24,7 @@ def evaluate(
         typer.Option(help="Stride of the sliding window in tokens; 0 uses half a window."),
     ] = 0,
     encoding: Encoding = "utf-8",
+    text_field: TextField = "text",
     out: Annotated[
         Path | None, typer.Option(help="New folder for tables and pictures of a task.")
     ] = None,
@@ -38,6 +39,7 @@ def evaluate(
         sources(data, more),
         stride=stride,
         encoding=encoding,
+        text_field=text_field,
         out=out,
         reporter=reporter(),
         **named,

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ogpt.cli.command import reporter
-from ogpt.cli.common_options import Data, Encoding, More, Valid, sources
+from ogpt.cli.common_options import Data, Encoding, More, TextField, Valid, sources
 
 
 def prepare(
@@ -21,6 +21,7 @@ def prepare(
         float, typer.Option(help="Fraction of the documents to hold out if --valid is omitted.")
     ] = 0.05,
     encoding: Encoding = "utf-8",
+    text_field: TextField = "text",
 ) -> None:
     """Tokenize text into shards; finished parts are skipped."""
     import ogpt
@@ -31,6 +32,8 @@ def prepare(
         tokenizer,
         out,
         valid=valid or (),
-        settings=DataSettings(valid_fraction=valid_fraction, encoding=encoding),
+        settings=DataSettings(
+            valid_fraction=valid_fraction, encoding=encoding, text_field=text_field
+        ),
         reporter=reporter(),
     )

@@ -9,7 +9,7 @@ import typer
 
 from ogpt.cli.answers import answer, write
 from ogpt.cli.command import reporter
-from ogpt.cli.common_options import Encoding, Json, Model, More, sources
+from ogpt.cli.common_options import Encoding, Json, Model, More, TextField, sources
 from ogpt.cli.field_options import with_field_options
 from ogpt.cli.figures import quantization
 from ogpt.decoding.options import DecoderOptions
@@ -36,6 +36,7 @@ def quantize(
         int, typer.Option(help="Maximum number of tokens to compare on; 0 uses the whole text.")
     ] = 4096,
     encoding: Encoding = "utf-8",
+    text_field: TextField = "text",
     as_json: Json = False,
     **named: Any,
 ) -> None:
@@ -49,6 +50,7 @@ def quantize(
         data=sources(data or (), more),
         max_tokens=max_tokens,
         encoding=encoding,
+        text_field=text_field,
         reporter=reporter(),
         **named,
     )

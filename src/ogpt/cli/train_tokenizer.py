@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ogpt.cli.command import reporter
-from ogpt.cli.common_options import Data, Encoding, More, sources
+from ogpt.cli.common_options import Data, Encoding, More, TextField, sources
 
 
 def train_tokenizer(
@@ -26,6 +26,7 @@ def train_tokenizer(
         ),
     ] = "bert",
     encoding: Encoding = "utf-8",
+    text_field: TextField = "text",
 ) -> None:
     """Train a BPE tokenizer on text."""
     import ogpt
@@ -37,5 +38,6 @@ def train_tokenizer(
         out,
         pre_tokenizer=as_pre_tokenizer(pre_tokenizer),
         encoding=encoding,
+        text_field=text_field,
         reporter=reporter(),
     )

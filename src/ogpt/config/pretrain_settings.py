@@ -89,6 +89,8 @@ class DataSettings:
     do not attend to each other."""
     encoding: str = "utf-8"
     """Encoding of text files."""
+    text_field: str = "text"
+    """Field or column of .jsonl and .parquet files that holds the text."""
 
     def __post_init__(self) -> None:
         ranges: dict[str, Range] = {

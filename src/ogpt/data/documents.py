@@ -1,19 +1,20 @@
 """Sources become documents, one at a time, whatever the size of the files.
 
-A row of a .jsonl or .parquet file is a document: its field or column `text`. A .txt or .md file is
-one document if it is short; a longer one is cut at blank lines.
+A row of a .jsonl or .parquet file is a document: its field or column `text`, or another one. A
+.txt or .md file is one document if it is short; a longer one is cut at blank lines.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from ogpt.data import builtin
 from ogpt.data.sources import Source
 from ogpt.errors import BackendMissing, DamagedData, DataError
+from ogpt.notices import tell
 from ogpt.reading import check_ratio, read_text
 
 LONG_TEXT = 1 << 16
@@ -26,6 +27,8 @@ LONGEST_LINE = 1 << 28
 ROWS = 256
 """Parquet rows in memory at once."""
 
+_FIELD_OPTION = "--text-field NAME (pretrain: --set data.text_field=NAME)"
+_NULLS = "rows without text"
 _BLANK_LINE = re.compile(r"\n[ \t\r]*\n\s*")
 
 
@@ -44,16 +47,28 @@ class Document(NamedTuple):
 def documents(sources: Sequence[Source]) -> Iterator[Document]:
     """The documents of the sources in order, without texts of white space alone.
 
+    Rows whose text is null are skipped, with the notice `documents-skipped` at the end.
+
     Raises:
-        DataError: text in another encoding, a row without `text`, an unreadable file.
+        DataError: text in another encoding, a row without the text field, an unreadable file.
         DamagedData: a file that is truncated, or not of the format that its name says.
         BackendMissing: a format whose optional package is not installed.
     """
-    readers = {"builtin": _builtin, "text": _text, "jsonl": _jsonl, "parquet": _parquet}
+    readers: dict[str, Callable[[Source], Iterator[tuple[str | None, str, int]]]] = {
+        "builtin": _builtin,
+        "text": _text,
+        "jsonl": _jsonl,
+        "parquet": _parquet,
+    }
+    nulls = 0
     for number, source in enumerate(sources):
         for text, origin, position in readers[source.form](source):
+            nulls += text is None
             if text and not text.isspace():
                 yield Document(text, origin, number, position)
+    if nulls and _NULLS not in sources[0].noticed:  # sources are read several times
+        sources[0].noticed.add(_NULLS)
+        tell("documents-skipped", count=nulls, what="rows", reason="their text is null")
 
 
 def split_text(pieces: Iterable[tuple[str, int]]) -> Iterator[tuple[str, int]]:
@@ -101,11 +116,11 @@ def _text(source: Source) -> Iterator[tuple[str, str, int]]:
         line += text.count("\n")
 
 
-def _jsonl(source: Source) -> Iterator[tuple[str, str, int]]:
+def _jsonl(source: Source) -> Iterator[tuple[str | None, str, int]]:
     for number, (line, position) in enumerate(_lines(source), 1):
         if line and not line.isspace():
             origin = f"{source.path}, line {number}"
-            yield _row_text(line, origin), origin, position
+            yield _row_text(line, origin, source.text_field), origin, position
 
 
 def _lines(source: Source) -> Iterator[tuple[str, int]]:
@@ -128,7 +143,7 @@ def _lines(source: Source) -> Iterator[tuple[str, int]]:
     yield "".join(line_start), position
 
 
-def _row_text(line: str, origin: str) -> str:
+def _row_text(line: str, origin: str, text_field: str) -> str | None:
     try:
         row: Any = json.loads(line.removeprefix("\ufeff"))  # of files joined to one
     except (ValueError, RecursionError) as error:
@@ -136,24 +151,26 @@ def _row_text(line: str, origin: str) -> str:
             f"{origin} is not JSON: {error}",
             hint="write one JSON object per line, or delete the line",
         ) from error
-    text = row.get("text") if isinstance(row, dict) else None
+    text = row.get(text_field) if isinstance(row, dict) else None
+    if text is None and isinstance(row, dict) and text_field in row:
+        return None
     if not isinstance(text, str):
         seen = f"the fields {', '.join(row)}" if isinstance(row, dict) else type(row).__name__
         raise DataError(
-            f"{origin} has no string `text`; it has {seen}",
-            hint="write each document as the field `text` of an object",
+            f"{origin} has no string `{text_field}`; it has {seen}",
+            hint=f"name the field that holds the text: {_FIELD_OPTION}",
         )
     try:
         text.encode()
     except UnicodeEncodeError as error:
         raise DamagedData(
-            f"{origin} has half a surrogate pair at character {error.start:,} of `text`",
+            f"{origin} has half a surrogate pair at character {error.start:,} of `{text_field}`",
             hint="write the file again with whole characters, or delete the line",
         ) from error
     return text
 
 
-def _parquet(source: Source) -> Iterator[tuple[str, str, int]]:
+def _parquet(source: Source) -> Iterator[tuple[str | None, str, int]]:
     try:
         import pyarrow
         from pyarrow import parquet
@@ -167,18 +184,12 @@ def _parquet(source: Source) -> Iterator[tuple[str, str, int]]:
         with parquet.ParquetFile(source.path, buffer_size=1 << 20, pre_buffer=False) as file:
             _check_column(source, file.schema_arrow)
             rows = max(1, file.metadata.num_rows)
-            for batch in file.iter_batches(batch_size=ROWS, columns=["text"]):
+            for batch in file.iter_batches(batch_size=ROWS, columns=[source.text_field]):
                 unpacked += batch.nbytes
                 check_ratio(source.path, source.size, unpacked)
                 for text in batch.column(0).to_pylist():
                     row += 1
-                    origin = f"{source.path}, row {row}"
-                    if text is None:
-                        raise DataError(
-                            f"{origin} has no `text`; it is null",
-                            hint="fill the column `text`, or remove the row",
-                        )
-                    yield text, origin, source.size * row // rows
+                    yield text, f"{source.path}, row {row}", source.size * row // rows
     except DataError:
         raise
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
@@ -190,9 +201,10 @@ def _parquet(source: Source) -> Iterator[tuple[str, str, int]]:
 
 def _check_column(source: Source, schema: Any) -> None:
     kinds = {name: str(kind) for name, kind in zip(schema.names, schema.types, strict=True)}
-    if kinds.get("text") not in ("string", "large_string", "string_view"):
+    if kinds.get(source.text_field) not in ("string", "large_string", "string_view"):
         columns = ", ".join(f"{name} ({kind})" for name, kind in kinds.items())
         raise DataError(
-            f"{source.path} has no column `text` of strings; its columns are {columns}",
-            hint="rename the column that holds the documents to `text`",
+            f"{source.path} has no column `{source.text_field}` of strings; its columns are "
+            f"{columns}",
+            hint=f"name the column that holds the text: {_FIELD_OPTION}",
         )

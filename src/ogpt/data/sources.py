@@ -7,10 +7,10 @@ import glob
 import os
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from ogpt.data import builtin
 from ogpt.data.listing import Listing, work_in
@@ -21,8 +21,12 @@ from ogpt.storage import sha256_of
 
 Form = Literal["builtin", "text", "jsonl", "parquet"]
 
+TEXT_FIELD = "text"
+"""Field of a JSON Lines row, or column of a parquet file, that holds the text by default."""
+
 _BUILTIN = "builtin:"
 _FORMS: dict[str, Form] = {".txt": "text", ".md": "text", ".jsonl": "jsonl", ".parquet": "parquet"}
+_WITH_ROWS = ("jsonl", "parquet")
 _COMPRESSIONS: tuple[Compression, ...] = (".gz", ".zst")
 ENDINGS = ".txt .md .jsonl (also .gz, .zst) .parquet"
 
@@ -40,6 +44,10 @@ class Source:
     encoding: str
     size: int
     """Size on disk, in bytes."""
+    text_field: str = TEXT_FIELD
+    """Field or column of a row that holds the text."""
+    noticed: set[str] = field(default_factory=set, compare=False, repr=False)
+    """Notices about it that were given: a source is read several times."""
 
     @cached_property
     def description(self) -> dict[str, str | int]:
@@ -65,7 +73,20 @@ Specs = str | Path | Source | Sequence[str | Path | Source]
 that is open already."""
 
 
-def open_sources(specs: Specs, encoding: str = "utf-8", *, out: Path | None = None) -> list[Source]:
+class _Reading(NamedTuple):
+    """How files are read."""
+
+    encoding: str
+    text_field: str
+
+
+def open_sources(
+    specs: Specs,
+    encoding: str = "utf-8",
+    *,
+    text_field: str = TEXT_FIELD,
+    out: Path | None = None,
+) -> list[Source]:
     """Find the files that the specs name; a file named twice counts once.
 
     Links are followed. What ogpt wrote into a folder of text (runs, shards, tokenizers, models) is
@@ -75,6 +96,7 @@ def open_sources(specs: Specs, encoding: str = "utf-8", *, out: Path | None = No
     Args:
         specs: What to read.
         encoding: Encoding of text and JSON Lines files.
+        text_field: Field or column of .jsonl and .parquet files that holds the text.
         out: Folder that the caller is about to write; what lies in it is not read.
 
     Returns:
@@ -85,9 +107,15 @@ def open_sources(specs: Specs, encoding: str = "utf-8", *, out: Path | None = No
         DataError: an empty file or folder, a run, shards, an unknown file extension or encoding.
     """
     _check_encoding(encoding)
+    if not text_field:
+        raise DataError(
+            f"the text field is {text_field!r}; allowed: the name of a field or column",
+            hint=f"omit it for {TEXT_FIELD!r}",
+        )
+    reading = _Reading(encoding, text_field)
     found: dict[Path | str, Source] = {}
     for spec in [specs] if isinstance(specs, str | Path | Source) else specs:
-        opened = [spec] if isinstance(spec, Source) else _open_spec(os.fspath(spec), encoding, out)
+        opened = [spec] if isinstance(spec, Source) else _open_spec(os.fspath(spec), reading, out)
         for source in opened:
             key = source.name if source.form == "builtin" else source.path.resolve()
             found.setdefault(key, source)
@@ -95,10 +123,22 @@ def open_sources(specs: Specs, encoding: str = "utf-8", *, out: Path | None = No
         raise SourceNotFound(
             "no source of text was passed", hint="pass one, such as --data builtin:python-docs"
         )
-    return list(found.values())
+    sources = list(found.values())
+    if text_field != TEXT_FIELD and not any(s.form in _WITH_ROWS for s in sources):
+        reason = "no source is a .jsonl or .parquet file"
+        tell("setting-without-effect", setting=f"the text field {text_field!r}", reason=reason)
+    return sources
 
 
-def _open_spec(spec: str, encoding: str, out: Path | None) -> list[Source]:
+def text_field_input(text_field: str) -> dict[str, str]:
+    """The text field as a part of what data was made from; the usual one is left out.
+
+    Shards and tokenizers of earlier versions have no such entry, and stay valid.
+    """
+    return {} if text_field == TEXT_FIELD else {"text_field": text_field}
+
+
+def _open_spec(spec: str, reading: _Reading, out: Path | None) -> list[Source]:
     if not spec.strip():
         raise SourceNotFound(
             f"a source of text is {spec!r}; allowed: {_BUILTIN}NAME, a path or a glob",
@@ -111,11 +151,9 @@ def _open_spec(spec: str, encoding: str, out: Path | None) -> list[Source]:
     listing = Listing(out)
     if stat.S_ISDIR(mode):
         _check_no_work(path)
-        return _open_several(
-            spec, [(file, path) for file in listing.below(path)], encoding, listing
-        )
+        return _open_several(spec, [(file, path) for file in listing.below(path)], reading, listing)
     if mode:
-        return [_open_file(path, path.name, encoding)]
+        return [_open_file(path, path.name, reading)]
     if not glob.has_magic(spec):
         raise SourceNotFound(
             f"{path} is a link to nothing"
@@ -128,7 +166,7 @@ def _open_spec(spec: str, encoding: str, out: Path | None) -> list[Source]:
         raise SourceNotFound(
             f"nothing matches {spec}", hint="check the pattern; ** matches any folders"
         )
-    return _open_several(spec, files, encoding, listing)
+    return _open_several(spec, files, reading, listing)
 
 
 def _mode(path: Path) -> int:
@@ -168,7 +206,7 @@ def _open_builtin(spec: str) -> Source:
     return Source(spec, folder, "builtin", "", "", size)
 
 
-def _open_file(path: Path, name: str, encoding: str) -> Source:
+def _open_file(path: Path, name: str, reading: _Reading) -> Source:
     kind = _kind(path)
     if kind is None:
         raise DataError(
@@ -179,11 +217,11 @@ def _open_file(path: Path, name: str, encoding: str) -> Source:
     if not size:
         raise DataError(f"{path} is empty (0 bytes)", hint="omit it, or create it again")
     shown = os.fsencode(name).decode("utf-8", "backslashreplace")  # a name that is not UTF-8
-    return Source(shown, path, *kind, encoding, size)
+    return Source(shown, path, *kind, reading.encoding, size, reading.text_field)
 
 
 def _open_several(
-    spec: str, files: Sequence[tuple[Path, Path]], encoding: str, listing: Listing
+    spec: str, files: Sequence[tuple[Path, Path]], reading: _Reading, listing: Listing
 ) -> list[Source]:
     """Open the files of a folder or glob, each paired with the folder that its name starts from."""
     known = [(file, base) for file, base in files if _kind(file)]
@@ -204,7 +242,7 @@ def _open_several(
             tell("documents-skipped", count=count, what=what, reason=reason)
     if listing.out_inside:
         tell("output-inside-data", spec=spec)
-    return [_open_file(file, file.relative_to(base).as_posix(), encoding) for file, base in full]
+    return [_open_file(file, file.relative_to(base).as_posix(), reading) for file, base in full]
 
 
 def _kind(path: Path) -> tuple[Form, Compression] | None:

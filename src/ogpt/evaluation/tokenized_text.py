@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from ogpt.data.documents import Document, documents
 from ogpt.data.encoding import encode_documents
-from ogpt.data.sources import Specs, open_sources
+from ogpt.data.sources import TEXT_FIELD, Specs, open_sources
 from ogpt.data.unknown import SAMPLE, notice_unknown, notice_unknown_in
 from ogpt.errors import ConfigError
 from ogpt.tokens.bpe_tokenizer import BPETokenizer
@@ -64,7 +64,11 @@ class TokenizedText:
 
 
 def open_text(
-    tokenizer: BPETokenizer, data: Specs, text: str | None, encoding: str = "utf-8"
+    tokenizer: BPETokenizer,
+    data: Specs,
+    text: str | None,
+    encoding: str = "utf-8",
+    text_field: str = TEXT_FIELD,
 ) -> TokenizedText:
     """Open sources of text, or wrap a text, for evaluation.
 
@@ -73,6 +77,7 @@ def open_text(
         data: Sources of text (see `ogpt.data.sources.open_sources`).
         text: The text itself, in place of data.
         encoding: Encoding of text files.
+        text_field: Field or column of .jsonl and .parquet files that holds the text.
 
     Raises:
         ConfigError: not exactly one of data and text.
@@ -84,7 +89,7 @@ def open_text(
             hint="pass sources of text, or the text itself",
         )
     if text is None:
-        sources = open_sources(data, encoding)
+        sources = open_sources(data, encoding, text_field=text_field)
         notice_unknown(tokenizer, sources, "the text")
         return TokenizedText(documents(sources), tokenizer, [source.size for source in sources])
     size = len(text.encode(errors="replace"))

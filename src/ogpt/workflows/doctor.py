@@ -23,6 +23,7 @@ EXTRAS = {
     "torch": ("torch",),
     "original": ("spacy", "ftfy"),
     "data": ("pyarrow", "zstandard"),
+    "eval": ("scikit-learn", "scipy"),
     "report": ("matplotlib", "tensorboard"),
     "h5": ("h5py",),
 }

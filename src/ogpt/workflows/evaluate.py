@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ogpt.config.described import check_names, whole_or_named
-from ogpt.data.sources import Specs
+from ogpt.data.sources import TEXT_FIELD, Specs
 from ogpt.decoding.choice import open_decoder
 from ogpt.decoding.options import DecoderOptions
 from ogpt.errors import ConfigError, DataError
@@ -52,6 +52,7 @@ def evaluate(
     text: str | None = None,
     stride: int = 0,
     encoding: str = "utf-8",
+    text_field: str = TEXT_FIELD,
     out: str | Path | None = None,
     reporter: Reporter = silent,
     options: DecoderOptions | None = None,
@@ -70,6 +71,7 @@ def evaluate(
         stride: Stride of the sliding window in tokens, 1 to n_positions. A smaller stride gives
             each token more context and takes longer. 0 uses half a window.
         encoding: Encoding of text files.
+        text_field: Field or column of .jsonl and .parquet files that holds the text.
         out: New folder for the tables, hardest examples and pictures of a task.
         reporter: Receives progress events.
         options: Which decoder scores the text, and how it runs.
@@ -94,7 +96,7 @@ def evaluate(
     if out is not None:
         tell("setting-without-effect", setting="out", reason="a language model has no task")
     check_stride(stride, folder.config.n_positions)
-    read = open_text(folder.tokenizer, data, text, encoding)
+    read = open_text(folder.tokenizer, data, text, encoding, text_field)
     progress = Progress(reporter, "evaluating", sum(read.sizes))
     with closing(open_decoder(folder, options, **named)) as opened:
         nats, scored = 0.0, 0

@@ -11,7 +11,7 @@ from ogpt.data.documents import documents
 from ogpt.data.duplicates import find_held_out
 from ogpt.data.shard_writer import ShardWriter, encode_ahead, start_manifest
 from ogpt.data.shards import Shards
-from ogpt.data.sources import Source, Specs, open_sources
+from ogpt.data.sources import Source, Specs, open_sources, text_field_input
 from ogpt.data.split_reader import SplitReader
 from ogpt.data.unknown import notice_unknown, notice_unknown_of
 from ogpt.notices import tell
@@ -45,7 +45,7 @@ def prepare(
         out: The folder to make. If it holds the finished shards of the same inputs, they are used.
         valid: Sources of the validation text. Without them, settings.valid_fraction of the
             documents are held out, chosen by a hash of their content.
-        settings: Encoding and valid_fraction.
+        settings: Encoding, text_field and valid_fraction.
         shard_tokens: Number of tokens after which shards are written: about the size of a file.
         reporter: Receives progress events.
 
@@ -58,12 +58,14 @@ def prepare(
     out = path_of(out, "out")
     if isinstance(tokenizer, str | Path):
         tokenizer = open_tokenizer(tokenizer)
-    valid_sources = open_sources(valid, settings.encoding, out=out) if valid else []
-    train_sources = open_sources(data, settings.encoding, out=out)
+    reading: dict[str, Any] = {"text_field": settings.text_field, "out": out}
+    valid_sources = open_sources(valid, settings.encoding, **reading) if valid else []
+    train_sources = open_sources(data, settings.encoding, **reading)
     inputs = {
         "data": [source.description for source in train_sources],
         "valid": [source.description for source in valid_sources],
         "encoding": settings.encoding,
+        **text_field_input(settings.text_field),
         "valid_fraction": None if valid else settings.valid_fraction,
         "tokenizer": {
             "fingerprint": tokenizer.fingerprint,

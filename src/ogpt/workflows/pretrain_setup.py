@@ -225,6 +225,7 @@ def _notice_without_effect(request: PretrainRequest, init: Path | None) -> None:
         ),
         "data.valid_fraction": prepared and "the shards are split already",
         "data.encoding": prepared and "the shards are tokenized already",
+        "data.text_field": prepared and "the shards are tokenized already",
     }
     for override in request.overrides:
         for name, reason in reasons.items():
@@ -276,9 +277,12 @@ def _shards(
             hint="pass sources or a folder of shards with --data, such as builtin:python-docs",
         )
     # opened once: both functions below need the SHA-256 of every source
-    encoding = settings.data.encoding
-    text = open_sources(data, encoding, out=out)
-    valid = open_sources(request.valid, encoding, out=out) if request.valid else ()
+    reading: dict[str, Any] = {
+        "encoding": settings.data.encoding,
+        "text_field": settings.data.text_field,
+    }
+    text = open_sources(data, out=out, **reading)
+    valid = open_sources(request.valid, out=out, **reading) if request.valid else ()
     if chosen is None:
         chosen = work / "tokenizer"
         train_tokenizer(
@@ -286,8 +290,8 @@ def _shards(
             settings.tokenizer.vocab_size,
             chosen,
             pre_tokenizer=settings.tokenizer.pre_tokenizer,
-            encoding=settings.data.encoding,
             reporter=reporter,
+            **reading,
         )
         write_max_length(chosen, settings.model.n_positions)
     return prepare(

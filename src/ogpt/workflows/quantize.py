@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from ogpt.data.sources import Specs
+from ogpt.data.sources import TEXT_FIELD, Specs
 from ogpt.decoding.choice import open_decoder
 from ogpt.decoding.native.library import load_library
 from ogpt.decoding.options import DecoderOptions
@@ -47,6 +47,7 @@ def quantize(
     data: Specs = (),
     max_tokens: int = 4096,
     encoding: str = "utf-8",
+    text_field: str = TEXT_FIELD,
     threads: int = 0,
     reporter: Reporter = silent,
 ) -> Quantization:
@@ -66,6 +67,7 @@ def quantize(
             `comparison-omitted`.
         max_tokens: Maximum number of tokens to compare on, 2 or more; 0 uses the whole text.
         encoding: Encoding of text files.
+        text_field: Field or column of .jsonl and .parquet files that holds the text.
         threads: Number of CPU threads; 0 uses all cores.
         reporter: Receives progress events.
 
@@ -98,7 +100,7 @@ def quantize(
     read = None
     if text is not None or data or source.has_tokenizer:
         given = data if text is not None or data else DEFAULT_TEXT
-        read = open_text(source.tokenizer, given, text, encoding)
+        read = open_text(source.tokenizer, given, text, encoding, text_field)
     else:
         tell("comparison-omitted", path=source.path)
 

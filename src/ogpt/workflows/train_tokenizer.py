@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ogpt.data.documents import documents
 from ogpt.data.encoding import in_document
-from ogpt.data.sources import Source, Specs, open_sources
+from ogpt.data.sources import TEXT_FIELD, Source, Specs, open_sources, text_field_input
 from ogpt.data.unknown import notice_vowel_signs
 from ogpt.errors import DataError, OutputExists, TokenizerError
 from ogpt.layout import LEARNED_FROM_FILE
@@ -31,6 +31,7 @@ def train_tokenizer(
     *,
     pre_tokenizer: PreTokenizer = "bert",
     encoding: str = "utf-8",
+    text_field: str = TEXT_FIELD,
     reporter: Reporter = silent,
 ) -> BPETokenizer:
     """Train a tokenizer on text and save it; the same text gives the same tokenizer.
@@ -43,6 +44,7 @@ def train_tokenizer(
         pre_tokenizer: How text is split (see OpenAIGPTTokenizer); saved with the
             tokenizer.
         encoding: Encoding of text files.
+        text_field: Field or column of .jsonl and .parquet files that holds the text.
         reporter: Receives progress events.
 
     Raises:
@@ -53,10 +55,11 @@ def train_tokenizer(
         StorageError: the disk is full or refuses.
     """
     out = path_of(out, "out")
-    sources = open_sources(data, encoding, out=out)
+    sources = open_sources(data, encoding, text_field=text_field, out=out)
     record = {
         "data": [source.description for source in sources],
         "encoding": encoding,
+        **text_field_input(text_field),
         "vocab_size": vocab_size,
         "pre_tokenizer": pre_tokenizer,
     }
