@@ -64,6 +64,13 @@ def test_a_wrong_encoding_is_reported_with_its_byte(tmp_path: Path, at: int) -> 
     assert "é and more" in text_of(source_of(tmp_path / "a.txt", content, "latin-1"))
 
 
+@pytest.mark.parametrize(("before", "line"), [("a\n" * 3, 4), ("a\n" * PIECE, PIECE + 1), ("", 1)])
+def test_a_wrong_encoding_is_reported_with_its_line(tmp_path: Path, before: str, line: int) -> None:
+    content = before.encode() + b"b\xe9"
+    with pytest.raises(DataError, match=rf"\(line {line:,}: "):
+        text_of(source_of(tmp_path / "a.txt", content + b"\nb"))
+
+
 @pytest.mark.parametrize("cut", [1, 2])
 def test_a_character_cut_short_at_the_end(tmp_path: Path, cut: int) -> None:
     content = b"a" * (PIECE - 1) + "漢".encode()[:cut]

@@ -67,15 +67,17 @@ def read_text(
         try:
             return decoder.decode(packed, final)
         except UnicodeError as error:
-            at = read - waiting + getattr(error, "start", 0)
+            start = getattr(error, "start", 0)
+            at = read - waiting + start
             where = "of the unpacked text " if compression else ""
+            line = newlines + packed[: max(0, start - waiting)].count(b"\n") + 1
             raise DataError(
-                f"{path} is not {encoding}: at byte {at:,} {where}({error})",
+                f"{path} is not {encoding}: at byte {at:,} {where}(line {line:,}: {error})",
                 hint="pass its encoding, for example --encoding latin-1 (pretrain: --set "
                 "data.encoding=latin-1), or convert the file",
             ) from error
 
-    read = 0
+    read = newlines = 0
     for packed, position in _read_bytes(path, compression):
         if not wide and b"\0" in packed:
             raise _binary(path, encoding, f"byte {read + packed.index(0):,} is zero")
@@ -85,6 +87,7 @@ def read_text(
         if not read:
             text = text.removeprefix("\ufeff")  # byte-order mark, written by some editors
         read += len(packed)
+        newlines += packed.count(b"\n")
         yield text, position
     decode(b"", read, final=True)
 

@@ -12,7 +12,9 @@ from ogpt.tasks.catalogue import TASKS
 from ogpt.tasks.example import Example
 from ogpt.tasks.labels import label_array
 from ogpt.tasks.open_task import held_out, open_task
+from ogpt.tasks.read_source import read_source
 from ogpt.tasks.task_data import TaskData
+from ogpt.tasks.task_source import TaskSource
 from tests.tasks.official_files import (
     LAYOUTS,
     NLI_TXT,
@@ -184,6 +186,20 @@ def test_a_release_is_known_by_its_rows(tmp_path: Path) -> None:
         assert ("other-release" in {notice.kind for notice in notices}) is other
         differing = [notice.fields["split"] for notice in notices if notice.kind == "rows-differ"]
         assert differing == ["train", "valid"]
+
+
+def test_a_source_is_a_data_set_or_files(tmp_path: Path) -> None:
+    write_files(tmp_path, LAYOUTS["rte", 0])
+    with collecting():
+        assert read_source(TaskSource(task="rte", data=tmp_path)) == open_task("rte", tmp_path)
+    with pytest.raises(ConfigError, match="the task is rte and --data is missing"):
+        read_source(TaskSource(task="rte"))
+    with pytest.raises(ConfigError, match="the task is rte and --train is given too"):
+        read_source(TaskSource(task="rte", data=tmp_path, train=tmp_path))
+    with pytest.raises(ConfigError, match="there is no --task to find in it"):
+        read_source(TaskSource(data=tmp_path))
+    with pytest.raises(ConfigError, match="task is 'wnli'; allowed: None, snli"):
+        TaskSource(task="wnli")
 
 
 # ---- what is missing

@@ -170,13 +170,20 @@ def test_a_bad_file_is_named(name, tmp_path):
 
 def test_other_encodings_and_damaged_archives(tmp_path):
     (tmp_path / "a.csv").write_bytes("text,label\ncaf\xe9,a\n".encode("latin-1"))
-    with pytest.raises(DataError, match=r"a.csv is not utf-8: at byte 14"):
+    with pytest.raises(DataError, match=r"a.csv is not utf-8: at byte 14 \(line 2: "):
         list(read_rows(tmp_path / "a.csv"))
     (tmp_path / "b.jsonl.gz").write_bytes(gzip.compress(b'{"text": "a"}\n' * 99)[:40])
     with pytest.raises(DamagedData, match=r"b.jsonl.gz is damaged"):
         list(read_rows(tmp_path / "b.jsonl.gz"))
     with pytest.raises(SourceNotFound, match="is not a file"):
         list(read_rows(tmp_path / "none.csv"))
+
+
+def test_a_field_may_be_as_long_as_a_book(tmp_path):
+    book = "word " * 40_000
+    (tmp_path / "a.csv").write_text(f"text,label\n{book},a\n", "utf-8")
+    (row,) = read_rows(tmp_path / "a.csv")
+    assert row.fields == {"text": book, "label": "a"}
 
 
 def test_a_row_of_a_program():

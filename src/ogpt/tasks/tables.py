@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ogpt.errors import BackendMissing, DamagedData, DataError, SourceNotFound
-from ogpt.reading import compression_of, parse_json, read_text, shown
+from ogpt.reading import Compression, compression_of, parse_json, read_text, shown
 
 ENDINGS = (".jsonl", ".csv", ".tsv", ".parquet")
+
+LONGEST_FIELD = 1 << 24
+"""Characters of a text in a table; the 128 Ki that `csv` allows are fewer than a book has."""
 
 
 class TableRow(NamedTuple):
@@ -49,13 +52,24 @@ def read_rows(path: Path) -> Iterator[TableRow]:
             "them",
             hint="rename the file by its format",
         )
-    text = "".join(piece for piece, _ in read_text(path, compression=compression))
+    text = _text(path, compression)
     if kind == ".jsonl":
         yield from _json_lines(path, text)
     elif kind == ".tsv":
         yield from _table(path, csv.reader(lines(text), delimiter="\t", quoting=csv.QUOTE_NONE))
     else:
         yield from _table(path, csv.reader(io.StringIO(text, newline=""), strict=True))
+
+
+def _text(path: Path, compression: Compression) -> str:
+    try:
+        return "".join(piece for piece, _ in read_text(path, compression=compression))
+    except DamagedData:
+        raise
+    except DataError as error:
+        raise DataError(
+            str(error), hint="write the file in UTF-8, for example with iconv -f cp1252 -t utf-8"
+        ) from error
 
 
 def lines(text: str) -> Iterator[str]:
@@ -90,6 +104,7 @@ def _json_lines(path: Path, text: str) -> Iterator[TableRow]:
 def _table(path: Path, reader: Any) -> Iterator[TableRow]:
     """The rows of a table under its header."""
     header: list[str] | None = None
+    longest = csv.field_size_limit(LONGEST_FIELD)
     try:
         for values in reader:
             if not values:
@@ -110,6 +125,8 @@ def _table(path: Path, reader: Any) -> Iterator[TableRow]:
             f"{path}, line {reader.line_num}, cannot be read: {error}",
             hint="check the quotes of the lines before it, or write JSON Lines",
         ) from error
+    finally:
+        csv.field_size_limit(longest)
 
 
 def _checked_header(path: Path, names: list[str]) -> list[str]:

@@ -11,8 +11,7 @@ from ogpt.errors import ConfigError, DataError
 from ogpt.notices import tell
 from ogpt.tasks.example import Example, Family, Problem
 from ogpt.tasks.labels import infer_labels, infer_problem, label_array
-from ogpt.tasks.task_rows import parse_columns, read_examples
-from ogpt.tasks.task_source import TaskSource
+from ogpt.tasks.task_rows import read_examples
 from ogpt.tasks.task_spec import TaskSpec
 
 IMBALANCE = 10
@@ -38,29 +37,6 @@ class TaskData:
     """By name; scored once, after the selection. Examples may have no labels."""
     dropped: Mapping[str, int] = field(default_factory=dict)
     """Reason -> rows that the reader left out."""
-
-
-def read_source(source: TaskSource) -> TaskData:
-    """Read the examples that a source names.
-
-    Raises:
-        ConfigError: a file or the family is missing.
-        DataError: files that cannot be read.
-    """
-    if source.family is None or source.train is None or source.valid is None:
-        raise ConfigError(
-            "the data is incomplete: a fine-tuning needs a family, and files to train on and to "
-            "validate with",
-            hint="pass for example --family classification --train train.jsonl --valid valid.jsonl",
-        )
-    return own_data(
-        source.family,
-        source.train,
-        source.valid,
-        source.test,
-        columns=parse_columns(source.family, source.columns),
-        problem=source.problem,
-    )
 
 
 def own_data(

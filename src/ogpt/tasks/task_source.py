@@ -9,6 +9,7 @@ from typing import get_args
 from ogpt.config.described import Option, described, keep_fields, with_field_docs
 from ogpt.config.ranges import FileName, OneOf, Texts
 from ogpt.errors import ConfigError
+from ogpt.tasks.catalogue import TASKS
 from ogpt.tasks.example import FAMILIES, Family, Problem
 
 _DATA = "Data"
@@ -18,12 +19,26 @@ _DATA = "Data"
 @with_field_docs
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskSource:
-    """The files of a task, and how to read them.
+    """A data set of the paper, or the files of a task and how to read them.
 
     Raises:
         ConfigError: a value outside its range.
     """
 
+    task: str | None = described(
+        None,
+        f"Data set of the paper: {', '.join(TASKS)}.",
+        OneOf((None, *TASKS)),
+        "choose one of these, or pass --family and files",
+        Option(panel=_DATA),
+    )
+    data: Path | None = described(
+        None,
+        "Folder with the files of --task, anywhere below it.",
+        FileName(),
+        "pass a folder",
+        Option(panel=_DATA),
+    )
     family: Family | None = described(
         None,
         f"Kind of task: {', '.join(FAMILIES)} (paper, figure 1).",

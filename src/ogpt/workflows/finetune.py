@@ -83,8 +83,8 @@ def finetune(
         overrides: One `finetune.field=value` or several; they override recipe and file.
         resume: Resume the run in `out` from its last checkpoint, with its own settings.
         reporter: Receives all events (`ogpt.reporting`).
-        **named: Fields of TaskSource (family, train, valid, test, columns, problem), instead of
-            `source` or to override it.
+        **named: Fields of TaskSource (task and data; or family, train, valid, test, columns,
+            problem), instead of `source` or to override it.
 
     Raises:
         ConfigError: invalid settings, or settings that differ from those of the run to resume.

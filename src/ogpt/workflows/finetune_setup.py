@@ -18,7 +18,8 @@ from ogpt.folders.model_folder import ModelFolder
 from ogpt.tasks.batching import TaskBatches
 from ogpt.tasks.encoded_examples import EncodedExamples, encode_examples
 from ogpt.tasks.example import Example
-from ogpt.tasks.task_data import TaskData, check_data, read_source
+from ogpt.tasks.read_source import read_source
+from ogpt.tasks.task_data import TaskData, check_data
 from ogpt.tasks.task_source import TaskSource
 from ogpt.tasks.task_spec import TaskSpec
 from ogpt.tasks.task_tokens import add_task_tokens

@@ -11,9 +11,6 @@ from ogpt.tasks.example import Example
 from ogpt.tasks.readers.decoding_lines import Drops, decoded_lines, place_of, without_empty
 from ogpt.tasks.readers.tabbed import BROKEN
 
-_LONGEST_FIELD = 1 << 24
-"""Characters; the default of 128 Ki of `csv` is shorter than some texts."""
-
 
 def read_story_cloze(path: Path, drops: Drops) -> Iterator[Example]:
     """Stories of four sentences, joined by a space as in the 2018 code, and two endings.
@@ -54,7 +51,6 @@ def _read_quora(path: Path, drops: Drops, names: Mapping[str, str]) -> Iterator[
 
 def _records(path: Path, delimiter: str) -> Iterator[tuple[str, list[str]]]:
     """The rows below the header, with their places."""
-    before = csv.field_size_limit(_LONGEST_FIELD)
     try:
         reader = csv.reader(decoded_lines(path), delimiter=delimiter, strict=True)
         next(reader, None)
@@ -66,8 +62,6 @@ def _records(path: Path, delimiter: str) -> Iterator[tuple[str, list[str]]]:
             f"{place_of(path, reader.line_num)} cannot be read: {error}",
             hint="download the file again; a spreadsheet program may have changed its quotes",
         ) from error
-    finally:
-        csv.field_size_limit(before)
 
 
 def _whole(text: str, place: str) -> int:

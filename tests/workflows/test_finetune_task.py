@@ -1,0 +1,61 @@
+"""`ogpt.finetune` on data sets of the paper, from their official files."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import ogpt
+from ogpt.folders.model_folder import ModelFolder
+from ogpt.notices import collecting
+from ogpt.tasks.task_spec import task_of
+from tests.tasks.official_files import LAYOUTS, table, write_files
+from tests.tasks.small import tokenizer
+
+SETTINGS = ("finetune.batch_size=2", "finetune.threads=1", "finetune.epochs=1")
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("base")
+    words = tokenizer()
+    torch.manual_seed(0)
+    config = ogpt.OpenAIGPTConfig(
+        vocab_size=len(words), n_positions=64, n_embd=16, n_layer=1, n_head=2
+    )
+    ogpt.OpenAIGPTLMHeadModel(config).save_pretrained(folder)
+    words.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "metric", "tests"),
+    [
+        ("mnli", 2, "accuracy", set()),
+        ("stsb", 0, "pearson", set()),
+        ("mrpc", 1, "f1", {"test"}),
+        ("race", 0, "accuracy", {"middle", "high", "all"}),
+        ("cola", 0, "matthews", set()),
+    ],
+)
+def test_a_data_set_is_learned_and_its_labelled_tests_scored(
+    base, tmp_path, name, number, metric, tests
+):
+    write_files(tmp_path / "data", LAYOUTS[name, number])
+    if name == "cola":
+        rows = ["a|1||a good film", "a|0|*|film good a"] * 4
+        write_files(tmp_path / "data", {"CoLA/train.tsv": table(*rows)})
+        write_files(tmp_path / "data", {"CoLA/dev.tsv": table(*rows)})
+    with collecting():
+        result = ogpt.finetune(
+            model=base,
+            out=tmp_path / "run",
+            task=name,
+            data=tmp_path / "data",
+            overrides=SETTINGS,
+        )
+    assert metric in result.valid
+    assert set(result.test) == tests
+    folder = ModelFolder.open(result.out)
+    spec = task_of(folder.config, folder.path)
+    assert (spec.name, spec.metrics[0]) == (name, metric)
