@@ -150,6 +150,8 @@ def test_transformers_gives_the_same_ids_from_the_folder_as_it_is(tmp_path: Path
     settings = json.loads((tmp_path / "tokenizer_config.json").read_text("utf-8"))
     assert settings["tokenizer_class"] == "PreTrainedTokenizerFast"
     assert settings["pre_tokenizer"] == "bytes"
+    # or version 4 adds token_type_ids, and GPT-1 the embeddings of tokens 0 and 1
+    assert settings["model_input_names"] == ["input_ids", "attention_mask"]
     for with_model in (False, True):
         if with_model:
             OpenAIGPTConfig(vocab_size=len(tokenizer)).save_pretrained(tmp_path)

@@ -26,6 +26,8 @@ class EncodedText(NamedTuple):
 
     text: str
     ids: list[int]
+    backward: Sequence[int] = ()
+    """Ids of a pair in the other order; empty where only the given order counts."""
 
 
 class Pipeline(ABC):

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ogpt.errors import ConfigError, DataError
+from ogpt.notices import collecting
 from ogpt.pipelines.base_pipeline import EncodedText, Pipeline
+from ogpt.tasks.task_spec import CONFIG_KEY, task_of
 from ogpt.tokens.texts import as_texts
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class TextClassificationPipeline(Pipeline):
     """The label of a text: `[{"label": ..., "score": ...}]`, or a list of such dicts for a list.
 
-    An input may be a pair, `{"text": ..., "text_pair": ...}`. With top_k or return_all_scores each
+    An input may be a pair, `{"text": ..., "text_pair": ...}`. Of a model that was fine-tuned for
+    similarity, a pair is scored in both orders and the logits are added (paper, section 3.3);
+    transformers scores only the given order. With top_k or return_all_scores each
     answer is a list of dicts. As in transformers, the answer to a single text is inside a list,
     unless the call itself has top_k.
 
@@ -69,21 +76,51 @@ class TextClassificationPipeline(Pipeline):
         return [found] if isinstance(inputs, str) and "top_k" not in arguments else found
 
     def _rows(self, inputs: Any, asked: Mapping[str, Any]) -> list[EncodedText]:
-        if not isinstance(inputs, Iterable) or isinstance(inputs, str):
+        if not isinstance(inputs, Iterable):
             return self._cut_rows(as_texts(inputs), None, asked)
-        pairs = [_pair(one) for one in inputs]
-        texts, seconds = [as_texts(column) for column in zip(*pairs, strict=True)] or ([], [])
-        return self._cut_rows(texts, seconds if any(seconds) else None, asked)
+        given = list(map(_pair, inputs))
+        rows: dict[int, EncodedText] = {}
+        for size in (1, 2):  # apart, as a text gets other special tokens than a pair
+            places = [place for place, one in enumerate(given) if len(one) == size]
+            columns = [as_texts(column) for column in zip(*(given[p] for p in places), strict=True)]
+            if columns:
+                rows.update(zip(places, self._rows_of(columns, asked), strict=True))
+        return [rows[place] for place in range(len(given))]
+
+    def _rows_of(
+        self, columns: Sequence[list[str]], asked: Mapping[str, Any]
+    ) -> Sequence[EncodedText]:
+        """The rows of texts, or of first and second texts."""
+        first, *second = columns
+        rows = self._cut_rows(first, second[0] if second else None, asked)
+        if not second or not self._both_orders:
+            return rows
+        with collecting():  # the notices of the given order are enough
+            others = self._cut_rows(second[0], first, asked)
+        return [row._replace(backward=other.ids) for row, other in zip(rows, others, strict=True)]
+
+    @property
+    def _both_orders(self) -> bool:
+        config = self.model.config
+        return hasattr(config, CONFIG_KEY) and task_of(config, "memory").family == "similarity"
 
     def _answer_batch(self, rows: Sequence[EncodedText], asked: Mapping[str, Any]) -> list[Any]:
-        ids, mask = self._batch(rows)
-        logits = self.model(ids, attention_mask=mask).logits.float().cpu()
+        logits = self._logits(rows)
+        others = [EncodedText(row.text, list(row.backward)) for row in rows if row.backward]
+        if others:
+            places = [place for place, row in enumerate(rows) if row.backward]
+            logits[places] += self._logits(others)
         function = str(asked.get("function_to_apply") or self._function()).lower()
         if function == "softmax":
             logits = logits.softmax(-1)
         elif function == "sigmoid":
             logits = logits.sigmoid()
         return [self._labelled(scores, asked) for scores in logits.tolist()]
+
+    def _logits(self, rows: Sequence[EncodedText]) -> Tensor:
+        ids, mask = self._batch(rows)
+        logits: Tensor = self.model(ids, attention_mask=mask).logits.float().cpu()
+        return logits
 
     def _function(self) -> str:
         problem = self.model.config.problem_type
@@ -101,13 +138,14 @@ class TextClassificationPipeline(Pipeline):
         return best[: asked["top_k"]] if "top_k" in asked else best[0]
 
 
-def _pair(one: Any) -> tuple[Any, Any]:
-    """A text and its second text, "" if there is none."""
+def _pair(one: Any) -> tuple[Any, ...]:
+    """A text, or a text and its second text."""
     if not isinstance(one, Mapping):
-        return one, ""
+        return (one,)
     if "text" not in one or not {*one} <= {"text", "text_pair"}:
         raise DataError(
             f"an input has the keys {', '.join(map(repr, one))}; allowed: 'text', and 'text_pair'",
             hint="pass a text, or {'text': ..., 'text_pair': ...}",
         )
-    return one["text"], one.get("text_pair", "")
+    second = one.get("text_pair")
+    return (one["text"],) if second is None else (one["text"], second)

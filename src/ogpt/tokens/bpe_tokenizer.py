@@ -348,7 +348,7 @@ class BPETokenizer(TokenizerBase):
             special=self._special_tokens,
             additional=self.additional_special_tokens,
             settings={
-                "tokenizer_class": self._class_of_transformers(),
+                **self._for_transformers(),
                 "pre_tokenizer": self.pre_tokenizer,
                 **self._versions(),
                 **{name: getattr(self, name) for name in _SETTINGS},
@@ -359,20 +359,21 @@ class BPETokenizer(TokenizerBase):
 
     def _hugging_face_file(self) -> str:
         """Return the content of tokenizer.json; the format has no rules of spaCy, but BERT's."""
-        if self.pre_tokenizer in ("bert", "bytes"):
-            pipeline = Tokenizer.from_str(self._pipeline.to_str())
-        else:
+        pipeline = Tokenizer.from_str(self._pipeline.to_str())
+        if self.pre_tokenizer not in ("bert", "bytes"):
             added = self._pipeline.get_added_tokens_decoder()
             pipeline = bert_pipeline(self._vocabulary, self.unk_token, added)
         if self.template is not None:
             pipeline.post_processor = self.template.post_processor(self._id_of)
         return pipeline.to_str()
 
-    def _class_of_transformers(self) -> str:
-        """Return the class of transformers that gives equal ids: OpenAIGPTTokenizer adds none."""
-        if self.pre_tokenizer == "bytes" or self.template is not None:
-            return "PreTrainedTokenizerFast"
-        return "OpenAIGPTTokenizer"
+    def _for_transformers(self) -> dict[str, Any]:
+        """Return the class of transformers that gives equal ids, and equal inputs of a model."""
+        if self.pre_tokenizer != "bytes" and self.template is None:
+            return {"tokenizer_class": "OpenAIGPTTokenizer"}  # which adds no tokens
+        # version 4 would add token_type_ids, whose embeddings GPT-1 adds to those of the tokens
+        names = list(self.model_input_names)
+        return {"tokenizer_class": "PreTrainedTokenizerFast", "model_input_names": names}
 
     @classmethod
     @abstractmethod
