@@ -278,5 +278,5 @@ def test_settings_named_in_a_guide_exist(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_links_of_a_guide_lead_somewhere(page: Path) -> None:
-    links = re.findall(r"\]\((?!https:)([^)#]+)", page.read_text("utf-8"))
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text("utf-8"))
     assert [link for link in links if not (page.parent / link).exists()] == []
