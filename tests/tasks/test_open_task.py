@@ -13,7 +13,8 @@ from ogpt.tasks.example import Example
 from ogpt.tasks.labels import label_array
 from ogpt.tasks.open_task import held_out, open_task
 from ogpt.tasks.read_source import read_source
-from ogpt.tasks.task_data import TaskData
+from ogpt.tasks.task_data import TaskData, check_data
+from ogpt.tasks.task_file import read_task_file
 from ogpt.tasks.task_source import TaskSource
 from tests.tasks.official_files import (
     LAYOUTS,
@@ -200,6 +201,30 @@ def test_a_source_is_a_data_set_or_files(tmp_path: Path) -> None:
         read_source(TaskSource(data=tmp_path))
     with pytest.raises(ConfigError, match="task is 'wnli'; allowed: None, snli"):
         TaskSource(task="wnli")
+
+
+def test_one_official_file_is_read_for_a_fine_tuned_model(tmp_path: Path) -> None:
+    write_files(tmp_path, LAYOUTS["snli", 1])
+    write_files(tmp_path, RACE)
+    with collecting() as notices:
+        found = read_task_file(tmp_path / "snli_1.0" / "snli_1.0_dev.txt", TASKS["snli"].spec())
+    assert found == list(opened("snli", tmp_path).valid["valid"])
+    assert [notice.kind for notice in notices] == ["rows-dropped"]
+    race = TASKS["race"].spec()
+    assert len(read_task_file(tmp_path / "RACE" / "test" / "high", race)) == 4
+    assert len(read_task_file(tmp_path / "RACE" / "test", race)) == 8
+    with pytest.raises(SourceNotFound, match="RACE is not a file"):
+        read_task_file(tmp_path / "RACE", race)  # training and test examples
+    write_files(tmp_path, {"mine.csv": "premise,hypothesis\nA cat.,No cat.\n"})
+    (mine,) = read_task_file(tmp_path / "mine.csv", TASKS["snli"].spec())
+    assert mine.texts == ("A cat.", "No cat.")
+
+
+def test_one_class_of_a_data_set_is_refused(tmp_path: Path) -> None:
+    rows = table("index|sentence1|sentence2|label", *["0|A.|B.|entailment"] * 4)
+    write_files(tmp_path, {**LAYOUTS["rte", 0], "glue_data/RTE/train.tsv": rows})
+    with pytest.raises(DataError, match="all 4 training examples have the label 'entailment'"):
+        check_data(opened("rte", tmp_path), 2)
 
 
 # ---- what is missing

@@ -59,3 +59,12 @@ def test_a_data_set_is_learned_and_its_labelled_tests_scored(
     folder = ModelFolder.open(result.out)
     spec = task_of(folder.config, folder.path)
     assert (spec.name, spec.metrics[0]) == (name, metric)
+    if name == "cola":
+        official, sent = tmp_path / "data" / "CoLA", tmp_path / "CoLA.tsv"
+        with collecting():  # unknown tokens
+            (found,) = ogpt.predict(result.out, official / "test.tsv", out=sent, format="glue")
+            evaluation = ogpt.evaluate(result.out, official / "dev.tsv")
+        assert found.id == "0"
+        written = sent.read_text("utf-8")
+        assert written == f"index\tprediction\n0\t{spec.labels.index(found.label)}\n"
+        assert "matthews" in evaluation.scores

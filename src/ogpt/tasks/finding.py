@@ -42,19 +42,16 @@ def files_below(folder: Path) -> list[Path]:
 def match(files: Iterable[Path], patterns: tuple[str, ...]) -> list[Path]:
     """The files of a split: those that match its patterns, or none if a pattern has no match.
 
-    A pattern matches the last parts of a path, in any case of letters. A last part that is "*" and
-    an extension means all such files; any other pattern means one file. Of several copies of a data
-    set the one with the shortest path is used, with a notice (`data-found-twice`).
+    A pattern whose last part is "*" and an extension means all such files; any other one means one
+    file. Of several copies of a data set the one with the shortest path is used, with a notice
+    (`data-found-twice`).
     """
     chosen: list[Path] = []
     for pattern in patterns:
-        parts = pattern.lower().split("/")
+        parts = pattern.split("/")
         roots: dict[Path, list[Path]] = {}
         for file in files:
-            ending = file.parts[-len(parts) :]
-            if all(
-                fnmatchcase(name.lower(), part) for name, part in zip(ending, parts, strict=True)
-            ):
+            if fits(file, pattern):
                 roots.setdefault(file.parents[len(parts) - 1], []).append(file)
         if not roots:
             return []
@@ -65,6 +62,13 @@ def match(files: Iterable[Path], patterns: tuple[str, ...]) -> list[Path]:
             tell("data-found-twice", name=pattern, count=len(copies), path=copies[0][0])
         chosen += copies[0]
     return chosen
+
+
+def fits(file: Path, pattern: str) -> bool:
+    """Whether a pattern matches the last parts of an absolute path, in any case of letters."""
+    parts = pattern.lower().split("/")
+    ending = [name.lower() for name in file.parts[-len(parts) :]]
+    return len(ending) == len(parts) and all(map(fnmatchcase, ending, parts))
 
 
 def archives(files: Iterable[Path]) -> str:

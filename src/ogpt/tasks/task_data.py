@@ -103,8 +103,8 @@ def check_data(data: TaskData, batch_size: int) -> None:
     Notices: `classes-imbalanced`, `rows-repeated`, `rows-leaked`, `rows-dropped`.
 
     Raises:
-        DataError: fewer examples than a batch, no validation labels, or a label of the validation
-            set that the training set does not have.
+        DataError: fewer examples than a batch, one class alone, no validation labels, or a label
+            of the validation set that the training set does not have.
     """
     spec = data.spec
     if len(data.train) < batch_size:
@@ -124,6 +124,11 @@ def check_data(data: TaskData, batch_size: int) -> None:
     if spec.labels and spec.problem == "single_label_classification":
         counts = Counter(str(example.label) for example in data.train).most_common()
         (most, many), (least, few) = counts[0], counts[-1]
+        if len(counts) == 1:
+            raise DataError(
+                f"all {many} training examples have the label {most!r}; allowed: 2 classes or more",
+                hint="one class alone cannot be learned: add examples of another class",
+            )
         if many >= IMBALANCE * few:
             tell("classes-imbalanced", most=most, many=many, least=least, few=few)
     _notice_repeats(data)

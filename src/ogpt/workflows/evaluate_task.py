@@ -24,7 +24,7 @@ from ogpt.reporting import Reporter, silent
 from ogpt.storage import check_empty, check_writable, whole_folder
 from ogpt.tasks.encoded_examples import OnTooLong
 from ogpt.tasks.example import Example
-from ogpt.tasks.task_rows import read_examples
+from ogpt.tasks.task_file import read_task_file
 from ogpt.tasks.task_spec import TaskSpec, task_of
 
 HARDEST = 20
@@ -57,7 +57,8 @@ def evaluate_task(
 
     Args:
         folder: A model that `ogpt finetune` wrote; its columns and labels are those of its task.
-        data: File of examples.
+        data: File of examples: rows with the columns of the task, or an official file of its data
+            set.
         out: New folder for scores.json, report.md, hardest.jsonl and pictures; None: none.
         on_too_long: What to do with examples that the model is too short for.
         threads: CPU threads; 0 uses all cores.
@@ -73,7 +74,7 @@ def evaluate_task(
     if out is not None:
         check_empty(out)
         check_writable(out)
-    examples, _ = read_examples(data, spec.family, spec.columns, spec.problem)
+    examples = read_task_file(data, spec)
     predictor = TorchTaskPredictor(folder, threads)
     made = predictor.predict(examples, on_too_long=on_too_long, what=str(data), reporter=reporter)
     labels = made.encoded.labels

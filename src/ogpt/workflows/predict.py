@@ -14,10 +14,12 @@ from ogpt.folders.model_folder import ModelFolder
 from ogpt.reading import parse_json, read_stdin
 from ogpt.reporting import Reporter, silent
 from ogpt.storage import path_of, whole_file
+from ogpt.tasks.catalogue import TASKS
 from ogpt.tasks.encoded_examples import OnTooLong
 from ogpt.tasks.example import Example
 from ogpt.tasks.tables import lines
-from ogpt.tasks.task_rows import example_of, read_examples
+from ogpt.tasks.task_file import read_task_file
+from ogpt.tasks.task_rows import example_of
 from ogpt.tasks.task_spec import TaskSpec, task_of
 from ogpt.workflows.evaluate_task import named
 
@@ -51,8 +53,9 @@ def predict(
 
     Args:
         model: A model folder or run that `ogpt finetune` wrote.
-        data: File of examples as for fine-tuning; `-` for JSON Lines on standard input, or lines of
-            text for classification; or the examples themselves: mappings of columns, or texts.
+        data: File of examples as for fine-tuning, or an official file of the data set that the
+            model was fine-tuned on; `-` for JSON Lines on standard input, or lines of text for
+            classification; or the examples themselves: mappings of columns, or texts.
         out: File to write; None: none.
         format: Of `out`: jsonl; glue (index and prediction, as GLUE's server takes them); or
             storycloze (story and right ending).
@@ -101,8 +104,7 @@ def unlabelled(example: Example) -> Example:
 
 def _examples(data: Any, spec: TaskSpec) -> Iterator[Example]:
     if isinstance(data, str | Path) and str(data) != STDIN:
-        path = path_of(data, "data")
-        yield from read_examples(path, spec.family, spec.columns, spec.problem)[0]
+        yield from read_task_file(path_of(data, "data"), spec)
         return
     rows = list(lines(read_stdin())) if isinstance(data, str | Path) else list(data)
     if not rows:
@@ -137,6 +139,14 @@ def _scores(spec: TaskSpec, row: Any, example: Example) -> Any:
     return dict(zip(spec.labels, map(float, row), strict=True))
 
 
+def _submitted(label: Any, spec: TaskSpec) -> str:
+    """A label as GLUE's server reads it: a name, or 0 and 1 for the sets that write these."""
+    if spec.problem == "regression":  # similarities from 0 to 5
+        return f"{min(5.0, max(0.0, label)):.3f}"
+    by_id = spec.name in TASKS and TASKS[spec.name].submits == "id"
+    return str(spec.labels.index(label)) if by_id else str(label)
+
+
 def written(found: Sequence[Prediction], spec: TaskSpec, format: Format) -> Iterator[str]:
     """The lines of a file of predictions.
 
@@ -154,10 +164,7 @@ def written(found: Sequence[Prediction], spec: TaskSpec, format: Format) -> Iter
             raise _no_format(format, spec)
         yield "index\tprediction\n"
         for index, one in enumerate(found):
-            score = spec.problem == "regression"
-            # the server takes similarities from 0 to 5, with three decimals
-            value = f"{min(5.0, max(0.0, one.label)):.3f}" if score else one.label
-            yield f"{index}\t{value}\n"
+            yield f"{index}\t{_submitted(one.label, spec)}\n"
     else:
         if spec.family != "multiple-choice":
             raise _no_format(format, spec)
