@@ -2,10 +2,11 @@
 
 import gzip
 import json
+import sys
 
 import pytest
 
-from ogpt.errors import ConfigError, DamagedData, DataError, SourceNotFound
+from ogpt.errors import BackendMissing, ConfigError, DamagedData, DataError, SourceNotFound
 from ogpt.tasks.tables import read_rows
 from ogpt.tasks.task_rows import example_of, parse_columns, read_examples
 
@@ -184,6 +185,14 @@ def test_a_field_may_be_as_long_as_a_book(tmp_path):
     (tmp_path / "a.csv").write_text(f"text,label\n{book},a\n", "utf-8")
     (row,) = read_rows(tmp_path / "a.csv")
     assert row.fields == {"text": book, "label": "a"}
+
+
+def test_parquet_needs_pyarrow(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    (tmp_path / "a.parquet").write_bytes(b"PAR1")
+    with pytest.raises(BackendMissing, match=r"a\.parquet needs the package pyarrow") as error:
+        list(read_rows(tmp_path / "a.parquet"))
+    assert error.value.hint == "pip install 'ogpt[data]'"
 
 
 def test_a_row_of_a_program():
