@@ -107,7 +107,7 @@ KINDS: dict[str, str] = {
     ),
     "rows-repeated": "{count} of {total} training examples repeat others, word for word",
     "rows-leaked": (
-        "{count} of {total} examples of {split} are training examples too, word for word: its "
+        "{count} of {total} examples of {split} are {source} examples too, word for word: its "
         "scores are too high"
     ),
     "data-found-twice": "{name} is there {count} times: reading {path}",

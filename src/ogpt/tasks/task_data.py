@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -140,10 +141,15 @@ def _notice_repeats(data: TaskData) -> None:
     if repeated:
         tell("rows-repeated", count=repeated, total=len(data.train))
     for name, examples in {**data.valid, **data.test}.items():
-        leaked = _count_in(examples, known)
-        if leaked:
-            tell("rows-leaked", count=leaked, total=len(examples), split=name)
+        _notice_leak(examples, known.keys(), name, "training")
+    selecting = {example.texts for examples in data.valid.values() for example in examples}
+    for name, examples in data.test.items():
+        _notice_leak(examples, selecting, name, "validation")
 
 
-def _count_in(examples: Sequence[Example], known: Mapping[tuple[str, ...], int]) -> int:
-    return sum(example.texts in known for example in examples)
+def _notice_leak(
+    examples: Sequence[Example], known: AbstractSet[tuple[str, ...]], name: str, source: str
+) -> None:
+    leaked = sum(example.texts in known for example in examples)
+    if leaked:
+        tell("rows-leaked", count=leaked, total=len(examples), split=name, source=source)
