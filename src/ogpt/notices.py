@@ -52,6 +52,10 @@ KINDS: dict[str, str] = {
         "the tokenizer in {path} was made with the pre-tokenization {made_with!r}; using "
         "{asked!r}, which gives different ids"
     ),
+    "template-ignored": (
+        "the post-processor in the tokenizer.json of {path} is not start, text, end; its special "
+        "tokens are not put around texts, as transformers would do"
+    ),
     "other-version": (
         "the tokenizer in {path} was made with {package} {made_with}; using the installed {here}, "
         "which may split words differently"

@@ -99,3 +99,22 @@ def test_a_damaged_template_is_named(stored, tmp_path):
     with pytest.raises(TokenizerError, match=r"template in the .* is") as error:
         open_tokenizer(tmp_path)
     assert "delete the entry" in error.value.hint
+
+
+def test_another_form_in_tokenizer_json_is_not_ignored_in_silence(tmp_path):
+    made = tokenizer("bert")
+    made.save_pretrained(tmp_path)
+    file = tmp_path / "tokenizer.json"
+    content = json.loads(file.read_text("utf-8"))
+    end = {"SpecialToken": {"id": "<unk>", "type_id": 0}}
+    first, second = ({"Sequence": {"id": name, "type_id": 0}} for name in "AB")
+    content["post_processor"] = {
+        "type": "TemplateProcessing",
+        "single": [first, end],
+        "pair": [first, second, end],
+        "special_tokens": {"<unk>": {"id": "<unk>", "ids": [0], "tokens": ["<unk>"]}},
+    }
+    file.write_text(json.dumps(content), "utf-8")
+    with collecting() as notices:
+        assert open_tokenizer(tmp_path).template is None
+    assert [notice.kind for notice in notices] == ["template-ignored"]

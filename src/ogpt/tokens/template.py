@@ -9,6 +9,7 @@ from tokenizers import Encoding
 from tokenizers.processors import TemplateProcessing
 
 from ogpt.errors import TokenizerError
+from ogpt.notices import tell
 
 TEMPLATE = "template"
 """Key of tokenizer_config.json."""
@@ -51,7 +52,7 @@ def read_template(
     Args:
         settings: Content of tokenizer_config.json, where ogpt stores it.
         pipeline: Content of tokenizer.json, where transformers does; other forms than ours, such as
-            one token at the end only, are not read.
+            one token at the end only, are not read, with a notice.
         folder: For the error.
 
     Raises:
@@ -59,7 +60,11 @@ def read_template(
     """
     stored = settings.get(TEMPLATE)
     if stored is None:
-        return _of_post_processor(pipeline.get("post_processor"))
+        part = pipeline.get("post_processor")
+        found = _of_post_processor(part)
+        if found is None and _adds_tokens(part):
+            tell("template-ignored", path=folder)
+        return found
     if not isinstance(stored, list) or len(stored) != 3 or not all(map(_is_token, stored)):
         raise TokenizerError(
             f"{TEMPLATE} in the tokenizer_config.json of {folder} is {stored!r}; allowed: the "
@@ -79,6 +84,13 @@ def _of_post_processor(part: Any) -> Template | None:
         return None
     found = [token for token in pair if token is not None]
     return Template(*found) if len(found) == 3 else None
+
+
+def _adds_tokens(part: Any) -> bool:
+    """Whether a TemplateProcessing puts any special token around a text or a pair."""
+    if not isinstance(part, dict) or part.get("type") != "TemplateProcessing":
+        return False
+    return any(map(_token, [*part.get("single", ()), *part.get("pair", ())]))
 
 
 def _token(item: dict[str, Any]) -> str | None:
