@@ -7,6 +7,8 @@ Names load on first use, so that `import ogpt` is fast and loads no framework:
     ogpt.prepare             tokenize text into shards
     ogpt.pretrain, ogpt.plan pre-train a language model; estimate its cost
     ogpt.finetune            fine-tune a model on a task with labels
+    ogpt.finetune_sweep      the same with several seeds and settings
+    ogpt.finetune_plan       estimate the cost of both
     ogpt.generate            generate text from a prompt; generate_file: from every row of a file
     ogpt.score               log-probability of a text, or of candidate continuations
     ogpt.evaluate            perplexity on a text, or scores of a task
@@ -61,6 +63,8 @@ if TYPE_CHECKING:
     from ogpt.workflows.doctor import doctor as doctor
     from ogpt.workflows.evaluate import evaluate as evaluate
     from ogpt.workflows.finetune import finetune as finetune
+    from ogpt.workflows.finetune_plan import finetune_plan as finetune_plan
+    from ogpt.workflows.finetune_sweep import finetune_sweep as finetune_sweep
     from ogpt.workflows.generate import generate as generate
     from ogpt.workflows.generate import generate_file as generate_file
     from ogpt.workflows.info import info as info
@@ -102,6 +106,8 @@ _HOMES = {
     "errors": "ogpt.errors",
     "evaluate": "ogpt.workflows.evaluate:evaluate",
     "finetune": "ogpt.workflows.finetune:finetune",
+    "finetune_plan": "ogpt.workflows.finetune_plan:finetune_plan",
+    "finetune_sweep": "ogpt.workflows.finetune_sweep:finetune_sweep",
     "generate": "ogpt.workflows.generate:generate",
     "generate_file": "ogpt.workflows.generate:generate_file",
     "info": "ogpt.workflows.info:info",
@@ -146,6 +152,8 @@ __all__ = [
     "errors",
     "evaluate",
     "finetune",
+    "finetune_plan",
+    "finetune_sweep",
     "generate",
     "generate_file",
     "info",

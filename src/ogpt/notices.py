@@ -214,6 +214,20 @@ def collecting() -> Iterator[list[Notice]]:
         yield notices
 
 
+@contextmanager
+def each_once() -> Iterator[None]:
+    """Pass on each notice of the block once: for several runs over the same data."""
+    sink, seen = _sink.get(), set[str]()
+
+    def pass_on(notice: Notice) -> None:
+        if notice.message not in seen:
+            seen.add(notice.message)
+            sink(notice)
+
+    with listening(pass_on):
+        yield
+
+
 def refuse(notice: Notice) -> None:
     """Turn the first notice into an error: the sink of --strict.
 

@@ -1,6 +1,5 @@
 """`ogpt.finetune` from files to a model folder: learning, resuming, transferring, refusing."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -20,54 +19,17 @@ from ogpt.folders.model_folder import ModelFolder
 from ogpt.folders.run_folder import RunFolder
 from ogpt.notices import collecting
 from ogpt.tasks.task_spec import task_of
-from tests.tasks.small import tokenizer
-
-SHAPE = {"n_positions": 32, "n_embd": 32, "n_layer": 2, "n_head": 2}
-FAST = (
-    "finetune.batch_size=8",
-    "finetune.learning_rate=3e-3",
-    "finetune.threads=1",
-    "finetune.dropout=0.0",
-)
+from tests.workflows.finetuning import FAST, base_model, polarity, task_files, write
 
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory) -> Path:
-    """A small language model with random weights."""
-    folder = tmp_path_factory.mktemp("base")
-    words = tokenizer()
-    torch.manual_seed(0)
-    config = ogpt.OpenAIGPTConfig(vocab_size=len(words), **SHAPE)
-    ogpt.OpenAIGPTLMHeadModel(config).save_pretrained(folder)
-    words.save_pretrained(folder)
-    return folder
-
-
-def write(path: Path, rows) -> Path:
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
-    return path
-
-
-def polarity(count: int, seed: int):
-    """Texts that are good or bad by one word at a place of its own."""
-    rng = np.random.default_rng(seed)
-    rows = []
-    for _ in range(count):
-        words = list(rng.choice(["a", "film", "story", "with", "the", "end", "this"], 6))
-        label = str(rng.choice(["good", "bad"]))
-        words.insert(int(rng.integers(0, 7)), label)
-        rows.append({"text": " ".join(words), "label": label + " film"})
-    return rows
+    return base_model(tmp_path_factory.mktemp("base"))
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("files")
-    return {
-        "train": write(folder / "train.jsonl", polarity(192, 0)),
-        "valid": write(folder / "valid.jsonl", polarity(32, 1)),
-        "test": write(folder / "test.jsonl", polarity(24, 2)),
-    }
+    return task_files(tmp_path_factory.mktemp("files"))
 
 
 @pytest.fixture(scope="module")

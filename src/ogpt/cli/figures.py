@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from ogpt.generation.texts.statistics import Statistics
     from ogpt.recipes.demo import DemoResult
     from ogpt.workflows.convert import Conversion
+    from ogpt.workflows.finetune_sweep import FinetuneSweep
     from ogpt.workflows.generate import FileResult
     from ogpt.workflows.quantize import Quantization
     from ogpt.workflows.score import Score
@@ -164,6 +165,28 @@ def quantization(made: Quantization) -> list[str]:
         f"{made.to:10}{found.loss:10.4f}{found.perplexity:14,.3f}  ({worse:+.2%})",
         f"KL divergence {found.kl_divergence:.2g} nats, same top token {found.top_1_agreement:.1%}",
     ]
+
+
+def sweep(made: FinetuneSweep) -> str:
+    """Result of `finetune --seeds --grid`: a section for each point of the grid; `*` marks it."""
+    lines = []
+    for index, point in enumerate(made.points):
+        name = ", ".join(
+            f"{key.partition('.')[2]} {value}" for key, value in point.settings.items()
+        )
+        mark = "* " if index == made.chosen and len(made.points) > 1 else ""
+        seeds = f"{len(point.runs)} seed{'s' * (len(point.runs) > 1)}"
+        lines.append(f"{mark}{name}, {seeds}" if name else seeds)
+        lines.append(f"{'':24}{'median':>9}{'best':>9}{'mean':>9}  95 % interval of the mean")
+        for split, spreads in {"validation": point.valid, **point.test}.items():
+            lines += [
+                f"{f'{split} {measure}':24}{one.median:9.4f}{one.best:9.4f}{one.mean:9.4f}"
+                f"  {one.low:.4f} to {one.high:.4f}"
+                for measure, one in spreads.items()
+            ]
+        lines.append("")
+    lines.append(f"chosen by validation {made.metric}: {made.best_run}")
+    return "\n".join(lines)
 
 
 def demo_story(result: DemoResult) -> str:

@@ -7,10 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from ogpt.cli.answers import answer
+from ogpt.cli.answers import answer, write
 from ogpt.cli.command import reporter
 from ogpt.cli.common_options import Json
 from ogpt.cli.field_options import with_field_options
+from ogpt.cli.figures import sweep
 from ogpt.tasks.task_source import TaskSource
 
 
@@ -31,20 +32,41 @@ def finetune(
     resume: Annotated[
         bool, typer.Option("--resume", help="Resume from the last checkpoint.")
     ] = False,
+    seeds: Annotated[
+        int,
+        typer.Option(help="Number of runs with different seeds; OUT/sweep.json sums them up."),
+    ] = 1,
+    grid: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="paper|finetune.FIELD=V,V",
+            help="Try each combination, and choose by the validation set; repeatable.",
+        ),
+    ] = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Estimate cost and exit without training.")
+    ] = False,
     as_json: Json = False,
     **named: Any,
 ) -> None:
     """Fine-tune a model on a task with labels (paper, section 3.2)."""
     import ogpt
 
-    result = ogpt.finetune(
-        model=model,
-        out=out,
-        recipe=recipe,
-        config=config,
-        overrides=overrides or (),
-        resume=resume,
-        reporter=reporter(),
+    arguments = {
         **named,
-    )
-    answer(result, as_json=as_json)
+        "model": model,
+        "out": out,
+        "recipe": recipe,
+        "config": config,
+        "overrides": overrides or (),
+        "resume": resume,
+        "reporter": reporter(),
+    }
+    if plan:
+        made = ogpt.finetune_plan(seeds=seeds, grid=grid or (), **arguments)
+        answer(made, as_json=as_json)
+    elif seeds != 1 or grid:
+        found = ogpt.finetune_sweep(seeds=seeds, grid=grid or (), **arguments)
+        answer(found, as_json=True) if as_json else write(sweep(found))
+    else:
+        answer(ogpt.finetune(**arguments), as_json=as_json)

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ogpt.config.described import check_names, whole_or_named
 from ogpt.config.loader import to_toml
 from ogpt.data.batch import Batch
 from ogpt.errors import VocabularyMismatch
@@ -21,7 +20,7 @@ from ogpt.folders.model_card import write_card
 from ogpt.folders.model_folder import CHECKPOINTS, ModelFolder
 from ogpt.folders.run_folder import METRICS_FILE, RunFolder, read_events
 from ogpt.reporting import Reporter, silent
-from ogpt.storage import only_writer, path_of, storage_error
+from ogpt.storage import only_writer, storage_error
 from ogpt.tasks.batching import TaskBatches
 from ogpt.tasks.task_data import TaskData
 from ogpt.tasks.task_source import TaskSource
@@ -42,6 +41,7 @@ from ogpt.workflows.finetune_setup import (
 
 TASK = "fine-tuning"
 LOWER_IS_BETTER = frozenset({"mse"})
+"""Measures of which less is better; of all others more is."""
 EVAL_EXAMPLES = 64
 """Examples of an evaluation batch, sorted by length."""
 
@@ -93,18 +93,21 @@ def finetune(
         UnknownArgument: a name that is no field.
         TrainingDiverged, TrainingInterrupted, StorageError: see Loop.run.
     """
-    check_names("finetune", named, TaskSource)
-    request = FinetuneRequest(
+    request = FinetuneRequest.of(
         model=model,
-        out=path_of(out, "out"),
-        source=source
-        if isinstance(source, TaskData)
-        else whole_or_named(TaskSource, source, named),
+        out=out,
+        source=source,
         recipe=recipe,
-        config=None if config is None else path_of(config, "config"),
-        overrides=(overrides,) if isinstance(overrides, str) else tuple(overrides),
+        config=config,
+        overrides=overrides,
         resume=resume,
+        **named,
     )
+    return run_finetune(request, reporter)
+
+
+def run_finetune(request: FinetuneRequest, reporter: Reporter) -> FinetuneResult:
+    """The same as `finetune`, for checked arguments."""
     settings = finetune_settings(request)
     with only_writer(request.out):
         return _finetune(set_up_finetune(request, settings), request.out, reporter)
@@ -120,6 +123,9 @@ def _finetune(setup: FinetuneSetup, out: Path, reporter: Reporter) -> FinetuneRe
     _check_same_examples(run, setup)
     if run.facts.get("finished"):
         reporter("message", text=f"the run in {out} is finished")
+        if _unscored(setup, run):
+            step = make_finetune_step(setup)
+            _score_tests(setup, step, run, _facts(setup, step))
         return _result(run)
     step = make_finetune_step(setup)
     state = run.load_last(step.load)
@@ -143,7 +149,8 @@ def _finetune(setup: FinetuneSetup, out: Path, reporter: Reporter) -> FinetuneRe
         loop = _loop(setup, step, run, report, add_files, state)
         try:
             loop.run()
-            _finish(setup, step, run, about, loop.step)
+            _finish(setup, run, loop.step)
+            _score_tests(setup, step, run, about)
         except OSError as error:
             raise storage_error(out, error) from error
     return _result(run)
@@ -219,39 +226,58 @@ def predicted(step: TrainStep, source: TaskBatches) -> NDArray[Any]:
     return stacked(found)[np.argsort(np.concatenate(places))]
 
 
-def _finish(
-    setup: FinetuneSetup, step: TrainStep, run: RunFolder, about: Mapping[str, str], steps: int
-) -> None:
-    """Score the best checkpoint on the test sets, once; write its card and the facts of the run."""
-    best = run.path / CHECKPOINTS / (run.facts["best"] or run.facts["last"])
-    best_step = int(best.name.removeprefix("step-"))
+def _finish(setup: FinetuneSetup, run: RunFolder, steps: int) -> None:
+    """Record the end of the training, and how the best checkpoint did in validation."""
+    best_step = int(_best(run).name.removeprefix("step-"))
     events = [
         event
         for event in read_events(run.path / METRICS_FILE)
         if event["event"] == "eval" and event["step"] == best_step
     ]
     valid = {name: events[-1][name] for name in setup.spec.metrics} if events else {}
-    step.load(best)
-    test = {
-        name: scores(setup.spec, predicted(step, batches), batches.encoded.labels)
-        for name, batches in setup.test.items()
-        if batches.encoded.labels is not None
-    }
-    rows = {f"validation {name}": f"{value:.4g}" for name, value in valid.items()}
-    for split, found in test.items():
-        rows |= {
-            f"{split} {name}": f"{score.value:.4g} ({score.low:.4g} to {score.high:.4g})"
-            for name, score in found.items()
-        }
-    write_card(best, about, evaluation=rows)
     run.facts |= {
         "finished": True,
         "steps": steps,
         "best_step": best_step,
         "valid": valid,
-        "test": {split: {n: list(s) for n, s in found.items()} for split, found in test.items()},
+        "test": {},
     }
     run.save_facts()
+
+
+def _best(run: RunFolder) -> Path:
+    return run.path / CHECKPOINTS / str(run.facts["best"] or run.facts["last"])
+
+
+def _unscored(setup: FinetuneSetup, run: RunFolder) -> dict[str, TaskBatches]:
+    """The test sets with labels that a finished run has not been scored on yet."""
+    return {
+        name: batches
+        for name, batches in setup.test.items()
+        if batches.encoded.labels is not None and name not in run.facts["test"]
+    }
+
+
+def _score_tests(
+    setup: FinetuneSetup, step: TrainStep, run: RunFolder, about: Mapping[str, str]
+) -> None:
+    """Score the best checkpoint on the test sets, each once, and write its card with all scores."""
+    unscored = _unscored(setup, run)
+    if unscored:
+        step.load(_best(run))
+    for name, batches in unscored.items():
+        labels = batches.encoded.labels
+        assert labels is not None
+        found = scores(setup.spec, predicted(step, batches), labels)
+        run.facts["test"][name] = {measure: list(score) for measure, score in found.items()}
+        run.save_facts()
+    rows = {f"validation {name}": f"{value:.4g}" for name, value in run.facts["valid"].items()}
+    for split, saved in run.facts["test"].items():
+        rows |= {
+            f"{split} {name}": f"{value:.4g} ({low:.4g} to {high:.4g})"
+            for name, (value, low, high) in saved.items()
+        }
+    write_card(_best(run), about, evaluation=rows)
 
 
 def _result(run: RunFolder) -> FinetuneResult:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from ogpt.config.described import check_names, whole_or_named
 from ogpt.config.finetune_settings import FinetuneSection, FinetuneSettings
 from ogpt.config.loader import load_settings_of
 from ogpt.config.pretrain_settings import TrainingSettings
 from ogpt.errors import ConfigError
 from ogpt.folders.model_folder import ModelFolder
+from ogpt.storage import path_of
 from ogpt.tasks.batching import TaskBatches
 from ogpt.tasks.encoded_examples import EncodedExamples, encode_examples
 from ogpt.tasks.example import Example
@@ -45,6 +49,42 @@ class FinetuneRequest:
     config: Path | None = None
     overrides: tuple[str, ...] = ()
     resume: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        model: str | Path | ModelFolder,
+        out: str | Path,
+        source: TaskSource | TaskData | None = None,
+        recipe: str | None = None,
+        config: str | Path | None = None,
+        overrides: str | Sequence[str] = (),
+        resume: bool = False,
+        **named: Any,
+    ) -> FinetuneRequest:
+        """A request of arguments as people pass them, such as the fields of a source by name."""
+        check_names("finetune", named, TaskSource)
+        if not isinstance(source, TaskData):
+            source = whole_or_named(TaskSource, source, named)
+        return cls(
+            model=model,
+            out=path_of(out, "out"),
+            source=source,
+            recipe=recipe,
+            config=None if config is None else path_of(config, "config"),
+            overrides=(overrides,) if isinstance(overrides, str) else tuple(overrides),
+            resume=resume,
+        )
+
+    def settings(self, file: Path | None) -> FinetuneSettings:
+        """The settings of a TOML file, recipe and overrides; None: without a file."""
+        recipe = [f"finetune.recipe={self.recipe}"] if self.recipe else []
+        return load_settings_of(FinetuneSettings, file=file, overrides=[*recipe, *self.overrides])
+
+    def read(self) -> TaskData:
+        """The examples of the source."""
+        return self.source if isinstance(self.source, TaskData) else read_source(self.source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +136,10 @@ def finetune_settings(request: FinetuneRequest) -> FinetuneSettings:
     Raises:
         ConfigError, OutputExists: as in settings_of_run.
     """
-    recipe = [f"finetune.recipe={request.recipe}"] if request.recipe else []
     return settings_of_run(
         request.out,
         FinetuneSettings,
-        lambda file: load_settings_of(
-            FinetuneSettings, file=file, overrides=[*recipe, *request.overrides]
-        ),
+        request.settings,
         config=request.config,
         named=request.config is not None,
         resume=request.resume,
@@ -118,12 +155,11 @@ def set_up_finetune(request: FinetuneRequest, settings: FinetuneSettings) -> Fin
     """
     check_torch()
     section = settings.finetune
-    source = request.source
-    data = source if isinstance(source, TaskData) else read_source(source)
+    data = request.read()
     check_data(data, section.batch_size)
     data = replace(data, spec=replace(data.spec, recipe=section.recipe))
     folder = ModelFolder.open(request.model)
-    tokenizer = folder.tokenizer
+    tokenizer = copy.deepcopy(folder.tokenizer)  # the caller may go on using the folder's
     tokens = add_task_tokens(tokenizer)
     transform = Transform(tokens, folder.config.n_positions, section.recipe == "2018-code")
 

@@ -52,6 +52,16 @@ def settings_of_run(
         )
     saved = RunFolder.read_settings(out, kind)
     asked = load(config if named else out / SETTINGS_FILE)
+    check_same_settings(out, saved, asked, cadence)
+    return asked
+
+
+def check_same_settings(out: Path, saved: object, asked: object, cadence: Set[str]) -> None:
+    """Check that what is resumed keeps its settings, but for those in `cadence`.
+
+    Raises:
+        ConfigError: they differ.
+    """
     was, now = _flat(saved), _flat(asked)
     differing = [name for name in now if now[name] != was[name] and name not in cadence]
     if differing:
@@ -60,7 +70,6 @@ def settings_of_run(
             hint="resume with the original settings, or start another run from its model (pretrain "
             "--init, finetune --model)",
         )
-    return asked
 
 
 def _flat(settings: Any) -> dict[str, Any]:
