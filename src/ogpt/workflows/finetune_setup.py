@@ -159,7 +159,7 @@ def set_up_finetune(request: FinetuneRequest, settings: FinetuneSettings) -> Fin
     check_data(data, section.batch_size)
     data = replace(data, spec=replace(data.spec, recipe=section.recipe))
     folder = ModelFolder.open(request.model)
-    tokenizer = copy.deepcopy(folder.tokenizer)  # the caller may go on using the folder's
+    tokenizer = copy.deepcopy(folder.tokenizer)  # the caller's ModelFolder keeps its own
     tokens = add_task_tokens(tokenizer)
     transform = Transform(tokens, folder.config.n_positions, section.recipe == "2018-code")
 
