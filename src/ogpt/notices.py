@@ -145,6 +145,7 @@ KINDS: dict[str, str] = {
     "output-inside-data": (
         "--out lies inside {spec}, which is read as text: what is in --out is not read"
     ),
+    "only-ogpt": "other libraries cannot load this model, or load it wrongly: {reason}",
     "text-truncated": (
         "truncating {count} of {total} texts to {max_length} tokens; {lost} tokens are dropped"
     ),

@@ -3,19 +3,17 @@
 import random
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ogpt.config.model import OpenAIGPTConfig
 from ogpt.config.parity import PARITY
 from ogpt.errors import UnknownArgument
-from ogpt.model.double_heads import OpenAIGPTDoubleHeadsModel
 from ogpt.model.heads import OpenAIGPTLMHeadModel
 from ogpt.notices import OgptNotice
-from tests.model.golden import GOLDEN, answers, arguments, distance, golden_model, recorded
+from tests.golden import run_2018
+from tests.model.golden import answers, arguments, distance, golden_model, recorded
 from tests.model.parity import TOLERANCE, Case, gaps, random_model, theirs
 from tests.model.parity_cases import sizes
 
@@ -184,32 +182,7 @@ def test_the_mask_of_2018(factor: float, sealed: bool) -> None:
 
 @pytest.fixture(scope="module")
 def of_2018() -> dict[str, Any]:
-    with np.load(GOLDEN / "2018" / "golden_2018.npz") as file:
-        return {name: file[name] for name in file.files}
-
-
-def model_of_2018(golden: dict[str, Any], start: str, parity: str) -> Any:
-    """A model with its variables, or with its gradients in place of the weights."""
-    config = OpenAIGPTConfig(
-        vocab_size=53, n_positions=12, n_embd=16, n_layer=2, n_head=2, parity=parity
-    )
-    model = OpenAIGPTDoubleHeadsModel(config).eval()
-    for i, name in enumerate(golden["names"]):
-        value = torch.from_numpy(golden[f"{start}{i}"])
-        if name == "model/we:0":  # tokens, three special ones, then positions
-            model.transformer.tokens_embed.weight.data = value[:53].clone()
-            model.transformer.positions_embed.weight.data = value[53:].clone()
-            continue
-        path = str(name).removeprefix("model/").removesuffix(":0").split("/")
-        if path[0] == "clf":
-            head = model.multiple_choice_head.summary
-            part, value = (head.weight, value.T) if path[1] == "w" else (head.bias, value)
-        else:
-            module = model.transformer.h[int(path[0][1:])].get_submodule(".".join(path[1:-1]))
-            part = module.bias if path[-1] == "b" else module.weight
-        part.data = value.reshape(part.shape).clone()
-    model.tie_weights()
-    return model
+    return run_2018.read()
 
 
 @pytest.mark.parametrize("parity", ["2018", "ogpt"])
@@ -218,7 +191,7 @@ def test_the_run_of_2018(of_2018: dict[str, Any], parity: str) -> None:
 
     Its language model predicts positions, too: the softmax is over all rows of `we`.
     """
-    model = model_of_2018(of_2018, "p", parity)
+    model = run_2018.model_of(of_2018, "p", parity)
     X, M = torch.from_numpy(of_2018["X"]).long(), torch.from_numpy(of_2018["M"])
     ids, right = X[..., 0], torch.from_numpy(of_2018["Y"]).long()
     assert torch.equal(X[..., 1] - 53, torch.arange(12).expand(4, 2, 12))
@@ -243,7 +216,7 @@ def test_the_run_of_2018(of_2018: dict[str, Any], parity: str) -> None:
         assert distance(ours, torch.tensor(of_2018[name])) < TOLERANCE, name
     assert distance(out.mc_loss, clf_losses.mean()) < TOLERANCE
     loss.backward()
-    gradients = dict(model_of_2018(of_2018, "g", parity).named_parameters())
+    gradients = dict(run_2018.model_of(of_2018, "g", parity).named_parameters())
     largest = max(gradient.abs().max().item() for gradient in gradients.values())
     for name, parameter in model.named_parameters():
         wanted = gradients[name]
@@ -252,12 +225,12 @@ def test_the_run_of_2018(of_2018: dict[str, Any], parity: str) -> None:
 
 
 def test_the_run_of_2018_is_not_matched_by_chance(of_2018: dict[str, Any]) -> None:
-    model = model_of_2018(of_2018, "p", "transformers-4-tf")  # the exact gelu
+    model = run_2018.model_of(of_2018, "p", "transformers-4-tf")  # the exact gelu
     ids = torch.from_numpy(of_2018["X"])[..., 0].long()
     classify = (ids == 52).int().argmax(-1)
     expected = torch.tensor(of_2018["clf_logits"])
     assert distance(model(ids, mc_token_ids=classify).mc_logits, expected) > 2 * TOLERANCE
-    model = model_of_2018(of_2018, "p", "2018")
+    model = run_2018.model_of(of_2018, "p", "2018")
     assert distance(model(ids).mc_logits, expected) > 0.01  # pooled at the end
 
 

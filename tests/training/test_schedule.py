@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from ogpt.training.schedule import warmup_cosine
+from ogpt.training.schedule import warmup_cosine, warmup_linear_2018
 
 
 def test_the_papers_schedule() -> None:
@@ -23,3 +23,10 @@ def test_a_run_shorter_than_its_warm_up() -> None:
     assert all(later <= sooner for sooner, later in pairwise(factors[10:]))
     assert [warmup_cosine(step, 5, 5) for step in (0, 5)] == [1.0, 0.0]
     assert warmup_cosine(0, 0, 1) == 1.0
+
+
+def test_the_linear_schedule_of_2018() -> None:
+    factors = [warmup_linear_2018(step, 0.2, 10) for step in range(10)]
+    wanted = [0.5 * 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0]
+    assert factors == pytest.approx(wanted)
+    assert warmup_linear_2018(0, 0.0, 10) == 0.9  # no warm-up

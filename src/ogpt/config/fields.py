@@ -37,6 +37,7 @@ SWITCHES = (
     "summary_use_proj",
     "summary_proj_to_labels",
     "tie_word_embeddings",
+    "classifier_bias",
     "output_attentions",
     "output_hidden_states",
     "return_dict",

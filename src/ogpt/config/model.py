@@ -60,6 +60,8 @@ class OpenAIGPTConfig(SavedConfig):
         problem_type: Loss of a classifier: regression (squared error),
             single_label_classification (cross-entropy), multi_label_classification (binary
             cross-entropy per label), or None to choose it from the labels and num_labels.
+        classifier_bias: Whether a sequence classifier's head has a bias, as in the 2018 code. The
+            paper's has none, and transformers loads none.
         output_attentions: Whether models return attention probabilities.
         output_hidden_states: Whether models return the embeddings and the hidden states after each
             block.
@@ -127,6 +129,7 @@ class OpenAIGPTConfig(SavedConfig):
     id2label: dict[int, str]
     label2id: dict[str, int]
     problem_type: str | None
+    classifier_bias: bool
     output_attentions: bool
     output_hidden_states: bool
     return_dict: bool
@@ -169,6 +172,7 @@ class OpenAIGPTConfig(SavedConfig):
         id2label: Mapping[int, str] | Mapping[str, str] | None = None,
         label2id: Mapping[str, int] | None = None,
         problem_type: str | None = None,
+        classifier_bias: bool = False,
         output_attentions: bool = False,
         output_hidden_states: bool = False,
         return_dict: bool = True,
@@ -244,6 +248,13 @@ class OpenAIGPTConfig(SavedConfig):
     def use_return_dict(self) -> bool:
         """Whether models return named fields: return_dict, unless torchscript is set."""
         return self.return_dict and not self.torchscript
+
+    @property
+    def only_ogpt(self) -> str:
+        """Why transformers cannot load the model as it is; empty if it can."""
+        if self.classifier_bias:
+            return "the classifier has a bias, which transformers ignores"
+        return ""
 
     def check(self) -> None:
         """Validate all fields; a model does this before it is built.

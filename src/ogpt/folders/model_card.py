@@ -98,13 +98,21 @@ def write_card(
         "## Use\n\n"
         f"```\nogpt info THIS_FOLDER\n```\n\n"
         f'```python\nimport ogpt\n\ntokenizer, model = ogpt.load("THIS_FOLDER")\n```\n\n'
-        f"transformers loads the same files; its tokenizer {peer}:\n\n"
-        f"```python\nfrom transformers import AutoTokenizer, {architecture}\n\n"
-        f'tokenizer = AutoTokenizer.from_pretrained("THIS_FOLDER")\n'
-        f'model = {architecture}.from_pretrained("THIS_FOLDER")\n```\n'
+        f"{_in_transformers(config, architecture, peer)}\n"
     )
     with whole_file(folder / CARD_FILE) as temporary:
         temporary.write_text(text, "utf-8")
+
+
+def _in_transformers(config: OpenAIGPTConfig, architecture: str, peer: str) -> str:
+    if config.only_ogpt:
+        return f"Use it with ogpt only: {config.only_ogpt}."
+    return (
+        f"transformers loads the same files; its tokenizer {peer}:\n\n"
+        f"```python\nfrom transformers import AutoTokenizer, {architecture}\n\n"
+        f'tokenizer = AutoTokenizer.from_pretrained("THIS_FOLDER")\n'
+        f'model = {architecture}.from_pretrained("THIS_FOLDER")\n```'
+    )
 
 
 def training_facts(

@@ -16,14 +16,17 @@ from torch import Tensor
 CHUNK_ELEMENTS = 2**25
 """Number of logits computed at once: 64 MiB in bfloat16."""
 
-ChunkLoss = Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor]]
+ChunkLoss = Callable[[Tensor, Tensor, int, Tensor | None], tuple[Tensor, Tensor]]
 """`chunk_loss_and_grad`, or its compiled form."""
 
 
-def chunk_loss_and_grad(logits: Tensor, labels: Tensor, ignored: int) -> tuple[Tensor, Tensor]:
+def chunk_loss_and_grad(
+    logits: Tensor, labels: Tensor, ignored: int, weights: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Summed loss of a chunk and its gradient with respect to the logits, in their dtype.
 
-    The gradient of -log softmax(logits)[label] is softmax(logits) - onehot(label).
+    The gradient of -log softmax(logits)[label] is softmax(logits) - onehot(label). With `weights`,
+    one for each label, both are weighted.
     """
     counted = labels != ignored
     safe = torch.where(counted, labels, 0)
@@ -35,6 +38,8 @@ def chunk_loss_and_grad(logits: Tensor, labels: Tensor, ignored: int) -> tuple[T
     losses = (sums.log() + top - chosen)[:, 0]
     onehot = torch.arange(logits.shape[-1], device=logits.device)[None, :] == safe[:, None]
     grad = torch.where(counted[:, None], exps / sums - onehot.float(), 0.0)
+    if weights is not None:
+        losses, grad = losses * weights, grad * weights[:, None]
     return torch.where(counted, losses, 0.0).sum(), grad.to(logits.dtype)
 
 
@@ -44,6 +49,7 @@ def summed_cross_entropy(
     targets: Tensor,
     ignored: int = -100,
     chunk_loss: ChunkLoss = chunk_loss_and_grad,
+    weights: Tensor | None = None,
 ) -> Tensor:
     """Sum over positions of -log softmax(hidden . weight^T)[target], (), float32.
 
@@ -53,8 +59,11 @@ def summed_cross_entropy(
         targets: (N,) token ids, int64.
         ignored: The target to ignore.
         chunk_loss: chunk_loss_and_grad, or its compiled form.
+        weights: (N,) weight of each position in the sum, without a gradient; None: 1.
     """
-    loss: Tensor = _ChunkedCrossEntropy.apply(hidden, weight, targets, ignored, chunk_loss)  # type: ignore[no-untyped-call]
+    loss: Tensor = _ChunkedCrossEntropy.apply(  # type: ignore[no-untyped-call]
+        hidden, weight, targets, ignored, chunk_loss, weights
+    )
     return loss
 
 
@@ -73,6 +82,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         targets: Tensor,
         ignored: int,
         chunk_loss: ChunkLoss,
+        weights: Tensor | None,
     ) -> Tensor:
         compute = weight.to(hidden.dtype)
         # a power of two divides most batches evenly: all chunks of a batch then have one size, and
@@ -87,7 +97,8 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
             labels = targets[start : start + chunk]
             # (chunk, C) -> (chunk, V)
             logits = part @ compute.t()
-            loss, grad = chunk_loss(logits, labels, ignored)
+            shares = None if weights is None else weights[start : start + chunk]
+            loss, grad = chunk_loss(logits, labels, ignored, shares)
             total += loss
             if grad_hidden is not None and grad_weight is not None:
                 grad_hidden[start : start + chunk] = grad @ compute
@@ -97,6 +108,6 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         return total
 
     @staticmethod
-    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, Tensor, None, None, None, None]:
         grad_hidden, grad_weight = ctx.saved_tensors
-        return grad_hidden * grad_output, grad_weight * grad_output, None, None, None
+        return grad_hidden * grad_output, grad_weight * grad_output, None, None, None, None

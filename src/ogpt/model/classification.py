@@ -35,7 +35,7 @@ class OpenAIGPTForSequenceClassification(OpenAIGPTPreTrainedModel):
         super().__init__(config)
         self.num_labels = config.num_labels
         self.transformer = OpenAIGPTModel(config)
-        self.score = nn.Linear(config.n_embd, config.num_labels, bias=False)
+        self.score = nn.Linear(config.n_embd, config.num_labels, config.classifier_bias)
         self.post_init()
 
     def forward(

@@ -43,8 +43,7 @@ class OpenAIGPTLMHeadModel(GenerativeLanguageModel):
         All blocks share the compiled code: that takes a third of the time that compiling the whole
         model takes, and runs as fast (docs/log.md, "One block is compiled").
         """
-        for block in self.transformer.h:
-            block.compile()
+        self.transformer.compile_blocks()
         self.chunk_loss = torch.compile(chunk_loss_and_grad)
 
     def forward(

@@ -60,6 +60,8 @@ class OpenAIGPTPreTrainedModel(Model):
     (torch.bfloat16, True)
     """
 
+    _noticed = False  # whether notice_only_ogpt has emitted its notice
+
     def stored_tensors(self) -> dict[str, Tensor]:
         """The tensors that a file stores, by name; tied ones once."""
         # named_parameters lists a shared tensor under its first name: a tied head is left out
@@ -93,6 +95,7 @@ class OpenAIGPTPreTrainedModel(Model):
                 hint="omit it: transformers reads safetensors, and pickles are unsafe",
             )
         limit = size_in_bytes(max_shard_size)
+        self.notice_only_ogpt()
         arrays = {name: array_of(tensor) for name, tensor in self.stored_tensors().items()}
         dtypes = {array.dtype for array in arrays.values()}
         # transformers picks the class and the dtype by these two fields
@@ -107,6 +110,12 @@ class OpenAIGPTPreTrainedModel(Model):
             write_weights(folder, arrays, limit)
             self.write_beside(folder)
         write_max_length(Path(save_directory), saved.n_positions)
+
+    def notice_only_ogpt(self) -> None:
+        """Emit the notice `only-ogpt` once if other libraries cannot load the model."""
+        if self.config.only_ogpt and not self._noticed:
+            self._noticed = True
+            tell("only-ogpt", reason=self.config.only_ogpt)
 
     def read_beside(self, folder: Path) -> None:
         """Read the files that a kind of model keeps beside its weights."""

@@ -310,6 +310,7 @@ class OpenAIGPTModel(OpenAIGPTPreTrainedModel):
         attentions: list[Tensor] | None = [] if output_attentions else None
         run = Pass(
             visible=visible(mask, shape.T, cache, hidden, config.parity.masking),
+            seed=seed,
             cache=cache,
             attentions=attentions,
             attention=self.attn_implementation,
@@ -319,18 +320,7 @@ class OpenAIGPTModel(OpenAIGPTPreTrainedModel):
             head_masks = layer_head_masks(
                 head_mask, config.n_layer, config.n_head, self.device, self.dtype
             )
-        for layer, block in enumerate(self.h):
-            here = run._replace(
-                layer=layer,
-                seed=None if seed is None else seed + (layer + 1) * _SITES_PER_BLOCK,
-                head_mask=None if head_masks is None else head_masks[layer],
-            )
-            if recompute:  # keep only the block's input; backward computes the rest again
-                hidden = checkpoint(block, hidden, here, **self.checkpoint_options)
-            else:
-                hidden = block(hidden, here)
-            if states is not None:
-                states.append(hidden)
+        hidden = self.run_blocks(hidden, run, head_masks, states)
         if cache is not None:
             cache.advance(shape.T)
 
@@ -343,6 +333,41 @@ class OpenAIGPTModel(OpenAIGPTPreTrainedModel):
         if return_dict is None:
             return_dict = config.use_return_dict
         return out if return_dict else out.to_tuple()
+
+    def compile_blocks(self) -> None:
+        """Compile one block; the others have the same code and share it."""
+        for block in self.h:
+            block.compile()
+
+    def run_blocks(
+        self,
+        hidden: Tensor,
+        run: Pass,
+        head_masks: Tensor | None = None,
+        states: list[Tensor] | None = None,
+    ) -> Tensor:
+        """Run all blocks: (N, T, C) -> (N, T, C).
+
+        Args:
+            hidden: The sum of the embeddings, after dropout.
+            run: Inputs of the pass; its seed is that of the whole pass.
+            head_masks: (n_layer, n_head).
+            states: Collects the output of each block.
+        """
+        recompute = self.gradient_checkpointing and self.training
+        for layer, block in enumerate(self.h):
+            here = run._replace(
+                layer=layer,
+                seed=None if run.seed is None else run.seed + (layer + 1) * _SITES_PER_BLOCK,
+                head_mask=None if head_masks is None else head_masks[layer],
+            )
+            if recompute:  # keep only the block's input; backward computes the rest again
+                hidden = checkpoint(block, hidden, here, **self.checkpoint_options)
+            else:
+                hidden = block(hidden, here)
+            if states is not None:
+                states.append(hidden)
+        return hidden
 
     def _positions(
         self, given: Tensor | None, mask: Tensor | None, shape: InputShape, cache: KVCache | None

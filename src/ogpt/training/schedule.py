@@ -49,11 +49,26 @@ def warmup_linear(step: int, warmup_fraction: float, total_steps: int) -> float:
         warmup_fraction: Share of the run, 0 to below 1 (paper: 0.002).
         total_steps: Steps in the run.
 
-    Source: paper, section 4.1; 2018 code, opt.py, warmup_linear: the decay starts from 1 less the
-    share of the run that is done.
+    Source: paper, section 4.1.
     """
-    # A factor of 0 for the first step would waste it, hence + 1; the 2018 code does waste it.
+    # a factor of 0 for the first step would waste it, hence + 1
     warmup_steps = warmup_fraction * total_steps
     if step < warmup_steps:
         return min(1.0, (step + 1) / warmup_steps)
     return 1.0 - step / total_steps
+
+
+def warmup_linear_2018(step: int, warmup_fraction: float, total_steps: int) -> float:
+    """The schedule of the 2018 code: the linear decay runs during the warm-up too.
+
+    Args:
+        step: Optimizer steps already taken, from 0; the factor is for the next one.
+        warmup_fraction: Share of the run, 0 to below 1 (paper: 0.002).
+        total_steps: Steps in the run.
+
+    Source: 2018 code, opt.py, warmup_linear(). The recorded run of that code reads the counter of
+    steps after it is raised: the first step has a factor above 0, and the last one a factor of 0.
+    """
+    done = (step + 1) / total_steps
+    rise = min(1.0, done / warmup_fraction) if warmup_fraction else 1.0
+    return rise * (1.0 - done)

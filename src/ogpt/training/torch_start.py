@@ -15,9 +15,11 @@ from ogpt.model.heads import OpenAIGPTLMHeadModel
 from ogpt.notices import collecting
 from ogpt.tasks.task_spec import TaskSpec
 from ogpt.training.cost import flops_per_token
+from ogpt.training.torch_2018_objective import Torch2018Objective
 from ogpt.training.torch_objective import TorchLanguageModeling
+from ogpt.training.torch_openai_adam import make_openai_adam
 from ogpt.training.torch_precision import choose_compile, choose_device
-from ogpt.training.torch_step import TorchTrainStep
+from ogpt.training.torch_step import TorchTrainStep, make_adamw
 from ogpt.training.torch_task_objective import TaskModel, TorchTaskObjective
 
 
@@ -27,6 +29,8 @@ class Lengths(NamedTuple):
     mean: float
     """Tokens."""
     longest: int
+    context: int
+    """Longest sequence of all splits, validation and test included."""
     sequences: int
     """Most sequences of an example."""
     run_tokens: float
@@ -70,14 +74,22 @@ def start_fine_tuning(
         class_weights: Weight of each class; None: all alike.
     """
     weights = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
-    objective = TorchTaskObjective(
-        model, spec, settings.lm_coef, settings.classifier_dropout, weights
+    model.notice_only_ogpt()
+    given = (model, spec, settings.lm_coef, settings.classifier_dropout, weights)
+    of_2018 = spec.recipe == "2018-code"
+    objective = (
+        Torch2018Objective(*given, lengths.context) if of_2018 else TorchTaskObjective(*given)
     )
     flops = flops_per_token(model.config, lengths.mean, head=settings.lm_coef > 0)
     compiled = choose_compile(training.compile, flops * lengths.run_tokens, model.device)
     rows = training.micro_batch_size * lengths.sequences
     return TorchTrainStep(
-        objective, training, compiled, shape=(rows, lengths.longest), flops_for_token=flops
+        objective,
+        training,
+        compiled,
+        shape=(rows, lengths.longest),
+        flops_for_token=flops,
+        make_optimizer=make_openai_adam if of_2018 else make_adamw,
     )
 
 

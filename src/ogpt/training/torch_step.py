@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,9 @@ from ogpt.training.torch_precision import best_matrix_product, choose_dtype, set
 from ogpt.weights.arrays import Array
 from ogpt.weights.model_weights import open_weights
 
+MakeOptimizer = Callable[[torch.nn.Module, TrainingSettings], torch.optim.Optimizer]
+"""Makes the optimizer of a model. Its state has torch's names: step, exp_avg, exp_avg_sq."""
+
 
 class TorchTrainStep:
     """A TrainStep on a PyTorch model, whose weights stay float32.
@@ -35,6 +38,7 @@ class TorchTrainStep:
         shape: Of a micro-batch: its sequences, and the tokens of the longest. None: as many as the
             settings and the model allow.
         flops_for_token: Operations of training on one token; None: of language modeling.
+        make_optimizer: None: make_adamw.
     """
 
     def __init__(
@@ -45,6 +49,7 @@ class TorchTrainStep:
         *,
         shape: tuple[int, int] | None = None,
         flops_for_token: float | None = None,
+        make_optimizer: MakeOptimizer | None = None,
     ) -> None:
         self.objective = objective
         self.settings = settings
@@ -52,7 +57,7 @@ class TorchTrainStep:
         threads = set_threads(settings)
         self.dtype = choose_dtype(settings.precision, self.model.device)
         self.narrow = self.dtype != torch.float32
-        self.optimizer = make_adamw(self.model, settings)
+        self.optimizer = (make_optimizer or make_adamw)(self.model, settings)
         if compiled:
             objective.compile()
         config = self.model.config

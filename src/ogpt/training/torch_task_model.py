@@ -45,6 +45,8 @@ def task_config(
         made.summary_use_proj = made.summary_proj_to_labels = True
         made.summary_activation = None
         made.summary_first_dropout = settings.classifier_dropout
+    # of choices a bias is the same and cancels in their softmax
+    made.classifier_bias = settings.recipe == "2018-code" and spec.family != "multiple-choice"
     setattr(made, TOKENIZER_FINGERPRINT, tokenizer.fingerprint)
     made.check()
     return made

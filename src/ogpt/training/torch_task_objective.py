@@ -86,7 +86,7 @@ class TorchTaskObjective(TaskObjective):
     def _logits(self, states: Tensor, batch: Batch) -> Tensor:
         """States of the extract tokens (B, K, C) -> logits (B, labels) or (B, K), float32."""
         if self.model.training:
-            states = F.dropout(states, self.dropout)
+            states = self._dropped(states)
         # Both orders of a similarity are added (paper, section 3.3): for a linear head, the sum of
         # the logits is the head on the sum of the states.
         scores: Tensor = self.head(states).float()  # (B, K, C) -> (B, K, labels or 1)
@@ -96,6 +96,10 @@ class TorchTaskObjective(TaskObjective):
             return scores[..., 0]
         absent = on_device(~batch.attention_mask[:, :, 0], states.device)
         return scores[..., 0].masked_fill(absent, -torch.inf)
+
+    def _dropped(self, states: Tensor) -> Tensor:
+        """The states (B, K, C) after dropout, in training."""
+        return F.dropout(states, self.dropout)
 
     @property
     def head(self) -> nn.Linear:

@@ -96,7 +96,10 @@ def _heads(config: OpenAIGPTConfig, architecture: str) -> Shapes:
     n_embd = config.n_embd
     shapes: Shapes = {}
     if architecture == "OpenAIGPTForSequenceClassification":
-        return {"score.weight": (config.num_labels, n_embd)}
+        shapes["score.weight"] = (config.num_labels, n_embd)
+        if config.classifier_bias:
+            shapes["score.bias"] = (config.num_labels,)
+        return shapes
     if not config.tie_word_embeddings:
         shapes["lm_head.weight"] = (config.vocab_size, n_embd)
     if architecture == "OpenAIGPTDoubleHeadsModel" and config.summary_use_proj:

@@ -27,7 +27,7 @@ from ogpt.tasks.task_source import TaskSource
 from ogpt.training.loop import BestBy, Loop, Measures, ValidationSet
 from ogpt.training.objective import Totals
 from ogpt.training.run_reports import reports
-from ogpt.training.schedule import warmup_linear
+from ogpt.training.schedule import warmup_linear, warmup_linear_2018
 from ogpt.training.step import TrainStep
 from ogpt.version import __version__
 from ogpt.weights.shapes import parameter_count
@@ -172,7 +172,7 @@ def _loop(
         _validation(setup, first),
         setup.training,
         schedule=partial(
-            warmup_linear,
+            warmup_linear_2018 if setup.section.recipe == "2018-code" else warmup_linear,
             warmup_fraction=setup.section.warmup_fraction,
             total_steps=setup.total_steps,
         ),

@@ -161,7 +161,8 @@ def set_up_finetune(request: FinetuneRequest, settings: FinetuneSettings) -> Fin
     folder = ModelFolder.open(request.model)
     tokenizer = copy.deepcopy(folder.tokenizer)  # the caller's ModelFolder keeps its own
     tokens = add_task_tokens(tokenizer)
-    transform = Transform(tokens, folder.config.n_positions, section.recipe == "2018-code")
+    of_2018 = section.recipe == "2018-code"
+    transform = Transform(tokens, folder.config.n_positions, of_2018)
 
     def batches(examples: tuple[Example, ...], what: str) -> TaskBatches:
         encoded = encode_examples(
@@ -173,7 +174,11 @@ def set_up_finetune(request: FinetuneRequest, settings: FinetuneSettings) -> Fin
             what=f"the {what} set",
         )
         return TaskBatches(
-            encoded, tokens.delimiter, seed=section.seed, batch_size=section.batch_size
+            encoded,
+            tokens.delimiter,
+            seed=section.seed,
+            batch_size=section.batch_size,
+            bucketed=not of_2018,
         )
 
     train = batches(data.train, "training")
@@ -202,9 +207,11 @@ def make_finetune_step(setup: FinetuneSetup) -> TrainStep:
     )
     rows = setup.train.encoded.sequences
     tokens = sum(len(ids) for row in rows for ids in row)
+    splits = (setup.train, *setup.valid.values(), *setup.test.values())
     lengths = Lengths(
         mean=tokens / sum(map(len, rows)),
         longest=int(setup.train.lengths.max()),
+        context=max(int(part.lengths.max()) for part in splits),
         sequences=max(map(len, rows)),
         run_tokens=tokens / len(rows) * setup.total_steps * setup.section.batch_size,
     )
