@@ -157,9 +157,7 @@ def test_weighted_chunks_have_the_gradient_of_a_plain_loss() -> None:
 def make_step(seed: int) -> TorchTrainStep:
     settings = TrainingSettings(precision="float32", threads=1, learning_rate=1e-2)
     model = classifier(seed)
-    return TorchTrainStep(
-        both_orders(model), settings, False, make_optimizer=make_openai_adam
-    )
+    return TorchTrainStep(both_orders(model), settings, False, make_optimizer=make_openai_adam)
 
 
 def test_a_run_resumes_bit_for_bit(tmp_path: Path) -> None:
