@@ -258,8 +258,9 @@ class Loop:
         last = self.run_folder.path / CHECKPOINTS / name if name else "none yet"
         return TrainingDiverged(
             f"{what}, at learning rate {self._rate():.3g}; the last good checkpoint is {last}",
-            hint="lower training.learning_rate or lengthen training.warmup_steps, and start "
-            "from that checkpoint with --init",
+            hint="lower learning_rate, or lengthen the warm-up (training.warmup_steps, "
+            "finetune.warmup_fraction), and start another run from that checkpoint (pretrain "
+            "--init, finetune --model)",
         )
 
     def _rate(self) -> float:

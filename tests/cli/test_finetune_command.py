@@ -1,0 +1,54 @@
+"""`ogpt finetune`: the function that each combination of options calls, and with what."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ogpt.workflows.finetune_sweep import FinetuneSweep, SweepPoint
+from tests.cli.stand_ins import ok, record
+
+WORDS = [
+    *("--model", "m", "--out", "o"),
+    *("--family", "entailment", "--train", "t", "--valid", "v", "--column", "label=gold"),
+]
+GIVEN = {"model": Path("m"), "out": Path("o"), "overrides": ["finetune.epochs=1"], "resume": True}
+
+
+def called_with(monkeypatch: pytest.MonkeyPatch, name: str, result: object, *words: str):
+    called = record(monkeypatch, name, result)
+    made = ok("finetune", *WORDS, "--set", "finetune.epochs=1", "--resume", *words)
+    options = called.options
+    assert {key: options[key] for key in GIVEN} == GIVEN
+    assert (options["family"], options["train"], options["valid"]) == (
+        "entailment",
+        Path("t"),
+        Path("v"),
+    )
+    assert options["columns"] == ["label=gold"]
+    return options, made.stdout
+
+
+def test_one_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    options, shown = called_with(monkeypatch, "finetune", {"best_step": 7})
+    assert "seeds" not in options
+    assert shown == "best_step  7\n"
+
+
+def test_a_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    options, shown = called_with(
+        monkeypatch, "finetune_plan", {"eta_s": 61.0}, "--plan", "--seeds", "2"
+    )
+    assert (options["seeds"], options["grid"]) == (2, ())
+    assert shown == "eta_s  1:01\n"
+
+
+def test_a_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
+    point = SweepPoint({}, (Path("o/seed-0000"),), {}, {})
+    made = FinetuneSweep(Path("o"), "accuracy", (point,), 0, Path("o/seed-0000"))
+    words = ("--grid", "finetune.batch_size=8,16", "--grid", "finetune.epochs=1,2")
+    options, shown = called_with(monkeypatch, "finetune_sweep", made, *words)
+    assert options["grid"] == ["finetune.batch_size=8,16", "finetune.epochs=1,2"]
+    assert shown.endswith("chosen by validation accuracy: o/seed-0000\n")
+    _, shown = called_with(monkeypatch, "finetune_sweep", made, "--seeds", "3", "--json")
+    assert json.loads(shown)["best_run"] == "o/seed-0000"
