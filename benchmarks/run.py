@@ -19,6 +19,7 @@ from benchmarks.measuring import RESULTS, markdown
 
 NAMES = (
     "training_step",
+    "finetuning",
     "decoding",
     "native_decoding",
     "speculation",

@@ -1,12 +1,14 @@
 """Scores against numbers worked out by hand, and intervals that are the same every time."""
 
 import math
+import sys
 
 import numpy as np
 import pytest
 from sklearn.metrics import f1_score, matthews_corrcoef
 
-from ogpt.errors import ConfigError, DataError
+from ogpt.errors import BackendMissing, ConfigError, DataError
+from ogpt.evaluation.task_figures import confusion_figure
 from ogpt.evaluation.task_scores import (
     decided,
     mean_interval,
@@ -112,3 +114,14 @@ def test_a_score_that_is_not_a_number_is_refused():
 def test_an_unknown_metric_is_refused():
     with pytest.raises(ConfigError, match="the metric is 'bleu'; allowed: accuracy, f1"):
         measures(spec("bleu"), logits_of([0]), np.array([0]))
+
+
+def test_missing_packages_are_named_with_their_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    with pytest.raises(BackendMissing, match="scores need scikit-learn and SciPy") as error:
+        measures(spec("accuracy"), logits_of([0]), np.array([0]))
+    assert "ogpt[eval]" in error.value.hint
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(BackendMissing, match="pictures need matplotlib") as error:
+        confusion_figure(np.array([0]), np.array([0]), ["a"])
+    assert "ogpt[report]" in error.value.hint

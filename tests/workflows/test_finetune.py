@@ -12,6 +12,7 @@ from ogpt.errors import (
     ConfigError,
     DataError,
     OutputExists,
+    StorageError,
     TrainingInterrupted,
     VocabularyMismatch,
 )
@@ -310,3 +311,25 @@ def test_ctrl_c_saves_the_run(base, files, tmp_path):
             reporter=interrupt,
         )
     assert RunFolder.open(tmp_path / "run").facts["last"] == "step-00000010"
+
+
+def test_a_full_disk_at_the_end_is_named(base, files, tmp_path, monkeypatch):
+    def full(*_args, **_named):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("ogpt.workflows.finetune._finish", full)
+    with pytest.raises(StorageError, match="No space left on device"):
+        ogpt.finetune(
+            model=base,
+            out=tmp_path / "run",
+            family="classification",
+            train=files["train"],
+            valid=files["valid"],
+            overrides=[*FAST, "finetune.max_steps=1"],
+        )
+
+
+@pytest.mark.parametrize("value", ["", 3])
+def test_a_path_is_a_path(value, base, tmp_path):
+    with pytest.raises(ConfigError, match=r"train is .*; allowed: a path, or None"):
+        ogpt.finetune(model=base, out=tmp_path / "run", family="classification", train=value)

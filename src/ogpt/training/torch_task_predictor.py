@@ -16,7 +16,6 @@ from torch import Tensor
 
 from ogpt import processor
 from ogpt.data.batch import Batch
-from ogpt.errors import VocabularyMismatch
 from ogpt.folders.model_folder import ModelFolder
 from ogpt.model.architectures import model_class
 from ogpt.reporting import Progress, Reporter, silent
@@ -70,12 +69,6 @@ class TorchTaskPredictor:
         self.spec = task_of(folder.config, folder.path)
         self.tokenizer = folder.tokenizer
         tokens = task_tokens(self.tokenizer)
-        if max(tokens) >= folder.config.vocab_size:
-            raise VocabularyMismatch(
-                f"the tokenizer in {folder.path} has the tokens {tuple(tokens)}; the model has "
-                f"{folder.config.vocab_size} rows",
-                hint="use the tokenizer that the model was fine-tuned with",
-            )
         always = self.spec.recipe == "2018-code"
         self.transform = Transform(tokens, folder.config.n_positions, always)
         torch.set_num_threads(threads or processor.cores())
