@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from ogpt.errors import DataError
+from ogpt.config.model import OpenAIGPTConfig
+from ogpt.decoding.choice import open_decoder
+from ogpt.errors import ContextTooLong, DataError
 from ogpt.evaluation.zero_shot import (
     acceptability,
     answers,
     best_threshold,
+    decoder_scorer,
     normalized,
     referents,
     sentiment,
 )
+from ogpt.model.heads import OpenAIGPTLMHeadModel
+from ogpt.notices import collecting
 from ogpt.tasks.example import Example
 from ogpt.tasks.readers.pronouns import PronounCase
+from ogpt.tokens.fast import OpenAIGPTTokenizerFast
+from tests.markov import StandInTokenizer, log_softmax
 
 
 def test_the_threshold_agrees_best() -> None:
@@ -92,3 +102,35 @@ def test_what_cannot_be_compared_is_an_error(log_probs: list[float]) -> None:
 def test_one_sentence_has_no_other_half() -> None:
     with pytest.raises(DataError, match="there are 1 sentences"):
         acceptability(lambda *_: [-1.0], [Example(("one",), "1")], "1")
+
+
+def test_a_decoder_gives_the_log_probabilities_of_the_continuation(tmp_path: Path) -> None:
+    vocab = {piece: i for i, piece in enumerate(StandInTokenizer().pieces)}
+    OpenAIGPTTokenizerFast(vocab=vocab, merges=[]).save_pretrained(tmp_path)
+    config = OpenAIGPTConfig(vocab_size=len(vocab), n_positions=12, n_embd=16, n_layer=2, n_head=2)
+    torch.manual_seed(0)
+    OpenAIGPTLMHeadModel(config).save_pretrained(tmp_path)
+    tokenizer = OpenAIGPTTokenizerFast.from_pretrained(tmp_path)
+    model = OpenAIGPTLMHeadModel.from_pretrained(tmp_path)
+
+    def naive(ids: list[int], first: int) -> list[float]:
+        with torch.no_grad():
+            logits = model(torch.tensor([ids[:-1]])).logits[0].numpy()
+        pairs = zip(logits, ids[1:], strict=True)
+        return [float(log_softmax(row)[token]) for row, token in pairs][first - 1 :]
+
+    before, ids = tokenizer.encode("bad cab"), tokenizer.encode("dad.")
+    with closing(open_decoder(tmp_path, threads=1)) as decoder:
+        score = decoder_scorer(decoder, tokenizer)
+        expected = naive([*before, *ids], len(before))
+        np.testing.assert_allclose(score("bad cab", "dad."), expected, atol=1e-5)
+        np.testing.assert_allclose(score("", "dad."), naive(ids, 1), atol=1e-5)
+        assert score("bad cab", "") == []
+        long = "bad cab " * 4
+        cut = tokenizer.encode(long)[-(12 - len(ids) + 1) :]
+        with collecting() as notices:
+            found = score(long, "dad.")
+        np.testing.assert_allclose(found, naive([*cut, *ids], len(cut)), atol=1e-5)
+        assert [notice.kind for notice in notices] == ["prefix-cut"]
+        with pytest.raises(ContextTooLong):
+            score("bad", long)

@@ -12,12 +12,45 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ogpt.errors import DataError
+from ogpt.generation.protocol.decoder import Decoder
+from ogpt.generation.protocol.likelihood import score_choices
+from ogpt.generation.texts.writer import TokenizerLike
+from ogpt.notices import tell
 from ogpt.tasks.example import Example
 from ogpt.tasks.readers.pronouns import PronounCase
 
 Scorer = Callable[[str, str], Sequence[float]]
 """(context, continuation) -> log-probability in nats of each token of the continuation. Context
 may be ""; then the first token has no context and is left out."""
+
+
+def decoder_scorer(decoder: Decoder, tokenizer: TokenizerLike) -> Scorer:
+    """A scorer that computes log-probabilities with a decoder.
+
+    A context that leaves too little room for the continuation loses its beginning, with a notice.
+    The scorer raises ContextTooLong for a continuation longer than the context length.
+
+    Args:
+        decoder: Its first slot is used, and left empty.
+        tokenizer: The tokenizer of its model.
+    """
+
+    def score(context: str, continuation: str) -> Sequence[float]:
+        before = tokenizer.encode(context, add_special_tokens=False) if context else []
+        ids = tokenizer.encode(continuation, add_special_tokens=False)
+        if not before:
+            before, ids = ids[:1], ids[1:]
+        if not ids:
+            return []
+        # the last token of the continuation is only predicted
+        kept = decoder.n_positions - len(ids) + 1
+        if len(before) > kept > 0:
+            tell("prefix-cut", tokens=len(before), kept=kept, n_positions=decoder.n_positions)
+            before = before[-kept:]
+        [found] = score_choices(decoder, before, [ids])
+        return found.log_probs
+
+    return score
 
 
 def acceptability(score: Scorer, examples: Sequence[Example], acceptable: str) -> NDArray[np.bool_]:
