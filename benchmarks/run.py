@@ -26,6 +26,7 @@ NAMES = (
     "tokenizing",
     "encoding",
     "readable",
+    "multiple_choice",
     "start_up",
     "gpu",
 )

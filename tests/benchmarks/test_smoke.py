@@ -20,6 +20,7 @@ RESULTS = {  # file names of the committed results
     "tokenising",
     "encoding",
     "readable",
+    "multiple_choice",
     "start_up",
     "gpu_training_step",
     "gpu_decoding",

@@ -106,7 +106,9 @@ def test_the_interval_of_seeds():
 
 
 def test_a_score_that_is_not_a_number_is_refused():
-    with pytest.raises(DataError, match="the predictions of 1 of 2 examples are NaN") as error:
+    with pytest.raises(
+        DataError, match="the predictions of 1 of 2 examples are NaN or infinite"
+    ) as error:
         measures(spec("accuracy"), np.array([[0.0, 1.0], [np.nan, 0.0]]), np.array([0, 1]))
     assert "learning rate" in error.value.hint
 

@@ -1,14 +1,11 @@
 """Scores of a task: the paper's measures by scikit-learn and SciPy, with bootstrap intervals.
 
-The interval is the percentile bootstrap: the examples are drawn with replacement, and the middle
-95 % of the scores are kept. It says how much the score depends on the examples at hand, not on the
-seed of the training.
+An interval says how much a score depends on the examples at hand, not on the seed of the training.
 """
 
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -16,15 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ogpt.errors import BackendMissing, ConfigError, DataError
+from ogpt.evaluation import bootstrap
 from ogpt.notices import tell
 from ogpt.tasks.task_spec import TaskSpec
 
 Array = NDArray[Any]
-Metric = Callable[[Array, Array], float]
-"""Gold labels and predictions, (N,) classes or scores or (N, labels) of 0 and 1 -> a score."""
 
-RESAMPLES = 1_000
-LEVEL = 0.95
+
+class Metric(NamedTuple):
+    """A measure, of gold labels and predictions and of resamples of them."""
+
+    of: Callable[[Array, Array], float]
+    """(N,) classes or scores, or (N, labels) of 0 and 1, of each -> the score."""
+    counted: bootstrap.Counted
 
 
 class TaskScore(NamedTuple):
@@ -83,9 +84,10 @@ def measures(spec: TaskSpec, predictions: Array, labels: Array) -> dict[str, flo
         DataError: a prediction is not a number.
         BackendMissing: scikit-learn is not installed.
     """
-    found = decided(spec, _checked(predictions))
+    check_numbers(predictions)
+    found = decided(spec, predictions)
     gold = _gold(spec, labels)
-    return {name: metric(gold, found) for name, metric in _metrics(spec).items()}
+    return {name: metric.of(gold, found) for name, metric in _metrics(spec).items()}
 
 
 def scores(
@@ -103,49 +105,35 @@ def scores(
         DataError: a prediction is not a number.
         BackendMissing: scikit-learn is not installed.
     """
-    found = decided(spec, _checked(predictions))
-    gold = _gold(spec, labels)
+    values = measures(spec, predictions, labels)
+    pairs = bootstrap.distinct(_gold(spec, labels), decided(spec, predictions))
     return {
-        name: TaskScore(metric(gold, found), *interval(metric, gold, found, seed=seed))
+        name: TaskScore(values[name], *bootstrap.interval(metric.counted, pairs, seed=seed))
         for name, metric in _metrics(spec).items()
     }
 
 
-def interval(
-    metric: Metric, gold: Array, found: Array, *, seed: int = 0, resamples: int = RESAMPLES
-) -> tuple[float, float]:
-    """The middle 95 % of a score over resampled examples."""
-    random = np.random.default_rng(seed)
-    drawn = []
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a resample without a class, or of constants
-        for _ in range(resamples):
-            rows = random.integers(0, len(gold), len(gold))
-            drawn.append(metric(gold[rows], found[rows]))
-    whole = [value for value in drawn if not math.isnan(value)]
-    if not whole:
-        return math.nan, math.nan
-    low, high = np.quantile(whole, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(low), float(high)
-
-
 def mean_interval(values: Sequence[float], *, seed: int = 0) -> TaskScore:
     """Mean of several runs, such as seeds, and the bootstrap interval of the mean."""
-    array = np.array(values, dtype=np.float64)
-    random = np.random.default_rng(seed)
-    means = array[random.integers(0, len(array), (RESAMPLES, len(array)))].mean(1)
-    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return TaskScore(float(array.mean()), float(low), float(high))
+    mean = float(np.mean(np.array(values, dtype=np.float64)))
+    return TaskScore(mean, *bootstrap.interval_of_mean(values, seed=seed))
 
 
-def _checked(predictions: Array) -> Array:
-    bad = int(np.isnan(predictions).any(-1).sum())
+def check_numbers(predictions: Array) -> None:
+    """Check that a model predicts numbers.
+
+    Args:
+        predictions: (N, labels), (N, K) or (N, 1) logits.
+
+    Raises:
+        DataError: a prediction is NaN or infinite; -inf is a choice that is not there.
+    """
+    bad = int((np.isnan(predictions) | (predictions == np.inf)).any(-1).sum())
     if bad:
         raise DataError(
-            f"the predictions of {bad} of {len(predictions)} examples are NaN",
+            f"the predictions of {bad} of {len(predictions)} examples are NaN or infinite",
             hint="the training diverged: use an earlier checkpoint, or a lower learning rate",
         )
-    return predictions
 
 
 def _gold(spec: TaskSpec, labels: Array) -> Array:
@@ -163,14 +151,14 @@ def _metrics(spec: TaskSpec) -> dict[str, Metric]:
         ) from error
     del scipy
     known: dict[str, Metric] = {
-        "accuracy": _accuracy,
+        "accuracy": Metric(_accuracy, bootstrap.accuracy),
         "f1": _f1_of(spec),
-        "macro_f1": _macro_f1,
-        "micro_f1": _micro_f1,
-        "matthews": _matthews,
-        "pearson": _pearson,
-        "spearman": _spearman,
-        "mse": _mse,
+        "macro_f1": Metric(_macro_f1, bootstrap.macro_f1),
+        "micro_f1": Metric(_micro_f1, bootstrap.micro_f1),
+        "matthews": Metric(_matthews, bootstrap.matthews),
+        "pearson": Metric(_pearson, bootstrap.pearson),
+        "spearman": Metric(_spearman, bootstrap.spearman),
+        "mse": Metric(_mse, bootstrap.mse),
     }
     unknown = [name for name in spec.metrics if name not in known]
     if unknown:
@@ -195,7 +183,7 @@ def _f1_of(spec: TaskSpec) -> Metric:
         binary = (gold == positive, found == positive)
         return float(f1_score(*binary, zero_division=0.0))
 
-    return f1
+    return Metric(f1, bootstrap.f1_of(positive))
 
 
 def _macro_f1(gold: Array, found: Array) -> float:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ogpt import processor
 from ogpt.data.batch import Batch
+from ogpt.errors import DataError
 from ogpt.folders.model_folder import ModelFolder
 from ogpt.model.architectures import model_class
 from ogpt.reporting import Progress, Reporter, silent
@@ -98,8 +99,8 @@ class TorchTaskPredictor:
             reporter: Receives progress events.
 
         Raises:
-            DataError: a text without tokens, a label that the task does not have, or an example
-                that is too long.
+            DataError: a text without tokens, a label that the task does not have, an example that
+                is too long, or no example that is not skipped.
         """
         encoded = encode_examples(
             examples,
@@ -109,6 +110,12 @@ class TorchTaskPredictor:
             on_too_long=on_too_long,
             what=what,
         )
+        if not len(encoded):
+            raise DataError(
+                f"all {len(examples)} examples of {what} are too long for a model of "
+                f"{self.transform.n_positions} positions, and are skipped",
+                hint="allow cutting with --on-too-long truncate",
+            )
         source = TaskBatches(encoded, self.transform.tokens.delimiter)
         width = max(map(len, encoded.sequences))
         if self.spec.family != "multiple-choice":
@@ -116,12 +123,18 @@ class TorchTaskPredictor:
         logits = np.full((len(encoded), width), -np.inf, dtype=np.float32)
         progress = Progress(reporter, "predicting", len(encoded), "examples")
         done = 0
-        shared = common_prefix and self.spec.family == "multiple-choice"
         for indices, batch in source.by_length(BATCH_SIZE):
-            rows = [encoded.sequences[index] for index in indices]
-            found = self._shared(rows) if shared else None
-            part = (found if found is not None else self._logits(batch)).float().cpu().numpy()
-            logits[indices, : part.shape[1]] = part
+            fits = np.zeros(len(indices), dtype=bool)
+            if common_prefix and self.spec.family == "multiple-choice":
+                rows = [encoded.sequences[index] for index in indices]
+                fits = np.array([joined_length(row) for row in rows]) <= self.transform.n_positions
+                if fits.any():
+                    part = self._shared([row for row, fit in zip(rows, fits, strict=True) if fit])
+                    logits[indices[fits], : part.shape[1]] = part.cpu().numpy()
+            rest = indices[~fits]
+            if len(rest):
+                part = self._logits(source.of(rest.tolist()) if fits.any() else batch)
+                logits[rest, : part.shape[1]] = part.cpu().numpy()
             done += len(indices)
             progress(done)
         return Predictions(logits, encoded)
@@ -129,12 +142,10 @@ class TorchTaskPredictor:
     def _logits(self, batch: Batch) -> Tensor:
         return self.objective.logits(batch, self.objective.hidden(batch))
 
-    def _shared(self, rows: Sequence[Sequence[Ids]]) -> Tensor | None:
-        """Logits (B, K); None: a row would be longer than the model's context."""
+    def _shared(self, rows: Sequence[Sequence[Ids]]) -> Tensor:
+        """Logits (B, K), float32, of examples that fit the model's context when joined."""
         model = self.objective.model
         made = with_common_prefix(rows, self.transform.tokens.delimiter)
-        if made.ids.shape[1] > model.config.n_positions:
-            return None
         ids, positions, visible, places = (torch.from_numpy(a).to(model.device) for a in made)
         hidden = model.transformer(
             ids, attention_mask=visible, position_ids=positions, return_dict=True
@@ -144,6 +155,12 @@ class TorchTaskPredictor:
         return scores.masked_fill(places == 0, -torch.inf)
 
 
+def joined_length(sequences: Sequence[Ids]) -> int:
+    """Tokens of the common beginning of all choices, and of the rest of each."""
+    prefix = _common(sequences)
+    return prefix + sum(len(ids) - prefix for ids in sequences)
+
+
 def with_common_prefix(rows: Sequence[Sequence[Ids]], pad_id: int) -> CommonPrefix:
     """Put examples of multiple choice into one sequence each.
 
@@ -151,17 +168,13 @@ def with_common_prefix(rows: Sequence[Sequence[Ids]], pad_id: int) -> CommonPref
         rows: The sequences of each example.
         pad_id: Token for padding.
     """
-    prefixes = [_common(sequences) for sequences in rows]
-    lengths = [
-        prefix + sum(len(ids) - prefix for ids in sequences)
-        for prefix, sequences in zip(prefixes, rows, strict=True)
-    ]
-    B, K, T = len(rows), max(map(len, rows)), max(lengths)
+    B, K, T = len(rows), max(map(len, rows)), max(map(joined_length, rows))
     ids = np.full((B, T), pad_id, dtype=np.int64)
     positions = np.zeros((B, T), dtype=np.int64)
     visible: NDArray[Any] = np.zeros((B, T, T), dtype=bool)
     places = np.zeros((B, K), dtype=np.int64)
-    for row, (prefix, sequences) in enumerate(zip(prefixes, rows, strict=True)):
+    for row, sequences in enumerate(rows):
+        prefix = _common(sequences)
         ids[row, :prefix] = sequences[0][:prefix]
         positions[row, :prefix] = np.arange(prefix)
         visible[row, :, :prefix] = True
