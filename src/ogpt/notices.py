@@ -64,6 +64,10 @@ KINDS: dict[str, str] = {
         "the tokenizer of the model in {path} has tokens that the model was not trained with: "
         "{tokens}"
     ),
+    "shards-before-growth": (
+        "the shards in {path} were made before tokens were added to the tokenizer in {tokenizer}: "
+        "text that has one of them was split into other tokens ({tokens})"
+    ),
     "comparison-omitted": (
         "the model in {path} has no tokenizer: the quantized one is not compared with it on a text"
     ),

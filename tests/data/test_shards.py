@@ -13,8 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ogpt.data import shards as module
+from ogpt.data.manifest import has_manifest
 from ogpt.data.shards import Shards, TokenStream
-from ogpt.errors import DamagedData, SourceNotFound
+from ogpt.errors import DamagedData, OutputExists, SourceNotFound
 from ogpt.tokens.fast import OpenAIGPTTokenizerFast
 from ogpt.workflows.prepare import prepare
 
@@ -104,6 +105,31 @@ def test_no_shards(tmp_path: Path) -> None:
 def test_a_damaged_manifest(prepared: Path, text: str) -> None:
     (prepared / "manifest.json").write_text(text)
     refused(prepared, r"manifest\.json is damaged")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"name": "an app", "icons": []}', "\xff"])
+def test_a_foreign_manifest_makes_no_shards(
+    tmp_path: Path, characters: OpenAIGPTTokenizerFast, text: str
+) -> None:
+    """Web applications have a manifest.json; beside shards, it is a damaged one of ours."""
+    assert not has_manifest(tmp_path)
+    (tmp_path / "manifest.json").write_bytes(text.encode("latin-1"))
+    assert not has_manifest(tmp_path)
+    source = tmp_path / "a.txt"
+    source.write_text("a b c")
+    with pytest.raises(OutputExists, match="exists and holds no shards"):
+        prepare(source, characters, tmp_path)
+    (tmp_path / "train-00000.bin").touch()
+    assert has_manifest(tmp_path)
+
+
+def test_our_manifest_is_known_by_its_format(prepared: Path, tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text('{"format": "ogpt-shards", "version": 99}')
+    assert has_manifest(tmp_path)
+    (tmp_path / "manifest.json").unlink()
+    (tmp_path / "manifest.json").mkdir()  # cannot be read; read_manifest says so
+    assert has_manifest(tmp_path)
+    assert has_manifest(prepared)
 
 
 def test_a_manifest_of_another_version(prepared: Path) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 
 import pytest
 
 from ogpt import notices
+from ogpt.data import split_reader
 from ogpt.data.documents import Document
 from ogpt.data.manifest import NAME
 from ogpt.data.sources import open_sources
@@ -68,6 +70,57 @@ def test_what_the_sample_missed_is_reported(tmp_path: Path, tokenizer: BPETokeni
         prepare(tmp_path / "b.txt", tokenizer, tmp_path / "s", valid=tmp_path / "a.txt")
     assert kinds(told) == ["text-unknown"]
     assert "of the training text" in told[0].message
+
+
+def write_rows(folder: Path, foreign_in: range, foreign: int) -> Path:
+    """20 files of 60 rows, some rows with foreign characters at the end, where no sample reads."""
+    words = random.Random(0)
+    folder.mkdir()
+    for number in range(20):
+        rows = []
+        for _ in range(60):
+            text = " ".join(words.choices(["the", "cat", "sat", "on", "mat", "rat"], k=400))
+            rows.append(text + FOREIGN[:foreign] * (number in foreign_in))
+        lines = [json.dumps({"text": row}) + "\n" for row in rows]
+        (folder / f"{number:02}.jsonl").write_text("".join(lines))
+    return folder
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_strict_stops_as_soon_as_unknown_text_is_certain(
+    tmp_path: Path, tokenizer: BPETokenizer, monkeypatch: pytest.MonkeyPatch, apart: bool
+) -> None:
+    monkeypatch.setattr(split_reader, "GROUP_CHARACTERS", 1 << 16)
+    monkeypatch.setattr("ogpt.data.unknown.SAMPLE", 1 << 12)
+    data = write_rows(tmp_path / "data", range(20), 300)
+    valid = tmp_path / "a.txt" if apart else ()
+    done: list[float] = []
+
+    def reporter(kind: str, **fields: object) -> None:
+        if kind == "progress":
+            done.append(float(str(fields["done"])) / float(str(fields["total"])))
+
+    with (
+        notices.listening(notices.refuse),
+        pytest.raises(StrictNotice, match=r"of the first \d+% of the training text"),
+    ):
+        prepare(data, tokenizer, tmp_path / "s", valid=valid, shard_tokens=1, reporter=reporter)
+    assert not done or max(done) < 0.3
+    with notices.collecting() as told:  # the same call without --strict resumes
+        shards = prepare(data, tokenizer, tmp_path / "s", valid=valid, shard_tokens=1)
+    assert kinds(told) == ["text-unknown"]
+    assert shards.train.n_unknown > 0.1 * len(shards.train)
+
+
+def test_a_foreign_passage_counts_for_its_share_of_the_text(
+    tmp_path: Path, tokenizer: BPETokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """6 % of the tokens of the first two files are unknown, and 0.6 % of all."""
+    monkeypatch.setattr(split_reader, "GROUP_CHARACTERS", 1 << 16)
+    data = write_rows(tmp_path / "data", range(2), 30)
+    with notices.listening(notices.refuse):
+        shards = prepare(data, tokenizer, tmp_path / "s", valid=tmp_path / "a.txt")
+    assert 0.005 < shards.train.n_unknown / len(shards.train) < 0.01
 
 
 def test_evaluation(tmp_path: Path, tokenizer: BPETokenizer) -> None:

@@ -458,6 +458,21 @@ def test_a_text_that_is_not_unicode_is_refused(write: Any) -> None:
         write(["my dog", "a\udce9"], max_new_tokens=1)
 
 
+@pytest.mark.parametrize("pair", [False, True])
+def test_half_a_surrogate_pair_is_no_text(
+    pair: bool, folder: Path, classifiers: dict[str, Path]
+) -> None:
+    """A tokenizer drops it, so that the answer would be about another text."""
+    classify = ogpt.pipeline("text-classification", classifiers["three"])
+    extract = ogpt.pipeline("feature-extraction", folder)
+    wrong: Any = {"text": "my", "text_pair": "a\udce9"} if pair else "a\udce9"
+    with pytest.raises(SamplingError, match="text 2 is not UTF-8: character 1 of") as caught:
+        classify(["my dog", wrong])
+    assert "pass UTF-8 text" in caught.value.hint
+    with pytest.raises(SamplingError, match="text 2 is not UTF-8: character 1 of"):
+        extract(["my dog", "a\udce9"])
+
+
 def test_a_streamer_is_told(write: Any) -> None:
     told: list[int] = []
 

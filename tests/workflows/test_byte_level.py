@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 import ogpt
 from ogpt.cli.main import app
+from ogpt.data.windows import Windows
 from ogpt.notices import collecting
 
 TEXT = "def f(x):\n    return x + 12345  # Größe 你好 😀\n\n" * 150
@@ -43,6 +44,23 @@ def test_the_shards_hold_the_text_itself(run: Path) -> None:
     held = tokenizer.decode(shards.train[:]) + tokenizer.decode(shards.valid[:])
     assert sorted(held) == sorted(TEXT)
     assert shards.train.n_bytes + shards.valid.n_bytes == len(TEXT.encode())
+
+
+def test_documents_are_joined_end_to_end(run: Path, tmp_path: Path) -> None:
+    """As they are, so that the tokens decode to the text; packed windows keep them apart."""
+    rows = [f"row {number} ends." for number in range(40)]
+    lines = [json.dumps({"text": row}) + "\n" for row in rows]
+    (tmp_path / "rows.jsonl").write_text("".join(lines))
+    tokenizer, _ = ogpt.load(run)
+    with collecting():
+        shards = ogpt.prepare(tmp_path / "rows.jsonl", tokenizer, tmp_path / "shards")
+    held = tokenizer.decode(shards.train[:])
+    assert "ends.row" in held
+    assert len(held) == shards.train.n_bytes
+    longest = max(len(tokenizer.encode(row)) for row in rows)
+    packed = Windows(shards.train, longest, packed=True)
+    windows = [batch.ids[0].tolist() for batch in packed.sequential(1)]
+    assert not any("ends.row" in tokenizer.decode(ids) for ids in windows)
 
 
 def test_the_text_of_a_continuation_is_what_its_tokens_say(run: Path) -> None:

@@ -20,6 +20,7 @@ from ogpt.errors import (
     DataError,
     OutputExists,
     StorageError,
+    StrictNotice,
     TrainingDiverged,
     VocabularyMismatch,
 )
@@ -577,6 +578,50 @@ def test_a_run_that_is_not_there_is_begun_with_a_notice(text: Path, tmp_path: Pa
     assert [notice.message for notice in told] == [
         f"no run to resume in {tmp_path / 'misspelt'}: starting a new one"
     ]
+
+
+def test_a_folder_of_text_with_a_foreign_manifest(
+    trained: PretrainResult, text: Path, tmp_path: Path
+) -> None:
+    data = tmp_path / "site"
+    data.mkdir()
+    shutil.copy(text, data)
+    (data / "manifest.json").write_text('{"name": "an app", "start_url": "/"}')
+    tokenizer = trained.out / "tokenizer"
+    changes = with_tokenizer(training__max_steps=1)
+    with notices.collecting() as told:
+        pretrain(data=[str(data)], tokenizer=tokenizer, out=tmp_path / "run", overrides=changes)
+    assert [notice.kind for notice in told if "files of" in notice.message] == ["documents-skipped"]
+
+
+def test_a_grown_model_trains_on_the_shards_from_before(
+    trained: PretrainResult, tmp_path: Path
+) -> None:
+    tokenizer, model = ogpt.load(trained.out)
+    before = tokenizer.fingerprint
+    ogpt.add_pad_token(tokenizer, model)
+    for each in (tokenizer, model):
+        each.save_pretrained(tmp_path / "grown")
+    shards, run = str(trained.out / "shards"), tmp_path / "run"
+    changes = settings(
+        **{f"model__{name}": None for name in ("n_layer", "n_head", "n_embd", "n_positions")},
+        tokenizer__vocab_size=None,
+        training__max_steps=2,
+    )
+    with notices.collecting() as told:
+        pretrain(data=[shards], init=tmp_path / "grown", out=run, overrides=changes)
+    grown = [notice for notice in told if notice.kind == "shards-before-growth"]
+    assert [notice.fields["tokens"] for notice in grown] == ["'<pad>'"]
+    kept, made = ogpt.load(run)
+    assert kept.fingerprint == made.config.tokenizer_fingerprint == tokenizer.fingerprint != before
+    assert (kept.pad_token, made.config.vocab_size) == ("<pad>", len(tokenizer))
+    with notices.collecting():
+        assert pretrain(data=[shards], out=run, resume=True).steps == 2
+    with notices.listening(notices.refuse), pytest.raises(StrictNotice, match="before tokens were"):
+        pretrain(data=[shards], init=tmp_path / "grown", out=tmp_path / "b", overrides=changes)
+    # without the model that has rows for the new tokens, the tokenizer is another one
+    with pytest.raises(VocabularyMismatch, match="another tokenizer"):
+        pretrain(data=[shards], tokenizer=tmp_path / "grown", out=tmp_path / "c")
 
 
 def test_settings_that_shards_make_pointless(trained: PretrainResult, tmp_path: Path) -> None:

@@ -149,7 +149,12 @@ def work_in(names: Iterable[str]) -> str:
     names = set(names)
     if RUN_FILE in names or {SETTINGS_FILE, METRICS_FILE} <= names:
         return "the folder of a run"
-    return "a folder of shards" if any(map(_SHARD.fullmatch, names)) else ""
+    return "a folder of shards" if has_shards(names) else ""
+
+
+def has_shards(names: Iterable[str]) -> bool:
+    """Whether files of shards are among a folder's files."""
+    return any(map(_SHARD.fullmatch, names))
 
 
 def own_files(names: Iterable[str]) -> set[str]:

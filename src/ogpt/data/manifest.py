@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ogpt.data.listing import has_shards
 from ogpt.errors import DamagedData, SourceNotFound
 from ogpt.reading import parse_json, unreadable
 from ogpt.storage import write_json
@@ -85,6 +86,26 @@ class Manifest:
         }
         head = {"format": FORMAT, "version": VERSION}
         write_json(folder / NAME, head | asdict(self) | {"splits": totals})
+
+
+def has_manifest(folder: Path) -> bool:
+    """Whether a folder has the manifest of shards, sound or damaged.
+
+    Web applications and data sets have a manifest.json too. It is ours if it names our format, or
+    if shards lie beside it.
+    """
+    path = folder / NAME
+    if not path.exists():
+        return False
+    try:
+        values = parse_json(path.read_text("utf-8"))
+    except OSError:
+        return True  # whoever opens the shards reports why it cannot be read
+    except ValueError:
+        values = None
+    if isinstance(values, dict) and values.get("format") == FORMAT:
+        return True
+    return has_shards(entry.name for entry in folder.iterdir())
 
 
 def read_manifest(folder: Path) -> Manifest:

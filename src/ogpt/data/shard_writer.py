@@ -18,7 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ogpt.data.encoding import encode_documents
-from ogpt.data.manifest import NAME, SPLITS, Manifest, Shard, read_manifest, shard_names
+from ogpt.data.manifest import (
+    SPLITS,
+    Manifest,
+    Shard,
+    has_manifest,
+    read_manifest,
+    shard_names,
+)
 from ogpt.data.shards import check_sizes
 from ogpt.data.split_reader import SplitText, TextGroup
 from ogpt.errors import DataError, OutputExists
@@ -35,7 +42,7 @@ def start_manifest(out: Path, inputs: dict[str, Any]) -> Manifest:
         OutputExists: `out` holds shards of other inputs, or something else.
         DamagedData: `out` holds a damaged manifest or shard.
     """
-    if (out / NAME).exists():
+    if has_manifest(out):
         manifest = read_manifest(out)
         if manifest.inputs == inputs:
             check_sizes(out, manifest)
@@ -107,6 +114,15 @@ class ShardWriter:
         # never between the two sides of a cut document: a resumed run starts after a whole one
         if self.n_tokens >= self.shard_tokens and text.documents_read:
             self._write(text.documents_read)
+
+    def unknown(self, split: str) -> tuple[int, int]:
+        """Unknown tokens and all tokens of a split so far, those of a resumed run included."""
+        written = self.manifest.splits[split]
+        tokens = sum(map(len, self.ids[split]))
+        return (
+            self.n_unknown[split] + sum(shard.n_unknown for shard in written),
+            tokens + sum(shard.n_tokens for shard in written),
+        )
 
     def finish(self, documents_read: int, duplicates: int) -> None:
         """Write the last shards and the complete manifest.

@@ -75,6 +75,19 @@ class SplitReader:
         if group:
             yield self._group(group, done)
 
+    def share_read(self, split: str, position: int) -> float:
+        """Share of a split's text, 0 to 1, that lies before a position in the sources.
+
+        Of a text with one document cut in two it is 0: the size of either side is not known.
+        """
+        if self.held_out is not None:
+            return 0.0
+        start, end = 0, self._before[-1]
+        if self.n_valid_sources:
+            border = self._before[self.n_valid_sources]
+            start, end = (border, end) if split == "train" else (0, border)
+        return min(max(0.0, (position - start) / (end - start)), 1.0)
+
     def _group(self, group: Sequence[tuple[Document, bytes]], done: int) -> TextGroup:
         hashes = [hash_text(content) for _, content in group]
         new = self._seen.add(np.array([entry.digest for entry in hashes], np.uint64))

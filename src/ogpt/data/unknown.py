@@ -72,6 +72,26 @@ def notice_vowel_signs(sources: Sequence[Source]) -> None:
     _notice_vowel_signs([document.text for document in _sample(sources)])
 
 
+def notice_unknown_so_far(count: int, total: int, read: float, what: str) -> bool:
+    """Give a notice if text read so far has enough unknown tokens for a notice on the whole text.
+
+    The number of tokens of the whole text is extrapolated, so that a place with many unknown tokens
+    does not count for more than its share of the text.
+
+    Args:
+        count: Unknown tokens so far.
+        total: Tokens so far.
+        read: Share of the text read so far, 0 to 1. At the end, `notice_unknown_of` counts exactly.
+        what: What the text is, for the notice.
+
+    Returns:
+        Whether there was a notice.
+    """
+    if not 0 < read < 1 or count * read < SHARE * total:
+        return False
+    return _notice(count, total, f"the first {read:.0%} of {what}")
+
+
 def notice_unknown_of(shards: Shards) -> None:
     """Give a notice for each split of shards in which many tokens are unknown."""
     for name, stream in (("training", shards.train), ("validation", shards.valid)):

@@ -12,9 +12,11 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from ogpt.errors import ConfigError, DataError, UnknownArgument
+from ogpt.generation.texts.request import check_unicode
 from ogpt.notices import tell
 from ogpt.reporting import Progress, Reporter, silent
 from ogpt.tokens.bpe_tokenizer import BPETokenizer
+from ogpt.tokens.texts import as_texts
 
 if TYPE_CHECKING:
     import torch
@@ -101,6 +103,7 @@ class Pipeline(ABC):
         Raises:
             DataError: a text without tokens.
             TokenizerError: an input that is not a text.
+            SamplingError: a text that is not Unicode.
             ConfigError, UnknownArgument: as for the pipeline itself.
         """
         size = self.batch_size if batch_size is None else check_batch_size(batch_size)
@@ -173,6 +176,22 @@ class Pipeline(ABC):
             ids[place, kept] = torch.tensor(row.ids)
             mask[place, kept] = 1
         return ids.to(self.device), mask.to(self.device)
+
+
+def checked_texts(inputs: Any) -> list[str]:
+    """Check that inputs are Unicode texts, and return them as a list.
+
+    Tokenizers drop half surrogate pairs, which are not characters: bytes that are not UTF-8 reach
+    Python as such, and an answer without them would be about another text.
+
+    Raises:
+        TokenizerError: one that is no text.
+        SamplingError: one that is not Unicode.
+    """
+    texts = as_texts(inputs)
+    for number, text in enumerate(texts, 1):
+        check_unicode(f"text {number}", text)
+    return texts
 
 
 def check_batch_size(batch_size: Any) -> int:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ogpt.pipelines.base_pipeline import EncodedText, Pipeline
-from ogpt.tokens.texts import as_texts
+from ogpt.pipelines.base_pipeline import EncodedText, Pipeline, checked_texts
 
 
 class FeatureExtractionPipeline(Pipeline):
@@ -39,7 +38,7 @@ class FeatureExtractionPipeline(Pipeline):
         return {**super().checked(given.pop("tokenize_kwargs", None) or {}), **given}
 
     def _rows(self, inputs: Any, asked: Mapping[str, Any]) -> list[EncodedText]:
-        return self._cut_rows(as_texts(inputs), None, asked)
+        return self._cut_rows(checked_texts(inputs), None, asked)
 
     def _answer_batch(self, rows: Sequence[EncodedText], asked: Mapping[str, Any]) -> list[Any]:
         ids, mask = self._batch(rows)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ogpt.errors import ConfigError, DataError
+from ogpt.generation.texts.request import check_unicode
 from ogpt.notices import collecting
 from ogpt.pipelines.base_pipeline import EncodedText, Pipeline
 from ogpt.tasks.task_spec import CONFIG_KEY, task_of
@@ -78,11 +79,14 @@ class TextClassificationPipeline(Pipeline):
     def _rows(self, inputs: Any, asked: Mapping[str, Any]) -> list[EncodedText]:
         if not isinstance(inputs, Iterable):
             return self._cut_rows(as_texts(inputs), None, asked)
-        given = list(map(_pair, inputs))
+        given = [as_texts(_pair(one)) for one in inputs]
+        for number, one in enumerate(given, 1):
+            for text in one:
+                check_unicode(f"text {number}", text)
         rows: dict[int, EncodedText] = {}
         for size in (1, 2):  # apart, as a text gets other special tokens than a pair
             places = [place for place, one in enumerate(given) if len(one) == size]
-            columns = [as_texts(column) for column in zip(*(given[p] for p in places), strict=True)]
+            columns = [list(column) for column in zip(*(given[p] for p in places), strict=True)]
             if columns:
                 rows.update(zip(places, self._rows_of(columns, asked), strict=True))
         return [rows[place] for place in range(len(given))]

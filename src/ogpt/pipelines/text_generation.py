@@ -8,11 +8,10 @@ from typing import Any
 
 from ogpt.errors import ConfigError
 from ogpt.generation.choosing.settings import OF_TEXT, GenerationSettings
-from ogpt.generation.texts.request import check_unicode, tell_unknown
+from ogpt.generation.texts.request import tell_unknown
 from ogpt.generation.texts.writer import decode, space_follows
-from ogpt.pipelines.base_pipeline import EncodedText, Pipeline, tell_padding
+from ogpt.pipelines.base_pipeline import EncodedText, Pipeline, checked_texts, tell_padding
 from ogpt.tokens.cleaning import clean_up_tokenization
-from ogpt.tokens.texts import as_texts
 
 MAX_NEW_TOKENS = 256
 TEMPERATURE = 0.7
@@ -88,9 +87,7 @@ class TextGenerationPipeline(Pipeline):
     def _rows(self, inputs: Any, asked: Mapping[str, Any]) -> list[EncodedText]:
         if asked.get("pad_token_id") is not None:
             tell_padding("pad_token_id")
-        texts = as_texts(inputs)
-        for number, text in enumerate(texts, 1):
-            check_unicode(f"text {number}", text)
+        texts = checked_texts(inputs)
         ids = self.tokenizer(texts, add_special_tokens=False)["input_ids"]
         rows = list(map(EncodedText, texts, ids))
         tell_unknown(self.tokenizer, [token_id for row in rows for token_id in row.ids])

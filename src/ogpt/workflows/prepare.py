@@ -13,7 +13,7 @@ from ogpt.data.shard_writer import ShardWriter, encode_ahead, start_manifest
 from ogpt.data.shards import Shards
 from ogpt.data.sources import Source, Specs, open_sources, text_field_input
 from ogpt.data.split_reader import SplitReader
-from ogpt.data.unknown import notice_unknown, notice_unknown_of
+from ogpt.data.unknown import notice_unknown, notice_unknown_of, notice_unknown_so_far
 from ogpt.notices import tell
 from ogpt.reporting import Progress, Reporter, silent
 from ogpt.storage import only_writer, path_of
@@ -112,6 +112,10 @@ def _prepare(
         for text, text_ids in zip(group.texts, ids, strict=True):
             writer.add(text, text_ids)
         progress(group.position)
+        for split, what in (("train", "the training text"), ("valid", "the validation text")):
+            if not noticed:  # --strict stops here, not after hours of tokenizing
+                read = reader.share_read(split, group.position)
+                noticed = notice_unknown_so_far(*writer.unknown(split), read, what)
     writer.finish(reader.documents_read, reader.duplicates)
     progress(progress.total)
     if reader.duplicates:

@@ -130,7 +130,7 @@ def _pretrain(setup: Setup, out: Path, reporter: Reporter) -> PretrainResult:
     state = run.load_last(step.load)
     done = 0 if state is None else int(state["step"])
     run.cut_metrics(done)
-    tokenizer = open_tokenizer(setup.shards.tokenizer)
+    tokenizer = open_tokenizer(setup.tokenizer)
     tokenizer.model_max_length = setup.config.n_positions
     sources = [str(source["name"]) for source in setup.shards.manifest.inputs["data"]]
     about = training_facts(settings, setup.config.n_positions, sources, step.description)

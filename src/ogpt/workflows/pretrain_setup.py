@@ -11,7 +11,7 @@ from typing import Any
 from ogpt.config.loader import load_settings
 from ogpt.config.model import TOKENIZER_FINGERPRINT, OpenAIGPTConfig
 from ogpt.config.pretrain_settings import PretrainSettings
-from ogpt.data.manifest import NAME as MANIFEST_FILE
+from ogpt.data.manifest import has_manifest
 from ogpt.data.shards import Shards
 from ogpt.data.sources import open_sources
 from ogpt.data.unknown import notice_unknown_of
@@ -73,6 +73,8 @@ class Setup:
     settings: PretrainSettings
     config: OpenAIGPTConfig
     shards: Shards
+    tokenizer: Path
+    """Folder of the tokenizer that checkpoints get: that of the shards, or one grown from it."""
     init: ModelFolder | None
     """The initial weights; None if a checkpoint to resume or a random generator has them."""
     train: Windows
@@ -130,13 +132,14 @@ def set_up(
     early = 0 < steps <= settings.training.warmup_steps
     if early:
         _notice_warmup(settings.training.warmup_steps, steps)
-    shards = _shards(request, settings, init, work, reporter)
+    shards, chosen = _shards(request, settings, init, work, reporter)
+    tokenizer = open_tokenizer(chosen)
     if init is None:
         config = OpenAIGPTConfig(vocab_size=shards.vocab_size, **dataclasses.asdict(settings.model))
     else:
         config = init.config
-        check_vocabulary(open_tokenizer(shards.tokenizer), config, init.path)
-    setattr(config, TOKENIZER_FINGERPRINT, shards.fingerprint)
+        check_vocabulary(tokenizer, config, init.path)
+    setattr(config, TOKENIZER_FINGERPRINT, tokenizer.fingerprint)
     if resumed is not None:  # a resumed run keeps its shape
         config = OpenAIGPTConfig.from_pretrained(resumed)
     # made once: packing documents into windows takes a pass over all of them
@@ -154,7 +157,7 @@ def set_up(
             f"the validation text has {len(shards.valid)} tokens; scoring needs 2 or more",
             hint="pass more text, or other text with --valid",
         )
-    setup = Setup(settings, config, shards, None if resumed else init, train, valid)
+    setup = Setup(settings, config, shards, chosen, None if resumed else init, train, valid)
     if not early and train.n_windows:
         _notice_warmup(settings.training.warmup_steps, setup.total_steps)
     return setup
@@ -235,7 +238,7 @@ def _notice_without_effect(request: PretrainRequest, init: Path | None) -> None:
 
 def _are_shards(data: Sequence[str]) -> bool:
     """Whether the data is one folder that `prepare` made."""
-    return len(data) == 1 and (Path(data[0]) / MANIFEST_FILE).exists()
+    return len(data) == 1 and has_manifest(Path(data[0]))
 
 
 def _shards(
@@ -244,11 +247,11 @@ def _shards(
     init: ModelFolder | None,
     work: Path,
     reporter: Reporter,
-) -> Shards:
-    """The shards that were passed, or those made of the text that was passed."""
+) -> tuple[Shards, Path]:
+    """The shards that were passed, or made of the text that was passed; and their tokenizer."""
     data, tokenizer, out = request.data, request.tokenizer, request.out
     specs = (*data, *request.valid)
-    mixed = [spec for spec in specs if (Path(spec) / MANIFEST_FILE).exists()]
+    mixed = [spec for spec in specs if has_manifest(Path(spec))]
     if mixed and len(specs) > 1:
         raise ConfigError(
             f"{mixed[0]} is a folder of shards and was passed among other sources",
@@ -261,17 +264,17 @@ def _shards(
     if _are_shards(data):
         shards = Shards.open(Path(data[0]))
         _check_same_tokenizer(shards.tokenizer, shards.fingerprint, "its shards were made")
+        used = shards.tokenizer
         if chosen is not None:
-            made = f"the shards in {data[0]} were made"
-            _check_same_tokenizer(chosen, shards.fingerprint, made)
+            used = _tokenizer_of_shards(chosen, shards, grown_is_allowed=init is not None)
         notice_unknown_of(shards)
         shards.verify()
-        return shards
+        return shards, used
     if not data:
-        if (work / "shards" / MANIFEST_FILE).exists():
+        if has_manifest(work / "shards"):
             shards = Shards.open(work / "shards")
             notice_unknown_of(shards)
-            return shards
+            return shards, shards.tokenizer
         raise ConfigError(
             "no text was passed: data is empty",
             hint="pass sources or a folder of shards with --data, such as builtin:python-docs",
@@ -294,9 +297,26 @@ def _shards(
             **reading,
         )
         write_max_length(chosen, settings.model.n_positions)
-    return prepare(
+    shards = prepare(
         text, chosen, work / "shards", valid=valid, settings=settings.data, reporter=reporter
     )
+    return shards, shards.tokenizer
+
+
+def _tokenizer_of_shards(chosen: Path, shards: Shards, *, grown_is_allowed: bool) -> Path:
+    """Check the tokenizer in `chosen` against the shards; return the folder of the one to use.
+
+    A model whose tokenizer got tokens since can train on the older shards: other text has the same
+    ids. The run then keeps the grown tokenizer.
+    """
+    added = open_tokenizer(chosen).added_since(shards.fingerprint) if grown_is_allowed else None
+    if not added:
+        made = f"the shards in {shards.folder} were made"
+        _check_same_tokenizer(chosen, shards.fingerprint, made)
+        return shards.tokenizer
+    tokens = ", ".join(map(repr, added))
+    tell("shards-before-growth", path=shards.folder, tokenizer=chosen, tokens=tokens)
+    return chosen
 
 
 def _check_same_tokenizer(folder: Path, wanted: str, what: str) -> None:
