@@ -16,6 +16,7 @@ from ogpt.tasks.read_source import read_source
 from ogpt.tasks.task_data import TaskData, check_data
 from ogpt.tasks.task_file import read_task_file
 from ogpt.tasks.task_source import TaskSource
+from ogpt.tasks.task_spec import TaskSpec
 from tests.tasks.official_files import (
     LAYOUTS,
     NLI_TXT,
@@ -207,16 +208,31 @@ def test_one_official_file_is_read_for_a_fine_tuned_model(tmp_path: Path) -> Non
     write_files(tmp_path, LAYOUTS["snli", 1])
     write_files(tmp_path, RACE)
     with collecting() as notices:
-        found = read_task_file(tmp_path / "snli_1.0" / "snli_1.0_dev.txt", TASKS["snli"].spec())
+        snli = TASKS["snli"].spec()
+        found, _ = read_task_file(tmp_path / "snli_1.0" / "snli_1.0_dev.txt", snli)
     assert found == list(opened("snli", tmp_path).valid["valid"])
     assert [notice.kind for notice in notices] == ["rows-dropped"]
     race = TASKS["race"].spec()
-    assert len(read_task_file(tmp_path / "RACE" / "test" / "high", race)) == 4
-    assert len(read_task_file(tmp_path / "RACE" / "test", race)) == 8
+    high = read_task_file(tmp_path / "RACE" / "test" / "high", race)
+    assert (len(high.examples), high.split) == (4, "test/high")
+    assert len(read_task_file(tmp_path / "RACE" / "test", race).examples) == 8
+    with collecting():  # fewer rows than published
+        whole = read_task_file(tmp_path / "RACE", race)  # training and test examples
+        assert (whole.split, whole.examples) == (
+            "valid",
+            list(opened("race", tmp_path).valid["valid"]),
+        )
+        assert read_task_file(tmp_path, race, "test/high") == high
+        with pytest.raises(
+            ConfigError, match=r"the split is 'test'; allowed for RACE in .*: train, "
+        ):
+            read_task_file(tmp_path, race, "test")
     with pytest.raises(SourceNotFound, match="RACE is not a file"):
-        read_task_file(tmp_path / "RACE", race)  # training and test examples
+        read_task_file(tmp_path / "RACE", TaskSpec(family="multiple-choice"))
+    with pytest.raises(ConfigError, match="a split is allowed only for a folder"):
+        read_task_file(tmp_path / "mine.csv", race, "valid")
     write_files(tmp_path, {"mine.csv": "premise,hypothesis\nA cat.,No cat.\n"})
-    (mine,) = read_task_file(tmp_path / "mine.csv", TASKS["snli"].spec())
+    (mine,), _ = read_task_file(tmp_path / "mine.csv", TASKS["snli"].spec())
     assert mine.texts == ("A cat.", "No cat.")
 
 

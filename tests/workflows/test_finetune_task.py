@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import ogpt
+from ogpt.errors import ConfigError
 from ogpt.folders.model_folder import ModelFolder
 from ogpt.notices import collecting
 from ogpt.tasks.task_spec import task_of
@@ -68,3 +69,14 @@ def test_a_data_set_is_learned_and_its_labelled_tests_scored(
         written = sent.read_text("utf-8")
         assert written == f"index\tprediction\n0\t{spec.labels.index(found.label)}\n"
         assert "matthews" in evaluation.scores
+        with collecting():
+            again = ogpt.evaluate(result.out, tmp_path / "data", split="valid")
+            ogpt.predict(result.out, tmp_path / "data", out=official, format="glue")
+        assert again == evaluation
+        assert again.paper_score == 0.454  # of the test set
+        assert (official / "CoLA.tsv").read_text("utf-8") == written
+        with (
+            collecting(),
+            pytest.raises(ConfigError, match="a folder; allowed for glue and valid: a file"),
+        ):
+            ogpt.predict(result.out, tmp_path / "data", split="valid", out=official, format="glue")

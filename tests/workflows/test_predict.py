@@ -170,6 +170,41 @@ def test_files_and_formats(models, tmp_path):
     )
 
 
+def test_skipped_rows_keep_their_place(models, tmp_path):
+    texts = ["a good film", "bad " * 90, "bad"]
+    out = tmp_path / "out.jsonl"
+    with collecting() as notices:
+        found = ogpt.predict(models["classes"], texts, on_too_long="skip", out=out)
+    assert [notice.kind for notice in notices] == ["examples-skipped"]
+    assert found[::2] == ogpt.predict(models["classes"], texts[::2])
+    assert (found[1].label, found[1].scores) == (None, None)
+    lines = out.read_text("utf-8").splitlines()
+    assert json.loads(lines[1]) == {"label": None}
+    with collecting(), pytest.raises(ConfigError, match="1 of 3 examples were skipped"):
+        ogpt.predict(
+            models["classes"], texts, on_too_long="skip", format="glue", out=tmp_path / "a.tsv"
+        )
+    assert [file.name for file in tmp_path.iterdir()] == ["out.jsonl"]
+    with collecting(), pytest.raises(DataError, match="all 1 examples of the data are too long"):
+        ogpt.predict(models["classes"], texts[1:2], on_too_long="skip")
+
+
+def test_predictions_that_are_not_numbers_are_refused(models, tmp_path):
+    folder = make("classes", tmp_path / "model")
+    model = ogpt.OpenAIGPTForSequenceClassification.from_pretrained(folder)
+    with torch.no_grad():
+        model.transformer.h[-1].ln_2.weight.fill_(3e38)  # the products overflow
+    model.save_pretrained(folder)
+    with pytest.raises(DataError, match="the predictions of 2 of 2 examples are NaN or infinite"):
+        ogpt.predict(folder, ["a", "bad"])
+
+
+def test_a_folder_takes_only_submissions_of_known_names(models, tmp_path):
+    for form in ("glue", "jsonl"):
+        with pytest.raises(ConfigError, match=f"a folder; allowed for {form} and these examples"):
+            ogpt.predict(models["classes"], ["a"], out=tmp_path, format=form)
+
+
 @pytest.mark.parametrize(
     ("name", "form"), [("several", "glue"), ("choices", "glue"), ("classes", "storycloze")]
 )
@@ -239,6 +274,13 @@ def test_evaluate_scores_a_task(models, tmp_path):
     assert names == {
         *("scores.json", "report.md", "hardest.jsonl", "confusion.png", "calibration.png")
     }
+    facts = json.loads((tmp_path / "report" / "scores.json").read_text("utf-8"))
+    assert facts["scores"]["accuracy"] == found.scores["accuracy"]._asdict()
+    assert facts["calibration_error"] == found.calibration_error
+    page = (tmp_path / "report" / "report.md").read_text("utf-8")
+    assert f"| expected calibration error | {found.calibration_error:.4f} | |" in page
+    assert "# Scores of 24 examples" in page
+    assert "in the paper" not in page
     lines = (tmp_path / "report" / "hardest.jsonl").read_text("utf-8").splitlines()
     hardest = [json.loads(line) for line in lines]
     losses = [row["loss"] for row in hardest]
@@ -273,6 +315,8 @@ def test_what_cannot_be_evaluated_is_refused(models, tmp_path):
     odd = write(tmp_path / "e.jsonl", [{"text": "a", "label": "awful"}])
     with pytest.raises(DataError, match=r"e.jsonl, line 1 is 'awful'; allowed: 'bad', 'good'"):
         ogpt.evaluate(models["classes"], odd)
+    with pytest.raises(ConfigError, match=r"the split is 'valid' and the data is .*d.jsonl"):
+        ogpt.evaluate(models["classes"], data, split="valid")
     with pytest.raises(ConfigError, match="a text passed for a fine-tuned model"):
         ogpt.evaluate(models["classes"], text="a film")
     with pytest.raises(ConfigError, match="2 sources passed for a fine-tuned model"):

@@ -30,6 +30,13 @@ Encoding = Annotated[str, typer.Option(help="Encoding of text files.")]
 TextField = Annotated[
     str, typer.Option(help="Field or column of .jsonl and .parquet files with the text.")
 ]
+Split = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Split of the paper's data set in a folder, such as valid or test/matched.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 

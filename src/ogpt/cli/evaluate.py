@@ -9,7 +9,16 @@ import typer
 
 from ogpt.cli.answers import answer
 from ogpt.cli.command import reporter
-from ogpt.cli.common_options import Data, Encoding, Json, Model, More, TextField, sources
+from ogpt.cli.common_options import (
+    Data,
+    Encoding,
+    Json,
+    Model,
+    More,
+    Split,
+    TextField,
+    sources,
+)
 from ogpt.cli.field_options import with_field_options
 from ogpt.decoding.options import DecoderOptions
 
@@ -25,6 +34,7 @@ def evaluate(
     ] = 0,
     encoding: Encoding = "utf-8",
     text_field: TextField = "text",
+    split: Split = None,
     out: Annotated[
         Path | None, typer.Option(help="New folder for tables and pictures of a task.")
     ] = None,
@@ -40,6 +50,7 @@ def evaluate(
         stride=stride,
         encoding=encoding,
         text_field=text_field,
+        split=split,
         out=out,
         reporter=reporter(),
         **named,

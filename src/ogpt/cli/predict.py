@@ -9,7 +9,7 @@ import typer
 
 from ogpt.cli.answers import write
 from ogpt.cli.command import reporter
-from ogpt.cli.common_options import Model
+from ogpt.cli.common_options import Model, Split
 
 
 def predict(
@@ -19,12 +19,17 @@ def predict(
         typer.Option(
             "--data",
             metavar="FILE",
-            help="Examples: .jsonl, .csv, .tsv or .parquet; - reads JSON Lines, or lines of text, "
-            "from standard input.",
+            help="Examples: .jsonl, .csv, .tsv or .parquet, or a folder with the data set of the "
+            "model; - reads JSON Lines, or lines of text, from standard input.",
         ),
     ],
+    split: Split = None,
     out: Annotated[
-        Path | None, typer.Option(help="File to write; without it, standard output.")
+        Path | None,
+        typer.Option(
+            help="File to write, or for glue an existing folder, in which the file gets the name "
+            "that the server expects; without it, standard output."
+        ),
     ] = None,
     form: Annotated[
         str,
@@ -45,6 +50,7 @@ def predict(
     found = ogpt.predict(
         folder,
         data,
+        split=split,
         out=out,
         format=form,  # type: ignore[arg-type]  # checked there
         on_too_long=on_too_long,  # type: ignore[arg-type]  # checked there

@@ -1,48 +1,94 @@
-"""One file of examples for a model that is fine-tuned: of its data set, or the user's own."""
+"""The examples of one file or split for a model that is fine-tuned: of its data set, or others."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
+from ogpt.errors import ConfigError
 from ogpt.notices import tell
 from ogpt.tasks.catalogue import TASKS
 from ogpt.tasks.example import Example
 from ogpt.tasks.finding import files_below, fits
+from ogpt.tasks.open_task import open_task
 from ogpt.tasks.published import Layout
 from ogpt.tasks.readers.decoding_lines import Drops
 from ogpt.tasks.task_rows import read_examples
 from ogpt.tasks.task_spec import TaskSpec
 
+_KINDS = ("train", "valid", "test")
 
-def read_task_file(path: Path, spec: TaskSpec) -> list[Example]:
+
+class TaskFile(NamedTuple):
+    """Examples, and the split of the data set that they are."""
+
+    examples: list[Example]
+    split: str
+    """Such as "test" or "valid/matched"; "" for rows that are no official file."""
+
+
+def read_task_file(
+    path: Path, spec: TaskSpec, split: str | None = None, default: str = "valid"
+) -> TaskFile:
     """Read examples for a fine-tuned model.
 
     Args:
-        path: An official file of the model's data set under its usual name, such as RTE/dev.tsv, or
-            a folder that holds such files alone, such as RACE/test/high; else rows as for
-            fine-tuning, with the columns of the task.
+        path: An official file of the model's data set under its usual name, such as RTE/dev.tsv; a
+            folder that holds such files of one split alone, such as RACE/test/high; a folder with
+            the data set anywhere below it; else rows as for fine-tuning, with the columns of the
+            task.
         spec: The task of the model.
+        split: Of the data set in a folder: train, valid or test, and where there are several of a
+            kind, its name too, such as valid/matched.
+        default: The split of a folder where none is given.
 
     Raises:
-        SourceNotFound: the file does not exist.
+        ConfigError: a split that the data set does not have, or one of a file.
+        SourceNotFound: the file, or the split in the folder, does not exist.
         DataError, DamagedData: rows that cannot be used.
     """
-    if spec.name in TASKS and path.exists():
+    if spec.name in TASKS and path.exists() and split is None:
         files = files_below(path) if path.is_dir() else [path.absolute()]
-        layout = _layout_of(files, spec.name)
-        if layout is not None:
+        found = _layout_of(files, spec.name)
+        if found is not None:
+            layout, name = found
             drops: Drops = Drops()
             examples = [example for file in files for example in layout.read(file, drops)]
             for reason, count in drops.items():
                 tell("rows-dropped", count=count, reason=reason)
-            return examples
-    return read_examples(path, spec.family, spec.columns, spec.problem)[0]
+            return TaskFile(examples, name)
+    if spec.name in TASKS and path.is_dir():
+        return _split_of(path, spec.name, split or default)
+    if split is not None:
+        raise ConfigError(
+            f"the split is {split!r} and the data is {path}; a split is allowed only for a folder "
+            "with a data set of the paper that the model was fine-tuned on",
+            hint="omit --split, or pass the folder",
+        )
+    return TaskFile(read_examples(path, spec.family, spec.columns, spec.problem)[0], "")
 
 
-def _layout_of(files: list[Path], task: str) -> Layout | None:
-    """The layout one of whose splits has all these files; None: there is none."""
+def _split_of(folder: Path, task: str, split: str) -> TaskFile:
+    kind = split.partition("/")[0]
+    data = open_task(task, folder, needed=[kind] if kind in _KINDS else ())
+    for reason, count in data.dropped.items():
+        tell("rows-dropped", count=count, reason=reason)
+    splits = {"train": data.train} if data.train else {}
+    for each, named in (("valid", data.valid), ("test", data.test)):
+        splits |= {name if name == each else f"{each}/{name}": rows for name, rows in named.items()}
+    if split not in splits:
+        raise ConfigError(
+            f"the split is {split!r}; allowed for {TASKS[task].title} in {folder}: "
+            f"{', '.join(splits)}",
+            hint=f"pass for example --split {next(reversed(splits), 'valid')}",
+        )
+    return TaskFile(list(splits[split]), split)
+
+
+def _layout_of(files: list[Path], task: str) -> tuple[Layout, str] | None:
+    """The layout one of whose splits has all these files, and that split; None: there is none."""
     for layout in TASKS[task].layouts:
-        for patterns in layout.files.values():
+        for split, patterns in layout.files.items():
             if files and all(any(fits(file, each) for each in patterns) for file in files):
-                return layout
+                return layout, split
     return None

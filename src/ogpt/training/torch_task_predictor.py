@@ -63,7 +63,7 @@ class TorchTaskPredictor:
 
     Raises:
         ConfigError: the model was not fine-tuned on a task.
-        VocabularyMismatch: its tokenizer is not the one that it was trained with.
+        TokenizerError: its tokenizer has no task tokens.
     """
 
     def __init__(self, folder: ModelFolder, threads: int = 0) -> None:

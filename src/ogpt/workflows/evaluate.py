@@ -53,6 +53,7 @@ def evaluate(
     stride: int = 0,
     encoding: str = "utf-8",
     text_field: str = TEXT_FIELD,
+    split: str | None = None,
     out: str | Path | None = None,
     reporter: Reporter = silent,
     options: DecoderOptions | None = None,
@@ -66,12 +67,13 @@ def evaluate(
     Args:
         model: A model folder, a run, or an id of the Hub.
         data: Sources of the text (see `ogpt.data.sources.open_sources`), or one file of examples
-            as for fine-tuning.
+            as for fine-tuning, or the folder with the data set that the model was fine-tuned on.
         text: The text itself, in place of data.
         stride: Stride of the sliding window in tokens, 1 to n_positions. A smaller stride gives
             each token more context and takes longer. 0 uses half a window.
         encoding: Encoding of text files.
         text_field: Field or column of .jsonl and .parquet files that holds the text.
+        split: Of the data set in a folder, such as valid (if None) or test/matched.
         out: New folder for the tables, hardest examples and pictures of a task.
         reporter: Receives progress events.
         options: Which decoder scores the text, and how it runs.
@@ -79,7 +81,8 @@ def evaluate(
             `options`.
 
     Raises:
-        ConfigError: not exactly one of data and text, or a stride outside its range.
+        ConfigError: not exactly one of data and text, a stride outside its range, or a split that
+            is not there.
         UnknownArgument: a name that is no field of DecoderOptions.
         DataError: sources that cannot be read, or too little text.
         CheckpointError, TokenizerError, WeightsError: a model that is missing or damaged.
@@ -90,11 +93,13 @@ def evaluate(
     if hasattr(folder.config, CONFIG_KEY):
         threads = whole_or_named(DecoderOptions, options, named).threads
         target = None if out is None else path_of(out, "out")
+        file = _one_file(data, text)
         return evaluate_task(
-            folder, _one_file(data, text), out=target, threads=threads, reporter=reporter
+            folder, file, split=split, out=target, threads=threads, reporter=reporter
         )
-    if out is not None:
-        tell("setting-without-effect", setting="out", reason="a language model has no task")
+    for name, value in (("split", split), ("out", out)):
+        if value is not None:
+            tell("setting-without-effect", setting=name, reason="a language model has no task")
     check_stride(stride, folder.config.n_positions)
     read = open_text(folder.tokenizer, data, text, encoding, text_field)
     progress = Progress(reporter, "evaluating", sum(read.sizes))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,16 @@ from ogpt.evaluation.task_scores import TaskScore, decided, probabilities, score
 from ogpt.folders.model_folder import ModelFolder
 from ogpt.reporting import Reporter, silent
 from ogpt.storage import check_empty, check_writable, whole_folder
+from ogpt.tasks.catalogue import TASKS
 from ogpt.tasks.encoded_examples import OnTooLong
 from ogpt.tasks.example import Example
+from ogpt.tasks.published import split_name
 from ogpt.tasks.task_file import read_task_file
 from ogpt.tasks.task_spec import TaskSpec, task_of
 
 HARDEST = 20
 """Examples that the page lists: those whose gold label the model finds least probable."""
+_CELL = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,9 @@ class TaskEvaluation:
     """By name, with 95 % intervals."""
     calibration_error: float | None
     """Expected calibration error of classes and choices; None for other problems."""
+    paper_score: float | None
+    """The paper's figure for the first score, 0 to 1, on the test set of this name; None where the
+    examples are not of one of its data sets."""
     report: Path | None
     """Folder of tables and pictures."""
 
@@ -48,6 +55,7 @@ def evaluate_task(
     folder: ModelFolder,
     data: Path,
     *,
+    split: str | None = None,
     out: Path | None = None,
     on_too_long: OnTooLong = "truncate",
     threads: int = 0,
@@ -58,7 +66,8 @@ def evaluate_task(
     Args:
         folder: A model that `ogpt finetune` wrote; its columns and labels are those of its task.
         data: File of examples: rows with the columns of the task, or an official file of its data
-            set.
+            set; or a folder with that data set.
+        split: Of the data set in a folder; None: valid.
         out: New folder for scores.json, report.md, hardest.jsonl and pictures; None: none.
         on_too_long: What to do with examples that the model is too short for.
         threads: CPU threads; 0 uses all cores.
@@ -74,7 +83,7 @@ def evaluate_task(
     if out is not None:
         check_empty(out)
         check_writable(out)
-    examples = read_task_file(data, spec)
+    examples, split = read_task_file(data, spec, split)
     predictor = TorchTaskPredictor(folder, threads)
     made = predictor.predict(examples, on_too_long=on_too_long, what=str(data), reporter=reporter)
     labels = made.encoded.labels
@@ -86,11 +95,20 @@ def evaluate_task(
     found = scores(spec, made.logits, labels)
     classes = spec.problem == "single_label_classification"
     error = calibration(probabilities(spec, made.logits), labels).error if classes else None
+    result = TaskEvaluation(len(labels), found, error, _paper_score(spec, split), out)
     if out is not None:
         kept = [examples[index] for index in made.encoded.kept]
         with whole_folder(out) as temporary:
-            _write(temporary, spec, kept, made.logits, labels, found)
-    return TaskEvaluation(len(labels), found, error, out)
+            _write(temporary, spec, kept, made.logits, labels, result)
+    return result
+
+
+def _paper_score(spec: TaskSpec, split: str) -> float | None:
+    if not split or split == "train":
+        return None
+    paper = TASKS[spec.name].paper
+    percent = paper.get(split_name(split), paper.get("test"))
+    return None if percent is None else round(percent / 100, 4)
 
 
 def _write(
@@ -99,7 +117,7 @@ def _write(
     examples: list[Example],
     logits: NDArray[Any],
     labels: NDArray[Any],
-    found: Mapping[str, TaskScore],
+    result: TaskEvaluation,
 ) -> None:
     gold, best = labels, decided(spec, logits)
     pictures = {}
@@ -113,19 +131,64 @@ def _write(
         )
     for name, figure in pictures.items():
         figure.savefig(folder / name)
-    rows = {name: score._asdict() for name, score in found.items()}
-    text = json.dumps({"examples": len(gold), "task": asdict(spec), "scores": rows}, indent=1)
-    (folder / "scores.json").write_text(text + "\n", "utf-8")
+    facts = {
+        "examples": len(gold),
+        "task": asdict(spec),
+        "scores": {name: _plain(score) for name, score in result.scores.items()},
+        "calibration_error": result.calibration_error,
+        "paper_score": result.paper_score,
+    }
+    (folder / "scores.json").write_text(json.dumps(facts, indent=1) + "\n", "utf-8")
     hardest = _hardest(spec, examples, logits, labels)
     lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in hardest)
     (folder / "hardest.jsonl").write_text(lines, "utf-8")
+    (folder / "report.md").write_text(_page(result, hardest, list(pictures)), "utf-8")
+
+
+def _plain(score: TaskScore) -> dict[str, float | None]:
+    """A score for JSON, which has no NaN."""
+    return {key: None if isnan(value) else value for key, value in score._asdict().items()}
+
+
+def _page(result: TaskEvaluation, hardest: list[dict[str, Any]], pictures: list[str]) -> str:
+    """The report in Markdown."""
     table = [
         "| score | value | 95 % interval |",
         "| --- | ---: | ---: |",
-        *(f"| {n} | {s.value:.4f} | {s.low:.4f} to {s.high:.4f} |" for n, s in found.items()),
+        *(
+            f"| {name} | {score.value:.4f} | {score.low:.4f} to {score.high:.4f} |"
+            for name, score in result.scores.items()
+        ),
     ]
-    page = [f"# {len(gold):,} examples", *table, *(f"![{name}]({name})" for name in pictures)]
-    (folder / "report.md").write_text("\n".join([page[0], "", *page[1:], ""]), "utf-8")
+    if result.calibration_error is not None:
+        table.append(f"| expected calibration error | {result.calibration_error:.4f} | |")
+    if result.paper_score is not None:
+        first = next(iter(result.scores))
+        table.append(f"| {first} in the paper (test set) | {result.paper_score:.4f} | |")
+    worst = [
+        "| gold | predicted | loss | place | texts |",
+        "| --- | --- | ---: | --- | --- |",
+        *(
+            f"| {_cell(row['gold'])} | {_cell(row['predicted'])} | {row['loss']:.2f} "
+            f"| {_cell(row['place'])} | {_cell(' / '.join(filter(None, row['texts'])))} |"
+            for row in hardest
+        ),
+    ]
+    parts = [
+        f"# Scores of {result.examples:,} examples",
+        "\n".join(table),
+        *(f"![{name.removesuffix('.png')}]({name})" for name in pictures),
+        "## The hardest examples",
+        "\n".join(worst),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _cell(value: Any) -> str:
+    """A value as the text of a table's cell, cut to _CELL characters."""
+    text = f"{value:.4g}" if isinstance(value, float) else " ".join(str(value).split())
+    cut = text if len(text) <= _CELL else text[: _CELL - 1] + "…"
+    return cut.replace("\\", "\\\\").replace("|", "\\|")
 
 
 def _hardest(

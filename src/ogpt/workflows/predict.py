@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from ogpt.errors import ConfigError, DataError
-from ogpt.evaluation.task_scores import decided, probabilities
+from ogpt.evaluation.task_scores import check_numbers, decided, probabilities
 from ogpt.folders.model_folder import ModelFolder
 from ogpt.reading import parse_json, read_stdin
 from ogpt.reporting import Reporter, silent
@@ -17,8 +17,9 @@ from ogpt.storage import path_of, whole_file
 from ogpt.tasks.catalogue import TASKS
 from ogpt.tasks.encoded_examples import OnTooLong
 from ogpt.tasks.example import Example
+from ogpt.tasks.published import split_name
 from ogpt.tasks.tables import lines
-from ogpt.tasks.task_file import read_task_file
+from ogpt.tasks.task_file import TaskFile, read_task_file
 from ogpt.tasks.task_rows import example_of
 from ogpt.tasks.task_spec import TaskSpec, task_of
 from ogpt.workflows.evaluate_task import named
@@ -32,7 +33,8 @@ class Prediction:
     """What a model predicts for one example."""
 
     label: Any
-    """Name of the class, names of all that apply, number of the choice from 0, or the score."""
+    """Name of the class, names of all that apply, number of the choice from 0, or the score; None
+    for an example that was skipped."""
     scores: Any
     """Probability by name of the class, or of each choice in order; None for a score."""
     id: str = ""
@@ -43,6 +45,7 @@ def predict(
     model: str | Path | ModelFolder,
     data: str | Path | Sequence[str | Mapping[str, Any]],
     *,
+    split: str | None = None,
     out: str | Path | None = None,
     format: Format = "jsonl",
     on_too_long: OnTooLong = "truncate",
@@ -54,9 +57,12 @@ def predict(
     Args:
         model: A model folder or run that `ogpt finetune` wrote.
         data: File of examples as for fine-tuning, or an official file of the data set that the
-            model was fine-tuned on; `-` for JSON Lines on standard input, or lines of text for
-            classification; or the examples themselves: mappings of columns, or texts.
-        out: File to write; None: none.
+            model was fine-tuned on, or a folder with that data set; `-` for JSON Lines on standard
+            input, or lines of text for classification; or the examples themselves: mappings of
+            columns, or texts.
+        split: Of the data set in a folder, such as test (if None) or test/matched.
+        out: File to write; None: none. With `glue` it may be a folder that exists: the file then
+            has the name that GLUE's server expects, such as MNLI-mm.tsv.
         format: Of `out`: jsonl; glue (index and prediction, as GLUE's server takes them); or
             storycloze (story and right ending).
         on_too_long: truncate, error or skip, for examples that the model is too short for.
@@ -67,8 +73,8 @@ def predict(
         One prediction for each example, in order.
 
     Raises:
-        ConfigError: the model was not fine-tuned, or another format.
-        DataError: examples that cannot be read.
+        ConfigError: the model was not fine-tuned, or another format or split.
+        DataError: examples that cannot be read, or predictions that are not numbers.
         StorageError: `out` cannot be written.
     """
     from ogpt.training.torch_task_predictor import TorchTaskPredictor
@@ -77,20 +83,22 @@ def predict(
         raise ConfigError(
             f"format is {format!r}; allowed: jsonl, glue, storycloze", hint="omit it for jsonl"
         )
-    target = None if out is None else path_of(out, "out")
     folder = ModelFolder.open(model)
     spec = task_of(folder.config, folder.path)
-    examples = [unlabelled(one) for one in _examples(data, spec)]
+    read = _read(data, spec, split)
+    target = None if out is None else _target(path_of(out, "out"), spec, read.split, format)
+    examples = [unlabelled(one) for one in read.examples]
     made = TorchTaskPredictor(folder, threads).predict(
         examples, on_too_long=on_too_long, what="the data", reporter=reporter
     )
+    check_numbers(made.logits)
     shown = probabilities(spec, made.logits)
-    found = [
-        Prediction(named(spec, best), _scores(spec, row, examples[index]), examples[index].id)
-        for best, row, index in zip(
-            decided(spec, made.logits), shown, made.encoded.kept.tolist(), strict=True
-        )
-    ]
+    found = [Prediction(None, None, example.id) for example in examples]
+    for best, row, index in zip(
+        decided(spec, made.logits), shown, made.encoded.kept.tolist(), strict=True
+    ):
+        scores = _scores(spec, row, examples[index])
+        found[index] = replace(found[index], label=named(spec, best), scores=scores)
     if target is not None:
         with whole_file(target) as temporary:
             temporary.write_text("".join(written(found, spec, format)), "utf-8")
@@ -102,17 +110,32 @@ def unlabelled(example: Example) -> Example:
     return Example(example.texts, None, example.place, example.id)
 
 
-def _examples(data: Any, spec: TaskSpec) -> Iterator[Example]:
+def _read(data: Any, spec: TaskSpec, split: str | None) -> TaskFile:
     if isinstance(data, str | Path) and str(data) != STDIN:
-        yield from read_task_file(path_of(data, "data"), spec)
-        return
+        return read_task_file(path_of(data, "data"), spec, split, "test")
     rows = list(lines(read_stdin())) if isinstance(data, str | Path) else list(data)
     if not rows:
         raise DataError("there are no examples", hint="pass at least one")
+    examples = []
     for number, row in enumerate(rows, 1):
         place = f"example {number}"
         fields = row if isinstance(row, Mapping) else _parsed(row, spec, place)
-        yield example_of(fields, spec.family, spec.columns, place)
+        examples.append(example_of(fields, spec.family, spec.columns, place))
+    return TaskFile(examples, "")
+
+
+def _target(out: Path, spec: TaskSpec, split: str, format: Format) -> Path:
+    """The file to write: `out`, or in that folder the file that GLUE's server expects."""
+    if not out.is_dir():
+        return out
+    files = TASKS[spec.name].submissions if format == "glue" and split.startswith("test") else {}
+    if split_name(split) not in files:
+        raise ConfigError(
+            f"--out is {out}, a folder; allowed for {format} and {split or 'these examples'}: a "
+            "file",
+            hint="pass the name of a file; only submissions of GLUE's test sets have known names",
+        )
+    return out / files[split_name(split)]
 
 
 def _parsed(row: str, spec: TaskSpec, place: str) -> dict[str, Any]:
@@ -151,8 +174,15 @@ def written(found: Sequence[Prediction], spec: TaskSpec, format: Format) -> Iter
     """The lines of a file of predictions.
 
     Raises:
-        ConfigError: a format that the task does not have.
+        ConfigError: a format that the task does not have, or a submission without all examples.
     """
+    skipped = sum(one.label is None for one in found)
+    if skipped and format != "jsonl":
+        raise ConfigError(
+            f"{skipped} of {len(found)} examples were skipped; a submission in the format {format} "
+            "needs them all",
+            hint="cut them with --on-too-long truncate",
+        )
     if format == "jsonl":
         for one in found:
             fields = {"id": one.id} if one.id else {}
