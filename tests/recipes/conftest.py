@@ -52,3 +52,11 @@ def write_library(folder: Path) -> None:
         ]
         text = f'"""Module {number}. {" ".join(sentences)}"""\n'
         (folder / f"module_{number:02}.py").write_text(text, "utf-8")
+    for package, verb in (("asyncio", "awaits"), ("email", "sends"), ("http", "requests")):
+        (folder / package).mkdir()
+        functions = [
+            f'def f{number}():\n    """{draw.choice(subjects)} {verb} {draw.choice(objects)} '
+            f'number {number}."""\n'
+            for number in range(30)
+        ]
+        (folder / package / "functions.py").write_text("\n".join(functions), "utf-8")

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from ogpt.errors import BackendMissing, StorageError
+from ogpt.evaluation.task_scores import TaskScore
 from ogpt.recipes.curves import (
     COLOURS,
+    accuracy_figure,
     inline_svg,
     loss_figure,
     save_loss_curve,
@@ -70,6 +72,18 @@ def test_without_opponents_the_whole_curve_shows(run: Path) -> None:
     top = max(event["loss"] for event in metrics.train)
     assert loss_figure(metrics, {}).axes[0].get_ylim()[1] > top
     assert loss_figure(metrics, OPPONENTS).axes[0].get_ylim()[1] == pytest.approx(5.9)
+
+
+def test_accuracies_are_bars_with_intervals_beside_the_baseline() -> None:
+    scores = {"with": TaskScore(0.8, 0.7, 0.9), "without": TaskScore(0.6, 0.5, 0.7)}
+    figure = accuracy_figure(scores, 0.25)
+    (axes,) = figure.axes
+    assert [bar.get_width() for bar in axes.patches] == [0.8, 0.6]
+    assert [list(line.get_xdata()) for line in axes.lines[:2]] == [[0.7, 0.9], [0.5, 0.7]]
+    svg = inline_svg(figure, "")
+    for word in ("80.0%", "60.0%", "most frequent class 25.0%", "without"):
+        assert f">{word}<" in svg
+    assert "#" not in svg.replace('xlink:href="#', "").replace("url(#", "")  # no colour is fixed
 
 
 def test_smoothing_keeps_the_mean_and_the_last_step() -> None:

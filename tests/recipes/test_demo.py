@@ -17,6 +17,7 @@ import ogpt
 from ogpt.errors import BackendMissing, CheckpointError, ConfigError, TrainingInterrupted
 from ogpt.evaluation.ngrams import NgramLosses
 from ogpt.recipes import demo as recipe
+from ogpt.recipes import package_task
 from ogpt.recipes.demo import demo, verdict
 from ogpt.recipes.report import ModelScore
 from tests.recipes.conftest import write_library
@@ -51,8 +52,8 @@ class Events:
         if kind == "train" and fields["step"] == self.stop_at:
             raise Killed
 
-    def of(self, kind: str) -> list[dict[str, Any]]:
-        return [fields for name, fields in self.all if name == kind]
+    def of(self, kind: str, task: str = "pre-training") -> list[dict[str, Any]]:
+        return [fields for name, fields in self.all if (name, fields["task"]) == (kind, task)]
 
 
 class Killed(BaseException):
@@ -64,6 +65,7 @@ def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_library(tmp_path / "library")
     monkeypatch.setattr("ogpt.data.builtin.library_folder", lambda: tmp_path / "library")
     monkeypatch.setattr(recipe, "NEW_TOKENS", 20)
+    monkeypatch.setattr(package_task, "SETTINGS", ("finetune.epochs=1", "finetune.batch_size=8"))
 
 
 def test_the_whole_story(tmp_path: Path) -> None:
@@ -85,6 +87,14 @@ def test_the_whole_story(tmp_path: Path) -> None:
     for number in (f"{result.scores[0].loss:.4f}", f"{result.scores[1].loss:.4f}"):
         assert number in page
 
+    # the task is learned twice, and shown
+    assert len(events.of("eval", "fine-tuning")) == 2
+    assert result.task.labels == ("asyncio", "email", "http")
+    assert result.task.verdict in page
+    for score in (result.task.pretrained, result.task.random):
+        assert 0 <= score.low <= score.value <= score.high <= 1
+        assert f"{score.value:.1%}" in page
+
     # the command that is shown works
     assert result.command == f"ogpt generate '{out}' \"The function returns\""
     assert ogpt.generate(out, recipe.PROMPTS[0], max_new_tokens=3)[0].text
@@ -97,7 +107,7 @@ def test_done_stages_are_not_done_again(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(recipe, "ngram_losses", None)
     events = Events()
     assert demo(out, reporter=events, overrides=TOY) == first
-    assert events.of("train") == []
+    assert events.of("train") == events.of("train", "fine-tuning") == []
 
 
 def test_stopped_while_training_it_resumes_from_the_last_checkpoint(tmp_path: Path) -> None:
@@ -111,6 +121,24 @@ def test_stopped_while_training_it_resumes_from_the_last_checkpoint(tmp_path: Pa
     assert [event["step"] for event in events.of("train")] == list(range(11, 31))
     assert resumed.scores == whole.scores
     assert resumed.samples == whole.samples
+    assert resumed.task == whole.task
+
+
+def test_stopped_while_fine_tuning_it_resumes_there(tmp_path: Path) -> None:
+    whole = demo(tmp_path / "whole", overrides=TOY)
+    out = tmp_path / "run"
+
+    def press(kind: str, /, **fields: Any) -> None:
+        if kind == "plan" and fields["task"] == "fine-tuning":
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises((TrainingInterrupted, KeyboardInterrupt)):
+        demo(out, reporter=press, overrides=TOY)
+    assert not (out / "report.html").exists()
+    events = Events()
+    resumed = demo(out, reporter=events, overrides=TOY)
+    assert events.of("train") == []
+    assert resumed.task == whole.task
 
 
 def test_ctrl_c_saves_and_says_how_to_resume(tmp_path: Path) -> None:
@@ -190,11 +218,15 @@ def test_a_damaged_result_is_named(tmp_path: Path) -> None:
     assert caught.value.hint == "delete the file and start the demo again"
 
 
-def test_without_matplotlib_nothing_is_begun(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("module", "message"),
+    [("matplotlib", "needs matplotlib"), ("sklearn", "scores need scikit-learn")],
+)
+def test_without_what_the_report_needs_nothing_is_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, message: str
 ) -> None:
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(BackendMissing, match="needs matplotlib"):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(BackendMissing, match=message):
         demo(tmp_path / "run", overrides=TOY)
     assert not (tmp_path / "run").exists()
 
@@ -203,7 +235,8 @@ CHILD = """
 import sys
 from pathlib import Path
 from ogpt.data import builtin
-from ogpt.recipes import demo
+from ogpt.recipes import demo, package_task
+package_task.SETTINGS = ("finetune.epochs=1", "finetune.batch_size=8")
 builtin.library_folder = lambda: Path(sys.argv[1])
 demo.NEW_TOKENS = 20
 demo.demo(Path(sys.argv[2]), overrides=sys.argv[3:])
@@ -215,7 +248,13 @@ def test_killed_again_and_again_it_ends_as_if_nothing_had_been(tmp_path: Path) -
     whole = demo(tmp_path / "whole", overrides=TOY)
     out = tmp_path / "run"
     command = [sys.executable, "-c", CHILD, str(tmp_path / "library"), str(out), *TOY]
-    for sign in ("tokenizer", "shards", "checkpoints/step-00000020", "ngrams.json"):
+    for sign in (
+        "tokenizer",
+        "shards",
+        "checkpoints/step-00000020",
+        "ngrams.json",
+        "finetuning/pretrained",
+    ):
         child = subprocess.Popen(command, stderr=subprocess.PIPE)
         while not (out / sign).exists() and child.poll() is None:
             time.sleep(0.005)
@@ -226,3 +265,4 @@ def test_killed_again_and_again_it_ends_as_if_nothing_had_been(tmp_path: Path) -
     finished = demo(out, overrides=TOY)
     assert finished.scores == whole.scores
     assert finished.samples == whole.samples
+    assert finished.task == whole.task

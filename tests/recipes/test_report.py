@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from ogpt.errors import SourceNotFound
+from ogpt.evaluation.task_scores import TaskScore
+from ogpt.recipes.package_task import TaskComparison
 from ogpt.recipes.report import ModelScore, Sample, Story, write_report
 
 STORY = Story(
@@ -19,6 +21,14 @@ STORY = Story(
     scores_note="On 7 tokens.",
     samples=[Sample("The $x", ' </blockquote><script>alert("1")</script>')],
     samples_note="As they came.",
+    task=TaskComparison(
+        labels=("asyncio", "email"),
+        examples=(80, 10, 20),
+        majority=0.55,
+        pretrained=TaskScore(0.85, 0.8, 0.9),
+        random=TaskScore(0.7, 0.6, 0.75),
+    ),
+    task_note="Of 20 examples.",
     facts={"speed": "9 tokens/s"},
 )
 
@@ -62,12 +72,20 @@ def html(run: Path) -> str:
 
 def test_texts_are_shown_as_they_are(html: str) -> None:
     page = Page(html)
-    for text in (STORY.title, STORY.summary, STORY.verdict, STORY.commands[0], "On 7 tokens."):
+    for text in (
+        STORY.title,
+        STORY.summary,
+        STORY.verdict,
+        STORY.commands[0],
+        "On 7 tokens.",
+        "Of 20 examples.",
+    ):
         assert text in page.text
     assert STORY.samples[0].prompt + STORY.samples[0].text in page.text
     assert "made by a <test>" in page.text  # the settings, comment included
     assert "4.5000" in page.text
     assert "54.60" in page.text
+    assert STORY.task.verdict in page.text
 
 
 def test_the_page_loads_nothing(html: str) -> None:

@@ -190,7 +190,7 @@ def sweep(made: FinetuneSweep) -> str:
 
 
 def demo_story(result: DemoResult) -> str:
-    """Result of the demo: samples, scores beside n-gram models, how to use the model."""
+    """Result of the demo: samples, scores beside n-gram models, the task, how to use the model."""
     lines = [f"{sample.prompt}{sample.text}\n" for sample in result.samples]
     lines.append(f"{'validation set':14}{'loss':>8}{'perplexity':>12}{'bits/byte':>11}")
     lines += [
@@ -199,6 +199,7 @@ def demo_story(result: DemoResult) -> str:
     ]
     lines += [
         f"{result.verdict}\n",
+        f"{result.task.verdict}\n",
         f"report: {result.report}",
         f"generate with it: {result.command}",
     ]

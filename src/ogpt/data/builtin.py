@@ -97,6 +97,18 @@ def texts(name: str, folder: Path) -> Iterator[tuple[str, str, int]]:
                 yield "\n\n".join(new), origin, read
 
 
+def docstrings(folder: Path) -> Iterator[tuple[str, str]]:
+    """Each docstring of the library once, and the file it first occurs in."""
+    seen: set[str] = set()
+    for path in library_files(folder):
+        file = path.relative_to(folder).as_posix()
+        if file in _TABLES:
+            continue
+        new = [text for text in _docstrings(path.read_bytes()) if text not in seen]
+        seen.update(new)
+        yield from ((text, file) for text in dict.fromkeys(new))
+
+
 def _code(content: bytes, file: str) -> str:
     """The file as text; empty for a generated table."""
     if file in _TABLES or b"gencodec.py" in content[:500]:

@@ -141,7 +141,12 @@ def _gold(spec: TaskSpec, labels: Array) -> Array:
     return labels.astype(np.int64) if several else labels
 
 
-def _metrics(spec: TaskSpec) -> dict[str, Metric]:
+def require_scikit_learn() -> None:
+    """Check that scores can be computed.
+
+    Raises:
+        BackendMissing: scikit-learn or SciPy is not installed.
+    """
     try:
         import scipy
         import sklearn  # noqa: F401  # asks whether they are there
@@ -150,6 +155,10 @@ def _metrics(spec: TaskSpec) -> dict[str, Metric]:
             f"scores need scikit-learn and SciPy: {error}", hint="pip install 'ogpt[eval]'"
         ) from error
     del scipy
+
+
+def _metrics(spec: TaskSpec) -> dict[str, Metric]:
+    require_scikit_learn()
     known: dict[str, Metric] = {
         "accuracy": Metric(_accuracy, bootstrap.accuracy),
         "f1": _f1_of(spec),

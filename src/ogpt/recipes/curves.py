@@ -1,4 +1,4 @@
-"""Figures of a run: the loss beside its baselines, and the speed.
+"""Figures of a run: the loss beside its baselines, the speed, and the accuracy on a task.
 
 Figures use one palette on white. Inlined in a page, each colour becomes a CSS variable of its name,
 so the page sets light and dark colours.
@@ -13,9 +13,10 @@ from html import escape
 from importlib import import_module
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ogpt.errors import BackendMissing
+from ogpt.evaluation.task_scores import TaskScore
 from ogpt.recipes.run_metrics import Metrics, read_metrics
 from ogpt.storage import whole_file
 
@@ -88,7 +89,7 @@ def loss_figure(
     metrics: Metrics, opponents: Mapping[str, float], width: int = 720, height: int = 380
 ) -> Figure:
     """Training and validation loss over steps, and a dashed line per baseline; sizes in pixels."""
-    figure, axes = _empty(width, height)
+    figure, axes = _over_steps(width, height)
     train, valid = metrics.train, metrics.valid
     axes.plot(
         *smoothed(*_columns(train, "loss")),
@@ -134,11 +135,59 @@ def loss_figure(
 
 def speed_figure(metrics: Metrics, width: int = 720, height: int = 180) -> Figure:
     """Tokens per second over steps; sizes in pixels."""
-    figure, axes = _empty(width, height)
+    figure, axes = _over_steps(width, height)
     axes.plot(*_columns(metrics.train, "tokens_per_s"), color=COLOURS["valid"], linewidth=1.2)
     axes.set_ylim(bottom=0)
     axes.yaxis.set_major_formatter("{x:,.0f}")
     axes.set_ylabel("tokens/s")
+    return figure
+
+
+def accuracy_figure(
+    models: Mapping[str, TaskScore], baseline: float, width: int = 720, height: int = 170
+) -> Figure:
+    """A bar per model with its interval, and a dashed line for the baseline; sizes in pixels.
+
+    Args:
+        models: Accuracy by name, 0 to 1; the first one stands out.
+        baseline: Accuracy of always predicting the most frequent class.
+        width: Of the figure.
+        height: Of the figure.
+    """
+    figure, axes = _empty(width, height, "x")
+    names = list(models)
+    axes.barh(
+        names,
+        [score.value for score in models.values()],
+        height=0.55,
+        color=[COLOURS["valid"], *[COLOURS["train"]] * (len(models) - 1)],
+    )
+    for place, (value, low, high) in enumerate(models.values()):
+        axes.plot([low, high], [place, place], color=COLOURS["ink"], linewidth=1.2)
+        axes.annotate(
+            f"{value:.1%}",
+            (high, place),
+            xytext=(6, 0),
+            textcoords="offset points",
+            verticalalignment="center",
+            color=COLOURS["ink"],
+            fontsize=_FONT,
+        )
+    axes.axvline(baseline, color=COLOURS["opponent"], linewidth=1.2, linestyle=(0, (5, 3)))
+    axes.annotate(
+        f"most frequent class {baseline:.1%}",
+        (baseline, 1),
+        xycoords=("data", "axes fraction"),
+        xytext=(4, 2),
+        textcoords="offset points",
+        color=COLOURS["opponent"],
+        fontsize=_FONT,
+    )
+    axes.invert_yaxis()  # the first one on top
+    axes.set_xlim(0, 1)
+    axes.xaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
+    axes.tick_params(axis="y", labelcolor=COLOURS["ink"])
+    axes.set_xlabel("accuracy on the test set, with 95 % intervals")
     return figure
 
 
@@ -174,7 +223,15 @@ def inline_svg(figure: Figure, label: str) -> str:
     return svg
 
 
-def _empty(width: int, height: int) -> tuple[Figure, Axes]:
+def _over_steps(width: int, height: int) -> tuple[Figure, Axes]:
+    figure, axes = _empty(width, height, "y")
+    axes.set_xlabel("step")
+    axes.locator_params(axis="x", nbins=width // 80, integer=True)
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    return figure, axes
+
+
+def _empty(width: int, height: int, grid: Literal["x", "y"]) -> tuple[Figure, Axes]:
     require_matplotlib()
     from matplotlib import rc_context
     from matplotlib.figure import Figure
@@ -182,12 +239,9 @@ def _empty(width: int, height: int) -> tuple[Figure, Axes]:
     with rc_context(_STYLE):
         figure = Figure(figsize=(width / _INCH, height / _INCH))
         axes = figure.add_subplot()
-        axes.grid(axis="y")
+        axes.grid(axis=grid)
         axes.set_axisbelow(True)
         axes.tick_params(length=0)
-        axes.set_xlabel("step")
-        axes.locator_params(axis="x", nbins=width // 80, integer=True)
-        axes.xaxis.set_major_formatter("{x:,.0f}")
     return figure, axes
 
 

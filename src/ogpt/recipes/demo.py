@@ -1,5 +1,7 @@
 """`ogpt demo`: train a small GPT on Python's documentation, and compare it with n-gram models.
 
+It ends with a fine-tuning on a task, with and without that training.
+
 Every stage leaves its result in the run folder, so a stopped demo resumes there.
 """
 
@@ -8,7 +10,8 @@ from __future__ import annotations
 import json
 import platform
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +21,12 @@ from ogpt.config.pretrain_settings import PretrainSettings
 from ogpt.data.shards import Shards
 from ogpt.errors import CheckpointError, TrainingInterrupted
 from ogpt.evaluation.ngrams import ngram_losses
+from ogpt.evaluation.task_scores import require_scikit_learn
 from ogpt.folders.model_folder import ModelFolder
 from ogpt.folders.run_folder import RunFolder
 from ogpt.generation.protocol.perplexity import bits_per_byte, perplexity
 from ogpt.recipes.curves import require_matplotlib
+from ogpt.recipes.package_task import TaskComparison, compare
 from ogpt.recipes.report import ModelScore, Sample, Story, write_report
 from ogpt.recipes.run_metrics import Metrics, read_metrics
 from ogpt.reporting import Reporter, silent
@@ -38,6 +43,8 @@ TEMPERATURE = 0.8
 
 NGRAMS_FILE = "ngrams.json"
 SAMPLES_FILE = "samples.json"
+FINETUNING = "finetuning"
+"""Folder of the two fine-tunings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +59,8 @@ class DemoResult:
     verdict: str
     """The same, as a sentence."""
     samples: tuple[Sample, ...]
+    task: TaskComparison
+    """How well it learns a task, with and without pre-training."""
     report: Path
     command: str
     """A command that uses the model."""
@@ -60,7 +69,7 @@ class DemoResult:
 def demo(
     out: Path = Path("runs/demo"), *, reporter: Reporter = silent, overrides: Sequence[str] = ()
 ) -> DemoResult:
-    """Train a small GPT on Python's documentation; write a run folder and report.html to `out`.
+    """Train a small GPT on Python's documentation, and fine-tune it; write it all to `out`.
 
     Args:
         out: Folder of the run: a new one, or that of a stopped demo.
@@ -68,15 +77,18 @@ def demo(
         overrides: `section.field=value`; overrides the preset.
 
     Raises:
-        BackendMissing: PyTorch or matplotlib is not installed.
+        BackendMissing: PyTorch, matplotlib or scikit-learn is not installed.
+        DataError: this Python's standard library has too few docstrings.
         OutputExists, CheckpointError, ConfigError: `out` holds something else, is damaged, or was
             started with other settings.
         TrainingInterrupted: Ctrl-C, after a checkpoint; the same call resumes.
     """
     out = path_of(out, "out")
     asked = [overrides] if isinstance(overrides, str) else overrides
-    require_matplotlib()  # the report needs it; better to fail now than after the training
-    try:
+    # the report needs them; better to fail now than after the training
+    require_matplotlib()
+    require_scikit_learn()
+    with _resumable():
         pretrain(
             preset=PRESET,
             data=[SOURCE],
@@ -86,11 +98,11 @@ def demo(
             resume=RunFolder.is_run(out),
             reporter=reporter,
         )
-    except TrainingInterrupted as stop:
-        raise TrainingInterrupted(str(stop), hint="start the demo again to resume") from stop
     shards = Shards.open(out / "shards")
     losses = _once(out / NGRAMS_FILE, lambda: _ngrams(shards, reporter))
     samples = _once(out / SAMPLES_FILE, lambda: _write(out, reporter))
+    with _resumable():
+        task = compare(out, out / FINETUNING, reporter)
     metrics = read_metrics(out)
     scores = tuple(
         _score(name, loss, int(losses["tokens"]), shards)
@@ -118,10 +130,12 @@ def demo(
             f"Not selected: temperature {TEMPERATURE}, seeds 0 to {len(PROMPTS) - 1}. The "
             "vocabulary has lower case only and no line breaks; rules restored spaces and capitals."
         ),
+        task=task,
+        task_note=_task_note(task),
         facts=_facts(out, shards, metrics),
     )
     report = write_report(out, story)
-    return DemoResult(out, scores, won, story.verdict, tuple(story.samples), report, command)
+    return DemoResult(out, scores, won, story.verdict, tuple(story.samples), task, report, command)
 
 
 def verdict(scores: Sequence[ModelScore]) -> str:
@@ -138,6 +152,15 @@ def verdict(scores: Sequence[ModelScore]) -> str:
         f"{judgement}: its loss on the validation text is {model.loss:.3f} nats per token, that of "
         f"the {best.name} model {best.loss:.3f}."
     )
+
+
+@contextmanager
+def _resumable() -> Iterator[None]:
+    """Say of an interrupted training how the demo resumes it."""
+    try:
+        yield
+    except TrainingInterrupted as stop:
+        raise TrainingInterrupted(str(stop), hint="start the demo again to resume") from stop
 
 
 def _once(file: Path, make: Callable[[], Any]) -> Any:
@@ -191,6 +214,18 @@ def _summary(out: Path, shards: Shards, metrics: Metrics) -> str:
         f"nothing for {metrics.train_seconds / 60:.1f} minutes on the documentation that comes "
         f"with Python {platform.python_version()}: {shards.train.n_bytes / 1e6:.1f} MB of text, "
         f"read {metrics.train[-1]['epoch']:.1f} times."
+    )
+
+
+def _task_note(task: TaskComparison) -> str:
+    train, valid, test = task.examples
+    return (
+        f"Which of {len(task.labels)} packages does a docstring come from: "
+        f"{', '.join(task.labels)}? {train:,} examples to train on, {valid:,} to choose the best "
+        f"checkpoint, {test:,} to test. Docstrings that contain the name of their package are left "
+        "out. Both models have the same shape, vocabulary, examples and settings, and one seed "
+        "each. Pre-training has read the docstrings as text, those of the test set too, but no "
+        "labels. Intervals are of the bootstrap over the test examples."
     )
 
 

@@ -11,7 +11,8 @@ from string import Template
 from typing import TYPE_CHECKING
 
 from ogpt.folders.run_folder import SETTINGS_FILE
-from ogpt.recipes.curves import inline_svg, loss_figure, speed_figure
+from ogpt.recipes.curves import accuracy_figure, inline_svg, loss_figure, speed_figure
+from ogpt.recipes.package_task import TaskComparison
 from ogpt.recipes.run_metrics import Metrics, read_metrics
 from ogpt.storage import whole_file
 
@@ -57,6 +58,8 @@ class Story:
     scores_note: str
     samples: Sequence[Sample]
     samples_note: str
+    task: TaskComparison
+    task_note: str
     facts: Mapping[str, str]
 
 
@@ -86,6 +89,9 @@ def write_report(run: Path, story: Story) -> Path:
                 loss_curve=_loss_curve(metrics, story),
                 samples="\n".join(_sample(sample) for sample in story.samples),
                 samples_note=escape(story.samples_note),
+                task_verdict=escape(story.task.verdict),
+                task_figure=_task_figure(story.task),
+                task_note=escape(story.task_note),
                 speed_curve=_both_widths(
                     speed_figure(metrics, 720, 180),
                     speed_figure(metrics, 340, 160),
@@ -107,6 +113,16 @@ def _loss_curve(metrics: Metrics, story: Story) -> str:
         loss_figure(metrics, opponents, 340, 320),
         f"Training and validation loss over the steps; the validation loss ends at "
         f"{metrics.valid[-1]['loss']:.2f}, beside {beside}",
+    )
+
+
+def _task_figure(task: TaskComparison) -> str:
+    models = {"with pre-training": task.pretrained, "without": task.random}
+    return _both_widths(
+        accuracy_figure(models, task.majority, 720, 170),
+        accuracy_figure(models, task.majority, 340, 170),
+        f"Accuracy on the test set: {task.pretrained.value:.1%} with pre-training, "
+        f"{task.random.value:.1%} without, {task.majority:.1%} for the most frequent class",
     )
 
 
