@@ -8,16 +8,33 @@ from typer.testing import CliRunner
 
 from ogpt.cli.main import app
 from ogpt.config.pretrain_settings import DataSettings
+from ogpt.evaluation.task_scores import TaskScore
 from ogpt.recipes.demo import DemoResult
+from ogpt.recipes.package_task import TaskComparison
 from ogpt.recipes.report import ModelScore, Sample
 from tests.cli.stand_ins import SMALL, ok, record
+
+TASK = TaskComparison(
+    labels=("asyncio", "email"),
+    examples=(80, 10, 20),
+    majority=0.5,
+    pretrained=TaskScore(0.8, 0.75, 0.85),
+    random=TaskScore(0.6, 0.55, 0.65),
+)
 
 
 def test_demo(monkeypatch: pytest.MonkeyPatch) -> None:
     scores = (ModelScore("GPT", 4.5, 90.0, 1.5), ModelScore("trigram", 4.75, 115.6, 1.6))
     samples = (Sample("The", " end."),)
     made = DemoResult(
-        Path("runs/demo"), scores, True, "It beats all.", samples, Path("r.html"), "ogpt generate"
+        Path("runs/demo"),
+        scores,
+        True,
+        "It beats all.",
+        samples,
+        TASK,
+        Path("r.html"),
+        "ogpt generate",
     )
     called = record(monkeypatch, "demo", made)
     result = ok("--quiet", "demo")
@@ -30,6 +47,8 @@ def test_demo(monkeypatch: pytest.MonkeyPatch) -> None:
         "GPT             4.5000       90.00     1.5000",
         "trigram         4.7500      115.60     1.6000",
         "It beats all.",
+        "",
+        TASK.verdict,
         "",
         "report: r.html",
         "generate with it: ogpt generate",

@@ -52,8 +52,8 @@ class Events:
         if kind == "train" and fields["step"] == self.stop_at:
             raise Killed
 
-    def of(self, kind: str, task: str = "pre-training") -> list[dict[str, Any]]:
-        return [fields for name, fields in self.all if (name, fields["task"]) == (kind, task)]
+    def of(self, kind: str, task: str = "pretraining") -> list[dict[str, Any]]:
+        return [fields for name, fields in self.all if (name, fields.get("task")) == (kind, task)]
 
 
 class Killed(BaseException):

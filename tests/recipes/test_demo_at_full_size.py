@@ -25,6 +25,7 @@ def test_killed_once_it_beats_the_ngram_models(tmp_path: Path) -> None:
         os.kill(child.pid, signal.SIGKILL)
     told = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "\nIt beats all 3 n-gram models: " in told.stdout
+    assert "\nPre-training helps: " in told.stdout
     assert (run / "report.html").stat().st_size > 10_000
 
     last = told.stdout.splitlines()[-1].removeprefix("generate with it: ")

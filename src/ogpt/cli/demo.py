@@ -15,7 +15,7 @@ from ogpt.cli.figures import demo_story
 def demo(
     out: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("runs/demo"),
 ) -> None:
-    """Train a small GPT on Python's own documentation."""
+    """Train and fine-tune a small GPT on Python's documentation."""
     import ogpt
 
     write(demo_story(ogpt.demo(out=out, reporter=reporter())))
