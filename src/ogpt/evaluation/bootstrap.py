@@ -158,7 +158,7 @@ def _ratio(above: Array, below: Array) -> Array:
 
 
 def _ranks(counts: Array, values: Array) -> Array:
-    """Ranks (R, U) of values (U,) that occur so many times; equal ones have their mean rank."""
+    """Ranks (R, U) of values (U,) that occur `counts` times; equal ones have their mean rank."""
     known, place = np.unique(values, return_inverse=True)
     times = np.zeros((len(counts), len(known)))
     np.add.at(times.T, place, counts.T)
