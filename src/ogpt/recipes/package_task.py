@@ -29,7 +29,7 @@ PACKAGES = (
     "xml",
 )
 """In every CPython, with over 100 docstrings each in version 3.11."""
-FEWEST_WORDS, MOST_WORDS = 5, 40
+FEWEST_WORDS, MOST_WORDS = 5, 25
 """A docstring of fewer words is skipped; of a longer one the first words are used, so that an
 example fits the context of a small model."""
 _FIFTHS = {0: "test", 1: "valid"}
