@@ -26,6 +26,7 @@ class TestEvaluate:
             "encoding": "latin-1",
             "text_field": "text",
             "out": None,
+            "split": None,
             "decoder": "auto",
             "dtype": "auto",
             "threads": 0,

@@ -15,6 +15,7 @@ More of the network:
     double_heads.py     a language model that also scores choices
     classification.py   a classifier of sequences
     pooling.py          one vector for a sequence
+    openai_2018.py      where the 2018 code computes something else
 
 Around it:
     base.py             initial weights, resizing, freezing, gradient checkpointing

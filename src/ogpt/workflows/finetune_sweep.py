@@ -76,7 +76,7 @@ class FinetuneSweep:
     """The run of the chosen point that is best in validation; it stands for its model."""
 
 
-class Point(NamedTuple):
+class _Point(NamedTuple):
     """What a grid sets, and the runs to do with it."""
 
     settings: dict[str, str]
@@ -126,7 +126,7 @@ def finetune_sweep(
 
 def sweep_points(
     request: FinetuneRequest, first_seed: int, seeds: int, grid: str | Sequence[str]
-) -> dict[str, Point]:
+) -> dict[str, _Point]:
     """The points of a sweep by name, with all their settings checked.
 
     Raises:
@@ -150,7 +150,7 @@ def sweep_points(
             )
             for seed in range(first_seed, first_seed + seeds)
         ]
-        points[name] = Point(settings, runs)
+        points[name] = _Point(settings, runs)
     return points
 
 
@@ -190,7 +190,7 @@ def _settings(request: FinetuneRequest) -> FinetuneSettings:
 
 
 def _sweep(
-    request: FinetuneRequest, points: Mapping[str, Point], reporter: Reporter
+    request: FinetuneRequest, points: Mapping[str, _Point], reporter: Reporter
 ) -> FinetuneSweep:
     data = request.read()  # once for all runs
     metric = data.spec.metrics[0]
@@ -208,7 +208,7 @@ def _sweep(
     )
 
 
-def _runs(name: str, point: Point, data: TaskData, reporter: Reporter) -> list[FinetuneResult]:
+def _runs(name: str, point: _Point, data: TaskData, reporter: Reporter) -> list[FinetuneResult]:
     """Train the runs of a point; of those that are finished, read the results."""
     results = []
     for number, run in enumerate(point.runs, start=1):
