@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import islice
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ogpt.errors import ConfigError, DataError, UnknownArgument
 from ogpt.generation.texts.request import check_unicode
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class EncodedText(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class EncodedText:
     """A text and its token ids."""
 
     text: str

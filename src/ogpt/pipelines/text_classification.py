@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ogpt.errors import ConfigError, DataError
@@ -101,7 +102,7 @@ class TextClassificationPipeline(Pipeline):
             return rows
         with collecting():  # the notices of the given order are enough
             others = self._cut_rows(second[0], first, asked)
-        return [row._replace(backward=other.ids) for row, other in zip(rows, others, strict=True)]
+        return [replace(row, backward=other.ids) for row, other in zip(rows, others, strict=True)]
 
     @property
     def _both_orders(self) -> bool:
