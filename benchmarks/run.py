@@ -19,7 +19,6 @@ from benchmarks.measuring import RESULTS, markdown
 
 NAMES = (
     "training_step",
-    "finetuning",
     "decoding",
     "native_decoding",
     "speculation",
