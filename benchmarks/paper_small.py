@@ -237,7 +237,7 @@ def _run(
                     f"finetune.seed={seed}",
                     f"finetune.learning_rate={rate}",
                     f"finetune.lm_coef={0.5 if lm else 0.0}",
-                    f"finetune.n_transfer={1000 if pretraining else -1}",
+                    *([] if pretraining else ["finetune.n_transfer=-1"]),
                     *(["finetune.max_steps=2"] if smoke else []),
                 ],
             )

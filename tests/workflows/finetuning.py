@@ -18,11 +18,11 @@ FAST = (
 )
 
 
-def base_model(folder: Path) -> Path:
-    """A small language model with random weights."""
+def base_model(folder: Path, **shape: int) -> Path:
+    """A small language model with random weights; its shape is SHAPE but for what is passed."""
     words = tokenizer()
     torch.manual_seed(0)
-    config = ogpt.OpenAIGPTConfig(vocab_size=len(words), **SHAPE)
+    config = ogpt.OpenAIGPTConfig(vocab_size=len(words), **(SHAPE | shape))
     ogpt.OpenAIGPTLMHeadModel(config).save_pretrained(folder)
     words.save_pretrained(folder)
     return folder

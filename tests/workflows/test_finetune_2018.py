@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -24,33 +23,12 @@ from ogpt.workflows.finetune_setup import (
     make_finetune_step,
     set_up_finetune,
 )
-from tests.tasks.small import tokenizer
-
-FAST = (
-    "finetune.batch_size=8",
-    "finetune.learning_rate=3e-3",
-    "finetune.threads=1",
-    "finetune.dropout=0.0",
-)
+from tests.workflows.finetuning import FAST, base_model, write
 
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small language model with random weights."""
-    folder = tmp_path_factory.mktemp("base")
-    words = tokenizer()
-    torch.manual_seed(0)
-    config = ogpt.OpenAIGPTConfig(
-        vocab_size=len(words), n_positions=32, n_embd=32, n_layer=2, n_head=2
-    )
-    ogpt.OpenAIGPTLMHeadModel(config).save_pretrained(folder)
-    words.save_pretrained(folder)
-    return folder
-
-
-def write(path: Path, rows: list[dict[str, Any]]) -> Path:
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
-    return path
+    return base_model(tmp_path_factory.mktemp("base"))
 
 
 def polarity(count: int, seed: int) -> list[dict[str, Any]]:

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-import torch
 
 import ogpt
 from ogpt.errors import ConfigError
@@ -11,22 +10,14 @@ from ogpt.folders.model_folder import ModelFolder
 from ogpt.notices import collecting
 from ogpt.tasks.task_spec import task_of
 from tests.tasks.official_files import LAYOUTS, table, write_files
-from tests.tasks.small import tokenizer
+from tests.workflows.finetuning import base_model
 
 SETTINGS = ("finetune.batch_size=2", "finetune.threads=1", "finetune.epochs=1")
 
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("base")
-    words = tokenizer()
-    torch.manual_seed(0)
-    config = ogpt.OpenAIGPTConfig(
-        vocab_size=len(words), n_positions=64, n_embd=16, n_layer=1, n_head=2
-    )
-    ogpt.OpenAIGPTLMHeadModel(config).save_pretrained(folder)
-    words.save_pretrained(folder)
-    return folder
+    return base_model(tmp_path_factory.mktemp("base"), n_positions=64, n_embd=16, n_layer=1)
 
 
 @pytest.mark.parametrize(

@@ -148,13 +148,12 @@ def require_scikit_learn() -> None:
         BackendMissing: scikit-learn or SciPy is not installed.
     """
     try:
-        import scipy
-        import sklearn  # noqa: F401  # asks whether they are there
+        import scipy  # noqa: F401  # asks whether they are there
+        import sklearn  # noqa: F401
     except ModuleNotFoundError as error:
         raise BackendMissing(
             f"scores need scikit-learn and SciPy: {error}", hint="pip install 'ogpt[eval]'"
         ) from error
-    del scipy
 
 
 def _metrics(spec: TaskSpec) -> dict[str, Metric]:

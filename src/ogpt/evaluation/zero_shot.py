@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 
 from ogpt.errors import DataError
 from ogpt.generation.protocol.decoder import Decoder
-from ogpt.generation.protocol.likelihood import score_choices
+from ogpt.generation.protocol.likelihood import cut_prefix, score_choices
 from ogpt.generation.texts.writer import TokenizerLike
-from ogpt.notices import tell
 from ogpt.tasks.example import Example
 from ogpt.tasks.readers.pronouns import PronounCase
 
@@ -42,11 +41,7 @@ def decoder_scorer(decoder: Decoder, tokenizer: TokenizerLike) -> Scorer:
             before, ids = ids[:1], ids[1:]
         if not ids:
             return []
-        # the last token of the continuation is only predicted
-        kept = decoder.n_positions - len(ids) + 1
-        if len(before) > kept > 0:
-            tell("prefix-cut", tokens=len(before), kept=kept, n_positions=decoder.n_positions)
-            before = before[-kept:]
+        before = cut_prefix(before, len(ids), decoder.n_positions)
         [found] = score_choices(decoder, before, [ids])
         return found.log_probs
 

@@ -334,10 +334,14 @@ class OpenAIGPTModel(OpenAIGPTPreTrainedModel):
             return_dict = config.use_return_dict
         return out if return_dict else out.to_tuple()
 
-    def compile_blocks(self) -> None:
-        """Compile one block; the others have the same code and share it."""
+    def compile_blocks(self, dynamic: bool | None = None) -> None:
+        """Compile one block; the others have the same code and share it.
+
+        Args:
+            dynamic: True compiles it for any shape at once; None as soon as a second shape is seen.
+        """
         for block in self.h:
-            block.compile()
+            block.compile(dynamic=dynamic)
 
     def run_blocks(
         self,

@@ -34,10 +34,6 @@ FEWEST_WORDS, MOST_WORDS = 5, 25
 example fits the context of a small model."""
 _FIFTHS = {0: "test", 1: "valid"}
 
-RANDOM = -1
-"""n_transfer of a model with random weights."""
-ALL = 1_000
-"""n_transfer of a model with all pre-trained blocks."""
 SETTINGS = (
     "finetune.epochs=6",
     "finetune.learning_rate=5e-4",
@@ -125,12 +121,12 @@ def compare(model: Path, out: Path, reporter: Reporter) -> TaskComparison:
     """
     task = package_task(builtin.library_folder())
 
-    def accuracy(folder: str, n_transfer: int) -> TaskScore:
+    def accuracy(folder: str, *overrides: str) -> TaskScore:
         result = finetune(
             model=model,
             out=out / folder,
             source=task,
-            overrides=(*SETTINGS, f"finetune.n_transfer={n_transfer}"),
+            overrides=(*SETTINGS, *overrides),
             resume=RunFolder.is_run(out / folder),
             reporter=reporter,
         )
@@ -141,8 +137,8 @@ def compare(model: Path, out: Path, reporter: Reporter) -> TaskComparison:
         labels=task.spec.labels,
         examples=(len(task.train), len(task.valid["valid"]), len(test)),
         majority=Counter(example.label for example in test).most_common(1)[0][1] / len(test),
-        pretrained=accuracy("pretrained", ALL),
-        random=accuracy("random", RANDOM),
+        pretrained=accuracy("pretrained"),
+        random=accuracy("random", "finetune.n_transfer=-1"),
     )
 
 

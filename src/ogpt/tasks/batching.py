@@ -65,12 +65,17 @@ class TaskBatches:
         for first in range(0, self.n_windows, count):
             yield self.of(range(first, min(first + count, self.n_windows)))
 
+    @property
+    def longest_first(self) -> NDArray[np.int64]:
+        """(N,) indices of all examples, as `by_length` yields them."""
+        return np.argsort(-self.lengths, kind="stable")
+
     def by_length(self, count: int) -> Iterator[tuple[NDArray[np.int64], Batch]]:
         """All examples once, longest first, with their indices.
 
         There is little padding, and a batch that needs too much memory fails at once.
         """
-        order = np.argsort(-self.lengths, kind="stable")
+        order = self.longest_first
         for first in range(0, self.n_windows, count):
             chosen = order[first : first + count]
             yield chosen, self.of(chosen.tolist())

@@ -40,6 +40,11 @@ class EncodedExamples:
     def __len__(self) -> int:
         return len(self.sequences)
 
+    @property
+    def n_tokens(self) -> int:
+        """Tokens of all sequences."""
+        return sum(len(ids) for rows in self.sequences for ids in rows)
+
 
 def encode_examples(
     examples: Sequence[Example],

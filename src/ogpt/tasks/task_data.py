@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ogpt.errors import ConfigError, DataError
@@ -91,11 +91,6 @@ def own_data(
     splits = {"valid": tuple(read_examples(valid, family, found, kind)[0])}
     tests = {"test": tuple(read_examples(test, family, found, kind)[0])} if test else {}
     return TaskData(spec, tuple(examples), splits, tests)
-
-
-def limited(data: TaskData, most: int) -> TaskData:
-    """The data with at most `most` training examples, the first ones; 0 keeps all."""
-    return replace(data, train=data.train[:most]) if most else data
 
 
 def check_data(data: TaskData, batch_size: int) -> None:

@@ -12,9 +12,9 @@ from ogpt.data.batch import IGNORED, Batch
 from ogpt.model.chunked_loss import summed_cross_entropy
 from ogpt.model.openai_2018 import States2018, states_2018
 from ogpt.tasks.task_spec import TaskSpec
-from ogpt.training.task_objective import LM_COEF, LM_LOSS, TASK_LOSS
+from ogpt.training.task_objective import LM_COEF, LM_LOSS
 from ogpt.training.torch_objective import TorchMeasures, on_device
-from ogpt.training.torch_task_objective import TaskModel, TorchTaskObjective, task_loss
+from ogpt.training.torch_task_objective import TaskModel, TorchTaskObjective
 
 
 class Torch2018Objective(TorchTaskObjective):
@@ -55,18 +55,11 @@ class Torch2018Objective(TorchTaskObjective):
 
     def measure(self, batch: Batch) -> TorchMeasures:
         """Sum both losses over examples and sequences; see TorchObjective."""
-        assert batch.labels is not None  # counts() has refused such a batch
-        device = self.model.device
-        ids = on_device(batch.ids, device).flatten(0, 1)  # (B, K, T) -> (B * K, T)
+        ids = on_device(batch.ids, self.model.device).flatten(0, 1)  # (B, K, T) -> (B * K, T)
         states = states_2018(self.model.transformer, ids, self.n_ctx)
-        logits = self.logits(batch, states.hidden)
-        labels = on_device(batch.labels, device)
-        sums = {TASK_LOSS: task_loss(logits, labels, self.problem, self.class_weights)}
-        if self.lm_coef:
-            assert batch.targets is not None
-            targets = on_device(batch.targets, device).flatten(0, 1)
-            sums[LM_LOSS] = self._sequence_losses(states, targets)
-        return TorchMeasures(sums, logits.detach())
+        assert batch.targets is not None  # counts() has refused such a batch
+        targets = on_device(batch.targets, self.model.device).flatten(0, 1)
+        return self._measures(batch, states.hidden, lambda: self._sequence_losses(states, targets))
 
     def _dropped(self, states: Tensor) -> Tensor:
         # one mask for all sequences of an example: choices are compared by the same channels

@@ -6,6 +6,8 @@ become logits; everything else is shared.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -52,19 +54,24 @@ class TorchTaskObjective(TaskObjective):
 
         Lengths differ from batch to batch, so both are compiled for any length.
         """
-        for block in self.model.transformer.h:
-            block.compile(dynamic=True)
+        self.model.transformer.compile_blocks(dynamic=True)
         self.chunk_loss = torch.compile(chunk_loss_and_grad, dynamic=True)
 
     def measure(self, batch: Batch) -> TorchMeasures:
         """Sum the losses of the examples and of the tokens; see TorchObjective."""
-        assert batch.labels is not None  # counts() has refused such a batch
         hidden = self.hidden(batch)
+        return self._measures(batch, hidden, lambda: self._language_loss(hidden, batch))
+
+    def _measures(
+        self, batch: Batch, hidden: Tensor, language_loss: Callable[[], Tensor]
+    ) -> TorchMeasures:
+        """Both losses from the last hidden states, (B * K, T, C)."""
+        assert batch.labels is not None  # counts() has refused such a batch
         logits = self.logits(batch, hidden)
         labels = on_device(batch.labels, logits.device)
         sums = {TASK_LOSS: task_loss(logits, labels, self.problem, self.class_weights)}
         if self.lm_coef:
-            sums[LM_LOSS] = self._language_loss(hidden.flatten(0, 1), batch)
+            sums[LM_LOSS] = language_loss()
         return TorchMeasures(sums, logits.detach())
 
     def hidden(self, batch: Batch) -> Tensor:
@@ -109,14 +116,14 @@ class TorchTaskObjective(TaskObjective):
         return self.model.multiple_choice_head.summary
 
     def _language_loss(self, hidden: Tensor, batch: Batch) -> Tensor:
-        """Sum over the targets, in nats; hidden (B * K * T, C)."""
+        """Sum over the targets, in nats; hidden (B * K, T, C)."""
         assert batch.targets is not None
         targets = torch.from_numpy(batch.targets).view(-1)
         # chosen on the host: a product with the whole vocabulary for padding would be wasted
         chosen = (targets != IGNORED).nonzero()[:, 0]
         with torch.autocast(hidden.device.type, enabled=False):  # the loss casts by itself
             return summed_cross_entropy(
-                hidden[chosen.to(hidden.device)],
+                hidden.flatten(0, 1)[chosen.to(hidden.device)],
                 self.model.transformer.tokens_embed.weight,
                 targets[chosen].to(hidden.device),
                 IGNORED,

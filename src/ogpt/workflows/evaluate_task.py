@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from math import isnan
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ogpt.errors import DataError
 from ogpt.evaluation.task_figures import (
+    Calibration,
     calibration,
     calibration_figure,
     confusion_figure,
@@ -29,6 +30,9 @@ from ogpt.tasks.example import Example
 from ogpt.tasks.published import split_name
 from ogpt.tasks.task_file import read_task_file
 from ogpt.tasks.task_spec import TaskSpec, task_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 HARDEST = 20
 """Examples that the page lists: those whose gold label the model finds least probable."""
@@ -93,13 +97,18 @@ def evaluate_task(
             hint="name the column with --column label=NAME when fine-tuning, or use ogpt predict",
         )
     found = scores(spec, made.logits, labels)
+    shown = probabilities(spec, made.logits)
     classes = spec.problem == "single_label_classification"
-    error = calibration(probabilities(spec, made.logits), labels).error if classes else None
+    calibrated = calibration(shown, labels) if classes else None
+    error = calibrated.error if calibrated else None
     result = TaskEvaluation(len(labels), found, error, _paper_score(spec, split), out)
     if out is not None:
         kept = [examples[index] for index in made.encoded.kept]
+        best = decided(spec, made.logits)
+        hardest = _hardest(spec, kept, shown, best, labels)
+        figures = _figures(spec, shown, best, labels, calibrated)
         with whole_folder(out) as temporary:
-            _write(temporary, spec, kept, made.logits, labels, result)
+            _write(temporary, spec, result, hardest, figures)
     return result
 
 
@@ -111,38 +120,45 @@ def _paper_score(spec: TaskSpec, split: str) -> float | None:
     return None if percent is None else round(percent / 100, 4)
 
 
+def _figures(
+    spec: TaskSpec,
+    shown: NDArray[Any],
+    best: NDArray[Any],
+    labels: NDArray[Any],
+    calibrated: Calibration | None,
+) -> dict[str, Figure]:
+    """The pictures of a problem, by the name of their file."""
+    if spec.problem == "regression":
+        return {"scatter.png": scatter_figure(labels, best)}
+    if calibrated is None:
+        return {}
+    names = spec.labels or [str(index) for index in range(shown.shape[1])]
+    return {
+        "confusion.png": confusion_figure(labels, best, names),
+        "calibration.png": calibration_figure(calibrated),
+    }
+
+
 def _write(
     folder: Path,
     spec: TaskSpec,
-    examples: list[Example],
-    logits: NDArray[Any],
-    labels: NDArray[Any],
     result: TaskEvaluation,
+    hardest: list[dict[str, Any]],
+    figures: Mapping[str, Figure],
 ) -> None:
-    gold, best = labels, decided(spec, logits)
-    pictures = {}
-    if spec.problem == "regression":
-        pictures["scatter.png"] = scatter_figure(gold, best)
-    elif spec.problem == "single_label_classification":
-        names = spec.labels or [str(index) for index in range(logits.shape[1])]
-        pictures["confusion.png"] = confusion_figure(gold, best, names)
-        pictures["calibration.png"] = calibration_figure(
-            calibration(probabilities(spec, logits), gold)
-        )
-    for name, figure in pictures.items():
+    for name, figure in figures.items():
         figure.savefig(folder / name)
     facts = {
-        "examples": len(gold),
+        "examples": result.examples,
         "task": asdict(spec),
         "scores": {name: _plain(score) for name, score in result.scores.items()},
         "calibration_error": result.calibration_error,
         "paper_score": result.paper_score,
     }
     (folder / "scores.json").write_text(json.dumps(facts, indent=1) + "\n", "utf-8")
-    hardest = _hardest(spec, examples, logits, labels)
     lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in hardest)
     (folder / "hardest.jsonl").write_text(lines, "utf-8")
-    (folder / "report.md").write_text(_page(result, hardest, list(pictures)), "utf-8")
+    (folder / "report.md").write_text(_page(result, hardest, list(figures)), "utf-8")
 
 
 def _plain(score: TaskScore) -> dict[str, float | None]:
@@ -192,10 +208,13 @@ def _cell(value: Any) -> str:
 
 
 def _hardest(
-    spec: TaskSpec, examples: list[Example], logits: NDArray[Any], labels: NDArray[Any]
+    spec: TaskSpec,
+    examples: list[Example],
+    shown: NDArray[Any],
+    best: NDArray[Any],
+    labels: NDArray[Any],
 ) -> list[dict[str, Any]]:
     """The examples with the largest loss, which is the squared error of a score."""
-    shown = probabilities(spec, logits)
     if spec.problem == "regression":
         losses = (shown[:, 0] - labels) ** 2
     elif spec.problem == "multi_label_classification":
@@ -204,7 +223,6 @@ def _hardest(
     else:
         right = shown[np.arange(len(labels)), labels]
         losses = -np.log(np.maximum(right, 1e-12))
-    best = decided(spec, logits)
     return [
         {
             "place": examples[index].place,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ogpt.config.loader import to_toml
 from ogpt.data.batch import Batch
 from ogpt.errors import VocabularyMismatch
 from ogpt.evaluation.task_scores import TaskScore, measures, scores
@@ -29,7 +27,6 @@ from ogpt.training.objective import Totals
 from ogpt.training.run_reports import reports
 from ogpt.training.schedule import warmup_linear, warmup_linear_2018
 from ogpt.training.step import TrainStep
-from ogpt.version import __version__
 from ogpt.weights.shapes import parameter_count
 from ogpt.workflows.finetune_setup import (
     FinetuneRequest,
@@ -38,6 +35,7 @@ from ogpt.workflows.finetune_setup import (
     make_finetune_step,
     set_up_finetune,
 )
+from ogpt.workflows.run_settings import opened_run
 
 TASK = "fine-tuning"
 LOWER_IS_BETTER = frozenset({"mse"})
@@ -114,12 +112,7 @@ def run_finetune(request: FinetuneRequest, reporter: Reporter) -> FinetuneResult
 
 
 def _finetune(setup: FinetuneSetup, out: Path, reporter: Reporter) -> FinetuneResult:
-    if RunFolder.is_run(out):
-        run = RunFolder.open(out)
-    else:
-        comment = f"ogpt {__version__}, Python {platform.python_version()}"
-        run = RunFolder.create(out, to_toml(setup.settings, comment))
-        run.facts |= {"kind": TASK, "init": str(setup.folder.path)}
+    run = opened_run(out, setup.settings, kind=TASK, init=str(setup.folder.path))
     _check_same_examples(run, setup)
     if run.facts.get("finished"):
         reporter("message", text=f"the run in {out} is finished")
@@ -186,19 +179,19 @@ def _loop(
 
 
 def _validation(setup: FinetuneSetup, batches: TaskBatches) -> ValidationSet:
-    order = np.concatenate([indices for indices, _ in batches.by_length(EVAL_EXAMPLES)])
     labels = batches.encoded.labels
     assert labels is not None  # checked before
+    ordered = labels[batches.longest_first]
 
     def derived(_: Totals, predictions: Sequence[NDArray[Any]]) -> Measures:
         found = stacked(predictions)
-        return measures(setup.spec, found, labels[order[: len(found)]])
+        return measures(setup.spec, found, ordered[: len(found)])
 
     return ValidationSet(lambda: _batches(batches), derived)
 
 
-def _batches(source: TaskBatches) -> list[Batch]:
-    return [batch for _, batch in source.by_length(EVAL_EXAMPLES)]
+def _batches(source: TaskBatches) -> Iterator[Batch]:
+    return (batch for _, batch in source.by_length(EVAL_EXAMPLES))
 
 
 def stacked(predictions: Sequence[NDArray[Any]]) -> NDArray[Any]:
@@ -217,13 +210,12 @@ def stacked(predictions: Sequence[NDArray[Any]]) -> NDArray[Any]:
 
 def predicted(step: TrainStep, source: TaskBatches) -> NDArray[Any]:
     """Predictions of all examples in order, (N, K)."""
-    found, places = [], []
-    for indices, batch in source.by_length(EVAL_EXAMPLES):
+    found = []
+    for batch in _batches(source):
         result = step.evaluate(batch).predictions
         assert result is not None  # a task has predictions
         found.append(result)
-        places.append(indices)
-    return stacked(found)[np.argsort(np.concatenate(places))]
+    return stacked(found)[np.argsort(source.longest_first)]
 
 
 def _finish(setup: FinetuneSetup, run: RunFolder, steps: int) -> None:
@@ -307,11 +299,12 @@ def _facts(setup: FinetuneSetup, step: TrainStep) -> dict[str, str]:
 
 
 def _check_same_examples(run: RunFolder, setup: FinetuneSetup) -> None:
-    known = run.facts.setdefault("data", {"examples_sha256": setup.digest})
-    if known["examples_sha256"] != setup.digest:
+    seen = setup.digest
+    known = run.facts.setdefault("data", {"examples_sha256": seen})
+    if known["examples_sha256"] != seen:
         raise VocabularyMismatch(
             f"the run in {run.path} was trained on other examples or with another tokenizer: "
-            f"{known['examples_sha256'][:12]}, now {setup.digest[:12]}",
+            f"{known['examples_sha256'][:12]}, now {seen[:12]}",
             hint="resume with the same model and files as the original run",
         )
     run.save_facts()

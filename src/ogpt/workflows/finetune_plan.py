@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ogpt.data.batch import Batch
 from ogpt.tasks.batching import TaskBatches
 from ogpt.training.step import TrainStep
 from ogpt.weights.shapes import parameter_count
@@ -89,7 +88,7 @@ def _plan(setup: FinetuneSetup, step: TrainStep, runs: int) -> FinetunePlan:
     train_s, train_tokens = _timed(setup, step)
     valid_s = _evaluation_seconds(step, next(iter(setup.valid.values())))
     examples = setup.total_steps * setup.section.batch_size
-    tokens_per_example = _tokens(setup.train) / setup.train.n_windows
+    tokens_per_example = setup.train.encoded.n_tokens / setup.train.n_windows
     run_tokens = examples * tokens_per_example
     tokens_per_s = train_tokens / train_s
     evaluations = -(-setup.total_steps // setup.training.eval_every)
@@ -116,10 +115,6 @@ def _plan(setup: FinetuneSetup, step: TrainStep, runs: int) -> FinetunePlan:
         mfu=tokens_per_s * step.flops_per_token / step.peak_flops_per_s,
         eta_s=runs * (run_tokens / tokens_per_s + evaluations * valid_s),
     )
-
-
-def _tokens(batches: TaskBatches) -> int:
-    return sum(len(ids) for rows in batches.encoded.sequences for ids in rows)
 
 
 def _missing(setup: FinetuneSetup) -> tuple[str, ...]:
@@ -149,10 +144,12 @@ def _timed(setup: FinetuneSetup, step: TrainStep) -> tuple[float, int]:
 
 def _evaluation_seconds(step: TrainStep, batches: TaskBatches) -> float:
     """Estimate for one pass over the validation set, from a batch of average length."""
-    pairs = list(batches.by_length(EVAL_EXAMPLES))
-    batch: Batch = pairs[len(pairs) // 2][1]
+    order = batches.longest_first
+    middle = range(0, len(order), EVAL_EXAMPLES)
+    first = middle[len(middle) // 2]
+    batch = batches.of(order[first : first + EVAL_EXAMPLES].tolist())
     seconds = _seconds(lambda: step.evaluate(batch))
-    return seconds * _tokens(batches) / batch.n_tokens
+    return seconds * batches.encoded.n_tokens / batch.n_tokens
 
 
 def _seconds(work: Callable[[], Any]) -> float:

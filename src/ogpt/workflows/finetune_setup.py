@@ -206,7 +206,7 @@ def make_finetune_step(setup: FinetuneSetup) -> TrainStep:
         setup.folder, setup.spec, setup.tokenizer, setup.section, choose_device()
     )
     rows = setup.train.encoded.sequences
-    tokens = sum(len(ids) for row in rows for ids in row)
+    tokens = setup.train.encoded.n_tokens
     splits = (setup.train, *setup.valid.values(), *setup.test.values())
     lengths = Lengths(
         mean=tokens / sum(map(len, rows)),

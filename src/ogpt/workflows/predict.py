@@ -87,7 +87,7 @@ def predict(
     spec = task_of(folder.config, folder.path)
     read = _read(data, spec, split)
     target = None if out is None else _target(path_of(out, "out"), spec, read.split, format)
-    examples = [unlabelled(one) for one in read.examples]
+    examples = [replace(one, label=None) for one in read.examples]  # of which it must not know
     made = TorchTaskPredictor(folder, threads).predict(
         examples, on_too_long=on_too_long, what="the data", reporter=reporter
     )
@@ -103,11 +103,6 @@ def predict(
         with whole_file(target) as temporary:
             temporary.write_text("".join(written(found, spec, format)), "utf-8")
     return found
-
-
-def unlabelled(example: Example) -> Example:
-    """The example without its label, which a prediction must not need."""
-    return Example(example.texts, None, example.place, example.id)
 
 
 def _read(data: Any, spec: TaskSpec, split: str | None) -> TaskFile:

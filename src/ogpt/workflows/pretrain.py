@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ogpt.config.loader import to_toml
 from ogpt.data.shards import Shards, TokenStream
 from ogpt.errors import VocabularyMismatch
 from ogpt.folders.model_card import training_facts, write_card
@@ -25,7 +23,6 @@ from ogpt.training.objective import LOSS, Totals
 from ogpt.training.run_reports import reports
 from ogpt.training.schedule import warmup_cosine
 from ogpt.training.step import TrainStep
-from ogpt.version import __version__
 from ogpt.weights.shapes import parameter_count
 from ogpt.workflows.pretrain_setup import (
     PretrainRequest,
@@ -34,6 +31,7 @@ from ogpt.workflows.pretrain_setup import (
     resolve_settings,
     set_up,
 )
+from ogpt.workflows.run_settings import opened_run
 
 TASK = "pretraining"
 
@@ -116,12 +114,7 @@ def pretrain(
 
 def _pretrain(setup: Setup, out: Path, reporter: Reporter) -> PretrainResult:
     settings = setup.settings
-    if RunFolder.is_run(out):
-        run = RunFolder.open(out)
-    else:
-        comment = f"ogpt {__version__}, Python {platform.python_version()}"
-        run = RunFolder.create(out, to_toml(settings, comment))
-        run.facts["init"] = str(setup.init.path) if setup.init else None
+    run = opened_run(out, settings, init=str(setup.init.path) if setup.init else None)
     _check_same_data(run, setup.shards)
     if run.facts.get("finished"):
         reporter("message", text=f"the run in {out} is finished; train its model with --init")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import platform
 from collections.abc import Callable, Set
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ogpt.config.loader import to_toml
 from ogpt.errors import ConfigError, OutputExists
 from ogpt.folders.run_folder import SETTINGS_FILE, RunFolder
 from ogpt.notices import tell
+from ogpt.version import __version__
 
 S = TypeVar("S")
 
@@ -70,6 +73,16 @@ def check_same_settings(out: Path, saved: object, asked: object, cadence: Set[st
             hint="resume with the original settings, or start another run from its model (pretrain "
             "--init, finetune --model)",
         )
+
+
+def opened_run(out: Path, settings: Any, **facts: Any) -> RunFolder:
+    """The run in a folder; if there is none yet, a new one with these settings and facts."""
+    if RunFolder.is_run(out):
+        return RunFolder.open(out)
+    comment = f"ogpt {__version__}, Python {platform.python_version()}"
+    run = RunFolder.create(out, to_toml(settings, comment))
+    run.facts |= facts
+    return run
 
 
 def _flat(settings: Any) -> dict[str, Any]:

@@ -15,12 +15,11 @@ from ogpt.decoding.choice import open_decoder
 from ogpt.decoding.options import DecoderOptions
 from ogpt.errors import ContextTooLong, SamplingError
 from ogpt.folders.model_folder import ModelFolder
-from ogpt.generation.protocol.likelihood import check_stride, score_choices
+from ogpt.generation.protocol.likelihood import check_stride, cut_prefix, score_choices
 from ogpt.generation.protocol.likelihood import score as score_windows
 from ogpt.generation.protocol.perplexity import perplexity
 from ogpt.generation.texts.request import check_unicode, tell_unknown
 from ogpt.generation.texts.writer import TokenizerLike
-from ogpt.notices import tell
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +119,7 @@ def _shortened(ids: list[int], choices: Sequence[Sequence[int]], n_positions: in
             f"a choice has {longest} tokens; the model has {n_positions} positions",
             hint="score shorter choices",
         )
-    kept = n_positions - longest + 1  # the last token of a choice is only predicted
-    if choices and len(ids) > kept:
-        tell("prefix-cut", tokens=len(ids), kept=kept, n_positions=n_positions)
-        return ids[-kept:]
-    return ids
+    return cut_prefix(ids, longest, n_positions) if choices else ids
 
 
 def _score(

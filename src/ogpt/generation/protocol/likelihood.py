@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ogpt.errors import ConfigError, DecoderError
 from ogpt.generation.protocol.decoder import Decoder, Part
 from ogpt.generation.protocol.logits import Logits, top_k
+from ogpt.notices import tell
 
 TopLogProbs = Sequence[tuple[int, float]]
 """Ids and log-probabilities, the most probable first; of equal ones, the lower id."""
@@ -30,6 +31,21 @@ def top_log_probs(logits: Logits, log_normalizer: float, count: int) -> TopLogPr
     ids = top_k(logits, count)
     ids = ids[np.argsort(-logits[ids], kind="stable")]
     return [(int(token_id), float(logits[token_id]) - log_normalizer) for token_id in ids]
+
+
+def cut_prefix(ids: list[int], longest: int, n_positions: int) -> list[int]:
+    """The end of a context that leaves room for its continuations, cut with a notice.
+
+    Args:
+        ids: Of the context.
+        longest: Tokens of the longest continuation; the last one is only predicted.
+        n_positions: Context length.
+    """
+    kept = n_positions - longest + 1
+    if len(ids) > kept > 0:
+        tell("prefix-cut", tokens=len(ids), kept=kept, n_positions=n_positions)
+        return ids[-kept:]
+    return ids
 
 
 def score(
