@@ -7,6 +7,8 @@ Kinds and their fields:
     train      task, step, total_steps, epoch, learning_rate, grad_norm, tokens, tokens_per_s,
                mfu, eta_s, and measures by name
     eval       task, step, tokens (of a text), and measures by name
+    probe      task, step, name, metric, value, normalized, rows: one zero-shot probe (paper,
+               figure 2), after each evaluation; normalized is 0 at chance, 1 at the best known
     checkpoint task, step, path, reason
     message    text                                           a line for people
 

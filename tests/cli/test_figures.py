@@ -95,6 +95,11 @@ EVENTS: list[tuple[str, dict[str, Any], str | None]] = [
         {"step": 1, "loss": 4.0, "perplexity": 54.598, "bits_per_byte": None},
         "validation at step 1: loss 4.0000  perplexity 54.60",
     ),
+    (
+        "probe",
+        {"step": 1000, "name": "cola", "metric": "matthews", "value": 0.1, "normalized": 0.285},
+        "probe cola at step 1,000: matthews 0.1000, normalized 0.28",
+    ),
     ("checkpoint", {"step": 5, "path": "runs/a", "reason": "time"}, "saved runs/a (time)"),
     (
         "eval",

@@ -100,6 +100,15 @@ def test_metrics_after_the_checkpoint_are_cut(run: RunFolder) -> None:
     assert [json.loads(line)["step"] for line in file.read_text().splitlines()] == [1, 2, 3]
 
 
+def test_the_last_evaluation_is_cut_where_it_is_repeated(run: RunFolder) -> None:
+    file = run.path / "metrics.jsonl"
+    kinds = ("train", "eval", "probe")
+    lines = [{"event": kind, "step": step} for step in (1, 2, 3) for kind in kinds]
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    run.cut_metrics(2, evaluates=True)
+    assert [json.loads(line) for line in file.read_text().splitlines()] == lines[:4]
+
+
 @pytest.mark.parametrize("name", ["thesis.txt", "checkpoints"])
 def test_a_folder_of_other_things_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).touch()

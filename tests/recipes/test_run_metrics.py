@@ -24,6 +24,16 @@ def test_of_a_step_told_twice_the_last_counts(run: Path) -> None:
     assert valid[1]["loss"] == 1.5
 
 
+def test_probes_are_sorted_by_step_and_name(run: Path) -> None:
+    probes = [
+        {"event": "probe", "step": step, "name": name, "value": value}
+        for step, name, value in ((50, "sst2", 0.5), (50, "cola", 0.0), (100, "cola", 0.1))
+    ]
+    write_events(run, [*events(), *probes, probes[1] | {"value": 0.2}])
+    found = [(event["step"], event["name"], event["value"]) for event in read_metrics(run).probes]
+    assert found == [(50, "cola", 0.2), (50, "sst2", 0.5), (100, "cola", 0.1)]
+
+
 def test_a_last_line_that_is_not_whole_is_left_out(run: Path) -> None:
     whole = read_metrics(run)
     with open(run / "metrics.jsonl", "a", encoding="utf-8") as file:

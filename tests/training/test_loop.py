@@ -14,7 +14,7 @@ from ogpt.data.batch import Batch
 from ogpt.errors import TrainingDiverged, TrainingInterrupted
 from ogpt.folders.run_folder import RunFolder
 from ogpt.training import loop as loop_module
-from ogpt.training.loop import BestBy, Loop, ValidationSet, evaluate, total_steps
+from ogpt.training.loop import BestBy, Loop, Probes, ValidationSet, evaluate, total_steps
 from ogpt.training.objective import Total
 from ogpt.training.schedule import warmup_cosine
 from ogpt.training.step import BatchResult, StepResult
@@ -39,7 +39,12 @@ def tokens(totals: Any, predictions: Any) -> dict[str, float]:
 
 
 def make(
-    tmp_path: Path, step: Any, state: Any = None, best: BestBy | None = None, **settings: Any
+    tmp_path: Path,
+    step: Any,
+    state: Any = None,
+    best: BestBy | None = None,
+    probes: Probes = tuple,
+    **settings: Any,
 ) -> Loop:
     chosen = TrainingSettings(
         **{
@@ -67,6 +72,7 @@ def make(
         reporter=lambda kind, **fields: events.append((kind, fields)),
         add_files=nothing,
         state=state,
+        probes=probes,
     )
     made.events = events  # type: ignore[attr-defined]
     return made
@@ -98,6 +104,19 @@ def test_a_run_to_its_end(tmp_path: Path) -> None:
     assert {event["task"] for _, event in loop.events} == {"counting"}  # type: ignore[attr-defined]
     assert names(loop.run_folder) == ["step-00000005"]  # best and last are one
     assert loop.run_folder.facts["best"] == "step-00000005"
+
+
+def test_probes_follow_each_evaluation(tmp_path: Path) -> None:
+    counter = Counter()
+    loop = make(tmp_path, counter, eval_every=2, probes=lambda: [{"value": counter.value}] * 2)
+    loop.run()
+    seen = [kind for kind, _ in loop.events if kind != "train"]  # type: ignore[attr-defined]
+    # before the checkpoint: what resumes from it has them
+    assert seen[:4] == ["eval", "probe", "probe", "checkpoint"]
+    probes = kinds(loop, "probe")
+    assert [event["step"] for event in probes] == [2, 2, 4, 4, 5, 5]
+    assert probes[-1]["value"] == counter.value > probes[0]["value"]
+    assert {event["task"] for event in probes} == {"counting"}
 
 
 def test_checkpoints_by_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -213,6 +213,11 @@ def event_line(kind: str, fields: Mapping[str, Any]) -> str | None:
             return str(fields["text"])
         case "eval":
             return f"validation at step {count(fields['step'])}: {scores(fields)}"
+        case "probe":
+            return (
+                f"probe {fields['name']} at step {count(fields['step'])}: {fields['metric']} "
+                f"{fields['value']:.4f}, normalized {fields['normalized']:.2f}"
+            )
         case "checkpoint":
             return f"saved {fields['path']} ({fields['reason']})"
         case "plan":

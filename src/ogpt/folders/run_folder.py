@@ -30,6 +30,8 @@ SETTINGS_FILE = "config.toml"
 METRICS_FILE = "metrics.jsonl"
 RESUME_FOLDER = "resume"
 _BEFORE_RUN = ("tokenizer", "shards", SETTINGS_FILE)  # written before run.json makes it a run
+_OF_STEP = ("train", "eval", "probe")
+"""Kinds of events that name their step."""
 _STATE_FILE = f"{RESUME_FOLDER}/state.json"
 
 S = TypeVar("S")
@@ -207,10 +209,21 @@ class RunFolder:
             )
         return None
 
-    def cut_metrics(self, step: int) -> None:
-        """Remove the events after `step`, which a resumed run reports again."""
+    def cut_metrics(self, step: int, *, evaluates: bool = False) -> None:
+        """Remove the events that a resumed run reports again.
+
+        Args:
+            step: Steps taken; events after it are removed.
+            evaluates: Whether the run begins with an evaluation, as one does whose last step is
+                taken; earlier ones of this step are then removed too.
+        """
         file = self.path / METRICS_FILE
-        kept = [event for event in read_events(file) if event.get("step", 0) <= step]
+        again = ("eval", "probe") if evaluates else ()
+        kept = [
+            event
+            for event in read_events(file)
+            if event.get("step", 0) < step + (event["event"] not in again)
+        ]
         with whole_file(file) as temporary:
             temporary.write_text("".join(json.dumps(event) + "\n" for event in kept), "utf-8")
 
@@ -246,7 +259,7 @@ def read_events(file: Path) -> Iterator[dict[str, Any]]:
     for number, line in enumerate(whole.splitlines(), start=1):
         try:
             event = json.loads(line)
-            step = event["step"] if event["event"] in ("train", "eval") else event.get("step", 0)
+            step = event["step"] if event["event"] in _OF_STEP else event.get("step", 0)
             if not isinstance(step, int):
                 raise TypeError("step is no number")
         except (ValueError, KeyError, TypeError) as error:

@@ -23,6 +23,9 @@ class Metrics:
     """One per `log_every` steps, with the fields of a `train` event."""
     valid: tuple[Event, ...]
     """One per evaluation, with the fields of an `eval` event."""
+    probes: tuple[Event, ...] = ()
+    """One per evaluation and zero-shot probe, with the fields of a `probe` event; those of a step
+    by name."""
 
     @property
     def train_seconds(self) -> float:
@@ -54,17 +57,14 @@ def read_metrics(run: Path) -> Metrics:
     file = run / METRICS_FILE
     if not file.is_file():
         raise SourceNotFound(f"there is no {file}", hint="pass the folder of a run")
-    found: dict[str, dict[int, Event]] = {"train": {}, "eval": {}}
+    found: dict[str, dict[tuple[int, str], Event]] = {"train": {}, "eval": {}, "probe": {}}
     for event in read_events(file):
         if event["event"] in found:
-            found[event["event"]][event["step"]] = event
+            found[event["event"]][event["step"], event.get("name", "")] = event
     if not (found["train"] and found["eval"]):
         raise DamagedData(
             f"{file} holds {len(found['train'])} train events and {len(found['eval'])} "
             "evaluations; at least one of each is needed",
             hint="continue the run with --resume",
         )
-    train, valid = (
-        tuple(event for _, event in sorted(events.items())) for events in found.values()
-    )
-    return Metrics(train, valid)
+    return Metrics(*(tuple(event for _, event in sorted(kind.items())) for kind in found.values()))

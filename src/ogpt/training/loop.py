@@ -27,6 +27,10 @@ from ogpt.training.step import TrainStep
 Measures = dict[str, float]
 """Named results of an evaluation; "loss" is among them."""
 
+Probes = Callable[[], Iterable[Mapping[str, Any]]]
+"""Measures the model on more than the validation set, such as the paper's zero-shot probes;
+returns the fields of one `probe` event each."""
+
 
 class BatchSource(Protocol):
     """Batches to train on: a pure function of the global window index, so that a run can resume."""
@@ -103,6 +107,7 @@ class Loop:
         reporter: Receives the events (`ogpt.reporting`).
         add_files: Adds what else belongs in a model folder: tokenizer, card.
         state: What the last checkpoint remembers; None starts at step 0.
+        probes: Called after each evaluation; by default there are none.
     """
 
     def __init__(
@@ -119,6 +124,7 @@ class Loop:
         reporter: Reporter,
         add_files: Callable[[Path], None],
         state: Mapping[str, Any] | None,
+        probes: Probes = tuple,
     ) -> None:
         self.train_step = train_step
         self.source = source
@@ -130,6 +136,7 @@ class Loop:
         self.run_folder = run
         self.reporter = reporter
         self.add_files = add_files
+        self.probes = probes
         self.total = total_steps(settings, source.n_windows)
         self.step = 0 if state is None else int(state["step"])
         self.best_value: float | None = None if state is None else state["best_value"]
@@ -199,6 +206,9 @@ class Loop:
         # always on the same windows: `best` must compare values of one text
         found = self._evaluate(self.settings.eval_windows)
         self._report("eval", **found)
+        # before the checkpoint: a run that resumes from it has the probes of its step already
+        for probe in self.probes():
+            self._report("probe", **probe)
         if self.best.improves(found, self.best_value):
             self.best_value = found[self.best.measure]
             self._save(best=True, reason="best so far")

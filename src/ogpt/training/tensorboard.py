@@ -31,8 +31,10 @@ class TensorBoard:
         self.writer = SummaryWriter(str(folder), purge_step=step + 1 if step else None)
 
     def __call__(self, kind: str, /, **fields: Any) -> None:
-        """Write the numbers of one train or eval event."""
+        """Write the numbers of one train, eval or probe event."""
         numbers = measures(kind, fields)
+        if kind == "probe":
+            numbers[fields["name"]] = fields["value"]
         if kind == "train":
             numbers |= {name: fields[name] for name in _TRAINING}
         for name, value in numbers.items():

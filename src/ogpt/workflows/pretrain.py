@@ -122,7 +122,7 @@ def _pretrain(setup: Setup, out: Path, reporter: Reporter) -> PretrainResult:
     step = make_train_step(setup)
     state = run.load_last(step.load)
     done = 0 if state is None else int(state["step"])
-    run.cut_metrics(done)
+    run.cut_metrics(done, evaluates=done == setup.total_steps)
     tokenizer = open_tokenizer(setup.tokenizer)
     tokenizer.model_max_length = setup.config.n_positions
     sources = [str(source["name"]) for source in setup.shards.manifest.inputs["data"]]
