@@ -12,6 +12,7 @@ Names load on first use, so that `import ogpt` is fast and loads no framework:
     ogpt.generate            generate text from a prompt; generate_file: from every row of a file
     ogpt.score               log-probability of a text, or of candidate continuations
     ogpt.evaluate            perplexity on a text, or scores of a task
+    ogpt.evaluate_probes     the paper's zero-shot probes of a language model
     ogpt.predict             labels of examples by a fine-tuned model
     ogpt.pipeline            continuations, labels or features of texts, as transformers' pipelines
     ogpt.load                tokenizer and PyTorch model of a model folder or Hub id
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
     from ogpt.workflows.convert import convert as convert
     from ogpt.workflows.doctor import doctor as doctor
     from ogpt.workflows.evaluate import evaluate as evaluate
+    from ogpt.workflows.evaluate_probes import evaluate_probes as evaluate_probes
     from ogpt.workflows.finetune import finetune as finetune
     from ogpt.workflows.finetune_plan import finetune_plan as finetune_plan
     from ogpt.workflows.finetune_sweep import finetune_sweep as finetune_sweep
@@ -105,6 +107,7 @@ _HOMES = {
     "doctor": "ogpt.workflows.doctor:doctor",
     "errors": "ogpt.errors",
     "evaluate": "ogpt.workflows.evaluate:evaluate",
+    "evaluate_probes": "ogpt.workflows.evaluate_probes:evaluate_probes",
     "finetune": "ogpt.workflows.finetune:finetune",
     "finetune_plan": "ogpt.workflows.finetune_plan:finetune_plan",
     "finetune_sweep": "ogpt.workflows.finetune_sweep:finetune_sweep",
@@ -151,6 +154,7 @@ __all__ = [
     "doctor",
     "errors",
     "evaluate",
+    "evaluate_probes",
     "finetune",
     "finetune_plan",
     "finetune_sweep",

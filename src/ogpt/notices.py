@@ -132,6 +132,11 @@ KINDS: dict[str, str] = {
         "{split} of {task} has {rows} examples; {release} is published with {published}"
     ),
     "rows-dropped": "{count} rows are left out: {reason}",
+    "probes-missing": "measuring without {names}, which are not in {folder}",
+    "probe-rows-cut": (
+        "the probes use {rows} rows of each set, chosen with the seed {seed}, of {names} (--set "
+        "training.probe_rows=0 uses all)"
+    ),
     "score-undefined": "{name} is not defined: {reason}",
     "examples-cut": (
         "{count} of {total} examples of {what} are too long for the model: {tokens} tokens are cut"

@@ -97,7 +97,18 @@ def test_prepare(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_pretrain(monkeypatch: pytest.MonkeyPatch, flag: list[str], name: str) -> None:
     called = record(monkeypatch, name, {"tokens_per_s": 1_234.5})
     words = "--preset tiny --data a b --valid v --tokenizer t --init i --out o --config c.toml"
-    result = ok("pretrain", *words.split(), "--set", "a.b=1", "--set", "c.d=2", "--resume", *flag)
+    result = ok(
+        "pretrain",
+        *words.split(),
+        "--set",
+        "a.b=1",
+        "--set",
+        "c.d=2",
+        "--probes",
+        "p",
+        "--resume",
+        *flag,
+    )
     assert called.options == {
         "preset": "tiny",
         "data": ["a", "b"],
@@ -108,6 +119,7 @@ def test_pretrain(monkeypatch: pytest.MonkeyPatch, flag: list[str], name: str) -
         "config": Path("c.toml"),
         "overrides": ["a.b=1", "c.d=2"],
         "resume": True,
+        "probes": Path("p"),
     }
     assert result.stdout == "tokens_per_s  1,234\n"
 

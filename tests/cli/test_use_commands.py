@@ -9,8 +9,10 @@ from typer.testing import CliRunner
 
 from ogpt.cli.main import app
 from ogpt.evaluation.comparison import Comparison
+from ogpt.evaluation.zero_shot_probes import ProbeScore
 from ogpt.workflows.convert import Conversion
 from ogpt.workflows.doctor import Check
+from ogpt.workflows.evaluate_probes import ProbesResult
 from ogpt.workflows.quantize import Quantization
 from ogpt.workflows.score import Score
 from tests.cli.stand_ins import ok, record
@@ -32,6 +34,21 @@ class TestEvaluate:
             "threads": 0,
         }
         assert result.stdout == "loss  2.5\n"
+
+    def test_probes(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        score = ProbeScore("cola", "matthews", 0.1, 0.05, 0.15, 0.286, 1043)
+        called = record(monkeypatch, "evaluate_probes", ProbesResult({"cola": score}))
+        words = ["evaluate", "m", "--probes", "p", "--probe-rows", "9"]
+        result = ok(*words, "--threads", "1", "--data", "a")
+        assert called.arguments == (Path("m"), Path("p"))
+        named = {"decoder": "auto", "dtype": "auto", "threads": 1}
+        assert called.options == {"probe_rows": 9, **named}
+        assert result.stdout.splitlines() == [
+            "probe     metric       value  95 % interval     normalized    rows",
+            "cola      matthews    0.1000  0.0500 to 0.1500        0.29   1,043",
+        ]
+        assert "--data has no effect: --probes measures its own sets" in result.stderr
+        assert json.loads(ok(*words, "--json").stdout)["probes"]["cola"]["value"] == 0.1
 
     def test_for_real(self, story: Path) -> None:
         (story / "short.txt").write_text("The dog sat on the mat. The cat sat on the log.\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ogpt.evaluation.zero_shot_sets import ZERO_SHOT_SETS
 from ogpt.tasks.catalogue import TASKS
 from ogpt.tasks.probes import PROBES
 from ogpt.tasks.published import Task
@@ -73,8 +74,23 @@ def probes() -> Iterator[str]:
         yield f"| {' | '.join(row)} |"
 
 
+def scales() -> Iterator[str]:
+    yield "| probe | data set | metric | chance | best known | source |"
+    yield "| --- | --- | --- | ---: | ---: | --- |"
+    for name, known in ZERO_SHOT_SETS.items():
+        row = (
+            f"`{name}`",
+            known.title,
+            known.metric,
+            str(known.chance),
+            str(known.best),
+            known.source,
+        )
+        yield f"| {' | '.join(row)} |"
+
+
 def test_the_tables_are_those_of_the_catalogue() -> None:
-    for table in (facts, files, probes):
+    for table in (facts, files, probes, scales):
         assert "\n" + "\n".join(table()) + "\n\n" in PAGE
 
 

@@ -17,7 +17,8 @@ from ogpt.notices import collecting
 from ogpt.tasks.example import Example
 from ogpt.tasks.task_spec import TaskSpec
 from ogpt.tasks.task_tokens import add_task_tokens
-from ogpt.training.torch_task_predictor import TorchTaskPredictor, with_common_prefix
+from ogpt.training.common_prefix import with_common_prefix
+from ogpt.training.torch_task_predictor import TorchTaskPredictor
 from tests.tasks.small import examples, tokenizer
 
 SHAPE = {"n_positions": 64, "n_embd": 16, "n_layer": 2, "n_head": 2}

@@ -37,6 +37,9 @@ Split = Annotated[
         help="Split of the paper's data set in a folder, such as valid or test/matched.",
     ),
 ]
+Config = Annotated[Path | None, typer.Option(help="TOML file with settings.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Resume from the last checkpoint.")]
+Plan = Annotated[bool, typer.Option("--plan", help="Estimate cost and exit without training.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 

@@ -7,10 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from ogpt.cli.answers import answer
+from ogpt.cli.answers import answer, write
 from ogpt.cli.command import reporter
 from ogpt.cli.common_options import (
-    Data,
     Encoding,
     Json,
     Model,
@@ -20,13 +19,24 @@ from ogpt.cli.common_options import (
     sources,
 )
 from ogpt.cli.field_options import with_field_options
+from ogpt.cli.figures import probe_table
 from ogpt.decoding.options import DecoderOptions
+from ogpt.evaluation.probe_source import ProbeSource
+from ogpt.notices import tell
 
 
-@with_field_options(DecoderOptions, only=("decoder", "dtype", "threads"))
+@with_field_options(
+    DecoderOptions, ProbeSource, only=("decoder", "dtype", "threads", "probes", "probe_rows")
+)
 def evaluate(
     model: Model,
-    data: Data,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SOURCE...",
+            help="Text: a file, a folder, a glob or a builtin; or labelled examples.",
+        ),
+    ] = None,
     more: More = None,
     stride: Annotated[
         int,
@@ -41,12 +51,21 @@ def evaluate(
     as_json: Json = False,
     **named: Any,
 ) -> None:
-    """Measure perplexity on a text, or scores on labelled examples."""
+    """Measure perplexity on a text, scores on labelled examples, or zero-shot probes."""
     import ogpt
 
+    probes, rows = named.pop("probes"), named.pop("probe_rows")
+    if probes is not None:
+        for name, value in (("--data", data), ("--split", split), ("--out", out)):
+            if value:
+                reason = "--probes measures its own sets"
+                tell("setting-without-effect", setting=name, reason=reason)
+        found = ogpt.evaluate_probes(model, probes, probe_rows=rows, reporter=reporter(), **named)
+        answer(found, as_json=True) if as_json else write(probe_table(found))
+        return
     result = ogpt.evaluate(
         model,
-        sources(data, more),
+        sources(data or (), more),
         stride=stride,
         encoding=encoding,
         text_field=text_field,

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from ogpt.generation.texts.statistics import Statistics
     from ogpt.recipes.demo import DemoResult
     from ogpt.workflows.convert import Conversion
+    from ogpt.workflows.evaluate_probes import ProbesResult
     from ogpt.workflows.finetune_sweep import FinetuneSweep
     from ogpt.workflows.generate import FileResult
     from ogpt.workflows.quantize import Quantization
@@ -186,6 +187,19 @@ def sweep(made: FinetuneSweep) -> str:
             ]
         lines.append("")
     lines.append(f"chosen by validation {made.metric}: {made.best_run}")
+    return "\n".join(lines)
+
+
+def probe_table(made: ProbesResult) -> str:
+    """Result of `evaluate --probes`: a line for each set."""
+    lines = [
+        f"{'probe':10}{'metric':10}{'value':>8}  {'95 % interval':18}{'normalized':>10}{'rows':>8}"
+    ]
+    lines += [
+        f"{name:10}{one.metric:10}{one.value:8.4f}  {f'{one.low:.4f} to {one.high:.4f}':18}"
+        f"{one.normalized:10.2f}{count(one.rows):>8}"
+        for name, one in made.probes.items()
+    ]
     return "\n".join(lines)
 
 

@@ -9,7 +9,7 @@ import typer
 
 from ogpt.cli.answers import answer, write
 from ogpt.cli.command import reporter
-from ogpt.cli.common_options import Json
+from ogpt.cli.common_options import Config, Json, Plan, Resume
 from ogpt.cli.field_options import with_field_options
 from ogpt.cli.figures import sweep
 from ogpt.tasks.task_source import TaskSource
@@ -24,14 +24,12 @@ def finetune(
     recipe: Annotated[
         str | None, typer.Option(help="paper or 2018-code.", show_default="paper")
     ] = None,
-    config: Annotated[Path | None, typer.Option(help="TOML file with settings.")] = None,
+    config: Config = None,
     overrides: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="finetune.FIELD=VALUE", help="Set one field; repeatable."),
     ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Resume from the last checkpoint.")
-    ] = False,
+    resume: Resume = False,
     seeds: Annotated[
         int,
         typer.Option(help="Number of runs with different seeds; OUT/sweep.json sums them up."),
@@ -43,9 +41,7 @@ def finetune(
             help="Try each combination, and choose by the validation set; repeatable.",
         ),
     ] = None,
-    plan: Annotated[
-        bool, typer.Option("--plan", help="Estimate cost and exit without training.")
-    ] = False,
+    plan: Plan = False,
     as_json: Json = False,
     **named: Any,
 ) -> None:

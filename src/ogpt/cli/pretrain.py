@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from ogpt.cli.answers import answer
 from ogpt.cli.command import reporter
-from ogpt.cli.common_options import Json, More, Valid, sources
+from ogpt.cli.common_options import Config, Json, More, Plan, Resume, Valid, sources
+from ogpt.cli.field_options import with_field_options
+from ogpt.config.starting_point import StartingPoint
+from ogpt.evaluation.probe_source import ProbeSource
 
 
+@with_field_options(StartingPoint, ProbeSource, only=("tokenizer", "init", "probes"))
 def pretrain(
     out: Annotated[Path, typer.Option(help="Folder of the run.")],
     more: More = None,
@@ -23,22 +27,15 @@ def pretrain(
     preset: Annotated[
         str | None, typer.Option(help="Named settings: paper, small or tiny.")
     ] = None,
-    config: Annotated[Path | None, typer.Option(help="TOML file with settings.")] = None,
+    config: Config = None,
     overrides: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="SECTION.FIELD=VALUE", help="Set one field; repeatable."),
     ] = None,
-    tokenizer: Annotated[
-        Path | None, typer.Option(help="Folder of the tokenizer; without it, one is trained.")
-    ] = None,
-    init: Annotated[Path | None, typer.Option(help="Start from the weights of this model.")] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Resume from the last checkpoint.")
-    ] = False,
-    plan: Annotated[
-        bool, typer.Option("--plan", help="Estimate cost and exit without training.")
-    ] = False,
+    resume: Resume = False,
+    plan: Plan = False,
     as_json: Json = False,
+    **named: Any,
 ) -> None:
     """Pre-train a language model on text (paper, section 3.1)."""
     import ogpt
@@ -48,12 +45,11 @@ def pretrain(
         preset=preset,
         data=sources(data or (), more),
         valid=valid or (),
-        tokenizer=tokenizer,
-        init=init,
         out=out,
         config=config,
         overrides=overrides or (),
         resume=resume,
         reporter=reporter(),
+        **named,
     )
     answer(result, as_json=as_json)

@@ -139,6 +139,8 @@ class TrainingSettings:
     """Steps between evaluations on the validation set."""
     eval_windows: int = 0
     """Validation windows used during training; 0 uses all. The last evaluation uses all."""
+    probe_rows: int = 1_000
+    """Rows of each set of --probes that are used, chosen with a fixed seed; 0 uses all."""
     checkpoint_every: int = 1_000
     """Steps between checkpoints; 0 saves by time only."""
     checkpoint_minutes: float = 15.0
@@ -149,7 +151,7 @@ class TrainingSettings:
     def __post_init__(self) -> None:
         counts = (
             *("max_steps", "warmup_steps"),
-            *("eval_windows", "checkpoint_every"),
+            *("eval_windows", "probe_rows", "checkpoint_every"),
         )
         from_zero = ("weight_decay", "clip_norm", "checkpoint_minutes")
         from_one = ("batch_size", "micro_batch_size", "eval_every", "log_every")

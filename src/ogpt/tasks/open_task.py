@@ -39,7 +39,11 @@ def task_named(name: str) -> Task:
 
 
 def open_task(
-    name: str, folder: str | Path, needed: Sequence[str] = ("train", "valid")
+    name: str,
+    folder: str | Path,
+    needed: Sequence[str] = ("train", "valid"),
+    *,
+    others: bool = True,
 ) -> TaskData:
     """Read a data set of the paper from the files of its owner or of GLUE.
 
@@ -51,6 +55,7 @@ def open_task(
         name: Of the task in the catalogue.
         folder: Where the data sets were unpacked; the files may lie anywhere below it.
         needed: Kinds of splits that must be there: "train", "valid", "test".
+        others: Whether to read the other splits too where they are there.
 
     Raises:
         ConfigError: the name of no task.
@@ -60,7 +65,7 @@ def open_task(
     """
     task = task_named(name)
     folder = Path(folder)
-    layout, found = _found(task, folder, needed)
+    layout, found = _found(task, folder, needed, others)
     drops: Drops = Counter()
     read = {split: _read(layout, files, drops) for split, files in found.items()}
     _check_choices(task, read)
@@ -102,7 +107,7 @@ def held_out(
     return tuple(chosen[count:]), tuple(chosen[:count])
 
 
-def _found(task: Task, folder: Path, needed: Sequence[str]) -> tuple[Layout, Found]:
+def _found(task: Task, folder: Path, needed: Sequence[str], others: bool) -> tuple[Layout, Found]:
     """The first layout with all files of the needed splits, and the files that are there."""
     files = files_below(folder)
     nearest: tuple[Layout, Found] | None = None
@@ -111,6 +116,10 @@ def _found(task: Task, folder: Path, needed: Sequence[str]) -> tuple[Layout, Fou
         found: Found = {split: each for split, each in matched.items() if each}
         missing = _missing(layout, found)
         if not any(_kind(split) in needed for split in missing):
+            if not others:
+                return layout, {
+                    split: each for split, each in found.items() if _kind(split) in needed
+                }
             for split in missing:
                 tell(
                     "split-missing",

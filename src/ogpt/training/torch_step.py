@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from ogpt.training.cost import flops_per_token, training_memory_bytes
 from ogpt.training.objective import Total, added_counts, means
 from ogpt.training.optimizer_state import MOMENTS, OptimizerState, open_optimizer, write_optimizer
 from ogpt.training.step import BatchResult, StepResult
-from ogpt.training.torch_objective import TorchMeasures, TorchObjective
+from ogpt.training.torch_objective import TorchObjective
 from ogpt.training.torch_precision import best_matrix_product, choose_dtype, set_threads
 from ogpt.weights.arrays import Array
 from ogpt.weights.model_weights import open_weights
@@ -88,7 +89,8 @@ class TorchTrainStep:
                 # Dropout depends on (seed, step, micro-batch) alone, not on the state of a
                 # generator, so a resumed run repeats it without saving one.
                 torch.manual_seed(_dropout_seed(self.settings.seed, step, part))
-                measured = self._measure(batch).sums
+                with self._autocast():
+                    measured = self.objective.measure(batch).sums
                 self._share_of_loss(measured, counts).backward()  # type: ignore[no-untyped-call]  # torch's own gap
                 for name, total in measured.items():
                     sums[name] += total.detach()
@@ -102,14 +104,20 @@ class TorchTrainStep:
             self._update(norm, learning_rate)
         return result
 
-    @torch.no_grad()
+    @contextmanager
+    def evaluation(self) -> Iterator[None]:
+        """Compute without dropout and gradients, in the dtype of training."""
+        # Run eagerly: the last validation batch has another shape, and torch.compile would compile
+        # again for it (docs/log.md, "One block is compiled").
+        eager = torch.compiler.set_stance("force_eager")
+        with torch.no_grad(), evaluating(self.model), eager, self._autocast():
+            yield
+
     def evaluate(self, batch: Batch) -> BatchResult:
         """Compute the measures of one batch, without dropout; see TrainStep."""
         counts = self.objective.counts(batch)
-        # Run eagerly: the last validation batch has another shape, and torch.compile would compile
-        # again for it (docs/log.md, "One block is compiled").
-        with evaluating(self.model), torch.compiler.set_stance("force_eager"):
-            measured = self._measure(batch)
+        with self.evaluation():
+            measured = self.objective.measure(batch)
         predictions = measured.predictions
         return BatchResult(
             {name: Total(total.item(), counts[name]) for name, total in measured.sums.items()},
@@ -149,10 +157,9 @@ class TorchTrainStep:
         """The weights that are not frozen, by name; tied ones once."""
         return [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
 
-    def _measure(self, batch: Batch) -> TorchMeasures:
+    def _autocast(self) -> torch.autocast:
         dtype = self.dtype if self.narrow else None
-        with torch.autocast(self.model.device.type, dtype, enabled=self.narrow):
-            return self.objective.measure(batch)
+        return torch.autocast(self.model.device.type, dtype, enabled=self.narrow)
 
     def _share_of_loss(self, sums: Mapping[str, Tensor], counts: Mapping[str, int]) -> Tensor:
         """What a micro-batch adds to the loss of the step, ()."""

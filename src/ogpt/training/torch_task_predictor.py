@@ -1,13 +1,13 @@
 """A fine-tuned model in PyTorch, which predicts the labels of examples.
 
-Multiple choice is computed once for what the choices of an example have in common: one sequence
-holds the common beginning and after it each choice, which sees that beginning and itself alone.
+Multiple choice is computed once for what the choices of an example have in common
+(`ogpt.training.common_prefix`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -26,6 +26,8 @@ from ogpt.tasks.example import Example
 from ogpt.tasks.task_spec import task_of
 from ogpt.tasks.task_tokens import task_tokens
 from ogpt.tasks.transforms import Ids, Transform
+from ogpt.training.common_prefix import joined_length, with_common_prefix
+from ogpt.training.torch_objective import on_device
 from ogpt.training.torch_precision import choose_device
 from ogpt.training.torch_task_objective import TaskModel, TorchTaskObjective
 
@@ -39,19 +41,6 @@ class Predictions(NamedTuple):
     logits: NDArray[np.float32]
     """(N, labels), (N, K) or (N, 1); -inf for a choice that an example does not have."""
     encoded: EncodedExamples
-
-
-class CommonPrefix(NamedTuple):
-    """Examples of which the common beginning of all choices stands once, as a batch."""
-
-    ids: NDArray[np.int64]
-    """(B, T): the beginning, then the rest of each choice, then padding."""
-    positions: NDArray[np.int64]
-    """(B, T); each choice continues from the end of the beginning."""
-    visible: NDArray[np.bool_]
-    """(B, T, T): a query sees the beginning, and its own choice."""
-    places: NDArray[np.int64]
-    """(B, K): position of each extract token; 0 for a choice that is not there."""
 
 
 class TorchTaskPredictor:
@@ -146,54 +135,13 @@ class TorchTaskPredictor:
         """Logits (B, K), float32, of examples that fit the model's context when joined."""
         model = self.objective.model
         made = with_common_prefix(rows, self.transform.tokens.delimiter)
-        ids, positions, visible, places = (torch.from_numpy(a).to(model.device) for a in made)
+        last = np.zeros((len(rows), max(map(len, rows))), dtype=np.int64)  # 0: no such choice
+        for row, each in zip(last, made.places, strict=True):
+            row[: len(each)] = [tokens[-1] for tokens in each]
+        ids, positions, visible, places = (on_device(a, model.device) for a in (*made[:3], last))
         hidden = model.transformer(
             ids, attention_mask=visible, position_ids=positions, return_dict=True
         ).last_hidden_state
         states = hidden.gather(1, places[..., None].expand(-1, -1, hidden.shape[-1]))
         scores: Tensor = self.objective.head(states)[..., 0].float()
         return scores.masked_fill(places == 0, -torch.inf)
-
-
-def joined_length(sequences: Sequence[Ids]) -> int:
-    """Tokens of the common beginning of all choices, and of the rest of each."""
-    prefix = _common(sequences)
-    return prefix + sum(len(ids) - prefix for ids in sequences)
-
-
-def with_common_prefix(rows: Sequence[Sequence[Ids]], pad_id: int) -> CommonPrefix:
-    """Put examples of multiple choice into one sequence each.
-
-    Args:
-        rows: The sequences of each example.
-        pad_id: Token for padding.
-    """
-    B, K, T = len(rows), max(map(len, rows)), max(map(joined_length, rows))
-    ids = np.full((B, T), pad_id, dtype=np.int64)
-    positions = np.zeros((B, T), dtype=np.int64)
-    visible: NDArray[Any] = np.zeros((B, T, T), dtype=bool)
-    places = np.zeros((B, K), dtype=np.int64)
-    for row, sequences in enumerate(rows):
-        prefix = _common(sequences)
-        ids[row, :prefix] = sequences[0][:prefix]
-        positions[row, :prefix] = np.arange(prefix)
-        visible[row, :, :prefix] = True
-        at = prefix
-        for choice, sequence in enumerate(sequences):
-            end = at + len(sequence) - prefix
-            ids[row, at:end] = sequence[prefix:]
-            positions[row, at:end] = np.arange(prefix, len(sequence))
-            visible[row, at:end, at:end] = True
-            places[row, choice] = end - 1
-            at = end
-    return CommonPrefix(ids, positions, visible, places)
-
-
-def _common(sequences: Sequence[Ids]) -> int:
-    """Tokens that all sequences begin with, without their last one."""
-    shortest = min(map(len, sequences)) - 1
-    first = sequences[0]
-    for place in range(shortest):
-        if any(ids[place] != first[place] for ids in sequences):
-            return place
-    return shortest

@@ -18,7 +18,7 @@ from ogpt.generation.protocol import perplexity as units
 from ogpt.reporting import Reporter, Several, silent
 from ogpt.storage import only_writer, storage_error
 from ogpt.tokens.open_tokenizer import open_tokenizer
-from ogpt.training.loop import BestBy, Loop, Measures, ValidationSet
+from ogpt.training.loop import BestBy, Loop, Measures, Probes, ValidationSet
 from ogpt.training.objective import LOSS, Totals
 from ogpt.training.run_reports import reports
 from ogpt.training.schedule import warmup_cosine
@@ -27,6 +27,7 @@ from ogpt.weights.shapes import parameter_count
 from ogpt.workflows.pretrain_setup import (
     PretrainRequest,
     Setup,
+    make_probes,
     make_train_step,
     resolve_settings,
     set_up,
@@ -70,6 +71,7 @@ def pretrain(
     config: str | Path | None = None,
     overrides: str | Sequence[str] = (),
     resume: bool = False,
+    probes: str | Path | None = None,
     reporter: Reporter = silent,
 ) -> PretrainResult:
     """Train a language model on text; every checkpoint is a model folder that loads as it is.
@@ -87,10 +89,14 @@ def pretrain(
         overrides: One `section.field=value` or several; they override preset and file.
         resume: Resume the run in `out` from its last checkpoint, with its own settings. A run that
             does not exist is started.
+        probes: Folder with the sets of the paper's zero-shot probes (CoLA, SST-2, RACE, DPRD,
+            Winograd), anywhere below it. They are measured at each evaluation; a resumed run
+            keeps its own.
         reporter: Receives all events (`ogpt.reporting`).
 
     Raises:
         ConfigError: invalid settings, or settings that differ from those of the run to resume.
+        SourceNotFound: no set of the probes is in their folder.
         OutputExists: `out` holds a run and `resume` is off, or another process writes into it.
         DataError, TokenizerError, VocabularyMismatch, CheckpointError: inputs that cannot be used.
         TrainingDiverged, TrainingInterrupted, StorageError: see Loop.run.
@@ -105,6 +111,7 @@ def pretrain(
         config=config,
         overrides=overrides,
         resume=resume,
+        probes=probes,
     )
     settings = resolve_settings(request)
     with only_writer(request.out):
@@ -119,6 +126,8 @@ def _pretrain(setup: Setup, out: Path, reporter: Reporter) -> PretrainResult:
     if run.facts.get("finished"):
         reporter("message", text=f"the run in {out} is finished; train its model with --init")
         return PretrainResult(out, run.facts["steps"], Evaluation(**run.facts["valid"]))
+    run.facts["probes"] = str(setup.probes_folder) if setup.probes_folder else None
+    run.save_facts()
     step = make_train_step(setup)
     state = run.load_last(step.load)
     done = 0 if state is None else int(state["step"])
@@ -143,7 +152,8 @@ def _pretrain(setup: Setup, out: Path, reporter: Reporter) -> PretrainResult:
             train_unknown_tokens=setup.shards.train.n_unknown,
             valid_unknown_tokens=setup.shards.valid.n_unknown,
         )
-        loop = _loop(setup, step, run, report, add_files, state)
+        probes = make_probes(setup, step, reporter)
+        loop = _loop(setup, step, run, report, add_files, state, probes)
         try:
             found = Evaluation(**loop.run())  # type: ignore[arg-type]  # its tokens are whole
         except OSError as error:
@@ -165,6 +175,7 @@ def _loop(
     report: Reporter,
     add_files: Callable[[Path], None],
     state: Mapping[str, Any] | None,
+    probes: Probes,
 ) -> Loop:
     training = setup.settings.training
     return Loop(
@@ -184,6 +195,7 @@ def _loop(
         reporter=report,
         add_files=add_files,
         state=state,
+        probes=probes,
     )
 
 

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ogpt.config.loader import load_settings
 from ogpt.config.model import TOKENIZER_FINGERPRINT, OpenAIGPTConfig
@@ -17,23 +17,27 @@ from ogpt.data.sources import open_sources
 from ogpt.data.unknown import notice_unknown_of
 from ogpt.data.windows import Windows
 from ogpt.errors import BackendMissing, ConfigError, DataError, VocabularyMismatch
+from ogpt.evaluation.zero_shot_probes import ZeroShotProbes
+from ogpt.evaluation.zero_shot_sets import open_zero_shot_sets
 from ogpt.folders.model_folder import CHECKPOINTS, ModelFolder, check_vocabulary
 from ogpt.folders.run_folder import RunFolder
 from ogpt.notices import tell
-from ogpt.reporting import Reporter
+from ogpt.reporting import Reporter, Several
 from ogpt.storage import path_of
 from ogpt.tokens.open_tokenizer import open_tokenizer
 from ogpt.tokens.tokenizer_folder import write_max_length
-from ogpt.training.loop import total_steps
+from ogpt.training.loop import Probes, total_steps
 from ogpt.training.schedule import SHORTENED, outlasts
-from ogpt.training.step import TrainStep
 from ogpt.workflows.prepare import prepare
 from ogpt.workflows.run_settings import settings_of_run
 from ogpt.workflows.train_tokenizer import train_tokenizer
 
+if TYPE_CHECKING:
+    from ogpt.training.torch_step import TorchTrainStep
+
 CADENCE = frozenset(
     f"training.{name}"
-    for name in ("eval_every", "checkpoint_every", "checkpoint_minutes", "log_every")
+    for name in ("eval_every", "checkpoint_every", "checkpoint_minutes", "log_every", "probe_rows")
 )
 """Training settings that --resume may change: they affect reports and checkpoints, not what is
 learned."""
@@ -52,11 +56,12 @@ class PretrainRequest:
     config: Path | None = None
     overrides: tuple[str, ...] = ()
     resume: bool = False
+    probes: Path | None = None
 
     @classmethod
     def of(cls, **arguments: Any) -> PretrainRequest:
         """A request of arguments as people pass them: a path may be a str, a list one item."""
-        for name in ("out", "tokenizer", "config"):
+        for name in ("out", "tokenizer", "config", "probes"):
             if arguments.get(name) is not None:
                 arguments[name] = path_of(arguments[name], name)
         for name in ("data", "valid", "overrides"):
@@ -79,6 +84,8 @@ class Setup:
     """The initial weights; None if a checkpoint to resume or a random generator has them."""
     train: Windows
     valid: Windows
+    probes: ZeroShotProbes | None
+    probes_folder: Path | None
 
     @property
     def total_steps(self) -> int:
@@ -127,6 +134,8 @@ def set_up(
     if run is not None and run.facts["last"]:
         resumed = request.out / CHECKPOINTS / run.facts["last"]
     init = _initial_model(request, run, resumed)
+    folder = _probes_folder(request, run)
+    sets = open_zero_shot_sets(folder, settings.training.probe_rows) if folder else {}
     _notice_without_effect(request, init.path if init else None)
     steps = settings.training.max_steps
     early = 0 < steps <= settings.training.warmup_steps
@@ -157,10 +166,27 @@ def set_up(
             f"the validation text has {len(shards.valid)} tokens; scoring needs 2 or more",
             hint="pass more text, or other text with --valid",
         )
-    setup = Setup(settings, config, shards, chosen, None if resumed else init, train, valid)
+    probes = ZeroShotProbes(sets, tokenizer, config.n_positions) if sets else None
+    setup = Setup(
+        settings,
+        config,
+        shards,
+        chosen,
+        init=None if resumed else init,
+        train=train,
+        valid=valid,
+        probes=probes,
+        probes_folder=folder,
+    )
     if not early and train.n_windows:
         _notice_warmup(settings.training.warmup_steps, setup.total_steps)
     return setup
+
+
+def _probes_folder(request: PretrainRequest, run: RunFolder | None) -> Path | None:
+    """The folder of the zero-shot probes: the one that is passed, else that of the run."""
+    named = request.probes or (run and run.facts.get("probes"))
+    return Path(named).absolute() if named else None
 
 
 def _initial_model(
@@ -207,13 +233,25 @@ def check_torch() -> None:
         ) from error
 
 
-def make_train_step(setup: Setup) -> TrainStep:
+def make_train_step(setup: Setup) -> TorchTrainStep:
     """The model with its initial weights, in a training step on this machine's device."""
     from ogpt.training.torch_start import start_language_model
 
     training = setup.settings.training
     tokens = setup.total_steps * training.batch_size * setup.config.n_positions
     return start_language_model(setup.config, setup.init, training, tokens)
+
+
+def make_probes(setup: Setup, step: TorchTrainStep, reporter: Reporter) -> Probes:
+    """What measures the zero-shot probes of a run on the model that a step trains."""
+    probes = setup.probes
+    if probes is None:
+        return tuple
+    from ogpt.training.torch_scorer import torch_scorer
+
+    score = torch_scorer(step)
+    progress = Several(progress=reporter)
+    return lambda: [dataclasses.asdict(found) for found in probes.measure(score, progress)]
 
 
 def _notice_without_effect(request: PretrainRequest, init: Path | None) -> None:

@@ -9,7 +9,7 @@ The first token of a text has no context and is not scored.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -170,6 +170,40 @@ def score_choices(
     finally:
         decoder.free(0)
     return found
+
+
+class Choices(NamedTuple):
+    """Token ids of texts, each of which continues the same context."""
+
+    context: list[int]
+    """One token or more."""
+    ids: list[list[int]]
+    """Of each choice, one token or more. With the context and without its last token, which is only
+    predicted, each fits the context length."""
+
+
+Scorer = Callable[[Sequence[Choices]], list[list[NDArray[np.float32]]]]
+"""Log-probabilities in nats, (T,), of the tokens of each choice of each context. Raises
+DecoderError where one is not finite."""
+
+
+def decoder_scorer(decoder: Decoder) -> Scorer:
+    """A scorer that computes with a decoder, one context after the other.
+
+    Args:
+        decoder: Its first slot is used, and left empty.
+    """
+
+    def score(parts: Sequence[Choices]) -> list[list[NDArray[np.float32]]]:
+        return [
+            [
+                np.array(found.log_probs, dtype=np.float32)
+                for found in score_choices(decoder, part.context, part.ids)
+            ]
+            for part in parts
+        ]
+
+    return score
 
 
 def check_stride(stride: int, n_positions: int) -> None:
