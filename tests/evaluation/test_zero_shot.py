@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from ogpt.evaluation.zero_shot import (
     Candidate,
@@ -27,9 +28,19 @@ def test_the_threshold_agrees_best() -> None:
 
 
 def test_a_sentence_is_judged_by_the_threshold_of_the_other_half() -> None:
-    means, gold = np.array([-1.0, -10.0, -5.0, -14.0]), np.array([1, 1, 0, 0])
-    # rows 0, 2 choose -3, which rejects 1 and 3; rows 1, 3 choose -12, which accepts 0 and 2
-    assert acceptable(means, gold).tolist() == [1, 0, 1, 0]
+    means, gold = np.array([-10.0, -1.0, -5.0, -14.0]), np.array([1, 1, 0, 0])
+    # rows 1, 2 choose -3, which rejects 0 and 3; rows 0, 3 choose -12, which accepts 1 and 2
+    assert acceptable(means, gold).tolist() == [0, 1, 1, 0]
+
+
+def test_sentences_of_both_classes_in_turn() -> None:
+    means, gold = np.array([-1.0, -9.0] * 4), np.array([1, 0] * 4)
+    assert acceptable(means, gold).tolist() == gold.tolist()
+
+
+@pytest.mark.parametrize("gold", [[0, 0], [1, 1], [0, 1], [1, 0]])
+def test_two_sentences_are_enough(gold: list[int]) -> None:
+    assert len(acceptable(np.array([-1.0, -2.0]), np.array(gold))) == 2
 
 
 def test_a_sentence_is_scored_alone() -> None:

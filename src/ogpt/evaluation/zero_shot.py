@@ -68,8 +68,9 @@ def acceptable(means: NDArray[np.float64], gold: NDArray[np.int64]) -> NDArray[n
     """A sentence is acceptable where its mean log-probability exceeds a threshold.
 
     The paper does not say how it chose the threshold. Here, no sentence is judged by a threshold
-    that was chosen with its own label: the threshold with the best accuracy on the rows of even
-    index decides the rows of odd index, and the reverse.
+    that was chosen with its own label: the threshold with the best accuracy on one half of the
+    sentences decides the other half, and the reverse. Each class is divided evenly: files may have
+    acceptable and unacceptable sentences in turn.
 
     Args:
         means: (N,), 2 or more.
@@ -78,9 +79,13 @@ def acceptable(means: NDArray[np.float64], gold: NDArray[np.int64]) -> NDArray[n
     Returns:
         1 for each sentence that is found acceptable, (N,).
     """
+    first = np.empty(len(means), dtype=np.bool_)
+    for label in (0, 1):
+        of_class = np.flatnonzero(gold == label)
+        first[of_class] = np.arange(len(of_class)) % 2 == label  # neither half is ever empty
     found = np.empty(len(means), dtype=np.int64)
-    for half in (0, 1):
-        found[half::2] = means[half::2] > best_threshold(means[1 - half :: 2], gold[1 - half :: 2])
+    for half in (first, ~first):
+        found[half] = means[half] > best_threshold(means[~half], gold[~half])
     return found
 
 
