@@ -50,6 +50,11 @@ class TestEvaluate:
         assert "--data has no effect: --probes measures its own sets" in result.stderr
         assert json.loads(ok(*words, "--json").stdout)["probes"]["cola"]["value"] == 0.1
 
+    def test_rows_of_no_probes(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        record(monkeypatch, "evaluate", {"loss": 2.5})
+        result = ok("evaluate", "m", "--data", "a", "--probe-rows", "9")
+        assert "--probe-rows has no effect: --probes is not passed" in result.stderr
+
     def test_for_real(self, story: Path) -> None:
         (story / "short.txt").write_text("The dog sat on the mat. The cat sat on the log.\n")
         result = ok("evaluate", str(story / "run"), "--data", str(story / "short.txt"), "--json")

@@ -63,6 +63,8 @@ def evaluate(
         found = ogpt.evaluate_probes(model, probes, probe_rows=rows, reporter=reporter(), **named)
         answer(found, as_json=True) if as_json else write(probe_table(found))
         return
+    if rows:
+        tell("setting-without-effect", setting="--probe-rows", reason="--probes is not passed")
     result = ogpt.evaluate(
         model,
         sources(data or (), more),
