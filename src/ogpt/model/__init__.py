@@ -19,9 +19,9 @@ More of the network:
 
 Around it:
     base.py             initial weights, resizing, freezing, gradient checkpointing
-    resizing.py         functions for base.py
+    resizing.py         rows of an embedding
     pretrained.py       from_pretrained, save_pretrained, push_to_hub
-    loading.py          arrays to weights, and a report of what does not fit
+    loading.py          arrays to weights
     tensors.py          tensors to arrays and back
     language_model.py   what decoders and generate() need of a model
     evaluating.py       evaluation mode for a while

@@ -8,10 +8,11 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
+from ogpt.config.changes import changed, check_heads, padded
 from ogpt.config.model import TOKENIZER_FINGERPRINT, OpenAIGPTConfig
 from ogpt.errors import ConfigError
 from ogpt.model.attention import best_attention, check_attention
-from ogpt.model.resizing import changed, check_heads, padded, resized
+from ogpt.model.resizing import resized
 from ogpt.weights.names import PREFIX
 
 

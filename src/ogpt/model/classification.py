@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ogpt.config.call_errors import refused
 from ogpt.config.model import OpenAIGPTConfig
-from ogpt.errors import ConfigError
 from ogpt.model.inputs import check_tensor, input_shape, known_options
 from ogpt.model.losses import at_least_float32, class_loss
 from ogpt.model.outputs import SequenceClassifierOutput
@@ -111,11 +111,9 @@ class OpenAIGPTForSequenceClassification(OpenAIGPTPreTrainedModel):
         if logits.shape[-1] == 1:
             shapes |= {leading, (len(logits),)}
         if tuple(labels.shape) not in shapes:
-            raise ConfigError(
-                f"labels have the shape {tuple(labels.shape)}; allowed for {problem}: "
-                f"{(*leading, logits.shape[-1])}",
-                hint="pass a number for each label of each example",
-            )
+            allowed = (*leading, logits.shape[-1])
+            found = tuple(labels.shape)
+            raise refused("label-shape", shape=found, allowed=allowed, problem=problem)
         scores = at_least_float32(logits)
         wanted = labels.reshape(scores.shape).to(scores)
         if problem == "regression":

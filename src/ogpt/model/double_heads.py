@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import Tensor
 
+from ogpt.config.call_errors import refused
 from ogpt.config.model import OpenAIGPTConfig
-from ogpt.errors import ConfigError
 from ogpt.model.generate.entry import GenerativeLanguageModel
 from ogpt.model.inputs import InputShape, input_shape, known_options
 from ogpt.model.losses import class_loss, next_token_loss
@@ -123,16 +123,9 @@ class OpenAIGPTDoubleHeadsModel(GenerativeLanguageModel):
 def _choice_loss(mc_logits: Tensor, mc_labels: Tensor, shape: InputShape) -> Tensor:
     """Mean of -log softmax over the choices, (); mc_logits (..., K)."""
     if not shape.leading:
-        raise ConfigError(
-            f"mc_labels were passed with an input of the shape {(shape.T,)}; allowed: (B, K, T)",
-            hint="pass a sequence for each choice",
-        )
+        raise refused("no-choices", shape=(shape.T,))
     if tuple(mc_logits.shape) != shape.leading:
-        raise ConfigError(
-            f"mc_labels were passed and mc_logits have the shape {tuple(mc_logits.shape)}; "
-            f"allowed: {shape.leading}, one score for each choice",
-            hint="set summary_use_proj and summary_proj_to_labels to True",
-        )
+        raise refused("no-scores", shape=tuple(mc_logits.shape), allowed=shape.leading)
     return class_loss(
         mc_logits.reshape(-1, mc_logits.shape[-1]), mc_labels, "mc_labels", shape.leading[:-1]
     )

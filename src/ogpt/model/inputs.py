@@ -12,13 +12,18 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Mapping
-from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from ogpt.errors import ConfigError, ContextTooLong, TokenOutOfRange, UnknownArgument
+from ogpt.config.call_errors import (
+    ONE_VALUE_PER_TOKEN,
+    SAME_TOKENIZER,
+    refused,
+    unknown_argument,
+)
+from ogpt.errors import ConfigError
 from ogpt.model.cache import KVCache
 from ogpt.notices import tell
 
@@ -30,9 +35,6 @@ OPTIONS = (
     "output_hidden_states",
 )
 """Arguments that every model with a head passes to its transformer."""
-
-_RENAMED = {"lm_labels": "labels", "past": "past_key_values"}  # by transformers, in 2020
-_SAME_TOKENIZER = "check that tokenizer and model belong together, and the length of the input"
 
 
 class InputShape(NamedTuple):
@@ -59,11 +61,7 @@ def input_shape(input_ids: Tensor | None, inputs_embeds: Tensor | None, n_embd: 
             the embeddings are not n_embd wide.
     """
     if (input_ids is None) == (inputs_embeds is None):
-        raise ConfigError(
-            f"{'neither' if input_ids is None else 'both'} of input_ids and inputs_embeds were "
-            "passed; allowed: exactly one",
-            hint="pass token ids as input_ids, or their embeddings as inputs_embeds",
-        )
+        raise refused("not-one-input", given="neither" if input_ids is None else "both")
     if input_ids is not None:
         shape = tuple(integers(input_ids, "input_ids").shape)
     else:
@@ -71,17 +69,10 @@ def input_shape(input_ids: Tensor | None, inputs_embeds: Tensor | None, n_embd: 
         if check_tensor(inputs_embeds, "inputs_embeds").ndim < 2 or (
             inputs_embeds.shape[-1] != n_embd
         ):
-            raise ConfigError(
-                f"inputs_embeds have the shape {tuple(inputs_embeds.shape)}; "
-                f"allowed: (B, T, {n_embd})",
-                hint="pass one embedding of n_embd numbers for each token",
-            )
+            raise refused("embeddings-width", shape=tuple(inputs_embeds.shape), n_embd=n_embd)
         shape = tuple(inputs_embeds.shape[:-1])
     if not shape or 0 in shape:
-        raise ConfigError(
-            f"the input has the shape {shape}; allowed: (B, T), one token or more",
-            hint="start an empty text with a start token or a prompt",
-        )
+        raise refused("no-tokens", shape=shape)
     return InputShape(shape[:-1], shape[-1])
 
 
@@ -106,10 +97,7 @@ def integers(x: Tensor, name: str) -> Tensor:
         ConfigError: it is not a tensor of integers.
     """
     if check_tensor(x, name).is_floating_point() or x.is_complex() or x.dtype == torch.bool:
-        raise ConfigError(
-            f"{name} are of {x.dtype}; allowed: integers, such as torch.int64",
-            hint="pass ids as a tokenizer returns them; pass embeddings as inputs_embeds",
-        )
+        raise refused("not-integers", name=name, dtype=x.dtype, example=torch.int64)
     return x.long()
 
 
@@ -117,7 +105,7 @@ def to_rows(
     x: Tensor,
     shape: InputShape,
     name: str,
-    hint: str = "pass one for each token",
+    hint: str = ONE_VALUE_PER_TOKEN,
     one_for_all: bool = True,
 ) -> Tensor:
     """One value for each token, as (N, T).
@@ -137,13 +125,12 @@ def to_rows(
         return x.reshape(shape.N, shape.T)
     if one_for_all and found in ((shape.T,), (1, shape.T)):
         return x.reshape(1, shape.T).expand(shape.N, shape.T)
-    raise ConfigError(
-        f"{name} has the shape {found}; allowed: {(*shape.leading, shape.T)}", hint=hint
-    )
+    allowed = (*shape.leading, shape.T)
+    raise refused("other-shape", name=name, shape=found, allowed=allowed, hint=hint)
 
 
 def check_embedding_ids(
-    ids: Tensor, table: nn.Embedding, what: str, hint: str = _SAME_TOKENIZER
+    ids: Tensor, table: nn.Embedding, what: str, hint: str = SAME_TOKENIZER
 ) -> None:
     """Check that every id has a row in `table`, where reading the values is cheap.
 
@@ -155,9 +142,8 @@ def check_embedding_ids(
     low, high = (int(value) for value in torch.aminmax(ids))
     rows = table.num_embeddings
     if low < 0 or high >= rows:
-        raise TokenOutOfRange(
-            f"{what} {low if low < 0 else high} was passed; allowed: 0 to {rows - 1}", hint=hint
-        )
+        value = low if low < 0 else high
+        raise refused("no-embedding", what=what, value=value, last=rows - 1, hint=hint)
 
 
 def check_context(cache: object, shape: InputShape, n_positions: int, recompute: bool) -> None:
@@ -175,10 +161,7 @@ def check_context(cache: object, shape: InputShape, n_positions: int, recompute:
     """
     if cache is None:
         if n_positions < shape.T:
-            raise ContextTooLong(
-                f"the input has {shape.T} tokens; the model's context length is {n_positions}",
-                hint="shorten the input, or split it into windows",
-            )
+            raise refused("too-long", tokens=shape.T, n_positions=n_positions)
         return
     if not isinstance(cache, KVCache):
         raise ConfigError(
@@ -225,19 +208,12 @@ def check_mask(mask: Tensor, N: int, T: int, S: int, n_head: int) -> Tensor:
         square = shape[-2:] == (T, S) and shape[0] in (1, N)
         fits = square and (mask.ndim == 3 or (mask.ndim == 4 and shape[1] in (1, n_head)))
     if not fits:
-        raise ConfigError(
-            f"attention_mask has the shape {shape}; allowed: {(N, S)}, {(N, T, S)} "
-            f"or {(N, n_head, T, S)}",
-            hint="pass one value for each token, including those in the cache",
-        )
+        three, four = (N, T, S), (N, n_head, T, S)
+        raise refused("mask-shape", shape=shape, two=(N, S), three=three, four=four)
     kept = mask != 0
     readable = mask.device.type == "cpu" and not torch.compiler.is_compiling()
     if readable and mask.dtype != torch.bool and not torch.equal(kept.to(mask.dtype), mask):
-        odd = mask[(mask != 0) & (mask != 1)].flatten()[0].item()
-        raise ConfigError(
-            f"attention_mask holds {odd}; allowed: 1 for visible tokens, 0 for hidden ones",
-            hint="convert an additive mask with `mask == 0`",
-        )
+        raise refused("mask-value", odd=mask[(mask != 0) & (mask != 1)].flatten()[0].item())
     return kept
 
 
@@ -266,10 +242,8 @@ def layer_head_masks(
     """
     shape = (n_layer, n_head)
     if tuple(check_tensor(head_mask, "head_mask").shape) not in (shape, shape[1:]):
-        raise ConfigError(
-            f"head_mask has the shape {tuple(head_mask.shape)}; allowed: {shape[1:]} or {shape}",
-            hint="pass one number for each head, including the pruned ones",
-        )
+        found = tuple(head_mask.shape)
+        raise refused("head-mask-shape", shape=found, one=shape[1:], all=shape)
     return head_mask.to(device, dtype).expand(shape)
 
 
@@ -296,11 +270,5 @@ def known_options(
     elif unknown:
         own = [*inspect.signature(forward).parameters][1:-1]  # without self and **options
         known = list(dict.fromkeys([*own, *OPTIONS]))
-        near = [_RENAMED[name] for name in unknown[:1] if name in _RENAMED] or get_close_matches(
-            unknown[0], known, 1, 0.5
-        )
-        raise UnknownArgument(
-            f"there is no argument {', '.join(unknown)}; allowed: {', '.join(known)}",
-            hint=f"did you mean {near[0]}?" if near else "see the arguments of forward",
-        )
+        raise unknown_argument(unknown, known, "forward")
     return {name: options[name] for name in OPTIONS if name in options}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import nn
 
+from ogpt.config.changes import changed
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.model.pretrained import OpenAIGPTPreTrainedModel
-from ogpt.model.resizing import changed
 from ogpt.model.transformer import OpenAIGPTModel
 
 

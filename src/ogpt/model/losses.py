@@ -9,15 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ogpt.errors import ConfigError
+from ogpt.config.call_errors import ONE_LABEL_PER_TOKEN, TOKENS_AS_LABELS, refused
 from ogpt.model.inputs import InputShape, check_embedding_ids, check_tensor, integers, to_rows
 from ogpt.notices import tell
 
 IGNORE_INDEX = -100
 """The label that losses ignore (torch's and Hugging Face's number)."""
-
-_TOKENS = "use token ids of this tokenizer's vocabulary as labels; -100 is ignored"
-_LABELS = "pass one label for each token, -100 to ignore a token"
 
 
 def next_token_loss(
@@ -48,16 +45,18 @@ def next_token_loss(
     flat = logits.reshape(shape.N, shape.T, -1)  # (..., T, V) -> (N, T, V)
     if shift_labels is not None:
         shifted = integers(shift_labels, "shift_labels")
-        targets = to_rows(shifted, shape, "shift_labels", _LABELS, one_for_all=False)
+        targets = to_rows(shifted, shape, "shift_labels", ONE_LABEL_PER_TOKEN, one_for_all=False)
     else:
         assert labels is not None  # callers pass one of the two
-        whole = to_rows(integers(labels, "labels"), shape, "labels", _LABELS, one_for_all=False)
+        whole = to_rows(
+            integers(labels, "labels"), shape, "labels", ONE_LABEL_PER_TOKEN, one_for_all=False
+        )
         # the first token has no prediction, the last position no label
         targets = whole[:, 1:]
         flat = flat[:, :-1]
     targets = targets.reshape(-1).to(logits.device)
     counted = targets != ignore_index
-    check_embedding_ids(targets.where(counted, 0), table, "label", _TOKENS)
+    check_embedding_ids(targets.where(counted, 0), table, "label", TOKENS_AS_LABELS)
     return _mean_cross_entropy(
         flat.reshape(-1, flat.shape[-1]), targets, ignore_index, num_items_in_batch
     )
@@ -78,18 +77,14 @@ def class_loss(logits: Tensor, labels: Tensor, name: str, leading: tuple[int, ..
     """
     shape = tuple(check_tensor(labels, name).shape)
     if shape not in (leading, (len(logits),), (len(logits), 1)):
-        raise ConfigError(
-            f"{name} have the shape {shape}; allowed: {leading or (1,)}",
-            hint="pass one label for each example",
-        )
+        raise refused("class-shape", name=name, shape=shape, allowed=leading or (1,))
     flat = integers(labels, name).reshape(-1).to(logits.device)
     if flat.device.type == "cpu" and not torch.compiler.is_compiling():
         odd = flat[(flat != IGNORE_INDEX) & ((flat < 0) | (flat >= logits.shape[-1]))]
         if len(odd):
-            raise ConfigError(
-                f"{name} holds {odd[0].item()}; allowed: 0 to {logits.shape[-1] - 1}, or "
-                f"{IGNORE_INDEX} to ignore one",
-                hint="check the number of labels or choices",
+            last = logits.shape[-1] - 1
+            raise refused(
+                "no-class", name=name, value=odd[0].item(), last=last, ignored=IGNORE_INDEX
             )
     return _mean_cross_entropy(logits, flat, IGNORE_INDEX)
 

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ogpt.config.call_errors import refused
 from ogpt.config.model import OpenAIGPTConfig
-from ogpt.errors import ConfigError
 from ogpt.model.cache import KVCache
 from ogpt.model.dropout import draw_seed, dropout
 from ogpt.model.inputs import InputShape, at_columns, check_tensor, integers, mask_rows
@@ -76,18 +76,14 @@ def check_positions(positions: Tensor, shape: InputShape, name: str) -> Tensor:
             outside compile).
     """
     if tuple(check_tensor(positions, name).shape) not in (shape.leading, (shape.N,)):
-        raise ConfigError(
-            f"{name} has the shape {tuple(positions.shape)}; allowed: {shape.leading}",
-            hint="pass one position for each choice",
-        )
+        found = tuple(positions.shape)
+        raise refused("position-shape", name=name, shape=found, allowed=shape.leading)
     flat = integers(positions, name).reshape(shape.N)
     if flat.device.type == "cpu" and not torch.compiler.is_compiling():
         low, high = (int(value) for value in torch.aminmax(flat))
         if low < 0 or high >= shape.T:
-            raise ConfigError(
-                f"{name} holds {low if low < 0 else high}; allowed: 0 to {shape.T - 1}",
-                hint="count positions from the left, padding included",
-            )
+            value = low if low < 0 else high
+            raise refused("no-position", name=name, value=value, last=shape.T - 1)
     return flat
 
 

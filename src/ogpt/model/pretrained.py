@@ -10,6 +10,7 @@ from typing import Any, Literal, Self, overload
 import torch
 from torch import Tensor, nn
 
+from ogpt.config.changes import changed
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.errors import ConfigError
 from ogpt.folders.model_card import write_card
@@ -18,20 +19,13 @@ from ogpt.hub import HubOptions, model_folder, push_folder
 from ogpt.layout import CONFIG_FILE
 from ogpt.model.attention import best_attention, check_attention
 from ogpt.model.base import Model
-from ogpt.model.loading import (
-    LoadReport,
-    as_device,
-    as_dtype,
-    check_depth,
-    load_weights,
-    warn_report,
-)
-from ogpt.model.resizing import changed
+from ogpt.model.loading import as_device, as_dtype, load_weights
 from ogpt.model.tensors import array_of
 from ogpt.notices import tell
 from ogpt.storage import whole_files
 from ogpt.tokens.tokenizer_folder import write_max_length
 from ogpt.weights.arrays import Array
+from ogpt.weights.load_report import LoadReport, check_depth, warn_report
 from ogpt.weights.model_weights import write_weights, written_weights
 from ogpt.weights.sharded import size_in_bytes
 
