@@ -278,7 +278,8 @@ def test_nohup_is_respected(tmp_path: Path) -> None:
 
 
 def test_a_resumed_loop_continues(tmp_path: Path) -> None:
-    loop = make(tmp_path, Counter(), {"step": 3, "best_value": 0.1})
+    loop = make(tmp_path, Counter(), {"step": 3, "best_value": 0.1, "seconds": 900.0})
+    assert 900 < loop.seconds < 1000
     loop.run()
     assert [event["step"] for event in kinds(loop, "train")] == [4, 5]
     assert loop.best_value == 0.1

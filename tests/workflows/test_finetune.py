@@ -51,6 +51,11 @@ def test_a_task_is_learned(tuned):
     value, low, high = tuned.test["test"]["accuracy"]
     assert low <= value <= high
     assert value > 0.9
+    facts = RunFolder.open(tuned.out).facts
+    assert tuned.wall_s == facts["wall_s"] > 0
+    # forward and backward of 960 examples: 6 operations a weight and token at least
+    assert tuned.flops > 6 * 960 * 7 * 2 * 12 * 32 * 32
+    assert facts["machine"]["device"] == "cpu"
 
 
 def test_the_result_is_a_model_folder_with_its_task(tuned):

@@ -142,7 +142,16 @@ class Loop:
         self.best_value: float | None = None if state is None else state["best_value"]
         self.saved_step = -1 if state is None else self.step
         self.saved_at = time.monotonic()
+        self._began = self.saved_at - (0.0 if state is None else state.get("seconds", 0.0))
         self._restart_clock()
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of the run up to now, evaluations and checkpoints included.
+
+        Steps that a kill lost and that are taken again count once.
+        """
+        return time.monotonic() - self._began
 
     def run(self) -> Measures:
         """Train to the end; return the measures on the whole validation set.
@@ -235,7 +244,7 @@ class Loop:
         loss = means(probe.totals, self.train_step.objective.coefficients)[LOSS]
         if not math.isfinite(loss):
             raise self._diverged(f"loss {loss} after step {self.step}")
-        state = {"best_value": self.best_value}
+        state = {"best_value": self.best_value, "seconds": self.seconds}
         if best and self.saved_step == self.step:
             path = self.run_folder.mark_best(state)
         else:

@@ -56,6 +56,10 @@ class FinetuneResult:
     """Scores of the best checkpoint on the first validation set."""
     test: Mapping[str, Mapping[str, TaskScore]]
     """Scores of the best checkpoint on each test set with labels, with 95 % intervals."""
+    wall_s: float | None
+    """Wall time of the training, evaluations and checkpoints included."""
+    flops: float | None
+    """Operations of the training; as wall_s, None for a run that an earlier version finished."""
 
 
 def finetune(
@@ -142,7 +146,7 @@ def _finetune(setup: FinetuneSetup, out: Path, reporter: Reporter) -> FinetuneRe
         loop = _loop(setup, step, run, report, add_files, state)
         try:
             loop.run()
-            _finish(setup, run, loop.step)
+            _finish(setup, step, run, loop)
             _score_tests(setup, step, run, about)
         except OSError as error:
             raise storage_error(out, error) from error
@@ -218,7 +222,7 @@ def predicted(step: TrainStep, source: TaskBatches) -> NDArray[Any]:
     return stacked(found)[np.argsort(source.longest_first)]
 
 
-def _finish(setup: FinetuneSetup, run: RunFolder, steps: int) -> None:
+def _finish(setup: FinetuneSetup, step: TrainStep, run: RunFolder, loop: Loop) -> None:
     """Record the end of the training, and how the best checkpoint did in validation."""
     best_step = int(_best(run).name.removeprefix("step-"))
     events = [
@@ -229,8 +233,11 @@ def _finish(setup: FinetuneSetup, run: RunFolder, steps: int) -> None:
     valid = {name: events[-1][name] for name in setup.spec.metrics} if events else {}
     run.facts |= {
         "finished": True,
-        "steps": steps,
+        "steps": loop.step,
         "best_step": best_step,
+        "wall_s": loop.seconds,
+        "flops": step.flops_per_token * setup.run_tokens,
+        "machine": dict(step.description),
         "valid": valid,
         "test": {},
     }
@@ -278,7 +285,15 @@ def _result(run: RunFolder) -> FinetuneResult:
         split: {name: TaskScore(*score) for name, score in found.items()}
         for split, found in facts["test"].items()
     }
-    return FinetuneResult(run.path, facts["steps"], facts["best_step"], facts["valid"], test)
+    return FinetuneResult(
+        run.path,
+        facts["steps"],
+        facts["best_step"],
+        facts["valid"],
+        test,
+        facts.get("wall_s"),
+        facts.get("flops"),
+    )
 
 
 def _facts(setup: FinetuneSetup, step: TrainStep) -> dict[str, str]:

@@ -87,9 +87,8 @@ def finetune_plan(
 def _plan(setup: FinetuneSetup, step: TrainStep, runs: int) -> FinetunePlan:
     train_s, train_tokens = _timed(setup, step)
     valid_s = _evaluation_seconds(step, next(iter(setup.valid.values())))
-    examples = setup.total_steps * setup.section.batch_size
     tokens_per_example = setup.train.encoded.n_tokens / setup.train.n_windows
-    run_tokens = examples * tokens_per_example
+    run_tokens = setup.run_tokens
     tokens_per_s = train_tokens / train_s
     evaluations = -(-setup.total_steps // setup.training.eval_every)
     flops = step.flops_per_token * run_tokens

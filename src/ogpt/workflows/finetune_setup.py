@@ -118,6 +118,12 @@ class FinetuneSetup:
         return total_steps(self.training, self.train.n_windows)
 
     @property
+    def run_tokens(self) -> float:
+        """Tokens that the run trains on: all sequences of its examples, at their mean length."""
+        examples = self.total_steps * self.section.batch_size
+        return examples * self.train.encoded.n_tokens / self.train.n_windows
+
+    @property
     def digest(self) -> str:
         """SHA-256 of all sequences and labels, which a resumed run must repeat."""
         sha256 = hashlib.sha256()
@@ -213,7 +219,7 @@ def make_finetune_step(setup: FinetuneSetup) -> TrainStep:
         longest=int(setup.train.lengths.max()),
         context=max(int(part.lengths.max()) for part in splits),
         sequences=max(map(len, rows)),
-        run_tokens=tokens / len(rows) * setup.total_steps * setup.section.batch_size,
+        run_tokens=setup.run_tokens,
     )
     weights = (
         class_weights(setup.train.encoded, setup.spec) if setup.section.class_weights else None
