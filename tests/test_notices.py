@@ -76,3 +76,11 @@ def test_every_kind_is_a_sentence_over_fields(kind: str) -> None:
     message = KINDS[kind].format_map(Anything())
     assert message
     assert not message.endswith(".")
+
+
+def test_notices_are_kept_and_passed_on() -> None:
+    with collecting() as heard, notices.keeping() as kept:
+        tell("prompt-unknown", count=1, total=2)
+    assert kept == heard == [Notice("prompt-unknown", {"count": 1, "total": 2})]
+    with pytest.raises(StrictNotice), listening(notices.refuse), notices.keeping():
+        tell("prompt-unknown", count=1, total=2)

@@ -9,6 +9,8 @@ Names load on first use, so that `import ogpt` is fast and loads no framework:
     ogpt.finetune            fine-tune a model on a task with labels
     ogpt.finetune_sweep      the same with several seeds and settings
     ogpt.finetune_plan       estimate the cost of both
+    ogpt.reproduce           a table or figure of the paper, beside the paper's scores
+    ogpt.reproduce_plan      estimate its cost
     ogpt.generate            generate text from a prompt; generate_file: from every row of a file
     ogpt.score               log-probability of a text, or of candidate continuations
     ogpt.evaluate            perplexity on a text, or scores of a task
@@ -77,6 +79,8 @@ if TYPE_CHECKING:
     from ogpt.workflows.pretrain import pretrain as pretrain
     from ogpt.workflows.push_to_hub import push_to_hub as push_to_hub
     from ogpt.workflows.quantize import quantize as quantize
+    from ogpt.workflows.reproduce import reproduce as reproduce
+    from ogpt.workflows.reproduce_plan import reproduce_plan as reproduce_plan
     from ogpt.workflows.score import score as score
     from ogpt.workflows.train_tokenizer import train_tokenizer as train_tokenizer
 
@@ -123,6 +127,8 @@ _HOMES = {
     "pretrain": "ogpt.workflows.pretrain:pretrain",
     "push_to_hub": "ogpt.workflows.push_to_hub:push_to_hub",
     "quantize": "ogpt.workflows.quantize:quantize",
+    "reproduce": "ogpt.workflows.reproduce:reproduce",
+    "reproduce_plan": "ogpt.workflows.reproduce_plan:reproduce_plan",
     "score": "ogpt.workflows.score:score",
     "train_tokenizer": "ogpt.workflows.train_tokenizer:train_tokenizer",
 }
@@ -170,6 +176,8 @@ __all__ = [
     "pretrain",
     "push_to_hub",
     "quantize",
+    "reproduce",
+    "reproduce_plan",
     "score",
     "train_tokenizer",
 ]

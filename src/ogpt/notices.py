@@ -238,6 +238,19 @@ def each_once() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def keeping() -> Iterator[list[Notice]]:
+    """Pass on the notices of the block, and keep them in the list that it yields."""
+    sink, kept = _sink.get(), list[Notice]()
+
+    def pass_on(notice: Notice) -> None:
+        kept.append(notice)
+        sink(notice)
+
+    with listening(pass_on):
+        yield kept
+
+
 def refuse(notice: Notice) -> None:
     """Turn the first notice into an error: the sink of --strict.
 

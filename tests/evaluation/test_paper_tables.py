@@ -81,7 +81,7 @@ def test_table_5_repeats_the_scores_of_the_full_model() -> None:
 def test_figure_2_transfers_each_number_of_blocks() -> None:
     made = figure_2(12)
     assert [one.title for one in made.variants[:-1]] == [str(n) for n in range(12)]
-    assert made.variants[-1].name == "full"
+    assert (made.variants[-1].name, made.variants[-1].title) == ("full", "12")
     assert (made.paper["transfer-00"], made.paper["full"]) == ((72.0, 40.0), (82.0, 60.0))
     assert "full" not in figure_2(2).paper  # of another model the end is another one
 

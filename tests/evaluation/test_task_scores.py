@@ -123,7 +123,7 @@ def test_missing_packages_are_named_with_their_extra(monkeypatch):
     with pytest.raises(BackendMissing, match="scores need scikit-learn and SciPy") as error:
         measures(spec("accuracy"), logits_of([0]), np.array([0]))
     assert "ogpt[eval]" in error.value.hint
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(BackendMissing, match="pictures need matplotlib") as error:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(BackendMissing, match="drawing figures needs matplotlib") as error:
         confusion_figure(np.array([0]), np.array([0]), ["a"])
     assert "ogpt[report]" in error.value.hint

@@ -36,6 +36,24 @@ def test_best_and_last_are_kept(run: RunFolder) -> None:
     assert (counter.value, state["step"]) == (4.0, 4)
 
 
+def test_the_weights_of_the_best_checkpoint_alone(run: RunFolder) -> None:
+    save(run, 1, best=True)
+    save(run, 2)
+    run.keep_best()
+    assert names(run) == ["step-00000001"]
+    kept = run.checkpoint(1)
+    assert not (kept / "resume").exists()
+    assert any(kept.iterdir())
+    assert RunFolder.open(run.path).facts["last"] == kept.name
+
+
+def test_without_a_best_checkpoint_the_last_is_kept(run: RunFolder) -> None:
+    save(run, 1)
+    run.keep_best()
+    assert names(run) == ["step-00000001"]
+    assert run.facts["best"] is None
+
+
 def test_a_fresh_run_has_nothing_to_load(run: RunFolder) -> None:
     assert run.load_last(Counter().load) is None
     assert RunFolder.is_run(run.path)

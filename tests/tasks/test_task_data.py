@@ -31,6 +31,14 @@ def test_leaks_between_all_splits_are_counted() -> None:
     ]
 
 
+def test_a_validation_set_that_is_scored_too_is_no_leak() -> None:
+    valid = examples("two", "three")
+    data = TaskData(SPEC, examples("one", "four"), {"valid": valid}, {"valid": valid})
+    with collecting() as notices:
+        check_data(data, 2)
+    assert notices == []
+
+
 def test_rare_classes_are_reported() -> None:
     many = tuple(Example((f"text {n}",), "a") for n in range(10))
     data = TaskData(SPEC, (*many, Example(("rare",), "b")), {"valid": examples("x", "y")})

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ogpt.reporting import measures
 
 if TYPE_CHECKING:
+    from ogpt.evaluation.paper_results import Reproduction
     from ogpt.generation.texts.statistics import Statistics
     from ogpt.recipes.demo import DemoResult
     from ogpt.workflows.convert import Conversion
@@ -200,6 +201,24 @@ def probe_table(made: ProbesResult) -> str:
         f"{one.normalized:10.2f}{count(one.rows):>8}"
         for name, one in made.probes.items()
     ]
+    return "\n".join(lines)
+
+
+def reproduction(made: Reproduction) -> str:
+    """Result of `reproduce`: scores beside the paper's, and what is missing."""
+    lines = [made.title, f"{'':34}{'paper':>8}{'ours':>8}  95 % interval"]
+    for one in made.scores:
+        name = one.column if len(made.variants) == 1 else f"{one.column}, {one.variant}"
+        low, high = one.low, one.high
+        interval = "" if low is None or high is None else f"  {low:.1f} to {high:.1f}"
+        on = f" ({one.scored_on} set)" if one.scored_on else ""
+        numbers = "".join(
+            f"{'-' if value is None else f'{value:.1f}':>8}" for value in (one.paper, one.ours)
+        )
+        lines.append(f"{name:34}{numbers}{interval}{on}")
+    lines += [f"missing: {one.title}, from {one.owner}" for one in made.missing]
+    lines += [f"{made.variants[name]}: {how}" for name, how in made.absent.items()]
+    lines.append(f"report: {made.report}")
     return "\n".join(lines)
 
 

@@ -8,8 +8,9 @@ plot) and, for ROCStories, from the README of its code (openai/finetune-transfor
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import fmean
+from typing import NamedTuple
 
 from ogpt.errors import ConfigError
 from ogpt.tasks.catalogue import TASKS
@@ -234,7 +235,7 @@ def figure_2(n_layer: int) -> PaperTable:
             Column(title="MultiNLI", task="mnli", splits=("matched",), validation=True),
             Column(title="RACE", task="race", splits=("all",), validation=True),
         ),
-        variants=(*parts, FULL),
+        variants=(*parts, replace(FULL, title=str(n_layer))),
         paper={"transfer-00": (72.0, 40.0), **({full: (82.0, 60.0)} if full else {})},
         remark="The paper's numbers are read off the plot. 0 transfers the embeddings alone.",
     )
@@ -247,8 +248,24 @@ FIGURE_2 = "figure-2"
 NAMES = (*list(FIXED)[:4], FIGURE_2, ROCSTORIES.name)
 """What can be reproduced, in the order of the paper."""
 
-ZERO_SHOT = {"sst2": 0.68, "winograd": 0.55, "cola": 0.43, "race": 0.25}
-"""Figure 2, right: where the Transformer ends on the normalized scale, read off the plot."""
+
+class ZeroShot(NamedTuple):
+    """A curve of figure 2, right."""
+
+    title: str
+    end: float | None
+    """Where the paper's Transformer ends on the normalized scale, read off the plot; None where the
+    paper has no such curve."""
+
+
+ZERO_SHOT = {
+    "sst2": ZeroShot("sentiment analysis", 0.68),
+    "dprd": ZeroShot("Winograd schema resolution (DPRD)", 0.55),
+    "cola": ZeroShot("linguistic acceptability", 0.43),
+    "race": ZeroShot("question answering", 0.25),
+    "winograd": ZeroShot("Winograd Schema Challenge", None),
+}
+"""Probe -> its curve, in the order of the paper."""
 
 
 def table_named(name: str, n_layer: int) -> PaperTable:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ogpt.errors import BackendMissing
+from ogpt.evaluation.drawing import COLOURS, require_matplotlib
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_INK, _BLUE, _ORANGE = "#1d2129", "#0b5cad", "#b3501b"
+_INK, _BLUE, _ORANGE = (COLOURS[role] for role in ("ink", "valid", "opponent"))
 _MOST_NAMED = 30
 BINS = 10
 
@@ -104,11 +103,8 @@ def calibration_figure(found: Calibration, title: str = "") -> Figure:
 
 
 def _figure(inches: float) -> tuple[Figure, Any]:
-    try:
-        figures: Any = import_module("matplotlib.figure")
-    except ModuleNotFoundError as error:
-        raise BackendMissing(
-            f"pictures need matplotlib: {error}", hint="pip install 'ogpt[report]'"
-        ) from error
-    figure = figures.Figure(figsize=(inches + 0.5, inches), dpi=120, layout="constrained")
+    require_matplotlib()
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(inches + 0.5, inches), dpi=120, layout="constrained")
     return figure, figure.subplots()

@@ -1,21 +1,13 @@
-"""Figures of a run: the loss beside its baselines, the speed, and the accuracy on a task.
-
-Figures use one palette on white. Inlined in a page, each colour becomes a CSS variable of its name,
-so the page sets light and dark colours.
-"""
+"""Figures of a run: the loss beside its baselines, the speed, and the accuracy on a task."""
 
 from __future__ import annotations
 
-import io
-import re
 from collections.abc import Mapping, Sequence
-from html import escape
-from importlib import import_module
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from ogpt.errors import BackendMissing
+from ogpt.evaluation.drawing import COLOURS, FONT, empty_figure, save_figure
 from ogpt.evaluation.task_scores import TaskScore
 from ogpt.recipes.run_metrics import Metrics, read_metrics
 from ogpt.storage import whole_file
@@ -23,48 +15,6 @@ from ogpt.storage import whole_file
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-COLOURS = {
-    "ink": "#1d2129",
-    "faint": "#6a7180",
-    "rule": "#dfe2e8",
-    "train": "#a9bfdc",
-    "valid": "#0b5cad",
-    "opponent": "#b3501b",
-}
-"""The colour of each role. All differ, as `inline_svg` recognizes a role by its colour."""
-
-_FONT = 11  # pixels
-_STYLE: Any = {
-    "svg.fonttype": "none",  # text stays text: it can be read aloud, found and copied
-    "font.size": _FONT,
-    "text.color": COLOURS["ink"],
-    "axes.labelcolor": COLOURS["faint"],
-    "axes.edgecolor": COLOURS["rule"],
-    "xtick.color": COLOURS["faint"],
-    "ytick.color": COLOURS["faint"],
-    "grid.color": COLOURS["rule"],
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "figure.constrained_layout.use": True,
-}
-
-_XLINK = 'xmlns:xlink="http://www.w3.org/1999/xlink"'
-_INCH = 72  # matplotlib's SVG has 72 units to the inch; one unit is one CSS pixel
-
-
-def require_matplotlib() -> None:
-    """Check that figures can be drawn.
-
-    Raises:
-        BackendMissing: matplotlib is not installed.
-    """
-    try:
-        import_module("matplotlib")
-    except ModuleNotFoundError as error:
-        raise BackendMissing(
-            f"drawing the curves needs matplotlib: {error}", hint="pip install 'ogpt[report]'"
-        ) from error
 
 
 def save_loss_curve(run: Path, file: Path, opponents: Mapping[str, float] | None = None) -> None:
@@ -82,7 +32,7 @@ def save_loss_curve(run: Path, file: Path, opponents: Mapping[str, float] | None
     """
     figure = loss_figure(read_metrics(run), opponents or {})
     with whole_file(file) as temporary:
-        _save(figure, temporary, file.suffix.removeprefix("."))
+        save_figure(figure, temporary, file.suffix.removeprefix("."))
 
 
 def loss_figure(
@@ -116,7 +66,7 @@ def loss_figure(
             textcoords="offset points",
             horizontalalignment="right",
             color=COLOURS["opponent"],
-            fontsize=_FONT,
+            fontsize=FONT,
         )
     if opponents:
         # the first steps are far above the baselines, and would flatten the curve
@@ -128,7 +78,7 @@ def loss_figure(
         ncols=2,
         frameon=False,
         labelcolor=COLOURS["ink"],
-        fontsize=_FONT,
+        fontsize=FONT,
     )
     return figure
 
@@ -154,7 +104,7 @@ def accuracy_figure(
         width: Of the figure.
         height: Of the figure.
     """
-    figure, axes = _empty(width, height, "x")
+    figure, axes = empty_figure(width, height, "x")
     names = list(models)
     axes.barh(
         names,
@@ -171,7 +121,7 @@ def accuracy_figure(
             textcoords="offset points",
             verticalalignment="center",
             color=COLOURS["ink"],
-            fontsize=_FONT,
+            fontsize=FONT,
         )
     axes.axvline(baseline, color=COLOURS["opponent"], linewidth=1.2, linestyle=(0, (5, 3)))
     axes.annotate(
@@ -181,7 +131,7 @@ def accuracy_figure(
         xytext=(4, 2),
         textcoords="offset points",
         color=COLOURS["opponent"],
-        fontsize=_FONT,
+        fontsize=FONT,
     )
     axes.invert_yaxis()  # the first one on top
     axes.set_xlim(0, 1)
@@ -201,64 +151,13 @@ def smoothed(
     return [steps[end] for end in ends], [fmean(group) for group in groups]
 
 
-def inline_svg(figure: Figure, label: str) -> str:
-    """The figure as an <svg> element for an HTML page, with the page's CSS variables as colours.
-
-    Args:
-        figure: The figure.
-        label: Alternative text, for readers who cannot see it.
-    """
-    buffer = io.BytesIO()
-    # its own salt gives each figure of a page its own ids
-    _save(figure, buffer, "svg", salt=f"{label} {figure.get_figwidth()}", transparent=True)
-    svg = buffer.getvalue().decode("utf-8")
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<(metadata|style).*?</\1>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r' id="[a-z0-9.]+_\d+"', "", svg)  # ids of groups, equal in every figure
-    svg = re.sub(r" font-family: [^;\"]*;", "", svg)
-    opening = re.compile(r'<svg [^>]*?(viewBox="[^"]*")[^>]*>')
-    svg = opening.sub(rf'<svg role="img" aria-label="{escape(label)}" {_XLINK} \1>', svg)
-    for name, colour in COLOURS.items():
-        svg = svg.replace(colour, f"var(--{name})")
-    return svg
-
-
 def _over_steps(width: int, height: int) -> tuple[Figure, Axes]:
-    figure, axes = _empty(width, height, "y")
+    figure, axes = empty_figure(width, height, "y")
     axes.set_xlabel("step")
     axes.locator_params(axis="x", nbins=width // 80, integer=True)
     axes.xaxis.set_major_formatter("{x:,.0f}")
     return figure, axes
 
 
-def _empty(width: int, height: int, grid: Literal["x", "y"]) -> tuple[Figure, Axes]:
-    require_matplotlib()
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
-    with rc_context(_STYLE):
-        figure = Figure(figsize=(width / _INCH, height / _INCH))
-        axes = figure.add_subplot()
-        axes.grid(axis=grid)
-        axes.set_axisbelow(True)
-        axes.tick_params(length=0)
-    return figure, axes
-
-
 def _columns(events: Any, name: str) -> tuple[list[int], list[float]]:
     return [event["step"] for event in events], [event[name] for event in events]
-
-
-def _save(
-    figure: Figure,
-    target: Path | io.BytesIO,
-    kind: str,
-    *,
-    salt: str = "ogpt",
-    transparent: bool = False,
-) -> None:
-    from matplotlib import rc_context
-
-    facts = {"Date": None} if kind == "svg" else {}  # the same picture has the same bytes
-    with rc_context({**_STYLE, "svg.hashsalt": salt}):
-        figure.savefig(target, format=kind, dpi=144, metadata=facts, transparent=transparent)

@@ -20,12 +20,12 @@ from ogpt import processor
 from ogpt.config.pretrain_settings import PretrainSettings
 from ogpt.data.shards import Shards
 from ogpt.errors import CheckpointError, TrainingInterrupted
+from ogpt.evaluation.drawing import require_matplotlib
 from ogpt.evaluation.ngrams import ngram_losses
 from ogpt.evaluation.task_scores import require_scikit_learn
 from ogpt.folders.model_folder import ModelFolder
 from ogpt.folders.run_folder import RunFolder
 from ogpt.generation.protocol.perplexity import bits_per_byte, perplexity
-from ogpt.recipes.curves import require_matplotlib
 from ogpt.recipes.package_task import TaskComparison, compare
 from ogpt.recipes.report import ModelScore, Sample, Story, write_report
 from ogpt.recipes.run_metrics import Metrics, read_metrics

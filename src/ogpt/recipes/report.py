@@ -8,16 +8,14 @@ from html import escape
 from importlib import resources
 from pathlib import Path
 from string import Template
-from typing import TYPE_CHECKING
 
+from ogpt.evaluation.drawing import both_widths
+from ogpt.evaluation.page import framed
 from ogpt.folders.run_folder import SETTINGS_FILE
-from ogpt.recipes.curves import accuracy_figure, inline_svg, loss_figure, speed_figure
+from ogpt.recipes.curves import accuracy_figure, loss_figure, speed_figure
 from ogpt.recipes.package_task import TaskComparison
 from ogpt.recipes.run_metrics import Metrics, read_metrics
 from ogpt.storage import whole_file
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 REPORT_FILE = "report.html"
 
@@ -72,43 +70,40 @@ def write_report(run: Path, story: Story) -> Path:
         StorageError: the page cannot be written; the one before is whole.
     """
     metrics = read_metrics(run)
-    page = Template((resources.files("ogpt.recipes") / "report.html").read_text("utf-8"))
+    template = Template((resources.files("ogpt.recipes") / "report.html").read_text("utf-8"))
+    body = template.substitute(
+        commands=escape("\n".join(story.commands)),
+        scores="\n".join(
+            _score_row(score, "model" if score is story.scores[0] else "opponent")
+            for score in story.scores
+        ),
+        scores_note=escape(story.scores_note),
+        loss_curve=_loss_curve(metrics, story),
+        samples="\n".join(_sample(sample) for sample in story.samples),
+        samples_note=escape(story.samples_note),
+        task_verdict=escape(story.task.verdict),
+        task_figure=_task_figure(story.task),
+        task_note=escape(story.task_note),
+        speed_curve=both_widths(
+            speed_figure(metrics, 720, 180),
+            speed_figure(metrics, 340, 160),
+            f"Tokens per second over the steps; the median is {metrics.tokens_per_s:,.0f}",
+        ),
+        facts="\n".join(_fact_row(name, value) for name, value in story.facts.items()),
+        settings=escape((run / SETTINGS_FILE).read_text("utf-8").strip()),
+    )
+    verdict = _paragraph("verdict" if story.won else "verdict beaten", story.verdict)
+    header = f"<p>{escape(story.summary)}</p>\n{verdict}"
     file = run / REPORT_FILE
     with whole_file(file) as temporary:
-        temporary.write_text(
-            page.substitute(
-                title=escape(story.title),
-                summary=escape(story.summary),
-                verdict=_paragraph("verdict" if story.won else "verdict beaten", story.verdict),
-                commands=escape("\n".join(story.commands)),
-                scores="\n".join(
-                    _score_row(score, "model" if score is story.scores[0] else "opponent")
-                    for score in story.scores
-                ),
-                scores_note=escape(story.scores_note),
-                loss_curve=_loss_curve(metrics, story),
-                samples="\n".join(_sample(sample) for sample in story.samples),
-                samples_note=escape(story.samples_note),
-                task_verdict=escape(story.task.verdict),
-                task_figure=_task_figure(story.task),
-                task_note=escape(story.task_note),
-                speed_curve=_both_widths(
-                    speed_figure(metrics, 720, 180),
-                    speed_figure(metrics, 340, 160),
-                    f"Tokens per second over the steps; the median is {metrics.tokens_per_s:,.0f}",
-                ),
-                facts="\n".join(_fact_row(name, value) for name, value in story.facts.items()),
-                settings=escape((run / SETTINGS_FILE).read_text("utf-8").strip()),
-            ),
-            "utf-8",
-        )
+        temporary.write_text(framed(story.title, header, body), "utf-8")
     return file
 
 
 def _loss_curve(metrics: Metrics, story: Story) -> str:
     opponents = {score.name: score.loss for score in story.scores[1:]}
     beside = ", ".join(f"{name} {loss:.2f}" for name, loss in opponents.items())
-    return _both_widths(
+    return both_widths(
         loss_figure(metrics, opponents, 720, 380),
         loss_figure(metrics, opponents, 340, 320),
         f"Training and validation loss over the steps; the validation loss ends at "
@@ -118,19 +113,11 @@ def _loss_curve(metrics: Metrics, story: Story) -> str:
 
 def _task_figure(task: TaskComparison) -> str:
     models = {"with pre-training": task.pretrained, "without": task.random}
-    return _both_widths(
+    return both_widths(
         accuracy_figure(models, task.majority, 720, 170),
         accuracy_figure(models, task.majority, 340, 170),
         f"Accuracy on the test set: {task.pretrained.value:.1%} with pre-training, "
         f"{task.random.value:.1%} without, {task.majority:.1%} for the most frequent class",
-    )
-
-
-def _both_widths(wide: Figure, narrow: Figure, label: str) -> str:
-    """The figure for wide and for narrow screens; the page shows one of them."""
-    return "".join(
-        f'<div class="{name}">{inline_svg(figure, label)}</div>'
-        for name, figure in (("wide", wide), ("narrow", narrow))
     )
 
 

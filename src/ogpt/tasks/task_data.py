@@ -35,7 +35,8 @@ class TaskData:
     valid: Mapping[str, tuple[Example, ...]]
     """By name of the set; the first one selects the best checkpoint."""
     test: Mapping[str, tuple[Example, ...]] = field(default_factory=dict)
-    """By name; scored once, after the selection. Examples may have no labels."""
+    """By name; scored once, after the selection. Examples may have no labels. A validation
+    set can be scored so too, for its interval."""
     dropped: Mapping[str, int] = field(default_factory=dict)
     """Reason -> rows that the reader left out."""
 
@@ -135,10 +136,15 @@ def _notice_repeats(data: TaskData) -> None:
     repeated = sum(count - 1 for count in known.values())
     if repeated:
         tell("rows-repeated", count=repeated, total=len(data.train))
-    for name, examples in {**data.valid, **data.test}.items():
+    tests = {
+        name: examples
+        for name, examples in data.test.items()
+        if not any(examples is selecting for selecting in data.valid.values())
+    }
+    for name, examples in {**data.valid, **tests}.items():
         _notice_leak(examples, known.keys(), name, "training")
     selecting = {example.texts for examples in data.valid.values() for example in examples}
-    for name, examples in data.test.items():
+    for name, examples in tests.items():
         _notice_leak(examples, selecting, name, "validation")
 
 
