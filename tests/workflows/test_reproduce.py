@@ -263,7 +263,7 @@ def test_a_plan(base: Path, tmp_path: Path) -> None:
     assert list(plan.cells) == [
         f"CoLA, {name}" for name in ("full", "no-pretraining", "no-auxiliary-lm")
     ]
-    assert plan.cells["CoLA, full"].startswith("2 runs over 2 examples, about 0 min")
+    assert plan.cells["CoLA, full"].startswith("2 runs over 2 examples, about 0.")
     assert plan.missing["RTE"].startswith("https://gluebenchmark.com/tasks (terms: ")
     assert list(plan.absent) == ["lstm"]
     assert plan.eta_s > 0

@@ -205,9 +205,9 @@ def probe_table(made: ProbesResult) -> str:
 
 
 def reproduction(made: Reproduction) -> str:
-    """Result of `reproduce`: scores beside the paper's, and what is missing."""
+    """Result of `reproduce`: the scores that there are beside the paper's, and what is missing."""
     lines = [made.title, f"{'':34}{'paper':>8}{'ours':>8}  95 % interval"]
-    for one in made.scores:
+    for one in (each for each in made.scores if each.ours is not None):
         name = one.column if len(made.variants) == 1 else f"{one.column}, {one.variant}"
         low, high = one.low, one.high
         interval = "" if low is None or high is None else f"  {low:.1f} to {high:.1f}"

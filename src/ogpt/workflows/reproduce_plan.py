@@ -106,6 +106,6 @@ def _name(cell: Cell) -> str:
 
 def _line(plan: FinetunePlan) -> str:
     minutes = plan.eta_s / 60
-    time = f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.1f} h"
+    time = f"{minutes:.1f} min" if minutes < 120 else f"{minutes / 60:.1f} h"
     seeds = f"{plan.runs} run{'s' * (plan.runs > 1)}"
     return f"{seeds} over {plan.train_examples:,} examples, about {time}"
