@@ -221,6 +221,7 @@ def push_folder(
     token: str | bool | None = None,
     revision: str | None = None,
     commit_message: str = "Upload a GPT-1 model",
+    tokenizer_only: bool = False,
 ) -> str:
     """Push a model folder to the Hub: only its configuration, weights, tokenizer and card.
 
@@ -231,6 +232,7 @@ def push_folder(
         token: Access token that may write; None uses the one that `hf auth login` saved.
         revision: Branch, created if missing; None uses `main`.
         commit_message: Message of the commit.
+        tokenizer_only: The folder has a tokenizer and no model.
 
     Returns:
         The URL of the commit.
@@ -242,7 +244,8 @@ def push_folder(
     from huggingface_hub.errors import HFValidationError
 
     names = [file.name for file in Path(folder).glob("*")]
-    if CONFIG_FILE not in names or not weights_files(names).files:
+    is_model = CONFIG_FILE in names and weights_files(names).files
+    if not is_model and not tokenizer_only:
         raise CheckpointError(f"{folder} is not a model folder", hint=_PASS_A_FOLDER)
     api = _api(token)
     try:

@@ -20,11 +20,13 @@ TOKENIZER_FILE = "tokenizer.json"
 TOKENIZER_CONFIG_FILE = "tokenizer_config.json"
 SPECIAL_TOKENS_FILE = "special_tokens_map.json"
 ADDED_TOKENS_FILE = "added_tokens.json"
+CHAT_TEMPLATE_FILE = "chat_template.jinja"
 LEARNED_FROM_FILE = "learned_from.json"
 """What `ogpt train-tokenizer` trained the tokenizer on."""
 TOKENIZER_FILES = (
     *(VOCAB_FILE, MERGES_FILE, TOKENIZER_FILE, TOKENIZER_CONFIG_FILE),
     *(SPECIAL_TOKENS_FILE, ADDED_TOKENS_FILE, OPENAI_VOCAB_FILE, OPENAI_MERGES_FILE),
+    CHAT_TEMPLATE_FILE,
 )
 
 WEIGHTS_FILE = "model.safetensors"

@@ -56,6 +56,10 @@ KINDS: dict[str, str] = {
         "the post-processor in the tokenizer.json of {path} is not start, text, end; its special "
         "tokens are not put around texts, as transformers would do"
     ),
+    "merges-missing": (
+        "{path} has no merges for {count} words of the vocabulary, such as {example!r}: keeping "
+        "them, but no text becomes them (download the file again if it is incomplete)"
+    ),
     "other-version": (
         "the tokenizer in {path} was made with {package} {made_with}; using the installed {here}, "
         "which may split words differently"

@@ -152,6 +152,7 @@ CONTRACTS = {
     "model/cuda/triton_kernels.py:_multiply_row": "the pointers, sizes and strides of a kernel",
     "model/heads.py:OpenAIGPTLMHeadModel.forward": "the call of a model",
     "model/transformer.py:OpenAIGPTModel.forward": "the call of a model",
+    "tokens/bpe_tokenizer.py:BPETokenizer.__init__": "takes the keys of tokenizer_config.json",
     "tokens/tokenizer_base.py:TokenizerBase.__call__": "the call of a tokenizer",
 }
 """Signatures that transformers prescribes, or Triton, which has no structs; and why."""

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from ogpt.errors import StorageError, TokenizerError
+from ogpt.notices import collecting
 from ogpt.tokens.vocabulary import (
     NAMINGS,
     Vocabulary,
@@ -118,20 +119,25 @@ def test_the_digest_knows_order() -> None:
     assert digest != Vocabulary({**VOCAB, "a": 2, "b": 1}, MERGES).digest
 
 
-@pytest.mark.parametrize(
-    ("merges", "message"),
-    [
-        ("#version: 0.2\na b\n", r"lacks the merges of 1 words .*, such as 'abc</w>'"),
-        ("", r"lacks the merges of 1 words"),
-        ("#version: 0.2\na b\nab c</w>\na b\n", "has the merge 'a b' more than once"),
-    ],
-)
-def test_merges_that_are_missing_or_stand_twice(tmp_path: Path, merges: str, message: str) -> None:
+def vocabulary_of_abc(folder: Path, merges: str) -> tuple[Path, Path]:
     tokens = ["<unk>", "a", "b", "c", "a</w>", "b</w>", "c</w>", "ab", "abc</w>"]
-    (tmp_path / "vocab.json").write_text(json.dumps({t: i for i, t in enumerate(tokens)}))
-    (tmp_path / "merges.txt").write_text(merges)
-    with pytest.raises(TokenizerError, match=message) as caught:
-        read_vocabulary(tmp_path / "vocab.json", tmp_path / "merges.txt")
+    return write(folder, json.dumps({t: i for i, t in enumerate(tokens)}), merges)
+
+
+def test_a_merge_that_stands_twice(tmp_path: Path) -> None:
+    files = vocabulary_of_abc(tmp_path, "#version: 0.2\na b\nab c</w>\na b\n")
+    with pytest.raises(TokenizerError, match="has the merge 'a b' more than once") as caught:
+        read_vocabulary(*files)
     assert "download the file again" in caught.value.hint
-    (tmp_path / "merges.txt").write_text("#version: 0.2\na b\nab c</w>\n")
-    assert len(read_vocabulary(tmp_path / "vocab.json", tmp_path / "merges.txt").merges) == 2
+
+
+@pytest.mark.parametrize(("merges", "count"), [("#version: 0.2\na b\n", 1), ("", 1)])
+def test_words_without_merges_are_kept_and_told(tmp_path: Path, merges: str, count: int) -> None:
+    with collecting() as notices:
+        found = read_vocabulary(*vocabulary_of_abc(tmp_path, merges))
+    assert found.vocab["abc</w>"] == 8
+    (notice,) = notices
+    assert (notice.kind, notice.fields["count"]) == ("merges-missing", count)
+    assert "'abc</w>'" in notice.message
+    whole = vocabulary_of_abc(tmp_path, "#version: 0.2\na b\nab c</w>\n")
+    assert len(read_vocabulary(*whole).merges) == 2

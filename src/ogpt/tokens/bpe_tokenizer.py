@@ -1,89 +1,97 @@
-"""BPETokenizer: what both tokenizers of GPT-1 share (vocabulary, merges, added tokens, files)."""
+"""BPETokenizer: what both tokenizers of GPT-1 share: vocabulary, merges, added tokens, training."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 from tokenizers import AddedToken, Tokenizer
 
 from ogpt.errors import TokenizerError
-from ogpt.layout import MERGES_FILE, VOCAB_FILE
 from ogpt.reporting import Reporter, silent
 from ogpt.tokens import shaping
+from ogpt.tokens.added_tokens import check_apart, flags_of, restore_added, special_token
+from ogpt.tokens.chunk_encoder import Ids
 from ogpt.tokens.fingerprints import fingerprints
 from ogpt.tokens.merge_learning import learn_byte_merges, learn_merges
-from ogpt.tokens.rust_bpe import bert_normalizer, bert_pipeline
+from ogpt.tokens.rust_bpe import bert_normalizer
+from ogpt.tokens.saved_tokenizer import SETTINGS, PathLike, SavedTokenizer
+from ogpt.tokens.special_tokens import LISTS, NAMES
 from ogpt.tokens.texts import as_texts
-from ogpt.tokens.tokenizer_base import TokenizerBase
-from ogpt.tokens.tokenizer_folder import (
-    TokenizerFolder,
-    read_folder,
-    read_tokenizer_file,
-    tokenizer_folder,
-    write_folder,
-)
+from ogpt.tokens.tokenizer_folder import read_tokenizer_file
 from ogpt.tokens.vocabulary import (
     END_OF_WORD,
     UNK_TOKEN,
     Vocabulary,
     check_word_ends,
+    pairs_of,
     read_vocabulary,
-    write_vocabulary,
 )
 
-PathLike = str | Path
-_SIDES = ("padding_side", "truncation_side")
-_SETTINGS = ("model_max_length", *_SIDES, "clean_up_tokenization_spaces")
+EncodesTexts = Callable[[Sequence[str]], list[Ids]]
 
 
-class BPETokenizer(TokenizerBase):
+class BPETokenizer(SavedTokenizer):
     """GPT-1's byte-pair encoding of words; subclasses split text into words.
 
     Args:
-        vocab_file: JSON file of token -> id (vocab.json or encoder_bpe_40000.json).
-        merges_file: File of merges (merges.txt or vocab_40000.bpe).
+        vocab_file: JSON file of token -> id (vocab.json or encoder_bpe_40000.json), or the
+            vocabulary itself.
+        merges_file: File of merges (merges.txt or vocab_40000.bpe), or the merges themselves.
         tokenizer_file: A tokenizer.json instead of these two files.
         vocab: The vocabulary itself instead of a file.
-        merges: The merges themselves instead of a file.
+        merges: The merges themselves instead of a file, as pairs or as "left right".
         unk_token: Token for unknown characters. It must be in the vocabulary; None with byte-level
             pieces, which spell any text.
         model_max_length: Default maximum length in tokens for truncation and padding="max_length".
         padding_side: "right" or "left".
         truncation_side: "right" or "left", the side that is removed.
         clean_up_tokenization_spaces: Default of the argument of that name of decode.
+        split_special_tokens: Default of the argument of that name of calling the tokenizer.
+        model_input_names: Which model inputs calling the tokenizer makes by default.
+        chat_template: A template in Jinja for conversations, or several by name.
+        name_or_path: Where the tokenizer was loaded from.
         added_tokens_decoder: Tokens beyond the vocabulary, by id.
         special_tokens: `pad_token` and so on. Missing ones are added to the vocabulary.
+            `extra_special_tokens` may be a dict of names of your own, such as `image_token`.
 
     Raises:
         TokenizerError: a file is missing or damaged, or the files do not belong together.
     """
 
+    model_input_names: list[str] = ["input_ids", "attention_mask"]  # noqa: RUF012  # replaced
+
     def __init__(
         self,
-        vocab_file: PathLike | None = None,
-        merges_file: PathLike | None = None,
+        vocab_file: PathLike | Mapping[str, int] | None = None,
+        merges_file: PathLike | Sequence[Any] | None = None,
         tokenizer_file: PathLike | None = None,
         *,
-        vocab: Mapping[str, int] | None = None,
-        merges: Sequence[tuple[str, str]] | None = None,
-        unk_token: str | None = UNK_TOKEN,
+        vocab: PathLike | Mapping[str, int] | None = None,
+        merges: PathLike | Sequence[Any] | None = None,
+        unk_token: str | AddedToken | None = UNK_TOKEN,
         model_max_length: int = 512,
         padding_side: shaping.Side = "right",
         truncation_side: shaping.Side = "right",
         clean_up_tokenization_spaces: bool = False,
+        split_special_tokens: bool = False,
+        model_input_names: Sequence[str] | None = None,
+        chat_template: str | dict[str, str] | None = None,
+        name_or_path: str = "",
         added_tokens_decoder: Mapping[int, AddedToken] | None = None,
         **special_tokens: Any,
     ) -> None:
         added = dict(added_tokens_decoder or {})
-        if vocab is not None and merges is not None:
-            self._vocabulary = Vocabulary(dict(vocab), list(merges))
-        elif vocab_file is not None and merges_file is not None:
-            self._vocabulary = read_vocabulary(Path(vocab_file), Path(merges_file))
+        entries = vocab_file if vocab is None else vocab
+        rules = merges_file if merges is None else merges
+        if isinstance(entries, Mapping) and rules is not None and not isinstance(rules, PathLike):
+            self._vocabulary = Vocabulary(dict(entries), pairs_of(rules))
+        elif isinstance(entries, PathLike) and isinstance(rules, PathLike):
+            self._vocabulary = read_vocabulary(Path(entries), Path(rules))
             if self.pre_tokenizer != "bytes":
-                check_word_ends(self._vocabulary, Path(vocab_file))
+                check_word_ends(self._vocabulary, Path(entries))
         elif tokenizer_file is not None:
             content = read_tokenizer_file(Path(tokenizer_file))
             self._vocabulary = content.vocabulary
@@ -93,27 +101,50 @@ class BPETokenizer(TokenizerBase):
                 "a tokenizer needs vocab_file and merges_file, or tokenizer_file",
                 hint=f"use {type(self).__name__}.from_pretrained(folder), which finds them",
             )
-        spells_all = unk_token is None and self.pre_tokenizer == "bytes"
-        if not spells_all and unk_token not in self._vocabulary.vocab:
+        unknown = None if unk_token is None else str(unk_token)
+        spells_all = unknown is None and self.pre_tokenizer == "bytes"
+        if not spells_all and unknown not in self._vocabulary.vocab:
             raise TokenizerError(
-                f"unk_token {unk_token!r} is not in the vocabulary",
+                f"unk_token {unknown!r} is not in the vocabulary",
                 hint="pass the token for unknown characters of this vocabulary as unk_token",
             )
-        self._pipeline = self._make_pipeline(self._vocabulary, unk_token)
-        self._special_tokens = {} if unk_token is None else {"unk_token": unk_token}
-        unknown = {
-            self._vocabulary.vocab[token]: AddedToken(token, special=True, normalized=False)
-            for token in self._special_tokens.values()
-        }
-        self._restore_added({**unknown, **added})
-        self.additional_special_tokens = []
+        self._pipeline = self._make_pipeline(self._vocabulary, unknown)
+        self._split_pipeline: Tokenizer | None = None
+        self._split_encoder: EncodesTexts | None = None
+        self._special_tokens = {}
+        self._additional = []
+        if unk_token is not None:
+            self._special_tokens = {"unk_token": str(unk_token)}
+            flagged = unk_token if isinstance(unk_token, AddedToken) else special_token(unk_token)
+            added.setdefault(self._vocabulary.vocab[str(unk_token)], flagged)
+        restore_added(self._pipeline, added)
         shaping.check_length("model_max_length", model_max_length)
         self.model_max_length = model_max_length
         self.padding_side = shaping.side("padding_side", padding_side)
         self.truncation_side = shaping.side("truncation_side", truncation_side)
         self.clean_up_tokenization_spaces = clean_up_tokenization_spaces
-        self.add_special_tokens(special_tokens)
+        self.split_special_tokens = split_special_tokens
+        self.model_input_names = list(model_input_names or type(self).model_input_names)
+        self.chat_template = chat_template
+        self.name_or_path = name_or_path
+        self._add_given(special_tokens, {token.content: token for token in added.values()})
         self._added_changed()
+
+    def _add_given(self, special: dict[str, Any], added: Mapping[str, AddedToken]) -> None:
+        """Add the special tokens that the class was called with; `added` have their flags."""
+
+        def flagged(token: Any) -> Any:
+            return added.get(token, token) if isinstance(token, str) else token
+
+        own = special.pop(LISTS[1]) if isinstance(special.get(LISTS[1]), Mapping) else {}
+        self.add_tokens(list(map(flagged, own.values())), special_tokens=True)
+        self._special_tokens |= {name: str(token) for name, token in own.items()}
+        in_order = dict.fromkeys([*NAMES, *special])  # so that ids are those of transformers
+        given = {name: special[name] for name in in_order if special.get(name) is not None}
+        for name, value in given.items():
+            many = isinstance(value, list | tuple)
+            given[name] = list(map(flagged, value)) if many else flagged(value)
+        self.add_special_tokens(given)
 
     # ---- what a subclass provides
 
@@ -129,18 +160,13 @@ class BPETokenizer(TokenizerBase):
         """Count the words of texts."""
 
     @abstractmethod
+    def _make_encoder(self, pipeline: Tokenizer) -> EncodesTexts:
+        """Make what encodes texts to arrays."""
+
     def _added_changed(self) -> None:
         """Update whatever depends on the added tokens; called after each change of them."""
-
-    def _restore_added(self, added: Mapping[int, AddedToken]) -> None:
-        for index, token in sorted(added.items()):
-            self._pipeline.add_tokens([token])
-            if self._id_of(token.content) != index:
-                raise TokenizerError(
-                    f"the added token {token.content!r} has the id {index}; allowed: "
-                    f"{self._id_of(token.content)}",
-                    hint="number added tokens from the end of the vocabulary, without gaps",
-                )
+        self._encode_plain = self._make_encoder(self._pipeline)
+        self._split_pipeline, self._split_encoder = None, None
 
     # ---- vocabulary
 
@@ -157,15 +183,43 @@ class BPETokenizer(TokenizerBase):
         """Return the vocabulary, token -> id, including added tokens."""
         return self._pipeline.get_vocab()
 
+    vocab = property(get_vocab, doc="The vocabulary, token -> id, including added tokens.")
+
     @property
     def merges(self) -> list[tuple[str, str]]:
         """The merges in order of rank."""
         return list(self._vocabulary.merges)
 
     @property
+    def do_lower_case(self) -> bool:
+        """Whether text becomes lower-case: always, but for byte-level pieces."""
+        return self.pre_tokenizer != "bytes"
+
+    @property
     def backend_tokenizer(self) -> Tokenizer:
         """The Rust tokenizer. Modify it only through this class."""
         return self._pipeline
+
+    @property
+    def decoder(self) -> Any:
+        """What joins tokens in the Rust tokenizer."""
+        return self._pipeline.decoder
+
+    # ---- added tokens
+
+    @property
+    def added_tokens_decoder(self) -> dict[int, AddedToken]:
+        """The added tokens with their flags, by id: also special tokens inside the vocabulary."""
+        return dict(sorted(self._pipeline.get_added_tokens_decoder().items()))
+
+    @property
+    def added_tokens_encoder(self) -> dict[str, int]:
+        """The ids of added tokens, also of special tokens inside the vocabulary."""
+        return {token.content: index for index, token in self.added_tokens_decoder.items()}
+
+    def get_added_vocab(self) -> dict[str, int]:
+        """Return the ids of added tokens, also of special tokens inside the vocabulary."""
+        return self.added_tokens_encoder
 
     @property
     def fingerprint(self) -> str:
@@ -186,6 +240,7 @@ class BPETokenizer(TokenizerBase):
 
     def _fingerprints(self) -> list[str]:
         base = [self._vocabulary.digest, self.pre_tokenizer, self.unk_token]
+        base += ["split_special_tokens"] if self.split_special_tokens else []
         return fingerprints(base, self._matched_in_text())
 
     def _matched_in_text(self) -> list[tuple[int, AddedToken]]:
@@ -194,7 +249,7 @@ class BPETokenizer(TokenizerBase):
         An entry of the vocabulary that ends a word, such as `.</w>` as eos_token, is no such token:
         texts have no `</w>`.
         """
-        added = sorted(self._pipeline.get_added_tokens_decoder().items())
+        added = self.added_tokens_decoder.items()
         return [
             (index, token)
             for index, token in added
@@ -212,7 +267,7 @@ class BPETokenizer(TokenizerBase):
         The model needs one more embedding for each new token (resize_token_embeddings).
 
         Args:
-            new_tokens: One token or several.
+            new_tokens: One token or several; an AddedToken keeps its flags.
             special_tokens: Whether they match only in their exact case; others match in any case,
                 except between byte-level pieces.
 
@@ -224,59 +279,84 @@ class BPETokenizer(TokenizerBase):
         """
         tokens = [new_tokens] if isinstance(new_tokens, str | AddedToken) else list(new_tokens)
         before = len(self)
-        self._check_apart(tokens if not special_tokens else [])
         if special_tokens:
             self._pipeline.add_special_tokens(tokens)
         else:
+            check_apart(self.added_tokens_decoder.values(), tokens, self._form)
             self._pipeline.add_tokens(tokens)
         self._added_changed()
         return len(self) - before
-
-    def _check_apart(self, tokens: Sequence[str | AddedToken]) -> None:
-        """Check that no text matches two tokens: which of them it became would be arbitrary."""
-        held = [
-            t.content for t in self._pipeline.get_added_tokens_decoder().values() if t.normalized
-        ]
-        given = [t if isinstance(t, str) else t.content for t in tokens]
-        spelled: dict[str, str] = {}
-        for content in dict.fromkeys([*held, *given]):
-            form = self._form(content)
-            other = spelled.setdefault(form, content)
-            if other != content:
-                raise TokenizerError(
-                    f"the added tokens {other!r} and {content!r} match the same text, {form!r}",
-                    hint="add only one of them, or use special tokens, which keep their case",
-                )
 
     def _form(self, content: str) -> str:
         """Return what text must be, after normalization, to match an added token."""
         return bert_normalizer().normalize_str(content)
 
+    def _pipeline_for(self, split_special: bool) -> Tokenizer:
+        """Return the Rust tokenizer; one that finds no special tokens in a text is made once."""
+        if not split_special:
+            return self._pipeline
+        if self._split_pipeline is None:
+            self._split_pipeline = Tokenizer.from_str(self._pipeline.to_str())
+            self._split_pipeline.encode_special_tokens = True
+        return self._split_pipeline
+
+    def _encoder(self, split_special: bool) -> EncodesTexts:
+        """Return what encodes texts to arrays; one that finds no special tokens is made once."""
+        if not split_special:
+            return self._encode_plain
+        if self._split_encoder is None:
+            self._split_encoder = self._make_encoder(self._pipeline_for(True))
+        return self._split_encoder
+
+    def __getstate__(self) -> dict[str, Any]:  # a copy of the pipeline would lose its switch
+        return {**self.__dict__, "_split_pipeline": None, "_split_encoder": None}
+
     # ---- training
 
     def train_new_from_iterator(
-        self, texts: Iterable[str | Sequence[str]], vocab_size: int, reporter: Reporter = silent
+        self,
+        text_iterator: Iterable[str | Sequence[str]],
+        vocab_size: int,
+        length: int | None = None,
+        new_special_tokens: Sequence[str | AddedToken] | None = None,
+        special_tokens_map: Mapping[str, str] | None = None,
+        *,
+        reporter: Reporter = silent,
     ) -> Self:
         """Train a tokenizer of the same kind and settings on other text.
 
         Args:
-            texts: Texts, or lists of texts.
+            text_iterator: Texts, or lists of texts.
             vocab_size: Number of vocabulary entries, without added tokens.
+            length: Has no effect: the number of texts is not needed.
+            new_special_tokens: Further special tokens without a name.
+            special_tokens_map: New texts of special tokens, by the old ones.
             reporter: Receives `progress` events.
 
         Raises:
             TokenizerError: vocab_size is too small for the characters of the text.
         """
-        parts = [texts] if isinstance(texts, str) else texts
+        parts = [text_iterator] if isinstance(text_iterator, str) else text_iterator
         each = (one for part in parts for one in as_texts(part))
         learn = learn_byte_merges if self.pre_tokenizer == "bytes" else learn_merges
         vocab, merges = learn(self._count_words(each), vocab_size, reporter)
-        unk_token = self.unk_token or UNK_TOKEN
+        renamed, flagged = dict(special_tokens_map or {}), self._flagged()
+
+        def new(token: str) -> AddedToken:
+            held = flagged.get(token, special_token(token))
+            return AddedToken(renamed.get(token, token), **flags_of(held))
+
+        named = {name: new(token) for name, token in self._special_tokens.items()}
+        unknown = str(named.get("unk_token", UNK_TOKEN))
+        own = {name: token for name, token in named.items() if name not in NAMES}
         arguments: dict[str, Any] = {
-            **{name: getattr(self, name) for name in (*_SETTINGS, *self._own_arguments)},
-            **self._special_tokens,
-            "additional_special_tokens": self.additional_special_tokens,
-            "vocab": {unk_token if token == UNK_TOKEN else token: i for token, i in vocab.items()},
+            **{name: getattr(self, name) for name in (*SETTINGS, *self._own_arguments)},
+            "model_input_names": self.model_input_names,
+            "chat_template": self.chat_template,
+            **{name: token for name, token in named.items() if name in NAMES},
+            **({LISTS[1]: own} if own else {}),
+            LISTS[0]: [*map(new, self._additional), *(new_special_tokens or ())],
+            "vocab": {unknown if token == UNK_TOKEN else token: i for token, i in vocab.items()},
             "merges": merges,
         }
         return type(self)(**arguments)
@@ -298,103 +378,3 @@ class BPETokenizer(TokenizerBase):
 
     def _text_of(self, ids: list[int]) -> str:
         return self._pipeline.decode(ids, skip_special_tokens=False)
-
-    # ---- files
-
-    @classmethod
-    def from_pretrained(cls, folder: PathLike, **overrides: Any) -> Self:
-        """Load the tokenizer of a model folder.
-
-        Args:
-            folder: A model folder, OpenAI's `model` folder, or a Hub id.
-            overrides: Arguments of the class that override the settings of the folder; for a Hub
-                id also the arguments of `ogpt.hub.model_folder`: revision, cache_dir, token,
-                local_files_only, force_download, subfolder.
-
-        Raises:
-            TokenizerError: the folder is missing or damaged, or was made with a pre-tokenization
-                that this class does not have.
-            BackendMissing: a package that its pre-tokenization needs is not installed.
-            HubError: the download failed.
-        """
-        folder = tokenizer_folder(folder, overrides)
-        content = read_folder(folder, overrides.get("pre_tokenizer"))
-        arguments: dict[str, Any] = {
-            "vocab": content.vocabulary.vocab,
-            "merges": content.vocabulary.merges,
-            "added_tokens_decoder": content.added,
-            **{name: content.settings[name] for name in _SETTINGS if name in content.settings},
-            **content.special,
-            "additional_special_tokens": content.additional,
-            **cls._choose(folder, content.settings, overrides),
-        }
-        tokenizer = cls(**{**arguments, **overrides})
-        tokenizer.template = content.template
-        return tokenizer
-
-    def save_pretrained(self, folder: PathLike) -> tuple[str, ...]:
-        """Write vocab.json, merges.txt, tokenizer.json and tokenizer_config.json.
-
-        `from_pretrained` and transformers' AutoTokenizer load them, and transformers'
-        OpenAIGPTTokenizer unless the tokens are byte-level. In a model folder, model_max_length is
-        the model's n_positions.
-
-        Returns:
-            The paths of the files.
-        """
-        content = TokenizerFolder(
-            vocabulary=self._vocabulary,
-            added=self._pipeline.get_added_tokens_decoder(),
-            special=self._special_tokens,
-            additional=self.additional_special_tokens,
-            settings={
-                **self._for_transformers(),
-                "pre_tokenizer": self.pre_tokenizer,
-                **self._versions(),
-                **{name: getattr(self, name) for name in _SETTINGS},
-            },
-            template=self.template,
-        )
-        return tuple(map(str, write_folder(Path(folder), content, self._hugging_face_file())))
-
-    def _hugging_face_file(self) -> str:
-        """Return the content of tokenizer.json; the format has no rules of spaCy, but BERT's."""
-        pipeline = Tokenizer.from_str(self._pipeline.to_str())
-        if self.pre_tokenizer not in ("bert", "bytes"):
-            added = self._pipeline.get_added_tokens_decoder()
-            pipeline = bert_pipeline(self._vocabulary, self.unk_token, added)
-        if self.template is not None:
-            pipeline.post_processor = self.template.post_processor(self._id_of)
-        return pipeline.to_str()
-
-    def _for_transformers(self) -> dict[str, Any]:
-        """Return the class of transformers that gives equal ids, and equal inputs of a model."""
-        if self.pre_tokenizer != "bytes" and self.template is None:
-            return {"tokenizer_class": "OpenAIGPTTokenizer"}  # which adds no tokens
-        # version 4 would add token_type_ids, whose embeddings GPT-1 adds to those of the tokens
-        names = list(self.model_input_names)
-        return {"tokenizer_class": "PreTrainedTokenizerFast", "model_input_names": names}
-
-    @classmethod
-    @abstractmethod
-    def _choose(
-        cls, folder: Path, settings: Mapping[str, Any], overrides: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        """Return the arguments for the pre-tokenization that a folder was saved with."""
-
-    @abstractmethod
-    def _versions(self) -> dict[str, str]:
-        """Return the versions of the packages that split text into words, to save them."""
-
-    def save_vocabulary(
-        self, folder: PathLike, filename_prefix: str | None = None
-    ) -> tuple[str, str]:
-        """Write `[prefix-]vocab.json` and `[prefix-]merges.txt` to an existing folder.
-
-        Returns:
-            The two paths.
-        """
-        prefix = f"{filename_prefix}-" if filename_prefix else ""
-        vocab_file, merges_file = (Path(folder) / (prefix + n) for n in (VOCAB_FILE, MERGES_FILE))
-        write_vocabulary(self._vocabulary, vocab_file, merges_file)
-        return str(vocab_file), str(merges_file)

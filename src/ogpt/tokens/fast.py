@@ -11,7 +11,7 @@ from tokenizers import Encoding, Tokenizer
 from ogpt.errors import TokenizerError
 from ogpt.tokens.bert_words import BertWords
 from ogpt.tokens.bpe_tokenizer import BPETokenizer
-from ogpt.tokens.chunk_encoder import Ids
+from ogpt.tokens.chunk_encoder import ChunkEncoder, Ids
 from ogpt.tokens.texts import Text, as_texts
 from ogpt.tokens.vocabulary import Vocabulary
 from ogpt.tokens.word_counting import count_words
@@ -41,29 +41,36 @@ class OpenAIGPTTokenizerFast(BPETokenizer):
     is_fast = True
     _bert_words = BertWords()
 
-    def encode_batch_arrays(self, texts: Sequence[str]) -> list[Ids]:
+    def encode_batch_arrays(
+        self, texts: Sequence[str], *, split_special_tokens: bool | None = None
+    ) -> list[Ids]:
         """Return the ids of each text as an array: uint16 if every id fits, else uint32.
 
         Use it for corpora: it is many times faster than calling the tokenizer, because repeated
         words are cached. The ids are the same.
-        """
-        return self._encode_chunks(list(map(self._bert_words.prepared, as_texts(texts))))
 
-    def tokenize(self, text: str) -> list[str]:
-        """Return the tokens of a text; an unknown character is `<unk>`."""
-        return list(map(self._token_of, self._encode_texts(as_texts(text))[0].ids))
+        Args:
+            texts: The texts.
+            split_special_tokens: Read special tokens in a text as other text; None uses the
+                setting of the tokenizer.
+        """
+        encode = self._encoder(self._splits(split_special_tokens))
+        return encode(list(map(self._bert_words.prepared, as_texts(texts))))
+
+    def _pieces(self, text: str, split_special: bool) -> list[str]:
+        return list(map(self._token_of, self._encode_texts([text], split_special)[0].ids))
 
     def _make_pipeline(self, vocabulary: Vocabulary, unk_token: str | None) -> Tokenizer:
         return self._bert_words.pipeline(vocabulary, unk_token)
 
-    def _added_changed(self) -> None:
-        self._encode_chunks = self._bert_words.encoder(self._pipeline)
+    def _make_encoder(self, pipeline: Tokenizer) -> ChunkEncoder:
+        return self._bert_words.encoder(pipeline)
 
     def _count_words(self, texts: Iterable[str]) -> dict[str, int]:
         return count_words(texts, self._bert_words)
 
-    def _encode_texts(self, texts: Sequence[Text]) -> list[Encoding]:
-        return self._bert_words.encode(self._pipeline, texts)
+    def _encode_texts(self, texts: Sequence[Text], split_special: bool) -> list[Encoding]:
+        return self._bert_words.encode(self._pipeline_for(split_special), texts)
 
     @classmethod
     def _choose(

@@ -1,27 +1,19 @@
-"""Truncate and pad encodings, and convert them to arrays; rules and names are Hugging Face's."""
+"""Truncate and pad encodings; rules and names are Hugging Face's."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any, Literal, Protocol, cast, get_args
 
-import numpy as np
 from tokenizers import Encoding
 
 from ogpt import notices
-from ogpt.errors import BackendMissing, TokenizerError
-
-_PACKAGES = {
-    "pt": ("torch", "PyTorch", "ogpt[torch]"),
-    "tf": ("tensorflow", "TensorFlow", "tensorflow"),
-}
+from ogpt.errors import TokenizerError
 
 Padding = Literal["longest", "max_length", "do_not_pad"]
 Truncation = Literal["longest_first", "only_first", "only_second", "do_not_truncate"]
 Side = Literal["left", "right"]
-Tensors = Literal["np", "pt", "tf"]
 
 
 def check_choice(name: str, value: object, kind: Any) -> None:
@@ -31,6 +23,11 @@ def check_choice(name: str, value: object, kind: Any) -> None:
             f"{name} is {value!r}; allowed: {', '.join(map(repr, get_args(kind)))}",
             hint=f"pass one of these as {name}",
         )
+
+
+def plain(value: Any) -> Any:
+    """Return the value of an enumeration, such as transformers' PaddingStrategy; others as is."""
+    return getattr(value, "value", value)
 
 
 def check_length(name: str, value: object) -> None:
@@ -51,16 +48,16 @@ def padding_strategy(padding: bool | str) -> Padding:
     """Convert Hugging Face's `padding` argument to a strategy; True is "longest"."""
     if isinstance(padding, bool):
         return "longest" if padding else "do_not_pad"
-    check_choice("padding", padding, Padding)
-    return cast(Padding, padding)
+    check_choice("padding", plain(padding), Padding)
+    return cast(Padding, plain(padding))
 
 
 def truncation_strategy(truncation: bool | str | None) -> Truncation:
     """Convert Hugging Face's `truncation` argument to a strategy; True is "longest_first"."""
     if truncation is None or isinstance(truncation, bool):
         return "longest_first" if truncation else "do_not_truncate"
-    check_choice("truncation", truncation, Truncation)
-    return cast(Truncation, truncation)
+    check_choice("truncation", plain(truncation), Truncation)
+    return cast(Truncation, plain(truncation))
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,16 +111,21 @@ def truncate(rows: Sequence[Sequence[EncodingLike]], cut: TruncationParams) -> N
     ]
     if not any(lost):
         return
-    notices.tell(
-        "text-truncated",
-        count=sum(tokens > 0 for tokens in lost),
-        total=len(rows),
-        max_length=cut.max_length,
-        lost=sum(lost),
-    )
+    tell_truncation(lost, cut.max_length)
     for row, target in zip(rows, targets, strict=True):
         for part, length in zip(row, target, strict=True):
             part.truncate(length, direction=cut.side)
+
+
+def tell_truncation(lost: Sequence[int], max_length: int) -> None:
+    """Emit the notice that rows are truncated; `lost` are the tokens that each row loses."""
+    notices.tell(
+        "text-truncated",
+        count=sum(tokens > 0 for tokens in lost),
+        total=len(lost),
+        max_length=max_length,
+        lost=sum(lost),
+    )
 
 
 def overflow(
@@ -164,11 +166,15 @@ def overflow(
 
 def _targets(rows: Sequence[Sequence[EncodingLike]], cut: TruncationParams) -> list[list[int]]:
     """Return how many tokens of each text of each row to keep."""
-    return [_lengths([len(part) for part in row], cut.strategy, cut.max_length) for row in rows]
+    return [kept_lengths([len(part) for part in row], cut.strategy, cut.max_length) for row in rows]
 
 
-def _lengths(lengths: list[int], strategy: Truncation, max_length: int) -> list[int]:
-    """Return how many tokens of each text of a row to keep."""
+def kept_lengths(lengths: list[int], strategy: Truncation, max_length: int) -> list[int]:
+    """Return how many tokens of each text of a row to keep.
+
+    Raises:
+        TokenizerError: the strategy cannot remove enough tokens.
+    """
     excess = sum(lengths) - max_length
     if excess <= 0:
         return lengths
@@ -208,44 +214,30 @@ def pad(encodings: Sequence[EncodingLike], fill: PaddingParams) -> None:
     Raises:
         TokenizerError: the tokenizer has no pad token.
     """
-    if fill.strategy == "do_not_pad" or not encodings:
+    length = padded_length(max(map(len, encodings), default=0), fill)
+    if not encodings or not length:
         return
+    for encoding in encodings:
+        encoding.pad(length, direction=fill.side, pad_id=fill.pad_id, pad_token=str(fill.pad_token))
+
+
+def padded_length(longest: int, fill: PaddingParams) -> int:
+    """Return the length that rows are padded to; 0: they are not padded.
+
+    Args:
+        longest: Tokens of the longest row.
+        fill: How to pad.
+
+    Raises:
+        TokenizerError: the tokenizer has no pad token.
+    """
+    if fill.strategy == "do_not_pad":
+        return 0
     if fill.pad_token is None:
         raise TokenizerError(
             "cannot pad: the tokenizer has no padding token",
             hint="call tokenizer.add_special_tokens({'pad_token': '<pad>'}), and "
             "model.resize_token_embeddings(len(tokenizer))",
         )
-    longest = max(map(len, encodings))
     length = longest if fill.strategy == "longest" else fill.max_length
-    if fill.multiple_of:
-        length += -length % fill.multiple_of
-    for encoding in encodings:
-        encoding.pad(length, direction=fill.side, pad_id=fill.pad_id, pad_token=fill.pad_token)
-
-
-def to_tensor(name: str, rows: Sequence[Sequence[int]], kind: Tensors) -> Any:
-    """Convert rows of one length to an int64 array, (B, T) or with more dimensions.
-
-    Raises:
-        TokenizerError: the rows have different lengths.
-        BackendMissing: the framework is not installed.
-    """
-    if len({len(row) for row in rows}) > 1:
-        raise TokenizerError(
-            f"{name} has rows of {min(map(len, rows))} to {max(map(len, rows))} tokens; allowed in "
-            "an array: one length",
-            hint="pass padding=True and truncation=True",
-        )
-    array = np.array(rows, dtype=np.int64)
-    if kind == "np":
-        return array
-    module, package, extra = _PACKAGES[kind]
-    try:
-        framework = import_module(module)
-    except ImportError as error:
-        raise BackendMissing(
-            f"return_tensors={kind!r} needs {package}, which is not installed",
-            hint=f"pip install '{extra}'",
-        ) from error
-    return framework.from_numpy(array) if kind == "pt" else framework.convert_to_tensor(array)
+    return length + (-length % fill.multiple_of if fill.multiple_of else 0)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
 
 import numpy as np
-from tokenizers import AddedToken, Encoding, Tokenizer
+from tokenizers import Encoding, Tokenizer
 
 from ogpt.errors import BackendMissing
 from ogpt.notices import tell
 from ogpt.tokens import shaping
+from ogpt.tokens.added_in_text import AddedInText
 from ogpt.tokens.bert_words import BertWords
 from ogpt.tokens.bpe_tokenizer import BPETokenizer
 from ogpt.tokens.byte_words import ByteWords, bytes_of
@@ -57,7 +57,6 @@ class OpenAIGPTTokenizer(BPETokenizer):
     [26, 28, 29, 24]
     """
 
-    is_fast = False
     _own_arguments = ("pre_tokenizer",)
     _words: RustWords | EnglishWords
 
@@ -69,45 +68,57 @@ class OpenAIGPTTokenizer(BPETokenizer):
         self.pre_tokenizer = as_pre_tokenizer(pre_tokenizer)
         self._words = words_of(as_pre_tokenizer(pre_tokenizer))
         if self.pre_tokenizer == "bytes":
-            self.is_fast = True
             # what GPT-2's folders name so is an end token; every byte is known
             unknown = [arguments.pop("unk_token")] if arguments.get("unk_token") else []
             arguments["unk_token"] = None
-            more = arguments.get("additional_special_tokens", ())
+            more = arguments.get("additional_special_tokens") or ()
             arguments["additional_special_tokens"] = [*more, *unknown]
         super().__init__(*files, **arguments)
 
-    def encode_batch_arrays(self, texts: Sequence[str]) -> list[Ids]:
+    @property
+    def is_fast(self) -> bool:
+        """Whether the offsets of tokens in a text are known: not if ftfy changes it first."""
+        return isinstance(self._words, RustWords)
+
+    def encode_batch_arrays(
+        self, texts: Sequence[str], *, split_special_tokens: bool | None = None
+    ) -> list[Ids]:
         """Return the ids of each text as an array: uint16 if every id fits, else uint32.
 
         Use it for corpora: it is many times faster than calling the tokenizer, because repeated
         words are cached. The ids are the same.
+
+        Args:
+            texts: The texts.
+            split_special_tokens: Read special tokens in a text as other text; None uses the
+                setting of the tokenizer.
         """
         given = as_texts(texts)
+        split = self._splits(split_special_tokens)
+        encode = self._encoder(split)
         if isinstance(self._words, RustWords):
-            return self._encode_plain(list(map(self._words.prepared, given)))
+            return encode(list(map(self._words.prepared, given)))
         given = list(map(without_surrogates, given))
-        if not any(map(self._added.search, given)):
-            return self._encode_plain(given)
-        return list(map(self._ids_with_added, given))
-
-    def _ids_with_added(self, text: str) -> Ids:
+        added = self._added_for(split)
+        if not any(map(added.is_in, given)):
+            return encode(given)
         dtype = dtype_of_ids(len(self))
-        parts: list[Ids] = [np.empty(0, dtype)]
-        for part, added in self._parts(text):
-            ids = np.array([self._id_of(part)]) if added else self._encode_plain([part])[0]
-            parts.append(ids.astype(dtype))
-        return np.concatenate(parts)
+        rows = []
+        for text in given:
+            parts: list[Ids] = [np.empty(0, dtype)]
+            for part, is_added in added.parts(text):
+                ids = np.array([self._id_of(part)]) if is_added else encode([part])[0]
+                parts.append(ids.astype(dtype))
+            rows.append(np.concatenate(parts))
+        return rows
 
-    def tokenize(self, text: str) -> list[str]:
+    def _pieces(self, text: str, split_special: bool) -> list[str]:
         """Return the tokens of a text; an unknown character stays as it is, not `<unk>`."""
-        (given,) = as_texts(text)
         if isinstance(self._words, RustWords):
-            given = self._words.prepared(given)
-            return self._words.pieces(self._pipeline, given, self.unk_token_id)
-        given = without_surrogates(given)
+            given = self._words.prepared(text)
+            return self._words.pieces(self._pipeline_for(split_special), given, self.unk_token_id)
         tokens: list[str] = []
-        for part, added in self._parts(given):
+        for part, added in self._added_for(split_special).parts(without_surrogates(text)):
             if added:
                 tokens.append(part)
                 continue
@@ -129,14 +140,19 @@ class OpenAIGPTTokenizer(BPETokenizer):
         return bpe_pipeline(vocabulary, unk_token)
 
     def _added_changed(self) -> None:
+        super()._added_changed()
+        tokens = self.added_tokens_decoder.values()
+        self._added = AddedInText(tokens)
+        self._added_unless_special = AddedInText(token for token in tokens if not token.special)
+
+    def _added_for(self, split_special: bool) -> AddedInText:
+        """Return what finds added tokens in a text, or only those that are not special."""
+        return self._added_unless_special if split_special else self._added
+
+    def _make_encoder(self, pipeline: Tokenizer) -> EnglishEncoder | ChunkEncoder:
         if isinstance(self._words, RustWords):
-            self._encode_plain: EnglishEncoder | ChunkEncoder = self._words.encoder(self._pipeline)
-            return
-        added = self._pipeline.get_added_tokens_decoder().values()
-        longest_first = sorted(added, key=lambda token: -len(token.content))
-        self._added = re.compile("|".join(map(_pattern, longest_first)))  # one group per token
-        self._contents = [token.content for token in longest_first]
-        self._encode_plain = EnglishEncoder(self._words, self._bpe)
+            return self._words.encoder(pipeline)
+        return EnglishEncoder(self._words, self._bpe)
 
     def _count_words(self, texts: Iterable[str]) -> dict[str, int]:
         return count_words(texts, self._words)
@@ -148,7 +164,7 @@ class OpenAIGPTTokenizer(BPETokenizer):
         """Join tokens to text, with a space after each word unless they are byte-level."""
         if self.pre_tokenizer != "bytes":
             return super().convert_tokens_to_string(tokens)
-        added = {token.content for token in self._pipeline.get_added_tokens_decoder().values()}
+        added = self.added_tokens_encoder
         parts = (token.encode() if token in added else bytes_of(token) for token in tokens)
         return b"".join(parts).decode(errors="replace")
 
@@ -157,30 +173,20 @@ class OpenAIGPTTokenizer(BPETokenizer):
             return super()._text_of(ids)
         return self.convert_tokens_to_string(list(map(self._token_of, ids)))
 
-    def _encode_texts(self, texts: Sequence[Text]) -> list[Encoding]:
+    def _encode_texts(self, texts: Sequence[Text], split_special: bool) -> list[Encoding]:
+        pipeline = self._pipeline_for(split_special)
         if isinstance(self._words, RustWords):
-            return self._words.encode(self._pipeline, texts)
+            return self._words.encode(pipeline, texts)
         rows = []
         for text in texts:
             parts = [text] if isinstance(text, str) else text
-            rows.append([word for part in parts for word in self._all_words(part)])
-        return self._pipeline.encode_batch(rows, is_pretokenized=True, add_special_tokens=False)
+            rows.append([word for part in parts for word in self._all_words(part, split_special)])
+        return pipeline.encode_batch(rows, is_pretokenized=True, add_special_tokens=False)
 
-    def _all_words(self, text: str) -> Iterator[str]:
+    def _all_words(self, text: str, split_special: bool) -> Iterator[str]:
         """Yield the words of a text and the added tokens in it."""
-        for part, added in self._parts(without_surrogates(text)):
+        for part, added in self._added_for(split_special).parts(without_surrogates(text)):
             yield from [part] if added else self._words(part)
-
-    def _parts(self, text: str) -> Iterator[tuple[str, bool]]:
-        """Split a text at its added tokens; True marks an added token, in its original form."""
-        begin = 0
-        for match in self._added.finditer(text):
-            if begin < match.start():
-                yield text[begin : match.start()], False
-            yield self._contents[(match.lastindex or 1) - 1], True
-            begin = match.end()
-        if begin < len(text) or not begin:
-            yield text[begin:], False
 
     @classmethod
     def _choose(
@@ -250,13 +256,3 @@ def _check_versions(folder: Path, settings: Mapping[str, Any]) -> None:
         made_with = settings.get(f"{name}_version", here)
         if made_with != here:
             tell("other-version", path=folder, package=name, made_with=made_with, here=here)
-
-
-def _pattern(token: AddedToken) -> str:
-    """Make a regular expression for an added token (a group) and the white space it strips."""
-    content = f"({re.escape(token.content)})"
-    if not token.special:
-        content = f"(?i:{content})"
-    if token.single_word:
-        content = rf"(?<!\w){content}(?!\w)"
-    return r"\s*" * token.lstrip + content + r"\s*" * token.rstrip

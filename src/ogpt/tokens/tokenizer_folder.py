@@ -14,6 +14,7 @@ from ogpt.errors import StorageError, TokenizerError
 from ogpt.hub import HubOptions, is_hub_id, model_folder
 from ogpt.layout import (
     ADDED_TOKENS_FILE,
+    CHAT_TEMPLATE_FILE,
     CONFIG_FILE,
     MERGES_FILE,
     SPECIAL_TOKENS_FILE,
@@ -24,15 +25,23 @@ from ogpt.layout import (
 from ogpt.notices import tell
 from ogpt.reading import unreadable
 from ogpt.storage import path_of, whole_file, write_json
+from ogpt.tokens.added_tokens import (
+    added_tokens_of,
+    flagged_tokens,
+    listed,
+    special_token,
+    with_flags,
+)
 from ogpt.tokens.byte_words import is_byte_file, is_other_byte_level
-from ogpt.tokens.special_tokens import NAMES, content_of
+from ogpt.tokens.pipeline_check import check_class, check_pipeline
+from ogpt.tokens.special_tokens import LISTS, NAMES, content_of
 from ogpt.tokens.template import TEMPLATE, Template, read_template
 from ogpt.tokens.vocabulary import (
-    END_OF_WORD,
     NAMINGS,
     Vocabulary,
     check_word_ends,
     find_vocabulary,
+    pairs_of,
     read_json_object,
     read_text,
     read_vocabulary,
@@ -41,11 +50,7 @@ from ogpt.tokens.vocabulary import (
 
 PRE_TOKENIZER = "pre_tokenizer"
 """Key of the pre-tokenization in tokenizer_config.json."""
-_CLASSES = ("OpenAIGPTTokenizer", "PreTrainedTokenizer", "TokenizersBackend")
-"""Classes of transformers that a GPT-1 tokenizer may name; the last two may be any tokenizer."""
-_FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
 _NO_LIMIT = 10**20  # transformers writes 10**30 for an unknown maximum length
-_LISTS = ("additional_special_tokens", "extra_special_tokens")  # transformers 4 and 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,10 +64,21 @@ class TokenizerFolder:
     """Special tokens by name: `unk_token`, `pad_token`, ..."""
     additional: list[str] = field(default_factory=list)
     """Special tokens without a name."""
+    own: dict[str, str] = field(default_factory=dict)
+    """Special tokens by names of a model's own, such as `image_token`."""
+    flags: dict[str, AddedToken] = field(default_factory=dict)
+    """Special tokens with the flags that files store beside their names, by their text."""
     settings: dict[str, Any] = field(default_factory=dict)
     """The rest of tokenizer_config.json."""
     template: Template | None = None
     """Special tokens around a text or a pair."""
+    chat_template: str | dict[str, str] | None = None
+    """A template in Jinja, or several by name."""
+
+    def flagged(self, content: str) -> AddedToken:
+        """Return a special token with its flags."""
+        held = {token.content: token for token in self.added.values()}
+        return held.get(content) or self.flags.get(content) or special_token(content)
 
 
 def tokenizer_folder(path_or_id: str | Path, options: dict[str, Any]) -> Path:
@@ -130,12 +146,12 @@ def _read_folder(folder: Path, pre_tokenizer: str | None) -> TokenizerFolder:
         # the caller wants the entries of GPT-2's tokenizer, but text split by our rules
         tell("pre-tokenizer-changed", path=folder, made_with="ByteLevel", asked=pre_tokenizer)
     elif pipeline:
-        _check_pipeline(
+        check_pipeline(
             pipeline, folder / TOKENIZER_FILE, pre_tokenizer or settings.get(PRE_TOKENIZER)
         )
     pre_tokenizer = pre_tokenizer or settings.get(PRE_TOKENIZER)
     if pre_tokenizer != "bytes":
-        _check_class(settings, folder)
+        check_class(settings, folder)
     vocabulary = (
         read_vocabulary(*found) if found else vocabulary_of(pipeline, folder / TOKENIZER_FILE)
     )
@@ -145,20 +161,23 @@ def _read_folder(folder: Path, pre_tokenizer: str | None) -> TokenizerFolder:
         settings.setdefault("model_max_length", settings.pop("max_len"))
     names = {**_read_if_there(folder / SPECIAL_TOKENS_FILE), **settings}
     special = {name: content_of(name, names[name]) for name in NAMES if names.get(name)}
-    additional = [
-        content_of(key, token) for key in _LISTS for token in _listed(names.get(key) or [])
-    ]
+    unnamed = [(key, item) for key in LISTS for item in _unnamed(names.get(key))]
+    additional = [content_of(key, item) for key, item in unnamed]
+    old = _read_if_there(folder / ADDED_TOKENS_FILE)
     return TokenizerFolder(
         vocabulary=vocabulary,
-        added=_added(folder, pipeline, settings),
+        added=added_tokens_of(pipeline, {**names, **settings}, old),
         special=special,
         additional=list(dict.fromkeys(additional)),
+        own=_own(names),
+        flags=flagged_tokens(names),
         settings={
             key: value
             for key, value in settings.items()
-            if not (key == "model_max_length" and _is_no_limit(value))
+            if not (key == "model_max_length" and _is_no_limit(value)) and key not in LISTS
         },
         template=read_template(settings, pipeline, folder),
+        chat_template=_chat_template(folder, settings),
     )
 
 
@@ -188,9 +207,9 @@ def read_tokenizer_file(file: Path) -> TokenizerFolder:
     """
     with _naming_damage(file):
         pipeline = read_json_object(file)
-        _check_pipeline(pipeline, file, "bytes" if is_byte_file(pipeline) else None)
+        check_pipeline(pipeline, file, "bytes" if is_byte_file(pipeline) else None)
         return TokenizerFolder(
-            vocabulary=vocabulary_of(pipeline, file), added=_added(file.parent, pipeline, {})
+            vocabulary=vocabulary_of(pipeline, file), added=added_tokens_of(pipeline, {}, {})
         )
 
 
@@ -227,14 +246,23 @@ def write_folder(folder: Path, content: TokenizerFolder, pipeline: str) -> tuple
         settings["model_max_length"] = n_positions or settings["model_max_length"]
     settings = {
         "added_tokens_decoder": {
-            str(index): {"content": token.content, **{key: getattr(token, key) for key in _FLAGS}}
-            for index, token in sorted(content.added.items())
+            str(index): with_flags(token) for index, token in sorted(content.added.items())
         },
-        **({"additional_special_tokens": content.additional} if content.additional else {}),
+        **({LISTS[0]: content.additional} if content.additional else {}),
+        **({LISTS[1]: content.own} if content.own else {}),
         **settings,
         **content.special,
         **({TEMPLATE: list(content.template)} if content.template else {}),
     }
+    chat = folder / CHAT_TEMPLATE_FILE
+    if isinstance(content.chat_template, dict):  # as transformers 4 stores several
+        named = content.chat_template.items()
+        settings["chat_template"] = [{"name": name, "template": text} for name, text in named]
+    if isinstance(content.chat_template, str):
+        with whole_file(chat) as temporary:
+            temporary.write_bytes(content.chat_template.encode())
+    else:
+        chat.unlink(missing_ok=True)
     write_json(folder / TOKENIZER_CONFIG_FILE, settings)
     return tuple(
         folder / name for name in (VOCAB_FILE, MERGES_FILE, TOKENIZER_FILE, TOKENIZER_CONFIG_FILE)
@@ -266,63 +294,13 @@ def vocabulary_of(pipeline: dict[str, Any], file: Path) -> Vocabulary:
     """
     try:
         vocab = {str(token): int(index) for token, index in pipeline["model"]["vocab"].items()}
-        merges = [_pair(merge) for merge in pipeline["model"]["merges"]]
+        merges = pairs_of(pipeline["model"]["merges"])
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise TokenizerError(
             f"the vocabulary or the merges in {file} are damaged: {error!r}",
             hint="download the file again",
         ) from error
     return Vocabulary(vocab, merges)
-
-
-def _pair(merge: Any) -> tuple[str, str]:
-    """Read a merge as versions of `tokenizers` write it: "l r" (before 0.20) or ["l", "r"]."""
-    left, right = merge.split(" ") if isinstance(merge, str) else merge
-    return str(left), str(right)
-
-
-def _check_class(settings: dict[str, Any], folder: Path) -> None:
-    """Refuse the folder of another kind of tokenizer, whose files may have the same names."""
-    named = str(settings.get("tokenizer_class") or _CLASSES[0])
-    if named.removesuffix("Fast") not in _CLASSES:
-        raise TokenizerError(
-            f"{folder / TOKENIZER_CONFIG_FILE} has tokenizer_class = {named!r}; allowed: "
-            f"{', '.join(_CLASSES)}",
-            hint="use the tokenizer of a GPT-1 model (model type openai-gpt); if this one is "
-            'byte-level, pass pre_tokenizer=\'bytes\', or write "pre_tokenizer": "bytes" to '
-            f"{TOKENIZER_CONFIG_FILE}",
-        )
-
-
-def _check_pipeline(pipeline: dict[str, Any], file: Path, pre_tokenizer: str | None) -> None:
-    """Refuse a tokenizer.json that would give other ids than our BERT or byte-level pipeline."""
-    if pre_tokenizer == "bytes":
-        if not is_byte_file(pipeline):
-            raise TokenizerError(
-                f"{file} does not split text as the pre-tokenization 'bytes' of ogpt does",
-                hint="use a tokenizer of ogpt train-tokenizer --pre-tokenizer bytes, or pass "
-                "pre_tokenizer='bytes' to split text by ogpt's rules all the same",
-            )
-        return
-    expected: dict[str, dict[str, tuple[Any, ...]]] = {
-        "model": {"type": ("BPE",), "end_of_word_suffix": (END_OF_WORD,)},
-        "normalizer": {
-            "type": ("BertNormalizer",),
-            "clean_text": (True,),
-            "handle_chinese_chars": (True,),
-            "strip_accents": (None, True),
-            "lowercase": (True,),
-        },
-        "pre_tokenizer": {"type": ("BertPreTokenizer",)},
-    }
-    for part, settings in expected.items():
-        for key, allowed in settings.items():
-            seen = (pipeline.get(part) or {}).get(key)
-            if seen not in allowed:
-                raise TokenizerError(
-                    f"{file} has {part}.{key} = {seen!r}; allowed: {allowed[0]!r}",
-                    hint="use the tokenizer of a GPT-1 model (model type openai-gpt)",
-                )
 
 
 def _is_no_limit(value: Any) -> bool:
@@ -336,27 +314,36 @@ def _read_if_there(file: Path) -> dict[str, Any]:
         raise unreadable(file.parent, error, TokenizerError) from error
 
 
-def _listed(value: Any) -> list[Any]:
-    if isinstance(value, str):
-        return [value]
-    return list(value.values()) if isinstance(value, dict) else list(value)
+def _unnamed(value: Any) -> list[Any]:
+    """Return special tokens without a name; a dict has names."""
+    return [] if isinstance(value, dict) else listed(value or [])
 
 
-def _added(
-    folder: Path, pipeline: dict[str, Any], settings: dict[str, Any]
-) -> dict[int, AddedToken]:
-    """Read added tokens from where transformers stored them.
+def _own(names: dict[str, Any]) -> dict[str, str]:
+    """Return special tokens with names of a model's own.
 
-    This is tokenizer.json, else tokenizer_config.json (since 4.34), else added_tokens.json.
+    transformers stores them in `extra_special_tokens`, and version 5 takes any `..._token` for one.
     """
-    if pipeline.get("added_tokens"):
-        return {int(item["id"]): _token(item) for item in pipeline["added_tokens"]}
-    if settings.get("added_tokens_decoder"):
-        return {int(key): _token(item) for key, item in settings["added_tokens_decoder"].items()}
-    old = _read_if_there(folder / ADDED_TOKENS_FILE)
-    return {int(index): _token({"content": token}) for token, index in old.items()}
+    given = names.get(LISTS[1])
+    found = given if isinstance(given, dict) else {}
+    found |= {
+        name: item
+        for name, item in names.items()
+        if name.endswith("_token") and name not in NAMES and isinstance(item, str | dict)
+    }
+    return {name: content_of(name, item) for name, item in found.items()}
 
 
-def _token(item: dict[str, Any]) -> AddedToken:
-    flags = {key: bool(item[key]) for key in _FLAGS if key in item}
-    return AddedToken(content_of("an added token", item), **flags)
+def _chat_template(folder: Path, settings: dict[str, Any]) -> str | dict[str, str] | None:
+    """Return the chat template of a folder: of its file, else of tokenizer_config.json."""
+    stored = settings.get("chat_template")
+    if (folder / CHAT_TEMPLATE_FILE).exists():
+        stored = read_text(folder / CHAT_TEMPLATE_FILE)
+    if isinstance(stored, list):
+        return {str(one["name"]): str(one["template"]) for one in stored}
+    if stored is None or isinstance(stored, str):
+        return stored
+    raise TokenizerError(
+        f"chat_template in {folder} is {stored!r}; allowed: a template in Jinja, or a list of such",
+        hint="restore the file, or delete the entry",
+    )

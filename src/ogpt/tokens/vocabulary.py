@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any, cast
 
 from ogpt.errors import TokenizerError
 from ogpt.layout import MERGES_FILE, OPENAI_MERGES_FILE, OPENAI_VOCAB_FILE, VOCAB_FILE
+from ogpt.notices import tell
 from ogpt.reading import parse_json, unreadable
 from ogpt.storage import whole_file
 
@@ -49,6 +51,12 @@ class Vocabulary:
         in_order = sorted(self.vocab, key=self.vocab.__getitem__)
         text = json.dumps([in_order, self.merges], ensure_ascii=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def pairs_of(merges: Sequence[Any]) -> list[tuple[str, str]]:
+    """Return merges as pairs; versions of `tokenizers` also write "left right"."""
+    pairs = (merge.split(" ") if isinstance(merge, str) else merge for merge in merges)
+    return [(str(left), str(right)) for left, right in pairs]
 
 
 def find_vocabulary(folder: Path) -> tuple[Path, Path] | None:
@@ -188,7 +196,10 @@ def _read_merges(file: Path) -> list[tuple[str, str]]:
 
 
 def _check_complete(vocabulary: Vocabulary, merges_file: Path) -> None:
-    """Check that no merge is missing or repeated: either would silently change ids."""
+    """Check that no merge is repeated, and report words without one: both may change ids.
+
+    A vocabulary may have such words on purpose; a download that stopped has them too.
+    """
     made = set(map("".join, vocabulary.merges))
     if len(set(vocabulary.merges)) < len(vocabulary.merges):
         twice = Counter(vocabulary.merges).most_common(1)[0][0]
@@ -202,11 +213,7 @@ def _check_complete(vocabulary: Vocabulary, merges_file: Path) -> None:
         if token not in made and len(token) > len(END_OF_WORD) + 1 and token.endswith(END_OF_WORD)
     ]
     if missing:
-        raise TokenizerError(
-            f"{merges_file} lacks the merges of {len(missing):,} words of the vocabulary, such as "
-            f"{missing[0]!r}",
-            hint="download the file again: it is incomplete or of another vocabulary",
-        )
+        tell("merges-missing", path=merges_file, count=len(missing), example=missing[0])
 
 
 def _check_ids(vocab: dict[str, int]) -> None:
