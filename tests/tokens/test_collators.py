@@ -28,7 +28,7 @@ def ours(request) -> BPETokenizer:
 
 @pytest.fixture
 def theirs(tmp_path: Path) -> Any:
-    return maker(transformers.OpenAIGPTTokenizer, tmp_path)(**SPECIAL)
+    return maker(transformers.OpenAIGPTTokenizerFast, tmp_path)(**SPECIAL)
 
 
 def equal(one: Any, other: Any) -> bool:

@@ -53,7 +53,7 @@ def test_the_toy_vocabulary_of_transformers(tmp_path: Path, kind: Any) -> None:
         ["low", "er</w>"],
         [14, 15, 20],
     )
-    theirs = transformers.OpenAIGPTTokenizer.from_pretrained(tmp_path)
+    theirs = transformers.OpenAIGPTTokenizerFast.from_pretrained(tmp_path)
     for text in ("lower newer", "lowest low wider", "x low"):
         assert tokenizer.encode(text) == theirs.encode(text)
     assert tokenizer.get_vocab() == theirs.get_vocab()
@@ -68,8 +68,7 @@ def test_the_vocabulary_itself_in_the_place_of_files() -> None:
     for merges in (MERGES, text):
         tokenizer = OpenAIGPTTokenizerFast(VOCAB, merges)
         assert tokenizer.encode("the cat") == [VOCAB["the</w>"], VOCAB["cat</w>"]]
-    theirs = transformers.OpenAIGPTTokenizer(VOCAB, MERGES)
-    assert tokenizer.encode("the cat") == theirs.encode("the cat")
+    assert tokenizer.merges == MERGES
 
 
 def test_arguments_by_their_names(folder: Path) -> None:

@@ -22,9 +22,9 @@ RECORDED = json.loads(
 )
 DIFFERENT = {
     # a special token whose AddedToken does not say `normalized` matches in its exact case
-    ("4.57.6", "added single_word normalized"),
+    ("4", "added single_word normalized"),
     # the list of version 5 is there in both, and so is that of version 4
-    ("4.57.6", "extra_special_tokens"),
+    ("4", "extra_special_tokens"),
     ("5", "special_tokens_map"),
 }
 """Where the versions differ, and ours is the other one's; see docs/fidelity.md."""
@@ -57,7 +57,7 @@ def test_as_version_4(case: str, make: Callable[..., BPETokenizer]) -> None:
     if case in REFUSED:
         assert case not in RECORDED["fast"]
     else:
-        assert (found == RECORDED["fast"][case]) != (("4.57.6", case) in DIFFERENT), found
+        assert (found == RECORDED["fast"][case]) != (("4", case) in DIFFERENT), found
 
 
 @pytest.mark.parametrize("case", sorted(SPACED))
@@ -69,7 +69,7 @@ def test_decoding_as_the_slow_class_of_version_4(
 
 def test_as_the_installed_version(make: Callable[..., BPETokenizer], tmp_path: Path) -> None:
     major = transformers.__version__.partition(".")[0]
-    theirs = answers(maker(transformers.OpenAIGPTTokenizer, tmp_path), CASES)
+    theirs = answers(maker(transformers.OpenAIGPTTokenizerFast, tmp_path), CASES)
     assert len(theirs) > len(CASES) / 2
     for case, right in theirs.items():
         with collecting():

@@ -94,12 +94,12 @@ class BatchEncoding(dict[str, Any]):
                 f"BatchEncoding has no {name!r}; it has {', '.join(self)}"
             ) from None
 
-    def __getitem__(self, key: str | int | slice) -> Any:
-        if isinstance(key, int):
-            return self._encoding(key)
-        if isinstance(key, slice):
-            return self.encodings[key] or {name: value[key] for name, value in self.items()}
-        return super().__getitem__(key)
+    def __getitem__(self, item: str | int | slice) -> Any:
+        if isinstance(item, int):
+            return self._encoding(item)
+        if isinstance(item, slice):
+            return self.encodings[item] or {name: value[item] for name, value in self.items()}
+        return super().__getitem__(item)
 
     def __reduce__(self) -> tuple[Any, ...]:
         held = (dict(self), self.encodings, None, False, self.n_sequences)

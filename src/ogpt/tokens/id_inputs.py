@@ -25,8 +25,8 @@ class IdInputs(IdsToText):
 
     model_input_names: list[str]
     model_max_length: int
-    padding_side: shaping.Side
-    truncation_side: shaping.Side
+    padding_side: shaping.Side = "right"
+    truncation_side: shaping.Side = "right"
     template: Template | None = None
     pad_token_type_id = 0
 
