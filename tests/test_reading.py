@@ -14,7 +14,15 @@ import zstandard
 
 from ogpt.data.sources import Source, open_sources
 from ogpt.errors import BackendMissing, DamagedData, DataError
-from ogpt.reading import PIECE, RATIO_FLOOR, ZSTD_PIECE, parse_json, read_stdin, read_text
+from ogpt.reading import (
+    PIECE,
+    RATIO_FLOOR,
+    ZSTD_PIECE,
+    parse_json,
+    read_stdin,
+    read_text,
+    stdin_lines,
+)
 
 
 def source_of(path: Path, content: bytes, encoding: str = "utf-8") -> Source:
@@ -213,6 +221,33 @@ def standard_input(monkeypatch: pytest.MonkeyPatch, stream: io.BytesIO) -> None:
 def test_standard_input_is_utf8_in_every_locale(monkeypatch: pytest.MonkeyPatch) -> None:
     standard_input(monkeypatch, io.BytesIO("\ufeffé\r\n東\n".encode()))
     assert read_stdin() == "é\n東\n"
+    standard_input(monkeypatch, io.BytesIO("\ufeffé\r\n東\n".encode()))
+    assert list(stdin_lines()) == [["é", "東"]]
+    standard_input(monkeypatch, io.BytesIO("\n東".encode()))  # without a last line break
+    assert list(stdin_lines()) == [[""], ["東"]]
+
+
+class Pieces(io.RawIOBase):
+    """A pipe that gives what is written into it, piece by piece."""
+
+    def __init__(self, *pieces: bytes) -> None:
+        self.pieces = list(pieces)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        piece = self.pieces.pop(0) if self.pieces else b""
+        buffer[: len(piece)] = piece
+        return len(piece)
+
+
+def test_lines_of_standard_input_come_as_they_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
+    pieces = "a b\n", "c", "d\ne\n\u00e9"
+    first, second, third = (piece.encode() for piece in pieces)
+    stream = io.BufferedReader(Pieces(first, second, third[:-1], third[-1:]))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(stream))
+    assert list(stdin_lines()) == [["a b"], ["cd", "e"], ["é"]]
 
 
 class Torn(io.RawIOBase):
@@ -230,10 +265,15 @@ def test_standard_input_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(DataError, match="standard input is not utf-8: byte 3 is 0xe9") as caught:
         read_stdin()
     assert "iconv" in caught.value.hint
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(Torn())))
-    with pytest.raises(DataError, match="standard input cannot be read: Input/output error"):
-        read_stdin()
-    monkeypatch.setattr(sys, "stdin", None)
-    with pytest.raises(DataError, match="standard input is closed") as caught:
-        read_stdin()
+    for pieces in ((b"caf\xe9",), (b"c\na", b"\xe9x"), (b"c\n", b"a\xe9")):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(Pieces(*pieces))))
+        with pytest.raises(DataError, match="standard input is not utf-8: byte 3 is 0xe9"):
+            list(stdin_lines())
+    for reading in (read_stdin, lambda: list(stdin_lines())):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(Torn())))
+        with pytest.raises(DataError, match="standard input cannot be read: Input/output error"):
+            reading()
+        monkeypatch.setattr(sys, "stdin", None)
+        with pytest.raises(DataError, match="standard input is closed") as caught:
+            reading()
     assert caught.value.hint == "pipe text into the command"

@@ -105,17 +105,56 @@ def read_stdin() -> str:
         DataError: standard input is closed, or is not UTF-8.
     """
     if sys.stdin is None:
-        raise DataError("standard input is closed", hint="pipe text into the command")
+        raise _stdin_closed()
     try:
         text = sys.stdin.buffer.read().decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError(
-            f"standard input is not utf-8: byte {error.start} is 0x{error.object[error.start]:02x}",
-            hint="convert it first, for example with iconv -t utf-8",
-        ) from error
+        raise _stdin_not_utf8(error) from error
     except OSError as error:
         raise unreadable(Path("standard input"), error) from error
     return text.replace("\r\n", "\n")
+
+
+def stdin_lines() -> Iterator[list[str]]:
+    """Lines of standard input as UTF-8 text, in lists of as many as have arrived.
+
+    It waits for one line, not for the end of the input: whoever writes a line into a pipe gets its
+    answer while the pipe stays open.
+
+    Raises:
+        DataError: standard input is closed, or is not UTF-8.
+    """
+    if sys.stdin is None:
+        raise _stdin_closed()
+    decoder = codecs.getincrementaldecoder("utf-8-sig")()
+    read, rest = 0, ""
+    final = False
+    while not final:
+        try:
+            piece = sys.stdin.buffer.read1(PIECE)  # type: ignore[union-attr]  # buffered
+            waiting = len(decoder.getstate()[0])
+            final = not piece
+            *whole, rest = (rest + decoder.decode(piece, final)).split("\n")
+        except UnicodeDecodeError as error:
+            raise _stdin_not_utf8(error, read - waiting) from error
+        except OSError as error:
+            raise unreadable(Path("standard input"), error) from error
+        read += len(piece)
+        whole += [rest] if final and rest else []
+        if whole:
+            yield [line.removesuffix("\r") for line in whole]
+
+
+def _stdin_closed() -> DataError:
+    return DataError("standard input is closed", hint="pipe text into the command")
+
+
+def _stdin_not_utf8(error: UnicodeDecodeError, before: int = 0) -> DataError:
+    return DataError(
+        f"standard input is not utf-8: byte {before + error.start} is "
+        f"0x{error.object[error.start]:02x}",
+        hint="convert it first, for example with iconv -t utf-8",
+    )
 
 
 def parse_json(text: str, *, printable_names: bool = False) -> Any:

@@ -45,10 +45,12 @@ def test_a_plan(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
     point = SweepPoint({}, (Path("o/seed-0000"),), {}, {})
-    made = FinetuneSweep(Path("o"), "accuracy", (point,), 0, Path("o/seed-0000"))
+    made = FinetuneSweep(Path("o"), "accuracy", (point,), 0, Path("o/seed-0000"), {"test": 0.56})
     words = ("--grid", "finetune.batch_size=8,16", "--grid", "finetune.epochs=1,2")
     options, shown = called_with(monkeypatch, "finetune_sweep", made, *words)
     assert options["grid"] == ["finetune.batch_size=8,16", "finetune.epochs=1,2"]
-    assert shown.endswith("chosen by validation accuracy: o/seed-0000\n")
+    *_, paper, chosen = shown.splitlines()
+    assert paper == "test accuracy              0.5600  in the paper"
+    assert chosen == "chosen by validation accuracy: o/seed-0000"
     _, shown = called_with(monkeypatch, "finetune_sweep", made, "--seeds", "3", "--json")
     assert json.loads(shown)["best_run"] == "o/seed-0000"

@@ -29,11 +29,14 @@ class TestEvaluate:
             "text_field": "text",
             "out": None,
             "split": None,
+            "on_too_long": "truncate",
             "decoder": "auto",
             "dtype": "auto",
             "threads": 0,
         }
         assert result.stdout == "loss  2.5\n"
+        ok("evaluate", "m", "--data", "a", "--on-too-long", "skip")
+        assert called.options["on_too_long"] == "skip"
 
     def test_probes(self, monkeypatch: pytest.MonkeyPatch) -> None:
         score = ProbeScore("cola", "matthews", 0.1, 0.05, 0.15, 0.286, 1043)

@@ -57,10 +57,12 @@ def test_correlations():
     assert found["mse"] == pytest.approx(np.mean((gold**3 + 1 - gold) ** 2))
 
 
-def test_a_correlation_of_constants_is_not_a_number_and_says_so():
+@pytest.mark.parametrize("rounding", [0, 1e-7])
+def test_a_correlation_of_constants_is_not_a_number_and_says_so(rounding):
     regression = {"problem": "regression", "labels": ()}
+    equal = np.array([[1.0], [1 + rounding], [1.0]], dtype=np.float32)
     with collecting() as notices:
-        found = measures(spec("pearson", **regression), np.ones((3, 1)), np.array([0.0, 1.0, 2.0]))
+        found = measures(spec("pearson", **regression), equal, np.array([0.0, 1.0, 2.0]))
     assert math.isnan(found["pearson"])
     assert notices[0].message == (
         "the Pearson correlation is not defined: all predictions are equal"

@@ -83,6 +83,20 @@ def test_a_run_file_cannot_point_outside(run: Path) -> None:
         ModelFolder.open(run)
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["[]", "{}", '{"finished": true, "best_run": "../out"}', '{"finished": true, "best_run": 7}'],
+)
+def test_a_damaged_sweep(tmp_path: Path, text: str) -> None:
+    (tmp_path / "sweep.json").write_text(text)
+    with pytest.raises(CheckpointError, match=r"sweep\.json is damaged"):
+        ModelFolder.open(tmp_path)
+    (tmp_path / "sweep.json").unlink()
+    (tmp_path / "sweep.json").mkdir()
+    with pytest.raises(CheckpointError, match=r"sweep\.json cannot be read"):
+        ModelFolder.open(tmp_path)
+
+
 def test_a_run_without_checkpoint(run: Path) -> None:
     point(run, None, None)
     with pytest.raises(CheckpointError, match="no checkpoint yet") as caught:

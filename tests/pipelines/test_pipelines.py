@@ -505,7 +505,7 @@ def test_the_double_heads_model_writes_too(
 
 def test_texts_that_cannot_be(write: Any, folder: Path) -> None:
     for pipe in (write, ogpt.pipeline("feature-extraction", folder)):
-        with pytest.raises(DataError, match=r"text 1, ' \\n', has no tokens") as caught:
+        with pytest.raises(DataError, match=r"text 2, ' \\n', has no tokens") as caught:
             pipe(["my", " \n"])
         assert caught.value.hint == "omit empty texts"
         for inputs in (5, ["my", 5], [{"role": "user", "content": "my"}]):

@@ -67,6 +67,13 @@ MNLI_TRAIN = table(
     MNLI_ROW.format(n=1) + f"{SEPARATOR}|A\rB.|entailment|entailment",
     MNLI_ROW.format(n=2) + "A cat.|No cat.|contradiction|contradiction",
 )
+SNLI_TRAIN = table(
+    GLUE_MNLI.replace("promptID|pairID|genre", "captionID|pairID") + "|label1|gold_label",
+    f"0|1.jpg#0|1.jpg#0r1n|( A )|( B )|(ROOT A)|(ROOT B)|{QUOTE}|NA|neutral|neutral",
+    "1|1.jpg#0|1.jpg#0r1e|( A )|( B )|(ROOT A)|(ROOT B)|No majority.|n/a|neutral|-",
+    f"2|2.jpg#0|2.jpg#0r1e|( A )|( B )|(ROOT A)|(ROOT B)|{SEPARATOR}|A\rB.|x|entailment",
+    "3|3.jpg#0|3.jpg#0r1c|( A )|( B )|(ROOT A)|(ROOT B)|A cat.|No cat.|x|contradiction",
+)
 MNLI_DEV = table(
     GLUE_MNLI + "|label1|label2|label3|label4|label5|gold_label",
     MNLI_ROW.format(n=0) + "It rained.|It was wet.|neutral|x|x|x|x|entailment",
@@ -145,6 +152,7 @@ TREES = """(3 (2 A) (3 (2 \\/) (4 (2 -LRB-) (4 good))))
 LAYOUTS: dict[tuple[str, int], Files] = {
     ("snli", 0): three("snli_1.0/snli_1.0_{}.jsonl", NLI_JSON, NLI_JSON, NLI_JSON),
     ("snli", 1): three("snli_1.0/snli_1.0_{}.txt", NLI_TXT, NLI_TXT, NLI_TXT),
+    ("snli", 2): three("SNLI/{}.tsv", SNLI_TRAIN, SNLI_TRAIN, SNLI_TRAIN),
     ("mnli", 0): {
         "MNLI/train.tsv": MNLI_TRAIN,
         "MNLI/dev_matched.tsv": MNLI_DEV,

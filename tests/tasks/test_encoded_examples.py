@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ogpt.errors import DataError, TokenizerError
+from ogpt.errors import ConfigError, DataError, TokenizerError
 from ogpt.notices import collecting
 from ogpt.tasks.encoded_examples import encode_examples
 from ogpt.tasks.example import FAMILIES, Example
@@ -86,6 +86,16 @@ def test_long_examples_can_be_refused():
     rows = [*examples("classification"), Example((LONG,), "bad", "x.jsonl:9")]
     with pytest.raises(DataError, match=r"x.jsonl:9 is \d+ tokens too long for a model of 32"):
         encoded("classification", rows, 32, on_too_long="error")
+
+
+def test_another_way_with_long_examples_is_refused():
+    with pytest.raises(ConfigError, match="on_too_long is 'cut'; allowed: truncate, error, skip"):
+        encoded("classification", on_too_long="cut")
+    rows = [Example(("a film",)), Example((LONG,))]
+    spec, words = TaskSpec(family="classification"), tokenizer()
+    transform = Transform(add_task_tokens(words), 32)
+    with pytest.raises(DataError, match="example 2 is"):  # counted from 1, as rows are
+        encode_examples(rows, spec, words, transform, on_too_long="error")
 
 
 @pytest.mark.parametrize("text", ["", "  ", "\x00"])

@@ -19,6 +19,7 @@ from ogpt.tasks.task_source import TaskSource
 from ogpt.tasks.task_spec import TaskSpec
 from tests.tasks.official_files import (
     LAYOUTS,
+    MSR,
     NLI_TXT,
     QUOTE,
     RACE,
@@ -60,7 +61,7 @@ def test_a_layout_is_read(name: str, number: int, tmp_path: Path) -> None:
 
 
 def test_snli_and_multinli_drop_rows_without_a_majority(tmp_path: Path) -> None:
-    for name, number in (("snli", 0), ("snli", 1), ("mnli", 1), ("mnli", 2)):
+    for name, number in (("snli", 0), ("snli", 1), ("snli", 2), ("mnli", 1), ("mnli", 2)):
         folder = tmp_path / f"{name}{number}"
         data = opened(name, write_files(folder, LAYOUTS[name, number]))
         assert data.dropped == {"they have no gold label": 3}
@@ -137,6 +138,30 @@ def test_the_test_set_of_2018_has_no_labels(tmp_path: Path) -> None:
         data = open_task("story-cloze", tmp_path)
     assert data.test["test"][0].label is None
     assert "other-release" in {notice.kind for notice in notices}
+
+
+def test_mrpc_is_split_by_the_ids_of_glue(tmp_path: Path) -> None:
+    rows = [f"1|{n}|{n + 1}|A {n}.|B {n}." for n in range(6)]
+    files = {**LAYOUTS["mrpc", 1], "msr_paraphrase_train.txt": table(MSR, *rows, end="\r\n")}
+    ids = table("#1 ID|#2 ID", "4|5", "1|2", "2|9", end="\r\n")  # 2 is no pair with 9
+    write_files(tmp_path, {**files, "glue/mrpc_dev_ids.tsv": ids})
+    with collecting() as notices:
+        data = open_task("mrpc", tmp_path)
+    assert [one.texts[0] for one in data.valid["valid"]] == ["A 1.", "A 4."]
+    assert [one.texts[0] for one in data.train] == ["A 0.", "A 2.", "A 3.", "A 5."]
+    assert [notice.kind for notice in notices] == ["rows-differ"] * 3
+    assert "mrpc_dev_ids.tsv" in notices[2].message
+    (tmp_path / "glue" / "mrpc_dev_ids.tsv").unlink()
+    with collecting() as notices:
+        open_task("mrpc", tmp_path)
+    assert notices[-1].kind == "validation-split"
+
+
+def test_empty_texts_of_a_test_set_without_labels_stay(tmp_path: Path) -> None:
+    rows = table("id|question1|question2", "0|How?|What?", "1||What?", "2|How?| ")
+    write_files(tmp_path, {**LAYOUTS["qqp", 0], "QQP/test.tsv": rows})
+    found = opened("qqp", tmp_path).test["test"]
+    assert [one.texts for one in found] == [("How?", "What?"), ("_", "What?"), ("How?", "_")]
 
 
 def test_broken_and_empty_rows_of_qqp_are_counted(tmp_path: Path) -> None:

@@ -226,7 +226,12 @@ def test_what_cannot_be_trained_is_refused_before_the_work(base, tmp_path):
     refused(DataError, "1 distinct values .'x'.", tmp_path, base, train=one_class)
     odd = rows("odd.jsonl", {"text": "a", "label": "awful"})
     refused(DataError, r"odd.jsonl, line 1 is 'awful'; allowed: 'bad", tmp_path, base, valid=odd)
-    none = rows("none.jsonl", {"text": "a"})
+    bare = rows("bare.jsonl", {"text": "a", "rating": "good"})
+    for split in ("train", "valid"):
+        match = "bare.jsonl, line 1 has no column 'label' for the label; its columns are text, rati"
+        hint = refused(DataError, match, tmp_path, base, **{split: bare})
+        assert "--column label=NAME" in hint
+    none = rows("none.jsonl", {"text": "a", "label": None})
     refused(DataError, "validation set 'valid' has no labels", tmp_path, base, valid=none)
     refused(DataError, "none.jsonl, line 1 has no label", tmp_path, base, train=none)
     few = rows("few.jsonl", {"text": "a", "label": "x"}, {"text": "a", "label": "y"})

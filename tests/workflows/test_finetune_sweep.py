@@ -7,7 +7,7 @@ import pytest
 
 import ogpt
 from ogpt.cli.figures import sweep
-from ogpt.errors import ConfigError, OutputExists
+from ogpt.errors import CheckpointError, ConfigError, OutputExists
 from ogpt.folders.run_folder import RunFolder
 from ogpt.notices import collecting
 from tests.workflows.finetuning import FAST, base_model, task_files
@@ -49,6 +49,11 @@ def test_seeds(given, tmp_path):
     assert saved["finished"]
     assert saved["points"][0]["runs"] == ["seed-0000", "seed-0001", "seed-0002"]
     assert saved["points"][0]["valid"]["accuracy"]["median"] == spread.median
+    # the sweep stands for its best run
+    texts = ["a good film", "a bad story"]
+    assert ogpt.predict(tmp_path / "out", texts) == ogpt.predict(made.best_run, texts)
+    found = ogpt.evaluate(tmp_path / "out", given["valid"])
+    assert found.scores["accuracy"].value == pytest.approx(max(values))
     text = sweep(made)
     assert text.startswith("3 seeds\n")
     assert f"testaccuracy{spread_text(point.test['test']['accuracy'])}" in text.replace(" ", "")
@@ -102,6 +107,9 @@ def test_a_stopped_sweep_continues(given, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         ogpt.finetune_sweep(**given, out=out, seeds=2, reporter=stop)
     before = (out / "seed-0000/metrics.jsonl").read_bytes()
+    with pytest.raises(CheckpointError, match="is not finished, so its best run is not") as caught:
+        ogpt.predict(out, ["a film"])
+    assert "--resume" in caught.value.hint
     with pytest.raises(OutputExists, match="already holds a sweep"):
         ogpt.finetune_sweep(**given, out=out, seeds=2)
     with pytest.raises(ConfigError, match=r"with other settings: finetune\.lm_coef"):

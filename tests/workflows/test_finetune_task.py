@@ -8,6 +8,7 @@ import ogpt
 from ogpt.errors import ConfigError
 from ogpt.folders.model_folder import ModelFolder
 from ogpt.notices import collecting
+from ogpt.tasks.catalogue import TASKS
 from ogpt.tasks.task_spec import task_of
 from tests.tasks.official_files import LAYOUTS, table, write_files
 from tests.workflows.finetuning import base_model
@@ -48,6 +49,9 @@ def test_a_data_set_is_learned_and_its_labelled_tests_scored(
         )
     assert metric in result.valid
     assert set(result.test) == tests
+    assert {name: 100 * value for name, value in result.paper_scores.items()} == pytest.approx(
+        TASKS[name].paper
+    )
     folder = ModelFolder.open(result.out)
     spec = task_of(folder.config, folder.path)
     assert (spec.name, spec.metrics[0]) == (name, metric)

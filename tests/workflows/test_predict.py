@@ -162,6 +162,13 @@ def test_files_and_formats(models, tmp_path):
     assert (tmp_path / "a.csv").read_text() == (
         f"InputStoryid,AnswerRightEnding\ns1,{one.label + 1}\n"
     )
+    rows = [choice, {**choice, "choices": ["bad", "good"]}]
+    found = ogpt.predict(models["choices"], write(tmp_path / "c.jsonl", rows))
+    assert {one.label for one in found} == {0, 1}
+    ogpt.predict(models["choices"], rows, out=tmp_path / "r.tsv", format="rocstories")
+    assert (tmp_path / "r.tsv").read_text() == (
+        f"index\tprediction\n0\t{found[0].label}\n1\t{found[1].label}\n"
+    )
     pair = {"sentence1": "a", "sentence2": "bad end"}
     (one,) = ogpt.predict(models["scores"], [pair])
     data = write(tmp_path / "p.jsonl", [pair])
@@ -207,7 +214,13 @@ def test_a_folder_takes_only_submissions_of_known_names(models, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "form"), [("several", "glue"), ("choices", "glue"), ("classes", "storycloze")]
+    ("name", "form"),
+    [
+        ("several", "glue"),
+        ("choices", "glue"),
+        ("classes", "storycloze"),
+        ("classes", "rocstories"),
+    ],
 )
 def test_a_format_of_another_task_is_refused(name, form, models, tmp_path):
     row = {"text": "a"} if name != "choices" else {"choices": ["a", "the"]}
@@ -217,7 +230,9 @@ def test_a_format_of_another_task_is_refused(name, form, models, tmp_path):
 
 
 def test_an_unknown_format_is_refused(models):
-    with pytest.raises(ConfigError, match="format is 'xml'; allowed: jsonl, glue, storycloze"):
+    with pytest.raises(
+        ConfigError, match="format is 'xml'; allowed: jsonl, glue, storycloze, rocst"
+    ):
         ogpt.predict(models["classes"], ["a"], format="xml")
 
 
@@ -235,6 +250,55 @@ def test_standard_input(models, monkeypatch):
         piped("classes", "")
 
 
+class Conversation(io.RawIOBase):
+    """A pipe into which someone writes a line, reads its answer, and writes the next line."""
+
+    def __init__(self, lines, answers):
+        self.lines, self.answers, self.given = lines, answers, 0
+
+    def readable(self):
+        return True
+
+    def readinto(self, buffer):
+        assert len(self.answers) == self.given
+        line = (self.lines[self.given] + "\n").encode() if self.given < len(self.lines) else b""
+        self.given += bool(line)
+        buffer[: len(line)] = line
+        return len(line)
+
+
+def test_each_line_of_a_pipe_is_answered_before_the_next(models, monkeypatch):
+    lines, answers, events = ["a good film", "bad " * 90, "bad"], [], []
+
+    def reporter(kind, /, **fields):
+        events.append(kind)
+
+    def answered(name, given):
+        answers.clear()
+        stream = io.BufferedReader(Conversation(given, answers))
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(stream, "utf-8"))
+        return ogpt.predict(
+            models[name],
+            "-",
+            on_too_long="skip",
+            on_prediction=answers.append,
+            reporter=reporter,
+        )
+
+    with collecting():
+        found = answered("classes", lines)
+        whole = ogpt.predict(models["classes"], lines, on_too_long="skip")
+    assert found == answers
+    assert [one.label for one in found] == [one.label for one in whole]
+    assert found[2].scores == pytest.approx(whole[2].scores)
+    assert not events  # no progress of single lines
+    choice = json.dumps({"choices": ["good", "bad", "a"]})
+    assert len(answered("choices", [choice, choice])) == 2
+    with pytest.raises(DataError, match=r"example 2 is '{'; allowed for multiple-choice"):
+        answered("choices", [choice, "{"])
+    assert len(answers) == 1
+
+
 def test_the_command_prints_one_object_a_line(models):
     found = CliRunner().invoke(
         app, ["predict", str(models["classes"]), "--data", "-"], input="a good film\nbad\n"
@@ -243,6 +307,9 @@ def test_the_command_prints_one_object_a_line(models):
     assert [sorted(json.loads(line)) for line in found.stdout.splitlines()] == [
         ["label", "scores"]
     ] * 2
+    words = ["predict", str(models["choices"]), "--data", "-", "--format", "rocstories"]
+    found = CliRunner().invoke(app, words, input='{"choices": ["good", "bad"]}\n')
+    assert found.stdout.startswith("index\tprediction\n0\t")
 
 
 def test_a_model_without_a_task_is_refused(tmp_path):
@@ -309,8 +376,22 @@ def test_evaluate_other_problems(name, row, pictures, models, tmp_path):
     assert {file.name for file in (tmp_path / "report").glob("*.png")} == pictures
 
 
+def test_evaluate_cuts_skips_or_refuses_what_is_too_long(models, tmp_path):
+    rows = [{"text": text, "label": "bad"} for text in ("a film", "bad " * 90, "bad")]
+    data = write(tmp_path / "d.jsonl", rows)
+    with collecting() as notices:
+        assert ogpt.evaluate(models["classes"], data).examples == 3
+        assert ogpt.evaluate(models["classes"], data, on_too_long="skip").examples == 2
+    assert [notice.kind for notice in notices] == ["examples-cut", "examples-skipped"]
+    with pytest.raises(DataError, match=r"d.jsonl, line 2 is \d+ tokens too long"):
+        ogpt.evaluate(models["classes"], data, on_too_long="error")
+
+
 def test_what_cannot_be_evaluated_is_refused(models, tmp_path):
-    data = write(tmp_path / "d.jsonl", [{"text": "a"}])
+    bare = write(tmp_path / "b.jsonl", [{"text": "a", "gold": "bad"}])
+    with pytest.raises(DataError, match="no column 'label' for the label; its columns are text, g"):
+        ogpt.evaluate(models["classes"], bare)
+    data = write(tmp_path / "d.jsonl", [{"text": "a", "label": ""}])
     with pytest.raises(DataError, match="have no labels"):
         ogpt.evaluate(models["classes"], data)
     odd = write(tmp_path / "e.jsonl", [{"text": "a", "label": "awful"}])

@@ -9,7 +9,14 @@ import pytest
 import torch
 
 from ogpt.config.model import OpenAIGPTConfig
-from ogpt.errors import ConfigError, ContextTooLong, DecoderError, SamplingError, TokenOutOfRange
+from ogpt.errors import (
+    ConfigError,
+    ContextTooLong,
+    DecoderError,
+    SamplingError,
+    TokenizerError,
+    TokenOutOfRange,
+)
 from ogpt.generation.protocol.likelihood import score_choices
 from ogpt.model.heads import OpenAIGPTLMHeadModel
 from ogpt.notices import collecting
@@ -57,6 +64,13 @@ def test_a_text(folder: Path) -> None:
     assert found.per_byte == pytest.approx(found.mean * len(ids) / 11)
     shifted = naive(folder, [ids[0], *ids[:-1]])
     assert found.log_prob != pytest.approx(sum(shifted), abs=1e-4)
+
+
+def test_several_texts_are_scored_in_order(folder: Path) -> None:
+    texts = ["bad cab", "ace fade bed."]
+    assert score(folder, texts) == [*score(folder, texts[0]), *score(folder, texts[1])]
+    assert score(folder, texts[:1], choices=["a"]) == score(folder, texts[0], choices=["a"])
+    assert score(folder, []) == []
 
 
 def test_a_long_text_is_read_in_windows(folder: Path) -> None:
@@ -145,13 +159,16 @@ def test_unknown_tokens_are_told(folder: Path) -> None:
             "text is not UTF-8: character 0",
             "conv",
         ),
+        (["a", "b"], {"choices": "a"}, ConfigError, "2 texts and 1 choices; allowed: one", "each"),
+        (["a b", 7], {}, TokenizerError, "a text is 7, int; allowed: str", "list of texts"),
+        (None, {}, TokenizerError, "the text is None, NoneType; allowed", "list of texts"),
         ("a b", {"stride": 13}, ConfigError, "stride is 13; allowed: 0 to 12", "omit it"),
     ],
 )
 def test_refusals(
     folder: Path,
     monkeypatch: pytest.MonkeyPatch,
-    text: str,
+    text: Any,
     options: dict[str, Any],
     error: type[Exception],
     message: str,

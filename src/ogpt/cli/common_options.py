@@ -11,7 +11,7 @@ import typer
 from ogpt.errors import ConfigError
 
 Model = Annotated[
-    Path, typer.Argument(help="Model folder, run folder (its best checkpoint) or Hub id.")
+    Path, typer.Argument(help="Model folder, run or sweep folder (its best checkpoint) or Hub id.")
 ]
 Data = Annotated[
     list[str],
@@ -40,6 +40,7 @@ Split = Annotated[
 Config = Annotated[Path | None, typer.Option(help="TOML file with settings.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Resume from the last checkpoint.")]
 Plan = Annotated[bool, typer.Option("--plan", help="Estimate cost and exit without training.")]
+TooLong = Annotated[str, typer.Option(help="Examples that are too long: truncate, error or skip.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 

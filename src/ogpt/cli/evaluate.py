@@ -16,6 +16,7 @@ from ogpt.cli.common_options import (
     More,
     Split,
     TextField,
+    TooLong,
     sources,
 )
 from ogpt.cli.field_options import with_field_options
@@ -48,6 +49,7 @@ def evaluate(
     out: Annotated[
         Path | None, typer.Option(help="New folder for tables and pictures of a task.")
     ] = None,
+    on_too_long: TooLong = "truncate",
     as_json: Json = False,
     **named: Any,
 ) -> None:
@@ -73,6 +75,7 @@ def evaluate(
         text_field=text_field,
         split=split,
         out=out,
+        on_too_long=on_too_long,  # type: ignore[arg-type]  # checked there
         reporter=reporter(),
         **named,
     )

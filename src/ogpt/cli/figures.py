@@ -187,6 +187,10 @@ def sweep(made: FinetuneSweep) -> str:
                 for measure, one in spreads.items()
             ]
         lines.append("")
+    lines += [
+        f"{f'{split} {made.metric}':24}{score:9.4f}  in the paper"
+        for split, score in made.paper_scores.items()
+    ]
     lines.append(f"chosen by validation {made.metric}: {made.best_run}")
     return "\n".join(lines)
 

@@ -1,6 +1,6 @@
 """A model folder, opened once: configuration, tokenizer, weights and what is known of its training.
 
-MODEL can be a model folder, the folder of a run, or an id of the Hugging Face Hub.
+MODEL can be a model folder, the folder of a run or a sweep, or an id of the Hugging Face Hub.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from ogpt.weights.quantized import QuantizedWeights, open_quantized, quantized_d
 from ogpt.weights.shapes import architecture_of
 
 RUN_FILE = "run.json"
+SWEEP_FILE = "sweep.json"
 CHECKPOINTS = "checkpoints"
 CHECKPOINT_NAME = r"step-\d+"
 
@@ -72,18 +73,20 @@ class ModelFolder:
     ) -> ModelFolder:
         """Find a model folder; nothing in it is read yet.
 
-        A run stands for its best checkpoint, or else its last. A checkpoint without configuration
+        A run stands for its best checkpoint, or else its last, and a finished sweep of
+        `ogpt finetune` for its best run. A checkpoint without configuration
         or weights is skipped with the notice `checkpoint-set-aside`. While the run trains on, it
         does not remove the checkpoint until this object is no longer in use.
 
         Args:
-            model: A model folder, the folder of a run, or an id of the Hub; a ModelFolder is
-                returned as it is.
+            model: A model folder, the folder of a run or a sweep, or an id of the Hub; a
+                ModelFolder is returned as it is.
             n_head: Number of attention heads of OpenAI's files, which do not store it.
             **hub: How to fetch from the Hub, as in `ogpt.hub.model_folder`.
 
         Raises:
-            CheckpointError: there is no such folder, or it holds neither a model nor a checkpoint.
+            CheckpointError: there is no such folder, it holds neither a model nor a checkpoint, or
+                a sweep that is not finished.
             HubError: the Hub has no such model, or cannot be reached.
         """
         if isinstance(model, ModelFolder):
@@ -95,6 +98,7 @@ class ModelFolder:
         path = model_folder(model, **hub)
         _check_readable(path)
         if not (path / CONFIG_FILE).exists() and not (path / SHAPES_FILE).exists():
+            path = _best_run(path) if (path / SWEEP_FILE).exists() else path
             if not (path / RUN_FILE).exists():
                 raise CheckpointError(
                     f"{path} holds no {CONFIG_FILE} and no {RUN_FILE}: it is no model and no run",
@@ -221,6 +225,33 @@ def _check_readable(folder: Path) -> None:
         return
     except OSError as error:
         raise unreadable(folder, error, CheckpointError) from error
+
+
+def _best_run(sweep: Path) -> Path:
+    """The best run of a finished sweep.
+
+    Raises:
+        CheckpointError: it is not finished, or sweep.json is damaged.
+    """
+    file = sweep / SWEEP_FILE
+    try:
+        facts = parse_json(file.read_text("utf-8"))
+        finished, name = facts["finished"], Path(facts.get("best_run", ""))
+        if name.is_absolute() or ".." in name.parts:
+            raise ValueError(f"{str(name)!r} is not the name of a run")
+    except OSError as error:
+        raise unreadable(file, error, CheckpointError) from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(
+            f"{file} is damaged: {error!r}",
+            hint=f"use one of the runs in {sweep}, or rerun the sweep with --resume",
+        ) from error
+    if not finished:
+        raise CheckpointError(
+            f"the sweep in {sweep} is not finished, so its best run is not known",
+            hint=f"continue it with --resume, or use one of the runs in {sweep}",
+        )
+    return sweep / name
 
 
 def _choose_checkpoint(run: Path) -> tuple[dict[str, Any], Lease]:

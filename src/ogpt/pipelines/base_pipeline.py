@@ -126,10 +126,10 @@ class Pipeline(ABC):
         from ogpt.model.evaluating import evaluating
 
         rows = self._rows(inputs, asked)
-        for place, row in enumerate(rows):
+        for number, row in enumerate(rows, 1):
             if not row.ids:
                 raise DataError(
-                    f"text {place}, {row.text!r}, has no tokens; at least one is required",
+                    f"text {number}, {row.text!r}, has no tokens; at least one is required",
                     hint="omit empty texts",
                 )
         reporter = self.reporter if len(rows) > 1 else silent

@@ -22,6 +22,7 @@ from ogpt.tasks.published import Facts, Layout, Release, Task
 from ogpt.tasks.readers.json_records import read_race
 from ogpt.tasks.readers.quoted import read_quora
 from ogpt.tasks.readers.trees import read_trees
+from ogpt.tasks.task_spec import TaskSpec
 
 _PAIR = ("sentence1", "sentence2")
 
@@ -75,6 +76,7 @@ _ALL = (
             label="gold_label",
             id="pairID",
         ),
+        tabbed("GLUE", three_files("SNLI/{}.tsv"), _PAIR, _SNLI, label="gold_label", id="pairID"),
     ),
     _task(
         {
@@ -257,7 +259,9 @@ _ALL = (
             Release("MRPC", {"train": 4_076, "test": 1_725}),
             label="Quality",
             labels=_MRPC_CLASSES,
+            id="#1 ID,#2 ID",
             hold_out=408,
+            valid_ids="mrpc_dev_ids.tsv",
         ),
     ),
     _task(
@@ -380,3 +384,9 @@ _ALL = (
 
 TASKS: Mapping[str, Task] = {task.name: task for task in _ALL}
 """The data sets by name."""
+
+
+def paper_scores(spec: TaskSpec) -> dict[str, float]:
+    """The paper's score on each test set, 0 to 1, by the first measure; of other data none."""
+    paper = TASKS[spec.name].paper if spec.name in TASKS else {}
+    return {name: round(percent / 100, 4) for name, percent in paper.items()}

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ogpt.data.unknown import notice_unknown_ids
-from ogpt.errors import DataError
+from ogpt.errors import ConfigError, DataError
 from ogpt.notices import tell
 from ogpt.tasks.example import Example, Family
 from ogpt.tasks.labels import label_array
@@ -67,9 +67,15 @@ def encode_examples(
         what: Name of the split, for messages.
 
     Raises:
+        ConfigError: `on_too_long` is none of these.
         DataError: an example is too long and `on_too_long` is "error", a text has no tokens, or
             a label is not one of the task.
     """
+    if on_too_long not in get_args(OnTooLong):
+        raise ConfigError(
+            f"on_too_long is {on_too_long!r}; allowed: {', '.join(get_args(OnTooLong))}",
+            hint="omit it to cut what does not fit",
+        )
     labels = label_array(examples, spec)
     texts = [text for example in examples for text in example.texts]
     ids = [row.tolist() for row in tokenizer.encode_batch_arrays(texts)]
@@ -85,9 +91,10 @@ def encode_examples(
         if made.cut:
             too_long += 1
             if on_too_long == "error":
+                place = example.place or f"example {index + 1}"
                 raise DataError(
-                    f"{example.place or f'example {index}'} is {made.cut} tokens too long for a "
-                    f"model of {transform.n_positions} positions",
+                    f"{place} is {made.cut} tokens too long for a model of "
+                    f"{transform.n_positions} positions",
                     hint="allow cutting with --on-too-long truncate, leave it out with skip, or "
                     "use a model with more positions",
                 )
@@ -104,6 +111,26 @@ def encode_examples(
     return EncodedExamples(
         sequences, None if labels is None else labels[index_array], index_array, too_long, cut
     )
+
+
+def check_some_kept(kept: int, total: int, n_positions: int, what: str) -> None:
+    """Check that not all examples are skipped.
+
+    Args:
+        kept: Examples that are not.
+        total: All of them.
+        n_positions: Of the model.
+        what: Name of the examples, for the message.
+
+    Raises:
+        DataError: all are.
+    """
+    if not kept:
+        raise DataError(
+            f"all {total} examples of {what} are too long for a model of {n_positions} positions, "
+            "and are skipped",
+            hint="allow cutting with --on-too-long truncate",
+        )
 
 
 def transformed(transform: Transform, family: Family, parts: Sequence[Ids]) -> Sequences:

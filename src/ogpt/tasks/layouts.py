@@ -22,6 +22,7 @@ def tabbed(
     id: str = "index",
     score: bool = False,
     hold_out: int = 0,
+    valid_ids: str = "",
 ) -> Layout:
     """A layout of tab-separated files; `labels` are the classes that the file writes as 0 and 1."""
     names = {str(number): name for number, name in enumerate(labels)} or None
@@ -35,6 +36,7 @@ def tabbed(
         read=read,
         releases=releases,
         hold_out=hold_out,
+        valid_ids=valid_ids,
     )
 
 

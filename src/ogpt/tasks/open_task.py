@@ -14,7 +14,7 @@ from ogpt.tasks.catalogue import TASKS
 from ogpt.tasks.example import Example
 from ogpt.tasks.finding import archives, files_below, match
 from ogpt.tasks.published import Layout, Release, Task, split_name
-from ogpt.tasks.readers.decoding_lines import Drops
+from ogpt.tasks.readers.decoding_lines import Drops, decoded_lines
 from ogpt.tasks.task_data import TaskData
 
 HOLD_OUT_SEED = 3535999445
@@ -47,8 +47,9 @@ def open_task(
 ) -> TaskData:
     """Read a data set of the paper from the files of its owner or of GLUE.
 
-    Where the owner gives no validation set, a part of the training set is used, chosen as in the
-    2018 code for Story Cloze (`validation-split`). Rows that differ in number from the published
+    Where the owner gives no validation set, a part of the training set is used: for MRPC the rows
+    of GLUE's mrpc_dev_ids.tsv, if it is there; else chosen as in the 2018 code for Story Cloze
+    (`validation-split`). Rows that differ in number from the published
     ones, another release than the paper's, and missing sets give notices.
 
     Args:
@@ -71,19 +72,39 @@ def open_task(
     _check_choices(task, read)
     _check_release(task, layout, folder, read)
     if layout.hold_out and "train" in read:
-        read["train"], read["valid"] = held_out(
-            read["train"], layout.hold_out, layout.releases[0].rows["train"]
-        )
-        tell(
-            "validation-split",
-            task=task.title,
-            count=len(read["valid"]),
-            total=len(read["train"]) + len(read["valid"]),
-            seed=HOLD_OUT_SEED,
-        )
+        read["train"], read["valid"] = _divided(task, layout, folder, read["train"])
     return TaskData(
         task.spec(), read.get("train", ()), _of_kind("valid", read), _of_kind("test", read), drops
     )
+
+
+def _divided(
+    task: Task, layout: Layout, folder: Path, examples: Sequence[Example]
+) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
+    """Training and validation examples of a training set without a validation set."""
+    listed = match(files_below(folder), (layout.valid_ids,)) if layout.valid_ids else []
+    if listed:
+        ids = {" ".join(line.split()) for line in decoded_lines(listed[0])}
+        valid = tuple(one for one in examples if one.id in ids)
+        if len(valid) != layout.hold_out:
+            tell(
+                "rows-differ",
+                task=task.title,
+                split="valid",
+                rows=len(valid),
+                release=layout.valid_ids,
+                published=layout.hold_out,
+            )
+        return tuple(one for one in examples if one.id not in ids), valid
+    train, valid = held_out(examples, layout.hold_out, layout.releases[0].rows["train"])
+    tell(
+        "validation-split",
+        task=task.title,
+        count=len(valid),
+        total=len(examples),
+        seed=HOLD_OUT_SEED,
+    )
+    return train, valid
 
 
 def held_out(

@@ -40,6 +40,7 @@ class Layout:
         read: Reads one file.
         releases: Of this layout; the first one is assumed where the rows fit none.
         hold_out: Training rows to use for validation where the owner gives no validation set.
+        valid_ids: File with the ids of these rows, if it is there.
     """
 
     title: str
@@ -48,6 +49,7 @@ class Layout:
     read: Reader
     releases: tuple[Release, ...]
     hold_out: int = 0
+    valid_ids: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -69,7 +69,7 @@ def own_data(
             f"--train and --valid are the same file, {train}",
             hint="hold out examples for validation: a model knows its training examples",
         )
-    examples, found = read_examples(train, family, columns or {}, problem)
+    examples, found = read_examples(train, family, columns or {}, problem, labelled=True)
     unlabelled = next((one for one in examples if one.label is None), None)
     if unlabelled is not None:
         raise DataError(
@@ -89,7 +89,7 @@ def own_data(
         columns=found,
         metrics=METRICS[kind],
     )
-    splits = {"valid": tuple(read_examples(valid, family, found, kind)[0])}
+    splits = {"valid": tuple(read_examples(valid, family, found, kind, labelled=True)[0])}
     tests = {"test": tuple(read_examples(test, family, found, kind)[0])} if test else {}
     return TaskData(spec, tuple(examples), splits, tests)
 

@@ -28,7 +28,12 @@ class TaskFile(NamedTuple):
 
 
 def read_task_file(
-    path: Path, spec: TaskSpec, split: str | None = None, default: str = "valid"
+    path: Path,
+    spec: TaskSpec,
+    split: str | None = None,
+    default: str = "valid",
+    *,
+    labelled: bool = False,
 ) -> TaskFile:
     """Read examples for a fine-tuned model.
 
@@ -41,6 +46,7 @@ def read_task_file(
         split: Of the data set in a folder: train, valid or test, and where there are several of a
             kind, its name too, such as valid/matched.
         default: The split of a folder where none is given.
+        labelled: Whether rows that are no official file must have a column of labels.
 
     Raises:
         ConfigError: a split that the data set does not have, or one of a file.
@@ -65,7 +71,8 @@ def read_task_file(
             "with a data set of the paper that the model was fine-tuned on",
             hint="omit --split, or pass the folder",
         )
-    return TaskFile(read_examples(path, spec.family, spec.columns, spec.problem)[0], "")
+    rows = read_examples(path, spec.family, spec.columns, spec.problem, labelled=labelled)
+    return TaskFile(rows[0], "")
 
 
 def _split_of(folder: Path, task: str, split: str) -> TaskFile:

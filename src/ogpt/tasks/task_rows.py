@@ -67,7 +67,12 @@ def parse_columns(family: Family, pairs: Sequence[str]) -> dict[str, str]:
 
 
 def read_examples(
-    path: Path, family: Family, columns: Mapping[str, str], problem: Problem | None = None
+    path: Path,
+    family: Family,
+    columns: Mapping[str, str],
+    problem: Problem | None = None,
+    *,
+    labelled: bool = False,
 ) -> tuple[list[Example], dict[str, str]]:
     """Read the examples of a file.
 
@@ -77,6 +82,7 @@ def read_examples(
         columns: Role -> name of its column; usual names are found. Choices may be one column with a
             list, or several, separated by commas.
         problem: What is predicted, where it is known; a cell then is split into several labels.
+        labelled: Whether there must be a column of labels.
 
     Returns:
         The examples, and the columns of all roles that were found.
@@ -89,6 +95,8 @@ def read_examples(
     for row in read_rows(path):
         if not examples:
             resolved = _resolved(family, columns, row)
+            if labelled and resolved.get(LABEL) not in row.fields:
+                raise _no_column(resolved.get(LABEL, LABEL), LABEL, row)
         examples.append(_example(row, family, resolved, problem))
     if not examples:
         raise DataError(f"{path} has no rows", hint="pass a file with at least two examples")
@@ -132,7 +140,7 @@ def _no_column(name: str, role: str, row: TableRow) -> DataError:
     return DataError(
         f"{row.place} has no column {name!r} for the {role}; its columns are "
         f"{', '.join(row.fields)}",
-        hint=f"name the column: --column {role}=NAME",
+        hint=f"rename the column in the file, or pass --column {role}=NAME when fine-tuning",
     )
 
 

@@ -16,7 +16,6 @@ from torch import Tensor
 
 from ogpt import processor
 from ogpt.data.batch import Batch
-from ogpt.errors import DataError
 from ogpt.folders.model_folder import ModelFolder
 from ogpt.model.architectures import model_class
 from ogpt.reporting import Progress, Reporter, silent
@@ -87,9 +86,12 @@ class TorchTaskPredictor:
             common_prefix: Whether what all choices have in common is computed once.
             reporter: Receives progress events.
 
+        Returns:
+            The logits of all examples that are not skipped; (0, 0) if all are.
+
         Raises:
-            DataError: a text without tokens, a label that the task does not have, an example that
-                is too long, or no example that is not skipped.
+            DataError: a text without tokens, a label that the task does not have, or an example
+                that is too long.
         """
         encoded = encode_examples(
             examples,
@@ -100,11 +102,7 @@ class TorchTaskPredictor:
             what=what,
         )
         if not len(encoded):
-            raise DataError(
-                f"all {len(examples)} examples of {what} are too long for a model of "
-                f"{self.transform.n_positions} positions, and are skipped",
-                hint="allow cutting with --on-too-long truncate",
-            )
+            return Predictions(np.empty((0, 0), dtype=np.float32), encoded)
         source = TaskBatches(encoded, self.transform.tokens.delimiter)
         width = max(map(len, encoded.sequences))
         if self.spec.family != "multiple-choice":

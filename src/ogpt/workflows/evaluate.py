@@ -24,6 +24,7 @@ from ogpt.generation.protocol.likelihood import check_stride, score
 from ogpt.notices import tell
 from ogpt.reporting import Progress, Reporter, silent
 from ogpt.storage import path_of
+from ogpt.tasks.encoded_examples import OnTooLong
 from ogpt.tasks.task_spec import CONFIG_KEY
 from ogpt.workflows.evaluate_task import TaskEvaluation, evaluate_task
 
@@ -55,6 +56,7 @@ def evaluate(
     text_field: str = TEXT_FIELD,
     split: str | None = None,
     out: str | Path | None = None,
+    on_too_long: OnTooLong = "truncate",
     reporter: Reporter = silent,
     options: DecoderOptions | None = None,
     **named: Any,
@@ -75,14 +77,16 @@ def evaluate(
         text_field: Field or column of .jsonl and .parquet files that holds the text.
         split: Of the data set in a folder, such as valid (if None) or test/matched.
         out: New folder for the tables, hardest examples and pictures of a task.
+        on_too_long: truncate, error or skip, for examples of a task that the model is too short
+            for.
         reporter: Receives progress events.
         options: Which decoder scores the text, and how it runs.
         **named: Fields of DecoderOptions (decoder, dtype, threads, ...), in place of those in
             `options`.
 
     Raises:
-        ConfigError: not exactly one of data and text, a stride outside its range, or a split that
-            is not there.
+        ConfigError: not exactly one of data and text, a stride or on_too_long outside its range,
+            or a split that is not there.
         UnknownArgument: a name that is no field of DecoderOptions.
         DataError: sources that cannot be read, or too little text.
         CheckpointError, TokenizerError, WeightsError: a model that is missing or damaged.
@@ -95,9 +99,16 @@ def evaluate(
         target = None if out is None else path_of(out, "out")
         file = _one_file(data, text)
         return evaluate_task(
-            folder, file, split=split, out=target, threads=threads, reporter=reporter
+            folder,
+            file,
+            split=split,
+            out=target,
+            on_too_long=on_too_long,
+            threads=threads,
+            reporter=reporter,
         )
-    for name, value in (("split", split), ("out", out)):
+    too_long = None if on_too_long == "truncate" else on_too_long
+    for name, value in (("split", split), ("out", out), ("on_too_long", too_long)):
         if value is not None:
             tell("setting-without-effect", setting=name, reason="a language model has no task")
     check_stride(stride, folder.config.n_positions)

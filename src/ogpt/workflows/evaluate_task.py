@@ -24,8 +24,8 @@ from ogpt.evaluation.task_scores import TaskScore, decided, probabilities, score
 from ogpt.folders.model_folder import ModelFolder
 from ogpt.reporting import Reporter, silent
 from ogpt.storage import check_empty, check_writable, whole_folder
-from ogpt.tasks.catalogue import TASKS
-from ogpt.tasks.encoded_examples import OnTooLong
+from ogpt.tasks.catalogue import paper_scores
+from ogpt.tasks.encoded_examples import OnTooLong, check_some_kept
 from ogpt.tasks.example import Example
 from ogpt.tasks.published import split_name
 from ogpt.tasks.task_file import read_task_file
@@ -87,9 +87,10 @@ def evaluate_task(
     if out is not None:
         check_empty(out)
         check_writable(out)
-    examples, split = read_task_file(data, spec, split)
+    examples, split = read_task_file(data, spec, split, labelled=True)
     predictor = TorchTaskPredictor(folder, threads)
     made = predictor.predict(examples, on_too_long=on_too_long, what=str(data), reporter=reporter)
+    check_some_kept(len(made.encoded), len(examples), folder.config.n_positions, str(data))
     labels = made.encoded.labels
     if labels is None:
         raise DataError(
@@ -115,9 +116,8 @@ def evaluate_task(
 def _paper_score(spec: TaskSpec, split: str) -> float | None:
     if not split or split == "train":
         return None
-    paper = TASKS[spec.name].paper
-    percent = paper.get(split_name(split), paper.get("test"))
-    return None if percent is None else round(percent / 100, 4)
+    paper = paper_scores(spec)
+    return paper.get(split_name(split), paper.get("test"))
 
 
 def _figures(

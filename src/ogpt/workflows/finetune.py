@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from ogpt.folders.run_folder import METRICS_FILE, RunFolder, read_events
 from ogpt.reporting import Reporter, silent
 from ogpt.storage import only_writer, storage_error
 from ogpt.tasks.batching import TaskBatches
+from ogpt.tasks.catalogue import paper_scores
 from ogpt.tasks.task_data import TaskData
 from ogpt.tasks.task_source import TaskSource
 from ogpt.training.loop import BestBy, Loop, Measures, ValidationSet
@@ -60,6 +61,8 @@ class FinetuneResult:
     """Wall time of the training, evaluations and checkpoints included."""
     flops: float | None
     """Operations of the training; as wall_s, None for a run that an earlier version finished."""
+    paper_scores: Mapping[str, float] = field(default_factory=dict)
+    """The paper's score on each test set, 0 to 1, by the first measure; empty for other data."""
 
 
 def finetune(
@@ -123,7 +126,7 @@ def _finetune(setup: FinetuneSetup, out: Path, reporter: Reporter) -> FinetuneRe
         if _unscored(setup, run):
             step = make_finetune_step(setup)
             _score_tests(setup, step, run, _facts(setup, step))
-        return _result(run)
+        return _result(setup, run)
     step = make_finetune_step(setup)
     state = run.load_last(step.load)
     done = 0 if state is None else int(state["step"])
@@ -150,7 +153,7 @@ def _finetune(setup: FinetuneSetup, out: Path, reporter: Reporter) -> FinetuneRe
             _score_tests(setup, step, run, about)
         except OSError as error:
             raise storage_error(out, error) from error
-    return _result(run)
+    return _result(setup, run)
 
 
 def _loop(
@@ -279,7 +282,7 @@ def _score_tests(
     write_card(_best(run), about, evaluation=rows)
 
 
-def _result(run: RunFolder) -> FinetuneResult:
+def _result(setup: FinetuneSetup, run: RunFolder) -> FinetuneResult:
     facts = run.facts
     test = {
         split: {name: TaskScore(*score) for name, score in found.items()}
@@ -293,6 +296,7 @@ def _result(run: RunFolder) -> FinetuneResult:
         test,
         facts.get("wall_s"),
         facts.get("flops"),
+        paper_scores(setup.spec),
     )
 
 

@@ -12,7 +12,7 @@ import json
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,16 +20,17 @@ from ogpt.config.finetune_settings import FinetuneSettings
 from ogpt.config.loader import load_settings_of, to_toml
 from ogpt.errors import ConfigError, OutputExists
 from ogpt.evaluation.task_scores import mean_interval
+from ogpt.folders.model_folder import SWEEP_FILE
 from ogpt.folders.run_folder import SETTINGS_FILE, RunFolder
 from ogpt.notices import each_once
 from ogpt.reporting import Reporter, silent
 from ogpt.storage import only_writer, whole_file, write_json
+from ogpt.tasks.catalogue import paper_scores
 from ogpt.tasks.task_data import TaskData
 from ogpt.workflows.finetune import LOWER_IS_BETTER, FinetuneResult, run_finetune
 from ogpt.workflows.finetune_setup import CADENCE, FinetuneRequest
 from ogpt.workflows.run_settings import check_same_settings
 
-SWEEP_FILE = "sweep.json"
 PAPER_GRID = (
     "finetune.learning_rate=3.125e-5,6.25e-5,1.25e-4",
     "finetune.batch_size=16,32",
@@ -74,6 +75,8 @@ class FinetuneSweep:
     """Index of the point with the best median."""
     best_run: Path
     """The run of the chosen point that is best in validation; it stands for its model."""
+    paper_scores: Mapping[str, float] = field(default_factory=dict)
+    """The paper's score on each test set, 0 to 1, by the first measure; empty for other data."""
 
 
 class _Point(NamedTuple):
@@ -94,8 +97,9 @@ def finetune_sweep(
     """Fine-tune with several seeds, with each setting of a grid, or both.
 
     The runs are OUT/seed-0000, OUT/seed-0001, ..., or lie in such folders below one for each point
-    of the grid. OUT/sweep.json holds the scores. A sweep that was stopped continues with `resume`;
-    seeds and points can be added to it in the same way.
+    of the grid. OUT/sweep.json holds the scores, and OUT can be used as a model: it stands for its
+    best run. A sweep that was stopped continues with `resume`; seeds and points can be added to it
+    in the same way.
 
     Args:
         out: Folder of the sweep.
@@ -205,6 +209,7 @@ def _sweep(
         tuple(_point(points[name].settings, results) for name, results in found.items()),
         list(found).index(chosen),
         max(found[chosen], key=lambda result: _rank(metric, result.valid[metric])).out,
+        paper_scores(data.spec),
     )
 
 

@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from ogpt.errors import ConfigError, DataError
 from ogpt.evaluation.task_scores import check_numbers, decided, probabilities
 from ogpt.folders.model_folder import ModelFolder
-from ogpt.reading import parse_json, read_stdin
+from ogpt.reading import parse_json, stdin_lines
 from ogpt.reporting import Reporter, silent
 from ogpt.storage import path_of, whole_file
 from ogpt.tasks.catalogue import TASKS
-from ogpt.tasks.encoded_examples import OnTooLong
+from ogpt.tasks.encoded_examples import OnTooLong, check_some_kept
 from ogpt.tasks.example import Example
 from ogpt.tasks.published import split_name
-from ogpt.tasks.tables import lines
-from ogpt.tasks.task_file import TaskFile, read_task_file
+from ogpt.tasks.task_file import read_task_file
 from ogpt.tasks.task_rows import example_of
 from ogpt.tasks.task_spec import TaskSpec, task_of
 from ogpt.workflows.evaluate_task import named
 
+if TYPE_CHECKING:
+    from ogpt.training.torch_task_predictor import Predictions
+
 STDIN = "-"
-Format = Literal["jsonl", "glue", "storycloze"]
+GLUE_HEADER = "index\tprediction\n"
+ROCSTORIES = "ROCStories.tsv"
+"""File of the 2018 code's predictions (train.py, rocstories)."""
+Format = Literal["jsonl", "glue", "storycloze", "rocstories"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +46,13 @@ class Prediction:
     """Of the row, where it has one."""
 
 
+class _Read(NamedTuple):
+    """Examples, in the batches that they arrive in, and the split of the data set that they are."""
+
+    batches: Iterator[Sequence[Example]]
+    split: str
+
+
 def predict(
     model: str | Path | ModelFolder,
     data: str | Path | Sequence[str | Mapping[str, Any]],
@@ -50,6 +62,7 @@ def predict(
     format: Format = "jsonl",
     on_too_long: OnTooLong = "truncate",
     threads: int = 0,
+    on_prediction: Callable[[Prediction], None] | None = None,
     reporter: Reporter = silent,
 ) -> list[Prediction]:
     """Predict the labels of examples.
@@ -58,16 +71,18 @@ def predict(
         model: A model folder or run that `ogpt finetune` wrote.
         data: File of examples as for fine-tuning, or an official file of the data set that the
             model was fine-tuned on, or a folder with that data set; `-` for JSON Lines on standard
-            input, or lines of text for classification; or the examples themselves: mappings of
-            columns, or texts.
+            input, or lines of text for classification, which are predicted as they arrive; or the
+            examples themselves: mappings of columns, or texts.
         split: Of the data set in a folder, such as test (if None) or test/matched.
-        out: File to write; None: none. With `glue` it may be a folder that exists: the file then
-            has the name that GLUE's server expects, such as MNLI-mm.tsv.
-        format: Of `out`: jsonl; glue (index and prediction, as GLUE's server takes them); or
-            storycloze (story and right ending).
+        out: File to write; None: none. With `glue` or `rocstories` and a test set, it may be a
+            folder that exists: the file then has the name of the submission, such as MNLI-mm.tsv.
+        format: Of `out`: jsonl; glue (index and prediction, as GLUE's server takes them);
+            storycloze (story and right ending); or rocstories (index and ending, 0 or 1: the file
+            of the 2018 code).
         on_too_long: truncate, error or skip, for examples that the model is too short for.
         threads: CPU threads; 0 uses all cores.
-        reporter: Receives progress events.
+        on_prediction: Called with each prediction, in order, as soon as its batch is predicted.
+        reporter: Receives progress events, except of standard input.
 
     Returns:
         One prediction for each example, in order.
@@ -79,56 +94,93 @@ def predict(
     """
     from ogpt.training.torch_task_predictor import TorchTaskPredictor
 
-    if format not in ("jsonl", "glue", "storycloze"):
+    if format not in get_args(Format):
         raise ConfigError(
-            f"format is {format!r}; allowed: jsonl, glue, storycloze", hint="omit it for jsonl"
+            f"format is {format!r}; allowed: {', '.join(get_args(Format))}",
+            hint="omit it for jsonl",
         )
     folder = ModelFolder.open(model)
     spec = task_of(folder.config, folder.path)
     read = _read(data, spec, split)
     target = None if out is None else _target(path_of(out, "out"), spec, read.split, format)
-    examples = [replace(one, label=None) for one in read.examples]  # of which it must not know
-    made = TorchTaskPredictor(folder, threads).predict(
-        examples, on_too_long=on_too_long, what="the data", reporter=reporter
-    )
-    check_numbers(made.logits)
-    shown = probabilities(spec, made.logits)
-    found = [Prediction(None, None, example.id) for example in examples]
-    for best, row, index in zip(
-        decided(spec, made.logits), shown, made.encoded.kept.tolist(), strict=True
-    ):
-        scores = _scores(spec, row, examples[index])
-        found[index] = replace(found[index], label=named(spec, best), scores=scores)
+    predictor = TorchTaskPredictor(folder, threads)
+    quiet = isinstance(data, str | Path) and str(data) == STDIN  # a progress bar for each line
+    found: list[Prediction] = []
+    for batch in read.batches:
+        examples = [replace(one, label=None) for one in batch]  # of which it must not know
+        made = predictor.predict(
+            examples,
+            on_too_long=on_too_long,
+            what="the data",
+            reporter=silent if quiet else reporter,
+        )
+        predictions = _predictions(spec, examples, made)
+        found += predictions
+        if on_prediction is not None:
+            for one in predictions:
+                on_prediction(one)
+    kept = sum(one.label is not None for one in found)
+    check_some_kept(kept, len(found), folder.config.n_positions, "the data")
     if target is not None:
         with whole_file(target) as temporary:
             temporary.write_text("".join(written(found, spec, format)), "utf-8")
     return found
 
 
-def _read(data: Any, spec: TaskSpec, split: str | None) -> TaskFile:
-    if isinstance(data, str | Path) and str(data) != STDIN:
-        return read_task_file(path_of(data, "data"), spec, split, "test")
-    rows = list(lines(read_stdin())) if isinstance(data, str | Path) else list(data)
-    if not rows:
+def _predictions(
+    spec: TaskSpec, examples: Sequence[Example], made: Predictions
+) -> list[Prediction]:
+    found = [Prediction(None, None, example.id) for example in examples]
+    if not len(made.encoded):  # all are skipped
+        return found
+    check_numbers(made.logits)
+    shown = probabilities(spec, made.logits)
+    for best, row, index in zip(
+        decided(spec, made.logits), shown, made.encoded.kept.tolist(), strict=True
+    ):
+        scores = _scores(spec, row, examples[index])
+        found[index] = replace(found[index], label=named(spec, best), scores=scores)
+    return found
+
+
+def _read(data: Any, spec: TaskSpec, split: str | None) -> _Read:
+    if not isinstance(data, str | Path):
+        return _Read(_of_rows(iter([list(data)]), spec), "")
+    if str(data) == STDIN:
+        return _Read(_of_rows(stdin_lines(), spec), "")
+    examples, split = read_task_file(path_of(data, "data"), spec, split, "test")
+    return _Read(iter([examples]), split)
+
+
+def _of_rows(batches: Iterator[Sequence[Any]], spec: TaskSpec) -> Iterator[list[Example]]:
+    """The examples of rows, which are numbered from 1."""
+    count = 0
+    for rows in batches:
+        examples = []
+        for number, row in enumerate(rows, count + 1):
+            place = f"example {number}"
+            fields = row if isinstance(row, Mapping) else _parsed(row, spec, place)
+            examples.append(example_of(fields, spec.family, spec.columns, place))
+        count += len(rows)
+        if examples:
+            yield examples
+    if not count:
         raise DataError("there are no examples", hint="pass at least one")
-    examples = []
-    for number, row in enumerate(rows, 1):
-        place = f"example {number}"
-        fields = row if isinstance(row, Mapping) else _parsed(row, spec, place)
-        examples.append(example_of(fields, spec.family, spec.columns, place))
-    return TaskFile(examples, "")
 
 
 def _target(out: Path, spec: TaskSpec, split: str, format: Format) -> Path:
-    """The file to write: `out`, or in that folder the file that GLUE's server expects."""
+    """The file to write: `out`, or in that folder the file of a known name."""
     if not out.is_dir():
         return out
-    files = TASKS[spec.name].submissions if format == "glue" and split.startswith("test") else {}
+    files: Mapping[str, str] = {}
+    if split.startswith("test"):
+        submissions = {"glue": TASKS[spec.name].submissions, "rocstories": {"test": ROCSTORIES}}
+        files = submissions.get(format, {})
     if split_name(split) not in files:
         raise ConfigError(
             f"--out is {out}, a folder; allowed for {format} and {split or 'these examples'}: a "
             "file",
-            hint="pass the name of a file; only submissions of GLUE's test sets have known names",
+            hint="pass the name of a file; only submissions of test sets have known names",
         )
     return out / files[split_name(split)]
 
@@ -165,6 +217,13 @@ def _submitted(label: Any, spec: TaskSpec) -> str:
     return str(spec.labels.index(label)) if by_id else str(label)
 
 
+def json_line(one: Prediction) -> str:
+    """A prediction as a line of JSON."""
+    fields = {"id": one.id} if one.id else {}
+    scores = {} if one.scores is None else {"scores": one.scores}
+    return json.dumps({**fields, "label": one.label, **scores}, ensure_ascii=False) + "\n"
+
+
 def written(found: Sequence[Prediction], spec: TaskSpec, format: Format) -> Iterator[str]:
     """The lines of a file of predictions.
 
@@ -179,27 +238,27 @@ def written(found: Sequence[Prediction], spec: TaskSpec, format: Format) -> Iter
             hint="cut them with --on-too-long truncate",
         )
     if format == "jsonl":
-        for one in found:
-            fields = {"id": one.id} if one.id else {}
-            scores = {} if one.scores is None else {"scores": one.scores}
-            row = {**fields, "label": one.label, **scores}
-            yield json.dumps(row, ensure_ascii=False) + "\n"
+        yield from map(json_line, found)
     elif format == "glue":
         if spec.problem == "multi_label_classification" or spec.family == "multiple-choice":
             raise _no_format(format, spec)
-        yield "index\tprediction\n"
+        yield GLUE_HEADER
         for index, one in enumerate(found):
             yield f"{index}\t{_submitted(one.label, spec)}\n"
-    else:
-        if spec.family != "multiple-choice":
-            raise _no_format(format, spec)
+    elif spec.family != "multiple-choice":
+        raise _no_format(format, spec)
+    elif format == "storycloze":
         yield "InputStoryid,AnswerRightEnding\n"
         for index, one in enumerate(found):
             yield f"{one.id or index},{one.label + 1}\n"
+    else:  # train.py of the 2018 code, predict()
+        yield GLUE_HEADER
+        for index, one in enumerate(found):
+            yield f"{index}\t{one.label}\n"
 
 
 def _no_format(format: str, spec: TaskSpec) -> ConfigError:
     return ConfigError(
         f"format is {format!r}; allowed for {spec.problem} of {spec.family}: jsonl",
-        hint="glue is for classes and similarities, storycloze for choices",
+        hint="glue is for classes and similarities, storycloze and rocstories for choices",
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from ogpt.errors import DataError
@@ -18,6 +19,9 @@ Reader = Callable[[Path, Drops], Iterator[Example]]
 
 NO_GOLD = "they have no gold label"
 EMPTY = "a text is empty"
+GAP = "_"
+"""The sign of RACE for a gap. It stands for the empty texts of rows that must stay: an empty text
+is refused elsewhere."""
 
 
 def decoded_lines(path: Path) -> Iterator[str]:
@@ -53,11 +57,13 @@ def place_of(path: Path, number: int) -> str:
 def without_empty(examples: Iterator[Example], drops: Drops) -> Iterator[Example]:
     """Leave out labelled examples with an empty text: nothing can be learned from them.
 
-    Rows without labels all stay, as a submission needs a prediction for each. The context and the
-    question of a multiple choice may be empty, but its choices come last and are texts.
+    Rows without labels all stay, with GAP in place of an empty text, as a submission needs a
+    prediction for each.
     """
     for example in examples:
-        if example.label is None or all(example.texts):
+        if all(example.texts):
             yield example
+        elif example.label is None:
+            yield replace(example, texts=tuple(text or GAP for text in example.texts))
         else:
             drops[EMPTY] += 1

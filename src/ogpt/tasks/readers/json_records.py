@@ -10,6 +10,7 @@ from ogpt.errors import DamagedData, DataError
 from ogpt.reading import parse_json, shown
 from ogpt.tasks.example import Example
 from ogpt.tasks.readers.decoding_lines import (
+    GAP,
     NO_GOLD,
     Drops,
     decoded_lines,
@@ -17,10 +18,6 @@ from ogpt.tasks.readers.decoding_lines import (
     without_empty,
 )
 from ogpt.tasks.readers.tabbed import HIDDEN, NO_MAJORITY
-
-GAP = "_"
-"""The sign of RACE for a gap. It stands for the few options that are empty: to leave out their
-questions would change the test set, and an empty text is refused elsewhere."""
 
 _LETTERS = "ABCD"
 
@@ -81,6 +78,7 @@ def read_race(path: Path, drops: Drops) -> Iterator[Example]:
                 "options",
                 hint="download the archive again",
             )
+        # to leave out the few questions with an empty option would change the test set
         choices = [str(option).strip() or GAP for option in options]
         texts = (article, str(question).strip(), *choices)
         yield Example(texts, _LETTERS.index(answer), place, f"{path.name}:{number}")

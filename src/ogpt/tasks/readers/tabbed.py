@@ -49,7 +49,8 @@ def read_tabbed(
             None: the labels are the names.
         columns: Names of the columns of a file without a header. A first line that starts with
             "index" is a header still: of the three CoLA files of GLUE the test set alone has one.
-        id: Name of the column of the id; "" or a name that is not there: rows have none.
+        id: Name of the column of the id, or several separated by commas; "" or a name that is not
+            there: rows have none.
         score: Whether the label is a number.
 
     Raises:
@@ -104,8 +105,8 @@ def _read(
             gold = names[str(gold)]
         if score and gold is not None:
             gold = _number(str(gold))
-        name = values[header.index(id)] if id in header else ""
-        yield Example(tuple(chosen), gold, place, name)
+        known = [values[header.index(name)] for name in id.split(",") if name in header]
+        yield Example(tuple(chosen), gold, place, " ".join(known))
 
 
 def _checked(path: Path, header: list[str], texts: Sequence[str]) -> list[str]:
