@@ -16,8 +16,10 @@ from ogpt.data.sources import open_sources
 from ogpt.data.unknown import notice_unknown, notice_unknown_in, notice_unknown_of
 from ogpt.errors import StrictNotice
 from ogpt.evaluation.tokenized_text import open_text
+from ogpt.reporting import silent
 from ogpt.tokens.bpe_tokenizer import BPETokenizer
 from ogpt.workflows.prepare import prepare
+from ogpt.workflows.pretrain_setup import PretrainRequest, resolve_settings, set_up
 from ogpt.workflows.train_tokenizer import train_tokenizer
 
 TEXT = "the cat sat on the mat and the rat sat on the hat.\n\n" * 200
@@ -164,6 +166,18 @@ def test_vowel_signs_that_the_default_rules_drop(tmp_path: Path, text: str) -> N
     with notices.collecting() as told:
         train_tokenizer(tmp_path / "a.txt", 300, tmp_path / "b", pre_tokenizer="bytes")
     assert "vowel-signs-dropped" not in kinds(told)
+
+
+def test_a_run_that_trains_its_tokenizer_tells_of_vowel_signs_once(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text(HINDI)
+    request = PretrainRequest(
+        data=(str(tmp_path / "a.txt"),),
+        out=tmp_path / "run",
+        overrides=("tokenizer.vocab_size=60", "model.n_positions=16"),
+    )
+    with notices.collecting() as told:
+        set_up(request, resolve_settings(request), request.out, silent)
+    assert kinds(told).count("vowel-signs-dropped") == 1
 
 
 def test_accents_are_no_vowel_signs(tmp_path: Path) -> None:

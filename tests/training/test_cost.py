@@ -16,15 +16,18 @@ def test_parameter_count_is_the_models(n_layer: int) -> None:
     assert parameter_count(config) == OpenAIGPTLMHeadModel(config).num_parameters()
 
 
-def test_flops_are_those_of_the_matrix_products() -> None:
+@pytest.mark.parametrize("frozen", [0, 1, 2])
+def test_flops_are_those_of_the_matrix_products(frozen: int) -> None:
     config = OpenAIGPTConfig(vocab_size=64, n_positions=32, n_embd=16, n_layer=2, n_head=2)
     model = OpenAIGPTLMHeadModel(config)
+    model.freeze(embeddings=False, layers=frozen)
     ids = torch.zeros(1, 32, dtype=torch.int64)
     with FlopCounterMode(display=False) as counter:
         model.token_loss(ids, ids).backward()
     whole_attention = 6.0 * config.n_layer * config.n_embd * 32  # the counter takes both halves
-    expected = flops_per_token(config, 32) + whole_attention
-    assert counter.get_total_flops() / 32 == pytest.approx(expected, rel=0.05)
+    counted = counter.get_total_flops() / 32 - whole_attention
+    assert counted == pytest.approx(flops_per_token(config, 32, frozen_layers=frozen), rel=0.05)
+    assert counted != pytest.approx(flops_per_token(config, 32, frozen_layers=frozen + 1), rel=0.05)
 
 
 def test_utilization_is_a_share_of_the_peak() -> None:

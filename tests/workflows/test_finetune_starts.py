@@ -115,9 +115,22 @@ def test_frozen_layers_have_no_moments(base, files, tmp_path):
         assert torch.equal(weight, other), name
 
 
-def test_new_rows_and_head_are_small_and_random(base, files, tmp_path):
-    _, step = step_for(base, files, tmp_path)
-    rows = step.model.transformer.tokens_embed.weight[-3:].detach()
-    for new in (rows, step.model.score.weight.detach()):
+@pytest.mark.parametrize("spare", [0, 2, 5])
+def test_new_rows_and_head_are_small_and_random(spare, base, files, tmp_path):
+    """Also where the model has rows that its tokenizer does not use."""
+    model = ogpt.OpenAIGPTLMHeadModel.from_pretrained(base)
+    known = len(tokenizer())
+    model.resize_token_embeddings(known + spare)
+    with torch.no_grad():
+        model.transformer.tokens_embed.weight[known:] = 9.0
+    model.save_pretrained(tmp_path / "base")
+    tokenizer().save_pretrained(tmp_path / "base")
+    _, step = step_for(tmp_path / "base", files, tmp_path / "out")
+    rows = step.model.transformer.tokens_embed.weight.detach()
+    assert len(rows) == known + max(3, spare)
+    for new in (rows[known : known + 3], step.model.score.weight.detach()):
         assert 0.01 < new.std() < 0.03
         assert abs(new.mean()) < 0.01
+    held = ModelFolder.open(tmp_path / "base").weights["transformer.tokens_embed.weight"].data
+    assert np.array_equal(rows[:known], held[:known])
+    assert (rows[known + 3 :] == 9).all()

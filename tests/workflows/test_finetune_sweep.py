@@ -164,9 +164,10 @@ def test_a_plan(given, tmp_path):
 
 def test_plan_names_a_test_set_without_labels(given, tmp_path):
     bare = tmp_path / "bare.jsonl"
-    bare.write_text('{"text": "a film"}\n' * 3, "utf-8")
+    bare.write_text('{"text": "a film"}\n{"text": ""}\n', "utf-8")  # neither scored nor read
     plan = ogpt.finetune_plan(**{**given, "test": bare}, out=tmp_path / "out")
     assert plan.missing == ("labels of test",)
+    assert plan.test_examples == 0
 
 
 def test_a_finished_run_is_scored_on_a_test_set_that_it_has_not_seen(given, tmp_path):

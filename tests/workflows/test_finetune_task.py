@@ -55,6 +55,8 @@ def test_a_data_set_is_learned_and_its_labelled_tests_scored(
     folder = ModelFolder.open(result.out)
     spec = task_of(folder.config, folder.path)
     assert (spec.name, spec.metrics[0]) == (name, metric)
+    card = next((tmp_path / "run" / "checkpoints").glob("*/README.md")).read_text("utf-8")
+    assert ("transformers scores the given one alone" in card) == (spec.family == "similarity")
     if name == "cola":
         official, sent = tmp_path / "data" / "CoLA", tmp_path / "CoLA.tsv"
         with collecting():  # unknown tokens

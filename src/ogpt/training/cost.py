@@ -9,13 +9,17 @@ LOGITS_BYTES = 8 * 2**25
 """One chunk of logits in float32 and its gradient (ogpt/model/chunked_loss.py)."""
 
 
-def flops_per_token(config: OpenAIGPTConfig, length: float, *, head: bool = True) -> float:
+def flops_per_token(
+    config: OpenAIGPTConfig, length: float, *, head: bool = True, frozen_layers: int = 0
+) -> float:
     """Floating-point operations per token of one training step, forward and backward.
 
     Args:
         config: Configuration of the model.
         length: Tokens of a sequence.
         head: Whether the next tokens are predicted.
+        frozen_layers: Blocks that are not trained. The embeddings below them are, so that the
+            gradient still passes through: only the 2 per weight for its own gradient are saved.
 
     6 per weight that multiplies: 2 forward and 4 backward. The head counts, the embeddings do not,
     as they are looked up. Causal attention adds 12 n_layer n_embd length / 2.
@@ -25,7 +29,8 @@ def flops_per_token(config: OpenAIGPTConfig, length: float, *, head: bool = True
     """
     C = config.n_embd
     weights = config.n_layer * 12 * C * C + (config.vocab_size * C if head else 0)
-    return 6.0 * weights + 6.0 * config.n_layer * C * length
+    saved = 2.0 * frozen_layers * 12 * C * C
+    return 6.0 * weights - saved + 6.0 * config.n_layer * C * length
 
 
 def training_memory_bytes(config: OpenAIGPTConfig, rows: int, length: int, narrow: bool) -> int:

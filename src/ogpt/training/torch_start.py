@@ -80,7 +80,12 @@ def start_fine_tuning(
     objective = (
         Torch2018Objective(*given, lengths.context) if of_2018 else TorchTaskObjective(*given)
     )
-    flops = flops_per_token(model.config, lengths.mean, head=settings.lm_coef > 0)
+    flops = flops_per_token(
+        model.config,
+        lengths.mean,
+        head=settings.lm_coef > 0,
+        frozen_layers=settings.frozen_layers,
+    )
     compiled = choose_compile(training.compile, flops * lengths.run_tokens, model.device)
     rows = training.micro_batch_size * lengths.sequences
     return TorchTrainStep(

@@ -64,7 +64,7 @@ def start_task_model(
     Args:
         folder: The model to start from: a language model, or one with any head, which is replaced.
         spec: The task.
-        tokenizer: With the task tokens, which are the last rows of the embedding.
+        tokenizer: With the task tokens.
         settings: n_transfer, frozen_layers, dropout rates and seed.
         device: Of the weights.
 
@@ -86,20 +86,28 @@ def start_task_model(
         torch.manual_seed(settings.seed)
         model: TaskModel = kind(config)
         if settings.n_transfer >= 0:
-            _transfer(model, folder, settings.n_transfer)
+            new = range(len(folder.tokenizer), len(tokenizer))
+            _transfer(model, folder, settings.n_transfer, new)
     model.freeze(embeddings=False, layers=settings.frozen_layers)
     return model.to(device)
 
 
 @torch.no_grad()
-def _transfer(model: TaskModel, folder: ModelFolder, n_transfer: int) -> None:
-    """Copy the embeddings and the first blocks of a model; what is new keeps its random weights."""
+def _transfer(model: TaskModel, folder: ModelFolder, n_transfer: int, new: range) -> None:
+    """Copy the embeddings and the first blocks of a model; what is new keeps its random weights.
+
+    `new` are the ids of the new tokens. Rows of the model without a token were never trained to
+    stand for one, so that a new token does not take over theirs.
+    """
     with collecting():  # that the new head is not in the file is no news
         known = OpenAIGPTForSequenceClassification.from_pretrained(folder, dtype=torch.float32)
     held = known.transformer.state_dict()
+    embedding = model.transformer.tokens_embed.weight
+    fresh = embedding[new.start : new.stop].clone()
     for name, weight in model.transformer.named_parameters():
         block = _BLOCK.search(name)
         if block is not None and int(block[1]) >= n_transfer:
             continue
-        rows = min(len(weight), len(held[name]))  # the new tokens have the last rows
+        rows = min(len(weight), len(held[name]))
         weight[:rows] = held[name][:rows]
+    embedding[new.start : new.stop] = fresh

@@ -252,12 +252,8 @@ def _best(run: RunFolder) -> Path:
 
 
 def _unscored(setup: FinetuneSetup, run: RunFolder) -> dict[str, TaskBatches]:
-    """The test sets with labels that a finished run has not been scored on yet."""
-    return {
-        name: batches
-        for name, batches in setup.test.items()
-        if batches.encoded.labels is not None and name not in run.facts["test"]
-    }
+    """The test sets that a finished run has not been scored on yet."""
+    return {name: batches for name, batches in setup.test.items() if name not in run.facts["test"]}
 
 
 def _score_tests(
@@ -303,10 +299,12 @@ def _result(setup: FinetuneSetup, run: RunFolder) -> FinetuneResult:
 def _facts(setup: FinetuneSetup, step: TrainStep) -> dict[str, str]:
     """Rows of the model card."""
     section = setup.section
+    pairs = "both orders are scored and added; transformers scores the given one alone"
     return {
         "fine-tuned from": str(setup.folder.path),
         "task": setup.spec.name or setup.spec.family,
         "labels": ", ".join(setup.spec.labels) or "none",
+        **({"pairs": pairs} if setup.spec.family == "similarity" else {}),
         "training examples": f"{setup.train.n_windows:,}",
         "recipe": section.recipe,
         "batch": f"{section.batch_size} examples, {section.epochs:g} epochs",

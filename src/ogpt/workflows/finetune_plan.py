@@ -117,10 +117,9 @@ def _plan(setup: FinetuneSetup, step: TrainStep, runs: int) -> FinetunePlan:
 
 
 def _missing(setup: FinetuneSetup) -> tuple[str, ...]:
-    if not setup.test:
+    if not setup.data.test:
         return ("test",)
-    unlabelled = [name for name, one in setup.test.items() if one.encoded.labels is None]
-    return tuple(f"labels of {name}" for name in unlabelled)
+    return tuple(f"labels of {name}" for name in setup.data.test if name not in setup.test)
 
 
 def _timed(setup: FinetuneSetup, step: TrainStep) -> tuple[float, int]:

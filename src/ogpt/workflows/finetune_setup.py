@@ -101,6 +101,7 @@ class FinetuneSetup:
     train: TaskBatches
     valid: Mapping[str, TaskBatches]
     test: Mapping[str, TaskBatches]
+    """Of the test sets with labels: others cannot be scored."""
 
     @property
     def section(self) -> FinetuneSection:
@@ -198,7 +199,11 @@ def set_up_finetune(request: FinetuneRequest, settings: FinetuneSettings) -> Fin
         tokenizer=tokenizer,
         train=train,
         valid={name: batches(examples, name) for name, examples in data.valid.items()},
-        test={name: batches(examples, name) for name, examples in data.test.items()},
+        test={
+            name: batches(examples, name)
+            for name, examples in data.test.items()
+            if any(example.label is not None for example in examples)
+        },
     )
 
 

@@ -21,7 +21,7 @@ from ogpt.evaluation.zero_shot_probes import ZeroShotProbes
 from ogpt.evaluation.zero_shot_sets import open_zero_shot_sets
 from ogpt.folders.model_folder import CHECKPOINTS, ModelFolder, check_vocabulary
 from ogpt.folders.run_folder import RunFolder
-from ogpt.notices import tell
+from ogpt.notices import each_once, tell
 from ogpt.reporting import Reporter, Several
 from ogpt.storage import path_of
 from ogpt.tokens.open_tokenizer import open_tokenizer
@@ -324,20 +324,21 @@ def _shards(
     }
     text = open_sources(data, out=out, **reading)
     valid = open_sources(request.valid, out=out, **reading) if request.valid else ()
-    if chosen is None:
-        chosen = work / "tokenizer"
-        train_tokenizer(
-            text,
-            settings.tokenizer.vocab_size,
-            chosen,
-            pre_tokenizer=settings.tokenizer.pre_tokenizer,
-            reporter=reporter,
-            **reading,
+    with each_once():  # both functions look at the text
+        if chosen is None:
+            chosen = work / "tokenizer"
+            train_tokenizer(
+                text,
+                settings.tokenizer.vocab_size,
+                chosen,
+                pre_tokenizer=settings.tokenizer.pre_tokenizer,
+                reporter=reporter,
+                **reading,
+            )
+            write_max_length(chosen, settings.model.n_positions)
+        shards = prepare(
+            text, chosen, work / "shards", valid=valid, settings=settings.data, reporter=reporter
         )
-        write_max_length(chosen, settings.model.n_positions)
-    shards = prepare(
-        text, chosen, work / "shards", valid=valid, settings=settings.data, reporter=reporter
-    )
     return shards, shards.tokenizer
 
 
