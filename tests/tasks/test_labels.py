@@ -29,6 +29,27 @@ def test_the_problem_follows_from_the_labels(labels, family, problem):
     assert infer_problem(rows(*labels), family) == problem
 
 
+@pytest.mark.parametrize(
+    ("labels", "family", "message"),
+    [
+        ((0.5, 2, "high", 4), "similarity", r"x.jsonl:3 is 'high', a text; 3 of 4 .* such as 0.5"),
+        (("nan", 1, 2), "similarity", r"x.jsonl:1 is 'nan', a text; 2 of 3 labels are of an"),
+        (("a", "b", 0.5), "classification", r"x.jsonl:3 is 0.5, a number; .* such as 'a'"),
+        ((("a",), "b", ("b",)), "classification", r"x.jsonl:2 is 'b', a text; .*'a'"),
+        ((1, 2, ("b",)), "entailment", r"x.jsonl:3 is \('b',\), a list; .* such as 1"),
+    ],
+)
+def test_a_label_of_another_kind_does_not_change_the_problem(labels, family, message):
+    with pytest.raises(DataError, match=message) as error:
+        infer_problem(rows(*labels), family)
+    assert "--problem" in error.value.hint
+
+
+def test_whole_numbers_and_words_are_classes():
+    labels = (0, 1, "unknown", None)
+    assert infer_problem(rows(*labels), "classification") == "single_label_classification"
+
+
 def test_names_are_sorted_and_numbers_by_value():
     kind = "single_label_classification"
     assert infer_labels(rows("b", "a", "b"), kind) == ("a", "b")
@@ -44,6 +65,7 @@ def test_one_class_or_identifiers_are_refused(labels):
     ) as error:
         infer_labels(rows(*labels), "single_label_classification")
     assert "regression" in error.value.hint
+    assert ("one class alone" in error.value.hint) == (len(labels) == 2)
 
 
 def test_an_unknown_label_is_named_with_those_allowed():

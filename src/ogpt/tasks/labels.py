@@ -24,18 +24,32 @@ def infer_problem(examples: Iterable[Example], family: Family) -> Problem:
 
     Numbers are scores for similarity, and where any of them is not whole; otherwise they are the
     numbers of classes. Multiple choice always is a choice of one.
+
+    Raises:
+        DataError: scores or lists, and a few labels that are neither: by these alone the task would
+            become another.
     """
     if family == "multiple-choice":
         return "single_label_classification"
-    labels = [example.label for example in examples if example.label is not None]
-    if any(isinstance(label, tuple) for label in labels):
+    kinds: dict[str, list[Example]] = {}
+    for example in examples:
+        if example.label is not None:
+            kinds.setdefault(_kind(example.label), []).append(example)
+    numbers = [example.label for example in kinds.get("a number", ())]
+    scores = bool(numbers) and (
+        family == "similarity" or any(isinstance(n, float) and not n.is_integer() for n in numbers)
+    )
+    if len(kinds) > 1 and ("a list" in kinds or scores):
+        (_, most), *_, (kind, least) = sorted(kinds.items(), key=lambda one: -len(one[1]))
+        total = sum(map(len, kinds.values()))
+        raise DataError(
+            f"the label of {_place(least[0])} is {least[0].label!r}, {kind}; {total - len(least)} "
+            f"of {total} labels are of another kind, such as {most[0].label!r}",
+            hint="correct the rows, or pass --problem to say what is predicted",
+        )
+    if "a list" in kinds:
         return "multi_label_classification"
-    numbers = [label for label in labels if _is_number(label)]
-    if labels and len(numbers) == len(labels):
-        fractions = any(isinstance(n, float) and not n.is_integer() for n in numbers)
-        if family == "similarity" or fractions:
-            return "regression"
-    return "single_label_classification"
+    return "regression" if scores else "single_label_classification"
 
 
 def infer_labels(examples: Iterable[Example], problem: Problem) -> tuple[str, ...]:
@@ -49,11 +63,12 @@ def infer_labels(examples: Iterable[Example], problem: Problem) -> tuple[str, ..
     names = {name for example in examples for name in _names(example.label)}
     least = 1 if problem == "multi_label_classification" else 2
     if not least <= len(names) <= MOST_CLASSES:
+        few = "one class alone cannot be learned: add rows of another class"
         raise DataError(
             f"the label column has {len(names)} distinct values ({_shown(names)}); allowed: "
             f"{least} to {MOST_CLASSES:,}",
-            hint="one class alone cannot be learned: add rows of another class; for scores instead "
-            "of classes, pass --problem regression",
+            hint=f"{few if len(names) < least else 'check that it is the column of the labels'}; "
+            "for scores instead of classes, pass --problem regression",
         )
     return tuple(sorted(names, key=_sort_key))
 
@@ -149,8 +164,11 @@ def _score(example: Example) -> float:
     return value
 
 
-def _is_number(label: Gold) -> bool:
-    return isinstance(label, int | float) and not isinstance(label, bool)
+def _kind(label: Gold) -> str:
+    if isinstance(label, tuple):
+        return "a list"
+    number = isinstance(label, int | float) and not isinstance(label, bool)
+    return "a number" if number else "a text"
 
 
 def _sort_key(name: str) -> tuple[bool, float, str]:

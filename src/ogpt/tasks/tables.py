@@ -50,7 +50,7 @@ def read_rows(path: Path) -> Iterator[TableRow]:
         raise DataError(
             f"{path} has the ending {kind!r}; allowed: {', '.join(ENDINGS)}, and .gz or .zst after "
             "them",
-            hint="rename the file by its format",
+            hint="unpack an archive first; rename another file by its format",
         )
     text = _text(path, compression)
     if kind == ".jsonl":

@@ -99,7 +99,7 @@ def read_examples(
                 raise _no_column(resolved.get(LABEL, LABEL), LABEL, row)
         examples.append(_example(row, family, resolved, problem))
     if not examples:
-        raise DataError(f"{path} has no rows", hint="pass a file with at least two examples")
+        raise DataError(f"{path} has no rows", hint="pass a file with examples")
     return examples, resolved
 
 
@@ -195,7 +195,7 @@ def _text(row: TableRow, column: str) -> str:
 def _no_text(column: str, value: Any, row: TableRow) -> DataError:
     return DataError(
         f"{column} of {row.place} is {value!r}, {type(value).__name__}; allowed: a text",
-        hint="remove the row, or name another column with --column",
+        hint="remove the row or fill in its text; finetune --column names another column",
     )
 
 
@@ -217,5 +217,5 @@ def _gold(value: Any, row: TableRow, problem: Problem | None) -> Gold | None:
         return tuple(map(str, value))
     raise DataError(
         f"the label of {row.place} is {value!r}; allowed: a text, a number, or a list of texts",
-        hint="check the label column: --column label=NAME",
+        hint="check the label column, which finetune --column label=NAME names",
     )
