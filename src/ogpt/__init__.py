@@ -37,6 +37,7 @@ from ogpt.version import __version__
 if TYPE_CHECKING:
     from ogpt import errors as errors
     from ogpt import notices as notices
+    from ogpt.config.lstm_config import LSTMConfig as LSTMConfig
     from ogpt.config.model import OpenAIGPTConfig as OpenAIGPTConfig
     from ogpt.config.parity import Parity as Parity
     from ogpt.decoding.options import DecoderOptions as DecoderOptions
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     )
     from ogpt.model.double_heads import OpenAIGPTDoubleHeadsModel as OpenAIGPTDoubleHeadsModel
     from ogpt.model.heads import OpenAIGPTLMHeadModel as OpenAIGPTLMHeadModel
+    from ogpt.model.lstm import LSTMModel as LSTMModel
     from ogpt.model.outputs import BaseModelOutput as BaseModelOutput
     from ogpt.model.outputs import CausalLMOutput as CausalLMOutput
     from ogpt.model.outputs import GenerateBeamDecoderOnlyOutput as GenerateBeamDecoderOnlyOutput
@@ -91,6 +93,8 @@ _HOMES = {
     "GenerateBeamDecoderOnlyOutput": "ogpt.model.outputs:GenerateBeamDecoderOnlyOutput",
     "GenerateDecoderOnlyOutput": "ogpt.model.outputs:GenerateDecoderOnlyOutput",
     "GenerationSettings": "ogpt.generation.choosing.settings:GenerationSettings",
+    "LSTMConfig": "ogpt.config.lstm_config:LSTMConfig",
+    "LSTMModel": "ogpt.model.lstm:LSTMModel",
     "ModelFolder": "ogpt.folders.model_folder:ModelFolder",
     "OpenAIGPTConfig": "ogpt.config.model:OpenAIGPTConfig",
     "OpenAIGPTDoubleHeadsModel": "ogpt.model.double_heads:OpenAIGPTDoubleHeadsModel",
@@ -141,6 +145,8 @@ __all__ = [
     "GenerateBeamDecoderOnlyOutput",
     "GenerateDecoderOnlyOutput",
     "GenerationSettings",
+    "LSTMConfig",
+    "LSTMModel",
     "ModelFolder",
     "OpenAIGPTConfig",
     "OpenAIGPTDoubleHeadsModel",

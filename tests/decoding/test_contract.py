@@ -5,12 +5,15 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from ogpt.generation.protocol.decoder import Computed, Decoder, Part
 from ogpt.model.cuda.static_decoder import StaticDecoder
 from ogpt.model.decoder.torch_decoder import TorchDecoder
+from ogpt.model.lstm import LSTMBlock
 from tests.decoding.contract import SIZES, SLOTS, TEXTS, Contract
 from tests.model.devices import GPU
+from tests.model.lstms import lstm
 from tests.model.parity import random_model
 from tests.native.models import native
 
@@ -19,10 +22,17 @@ def model_on(device: str) -> Any:
     return random_model(3, **SIZES).to(device)
 
 
+def lstm_on(device: str) -> Any:
+    names = ("n_positions", "vocab_size", "n_embd")
+    return lstm(seed=3, **{name: SIZES[name] for name in names}).to(device)
+
+
 DECODERS: dict[str, tuple[Callable[[], Decoder], float]] = {
     "native": (lambda: native(model_on("cpu"), slots=SLOTS, threads=2), 1e-4),
     "native int8": (lambda: native(model_on("cpu"), slots=SLOTS, dtype="int8"), 0.1),
     "torch": (lambda: TorchDecoder(model_on("cpu"), SLOTS), 1e-5),
+    "torch lstm": (lambda: TorchDecoder(lstm_on("cpu"), SLOTS), 1e-5),
+    "torch lstm cuda": (lambda: TorchDecoder(lstm_on("cuda"), SLOTS), 1e-4),
     "torch cuda": (lambda: TorchDecoder(model_on("cuda"), SLOTS), 1e-4),
     "static": (lambda: StaticDecoder(model_on("cpu"), SLOTS), 1e-5),
     "static cuda": (lambda: StaticDecoder(model_on("cuda"), SLOTS), 1e-4),
@@ -34,9 +44,11 @@ DECODERS: dict[str, tuple[Callable[[], Decoder], float]] = {
 }
 
 
-def contract_of(make: Callable[[], Decoder], limit: float) -> Contract:
+def contract_of(
+    make: Callable[[], Decoder], limit: float, model: Callable[[str], Any] = model_on
+) -> Contract:
     with torch.no_grad():
-        found = model_on("cpu")(torch.tensor(TEXTS), output_hidden_states=True)
+        found = model("cpu")(torch.tensor(TEXTS), output_hidden_states=True)
     return Contract(make, found.logits.numpy(), found.hidden_states[-1].numpy(), limit)
 
 
@@ -45,7 +57,8 @@ def contract_of(make: Callable[[], Decoder], limit: float) -> Contract:
     params=[pytest.param(name, marks=GPU.marks if "cuda" in name else ()) for name in DECODERS],
 )
 def contract(request: pytest.FixtureRequest) -> Contract:
-    return contract_of(*DECODERS[request.param])
+    model = lstm_on if "lstm" in request.param else model_on
+    return contract_of(*DECODERS[request.param], model)
 
 
 @pytest.mark.parametrize("check", Contract.CHECKS, ids=lambda check: check.__name__)
@@ -138,6 +151,25 @@ class TruncatesByOneTooMany(Faulty):
     def truncate(self, slot: int, length: int) -> None:
         self.inner.truncate(slot, length)
         self.inner.truncate(slot, max(0, length - 1))
+
+
+def test_the_contract_sees_a_cell_state_of_another_token() -> None:
+    """The fault of a cache that keeps hidden states alone: cells are those of the last token."""
+
+    class Stale(LSTMBlock):
+        def _cells(self, x: Tensor, hidden: Tensor, before: tuple[Tensor, Tensor]) -> Tensor:
+            cells = super()._cells(x, hidden, before)
+            return cells[:, -1:].expand_as(cells)
+
+    def make() -> Decoder:
+        model = lstm_on("cpu")
+        model.transformer.h[0].__class__ = Stale
+        return TorchDecoder(model, SLOTS)
+
+    contract = contract_of(make, 1e-5, lstm_on)
+    contract.check_one_by_one()
+    with pytest.raises(AssertionError):
+        contract.check_truncate_and_free()
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from ogpt.config.lstm_config import LSTMConfig
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.config.pretrain_settings import TrainingSettings
 from ogpt.errors import DecoderError
@@ -73,6 +74,16 @@ def largest_difference(step: TorchTrainStep) -> float:
 
 def test_the_scores_are_those_of_a_decoder(step: TorchTrainStep) -> None:
     assert largest_difference(step) < TOLERANCE
+
+
+def test_an_lstm_scores_each_choice_alone() -> None:
+    torch.manual_seed(0)
+    shape = {"vocab_size": 50, "n_positions": N_POSITIONS, "n_embd": 16, "lstm_units": 24}
+    config = LSTMConfig(**shape, initializer_range=1.0)
+    model = OpenAIGPTLMHeadModel(config)
+    assert largest_difference(TorchTrainStep(TorchLanguageModeling(model), SETTINGS, False)) < (
+        TOLERANCE
+    )
 
 
 def test_scores_follow_the_weights(step: TorchTrainStep) -> None:

@@ -6,9 +6,17 @@ import pytest
 import torch
 
 import ogpt
+from ogpt.config.lstm_config import LSTMConfig
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.errors import ConfigError
-from ogpt.weights.shapes import ARCHITECTURES, architecture_of, parameter_count, weight_shapes
+from ogpt.weights.shapes import (
+    BARE,
+    WITH_HEAD,
+    architecture_of,
+    parameter_count,
+    weight_shapes,
+    written_architecture,
+)
 
 SMALL: dict[str, Any] = {
     "vocab_size": 11,
@@ -19,7 +27,7 @@ SMALL: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", [BARE[0], *WITH_HEAD])
 @pytest.mark.parametrize(
     "options",
     [
@@ -43,6 +51,26 @@ def test_another_architecture() -> None:
     with pytest.raises(ConfigError, match=r"'GPT2Model'; allowed: OpenAIGPTModel, ") as caught:
         weight_shapes(OpenAIGPTConfig(**SMALL), "GPT2Model")
     assert "config.json" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("config", "architecture"),
+    [(OpenAIGPTConfig(**SMALL), "LSTMModel"), (LSTMConfig(), "OpenAIGPTModel")],
+)
+def test_the_architecture_of_another_network(config: OpenAIGPTConfig, architecture: str) -> None:
+    other = "OpenAIGPTModel" if architecture == "LSTMModel" else "LSTMModel"
+    with pytest.raises(ConfigError, match=f"{architecture!r}; allowed: {other}, OpenAIGPTLMHead"):
+        weight_shapes(config, architecture)
+
+
+@pytest.mark.parametrize("architecture", [BARE[1], *WITH_HEAD])
+def test_an_lstms_architecture_is_written_under_its_own_name(architecture: str) -> None:
+    config = LSTMConfig()
+    config.architectures = [written_architecture(config, architecture)]
+    assert config.architectures[0].startswith("LSTM")
+    assert architecture_of(config) == architecture
+    assert architecture_of(LSTMConfig()) == "OpenAIGPTLMHeadModel"
+    assert written_architecture(OpenAIGPTConfig(), architecture) == architecture
 
 
 def test_the_architecture_of_a_configuration() -> None:

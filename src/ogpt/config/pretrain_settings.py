@@ -38,6 +38,11 @@ def check(section: str, settings: object, ranges: Mapping[str, Range]) -> None:
 class ModelSettings:
     """The shape of the model (paper, section 4.1)."""
 
+    network: Literal["transformer", "lstm"] = "transformer"
+    """transformer, or lstm: the paper's baseline (section 5), one recurrent layer of lstm_units.
+    The number of layers and heads and attn_pdrop are those of a transformer alone."""
+    lstm_units: int = 2048
+    """Width of the LSTM's state."""
     n_layer: int = 12
     """Number of transformer blocks."""
     n_head: int = 12
@@ -54,9 +59,11 @@ class ModelSettings:
     """Dropout on the output of each sub-layer, 0 to below 1."""
 
     def __post_init__(self) -> None:
-        sizes = ("n_layer", "n_head", "n_embd", "n_positions")
+        check("model", self, {"network": OneOf(("transformer", "lstm"))})
+        sizes = ("lstm_units", "n_layer", "n_head", "n_embd", "n_positions")
         check("model", self, dict.fromkeys(sizes, Whole(1)))
-        check("model", self, {"n_embd": Multiple(self.n_head, "model.n_head")})
+        if self.network == "transformer":
+            check("model", self, {"n_embd": Multiple(self.n_head, "model.n_head")})
         check("model", self, dict.fromkeys(("embd_pdrop", "attn_pdrop", "resid_pdrop"), _DROPOUT))
 
 

@@ -8,7 +8,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self, overload
+from typing import Any, ClassVar, Literal, Self, Unpack, overload
 
 from ogpt.config.parity import Parity
 from ogpt.errors import CheckpointError, ConfigError, UnknownSetting
@@ -240,10 +240,8 @@ class SavedConfig(ABC):
         where: HubOptions = {}
         for option in HubOptions.__annotations__.keys() & kwargs.keys():
             where[option] = kwargs.pop(option)  # type: ignore[literal-required]  # one of its keys
-        file = Path(path_or_id)
-        if not file.is_file():
-            file = model_folder(path_or_id, tokenizer_only=True, **where) / CONFIG_FILE
-        config, unused = cls._built(_read(file), return_unused_kwargs, kwargs)
+        values = config_values(path_or_id, **where)
+        config, unused = cls._built(values, return_unused_kwargs, kwargs)
         return (config, unused) if return_unused_kwargs else config
 
     @classmethod
@@ -276,6 +274,23 @@ class SavedConfig(ABC):
             if cls.other_names.get(name, name) not in left_out
         }
         return kept | fresh
+
+
+def config_values(path_or_id: str | Path, **hub: Unpack[HubOptions]) -> dict[str, Any]:
+    """The values in the config.json of a model, as they are.
+
+    Args:
+        path_or_id: A model folder, a JSON file, or a Hub id.
+        **hub: How to fetch from the Hub, as in `ogpt.hub.model_folder`.
+
+    Raises:
+        CheckpointError: the file is missing or damaged.
+        HubError: the download failed.
+    """
+    file = Path(path_or_id)
+    if not file.is_file():
+        file = model_folder(path_or_id, tokenizer_only=True, **hub) / CONFIG_FILE
+    return _read(file)
 
 
 def tell_misspelt(names: Iterable[str], known: Iterable[str]) -> None:

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ogpt import processor
-from ogpt.config.model import OpenAIGPTConfig
 from ogpt.decoding.native.balancing import balanced
 from ogpt.decoding.native.library import PRECISIONS, load_library
 from ogpt.folders.model_card import write_card
@@ -88,7 +87,7 @@ def write_rounded(
     config = folder_config(source)
     arrays = open_weights(source)
     plan = match_weights(arrays, config)
-    saved = OpenAIGPTConfig.from_dict(config.to_dict())
+    saved = config.copy()
     saved.architectures = [plan.architecture]
     if to == "bf16":
         plan.check(arrays, "bfloat16", lambda done: progress(done, len(plan.homes)))

@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ogpt.config.lstm_config import LSTMConfig, read_config
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.config.pretrain_settings import PretrainSettings
 from ogpt.layout import CARD_FILE
 from ogpt.storage import whole_file
 from ogpt.tokens.tokenizer_folder import read_settings
 from ogpt.version import __version__
-from ogpt.weights.shapes import architecture_of, parameter_count
+from ogpt.weights.shapes import architecture_of, parameter_count, written_architecture
 
 _NAMED = 8  # sources listed by name; a corpus may have thousands
 _KINDS = {
@@ -22,6 +23,7 @@ _KINDS = {
         "A GPT-1 transformer",
         "gives a vector per token",
     ),
+    "LSTMModel": ("feature-extraction", "An LSTM", "gives a vector per token"),
     "OpenAIGPTLMHeadModel": ("text-generation", "A GPT-1 language model", "continues text"),
     "OpenAIGPTDoubleHeadsModel": (
         "text-generation",
@@ -63,27 +65,30 @@ def write_card(
         TokenizerError: tokenizer_config.json is damaged.
         StorageError: the disk is full, or writing is not permitted.
     """
-    config = OpenAIGPTConfig.from_pretrained(folder)
+    config = read_config(folder)
     architecture = architecture_of(config)
     parameters = parameter_count(config, architecture)
     task, title, does = _KINDS[architecture]
+    shape = f"{config.n_layer} layers, {config.n_embd} channels, {config.n_head} heads"
+    tags = ["openai-gpt", "gpt-1"]
+    if isinstance(config, LSTMConfig):
+        title = title.replace("A GPT-1", "An LSTM")
+        shape = f"1 LSTM layer of {config.lstm_units} units, {config.n_embd} channels"
+        tags = ["lstm"]
     metadata = {
         **({"license": license} if license else {}),
         "library_name": "ogpt",
         "pipeline_tag": task,
-        "tags": ["openai-gpt", "gpt-1"],
+        "tags": tags,
     }
     pre_tokenizer = read_settings(folder).get("pre_tokenizer", "")
     kept, peer = "It uses lower-case text, and does not keep white space.", "uses BERT's rules"
     if pre_tokenizer == "bytes":
         kept, peer = "It keeps case and white space, of any language.", "gives the same ids"
     rows = {
-        "architecture": architecture,
+        "architecture": written_architecture(config, architecture),
         "parameters": f"{parameters:,}",
-        "shape": (
-            f"{config.n_layer} layers, {config.n_embd} channels, {config.n_head} heads, "
-            f"{config.n_positions} positions, vocabulary {config.vocab_size:,}"
-        ),
+        "shape": f"{shape}, {config.n_positions} positions, vocabulary {config.vocab_size:,}",
         "pre-tokenization": _WORDS.get(pre_tokenizer),
         **(facts or {}),
         **(evaluation or {}),

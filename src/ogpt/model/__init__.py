@@ -17,6 +17,11 @@ More of the network:
     pooling.py          one vector for a sequence
     openai_2018.py      where the 2018 code computes something else
 
+The paper's baseline (table 5):
+    lstm.py             an LSTM in place of the transformer
+    lstm_cache.py       its states after each token
+    network.py          the network that a configuration describes
+
 Around it:
     base.py             initial weights, resizing, freezing, gradient checkpointing
     resizing.py         rows of an embedding

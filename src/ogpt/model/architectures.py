@@ -5,17 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ogpt.errors import BackendMissing
-from ogpt.weights.shapes import ARCHITECTURES
 
 if TYPE_CHECKING:
     from ogpt.model.pretrained import OpenAIGPTPreTrainedModel
 
-WITH_HEAD = tuple(name for name in ARCHITECTURES if name != "OpenAIGPTModel")
-"""Class names of models with a head."""
-
 
 def model_class(name: str, purpose: str) -> type[OpenAIGPTPreTrainedModel]:
-    """The class of one of ARCHITECTURES.
+    """The class of one of `ogpt.weights.shapes.ARCHITECTURES`.
 
     Args:
         name: Class name.
@@ -28,6 +24,7 @@ def model_class(name: str, purpose: str) -> type[OpenAIGPTPreTrainedModel]:
         from ogpt.model.classification import OpenAIGPTForSequenceClassification
         from ogpt.model.double_heads import OpenAIGPTDoubleHeadsModel
         from ogpt.model.heads import OpenAIGPTLMHeadModel
+        from ogpt.model.lstm import LSTMModel
         from ogpt.model.transformer import OpenAIGPTModel
     except ModuleNotFoundError as error:
         raise BackendMissing(
@@ -35,6 +32,7 @@ def model_class(name: str, purpose: str) -> type[OpenAIGPTPreTrainedModel]:
         ) from error
     classes: tuple[type[OpenAIGPTPreTrainedModel], ...] = (
         OpenAIGPTModel,
+        LSTMModel,
         OpenAIGPTLMHeadModel,
         OpenAIGPTDoubleHeadsModel,
         OpenAIGPTForSequenceClassification,

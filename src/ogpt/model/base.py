@@ -19,8 +19,8 @@ from ogpt.weights.names import PREFIX
 class Model(nn.Module):
     """A GPT-1 in memory. OpenAIGPTPreTrainedModel adds loading and saving.
 
-    Every model keeps the transformer in the attribute `transformer` (`base_model`), and heads
-    beside it; OpenAIGPTModel is its own base model.
+    Every model keeps the transformer, or the LSTM in its place, in the attribute `transformer`
+    (`base_model`), and heads beside it; OpenAIGPTModel and LSTMModel are their own base models.
     """
 
     config_class: ClassVar[type[OpenAIGPTConfig]] = OpenAIGPTConfig
@@ -30,10 +30,11 @@ class Model(nn.Module):
 
     def __init__(self, config: OpenAIGPTConfig) -> None:
         super().__init__()
-        if not isinstance(config, OpenAIGPTConfig):
+        if not isinstance(config, self.config_class):
+            wanted = self.config_class.__name__
             raise ConfigError(
-                f"the configuration is a {type(config).__name__}; allowed: ogpt.OpenAIGPTConfig",
-                hint="build one with OpenAIGPTConfig.from_dict(...), such as from config.to_dict()",
+                f"the configuration is a {type(config).__name__}; allowed: ogpt.{wanted}",
+                hint=f"build one with {wanted}.from_dict(...), such as from config.to_dict()",
             )
         config.check()
         self.config = config
@@ -61,17 +62,26 @@ class Model(nn.Module):
         """Initialize the weights: N(0, initializer_range), biases 0, LayerNorm gains 1."""
         self._initialize(dict(self.named_parameters()))
 
+    @torch.no_grad()
     def _initialize(self, parameters: Mapping[str, nn.Parameter]) -> None:
+        for name, parameter in parameters.items():
+            self.base_model.initialize(name, parameter)
+
+    def initialize(self, name: str, parameter: nn.Parameter) -> None:
+        """Give a weight its initial values.
+
+        Args:
+            name: Of the weight, with or without the prefix `transformer.`.
+            parameter: The weight.
+        """
         # N(0, 0.02) at every width is sufficient because LayerNorm is used throughout (paper,
         # section 4.1). torch's defaults depend on the width, and embeddings would be N(0, 1).
-        with torch.no_grad():
-            for name, parameter in parameters.items():
-                if name.endswith("bias"):
-                    parameter.zero_()
-                elif parameter.ndim == 1:  # LayerNorm gain
-                    parameter.fill_(1.0)
-                else:
-                    parameter.normal_(0.0, self.config.initializer_range)
+        if name.endswith("bias"):
+            parameter.zero_()
+        elif parameter.ndim == 1:  # LayerNorm gain
+            parameter.fill_(1.0)
+        else:
+            parameter.normal_(0.0, self.config.initializer_range)
 
     def num_parameters(self, only_trainable: bool = False) -> int:
         """Number of weights; tied ones count once.
@@ -169,6 +179,8 @@ class Model(nn.Module):
         """
         rows = new_num_position_embeddings
         self._take_config(changed(self.config, n_positions=rows))
+        if not hasattr(self.base_model, "positions_embed"):  # an LSTM: no weight depends on it
+            return
         table: nn.Embedding = self.base_model.get_submodule("positions_embed")  # type: ignore[assignment]  # by its name
         table.weight = resized(table.weight, rows, self.config.initializer_range)
         table.num_embeddings = rows

@@ -38,13 +38,10 @@ class KVCache:
     ) -> None:
         # Under the causal mask no later token changes the keys and values of an earlier one, in any
         # layer: they are computed once and kept.
-        head_dim = config.n_embd // config.n_head
-        pruned = getattr(config, "pruned_heads", None) or {}
-        heads = [config.n_head - len(pruned.get(layer, ())) for layer in range(config.n_layer)]
         self.keys, self.values = (
             [
-                torch.zeros(rows, n_head, config.n_positions, head_dim, dtype=dtype, device=device)
-                for n_head in heads
+                torch.zeros(rows, heads, config.n_positions, width, dtype=dtype, device=device)
+                for heads, width in self.layer_shapes(config)
             ]
             for _ in range(2)
         )
@@ -52,6 +49,14 @@ class KVCache:
         self.n_positions = config.n_positions
         self.lengths = [0] * rows
         self.active: Sequence[int] = range(rows)
+
+    @staticmethod
+    def layer_shapes(config: OpenAIGPTConfig) -> list[tuple[int, int]]:
+        """Heads of each layer, and the width of a head."""
+        head_dim = config.n_embd // config.n_head
+        pruned = getattr(config, "pruned_heads", None) or {}
+        layers = range(config.n_layer)
+        return [(config.n_head - len(pruned.get(layer, ())), head_dim) for layer in layers]
 
     def starts(self) -> list[int]:
         """Number of tokens that each active row holds."""

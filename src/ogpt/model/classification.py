@@ -12,10 +12,10 @@ from ogpt.config.call_errors import refused
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.model.inputs import check_tensor, input_shape, known_options
 from ogpt.model.losses import at_least_float32, class_loss
+from ogpt.model.network import network_of
 from ogpt.model.outputs import SequenceClassifierOutput
 from ogpt.model.pooling import kept_tokens, last_kept, states_at
 from ogpt.model.pretrained import OpenAIGPTPreTrainedModel
-from ogpt.model.transformer import OpenAIGPTModel
 
 
 class OpenAIGPTForSequenceClassification(OpenAIGPTPreTrainedModel):
@@ -34,7 +34,7 @@ class OpenAIGPTForSequenceClassification(OpenAIGPTPreTrainedModel):
     def __init__(self, config: OpenAIGPTConfig) -> None:
         super().__init__(config)
         self.num_labels = config.num_labels
-        self.transformer = OpenAIGPTModel(config)
+        self.transformer = network_of(config)
         self.score = nn.Linear(config.n_embd, config.num_labels, config.classifier_bias)
         self.post_init()
 

@@ -176,6 +176,36 @@ def check_context(cache: object, shape: InputShape, n_positions: int, recompute:
     cache.check_input(shape.N, shape.T)
 
 
+def token_embeddings(
+    table: nn.Embedding, input_ids: Tensor | None, inputs_embeds: Tensor | None, shape: InputShape
+) -> Tensor:
+    """The embedding of each token, (N, T, C), from ids or from embeddings.
+
+    Raises:
+        ConfigError: ids that are not integers.
+        TokenOutOfRange: an id has no row (CPU tensors, outside compile and export).
+    """
+    if inputs_embeds is None:
+        assert input_ids is not None  # one of the two, checked by input_shape
+        input_ids = integers(input_ids, "input_ids")
+        check_embedding_ids(input_ids, table, "token id")
+        inputs_embeds = table(input_ids)
+    return inputs_embeds.reshape(shape.N, shape.T, -1)  # (..., T, C) -> (N, T, C)
+
+
+def type_embeddings(table: nn.Embedding, token_type_ids: Tensor, shape: InputShape) -> Tensor:
+    """The embedding of each token's type, (N or 1, T, C): types are tokens (2018 code).
+
+    Raises:
+        ConfigError: as to_rows, or ids that are not integers.
+        TokenOutOfRange: as token_embeddings.
+    """
+    token_type_ids = integers(token_type_ids, "token_type_ids")
+    check_embedding_ids(token_type_ids, table, "token type id")
+    found: Tensor = table(to_rows(token_type_ids, shape, "token_type_ids"))
+    return found
+
+
 # masks
 
 

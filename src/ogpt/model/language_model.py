@@ -1,4 +1,4 @@
-"""The transformer with a language-model head: what decoders and prompts need of a model."""
+"""A network with a language-model head: what decoders and prompts need of a model."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from torch import nn
 
 from ogpt.config.changes import changed
 from ogpt.config.model import OpenAIGPTConfig
+from ogpt.model.lstm import LSTMModel
+from ogpt.model.network import network_of
 from ogpt.model.pretrained import OpenAIGPTPreTrainedModel
 from ogpt.model.transformer import OpenAIGPTModel
 
@@ -19,7 +21,7 @@ class LanguageModel(OpenAIGPTPreTrainedModel):
 
     def __init__(self, config: OpenAIGPTConfig) -> None:
         super().__init__(config)
-        self.transformer = OpenAIGPTModel(config)
+        self.transformer: OpenAIGPTModel | LSTMModel = network_of(config)
         self.lm_head = nn.Linear(config.n_embd, config.vocab_size, bias=False)
 
     def tie_weights(self) -> None:

@@ -27,6 +27,7 @@ from ogpt.tokens.tokenizer_folder import write_max_length
 from ogpt.weights.arrays import Array
 from ogpt.weights.load_report import LoadReport, check_depth, warn_report
 from ogpt.weights.model_weights import write_weights, written_weights
+from ogpt.weights.shapes import written_architecture
 from ogpt.weights.sharded import size_in_bytes
 
 _NO_EFFECT = {
@@ -95,7 +96,7 @@ class OpenAIGPTPreTrainedModel(Model):
         # transformers picks the class and the dtype by these two fields
         saved = changed(
             self.config,
-            architectures=[type(self).__name__],
+            architectures=[written_architecture(self.config, type(self).__name__)],
             dtype=dtypes.pop() if len(dtypes) == 1 else None,
         )
         # config.json moves last: with it a folder counts as a model
@@ -205,10 +206,10 @@ class OpenAIGPTPreTrainedModel(Model):
         else:
             opened = ModelFolder.at(model_folder(named, **hub))
         # a copy: models change their configuration, a ModelFolder keeps its own
-        config = config or OpenAIGPTConfig.from_dict(opened.config.to_dict())
+        config = config or opened.config.copy()
         arrays = opened.weights
         if options:
-            config = OpenAIGPTConfig.from_dict(config.to_dict(), **options)
+            config = type(config).from_dict(config.to_dict(), **options)
         check_depth(arrays, config.n_layer)
         with torch.device("meta"):  # no memory yet: each weight is the file's own array
             model = cls(config)
@@ -264,4 +265,7 @@ class OpenAIGPTPreTrainedModel(Model):
             setattr(self.get_submodule(parent), last, fresh[name])
         self._initialize(fresh)
         self.tie_weights()
+        for module in self.modules():
+            if isinstance(module, nn.RNNBase):  # cuDNN copies weights in pieces at each call
+                module.flatten_parameters()
         return report

@@ -18,7 +18,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from ogpt.config.lstm_config import LSTMConfig
 from ogpt.config.model import OpenAIGPTConfig
+from ogpt.errors import ConfigError
 from ogpt.model.attention import (
     AdditiveMask,
     Visible,
@@ -43,6 +45,8 @@ from ogpt.model.inputs import (
     mask_rows,
     positions_from_mask,
     to_rows,
+    token_embeddings,
+    type_embeddings,
 )
 from ogpt.model.outputs import BaseModelOutput
 from ogpt.model.pretrained import OpenAIGPTPreTrainedModel
@@ -215,6 +219,11 @@ class OpenAIGPTModel(OpenAIGPTPreTrainedModel):
     """
 
     def __init__(self, config: OpenAIGPTConfig) -> None:
+        if isinstance(config, LSTMConfig):
+            raise ConfigError(
+                "the configuration is of an LSTM; allowed here: that of a transformer",
+                hint="use ogpt.LSTMModel, or a model with a head, which runs both",
+            )
         super().__init__(config)
         self.tokens_embed = nn.Embedding(config.vocab_size, config.n_embd)
         # learned positions instead of sinusoids (paper, section 4.1): n_positions is a hard limit
@@ -274,16 +283,11 @@ class OpenAIGPTModel(OpenAIGPTPreTrainedModel):
         shape = input_shape(input_ids, inputs_embeds, config.n_embd)
         cache = past_key_values
         if cache is None and use_cache:
-            cache = KVCache(config, shape.N, self.dtype, self.device)
+            cache = self.new_cache(shape.N)
         recompute = self.gradient_checkpointing and self.training
         check_context(cache, shape, config.n_positions, recompute)
 
-        if inputs_embeds is None:
-            assert input_ids is not None  # one of the two, checked by input_shape
-            input_ids = integers(input_ids, "input_ids")
-            check_embedding_ids(input_ids, self.tokens_embed, "token id")
-            inputs_embeds = self.tokens_embed(input_ids)
-        hidden = inputs_embeds.reshape(shape.N, shape.T, -1)  # (..., T, C) -> (N, T, C)
+        hidden = token_embeddings(self.tokens_embed, input_ids, inputs_embeds, shape)
         mask = None
         if attention_mask is not None:
             S = shape.T if cache is None else cache.get_seq_length() + shape.T
@@ -291,9 +295,7 @@ class OpenAIGPTModel(OpenAIGPTPreTrainedModel):
             mask = mask_rows(given, shape, S, config.n_head)
         hidden = hidden + self.positions_embed(self._positions(position_ids, mask, shape, cache))
         if token_type_ids is not None:
-            token_type_ids = integers(token_type_ids, "token_type_ids")
-            check_embedding_ids(token_type_ids, self.tokens_embed, "token type id")
-            hidden = hidden + self.tokens_embed(to_rows(token_type_ids, shape, "token_type_ids"))
+            hidden = hidden + type_embeddings(self.tokens_embed, token_type_ids, shape)
         # one seed for the whole pass, so that gradient checkpointing recomputes the same masks
         seed = draw_seed(hidden.device) if self.training else None
         hidden = dropout(hidden, config.embd_pdrop, seed, 0)
@@ -333,6 +335,10 @@ class OpenAIGPTModel(OpenAIGPTPreTrainedModel):
         if return_dict is None:
             return_dict = config.use_return_dict
         return out if return_dict else out.to_tuple()
+
+    def new_cache(self, rows: int) -> KVCache:
+        """An empty cache for `rows` sequences."""
+        return KVCache(self.config, rows, self.dtype, self.device)
 
     def compile_blocks(self, dynamic: bool | None = None) -> None:
         """Compile one block; the others have the same code and share it.

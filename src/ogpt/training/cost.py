@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ogpt.config.lstm_config import LSTMConfig
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.weights.shapes import parameter_count
 
@@ -28,7 +29,12 @@ def flops_per_token(
     causal kernel skips. With it, MFU would credit work that is not done.
     """
     C = config.n_embd
-    weights = config.n_layer * 12 * C * C + (config.vocab_size * C if head else 0)
+    of_head = config.vocab_size * C if head else 0
+    if isinstance(config, LSTMConfig):
+        # four gates, each from the token and the state before it, and the projection
+        layer = 4 * config.lstm_units * (C + config.lstm_units) + config.lstm_units * C
+        return 6.0 * (layer + of_head) - 2.0 * frozen_layers * layer
+    weights = config.n_layer * 12 * C * C + of_head
     saved = 2.0 * frozen_layers * 12 * C * C
     return 6.0 * weights - saved + 6.0 * config.n_layer * C * length
 
@@ -44,8 +50,12 @@ def training_memory_bytes(config: OpenAIGPTConfig, rows: int, length: int, narro
     """
     # weights, gradients and two moments, each in float32
     state = 16 * parameter_count(config)
-    # what backward needs of each token: about 22 values a channel, and attention probabilities
-    values = config.n_layer * rows * length * (22 * config.n_embd + config.n_head * length)
+    if isinstance(config, LSTMConfig):
+        # what backward needs of each token: four gates and two states a unit, inputs and outputs
+        values = rows * length * (6 * config.lstm_units + 4 * config.n_embd)
+    else:
+        # about 22 values a channel, and attention probabilities
+        values = config.n_layer * rows * length * (22 * config.n_embd + config.n_head * length)
     embedding_gradient = 4 * config.vocab_size * config.n_embd
     return state + (2 if narrow else 4) * values + embedding_gradient + LOGITS_BYTES
 

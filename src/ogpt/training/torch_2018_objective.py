@@ -9,8 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ogpt.data.batch import IGNORED, Batch
+from ogpt.errors import ConfigError
 from ogpt.model.chunked_loss import summed_cross_entropy
 from ogpt.model.openai_2018 import States2018, states_2018
+from ogpt.model.transformer import OpenAIGPTModel
 from ogpt.tasks.task_spec import TaskSpec
 from ogpt.training.task_objective import LM_COEF, LM_LOSS
 from ogpt.training.torch_objective import TorchMeasures, on_device
@@ -31,6 +33,9 @@ class Torch2018Objective(TorchTaskObjective):
         class_weights: (labels,), the weight of each class in the loss; None: all alike.
         n_ctx: Length of the longest sequence of all splits, which was the context length in 2018;
             None: the model's n_positions.
+
+    Raises:
+        ConfigError: the model is an LSTM.
     """
 
     def __init__(
@@ -43,6 +48,12 @@ class Torch2018Objective(TorchTaskObjective):
         n_ctx: int | None = None,
     ) -> None:
         super().__init__(model, spec, lm_coef, dropout, class_weights)
+        if not isinstance(model.transformer, OpenAIGPTModel):
+            raise ConfigError(
+                "recipe is 2018-code and the model is an LSTM; allowed for an LSTM: paper",
+                hint="omit --recipe: the 2018 code has no LSTM",
+            )
+        self.transformer = model.transformer
         self.n_ctx = n_ctx or model.config.n_positions
 
     def counts(self, batch: Batch) -> Mapping[str, int]:
@@ -56,7 +67,7 @@ class Torch2018Objective(TorchTaskObjective):
     def measure(self, batch: Batch) -> TorchMeasures:
         """Sum both losses over examples and sequences; see TorchObjective."""
         ids = on_device(batch.ids, self.model.device).flatten(0, 1)  # (B, K, T) -> (B * K, T)
-        states = states_2018(self.model.transformer, ids, self.n_ctx)
+        states = states_2018(self.transformer, ids, self.n_ctx)
         assert batch.targets is not None  # counts() has refused such a batch
         targets = on_device(batch.targets, self.model.device).flatten(0, 1)
         return self._measures(batch, states.hidden, lambda: self._sequence_losses(states, targets))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ogpt.generation.protocol.likelihood import Choices, Scorer, check_finite
 from ogpt.model.decoder.scores import score_hidden
 from ogpt.model.language_model import LanguageModel
+from ogpt.model.lstm import LSTMModel
 from ogpt.training.common_prefix import joined_length, with_common_prefix
 from ogpt.training.torch_objective import on_device
 from ogpt.training.torch_step import TorchTrainStep
@@ -28,10 +29,12 @@ def torch_scorer(step: TorchTrainStep) -> Scorer:
     model = step.model
     assert isinstance(model, LanguageModel)
     n_positions = model.config.n_positions
+    # an LSTM reads each choice from the beginning: no mask hides one choice from another
+    alone = isinstance(model.transformer, LSTMModel)
 
     def score(parts: Sequence[Choices]) -> list[list[NDArray[np.float32]]]:
         found: dict[int, NDArray[np.float32]] = {}
-        groups = _joined(parts, n_positions)
+        groups = _joined(parts, 0 if alone else n_positions)
         for batch in _batches(groups, step.settings.micro_batch_size * n_positions):
             with step.evaluation():
                 found.update(_scored(model, batch))
@@ -51,12 +54,12 @@ class _JoinedChoices(NamedTuple):
     targets: list[list[int]]
 
 
-def _joined(parts: Sequence[Choices], n_positions: int) -> Iterator[_JoinedChoices]:
+def _joined(parts: Sequence[Choices], longest: int) -> Iterator[_JoinedChoices]:
     """The choices of a context together, so that it is computed once; if too long, each alone."""
     number = 0
     for part in parts:
         inputs = [[*part.context, *ids[:-1]] for ids in part.ids]
-        size = len(inputs) if joined_length(inputs) <= n_positions else 1
+        size = len(inputs) if joined_length(inputs) <= longest else 1
         for start in range(0, len(inputs), size):
             chosen = slice(start, start + size)
             yield _JoinedChoices(number + start, inputs[chosen], part.ids[chosen])
@@ -81,9 +84,10 @@ def _scored(
     """Number of each choice, and the log-probabilities of its tokens."""
     made = with_common_prefix([group.inputs for group in batch], pad_id=0)
     ids, positions, visible = (on_device(each, model.device) for each in made[:3])
-    hidden = model.transformer(
-        ids, attention_mask=visible, position_ids=positions, return_dict=True
-    ).last_hidden_state
+    of_attention = {"attention_mask": visible, "position_ids": positions}
+    if isinstance(model.transformer, LSTMModel):  # padding stands on the right
+        of_attention = {}
+    hidden = model.transformer(ids, return_dict=True, **of_attention).last_hidden_state
     numbers = [group.first + nth for group in batch for nth in range(len(group.targets))]
     choices = [choice for group in batch for choice in group.targets]
     inputs = [(row, where) for row, each in enumerate(made.places) for where in each]

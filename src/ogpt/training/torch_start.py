@@ -50,6 +50,7 @@ def start_language_model(
     """
     device = choose_device()
     model = _initial_model(config, init, settings.seed, device)
+    model.notice_only_ogpt()
     flops = flops_per_token(config, config.n_positions) * tokens
     compiled = choose_compile(settings.compile, flops, device)
     return TorchTrainStep(TorchLanguageModeling(model), settings, compiled)
@@ -74,12 +75,12 @@ def start_fine_tuning(
         class_weights: Weight of each class; None: all alike.
     """
     weights = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
-    model.notice_only_ogpt()
     given = (model, spec, settings.lm_coef, settings.classifier_dropout, weights)
     of_2018 = spec.recipe == "2018-code"
     objective = (
         Torch2018Objective(*given, lengths.context) if of_2018 else TorchTaskObjective(*given)
     )
+    model.notice_only_ogpt()
     flops = flops_per_token(
         model.config,
         lengths.mean,

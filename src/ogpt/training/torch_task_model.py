@@ -34,7 +34,7 @@ def task_config(
         tokenizer: With the task tokens.
         settings: Dropout rates.
     """
-    made = OpenAIGPTConfig.from_dict(config.to_dict())
+    made = config.copy()
     made.embd_pdrop = made.attn_pdrop = made.resid_pdrop = settings.dropout
     made.vocab_size = max(config.vocab_size, len(tokenizer))
     made.pad_token_id = tokenizer.pad_token_id

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ogpt import processor
+from ogpt.config.lstm_config import LSTMConfig
 from ogpt.data.batch import Batch
 from ogpt.folders.model_folder import ModelFolder
 from ogpt.model.architectures import model_class
@@ -66,6 +67,10 @@ class TorchTaskPredictor:
             folder, dtype=torch.float32, device=choose_device()
         )
         self.objective = TorchTaskObjective(model, self.spec, lm_coef=0)
+        # an LSTM reads each choice from the beginning: it has no mask that hides the others
+        self.shares = self.spec.family == "multiple-choice" and not isinstance(
+            folder.config, LSTMConfig
+        )
 
     @torch.no_grad()
     def predict(
@@ -83,7 +88,8 @@ class TorchTaskPredictor:
             examples: With or without labels.
             on_too_long: What to do with those that the model is too short for.
             what: Name of the examples, for messages.
-            common_prefix: Whether what all choices have in common is computed once.
+            common_prefix: Whether what all choices have in common is computed once; an LSTM never
+                does that.
             reporter: Receives progress events.
 
         Returns:
@@ -112,7 +118,7 @@ class TorchTaskPredictor:
         done = 0
         for indices, batch in source.by_length(BATCH_SIZE):
             fits = np.zeros(len(indices), dtype=bool)
-            if common_prefix and self.spec.family == "multiple-choice":
+            if common_prefix and self.shares:
                 rows = [encoded.sequences[index] for index in indices]
                 fits = np.array([joined_length(row) for row in rows]) <= self.transform.n_positions
                 if fits.any():

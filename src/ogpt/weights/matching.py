@@ -13,7 +13,7 @@ from ogpt.notices import tell
 from ogpt.weights.arrays import Array
 from ogpt.weights.names import PREFIX, stored_names, unused_names
 from ogpt.weights.precision import DTYPES, cast, is_finite
-from ogpt.weights.shapes import Shapes, architecture_of, weight_shapes
+from ogpt.weights.shapes import BARE, Shapes, architecture_of, weight_shapes
 
 _HEAD = "lm_head.weight"
 _EMBEDDING = "tokens_embed.weight"
@@ -123,7 +123,7 @@ def _architecture(arrays: Mapping[str, Array], config: OpenAIGPTConfig) -> str:
     if any(name.startswith("score.") for name in arrays):
         return "OpenAIGPTForSequenceClassification"
     named = architecture_of(config)
-    return "OpenAIGPTLMHeadModel" if named == "OpenAIGPTModel" and _HEAD in arrays else named
+    return "OpenAIGPTLMHeadModel" if named in BARE and _HEAD in arrays else named
 
 
 def _is_inside(name: str) -> bool:

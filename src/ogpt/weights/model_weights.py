@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from ogpt.config.lstm_config import read_config
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.errors import ConfigError, WeightsError
 from ogpt.layout import (
@@ -87,7 +88,7 @@ def folder_config(folder: Path, n_head: int | None = None) -> OpenAIGPTConfig:
         WeightsError: OpenAI's params_shapes.json is damaged.
     """
     if (folder / CONFIG_FILE).exists() or not (folder / SHAPES_FILE).exists():
-        config = OpenAIGPTConfig.from_pretrained(folder)
+        config = read_config(folder)
         require_heads(config, n_head)
         return config
     sizes = openai_sizes(folder)

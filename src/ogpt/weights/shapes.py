@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import math
 
+from ogpt.config.lstm_config import LSTMConfig
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.errors import ConfigError
 from ogpt.weights.names import PREFIX
 
-ARCHITECTURES = (
-    "OpenAIGPTModel",
+BARE = ("OpenAIGPTModel", "LSTMModel")
+"""Class names of models without a head, one for each network."""
+
+WITH_HEAD = (
     "OpenAIGPTLMHeadModel",
     "OpenAIGPTDoubleHeadsModel",
     "OpenAIGPTForSequenceClassification",
 )
-"""Allowed class names in config.json, field `architectures`."""
+"""Class names of models with a head, for both networks."""
+
+ARCHITECTURES = (*BARE, *WITH_HEAD)
+"""Class names of all models."""
 
 BLOCK_MATRICES = (
     "attn.c_attn.weight",
@@ -29,7 +35,20 @@ Shapes = dict[str, tuple[int, ...]]
 
 def architecture_of(config: OpenAIGPTConfig) -> str:
     """Return the class that the configuration names, or the language model if it names none."""
-    return (config.architectures or ["OpenAIGPTLMHeadModel"])[0].removeprefix("TF")
+    name = (config.architectures or ["OpenAIGPTLMHeadModel"])[0].removeprefix("TF")
+    if isinstance(config, LSTMConfig) and name not in BARE:
+        return name.replace("LSTM", "OpenAIGPT", 1)
+    return name
+
+
+def written_architecture(config: OpenAIGPTConfig, architecture: str) -> str:
+    """Return the name of a class in config.json, field `architectures`.
+
+    The models with a head are the same classes for both networks. Those of an LSTM are written as
+    LSTMLMHeadModel and so on: a program that reads this field alone must not take it for a GPT-1.
+    """
+    is_lstm = isinstance(config, LSTMConfig)
+    return architecture.replace("OpenAIGPT", "LSTM", 1) if is_lstm else architecture
 
 
 def weight_shapes(config: OpenAIGPTConfig, architecture: str = "OpenAIGPTLMHeadModel") -> Shapes:
@@ -40,27 +59,45 @@ def weight_shapes(config: OpenAIGPTConfig, architecture: str = "OpenAIGPTLMHeadM
         architecture: One of ARCHITECTURES.
 
     Raises:
-        ConfigError: an unknown architecture.
+        ConfigError: an unknown architecture, or that of another network.
     """
-    if architecture not in ARCHITECTURES:
+    allowed = (BARE[isinstance(config, LSTMConfig)], *WITH_HEAD)
+    if architecture not in allowed:
         raise ConfigError(
-            f"architectures is {architecture!r}; allowed: {', '.join(ARCHITECTURES)}",
+            f"architectures is {architecture!r}; allowed: {', '.join(allowed)}",
             hint="fix architectures in config.json",
         )
+    network = _lstm(config) if isinstance(config, LSTMConfig) else _transformer(config)
+    if architecture in BARE:
+        return network
+    shapes = {f"{PREFIX}.{name}": shape for name, shape in network.items()}
+    return shapes | _heads(config, architecture)
+
+
+def _transformer(config: OpenAIGPTConfig) -> Shapes:
     n_embd = config.n_embd
-    transformer: Shapes = {
+    shapes: Shapes = {
         "tokens_embed.weight": (config.vocab_size, n_embd),
         "positions_embed.weight": (config.n_positions, n_embd),
     }
-    pruned = config.pruned_heads
     for layer in range(config.n_layer):
-        heads = config.n_head - len(pruned.get(layer, ()))
+        heads = config.n_head - len(config.pruned_heads.get(layer, ()))
         block = block_shapes(n_embd, heads * n_embd // config.n_head)
-        transformer |= {f"h.{layer}.{name}": shape for name, shape in block.items()}
-    if architecture == "OpenAIGPTModel":
-        return transformer
-    shapes = {f"{PREFIX}.{name}": shape for name, shape in transformer.items()}
-    return shapes | _heads(config, architecture)
+        shapes |= {f"h.{layer}.{name}": shape for name, shape in block.items()}
+    return shapes
+
+
+def _lstm(config: LSTMConfig) -> Shapes:
+    n_embd, units = config.n_embd, config.lstm_units
+    return {
+        "tokens_embed.weight": (config.vocab_size, n_embd),
+        "h.0.lstm.weight_ih_l0": (4 * units, n_embd),
+        "h.0.lstm.weight_hh_l0": (4 * units, units),
+        "h.0.lstm.bias_ih_l0": (4 * units,),
+        "h.0.lstm.bias_hh_l0": (4 * units,),
+        "h.0.projection.weight": (n_embd, units),
+        "h.0.projection.bias": (n_embd,),
+    }
 
 
 def parameter_count(config: OpenAIGPTConfig, architecture: str = "OpenAIGPTLMHeadModel") -> int:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Unpack
 
 from tokenizers import AddedToken
 
+from ogpt.config.lstm_config import LSTMConfig, read_config
 from ogpt.config.model import TOKENIZER_FINGERPRINT, OpenAIGPTConfig
 from ogpt.errors import (
     BackendMissing,
@@ -43,6 +44,7 @@ from ogpt.weights.model_weights import require_heads, write_weights
 from ogpt.weights.openai_files import write_openai
 from ogpt.weights.precision import DTYPES, cast
 from ogpt.weights.safetensors_file import open_safetensors
+from ogpt.weights.shapes import written_architecture
 from ogpt.weights.sharded import size_in_bytes
 from ogpt.weights.torch_file import open_bin
 from ogpt.weights.wrappers import source_name, unwrapped
@@ -108,7 +110,8 @@ def convert(
 
     Raises:
         OutputExists: `out` holds files.
-        ConfigError: a setting outside its choices, or a missing configuration.
+        ConfigError: a setting outside its choices, a missing configuration, or an LSTM that is to
+            become OpenAI's files.
         CheckpointError: the source holds no model.
         WeightsError: weights that are damaged, missing, left over, of another shape, not finite, or
             too large for `dtype`.
@@ -128,6 +131,11 @@ def convert(
     check_empty(out)
     check_writable(out)
     opened = _open(source, config, n_head, hub)
+    if to == "openai" and isinstance(opened.config, LSTMConfig):
+        raise ConfigError(
+            f"to is 'openai' and the model is an LSTM ({source}); allowed: 'safetensors'",
+            hint="omit --to: OpenAI's layout holds a transformer",
+        )
     plan = match_weights(opened.arrays, opened.config, bare=to == "openai")
     tokenizer = _read_tokenizer(opened)
     if to == "openai":
@@ -135,8 +143,8 @@ def convert(
     progress = Progress(reporter, "checking weights", len(plan.homes), "arrays")
     dtypes = plan.check(opened.arrays, dtype, progress)
     weights = LazyArrays(plan.homes, lambda home: cast(home, opened.arrays[home], dtype))
-    saved = OpenAIGPTConfig.from_dict(opened.config.to_dict())
-    saved.architectures = [plan.architecture]
+    saved = opened.config.copy()
+    saved.architectures = [written_architecture(saved, plan.architecture)]
     saved.dtype = dtypes[0] if len(dtypes) == 1 else None
     if tokenizer is not None and hasattr(saved, TOKENIZER_FINGERPRINT):
         _check_fingerprint(opened, saved)
@@ -194,7 +202,7 @@ def _open(
             hint="pass the model's config.json: --config FILE",
         )
     if not isinstance(config, OpenAIGPTConfig):
-        config = OpenAIGPTConfig.from_pretrained(config)
+        config = read_config(config)
     require_heads(config, n_head)
     if isinstance(source, ModelFolder):
         return _Opened(source.path, source.files.format, source.weights, config)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from ogpt.errors import CheckpointError
 from ogpt.folders.model_folder import ModelFolder
 from ogpt.hub import HubOptions
-from ogpt.model.architectures import WITH_HEAD, model_class
+from ogpt.model.architectures import model_class
 from ogpt.tokens.bpe_tokenizer import BPETokenizer
+from ogpt.weights.shapes import BARE, WITH_HEAD
 
 if TYPE_CHECKING:
     from ogpt.model.pretrained import OpenAIGPTPreTrainedModel
@@ -45,7 +46,7 @@ def load(
 
 def _chosen(folder: ModelFolder) -> type[OpenAIGPTPreTrainedModel]:
     named = folder.architecture
-    name = "OpenAIGPTLMHeadModel" if named == "OpenAIGPTModel" else named
+    name = "OpenAIGPTLMHeadModel" if named in BARE else named
     if name not in WITH_HEAD:
         raise CheckpointError(
             f"the model in {folder.path} is a {named}; allowed: {', '.join(WITH_HEAD)}",

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ogpt.config.loader import load_settings
+from ogpt.config.lstm_config import LSTMConfig, read_config
 from ogpt.config.model import TOKENIZER_FINGERPRINT, OpenAIGPTConfig
-from ogpt.config.pretrain_settings import PretrainSettings
+from ogpt.config.pretrain_settings import ModelSettings, PretrainSettings
 from ogpt.data.manifest import has_manifest
 from ogpt.data.shards import Shards
 from ogpt.data.sources import open_sources
@@ -134,6 +135,7 @@ def set_up(
     if run is not None and run.facts["last"]:
         resumed = request.out / CHECKPOINTS / run.facts["last"]
     init = _initial_model(request, run, resumed)
+    _check_windows(settings, init)
     folder = _probes_folder(request, run)
     sets = open_zero_shot_sets(folder, settings.training.probe_rows) if folder else {}
     _notice_without_effect(request, init.path if init else None)
@@ -144,13 +146,13 @@ def set_up(
     shards, chosen = _shards(request, settings, init, work, reporter)
     tokenizer = open_tokenizer(chosen)
     if init is None:
-        config = OpenAIGPTConfig(vocab_size=shards.vocab_size, **dataclasses.asdict(settings.model))
+        config = model_config(settings.model, shards.vocab_size)
     else:
         config = init.config
         check_vocabulary(tokenizer, config, init.path)
     setattr(config, TOKENIZER_FINGERPRINT, tokenizer.fingerprint)
     if resumed is not None:  # a resumed run keeps its shape
-        config = OpenAIGPTConfig.from_pretrained(resumed)
+        config = read_config(resumed)
     # made once: packing documents into windows takes a pass over all of them
     train, valid = (
         Windows(
@@ -187,6 +189,32 @@ def _probes_folder(request: PretrainRequest, run: RunFolder | None) -> Path | No
     """The folder of the zero-shot probes: the one that is passed, else that of the run."""
     named = request.probes or (run and run.facts.get("probes"))
     return Path(named).absolute() if named else None
+
+
+def model_config(settings: ModelSettings, vocab_size: int) -> OpenAIGPTConfig:
+    """The configuration of a new model."""
+    if settings.network == "lstm":
+        names = ("n_positions", "n_embd", "lstm_units", "embd_pdrop", "resid_pdrop")
+        return LSTMConfig(vocab_size, **{name: getattr(settings, name) for name in names})
+    values = dataclasses.asdict(settings)
+    for name in ("network", "lstm_units"):
+        del values[name]
+    return OpenAIGPTConfig(vocab_size, **values)
+
+
+def _check_windows(settings: PretrainSettings, init: ModelFolder | None) -> None:
+    """Check that the network can read the windows.
+
+    Raises:
+        ConfigError: an LSTM cannot read packed ones.
+    """
+    network = settings.model.network
+    is_lstm = network == "lstm" if init is None else isinstance(init.config, LSTMConfig)
+    if is_lstm and settings.data.windows == "packed":
+        raise ConfigError(
+            "data.windows is 'packed' and the network is an LSTM; allowed: 'contiguous'",
+            hint="omit data.windows: only attention can keep the documents of a window apart",
+        )
 
 
 def _initial_model(

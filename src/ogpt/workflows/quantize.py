@@ -7,6 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from ogpt.config.lstm_config import LSTMConfig
 from ogpt.data.sources import TEXT_FIELD, Specs
 from ogpt.decoding.choice import open_decoder
 from ogpt.decoding.native.library import load_library
@@ -97,6 +98,11 @@ def quantize(
     check_writable(out)
     load_library()
     source = ModelFolder.open(model)
+    if isinstance(source.config, LSTMConfig):
+        raise ConfigError(
+            f"the model in {source.path} is an LSTM; allowed: a transformer",
+            hint="use the model as it is: the native decoder cannot run it",
+        )
     read = None
     if text is not None or data or source.has_tokenizer:
         given = data if text is not None or data else DEFAULT_TEXT

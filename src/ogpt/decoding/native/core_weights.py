@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from ogpt.config.lstm_config import LSTMConfig
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.decoding.native.balancing import balanced
 from ogpt.decoding.native.library import READABLE, WEIGHTS, Core, Shape, chosen_kernels
@@ -27,6 +28,8 @@ _LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 
 def unfit(config: OpenAIGPTConfig) -> str:
     """Why the native decoder cannot run the model; empty where it can."""
+    if isinstance(config, LSTMConfig):
+        return config.only_ogpt
     if config.pruned_heads:
         return "pruned heads are not supported"
     if not config.tie_word_embeddings:

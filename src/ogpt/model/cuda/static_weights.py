@@ -11,9 +11,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ogpt.config.lstm_config import LSTMConfig
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.model.heads import OpenAIGPTLMHeadModel
-from ogpt.model.transformer import MLP
+from ogpt.model.transformer import MLP, OpenAIGPTModel
 
 PRECISIONS = ("float32", "bfloat16", "int8")
 """Dtypes of the matrices. int8 has a scale for each row, and is multiplied in bfloat16."""
@@ -71,6 +72,8 @@ class Weights(NamedTuple):
 
 def unfit(config: OpenAIGPTConfig) -> str:
     """Why the static decoder cannot run the model; empty where it can."""
+    if isinstance(config, LSTMConfig):
+        return config.only_ogpt
     if config.pruned_heads:
         return "pruned heads are not supported"
     if config.parity.masking != "boolean":
@@ -107,8 +110,10 @@ def gather_weights(model: OpenAIGPTLMHeadModel, precision: str) -> Weights:
         assert isinstance(layer.bias, Tensor)
         return Norm(layer.weight.detach().to(dtype), layer.bias.detach().to(dtype))
 
+    transformer = model.transformer
+    assert isinstance(transformer, OpenAIGPTModel)  # an LSTM is unfit
     layers = []
-    for block in model.transformer.h:
+    for block in transformer.h:
         part = block.get_submodule
         layers.append(
             Layer(
@@ -120,13 +125,13 @@ def gather_weights(model: OpenAIGPTLMHeadModel, precision: str) -> Weights:
                 norm_2=norm(part("ln_2")),
             )
         )
-    tokens = model.transformer.tokens_embed.weight.detach().to(dtype)
-    tied = model.lm_head.weight is model.transformer.tokens_embed.weight
-    mlp = model.transformer.h[0].get_submodule("mlp")
+    tokens = transformer.tokens_embed.weight.detach().to(dtype)
+    tied = model.lm_head.weight is transformer.tokens_embed.weight
+    mlp = transformer.h[0].get_submodule("mlp")
     assert isinstance(mlp, MLP)
     return Weights(
         tokens=tokens,
-        positions=model.transformer.positions_embed.weight.detach().to(dtype),
+        positions=transformer.positions_embed.weight.detach().to(dtype),
         layers=tuple(layers),
         head=Linear(tokens, None) if tied and not rounded else linear(model.lm_head.weight),
         n_head=model.config.n_head,

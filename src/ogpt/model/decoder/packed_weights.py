@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ogpt.model.heads import OpenAIGPTLMHeadModel
-from ogpt.model.transformer import Conv1D
+from ogpt.model.transformer import Conv1D, OpenAIGPTModel
 
 # oneDNN chooses the layout for a number of rows; this one is fast for 1 token and for long prompts.
 _ROWS = 32
@@ -34,8 +34,10 @@ def pack_weights(model: OpenAIGPTLMHeadModel) -> OpenAIGPTLMHeadModel:
     """Replace the linear layers of a CPU model by packed ones, if oneDNN supports the dtype."""
     if not _can_pack(model):
         return model
+    network = model.transformer
+    blocks = network.h if isinstance(network, OpenAIGPTModel) else ()  # torch packs its LSTM itself
     with torch.no_grad():
-        for block in model.transformer.h:
+        for block in blocks:
             for parent in (block.get_submodule("attn"), block.get_submodule("mlp")):
                 for name, layer in list(parent.named_children()):
                     assert isinstance(layer, Conv1D)

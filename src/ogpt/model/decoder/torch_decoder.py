@@ -22,6 +22,7 @@ from ogpt.model.decoder.bare_prompt import BarePrompt
 from ogpt.model.decoder.scores import score_hidden
 from ogpt.model.decoder.states import computed
 from ogpt.model.language_model import LanguageModel
+from ogpt.model.lstm import LSTMModel
 
 
 class TorchDecoder:
@@ -42,9 +43,12 @@ class TorchDecoder:
         self.vocab_size = model.config.vocab_size
         self.slots = slots
         self.abilities = Abilities(
-            hidden_states=True, attentions=True, device_sampling=False, bitwise=False
+            hidden_states=True,
+            attentions=not isinstance(model.transformer, LSTMModel),
+            device_sampling=False,
+            bitwise=False,
         )
-        self._held: KVCache | None = KVCache(model.config, slots, model.dtype, model.device)
+        self._held: KVCache | None = model.transformer.new_cache(slots)
         self._prompts = prompts
         self._types: list[int | None] = [None] * slots  # token type of each slot's next tokens
         self._shifts = [0] * slots  # next position of each slot, less the tokens it holds
