@@ -44,10 +44,17 @@ def test_all_five_are_measured(folders: tuple[Path, Path]) -> None:
     assert {one.rows for one in cut.values()} == {4}
 
 
-def test_they_are_those_of_the_training(folders: tuple[Path, Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "network",
+    [["network=transformer", "n_layer=1", "n_head=2"], ["network=lstm", "lstm_units=24"]],
+    ids=["transformer", "lstm"],
+)
+def test_they_are_those_of_the_training(
+    network: list[str], folders: tuple[Path, Path], tmp_path: Path
+) -> None:
     text = tmp_path / "text.jsonl"
     write_text(text)
-    shape = ["model.n_layer=1", "model.n_head=2", "model.n_embd=16", "model.n_positions=32"]
+    shape = [f"model.{one}" for one in (*network, "n_embd=16", "n_positions=32")]
     run = ["max_steps=2", "warmup_steps=1", "batch_size=4", "micro_batch_size=2", "threads=1"]
     rest = ["learning_rate=0.05", "compile=off", "precision=float32"]
     overrides = [*shape, *(f"training.{one}" for one in (*run, *rest)), "tokenizer.vocab_size=150"]
