@@ -76,6 +76,17 @@ def test_multiple_choice(ours: BPETokenizer, theirs: Any) -> None:
     assert collated[0]["input_ids"].shape[:2] == (2, 2)
 
 
+def test_labels_of_tokens(ours: BPETokenizer, theirs: Any) -> None:
+    for kind in ("DataCollatorForTokenClassification", "DataCollatorForSeq2Seq"):
+        collated = []
+        for tokenizer in (ours, theirs):
+            rows = [tokenizer(text) for text in TEXTS]
+            labelled = [{**row, "labels": row["input_ids"][1:]} for row in rows]
+            collated.append(getattr(transformers, kind)(tokenizer)(labelled))
+        assert equal(*collated), kind
+        assert (collated[0]["labels"] == -100).any()
+
+
 def test_tensors_of_transformers_kinds(ours: BPETokenizer) -> None:
     kinds = transformers.TensorType
     strategy = transformers.tokenization_utils_base.PaddingStrategy

@@ -85,6 +85,7 @@ def test_arguments_by_their_names(folder: Path) -> None:
     assert (tokenizer.model_max_length, tokenizer.padding_side) == (99, "left")
     assert (tokenizer.name_or_path, tokenizer.split_special_tokens) == (str(folder), True)
     assert list(tokenizer("the")) == ["input_ids"]
+    assert f"Fast(name_or_path={str(folder)!r}, pre_tokenizer='bert'" in repr(tokenizer)
     written = tokenizer.save_pretrained(save_directory=folder / "saved")
     assert len(written) == 4
     again = fast(folder / "saved")

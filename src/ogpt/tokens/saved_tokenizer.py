@@ -49,6 +49,13 @@ class SavedTokenizer(ChatTokenizer):
     _vocabulary: Vocabulary
     _pipeline: Tokenizer
 
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}(name_or_path={self.name_or_path!r}, "
+            f"pre_tokenizer={self.pre_tokenizer!r}, vocab_size={self.vocab_size}, "
+            f"model_max_length={self.model_max_length}, special_tokens={self.special_tokens_map})"
+        )
+
     # ---- what a subclass provides
 
     @classmethod
