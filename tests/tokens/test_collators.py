@@ -94,6 +94,11 @@ def test_tensors_of_transformers_kinds(ours: BPETokenizer) -> None:
     batch = ours(TEXTS, padding=strategy.LONGEST, truncation=cut, return_tensors=kinds.PYTORCH)
     assert torch.equal(batch.input_ids, ours(TEXTS, padding=True, return_tensors="pt").input_ids)
     assert batch.to("cpu", non_blocking=True) is batch
+    held = batch.input_ids
+    assert batch.convert_to_tensors("pt").input_ids is held
+    assert torch.equal(
+        batch.convert_to_tensors("pt", prepend_batch_axis=True).input_ids, held[None]
+    )
     again = ours.pad(ours([TEXTS[0]] * 2, return_tensors="pt"), pad_to_multiple_of=4)
     assert isinstance(again["input_ids"], torch.Tensor)
     assert again["input_ids"].shape == (2, 4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -143,6 +144,7 @@ def test_what_users_write_stays_text(name: Any, tmp_path: Path) -> None:
     assert tokenizer(text, **split)[0].ids == right
     assert tokenizer.encode_batch_arrays([text], **split)[0].tolist() == right
     assert tokenizer.convert_tokens_to_ids(tokenizer.tokenize(text, **split)) == right
+    assert pickle.loads(pickle.dumps(tokenizer)).encode(text, **split) == right
     tokenizer.add_tokens(["newtok"])
     assert tokenizer.encode("<pad> newtok", **split)[-1] == len(tokenizer) - 1
     before = tokenizer.fingerprint

@@ -41,6 +41,8 @@ def to_tensor(name: str, value: Any, kind: Tensors) -> Any:
         TokenizerError: the rows have different lengths, or values are not numbers.
         BackendMissing: the framework is not installed.
     """
+    if not isinstance(value, list | tuple) and kind_of(value) == kind:
+        return value
     array = _array(name, value)
     if kind == "np":
         return array
@@ -52,8 +54,6 @@ def to_tensor(name: str, value: Any, kind: Tensors) -> Any:
             f"return_tensors={kind!r} needs {package}, which is not installed",
             hint=f"pip install '{extra}'",
         ) from error
-    if kind_of(value) == kind:
-        return value
     if array.dtype == np.float64 and kind_of(_first(value)) is None:
         array = array.astype(np.float32)  # as the frameworks do with Python's numbers
     return framework.from_numpy(array) if kind == "pt" else framework.convert_to_tensor(array)
