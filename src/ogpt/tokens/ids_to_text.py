@@ -71,18 +71,20 @@ class IdsToText(SpecialTokens):
             TokenOutOfRange: an id is negative, or beyond a vocabulary without `<unk>`.
         """
         shaping.check_choice("surface", surface, Surface)
-        options: dict[str, Any] = {
-            "skip_special_tokens": skip_special_tokens,
-            "clean_up_tokenization_spaces": clean_up_tokenization_spaces,
-            "spaces_between_special_tokens": spaces_between_special_tokens,
-            "skip_unknown": skip_unknown,
-            "surface": surface,
-            "keep_lower": keep_lower,
-        }
         values = token_ids.tolist() if hasattr(token_ids, "tolist") else token_ids
-        rows = values if isinstance(values, list | tuple) else ()
-        if rows and all(isinstance(row, list | tuple) or np.ndim(row) == 1 for row in rows):
-            return [self.decode(row, **options) for row in rows]
+        if _are_rows(values):
+            return [
+                self.decode(
+                    row,
+                    skip_special_tokens,
+                    clean_up_tokenization_spaces,
+                    spaces_between_special_tokens=spaces_between_special_tokens,
+                    skip_unknown=skip_unknown,
+                    surface=surface,
+                    keep_lower=keep_lower,
+                )
+                for row in values
+            ]
         ids = self._without(self._known_ids(values), skip_special_tokens, skip_unknown)
         if spaces_between_special_tokens is None:
             text = self._text_of(ids)
@@ -178,3 +180,12 @@ class IdsToText(SpecialTokens):
                 hint="use the tokenizer that the model was trained with",
             )
         return [value if value < size else unknown or 0 for value in ids]
+
+
+def _are_rows(values: Any) -> bool:
+    """Return whether ids are several rows: lists, arrays or tensors of one dimension."""
+    return (
+        isinstance(values, list | tuple)
+        and len(values) > 0
+        and all(isinstance(row, list | tuple) or np.ndim(row) == 1 for row in values)
+    )

@@ -127,7 +127,8 @@ class TokenizerBase(IdInputs):
             verbose,
             split_special_tokens,
         )
-        options = replace(options, **(tokenizer_kwargs or {}))
+        if tokenizer_kwargs:
+            options = replace(options, **tokenizer_kwargs)
         given: list[tuple[Any, Any]] = []
         if text is not None or text_target is None:
             given.append((text, text_pair))
