@@ -508,6 +508,10 @@ def test_texts_that_cannot_be(write: Any, folder: Path) -> None:
         with pytest.raises(DataError, match=r"text 2, ' \\n', has no tokens") as caught:
             pipe(["my", " \n"])
         assert caught.value.hint == "omit empty texts"
+        with pytest.raises(DataError, match="text 4, '', has"):  # counted over all batches
+            list(pipe(iter(["my", "dog", "my", ""]), batch_size=2))
+        with pytest.raises(SamplingError, match="text 3 is not UTF-8"):
+            list(pipe(iter(["my", "dog", "\udce9"]), batch_size=2))
         for inputs in (5, ["my", 5], [{"role": "user", "content": "my"}]):
             with pytest.raises(TokenizerError, match="; allowed: str") as damaged:
                 pipe(inputs)

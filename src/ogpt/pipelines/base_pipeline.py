@@ -117,16 +117,20 @@ class Pipeline(ABC):
         return self._answer(inputs, size, asked)
 
     def _stream(self, inputs: Iterator[Any], size: int, asked: Mapping[str, Any]) -> Iterator[Any]:
+        first = 1
         while batch := list(islice(inputs, size)):
-            yield from self._answer(batch, size, asked)
+            yield from self._answer(batch, size, asked, first)
+            first += len(batch)
 
-    def _answer(self, inputs: Any, size: int, asked: Mapping[str, Any]) -> list[Any]:
+    def _answer(
+        self, inputs: Any, size: int, asked: Mapping[str, Any], first_number: int = 1
+    ) -> list[Any]:
         import torch
 
         from ogpt.model.evaluating import evaluating
 
-        rows = self._rows(inputs, asked)
-        for number, row in enumerate(rows, 1):
+        rows = self._rows(inputs, asked, first_number)
+        for number, row in enumerate(rows, first_number):
             if not row.ids:
                 raise DataError(
                     f"text {number}, {row.text!r}, has no tokens; at least one is required",
@@ -142,8 +146,11 @@ class Pipeline(ABC):
         return answers
 
     @abstractmethod
-    def _rows(self, inputs: Any, asked: Mapping[str, Any]) -> list[EncodedText]:
-        """The token ids of each input; all notices are given here."""
+    def _rows(self, inputs: Any, asked: Mapping[str, Any], first_number: int) -> list[EncodedText]:
+        """The token ids of each input; all notices are given here.
+
+        `first_number` is what messages call the first of them.
+        """
 
     @abstractmethod
     def _answer_batch(self, rows: Sequence[EncodedText], asked: Mapping[str, Any]) -> list[Any]:
@@ -180,7 +187,7 @@ class Pipeline(ABC):
         return ids.to(self.device), mask.to(self.device)
 
 
-def checked_texts(inputs: Any) -> list[str]:
+def checked_texts(inputs: Any, first_number: int) -> list[str]:
     """Check that inputs are Unicode texts, and return them as a list.
 
     Tokenizers drop half surrogate pairs, which are not characters: bytes that are not UTF-8 reach
@@ -191,7 +198,7 @@ def checked_texts(inputs: Any) -> list[str]:
         SamplingError: one that is not Unicode.
     """
     texts = as_texts(inputs)
-    for number, text in enumerate(texts, 1):
+    for number, text in enumerate(texts, first_number):
         check_unicode(f"text {number}", text)
     return texts
 

@@ -37,8 +37,8 @@ class FeatureExtractionPipeline(Pipeline):
         given = super().checked(arguments)
         return {**super().checked(given.pop("tokenize_kwargs", None) or {}), **given}
 
-    def _rows(self, inputs: Any, asked: Mapping[str, Any]) -> list[EncodedText]:
-        return self._cut_rows(checked_texts(inputs), None, asked)
+    def _rows(self, inputs: Any, asked: Mapping[str, Any], first_number: int) -> list[EncodedText]:
+        return self._cut_rows(checked_texts(inputs, first_number), None, asked)
 
     def _answer_batch(self, rows: Sequence[EncodedText], asked: Mapping[str, Any]) -> list[Any]:
         ids, mask = self._batch(rows)

@@ -77,11 +77,11 @@ class TextClassificationPipeline(Pipeline):
         found = super().__call__(inputs, batch_size=batch_size, **arguments)
         return [found] if isinstance(inputs, str) and "top_k" not in arguments else found
 
-    def _rows(self, inputs: Any, asked: Mapping[str, Any]) -> list[EncodedText]:
+    def _rows(self, inputs: Any, asked: Mapping[str, Any], first_number: int) -> list[EncodedText]:
         if not isinstance(inputs, Iterable):
             return self._cut_rows(as_texts(inputs), None, asked)
         given = [as_texts(_pair(one)) for one in inputs]
-        for number, one in enumerate(given, 1):
+        for number, one in enumerate(given, first_number):
             for text in one:
                 check_unicode(f"text {number}", text)
         rows: dict[int, EncodedText] = {}

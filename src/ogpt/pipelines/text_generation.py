@@ -84,10 +84,10 @@ class TextGenerationPipeline(Pipeline):
         """As in every pipeline."""
         return super().__call__(text_inputs, batch_size=batch_size, **arguments)
 
-    def _rows(self, inputs: Any, asked: Mapping[str, Any]) -> list[EncodedText]:
+    def _rows(self, inputs: Any, asked: Mapping[str, Any], first_number: int) -> list[EncodedText]:
         if asked.get("pad_token_id") is not None:
             tell_padding("pad_token_id")
-        texts = checked_texts(inputs)
+        texts = checked_texts(inputs, first_number)
         ids = self.tokenizer(texts, add_special_tokens=False)["input_ids"]
         rows = list(map(EncodedText, texts, ids))
         tell_unknown(self.tokenizer, [token_id for row in rows for token_id in row.ids])
