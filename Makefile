@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: setup demo test test-slow test-all lint docs bench bench-peers clean
+.PHONY: setup demo test test-slow test-tf test-all lint docs bench bench-peers clean
 
 setup: $(VENV)/.ready
 	@cat $(VENV)/.ready
@@ -35,7 +35,24 @@ test: setup
 test-slow: setup
 	$(BIN)/pytest -n auto --dist loadfile -m "slow and not gpu"
 
-test-all: test test-slow
+# TensorFlow in an environment of its own: the ordinary one stays light
+TF_VENV := .venv-tf
+TF_TESTS := tests/tf $(addprefix tests/contracts/test_,door.py examples.py guides.py)
+
+$(TF_VENV)/.ready: pyproject.toml constraints.txt
+	@echo "setting up $(TF_VENV); this takes minutes where TensorFlow is still to be fetched"
+	$(PYTHON) -m venv $(TF_VENV)
+	$(TF_VENV)/bin/python -m pip --disable-pip-version-check install --quiet -c constraints.txt \
+	  numpy tokenizers huggingface_hub filelock typer rich h5py torch tensorflow-cpu keras \
+	  pytest pytest-cov pytest-timeout pytest-xdist
+	@touch $@
+
+test-tf: $(TF_VENV)/.ready
+	PYTHONPATH=src TF_CPP_MIN_LOG_LEVEL=2 $(TF_VENV)/bin/pytest -n auto --dist loadfile $(TF_TESTS) \
+	  -k "tf or TF or tensorflow" --cov --cov-config=tests/tf/coverage.ini --cov-report=json:coverage-tf.json
+	$(BIN)/python tests/contracts/every_raise.py coverage-tf.json tf
+
+test-all: test test-slow test-tf
 
 lint: setup
 	$(BIN)/ruff check .
@@ -55,4 +72,4 @@ bench-peers: setup
 	$(BIN)/python -m benchmarks.peers.environments
 
 clean:
-	rm -rf $(VENV) build dist src/ogpt/decoding/native/libogpt.* .coverage coverage.json .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(TF_VENV) build dist src/ogpt/decoding/native/libogpt.* .coverage coverage.json coverage-tf.json .pytest_cache .mypy_cache .ruff_cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Unpack, get_args, get_origin
 
@@ -11,6 +12,8 @@ import pdoc
 import pdoc.docstrings
 import pdoc.render
 from markupsafe import Markup
+
+import ogpt
 
 MODULES = (
     "ogpt",  # every public name
@@ -60,6 +63,8 @@ def build(out: Path) -> None:
     if "Args of a call" not in pdoc.docstrings.GOOGLE_LIST_SECTIONS:  # those of pipelines
         pdoc.docstrings.GOOGLE_LIST_SECTIONS.append("Args of a call")
     pdoc.render.env.filters["format_signature"] = _signature
+    if find_spec("tensorflow") is None:  # pdoc loads whatever it describes
+        ogpt.__all__ = [name for name in ogpt.__all__ if not name.startswith("TF")]
     pdoc.pdoc(*MODULES, output_directory=out)
 
 

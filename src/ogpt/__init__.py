@@ -61,6 +61,20 @@ if TYPE_CHECKING:
     from ogpt.model.transformer import OpenAIGPTModel as OpenAIGPTModel
     from ogpt.pipelines.pipeline import pipeline as pipeline
     from ogpt.recipes.demo import demo as demo
+    from ogpt.tf.classification import (
+        TFOpenAIGPTForSequenceClassification as TFOpenAIGPTForSequenceClassification,
+    )
+    from ogpt.tf.double_heads import TFOpenAIGPTDoubleHeadsModel as TFOpenAIGPTDoubleHeadsModel
+    from ogpt.tf.heads import TFOpenAIGPTLMHeadModel as TFOpenAIGPTLMHeadModel
+    from ogpt.tf.outputs import TFBaseModelOutput as TFBaseModelOutput
+    from ogpt.tf.outputs import TFCausalLMOutput as TFCausalLMOutput
+    from ogpt.tf.outputs import (
+        TFOpenAIGPTDoubleHeadsModelOutput as TFOpenAIGPTDoubleHeadsModelOutput,
+    )
+    from ogpt.tf.outputs import TFSequenceClassifierOutput as TFSequenceClassifierOutput
+    from ogpt.tf.pretrained import TFOpenAIGPTPreTrainedModel as TFOpenAIGPTPreTrainedModel
+    from ogpt.tf.transformer import TFOpenAIGPTMainLayer as TFOpenAIGPTMainLayer
+    from ogpt.tf.transformer import TFOpenAIGPTModel as TFOpenAIGPTModel
     from ogpt.tokens.fast import OpenAIGPTTokenizerFast as OpenAIGPTTokenizerFast
     from ogpt.tokens.tokenizer import OpenAIGPTTokenizer as OpenAIGPTTokenizer
     from ogpt.workflows.add_pad_token import add_pad_token as add_pad_token
@@ -109,6 +123,18 @@ _HOMES = {
     "OpenAIGPTTokenizerFast": "ogpt.tokens.fast:OpenAIGPTTokenizerFast",
     "Parity": "ogpt.config.parity:Parity",
     "SequenceClassifierOutput": "ogpt.model.outputs:SequenceClassifierOutput",
+    "TFBaseModelOutput": "ogpt.tf.outputs:TFBaseModelOutput",
+    "TFCausalLMOutput": "ogpt.tf.outputs:TFCausalLMOutput",
+    "TFOpenAIGPTDoubleHeadsModel": "ogpt.tf.double_heads:TFOpenAIGPTDoubleHeadsModel",
+    "TFOpenAIGPTDoubleHeadsModelOutput": "ogpt.tf.outputs:TFOpenAIGPTDoubleHeadsModelOutput",
+    "TFOpenAIGPTForSequenceClassification": (
+        "ogpt.tf.classification:TFOpenAIGPTForSequenceClassification"
+    ),
+    "TFOpenAIGPTLMHeadModel": "ogpt.tf.heads:TFOpenAIGPTLMHeadModel",
+    "TFOpenAIGPTMainLayer": "ogpt.tf.transformer:TFOpenAIGPTMainLayer",
+    "TFOpenAIGPTModel": "ogpt.tf.transformer:TFOpenAIGPTModel",
+    "TFOpenAIGPTPreTrainedModel": "ogpt.tf.pretrained:TFOpenAIGPTPreTrainedModel",
+    "TFSequenceClassifierOutput": "ogpt.tf.outputs:TFSequenceClassifierOutput",
     "add_pad_token": "ogpt.workflows.add_pad_token:add_pad_token",
     "convert": "ogpt.workflows.convert:convert",
     "demo": "ogpt.recipes.demo:demo",
@@ -159,6 +185,16 @@ __all__ = [
     "OpenAIGPTTokenizerFast",
     "Parity",
     "SequenceClassifierOutput",
+    "TFBaseModelOutput",
+    "TFCausalLMOutput",
+    "TFOpenAIGPTDoubleHeadsModel",
+    "TFOpenAIGPTDoubleHeadsModelOutput",
+    "TFOpenAIGPTForSequenceClassification",
+    "TFOpenAIGPTLMHeadModel",
+    "TFOpenAIGPTMainLayer",
+    "TFOpenAIGPTModel",
+    "TFOpenAIGPTPreTrainedModel",
+    "TFSequenceClassifierOutput",
     "__version__",
     "add_pad_token",
     "convert",
@@ -189,11 +225,29 @@ __all__ = [
 ]
 
 
+_FRAMEWORKS = {
+    "torch": ("PyTorch", "torch"),
+    "tensorflow": ("TensorFlow", "tf"),
+    "keras": ("TensorFlow", "tf"),
+}
+"""Name and extra of the framework, by the package that is missing."""
+
+
 def __getattr__(name: str) -> Any:
     home, _, item = _HOMES.get(name, "").partition(":")
     if not home:
         raise AttributeError(f"module 'ogpt' has no attribute {name!r}")
-    module = import_module(home)
+    try:
+        module = import_module(home)
+    except ModuleNotFoundError as error:
+        if error.name not in _FRAMEWORKS:
+            raise
+        from ogpt.errors import BackendMissing
+
+        framework, extra = _FRAMEWORKS[error.name]
+        raise BackendMissing(
+            f"ogpt.{name} needs {framework}: {error}", hint=f"pip install 'ogpt[{extra}]'"
+        ) from error
     value = getattr(module, item) if item else module
     globals()[name] = value
     return value

@@ -96,6 +96,7 @@ KINDS: dict[str, str] = {
     "arguments-ignored": "ignoring arguments that no model accepts: {names}",
     "nothing-to-learn": "all labels are {ignored}, the value to ignore: the loss is zero",
     "weights-not-from-file": "{name}: {report}",
+    "dtype-narrowed": "the file stores {stored}: rounding the weights to {dtype}",
     "run-started": "no run to resume in {path}: starting a new one",
     "checkpoint-set-aside": "{path} is incomplete and is skipped: {reason}",
     "hub-not-reached": (

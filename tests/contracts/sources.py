@@ -4,15 +4,33 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
+
+import ogpt
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "ogpt"
 
 
+HAS_TENSORFLOW = find_spec("tensorflow") is not None
+"""Whether this is the environment of `make test-tf`."""
+
+
+def loadable_names() -> list[str]:
+    """The public names that this environment has the packages for."""
+    return [name for name in ogpt.__all__ if HAS_TENSORFLOW or not name.startswith("TF")]
+
+
 def modules() -> list[Path]:
     """Every Python file of the package."""
     return sorted(PACKAGE.rglob("*.py"))
+
+
+def loadable_modules() -> list[Path]:
+    """Every Python file of the package that this environment has the packages for."""
+    apart = PACKAGE / "tf"
+    return [path for path in modules() if HAS_TENSORFLOW or apart not in path.parents]
 
 
 def texts() -> Iterator[tuple[str, str]]:

@@ -9,8 +9,9 @@ import sys
 import pytest
 
 import ogpt
+from ogpt.errors import BackendMissing
 from ogpt.workflows.doctor import EXTRAS
-from tests.contracts.sources import PACKAGE
+from tests.contracts.sources import HAS_TENSORFLOW, PACKAGE, loadable_names
 
 FRAMEWORKS = {"torch", "tensorflow", "keras", "transformers"}
 HEAVY = FRAMEWORKS | {"numpy", "tokenizers", "safetensors", "huggingface_hub", "pyarrow", "rich"}
@@ -30,13 +31,14 @@ for name in {extras}: sys.modules[name] = None
 import ogpt
 for module in pkgutil.walk_packages(ogpt.__path__, "ogpt."):
     name = module.name
-    if name == "ogpt.__main__" or name.startswith(("ogpt.model.", "ogpt.training.torch_")):
+    apart = ("ogpt.__main__", "ogpt.model.", "ogpt.tf.", "ogpt.training.torch_")
+    if name.startswith(apart):
         continue
     importlib.import_module(name)
 """
 
 
-def test_all_but_the_torch_rooms_import_without_extras() -> None:
+def test_all_but_the_rooms_of_frameworks_import_without_extras() -> None:
     extras = [name for names in EXTRAS.values() for name in names]
     assert "torch" in extras
     loaded_by(IMPORT_WITHOUT_EXTRAS.format(extras=[*extras, "transformers"]))
@@ -57,10 +59,50 @@ def test_help_is_light(arguments: list[str]) -> None:
     assert not loaded & HEAVY
 
 
-@pytest.mark.parametrize("name", ogpt.__all__)
+@pytest.mark.parametrize("name", loadable_names())
 def test_public_names_load(name: str) -> None:
     assert getattr(ogpt, name) is not None
     assert name in dir(ogpt)
+
+
+WITHOUT = """
+import sys
+sys.modules["{module}"] = None
+import ogpt
+try: ogpt.{name}
+except ogpt.errors.BackendMissing as error: print(error, "|", error.hint)
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "said"),
+    [
+        ("TFOpenAIGPTModel", "tensorflow", "ogpt.TFOpenAIGPTModel needs TensorFlow"),
+        ("TFOpenAIGPTLMHeadModel", "keras", "ogpt.TFOpenAIGPTLMHeadModel needs TensorFlow"),
+        ("OpenAIGPTModel", "torch", "ogpt.OpenAIGPTModel needs PyTorch"),
+    ],
+)
+def test_a_class_without_its_framework_says_what_to_install(
+    name: str, module: str, said: str
+) -> None:
+    program = WITHOUT.format(module=module, name=name)
+    command = [sys.executable, "-c", program]
+    out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert out.startswith(said)
+    assert out.rstrip().endswith(f"pip install 'ogpt[{'torch' if module == 'torch' else 'tf'}]'")
+
+
+@pytest.mark.skipif(HAS_TENSORFLOW, reason="TensorFlow is installed")
+def test_a_class_of_tensorflow_without_it() -> None:
+    with pytest.raises(BackendMissing, match=r"ogpt\.TFOpenAIGPTModel needs Tensor") as caught:
+        ogpt.TFOpenAIGPTModel  # noqa: B018 - looking it up is the test
+    assert caught.value.hint == "pip install 'ogpt[tf]'"
+
+
+def test_another_module_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ogpt._HOMES, "nothing", "ogpt.nothing:nothing")
+    with pytest.raises(ModuleNotFoundError, match=r"ogpt\.nothing"):
+        ogpt.nothing  # noqa: B018
 
 
 def test_unknown_name() -> None:
@@ -89,7 +131,12 @@ def test_no_submodule_shadows_a_public_function() -> None:
         assert inspect.ismodule(getattr(ogpt, name)), f"ogpt/{name} hides ogpt.{name}()"
 
 
-@pytest.mark.parametrize("home", sorted({home.partition(":")[0] for home in ogpt._HOMES.values()}))
+@pytest.mark.parametrize(
+    "home",
+    sorted(
+        {ogpt._HOMES[name].partition(":")[0] for name in loadable_names() if name in ogpt._HOMES}
+    ),
+)
 def test_public_functions_outlive_their_modules_import(home: str) -> None:
     importlib.import_module(home)
     for name, place in ogpt._HOMES.items():

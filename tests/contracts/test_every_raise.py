@@ -47,6 +47,14 @@ def test_a_file_never_measured_is_missed(package: Path) -> None:
     assert len(every_raise.unexecuted(package, {})) == 2
 
 
+def test_a_room_apart_is_measured_apart(package: Path) -> None:
+    (package / "tf").mkdir()
+    (package / "tf" / "inputs.py").write_text(SOURCE)
+    coverage = {"src/ogpt/checks.py": {"executed_lines": [5, 11]}}
+    assert every_raise.unexecuted(package, coverage) == []
+    assert len(every_raise.unexecuted(package, coverage, "tf")) == 2
+
+
 @pytest.mark.parametrize(("lines", "status", "verdict"), [([5, 11], 0, "yes"), ([5], 1, "no")])
 def test_exit_status(
     package: Path,

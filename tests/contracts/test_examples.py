@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 import ogpt
-from tests.contracts.sources import PACKAGE, modules
+from tests.contracts.sources import PACKAGE, loadable_modules, loadable_names
 
-CLASSES = [name for name in ogpt.__all__ if inspect.isclass(getattr(ogpt, name))]
+CLASSES = [name for name in loadable_names() if inspect.isclass(getattr(ogpt, name))]
 
 
 def failures(example: doctest.DocTest) -> str:
@@ -35,7 +35,7 @@ def test_a_class_has_an_example_that_runs(name: str) -> None:
     assert failures(example) == ""
 
 
-OTHERS = [path for path in modules() if ">>>" in path.read_text("utf-8")]
+OTHERS = [path for path in loadable_modules() if ">>>" in path.read_text("utf-8")]
 
 
 @pytest.mark.parametrize("path", OTHERS, ids=lambda path: path.relative_to(PACKAGE).as_posix())

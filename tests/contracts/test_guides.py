@@ -17,11 +17,13 @@ import ogpt
 from ogpt.cli.main import app
 from ogpt.config.pretrain_settings import PretrainSettings
 from ogpt.tokens.tokenizer import OpenAIGPTTokenizer
-from tests.contracts.sources import ROOT
+from tests.contracts.sources import HAS_TENSORFLOW, ROOT
 from tests.tokens.real import VOCABULARY, needs_vocabulary
 
 GUIDES = ROOT / "docs" / "guides"
-PAGES = sorted(GUIDES.glob("*.md"))
+PAGES = [
+    page for page in sorted(GUIDES.glob("*.md")) if HAS_TENSORFLOW or page.stem != "tensorflow"
+]
 PYTHON = re.compile(
     r"^```(?P<language>python|sh)\n(?P<code>.*?)^```\n"  # "```python no-run" is skipped
     r"(?:\n+```text\n(?P<printed>.*?)^```$)?",

@@ -113,7 +113,7 @@ def test_tensors(name: str, monkeypatch) -> None:
     assert tokenizer(texts, padding=True, return_tensors="tf")["input_ids"] == "tensor"
     assert made[0].tolist() == rows
     for kind, module, hint in (
-        ("tf", "tensorflow", "pip install 'tensorflow'"),
+        ("tf", "tensorflow", "pip install 'ogpt[tf]'"),
         ("pt", "torch", "pip install 'ogpt[torch]'"),
     ):
         monkeypatch.setitem(sys.modules, module, None)

@@ -15,7 +15,7 @@ from ogpt.tokens.shaping import check_choice, plain
 Tensors = Literal["np", "pt", "tf"]
 _PACKAGES = {
     "pt": ("torch", "PyTorch", "ogpt[torch]"),
-    "tf": ("tensorflow", "TensorFlow", "tensorflow"),
+    "tf": ("tensorflow", "TensorFlow", "ogpt[tf]"),
 }
 
 

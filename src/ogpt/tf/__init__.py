@@ -1,0 +1,29 @@
+"""Token ids to logits, in TensorFlow (Keras 3): the siblings of the files in `model/`.
+
+The files have the same names, order and functions as those in PyTorch, so that both can be read
+side by side. Only activations.py and keras_fit.py have no sibling.
+
+From ids to logits, in the order of a call:
+    heads.py            TFOpenAIGPTLMHeadModel: the transformer, its head, the loss
+    inputs.py           what a caller passes: by name, checked, and flattened to rows of tokens
+    transformer.py      the network: embeddings, blocks of attention and MLP
+    attention.py        which keys a query may see, and the sum of their values
+    dropout.py          masks from a hash, the same as in PyTorch
+    activations.py      GELU and others
+    outputs.py          what a model returns
+
+More of the network:
+    losses.py           losses of logits
+    double_heads.py     a language model that also scores choices
+    classification.py   a classifier of sequences
+    pooling.py          one vector for a sequence
+
+Around it:
+    base.py             what all models share: layers, names of weights, resizing
+    keras_fit.py        compile(), fit() and predict() with the model's own loss
+    pretrained.py       from_pretrained, save_pretrained, SavedModel
+    loading.py          arrays to weights
+    tensors.py          tensors to arrays and back
+
+TensorFlow and Keras come with the extra `tf`. PyTorch is not needed.
+"""

@@ -1,0 +1,257 @@
+"""Base of all models in memory: layers, the names of weights, resizing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, ClassVar, Self
+
+import keras
+from keras import ops
+
+from ogpt.config.changes import changed, padded
+from ogpt.config.model import TOKENIZER_FINGERPRINT, OpenAIGPTConfig
+from ogpt.errors import ConfigError, OgptError
+from ogpt.tf.inputs import named_arguments
+from ogpt.tf.tensors import StoredVariable, Tensor
+from ogpt.weights.names import PREFIX
+
+
+class TFModel(keras.Model):
+    """A GPT-1 in memory. TFOpenAIGPTPreTrainedModel adds loading and saving.
+
+    Every model keeps the transformer in the attribute `transformer`, and heads beside it. All
+    weights exist as soon as the model does.
+
+    Args:
+        config: The configuration; the model keeps a copy when it changes a value.
+        **options: name, and dtype: a Keras dtype policy such as float32 or mixed_bfloat16; by
+            default Keras's global policy.
+
+    Raises:
+        ConfigError: the configuration is of another class or invalid.
+    """
+
+    config_class: ClassVar[type[OpenAIGPTConfig]] = OpenAIGPTConfig
+    base_model_prefix: ClassVar[str] = PREFIX
+    main_input_name: ClassVar[str] = "input_ids"
+
+    def __init__(self, config: OpenAIGPTConfig, **options: Any) -> None:
+        own = isinstance(config, OpenAIGPTConfig)
+        if not own or config.model_type != OpenAIGPTConfig.model_type:
+            raise ConfigError(
+                f"the configuration is a {type(config).__name__}; allowed: ogpt.OpenAIGPTConfig",
+                hint="build one with OpenAIGPTConfig.from_dict(...), such as from config.to_dict()",
+            )
+        config.check()
+        super().__init__(**options)
+        self.config = config
+
+    def __call__(self, *inputs: Any, **named: Any) -> Any:
+        """Run the model; the arguments are those of `call`.
+
+        Args:
+            *inputs: Tensors or numpy arrays in the order of `call`; or one list of them, or one
+                mapping of names, such as a tokenizer returns.
+            **named: Arguments by name.
+
+        Raises:
+            ConfigError: an argument is no tensor, or is passed twice.
+            UnknownArgument: there is no such argument.
+        """
+        with own_errors():
+            return super().__call__(**named_arguments(self.call, inputs, named))
+
+    def get_config(self) -> dict[str, Any]:
+        """What Keras stores to build the model again."""
+        policy = keras.saving.serialize_keras_object(self.dtype_policy)
+        return {"config": self.config.to_dict(), "name": self.name, "dtype": policy}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], custom_objects: Any = None) -> Self:
+        """Build the model that get_config describes.
+
+        Args:
+            config: From get_config.
+            custom_objects: Without effect: a model has no functions of its caller.
+        """
+        given = dict(config)
+        given["dtype"] = keras.saving.deserialize_keras_object(given["dtype"])
+        return cls(OpenAIGPTConfig.from_dict(given.pop("config")), **given)
+
+    def stored_variables(self) -> dict[str, StoredVariable]:
+        """The variables that a file stores, by the names of PyTorch's weights; tied ones once."""
+        inside = self.transformer.stored_variables()
+        return {f"{PREFIX}.{name}": stored for name, stored in inside.items()}
+
+    def num_parameters(self, only_trainable: bool = False) -> int:
+        """Number of weights; tied ones count once.
+
+        Args:
+            only_trainable: Do not count frozen weights.
+        """
+        stored = self.stored_variables().values()
+        return sum(
+            int(ops.size(one.variable))
+            for one in stored
+            if one.variable.trainable or not only_trainable
+        )
+
+    # embeddings and heads
+
+    def get_input_embeddings(self) -> keras.layers.Embedding:
+        """The token embedding."""
+        return self.transformer.tokens_embed
+
+    def get_output_embeddings(self) -> keras.layers.Layer | None:
+        """The language-model head (the token embedding if they are tied), or None."""
+        return None
+
+    def resize_token_embeddings(
+        self,
+        new_num_tokens: int | None = None,
+        pad_to_multiple_of: int | None = None,
+        mean_resizing: bool = True,
+    ) -> keras.layers.Embedding:
+        """Change the vocabulary size: rows of the token embedding, the head, config.vocab_size.
+
+        The model gets a copy of its configuration; other models built from it do not change. Call
+        compile() again afterwards: an optimizer keeps the old variables.
+
+        Args:
+            new_num_tokens: Number of rows, 1 or more; None keeps it.
+            pad_to_multiple_of: Round the number of rows up to a multiple, such as 64.
+            mean_resizing: New rows are the mean of the old ones, so that no new token is more
+                probable than a common one. False initializes them from N(0, initializer_range).
+
+        Returns:
+            The token embedding.
+
+        Raises:
+            ConfigError: fewer than 1 row.
+        """
+        rows = self.config.vocab_size if new_num_tokens is None else new_num_tokens
+        rows = padded(rows, pad_to_multiple_of)
+        config = changed(self.config, vocab_size=rows)
+        if rows != self.config.vocab_size:  # the recorded tokenizer no longer fits
+            vars(config).pop(TOKENIZER_FINGERPRINT, None)
+        self.config = self.transformer.config = config
+        std = None if mean_resizing else config.initializer_range
+        old = self.get_input_embeddings()
+        new = embedding(config, rows, name=old.name, dtype=old.dtype_policy)
+        new.embeddings.assign(resized(ops.convert_to_tensor(old.embeddings), rows, std))
+        replace_layer(self.transformer, "tokens_embed", new)
+        head = getattr(self, "lm_head", None)
+        if head is not None:
+            weight = resized(ops.transpose(head.kernel), rows, std)
+            wider = dense(config, rows, False, name=head.name, dtype=head.dtype_policy)
+            wider.kernel.assign(ops.transpose(weight))
+            replace_layer(self, "lm_head", wider)
+        return new
+
+
+def replace_layer(owner: keras.layers.Layer, name: str, new: keras.layers.Layer) -> None:
+    """Set a layer in place of another, which Keras would otherwise keep listing and training.
+
+    Args:
+        owner: The layer or model that has it.
+        name: The attribute.
+        new: The layer to set.
+    """
+    owner._tracker.untrack(getattr(owner, name))
+    setattr(owner, name, new)
+
+
+@contextmanager
+def own_errors() -> Iterator[None]:
+    """Let our errors through: Keras turns what a layer raises into a RuntimeError of its own."""
+    try:
+        yield
+    except RuntimeError as error:
+        inner = error.__context__
+        while inner is not None and not isinstance(inner, OgptError):
+            inner = inner.__context__
+        if inner is None:
+            raise
+        raise inner from None
+
+
+def initial(config: OpenAIGPTConfig) -> keras.initializers.Initializer:
+    """A new initializer of matrices.
+
+    Each variable needs one of its own: an initializer of Keras returns the same numbers each time.
+    """
+    # N(0, 0.02) at every width is sufficient because LayerNorm is used throughout (paper, section
+    # 4.1). transformers cut the normal off at two standard deviations here, PyTorch's code did not.
+    return keras.initializers.RandomNormal(stddev=config.initializer_range)
+
+
+def embedding(config: OpenAIGPTConfig, rows: int, **options: Any) -> keras.layers.Embedding:
+    """A table of `rows` embeddings, with its weights.
+
+    Args:
+        config: Of the model.
+        rows: Number of ids.
+        **options: name and dtype, as in Keras.
+    """
+    start = initial(config)
+    table = keras.layers.Embedding(rows, config.n_embd, embeddings_initializer=start, **options)
+    table.build()
+    return table
+
+
+def dense(config: OpenAIGPTConfig, units: int, bias: bool, **options: Any) -> keras.layers.Dense:
+    """A linear layer from n_embd to `units`, with its weights.
+
+    Args:
+        config: Of the model.
+        units: Number of outputs.
+        bias: Whether it has a bias.
+        **options: name and dtype, as in Keras.
+    """
+    start = initial(config)
+    layer = keras.layers.Dense(units, use_bias=bias, kernel_initializer=start, **options)
+    layer.build((None, config.n_embd))
+    return layer
+
+
+def norm(config: OpenAIGPTConfig, **options: Any) -> keras.layers.LayerNormalization:
+    """A LayerNorm over n_embd channels, with its weights.
+
+    Args:
+        config: Of the model.
+        **options: name and dtype, as in Keras.
+    """
+    layer = keras.layers.LayerNormalization(epsilon=config.layer_norm_epsilon, **options)
+    layer.build((None, None, config.n_embd))
+    return layer
+
+
+def stored_dense(name: str, layer: keras.layers.Dense) -> dict[str, StoredVariable]:
+    """The variables of a linear layer by the names of PyTorch's weights.
+
+    Args:
+        name: Of the layer.
+        layer: Made by `dense`.
+    """
+    stored = {f"{name}.weight": StoredVariable(layer.kernel, transposed=True)}
+    return stored | ({f"{name}.bias": StoredVariable(layer.bias)} if layer.use_bias else {})
+
+
+def resized(weight: Tensor, rows: int, std: float | None = None) -> Tensor:
+    """A weight with another number of rows: the last ones are cut off, or new ones appended.
+
+    Args:
+        weight: (V, C).
+        rows: New number of rows, 1 or more.
+        std: Initialize new rows from N(0, std). None: new rows are the mean of the old ones, so
+            that no new token is more probable than a common one.
+    """
+    count, width = max(0, rows - weight.shape[0]), weight.shape[1]
+    # Source: Hewitt 2021, "Initializing New Word Embeddings for Pretrained Language Models".
+    if std is None:
+        mean = ops.mean(ops.cast(weight, "float32"), axis=0, keepdims=True)
+        new = ops.broadcast_to(ops.cast(mean, weight.dtype), (count, width))
+    else:
+        new = keras.random.normal((count, width), 0.0, std, weight.dtype)
+    return ops.concatenate([weight[:rows], new])

@@ -1,0 +1,144 @@
+"""The language model: the transformer, its tied head, and the loss of each next token."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+from keras import ops
+
+from ogpt.config.model import OpenAIGPTConfig
+from ogpt.layout import GENERATION_FILE
+from ogpt.tf.base import dense, stored_dense
+from ogpt.tf.inputs import input_shape, known_options
+from ogpt.tf.losses import next_token_loss
+from ogpt.tf.outputs import TFCausalLMOutput
+from ogpt.tf.pretrained import TFOpenAIGPTPreTrainedModel
+from ogpt.tf.tensors import StoredVariable, Tensor
+from ogpt.tf.transformer import TFOpenAIGPTMainLayer
+
+
+class TFLanguageModel(TFOpenAIGPTPreTrainedModel):
+    """A transformer and a head that turns hidden states into logits (paper, equation 2).
+
+    The head is the token embedding again, unless config.tie_word_embeddings is False: one matrix
+    maps ids to vectors and vectors to logits.
+    """
+
+    def __init__(self, config: OpenAIGPTConfig, **options: Any) -> None:
+        super().__init__(config, **options)
+        policy = self.dtype_policy
+        self.transformer = TFOpenAIGPTMainLayer(config, name="transformer", dtype=policy)
+        self.generation_defaults: bytes | None = None
+        self.lm_head = None
+        if not config.tie_word_embeddings:
+            self.lm_head = dense(config, config.vocab_size, False, name="lm_head", dtype=policy)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """(..., T, C) -> (..., T, V): the largest array of a pass."""
+        if self.lm_head is not None:
+            return self.lm_head(hidden)
+        # 2018 code: train.py, model(), matmul(lm_h, we, transpose_b=True). There `we` also held the
+        # position embeddings, so the softmax ran over them too; here it runs over tokens only.
+        table = ops.cast(self.transformer.tokens_embed.embeddings, self.compute_dtype)
+        return ops.matmul(hidden, ops.transpose(table))
+
+    def read_beside(self, folder: Path) -> None:
+        """Keep generation_config.json, the defaults of generate(), as it is."""
+        file = folder / GENERATION_FILE
+        self.generation_defaults = file.read_bytes() if file.exists() else None
+
+    def write_beside(self, folder: Path) -> None:
+        """Write generation_config.json back, if the model was loaded with one."""
+        if self.generation_defaults is not None:
+            (folder / GENERATION_FILE).write_bytes(self.generation_defaults)
+
+    def get_output_embeddings(self) -> keras.layers.Layer:
+        """The language-model head; the token embedding if they are tied."""
+        return self.get_input_embeddings() if self.lm_head is None else self.lm_head
+
+    def stored_variables(self) -> dict[str, StoredVariable]:
+        """The variables that a file stores, by the names of PyTorch's weights; tied ones once."""
+        stored: dict[str, StoredVariable] = super().stored_variables()
+        return stored if self.lm_head is None else stored | stored_dense("lm_head", self.lm_head)
+
+
+@keras.saving.register_keras_serializable("ogpt")
+class TFOpenAIGPTLMHeadModel(TFLanguageModel):
+    """The language model: logits of each next token, and a loss with `labels`.
+
+    >>> import tensorflow as tf
+    >>> from ogpt import OpenAIGPTConfig, TFOpenAIGPTLMHeadModel
+    >>> config = OpenAIGPTConfig(vocab_size=50, n_embd=16, n_layer=2, n_head=2)
+    >>> model = TFOpenAIGPTLMHeadModel(config)
+    >>> ids = tf.constant([[4, 8, 15, 16]])
+    >>> out = model(ids, labels=ids)
+    >>> out.logits.shape, out.loss.shape
+    (TensorShape([1, 4, 50]), TensorShape([]))
+    """
+
+    output_class = TFCausalLMOutput
+
+    def __init__(self, config: OpenAIGPTConfig, **options: Any) -> None:
+        super().__init__(config, **options)
+        self.built = True
+
+    def call(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        head_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        labels: Tensor | None = None,
+        training: bool = False,
+        **unknown: Any,
+    ) -> TFCausalLMOutput | tuple[Any, ...]:
+        """Predict each next token.
+
+        Args:
+            input_ids: As in TFOpenAIGPTModel, like all others up to return_dict.
+            attention_mask: (B, T), (B, T, T) or (B, n_head, T, T).
+            token_type_ids: (B, T).
+            position_ids: (B, T) or (T,).
+            head_mask: (n_head,) or (n_layer, n_head).
+            inputs_embeds: (B, T, C).
+            output_attentions: Whether to return the probabilities.
+            output_hidden_states: Whether to return the hidden states.
+            return_dict: False returns a tuple.
+            labels: (B, T) token ids, such as input_ids: the model shifts them, so that each token
+                predicts the next one. -100 is ignored.
+            training: Whether to drop elements.
+            **unknown: As in TFOpenAIGPTModel.
+
+        Raises:
+            ConfigError: labels in another shape than the input.
+            TokenOutOfRange: a label outside the vocabulary (eager CPU tensors).
+            UnknownArgument: an argument that no model has.
+        """
+        known_options(unknown, type(self).call, self.config.parity.arguments)
+        given = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
+        asked = {
+            "output_attentions": output_attentions,
+            "output_hidden_states": output_hidden_states,
+        }
+        out = self.transformer(*given, training=training, **asked)
+        logits = self.logits(out.last_hidden_state)
+        loss = None
+        if labels is not None:
+            shape = input_shape(input_ids, inputs_embeds, self.config.n_embd)
+            loss = next_token_loss(logits, shape, self.config.vocab_size, labels)
+        result = TFCausalLMOutput(
+            loss=loss,
+            logits=logits,
+            hidden_states=out.hidden_states,
+            attentions=out.attentions,
+        )
+        if return_dict is None:
+            return_dict = self.config.use_return_dict
+        return result if return_dict else result.to_tuple()

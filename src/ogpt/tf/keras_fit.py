@@ -1,0 +1,158 @@
+"""What Keras calls: compile(), fit(), evaluate() and predict() with the model's own loss."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import keras
+
+from ogpt.errors import ConfigError
+from ogpt.tf.base import TFModel
+from ogpt.tf.inputs import named_arguments
+from ogpt.tf.outputs import TFModelOutput
+from ogpt.tf.tensors import Tensor
+
+
+class TFTrainableModel(TFModel):
+    """A model for Keras's training loop.
+
+    Batches are what `call` takes, with labels among the inputs or as Keras's targets: `x`, or
+    `(x, y)`, where y is one tensor or a mapping of the labels by name.
+    """
+
+    output_class: ClassVar[type[TFModelOutput]]
+    label_name: ClassVar[str] = "labels"
+    """The argument of `call` that targets without a name are for."""
+
+    own_loss = True
+    """Whether fit() uses the loss that `call` returns; compile(loss=...) replaces it."""
+
+    def compile(self, optimizer: Any = "rmsprop", loss: Any = None, **options: Any) -> None:
+        """Prepare for fit() and evaluate().
+
+        Args:
+            optimizer: Of Keras.
+            loss: Of Keras, for targets and logits; None: the model's own loss.
+            **options: metrics, jit_compile, run_eagerly, ... as in keras.Model.compile.
+        """
+        self.own_loss = loss is None
+        super().compile(optimizer=optimizer, loss=loss, **options)
+
+    def train_step(self, data: Any) -> Any:
+        """One step of fit(); Keras calls it.
+
+        Args:
+            data: A batch: x or (x, y), or (x, y, sample_weight) with a loss of Keras's.
+
+        Raises:
+            ConfigError: sample weights with the model's own loss, or no labels.
+        """
+        return super().train_step(self._labelled(data))
+
+    def test_step(self, data: Any) -> Any:
+        """One step of evaluate(); Keras calls it.
+
+        Args:
+            data: As in train_step.
+
+        Raises:
+            ConfigError: as in train_step.
+        """
+        return super().test_step(self._labelled(data))
+
+    def predict_step(self, data: Any) -> Any:
+        """One step of predict(); Keras calls it.
+
+        Args:
+            data: A batch; its targets are not used.
+        """
+        out = super().predict_step(data)
+        if not isinstance(out, TFModelOutput):
+            return out
+        return {name: value for name, value in out.items() if not name.endswith("loss")}
+
+    def predict(self, x: Any, *arguments: Any, **options: Any) -> Any:
+        """The outputs for all batches, as numpy arrays in the output class of the model.
+
+        Args:
+            x: Inputs as in `call`, or a tf.data.Dataset of batches of them.
+            *arguments: As in keras.Model.predict.
+            **options: As in keras.Model.predict.
+        """
+        found = super().predict(x, *arguments, **options)
+        return self.output_class(**found) if isinstance(found, dict) else found
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Tensor:
+        """The loss of a batch: the model's own, or that of compile(loss=...).
+
+        Args:
+            x: Inputs.
+            y: Targets of a loss of Keras's.
+            y_pred: Output of the model.
+            sample_weight: Of each example, for a loss of Keras's.
+            training: Whether it is for fit().
+
+        Raises:
+            ConfigError: the model's own loss without labels.
+        """
+        if not self.own_loss:
+            return super().compute_loss(x, y, _scores(y_pred), sample_weight, training)
+        loss = self.combined_loss(y_pred)
+        if loss is None:
+            raise ConfigError(
+                f"the batch has no {self.label_name}, and compile() got no loss; allowed: one of "
+                "the two",
+                hint=f"put {self.label_name} among the inputs, or pass compile(loss=...)",
+            )
+        return loss
+
+    def combined_loss(self, out: Any) -> Tensor | None:
+        """The loss to minimize, (); None without labels.
+
+        Args:
+            out: Output of the model.
+        """
+        return out.get("loss")
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        """Update the metrics with the logits and the labels of a batch.
+
+        Args:
+            x: Inputs, with the labels if the loss is the model's own.
+            y: Targets of a loss of Keras's.
+            y_pred: Output of the model.
+            sample_weight: Of each example.
+        """
+        wanted = x.get(self.label_name) if self.own_loss else y
+        return super().compute_metrics(x, wanted, _scores(y_pred), sample_weight)
+
+    def _labelled(self, data: Any) -> Any:
+        """A batch with its labels among the inputs, if the loss is the model's own."""
+        if not self.own_loss:
+            return data
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        if sample_weight is not None:
+            raise ConfigError(
+                "sample weights were passed with the model's own loss; allowed: none",
+                hint="pass compile(loss=...), or set labels to -100 to leave them out",
+            )
+        inputs = named_arguments(self.call, (x,), {"return_dict": True})
+        if y is None:
+            return (inputs,)
+        return ({**inputs, **(y if isinstance(y, Mapping) else {self.label_name: y})},)
+
+
+def _scores(out: Any) -> Tensor:
+    """What a loss or metric of Keras's compares with the targets: the logits."""
+    if not isinstance(out, TFModelOutput):
+        return out[0]
+    logits = out.get("logits")
+    return out[0] if logits is None else logits

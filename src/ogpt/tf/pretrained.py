@@ -1,0 +1,262 @@
+"""Load and save model folders: from_pretrained, save_pretrained, SavedModel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Self, overload
+
+import keras
+import tensorflow as tf
+
+from ogpt.config.changes import changed
+from ogpt.config.model import OpenAIGPTConfig
+from ogpt.errors import ConfigError
+from ogpt.folders.model_folder import ModelFolder
+from ogpt.hub import HubOptions, model_folder
+from ogpt.layout import CONFIG_FILE, H5_FILE
+from ogpt.notices import tell
+from ogpt.storage import whole_files
+from ogpt.tf.keras_fit import TFTrainableModel
+from ogpt.tf.loading import load_weights
+from ogpt.tokens.tokenizer_folder import write_max_length
+from ogpt.weights.arrays import Array
+from ogpt.weights.h5_writer import write_h5
+from ogpt.weights.load_report import LoadReport, check_depth, warn_report
+from ogpt.weights.model_weights import write_weights, written_weights
+from ogpt.weights.sharded import size_in_bytes
+
+_NO_EFFECT = {
+    "from_pt": "every format is found by its name",
+    "use_safetensors": "safetensors are always preferred",
+    "trust_remote_code": "code is never downloaded",
+}
+"""Arguments of transformers that have no effect here, and why."""
+
+
+class TFOpenAIGPTPreTrainedModel(TFTrainableModel):
+    """Base of the GPT-1 models: loading and saving. It is not a model itself.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from ogpt import OpenAIGPTConfig, TFOpenAIGPTLMHeadModel, TFOpenAIGPTPreTrainedModel
+    >>> config = OpenAIGPTConfig(vocab_size=50, n_positions=8, n_embd=16, n_layer=2, n_head=2)
+    >>> model = TFOpenAIGPTLMHeadModel(config)
+    >>> isinstance(model, TFOpenAIGPTPreTrainedModel)
+    True
+    >>> with TemporaryDirectory() as folder:
+    ...     model.save_pretrained(folder)
+    ...     again = TFOpenAIGPTLMHeadModel.from_pretrained(folder)
+    >>> again.num_parameters() == model.num_parameters()
+    True
+    """
+
+    def save_pretrained(
+        self,
+        save_directory: str | Path,
+        *,
+        max_shard_size: int | str = "5GB",
+        safe_serialization: bool = True,
+        saved_model: bool = False,
+    ) -> None:
+        """Write config.json and safetensors, which PyTorch models and transformers load too.
+
+        All files are written before the first one replaces an older one: if the save fails, the
+        files of an earlier save are unchanged.
+
+        Args:
+            save_directory: Created if missing; other files in it stay.
+            max_shard_size: Maximum size of a file of safetensors in bytes, or as "5GB"; a larger
+                model becomes several files and an index.
+            safe_serialization: False writes tf_model.h5 in the layout of transformers 4 instead.
+            saved_model: Also write a SavedModel below `saved_model/1`, as export_saved_model.
+
+        Raises:
+            ConfigError: an invalid size.
+            BackendMissing: h5py is not installed, and tf_model.h5 is asked for.
+            StorageError: the disk is full or not writable; the older files are unchanged.
+        """
+        limit = size_in_bytes(max_shard_size)
+        arrays = {name: stored.array() for name, stored in self.stored_variables().items()}
+        dtypes = {array.dtype for array in arrays.values()}
+        architecture = type(self).__name__.removeprefix("TF")  # one name for both frameworks
+        saved = changed(
+            self.config,
+            architectures=[architecture],
+            dtype=dtypes.pop() if len(dtypes) == 1 else None,
+        )
+        target = Path(save_directory)
+        # config.json moves last: with it a folder counts as a model
+        with whole_files(target, _replaced, last=CONFIG_FILE) as folder:
+            saved.save_pretrained(folder)
+            if safe_serialization:
+                write_weights(folder, arrays, limit)
+            else:
+                write_h5(folder / H5_FILE, arrays, architecture)
+            self.write_beside(folder)
+        write_max_length(target, saved.n_positions)
+        if saved_model:
+            self.export_saved_model(target / "saved_model" / "1")
+
+    def read_beside(self, folder: Path) -> None:
+        """Read the files that a kind of model keeps beside its weights."""
+
+    def write_beside(self, folder: Path) -> None:
+        """Write the files that a kind of model keeps beside its weights."""
+
+    def export_saved_model(self, folder: str | Path) -> None:
+        """Write a SavedModel that TensorFlow's own loader and TensorFlow Serving run.
+
+        Its signature `serving_default` takes input_ids and attention_mask, int32, (B, T) or for
+        double heads (B, K, T); mc_token_ids, (B, K), too for those. It returns the fields of the
+        model's output by name.
+
+        Args:
+            folder: Of the SavedModel; its parent is created if missing.
+        """
+        axes = [None, None, None] if "mc_token_ids" in _names(self) else [None, None]
+        tokens = tf.TensorSpec(axes, tf.int32)
+        signature = [tokens, tokens]
+        names = ["input_ids", "attention_mask"]
+        if len(axes) == 3:
+            signature.append(tf.TensorSpec(axes[:2], tf.int32))
+            names.append("mc_token_ids")
+
+        def serve(*given: Any) -> dict[str, Any]:
+            out = self(**dict(zip(names, given, strict=True)), return_dict=True)
+            return {name: value for name, value in out.items() if not isinstance(value, tuple)}
+
+        specs = [
+            tf.TensorSpec(one.shape, one.dtype, name=name)
+            for name, one in zip(names, signature, strict=True)
+        ]
+        archive = keras.export.ExportArchive()
+        archive.track(self)
+        archive.add_endpoint("serving_default", serve, specs)
+        archive.write_out(str(folder), verbose=False)
+
+    @overload
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | Path | ModelFolder,
+        *,
+        output_loading_info: Literal[False] = False,
+        **options: Any,
+    ) -> Self: ...
+
+    @overload
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | Path | ModelFolder,
+        *,
+        output_loading_info: Literal[True],
+        **options: Any,
+    ) -> tuple[Self, dict[str, Any]]: ...
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | Path | ModelFolder,
+        *,
+        config: OpenAIGPTConfig | None = None,
+        dtype: Any = None,
+        ignore_mismatched_sizes: bool = False,
+        output_loading_info: bool = False,
+        **options: Any,
+    ) -> Self | tuple[Self, dict[str, Any]]:
+        """Load a model folder or a model of the Hub.
+
+        Formats: safetensors, .bin, tf_model.h5 and OpenAI's .npy files, in one file or in shards,
+        with or without the prefix `transformer.`. PyTorch is not needed for any of them. If the
+        file has no weights for a head, the head is initialized as in a new model, with a notice.
+
+        Args:
+            pretrained_model_name_or_path: Folder with config.json and weights, an open
+                ModelFolder, or `owner/name`.
+            config: Used instead of the folder's config.json.
+            dtype: A Keras dtype policy or its name, such as float32, float64 or mixed_bfloat16;
+                None: Keras's global policy, float32 unless set otherwise.
+            ignore_mismatched_sizes: Reinitialize weights of another shape, with a notice.
+            output_loading_info: Return (model, loading info), the info as in transformers.
+            **options: revision, cache_dir, token, local_files_only, force_download, subfolder for
+                the Hub. Any other name must be a field of the configuration; it replaces its value.
+
+        Raises:
+            CheckpointError: no model folder, a damaged one, or one that cannot be downloaded.
+            ConfigError: a name that is not a field of the configuration, or an unknown dtype.
+            WeightsError: weights missing, of another shape, or not finite.
+        """
+        hub = {name: options.pop(name) for name in HubOptions.__annotations__ if name in options}
+        for name in [name for name in options if name in _NO_EFFECT]:
+            del options[name]
+            tell("setting-without-effect", setting=name, reason=_NO_EFFECT[name])
+        policy = as_policy(dtype)  # every argument is checked before the first download
+        named = pretrained_model_name_or_path
+        if isinstance(named, ModelFolder):
+            opened = ModelFolder.open(named, **hub)
+        else:
+            opened = ModelFolder.at(model_folder(named, **hub))
+        # a copy: models change their configuration, a ModelFolder keeps its own
+        config = config or OpenAIGPTConfig.from_dict(opened.config.to_dict())
+        arrays = opened.weights
+        if options:
+            config = OpenAIGPTConfig.from_dict(config.to_dict(), **options)
+        check_depth(arrays, config.n_layer)
+        model = cls(config) if policy is None else cls(config, dtype=policy)
+        report = model.load_arrays(arrays, ignore_mismatched_sizes=ignore_mismatched_sizes)
+        warn_report(report, str(opened.path) if isinstance(named, ModelFolder) else str(named))
+        model.read_beside(opened.path)
+        return (model, report.as_loading_info()) if output_loading_info else model
+
+    def load_arrays(
+        self, arrays: Mapping[str, Array], *, ignore_mismatched_sizes: bool = False
+    ) -> LoadReport:
+        """Replace the weights by named arrays, with or without the prefix `transformer.`.
+
+        Args:
+            arrays: Weights by PyTorch's names.
+            ignore_mismatched_sizes: Keep the weights whose array has another shape.
+
+        Returns:
+            What does not come from the arrays.
+
+        Raises:
+            WeightsError: weights of the transformer missing, or of another shape, or not finite.
+        """
+        stored = self.stored_variables()
+        return load_weights(stored, arrays, ignore_mismatched_sizes=ignore_mismatched_sizes)
+
+
+def as_policy(dtype: Any) -> Any:
+    """A Keras dtype policy by its name; None for None.
+
+    Raises:
+        ConfigError: Keras knows no such policy, or it is not one of floating-point numbers.
+    """
+    if dtype is None:
+        return None
+    try:
+        policy = keras.dtype_policies.get(dtype)
+        floats = "float" in policy.compute_dtype
+    except (ValueError, TypeError, AttributeError):
+        floats = False
+    if not floats:
+        raise ConfigError(
+            f"dtype is {dtype!r}; allowed: float32, float64, bfloat16, float16, mixed_bfloat16, "
+            "mixed_float16, or a Keras dtype policy",
+            hint="use mixed_bfloat16 to train with float32 weights and bfloat16 activations",
+        )
+    return policy
+
+
+def _names(model: TFOpenAIGPTPreTrainedModel) -> tuple[str, ...]:
+    """Names of the arguments of a model's call."""
+    code = type(model).call.__code__
+    return code.co_varnames[: code.co_argcount]
+
+
+def _replaced(folder: Path) -> set[Path]:
+    """Find the files of an earlier save, in either format."""
+    h5 = folder / H5_FILE
+    return written_weights(folder) | ({h5} if h5.exists() else set())
