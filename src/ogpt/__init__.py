@@ -240,11 +240,12 @@ def __getattr__(name: str) -> Any:
     try:
         module = import_module(home)
     except ModuleNotFoundError as error:
-        if error.name not in _FRAMEWORKS:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in _FRAMEWORKS:
             raise
         from ogpt.errors import BackendMissing
 
-        framework, extra = _FRAMEWORKS[error.name]
+        framework, extra = _FRAMEWORKS[missing]
         raise BackendMissing(
             f"ogpt.{name} needs {framework}: {error}", hint=f"pip install 'ogpt[{extra}]'"
         ) from error

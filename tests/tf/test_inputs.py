@@ -157,6 +157,16 @@ def test_no_tensors() -> None:
         other(*[IDS.numpy()] * 12)
 
 
+def test_errors_of_others_stay_as_they_are() -> None:
+    def fail(x: tf.Tensor) -> tf.Tensor:
+        raise RuntimeError("out of memory")
+
+    other = tf_small(LM)
+    other.transformer.h[0].mlp.act = fail
+    with pytest.raises(RuntimeError, match="out of memory"):
+        other(IDS.numpy())
+
+
 def test_unknown_arguments_are_left_out_where_parity_asks() -> None:
     other = tf_small(LM, parity="transformers-5")
     with collecting() as notices:
