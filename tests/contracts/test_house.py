@@ -265,6 +265,7 @@ def test_public_functions_have_files_of_their_names() -> None:
 
 LINES = "\n".join(f"    a{n} = f(b, {n})\n    # or not\n" for n in range(LONGEST_COPY))
 OTHERS = LINES.replace("a", "c").replace("b", "d")
+SIBLING = "def k(b):\n" + "\n".join(f"    return b + {n}" for n in range(LONGEST_COPY))
 FIELDS = "class {}:\n" + "\n".join(f"    a{n}: int = {n}" for n in range(20))
 GOOD: Sources = {
     "a.py": "import ogpt.b\nfrom ogpt.room import c\n",
@@ -272,8 +273,8 @@ GOOD: Sources = {
     "room/c.py": f"def f(b):\n{LINES}\n\ndef g():\n{LINES}",
     "cli/info.py": f"def f(self, {', '.join('abcdefghijk')}, *l): ...\n{FIELDS.format('A')}",
     "workflows/info.py": FIELDS.format("B"),
-    "model/losses.py": f"def k(b):\n{LINES}\n    return b",
-    "tf/losses.py": f"def k(b):\n{LINES}\n    return b",
+    "model/losses.py": SIBLING,
+    "tf/losses.py": SIBLING,
 }
 FAULTS: list[tuple[str, Sources]] = [
     ("import cycles", {"room/c.py": "def f():\n    from ogpt import b\n"}),
@@ -293,7 +294,7 @@ FAULTS: list[tuple[str, Sources]] = [
         {"d.py": f"def h(a):\n{LINES}", "e.py": f"def i(c):\n{OTHERS}"},
     ),
     ("duplicate code", {"d.py": f"def h(a, b):\n{LINES}\ndef i(c, d):\n{OTHERS}"}),
-    ("duplicate code", {"tf/heads.py": f"def k(b):\n{LINES}\n    return b"}),
+    ("duplicate code", {"tf/heads.py": SIBLING}),
 ]
 
 
