@@ -1,6 +1,7 @@
 """From the scores of runs to scores beside the paper's."""
 
 import math
+import xml.etree.ElementTree as ET
 from dataclasses import replace
 from pathlib import Path
 
@@ -84,6 +85,9 @@ def test_other_files_are_refused(text: str, tmp_path: Path) -> None:
 def test_the_report_names_what_is_done_and_what_is_missing(tmp_path: Path) -> None:
     page = write_paper_report(tmp_path, [MADE])
     assert page == tmp_path / "report.html"
+    html = page.read_text("utf-8")
+    body = ET.fromstring(html[html.index("<body>") : html.index("</html>")])
+    assert len(list(body.iter("table"))) == 2
     text = (tmp_path / "report.md").read_text("utf-8")
     for line in (
         "| RACE-m | accuracy | 60.2 | 62.9 | 60.0 | 50.0 to 70.0 | test (10) | 1 |",

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from ogpt.errors import ConfigError
+from ogpt.errors import ConfigError, DamagedData
 from ogpt.evaluation.paper_report import write_paper_report
 from ogpt.evaluation.paper_results import (
     Reproduction,
@@ -29,9 +30,7 @@ from ogpt.storage import only_writer, write_json
 from ogpt.tasks.catalogue import TASKS
 from ogpt.version import __version__
 from ogpt.workflows.reproduce_cells import CellResult, finished_cell, run_cell
-from ogpt.workflows.reproduce_setup import Cell, ReproduceRequest, Study, set_up_study
-
-MODELS_FILE = "models.json"
+from ogpt.workflows.reproduce_setup import MODELS_FILE, Cell, ReproduceRequest, Study, set_up_study
 
 
 def reproduce(table: str, *, reporter: Reporter = silent, **arguments: Any) -> Reproduction:
@@ -54,7 +53,7 @@ def reproduce(table: str, *, reporter: Reporter = silent, **arguments: Any) -> R
         ConfigError: arguments that make no sense, or results in `out` of another model, other
             settings or other examples.
         SourceNotFound: none of the data sets is there.
-        OutputExists: another process writes into `out`.
+        OutputExists: `out` holds other things, or another process writes into it.
         OgptError: as in `ogpt.finetune`.
     """
     request = ReproduceRequest.of(table, **arguments)
@@ -80,7 +79,7 @@ def _check_same_models(study: Study) -> None:
         ConfigError: they started from others.
     """
     file = study.request.out / MODELS_FILE
-    known: dict[str, str] = parse_json(file.read_text("utf-8")) if file.exists() else {}
+    known = _known_models(file)
     for name, folder in (("model", study.model), ("lstm", study.lstm)):
         if folder is None:
             continue
@@ -92,6 +91,16 @@ def _check_same_models(study: Study) -> None:
                 hint="choose another --out",
             )
     write_json(file, known)
+
+
+def _known_models(file: Path) -> dict[str, str]:
+    try:
+        return dict(parse_json(file.read_text("utf-8"))) if file.exists() else {}
+    except (ValueError, TypeError) as error:
+        raise DamagedData(
+            f"{file}, which names the models of the runs beside it, is damaged: {error!r}",
+            hint="restore it from a copy, or delete it if --model and --lstm are those of before",
+        ) from error
 
 
 def _kept(study: Study, done: Mapping[Cell, CellResult | None]) -> Reproduction:
@@ -144,7 +153,13 @@ def _reproduction(study: Study, done: Mapping[Cell, CellResult | None]) -> Repro
         ),
         missing=study.missing,
         absent=study.absent,
-        notes=tuple(dict.fromkeys(note for result in found.values() for note in result.notes)),
+        notes=tuple(
+            dict.fromkeys(
+                f"{TASKS[cell.task].title}: {note}"
+                for cell, result in found.items()
+                for note in result.notes
+            )
+        ),
         curves=study.curves,
         pending=len(done) - len(found),
         facts=_facts(study),

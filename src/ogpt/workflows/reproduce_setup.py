@@ -22,7 +22,8 @@ from ogpt.evaluation.paper_tables import (
 )
 from ogpt.evaluation.task_scores import require_scikit_learn
 from ogpt.folders.model_folder import ModelFolder
-from ogpt.storage import path_of
+from ogpt.notices import tell
+from ogpt.storage import check_empty, check_writable, path_of
 from ogpt.tasks.catalogue import TASKS
 from ogpt.tasks.finding import files_below
 from ogpt.tasks.open_task import open_task
@@ -31,6 +32,8 @@ from ogpt.workflows.finetune_setup import FinetuneRequest
 
 DEFAULT_MODEL = "openai-community/openai-gpt"
 DEFAULT_OUT = Path("runs/paper")
+MODELS_FILE = "models.json"
+"""File in OUT with the hashes of the models that its runs start from."""
 RUNS = "runs"
 """Folder of the fine-tunings in OUT: VARIANT/TASK/SEED."""
 
@@ -178,6 +181,7 @@ def set_up_study(request: ReproduceRequest) -> Study:
 
     Raises:
         ConfigError: settings that are invalid.
+        OutputExists, StorageError: `out` holds other things, or cannot be written.
         SourceNotFound: the folder, or all data sets of the table in it, are missing.
         CheckpointError, HubError: the model cannot be found.
         DataError: a data set cannot be used.
@@ -185,6 +189,9 @@ def set_up_study(request: ReproduceRequest) -> Study:
     """
     require_scikit_learn()
     require_matplotlib()
+    if not (request.out / MODELS_FILE).exists():
+        check_empty(request.out)
+    check_writable(request.out)
     curves = _curves(request)
     if request.data is None:
         return Study(
@@ -202,6 +209,9 @@ def set_up_study(request: ReproduceRequest) -> Study:
     lstm = None
     if request.lstm is not None and any(variant.lstm for variant in table.variants):
         lstm = ModelFolder.open(request.lstm)
+    elif request.lstm is not None and not curves:
+        reason = f"{table.name} shows no LSTM" if table.name != FIGURE_2 else "there is no --run"
+        tell("setting-without-effect", setting="--lstm", reason=reason)
     study = Study(request=request, table=table, model=model, lstm=lstm, digests={}, missing=())
     batch_size = max(
         study.settings(Cell(variant, table.tasks[0])).finetune.batch_size
