@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import ogpt
 from ogpt.errors import ConfigError, DamagedData, OutputExists, SourceNotFound
@@ -17,6 +18,7 @@ from ogpt.folders.model_folder import ModelFolder
 from ogpt.folders.run_folder import RunFolder
 from ogpt.notices import collecting
 from tests.tasks.official_files import LAYOUTS, table, write_files
+from tests.tasks.small import tokenizer
 from tests.workflows.finetuning import base_model
 
 SETTINGS = (
@@ -363,7 +365,7 @@ def probe_run(folder: Path, scale: float, name: str = "sst2") -> Path:
     return folder
 
 
-def test_figure_2_shows_the_scores_of_a_pre_training(tmp_path: Path) -> None:
+def test_figure_2_shows_the_scores_of_a_pre_training(base: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     given = {"out": out, "run": probe_run(tmp_path / "run", 0.01)}
     alone = ogpt.reproduce("figure-2", **given)
@@ -377,6 +379,10 @@ def test_figure_2_shows_the_scores_of_a_pre_training(tmp_path: Path) -> None:
     assert "| sentiment analysis | Transformer | 0.68 | 0.20 | 0.20 | 20 |" in page
     both = ogpt.reproduce("figure-2", **given, lstm=probe_run(tmp_path / "lstm", 0.005))
     assert [one.model for one in both.curves] == ["Transformer", "LSTM"]
+    # with a folder that has none of the sets of its left panel, these are listed
+    listed = made("figure-2", **given, data=sets(tmp_path / "data", "rte"), model=base)
+    assert (listed.curves, listed.scores) == (both.curves[:1], ())
+    assert [one.title for one in listed.missing] == ["MultiNLI", "RACE"]
     with pytest.raises(SourceNotFound, match=r"metrics.jsonl has no zero-shot scores") as caught:
         ogpt.reproduce("figure-2", out=out, run=tmp_path)
     assert "--probes" in caught.value.hint
@@ -413,3 +419,32 @@ def test_other_things_in_the_folder_are_left_alone(base: Path, tmp_path: Path) -
     with pytest.raises(OutputExists, match="already exists and holds data"):
         made("table-2", data=data, model=base, out=tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+def lstm_model(folder: Path) -> Path:
+    """A small LSTM with random weights and the vocabulary of `base_model`."""
+    words = tokenizer()
+    torch.manual_seed(0)
+    config = ogpt.LSTMConfig(vocab_size=len(words), n_positions=32, n_embd=16, lstm_units=24)
+    with collecting():  # that other libraries do not know it
+        ogpt.OpenAIGPTLMHeadModel(config).save_pretrained(folder)
+    words.save_pretrained(folder)
+    return folder
+
+
+def test_the_lstm_is_a_row_of_table_5(base: Path, tmp_path: Path) -> None:
+    data, out = sets(tmp_path / "data", "rte"), tmp_path / "out"
+    lstm = lstm_model(tmp_path / "lstm")
+    given = {"data": data, "model": base, "out": out, "lstm": lstm}
+    found = made("table-5", **given)
+    assert found.absent == {}
+    assert [one.variant for one in found.runs][-1] == "lstm"
+    one = score(found, "lstm", "RTE")
+    assert (one.paper, one.scored_on, one.examples) == (54.6, "validation", 1)
+    assert one.ours is not None
+    tuned = ModelFolder.open(out / "runs/lstm/rte/seed-0000")
+    assert tuned.config.model_type == "ogpt-lstm"
+    with pytest.raises(ConfigError, match=r"--lstm .* is a Transformer; allowed: an LSTM"):
+        made("table-5", **{**given, "lstm": base})
+    with pytest.raises(ConfigError, match=r"--model .* is an LSTM; allowed: a Transformer"):
+        made("table-5", **{**given, "model": lstm})

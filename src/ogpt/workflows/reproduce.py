@@ -120,14 +120,14 @@ def _with_other_panel(made: Reproduction, known: Reproduction) -> Reproduction:
     """Figure 2, whose panels may be made by a call each."""
     if not made.curves:
         made = replace(made, curves=known.curves)
-    return made if made.scores else replace(known, curves=made.curves)
+    return made if made.scores or not known.scores else replace(known, curves=made.curves)
 
 
 def _reproduction(study: Study, done: Mapping[Cell, CellResult | None]) -> Reproduction:
     table = study.table
     found = {cell: result for cell, result in done.items() if result is not None}
     scores = []
-    for column in table.columns if study.model is not None else ():
+    for column in table.columns if study.digests else ():
         for variant in table.variants:
             result = found.get(Cell(variant, column.task))
             metric = TASKS[column.task].metrics[0]

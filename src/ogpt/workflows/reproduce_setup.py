@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ogpt.config.finetune_settings import FinetuneSettings
+from ogpt.config.lstm_config import LSTMConfig
 from ogpt.errors import ConfigError, SourceNotFound
 from ogpt.evaluation.drawing import require_matplotlib
 from ogpt.evaluation.paper_results import MissingSet, ProbeCurve, probe_curves
@@ -180,7 +181,7 @@ def set_up_study(request: ReproduceRequest) -> Study:
     """Find the model and the data sets, and check everything before hours of work.
 
     Raises:
-        ConfigError: settings that are invalid.
+        ConfigError: settings that are invalid, or a model of the other network.
         OutputExists, StorageError: `out` holds other things, or cannot be written.
         SourceNotFound: the folder, or all data sets of the table in it, are missing.
         CheckpointError, HubError: the model cannot be found.
@@ -204,21 +205,41 @@ def set_up_study(request: ReproduceRequest) -> Study:
             curves=curves,
         )
     files_below(request.data)  # refuses what is no folder
-    model = ModelFolder.open(request.model)
+    model = _opened(request.model, "--model", lstm=False)
     table = table_named(request.table, model.config.n_layer)
     lstm = None
     if request.lstm is not None and any(variant.lstm for variant in table.variants):
-        lstm = ModelFolder.open(request.lstm)
+        lstm = _opened(request.lstm, "--lstm", lstm=True)
     elif request.lstm is not None and not curves:
         reason = f"{table.name} shows no LSTM" if table.name != FIGURE_2 else "there is no --run"
         tell("setting-without-effect", setting="--lstm", reason=reason)
-    study = Study(request=request, table=table, model=model, lstm=lstm, digests={}, missing=())
+    study = Study(
+        request=request,
+        table=table,
+        model=model,
+        lstm=lstm,
+        digests={},
+        missing=(),
+        curves=curves,
+    )
     batch_size = max(
         study.settings(Cell(variant, table.tasks[0])).finetune.batch_size
         for variant in table.variants
     )
     digests, missing = _sets(study, batch_size)
-    return replace(study, digests=digests, missing=missing, curves=curves)
+    return replace(study, digests=digests, missing=missing)
+
+
+def _opened(model: str | Path | ModelFolder, option: str, *, lstm: bool) -> ModelFolder:
+    """The model of an option, which is a Transformer or an LSTM as the rows of the tables are."""
+    folder = ModelFolder.open(model)
+    if isinstance(folder.config, LSTMConfig) is not lstm:
+        kinds = ("a Transformer", "an LSTM")
+        raise ConfigError(
+            f"{option} {folder.path} is {kinds[not lstm]}; allowed: {kinds[lstm]}",
+            hint="the tables compare both: pass the Transformer with --model, the LSTM with --lstm",
+        )
+    return folder
 
 
 def _curves(request: ReproduceRequest) -> tuple[ProbeCurve, ...]:
@@ -247,7 +268,7 @@ def _sets(study: Study, batch_size: int) -> tuple[dict[str, str], tuple[MissingS
         else:
             check_data(data, batch_size)
             digests[name] = _digest(data)
-    if not digests:
+    if not digests and not study.curves:
         where = "; ".join(f"{one.title}: {one.owner} (terms: {one.licence})" for one in missing)
         raise SourceNotFound(
             f"none of the data sets of {study.table.name} is in {study.request.data}: "
