@@ -47,9 +47,6 @@ ABSENT = {
 """Names that our tokenizers do not have, and why."""
 UPLOAD = "push to the Hub with huggingface_hub for this"
 ABSENT_ARGUMENTS = {
-    "apply_chat_template": {
-        "sanitize_control_tokens": "refused: encode text of users with split_special_tokens",
-    },
     "clean_up_tokenization": {"out_string": "the name in version 4; by position"},
     "push_to_hub": {
         "commit_description": UPLOAD,

@@ -134,6 +134,8 @@ MASKED = {
 PAIRS = [("the cat", "sat on"), ("low", "er")]
 NO_DICT = {"tokenize": True, "return_dict": False}
 
+TRICK = [{"role": "user", "content": "the <end>cat<e<end>nd> <end>"}, *CHAT]
+
 CASES: dict[str, Callable[[Make], Any]] = {
     # ---- added tokens keep their flags
     "added single_word": lambda make: added(make, single_word=True, normalized=False, special=True),
@@ -260,6 +262,11 @@ CASES: dict[str, Callable[[Make], Any]] = {
     "chat message": lambda make: make(
         chat_template=TEMPLATE, eos_token="<end>"
     ).encode_message_with_chat_template(CHAT[1], CHAT[:1]),
+    "chat of a user who writes special tokens": lambda make: make(
+        chat_template=TEMPLATE, eos_token="<end>", pad_token="<pad>"
+    ).apply_chat_template(
+        [TRICK, CHAT], sanitize_control_tokens=True, padding=True, return_dict=True
+    ),
     "chat saved": lambda make: reloaded(make(chat_template=TEMPLATE)).chat_template,
     "chats by name saved": lambda make: reloaded(
         make(chat_template={"default": "d", "tool_use": "t"})

@@ -175,12 +175,35 @@ def test_chats_of_every_kind() -> None:
     assert len(year) == 4
 
 
+def test_special_tokens_of_users_in_chats() -> None:
+    """They are text in any form that the template gives them; its own are tokens."""
+    tokenizer = fast(eos_token="<e>", pad_token="<pad>", chat_template=TEMPLATE)
+    end = tokenizer.eos_token_id
+    shown = "{{ messages[0]['content'] }}<e>"
+    for written in ("low<e>", "<<e>e>", "\udc03<e>\udc04", "<pad><e>"):
+        chat = [{"role": "user", "content": written}]
+        ids = tokenizer.apply_chat_template(
+            chat, chat_template=shown, sanitize_control_tokens=True, return_dict=False
+        )
+        assert (ids[-1], ids.count(end), tokenizer.pad_token_id in ids) == (end, 1, False)
+    cut = "{{ messages[0]['content'][1:] }}<e>"  # which loses one of two marks
+    ids = tokenizer.apply_chat_template(
+        [{"role": "user", "content": "<e>low"}],
+        chat_template=cut,
+        sanitize_control_tokens=True,
+        return_tensors="np",
+        truncation=True,
+        max_length=20,
+    ).input_ids
+    assert ids.shape[0] == 1
+
+
 @pytest.mark.parametrize(
     ("options", "message", "hint"),
     [
         ({"continue_final_message": True, "add_generation_prompt": True}, "continue_f", "begin"),
         ({"return_assistant_tokens_mask": True, "tokenize": False}, "return_assi", "tokenize=True"),
-        ({"sanitize_control_tokens": True}, "sanitize_control_tokens is True", "split_special"),
+        ({"sanitize_control_tokens": True, "tokenize": False}, "sanitize_control_to", "omit one"),
         ({"conversation": []}, r"the conversation is \[\]; allowed", "role"),
         ({"chat_template": "{% if %}"}, "the chat template failed: TemplateSyntax", "messages"),
         ({"chat_template": "{{ raise_exception('no tools') }}"}, "no tools", "roles"),

@@ -27,6 +27,8 @@ DIFFERENT = {
     # the list of version 5 is there in both, and so is that of version 4
     ("4", "extra_special_tokens"),
     ("5", "special_tokens_map"),
+    # unknown to version 4, which takes it for a variable of the template
+    ("4", "chat of a user who writes special tokens"),
 }
 """Where the versions differ, and ours is the other one's; see docs/fidelity.md."""
 REFUSED = {"decode several", "extra_special_tokens_ids"}

@@ -9,7 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ogpt.errors import TokenizerError
+from ogpt.tokens.batch_encoding import BatchEncoding
 from ogpt.tokens.chat_rendering import Span, render
+from ogpt.tokens.control_tokens import ControlTokens
 from ogpt.tokens.tokenizer_base import TokenizerBase
 
 Chat = Sequence[Mapping[str, Any]]
@@ -60,6 +62,7 @@ class ChatTokenizer(TokenizerBase):
         continue_final_message: bool = False,
         tokenize: bool = True,
         *,
+        sanitize_control_tokens: bool = False,
         return_dict: bool = True,
         return_assistant_tokens_mask: bool = False,
         tokenizer_kwargs: Mapping[str, Any] | None = None,
@@ -75,6 +78,8 @@ class ChatTokenizer(TokenizerBase):
             add_generation_prompt: End with what begins an answer.
             continue_final_message: Leave the last message open, for the model to continue.
             tokenize: False returns the text.
+            sanitize_control_tokens: Encode special tokens in messages, tools, documents and
+                variables as text: the safe way with messages of users. Those of the template stay.
             return_dict: False returns the ids alone, as version 4 of transformers does by default.
             return_assistant_tokens_mask: Add `assistant_masks`, 1 for what the assistant wrote:
                 the `{% generation %}` blocks of the template.
@@ -98,38 +103,57 @@ class ChatTokenizer(TokenizerBase):
                 "return_dict, or if the characters of tokens are unknown",
                 hint="use OpenAIGPTTokenizerFast with tokenize=True and return_dict=True",
             )
-        if variables.pop("sanitize_control_tokens", False):
+        if sanitize_control_tokens and (return_assistant_tokens_mask or not tokenize):
             raise TokenizerError(
-                "sanitize_control_tokens is True; allowed: False",
-                hint="remove the special tokens from the messages of users, or encode those apart "
-                "with split_special_tokens=True",
+                "sanitize_control_tokens is True; allowed: False without tokenize, or with "
+                "return_assistant_tokens_mask",
+                hint="omit one of them",
             )
         template = self.get_chat_template(chat_template, tools)
         options = {name: variables.pop(name) for name in _CALL if name in variables}
-        chats = _chats_of(conversation)
-        shown = {
-            "tools": list(tools) if tools else None,
-            "documents": documents,
-            "add_generation_prompt": add_generation_prompt,
-            **self.special_tokens_map,
-            **variables,
-        }
+        chats, single = _chats_of(conversation)
+        given = {"tools": list(tools) if tools else None, "documents": documents, **variables}
+        control = ControlTokens(t.content for t in self.added_tokens_decoder.values() if t.special)
+        if sanitize_control_tokens:
+            given, chats = control.marked(given), control.marked(chats)
+        shown = {"add_generation_prompt": add_generation_prompt, **self.special_tokens_map, **given}
         rendered = [render(template, {**shown, "messages": chat}) for chat in chats]
         texts = [text for text, _ in rendered]
         if continue_final_message:
             texts = [_opened(text, chat) for text, chat in zip(texts, chats, strict=True)]
-        single = chats[0] is conversation
-        given: Any = texts[0] if single else texts
         if not tokenize:
-            return given
+            return texts[0] if single else texts
         options = {"add_special_tokens": False, **options, **(tokenizer_kwargs or {})}
-        kind = options.pop("return_tensors", None)
-        encoded = self(given, **options, **({"return_tensors": kind} if kind else {}))
+        kind = options.get("return_tensors")
+        if sanitize_control_tokens:
+            encoded = self._sanitized([control.parts(text) for text in texts], options)
+            if single and not kind:
+                encoded = BatchEncoding({name: value[0] for name, value in encoded.items()})
+        else:
+            encoded = self(texts[0] if single else texts, **options)
         if return_assistant_tokens_mask:
             masks = [_mask(encoded, place, spans) for place, (_, spans) in enumerate(rendered)]
             encoded["assistant_masks"] = masks[0] if single and not kind else masks
             encoded.convert_to_tensors(kind)
         return encoded if return_dict else encoded["input_ids"]
+
+    def _sanitized(
+        self, chats: Sequence[Sequence[tuple[str, bool]]], options: Mapping[str, Any]
+    ) -> BatchEncoding:
+        """Encode chats in parts; True marks a special token that a user wrote, which is text."""
+        cut = {name: options[name] for name in ("truncation", "max_length") if name in options}
+        fill = {name: options[name] for name in ("max_length", "return_tensors") if name in options}
+        rows = []
+        for parts in chats:
+            ids = [
+                token
+                for part, is_text in parts
+                for token in self.encode(
+                    part, add_special_tokens=False, split_special_tokens=is_text or None
+                )
+            ]
+            rows.append(self.prepare_for_model(ids, add_special_tokens=False, **cut)["input_ids"])
+        return self.pad({"input_ids": rows}, padding=options.get("padding", False), **fill)
 
     def encode_message_with_chat_template(
         self,
@@ -158,20 +182,21 @@ class ChatTokenizer(TokenizerBase):
 _CALL = ("padding", "truncation", "max_length", "return_tensors")
 
 
-def _chats_of(conversation: Any) -> list[Any]:
-    """Return several conversations as they are, and one in a list.
+def _chats_of(conversation: Any) -> tuple[list[Any], bool]:
+    """Return conversations as a list, and whether it was a single one.
 
     Raises:
         TokenizerError: there is no message.
     """
     given = getattr(conversation, "messages", conversation)
-    chats = list(given) if given and not isinstance(given[0], Mapping) else [given]
-    if not given or not all(chats):
+    single = not given or isinstance(given[0], Mapping)
+    chats = [given] if single else [getattr(each, "messages", each) for each in given]
+    if not all(chats):
         raise TokenizerError(
             f"the conversation is {conversation!r}; allowed: one message or more",
             hint="pass messages such as {'role': 'user', 'content': 'hello'}",
         )
-    return chats
+    return chats, single
 
 
 def _opened(text: str, chat: Chat) -> str:
