@@ -3,13 +3,14 @@
 Both learn a classifier with the language loss beside it, weight 0.5, on sentence_polarity of
 ../shared/data with GPT-1's vocabulary, in batches of 32, bf16, with dropout 0.1 and AdamW. The
 Trainer pads to 128 tokens, as its text-classification example does, or to the longest of a batch.
+Without that data, and in a smoke run, docstrings are classified with a small vocabulary.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,9 +24,13 @@ import ogpt
 from benchmarks.measuring import Result, Table, arguments, interleave, rates, save, spread
 from benchmarks.training_step import GPT1, SMOKE
 from ogpt.config.finetune_settings import FinetuneSection, FinetuneSettings
+from ogpt.data.builtin import library_folder
 from ogpt.folders.model_folder import ModelFolder
 from ogpt.notices import collecting
+from ogpt.recipes.package_task import package_task
+from ogpt.tasks.example import Example
 from ogpt.tasks.task_data import TaskData, own_data
+from ogpt.tasks.task_tokens import add_task_tokens
 from ogpt.tokens.open_tokenizer import open_tokenizer
 from ogpt.workflows.finetune_setup import FinetuneRequest, make_finetune_step, set_up_finetune
 
@@ -46,10 +51,32 @@ class Sides:
     losses: dict[str, float]
 
 
-def model_folder(folder: Path, shape: dict[str, int]) -> Path:
-    """A language model with random weights and GPT-1's vocabulary, in which both start."""
+def inputs(folder: Path, *, smoke: bool) -> tuple[str, TaskData, Path]:
+    """What is learned: its name, the examples, and the folder of a vocabulary."""
+    if not smoke and DATA.is_dir() and VOCABULARY.is_dir():
+        return "sentence_polarity", sentence_polarity(), VOCABULARY
+    docstrings = folder / "docstrings.txt"
+    task = package_task(library_folder())
+    docstrings.write_text("\n".join(example.texts[0] for example in task.train), "utf-8")
+    size = 300 if smoke else 8_000
+    ogpt.train_tokenizer([str(docstrings)], size, folder / "vocabulary")
+    return "package of a docstring", task, folder / "vocabulary"
+
+
+def sentence_polarity() -> TaskData:
+    """The examples of ../shared/data."""
     with collecting():
-        tokenizer = open_tokenizer(VOCABULARY)
+        return own_data(
+            "classification",
+            DATA / "sentence_polarity_train.jsonl.gz",
+            DATA / "sentence_polarity_valid.jsonl.gz",
+        )
+
+
+def model_folder(folder: Path, shape: dict[str, int], vocabulary: Path) -> Path:
+    """A language model with random weights, in which both start."""
+    with collecting():
+        tokenizer = open_tokenizer(vocabulary)
     fast = ogpt.OpenAIGPTTokenizerFast(
         vocab=dict(sorted(tokenizer._vocabulary.vocab.items(), key=lambda item: item[1])),
         merges=tokenizer.merges,
@@ -69,8 +96,16 @@ def ours(model: Path, data: TaskData, out: Path, compiled: bool) -> tuple[Any, A
     return make_finetune_step(setup), setup.train
 
 
-def trainer(folder: Path, data: TaskData, out: Path, padded: bool) -> Any:
-    """Transformers' Trainer on the same folder, with a subclass that adds the language loss."""
+def trainer(folder: Path, data: TaskData, out: Path, padded: bool, **options: Any) -> Any:
+    """Transformers' Trainer on the same folder, with a subclass that adds the language loss.
+
+    Args:
+        folder: Model folder of a classifier, with its task tokens.
+        data: The examples.
+        out: Folder for the Trainer.
+        padded: To 128 tokens; else to the longest of a batch.
+        **options: Of TrainingArguments.
+    """
     from transformers import (
         AutoTokenizer,
         DataCollatorWithPadding,
@@ -87,24 +122,27 @@ def trainer(folder: Path, data: TaskData, out: Path, padded: bool) -> Any:
             tokens = hidden[:, :-1] @ self.transformer.tokens_embed.weight.T
             targets = input_ids[:, 1:].masked_fill(attention_mask[:, 1:] == 0, -100)
             language = F.cross_entropy(tokens.flatten(0, 1).float(), targets.flatten())
-            return {"loss": F.cross_entropy(logits.float(), labels) + 0.5 * language}
+            loss = F.cross_entropy(logits.float(), labels) + 0.5 * language
+            return {"loss": loss, "logits": logits}
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    texts = [example.texts[0] for example in data.train]
     padding = {"padding": "max_length", "max_length": 128} if padded else {}
-    encoded = tokenizer(texts, truncation=True, **padding)
-    labels = [int(example.label == data.spec.labels[1]) for example in data.train]
-    rows = [
-        {"input_ids": ids, "attention_mask": mask, "labels": label}
-        for ids, mask, label in zip(
-            encoded["input_ids"], encoded["attention_mask"], labels, strict=True
-        )
-    ]
+
+    def rows(examples: Sequence[Example]) -> list[dict[str, Any]]:
+        encoded = tokenizer([each.texts[0] for each in examples], truncation=True, **padding)
+        return [
+            {"input_ids": ids, "attention_mask": mask, "labels": data.spec.labels.index(label)}
+            for ids, mask, label in zip(
+                encoded["input_ids"],
+                encoded["attention_mask"],
+                [str(each.label) for each in examples],
+                strict=True,
+            )
+        ]
+
     given = TrainingArguments(
         output_dir=str(out),
         per_device_train_batch_size=BATCH,
-        max_steps=STEPS,
-        learning_rate=6.25e-5,
         bf16=True,
         use_cpu=True,
         save_strategy="no",
@@ -112,34 +150,33 @@ def trainer(folder: Path, data: TaskData, out: Path, padded: bool) -> Any:
         report_to="none",
         disable_tqdm=True,
         optim="adamw_torch_fused",
+        **options,
     )
     model = WithLanguageLoss.from_pretrained(folder)
     return Trainer(
         model=model,
         args=given,
-        train_dataset=rows,
+        train_dataset=rows(data.train),
+        eval_dataset=rows(data.valid["valid"]),
         data_collator=DataCollatorWithPadding(tokenizer),
     )
 
 
-def started(folder: Path, shape: dict[str, int], compiled: bool) -> Sides:
+def start_folder(step: Any, model: Path, out: Path) -> Path:
+    """What a fine-tuning starts from, with its new head and tokens, in the Trainer's form."""
+    step.model.save_pretrained(out)
+    tokenizer = ModelFolder.open(model).tokenizer
+    with collecting():
+        add_task_tokens(tokenizer)
+    tokenizer.save_pretrained(out)
+    return out
+
+
+def started(model: Path, data: TaskData, folder: Path, compiled: bool) -> Sides:
     """Both sides on the same weights."""
     with collecting():
-        data = own_data(
-            "classification",
-            DATA / "sentence_polarity_train.jsonl.gz",
-            DATA / "sentence_polarity_valid.jsonl.gz",
-        )
-        step, batches = ours(model_folder(folder / "model", shape), data, folder / "run", compiled)
-    start = folder / "start"
-    start.mkdir()
-    step.model.save_pretrained(start)
-    tokenizer = ModelFolder.open(folder / "model").tokenizer
-    with collecting():
-        from ogpt.tasks.task_tokens import add_task_tokens
-
-        add_task_tokens(tokenizer)
-    tokenizer.save_pretrained(start)
+        step, batches = ours(model, data, folder / "run", compiled)
+    start = start_folder(step, model, folder / "start")
     at = 0
 
     def our_steps() -> float:
@@ -151,7 +188,9 @@ def started(folder: Path, shape: dict[str, int], compiled: bool) -> Sides:
         return time.perf_counter() - begin
 
     def their_steps(padded: bool) -> Callable[[], float]:
-        side = trainer(start, data, folder / "trainer", padded)
+        side = trainer(
+            start, data, folder / "trainer", padded, max_steps=STEPS, learning_rate=6.25e-5
+        )
 
         def run() -> float:
             begin = time.perf_counter()
@@ -195,8 +234,11 @@ def main() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     torch.set_num_threads(given.threads)
     shape = dict(SMOKE, n_positions=128) if given.smoke else dict(GPT1)
-    with TemporaryDirectory() as folder:
-        sides = started(Path(folder), shape, compiled=not given.smoke)
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        what, data, vocabulary = inputs(folder, smoke=given.smoke)
+        model = model_folder(folder / "model", shape, vocabulary)
+        sides = started(model, data, folder, compiled=not given.smoke)
         for each in sides.steps.values():
             each()  # compiles, and touches all memory once
         samples = interleave(sides.steps, given.rounds)
@@ -212,7 +254,7 @@ def main() -> None:
         [name, spread(rates(work, seconds), 1), f"{np.median(seconds) / STEPS:.2f}"]
         for name, seconds in samples.items()
     ]
-    header = ["sentence_polarity", "examples/s, median (lowest to highest)", "s per step"]
+    header = [what, "examples/s, median (lowest to highest)", "s per step"]
     result.tables.append(Table(header, rows))
     times = {peer: result.compare("ogpt", peer) for peer in (PADDED, DYNAMIC)}
     result.add_pairs()

@@ -34,6 +34,7 @@ from ogpt.storage import whole_file, write_json
 from ogpt.tasks.example import Example, Family
 from ogpt.tasks.labels import label_array
 from ogpt.tasks.task_data import TaskData, own_data
+from ogpt.tasks.task_rows import read_examples
 from ogpt.training.torch_task_predictor import TorchTaskPredictor
 from ogpt.weights.shapes import parameter_count
 
@@ -64,7 +65,8 @@ class Stand:
     valid: str
     with_lm: bool
     """Whether it is also trained without the language loss."""
-    test: str = ""
+    tests: Sequence[str] = ()
+    """Scored once, after all choices."""
 
 
 STANDS = (
@@ -74,6 +76,7 @@ STANDS = (
         "classification/sentence_polarity_train",
         "classification/sentence_polarity_valid",
         True,
+        ("classification/movie_reviews_test",),
     ),
     Stand(
         "snli_cad",
@@ -81,7 +84,7 @@ STANDS = (
         "entailment/snli_cad_train",
         "entailment/snli_cad_dev",
         True,
-        "entailment/snli_test",
+        ("entailment/snli_test", "entailment/med_test"),
     ),
     Stand(
         "stsb_captions",
@@ -165,15 +168,23 @@ def pretrained(runs: Path, steps: int, *, smoke: bool) -> Path:
     return run
 
 
+def rows_file(name: str) -> Path:
+    """The file of a split."""
+    return TASKS_FOLDER / f"{name}.jsonl.gz"
+
+
 def data_of(stand: Stand, *, smoke: bool) -> TaskData:
     """The examples of a data set."""
     with collecting():
-        data = own_data(
-            stand.family,
-            TASKS_FOLDER / f"{stand.train}.jsonl.gz",
-            TASKS_FOLDER / f"{stand.valid}.jsonl.gz",
-            TASKS_FOLDER / f"{stand.test}.jsonl.gz" if stand.test else None,
-        )
+        data = own_data(stand.family, rows_file(stand.train), rows_file(stand.valid))
+        spec = data.spec
+        tests = {
+            Path(name).name: tuple(
+                read_examples(rows_file(name), spec.family, spec.columns, spec.problem)[0]
+            )
+            for name in stand.tests
+        }
+    data = replace(data, test=tests)
     if not smoke:
         return data
     return replace(
@@ -283,7 +294,9 @@ def interval_of_gain(
         for _ in range(RESAMPLES):
             rows = random.integers(0, len(labels), len(labels))
             sides = [
-                _mean_score(spec, [side[i] for i in random.integers(0, len(side), 1)], labels, rows)
+                _mean_score(
+                    spec, [side[i] for i in random.integers(0, len(side), len(side))], labels, rows
+                )
                 for side in (ours, theirs)
             ]
             gains.append(sides[0] - sides[1])
@@ -369,10 +382,14 @@ def _tests(found: dict[str, Any]) -> str:
                     measures(one["data"].spec, seed[split], labels)[one["data"].spec.metrics[0]]
                     for seed in seeds
                 ]
-                lines.append(f"| {name} | {row} | {len(labels):,} | {np.mean(values):.3f} |")
+                lines.append(
+                    f"| {name} | {split} | {row} | {len(labels):,} | {np.mean(values):.3f} |"
+                )
     if not lines:
         return ""
-    header = "| task | model | test examples | score, mean of seeds |\n|---|---|---|---|\n"
+    header = (
+        "| task | test set | model | examples | score, mean of seeds |\n|---|---|---|---|---|\n"
+    )
     return "\n## Test sets, scored once\n\n" + header + "\n".join(lines) + "\n"
 
 

@@ -57,6 +57,14 @@ def test_correlations():
     assert found["mse"] == pytest.approx(np.mean((gold**3 + 1 - gold) ** 2))
 
 
+def test_float32_predictions_that_hardly_differ_still_correlate():
+    gold = np.array([1.0, 2.0, 3.0, 4.0])
+    found = np.float32(4) + np.arange(4, dtype=np.float32)[:, None] * np.float32(2e-6)
+    regression = {"problem": "regression", "labels": ()}
+    scores_of = measures(spec("pearson", **regression), found, gold)
+    assert scores_of["pearson"] == pytest.approx(1, abs=0.1)
+
+
 @pytest.mark.parametrize("rounding", [0, 1e-7])
 def test_a_correlation_of_constants_is_not_a_number_and_says_so(rounding):
     regression = {"problem": "regression", "labels": ()}

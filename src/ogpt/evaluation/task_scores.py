@@ -221,7 +221,8 @@ def _pearson(gold: Array, found: Array) -> float:
 
     if not _varies(gold, found, "the Pearson correlation"):
         return math.nan
-    return float(pearsonr(gold, found).statistic)
+    # float64: in float32 SciPy warns of inputs that differ in their last digits
+    return float(pearsonr(gold.astype(np.float64), found.astype(np.float64)).statistic)
 
 
 def _spearman(gold: Array, found: Array) -> float:
