@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 import torch
 
+from ogpt.config.lstm_config import LSTMConfig
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.errors import ConfigError, WeightsError
 from ogpt.folders.model_folder import ModelFolder
@@ -304,6 +305,19 @@ def test_what_is_no_configuration() -> None:
         TFOpenAIGPTModel(broken)
 
 
+def test_folders_of_other_networks(folder: Path) -> None:
+    sizes = {"vocab_size": 40, "n_positions": 16, "n_embd": 16, "lstm_units": 8}
+    with collecting():  # other libraries cannot load it
+        OpenAIGPTLMHeadModel(LSTMConfig(**sizes)).save_pretrained(folder / "lstm")
+    with pytest.raises(ConfigError, match="the configuration is a LSTMConfig; allowed") as caught:
+        LM.from_pretrained(folder / "lstm")
+    assert "PyTorch" in caught.value.hint
+    values = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**values, "model_type": "gpt2"}))
+    with pytest.raises(ConfigError, match="gpt2"):
+        LM.from_pretrained(folder)
+
+
 def test_keras_on_another_framework() -> None:
     with pytest.raises(ConfigError, match="Keras computes with 'jax'") as caught:
         check_backend("jax")
@@ -313,6 +327,14 @@ def test_keras_on_another_framework() -> None:
 def test_weights_of_another_model() -> None:
     with pytest.raises(WeightsError, match="the weights do not fit: missing transformer"):
         load_weights(tf_small().stored_variables(), {"wte.weight": Array("float32", np.ones(3))})
+
+
+def test_what_other_libraries_cannot_load_is_told_once(tmp_path: Path) -> None:
+    model = tf_small(OpenAIGPTForSequenceClassification, classifier_bias=True)
+    with collecting() as notices:
+        model.save_pretrained(tmp_path)
+        model.save_pretrained(tmp_path)
+    assert [notice.kind for notice in notices] == ["only-ogpt"]
 
 
 # Keras's own files

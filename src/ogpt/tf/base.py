@@ -10,6 +10,7 @@ import keras
 from keras import ops
 
 from ogpt.config.changes import changed, padded
+from ogpt.config.lstm_config import LSTMConfig
 from ogpt.config.model import TOKENIZER_FINGERPRINT, OpenAIGPTConfig
 from ogpt.errors import ConfigError, OgptError
 from ogpt.tf.inputs import named_arguments
@@ -37,13 +38,7 @@ class TFModel(keras.Model):
     main_input_name: ClassVar[str] = "input_ids"
 
     def __init__(self, config: OpenAIGPTConfig, **options: Any) -> None:
-        own = isinstance(config, OpenAIGPTConfig)
-        if not own or config.model_type != OpenAIGPTConfig.model_type:
-            raise ConfigError(
-                f"the configuration is a {type(config).__name__}; allowed: ogpt.OpenAIGPTConfig",
-                hint="build one with OpenAIGPTConfig.from_dict(...), such as from config.to_dict()",
-            )
-        config.check()
+        check_config(config)
         super().__init__(**options)
         self.config = config
 
@@ -174,6 +169,22 @@ def own_errors() -> Iterator[None]:
         if inner is None:
             raise
         raise inner from None
+
+
+def check_config(config: object) -> None:
+    """Check a configuration before a model is built from it.
+
+    Raises:
+        ConfigError: it is not that of a transformer, or has an invalid value.
+    """
+    if not isinstance(config, OpenAIGPTConfig) or isinstance(config, LSTMConfig):
+        lstm = "load an LSTM with the PyTorch classes"
+        other = "build one with OpenAIGPTConfig.from_dict(...), such as from config.to_dict()"
+        raise ConfigError(
+            f"the configuration is a {type(config).__name__}; allowed: ogpt.OpenAIGPTConfig",
+            hint=lstm if isinstance(config, LSTMConfig) else other,
+        )
+    config.check()
 
 
 def initial(config: OpenAIGPTConfig) -> keras.initializers.Initializer:

@@ -17,6 +17,7 @@ from ogpt.hub import HubOptions, model_folder
 from ogpt.layout import CONFIG_FILE, H5_FILE
 from ogpt.notices import tell
 from ogpt.storage import whole_files
+from ogpt.tf.base import check_config
 from ogpt.tf.keras_fit import TFTrainableModel
 from ogpt.tf.loading import load_weights
 from ogpt.tokens.tokenizer_folder import write_max_length
@@ -50,6 +51,8 @@ class TFOpenAIGPTPreTrainedModel(TFTrainableModel):
     True
     """
 
+    _noticed = False  # whether notice_only_ogpt has emitted its notice
+
     def save_pretrained(
         self,
         save_directory: str | Path,
@@ -76,6 +79,7 @@ class TFOpenAIGPTPreTrainedModel(TFTrainableModel):
             StorageError: the disk is full or not writable; the older files are unchanged.
         """
         limit = size_in_bytes(max_shard_size)
+        self.notice_only_ogpt()
         arrays = {name: stored.array() for name, stored in self.stored_variables().items()}
         dtypes = {array.dtype for array in arrays.values()}
         architecture = type(self).__name__.removeprefix("TF")  # one name for both frameworks
@@ -96,6 +100,12 @@ class TFOpenAIGPTPreTrainedModel(TFTrainableModel):
         write_max_length(target, saved.n_positions)
         if saved_model:
             self.export_saved_model(target / "saved_model" / "1")
+
+    def notice_only_ogpt(self) -> None:
+        """Emit the notice `only-ogpt` once if other libraries cannot load the model."""
+        if self.config.only_ogpt and not self._noticed:
+            self._noticed = True
+            tell("only-ogpt", reason=self.config.only_ogpt)
 
     def read_beside(self, folder: Path) -> None:
         """Read the files that a kind of model keeps beside its weights."""
@@ -198,7 +208,8 @@ class TFOpenAIGPTPreTrainedModel(TFTrainableModel):
         else:
             opened = ModelFolder.at(model_folder(named, **hub))
         # a copy: models change their configuration, a ModelFolder keeps its own
-        config = config or OpenAIGPTConfig.from_dict(opened.config.to_dict())
+        config = config or opened.config.copy()
+        check_config(config)
         arrays = opened.weights
         if options:
             config = OpenAIGPTConfig.from_dict(config.to_dict(), **options)
