@@ -1,5 +1,8 @@
 """Keras habits: compile() without a loss, fit, evaluate, predict, XLA, mixed precision."""
 
+import json
+import subprocess
+import sys
 from typing import Any
 
 import keras
@@ -13,6 +16,7 @@ from ogpt.model.double_heads import OpenAIGPTDoubleHeadsModel
 from ogpt.model.heads import OpenAIGPTLMHeadModel
 from ogpt.model.transformer import OpenAIGPTModel
 from ogpt.tf.double_heads import LM_COEF
+from tests.contracts.sources import ROOT
 from tests.model.small import Kind, config, draw_ids
 from tests.tf.twins import TWINS, gap, tf_small
 
@@ -125,6 +129,15 @@ def test_xla_and_mixed_precision(dtype: str) -> None:
     ]
     assert losses[-1] < losses[0]
     assert {str(variable.dtype) for variable in model.trainable_variables} == {"float32"}
+
+
+def test_two_replicas_learn_what_one_does() -> None:
+    command = [sys.executable, "-m", "tests.tf.two_replicas"]
+    out = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    found = json.loads(out.splitlines()[-1])
+    assert found["its_losses"] == pytest.approx(found["losses"], rel=1e-5)
+    assert found["moved"] > 0.01
+    assert found["apart"] < 1e-5
 
 
 def test_frozen_layers_stay() -> None:

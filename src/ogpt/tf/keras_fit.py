@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import keras
+import tensorflow as tf
 
 from ogpt.errors import ConfigError
 from ogpt.tf.base import TFModel
@@ -112,7 +113,8 @@ class TFTrainableModel(TFModel):
                 "the two",
                 hint=f"put {self.label_name} among the inputs, or pass compile(loss=...)",
             )
-        return loss
+        # as Keras's own losses do: it adds up the gradients of replicas
+        return loss / tf.distribute.get_strategy().num_replicas_in_sync
 
     def combined_loss(self, out: Any) -> Tensor | None:
         """The loss to minimize, (); None without labels.
