@@ -186,8 +186,13 @@ def adamw(parameters: Any, **settings: float) -> torch.optim.Optimizer:
 
 
 def after_two_steps(golden: Arrays, make: Any, clip: float = 1.0) -> list[dict[str, Tensor]]:
-    """The weights after one step and after two."""
+    """The weights after one step and after two.
+
+    In float64: Adam turns a gradient that is rounding noise into steps of up to its rate, and the
+    noise of float32 differs between machines. So what is compared is the noise of the golden run.
+    """
     objective, batch = objective_of(golden), run_2018.batch_of(golden)
+    objective.model.double()
     optimizer = make(objective.model.parameters(), weight_decay=0.01)
     found = []
     for step in range(2):
