@@ -1,9 +1,9 @@
 """Pre-train preset `small` on the books with byte-level tokens; write docs/results/bytes-small.md.
 
-    python -m benchmarks.bytes_small [--runs runs/bytes-small] [--steps 6500] [--set ...] [--smoke]
+    python -m benchmarks.bytes_small [--runs runs/bytes-small] [--steps 3000] [--set ...] [--smoke]
 
 Three models with the same shape, number of entries and number of steps (about 40 minutes each on
-two cores): `bert` and `bytes` on the books, and `bytes` on the text that `bert` sees. If
+one core): `bert` and `bytes` on the books, and `bytes` on the text that `bert` sees. If
 interrupted, run it again: it resumes from the last checkpoint. `--smoke` uses a few pages.
 """
 
@@ -73,7 +73,7 @@ class Measured:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "bytes-small")
-    parser.add_argument("--steps", type=int, default=6_500)
+    parser.add_argument("--steps", type=int, default=3_000)
     parser.add_argument("--set", action="append", default=[], help="as `ogpt pretrain` takes it")
     parser.add_argument("--smoke", action="store_true", help="a few pages and steps, to try it")
     parser.add_argument("--out", type=Path, default=RESULTS / "bytes-small.md")
@@ -172,11 +172,11 @@ def write_page(found: Sequence[Measured], n_bytes: int, out: Path) -> None:
 data is that of [books-small](books-small.md).
 
 Three models of preset `small` with {found[0].entries:,} entries and
-{found[0].steps:,} steps each, on {processor.cores()} cores ({processor.name()}), with ogpt
+{found[0].steps:,} steps each, on {_cores()} ({processor.name()}), with ogpt
 {ogpt.__version__}. The validation set has {n_bytes:,} bytes. Bits per byte are all bits of the
 model over the bytes of the **original** text.
 
-| model | bits per byte | loss (nats/token) | scored tokens | `<unk>` | minutes | |
+| model | bits per byte | loss (nats/token) | scored tokens | `<unk>` | training minutes | |
 |---|---|---|---|---|---|---|
 {chr(10).join(lines)}
 
@@ -192,6 +192,10 @@ readable form is the text itself.
 {chr(10).join(map(samples, found))}"""
     with whole_file(out) as temporary:
         temporary.write_text(page, "utf-8")
+
+
+def _cores() -> str:
+    return "one core" if processor.cores() == 1 else f"{processor.cores()} cores"
 
 
 def samples(one: Measured) -> str:
