@@ -53,7 +53,7 @@ def evaluate(
     as_json: Json = False,
     **named: Any,
 ) -> None:
-    """Measure perplexity, scores on labelled examples, or zero-shot probes."""
+    """Measure perplexity, task scores, or zero-shot probes."""
     import ogpt
 
     probes, rows = named.pop("probes"), named.pop("probe_rows")
