@@ -57,8 +57,9 @@ def evaluate_probes(
         BackendMissing: the decoder's package is not installed.
     """
     check_names("evaluate_probes", named, DecoderOptions)
-    source = ProbeSource(probes=path_of(probes, "probes"), probe_rows=probe_rows)
-    sets = open_zero_shot_sets(path_of(probes, "probes"), source.probe_rows)
+    below = path_of(probes, "probes")
+    source = ProbeSource(probes=below, probe_rows=probe_rows)
+    sets = open_zero_shot_sets(below, source.probe_rows)
     folder = ModelFolder.open(model)
     encoded = ZeroShotProbes(sets, folder.tokenizer, folder.config.n_positions)
     with closing(open_decoder(folder, options, **named)) as opened:
