@@ -6,7 +6,7 @@ alone, so left padding, right padding and no padding give the same text.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,8 +15,9 @@ from torch import Tensor
 
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.config.ranges import MAX_SEED
-from ogpt.errors import CheckpointError, ContextTooLong, SamplingError
+from ogpt.errors import ContextTooLong, SamplingError
 from ogpt.generation.choosing.arguments import Arguments, GenerationConfig, read_arguments
+from ogpt.generation.choosing.defaults import merged, read_defaults, write_defaults
 from ogpt.generation.choosing.rules import Rule
 from ogpt.generation.choosing.settings import GenerationSettings
 from ogpt.generation.protocol.logits import Logits
@@ -24,25 +25,19 @@ from ogpt.generation.searching.beam import beam_search
 from ogpt.generation.searching.contrastive import contrastive_search
 from ogpt.generation.searching.sampling import search, slides
 from ogpt.generation.searching.text import Hypothesis
+from ogpt.generation.texts.recording import Record
 from ogpt.generation.texts.request import tell_length, tell_without_effect
 from ogpt.generation.texts.writer import TokenizerLike
-from ogpt.layout import GENERATION_FILE
 from ogpt.model.decoder.torch_decoder import TorchDecoder
 from ogpt.model.evaluating import evaluating
 from ogpt.model.generate.prompts import Prompts, padding, prompt_ids, read_prompts, sequences
-from ogpt.model.generate.recording import Record
 from ogpt.model.generate.stopping import StoppingCriteria, Stops
 from ogpt.model.language_model import LanguageModel
 from ogpt.model.outputs import GenerateBeamDecoderOnlyOutput, GenerateDecoderOnlyOutput
-from ogpt.reading import parse_json, unreadable
-from ogpt.storage import write_json
 
 LogitsProcessor = Callable[[Tensor, Tensor], Tensor]
 """A function of (ids so far (1, T), logits (1, V)) that returns new logits (1, V). As in
 transformers, but it gets one row at a time, without its padding."""
-
-_TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id")
-_LENGTHS = {"max_length", "max_new_tokens"}
 
 GenerateOutput = GenerateDecoderOnlyOutput | GenerateBeamDecoderOnlyOutput
 
@@ -125,7 +120,7 @@ class GenerativeLanguageModel(LanguageModel):
             TokenOutOfRange: an id outside the vocabulary.
             UnknownArgument: an argument that `generate` does not have.
         """
-        given = _given(self, generation_config, arguments)
+        given = merged(self.config, self.generation_config, generation_config, arguments)
         if inputs_embeds is None or input_ids is not None:
             input_ids = prompt_ids(input_ids, inputs, given.get("bos_token_id"), self.device)
         if attention_mask is None and input_ids is not None:
@@ -178,7 +173,7 @@ class GenerativeLanguageModel(LanguageModel):
         whole = sequences(batch, continuations, settings)
         if not asked.as_dict:
             return whole
-        scores, logits = record.steps(n_rows, settings, self.device)
+        scores, logits = _tensors(record, n_rows, settings, self.device)
         return GenerateDecoderOnlyOutput(whole, scores, logits)
 
     def compute_transition_scores(
@@ -209,64 +204,11 @@ class GenerativeLanguageModel(LanguageModel):
 
     def read_beside(self, folder: Path) -> None:
         """Read generation_config.json, if the folder has one."""
-        file = folder / GENERATION_FILE
-        if not file.exists():
-            return
-        try:
-            values = parse_json(file.read_text("utf-8"))
-            public = {k: v for k, v in values.items() if not k.startswith("_")}
-        except OSError as error:
-            raise unreadable(file, error, CheckpointError) from error
-        except (ValueError, AttributeError) as error:
-            raise CheckpointError(
-                f"{file} is damaged: {error!r}",
-                hint="restore it from a copy of the model, or delete it: it only holds defaults",
-            ) from error
-        self.generation_config = GenerationConfig(public)
+        self.generation_config = read_defaults(folder) or self.generation_config
 
     def write_beside(self, folder: Path) -> None:
         """Write generation_config.json."""
-        values = {**_tokens(self.config), **_by_name(self.generation_config)}
-        bias = values.get("sequence_bias")
-        if isinstance(bias, Mapping):  # JSON keys cannot be tuples
-            values["sequence_bias"] = [[list(ids), value] for ids, value in bias.items()]
-        write_json(folder / GENERATION_FILE, values)
-
-
-def _tokens(config: OpenAIGPTConfig) -> dict[str, Any]:
-    return {name: value for name in _TOKENS if (value := getattr(config, name)) is not None}
-
-
-def _by_name(configured: Any) -> dict[str, Any]:
-    """The arguments that a generation configuration sets, without those that are None.
-
-    Raises:
-        SamplingError: it is neither a dict nor an object with to_dict().
-    """
-    if configured is not None and not isinstance(configured, Mapping):
-        to_dict = getattr(configured, "to_diff_dict", None) or getattr(configured, "to_dict", None)
-        if to_dict is None:
-            raise SamplingError(
-                f"generation_config is {type(configured).__name__}; allowed: a dict, or an object "
-                "with to_dict()",
-                hint="pass the arguments by name",
-            )
-        configured = to_dict()
-    items = (configured or {}).items()
-    return {name: value for name, value in items if value is not None and not name.startswith("_")}
-
-
-def _given(
-    model: GenerativeLanguageModel, configured: Any, arguments: Mapping[str, Any]
-) -> dict[str, Any]:
-    """All arguments of a call: its own over those of the configurations."""
-    given = _tokens(model.config)
-    for layer in (_by_name(model.generation_config), _by_name(configured), arguments):
-        # one kind of length replaces the other: they must not both apply
-        if any(layer.get(name) is not None for name in _LENGTHS):
-            given = {name: value for name, value in given.items() if name not in _LENGTHS}
-        given = {**given, **layer}
-    return given
+        write_defaults(folder, self.config, self.generation_config)
 
 
 def _check_room(model: LanguageModel, batch: Prompts, settings: GenerationSettings) -> None:
@@ -303,7 +245,7 @@ def _beam_output(
     longest = max(len(one.ids) for one in best)
     indices = [[*one.beam_indices, *[-1] * (longest - len(one.ids))] for one in best]
     device = whole.device
-    scores, logits = record.steps(len(best), asked.settings, device)
+    scores, logits = _tensors(record, len(best), asked.settings, device)
     return GenerateBeamDecoderOnlyOutput(
         sequences=whole,
         sequences_scores=torch.tensor(
@@ -313,6 +255,16 @@ def _beam_output(
         logits=logits,
         beam_indices=torch.tensor(indices, device=device),
     )
+
+
+def _tensors(
+    record: Record, n_rows: int, settings: GenerationSettings, device: torch.device
+) -> list[tuple[Tensor, ...] | None]:
+    """Scores and logits of each step, (rows, V); None if not requested."""
+    return [
+        None if steps is None else tuple(torch.from_numpy(step).to(device) for step in steps)
+        for steps in record.steps(n_rows, settings)
+    ]
 
 
 def _as_rule(processor: LogitsProcessor, device: torch.device) -> Rule:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ogpt.errors import ConfigError, SamplingError
 from ogpt.generation.choosing.settings import GenerationSettings
+from ogpt.generation.texts.recording import padding_id
 from ogpt.model.decoder.bare_prompt import BarePrompt
 from ogpt.model.inputs import check_embedding_ids, check_mask, input_shape, to_rows
 from ogpt.model.language_model import LanguageModel
@@ -152,10 +153,3 @@ def sequences(
     new = torch.tensor([[*ids, *[pad] * (longest - len(ids))] for ids in continuations])
     prompts = batch.ids.repeat_interleave(settings.num_return_sequences, dim=0)
     return torch.cat([prompts, new.to(prompts)], dim=1)
-
-
-def padding_id(settings: GenerationSettings) -> int:
-    """The token after the end of a row; without one, no row ends early and 0 is never used."""
-    if settings.pad_token_id is not None:
-        return settings.pad_token_id
-    return settings.eos_token_id[0] if settings.eos_token_id else 0

@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from ogpt.generation.choosing.arguments import Arguments
 from ogpt.generation.choosing.settings import GenerationSettings
 from ogpt.generation.protocol.logits import Logits
-from ogpt.model.generate.prompts import padding_id
 
 
 class Record:
@@ -37,8 +34,8 @@ class Record:
         self._beams.setdefault(prompt, []).append((logits.copy(), scores.copy()))
 
     def steps(
-        self, n_rows: int, settings: GenerationSettings, device: torch.device
-    ) -> tuple[tuple[Tensor, ...] | None, tuple[Tensor, ...] | None]:
+        self, n_rows: int, settings: GenerationSettings
+    ) -> tuple[list[Logits] | None, list[Logits] | None]:
         """Scores and logits, for each step (rows, V); None if not requested.
 
         After the end of a row the padding token has the log-probability 0, all others -inf.
@@ -56,10 +53,15 @@ class Record:
                 (np.stack([row[at][0] for row in filled]), np.stack([row[at][1] for row in filled]))
                 for at in range(longest)
             ]
-        logits, scores = (
-            tuple(torch.from_numpy(step[part]).to(device) for step in steps) for part in (0, 1)
-        )
+        logits, scores = ([step[part] for step in steps] for part in (0, 1))
         return scores if self._scores else None, logits if self._logits else None
+
+
+def padding_id(settings: GenerationSettings) -> int:
+    """The token after the end of a row; without one, no row ends early and 0 is never used."""
+    if settings.pad_token_id is not None:
+        return settings.pad_token_id
+    return settings.eos_token_id[0] if settings.eos_token_id else 0
 
 
 def _aligned(prompts: Mapping[int, Sequence[tuple[Logits, Logits]]]) -> list[tuple[Logits, Logits]]:
