@@ -57,6 +57,36 @@ def test_blocks_are_computed_again() -> None:
     assert len(seen) == 4
 
 
+@pytest.mark.parametrize(("every", "again"), [(1, 4), (2, 2), (3, 2), (4, 1)])
+def test_every_so_many_blocks(every: int, again: int) -> None:
+    model = small(n_layer=4).train()
+    plain = train_once(model, labels=IDS)
+    seen: list[int] = []
+    for block in model.transformer.h:
+        block.mlp.register_forward_hook(lambda *given: seen.append(1))
+    model.activation_checkpointing_enable(every_n_layers=every)
+    assert model.is_activation_checkpointing
+    assert same(train_once(model, labels=IDS)[1], plain[1])
+    assert len(seen) == 4 + again
+    model.activation_checkpointing_disable()
+    assert not model.is_gradient_checkpointing
+
+
+@pytest.mark.parametrize("every", [0, -1, 1.5, True])
+def test_no_such_number_of_blocks(every: object) -> None:
+    with pytest.raises(ConfigError, match=f"every_n_layers is {every}; allowed: an int") as bad:
+        small().gradient_checkpointing_enable(every_n_layers=every)
+    assert "every block" in bad.value.hint
+
+
+def test_inputs_of_blocks_in_the_memory_of_the_cpu() -> None:
+    model = small()
+    plain = train_once(model, labels=IDS)
+    model.gradient_checkpointing_enable(offload=True)
+    assert same(train_once(model, labels=IDS)[1], plain[1])
+    assert model.transformer.checkpoint_offload
+
+
 @BOTH
 def test_masks_states_and_attentions(reentrant: bool) -> None:
     model = small()

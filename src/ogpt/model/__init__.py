@@ -23,7 +23,8 @@ The paper's baseline (table 5):
     network.py          the network that a configuration describes
 
 Around it:
-    base.py             initial weights, resizing, freezing, gradient checkpointing
+    base.py             initial weights, resizing, freezing
+    checkpointing.py    gradient checkpointing
     resizing.py         rows of an embedding
     pretrained.py       from_pretrained, save_pretrained, push_to_hub
     loading.py          arrays to weights

@@ -1,9 +1,9 @@
-"""Base of all models in memory: initial weights, resizing, freezing and gradient checkpointing."""
+"""Base of all models in memory: initial weights, resizing and freezing."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import nn
@@ -12,11 +12,12 @@ from ogpt.config.changes import changed, check_heads, padded
 from ogpt.config.model import TOKENIZER_FINGERPRINT, OpenAIGPTConfig
 from ogpt.errors import ConfigError
 from ogpt.model.attention import best_attention, check_attention
+from ogpt.model.checkpointing import GradientCheckpointing
 from ogpt.model.resizing import resized
 from ogpt.weights.names import PREFIX
 
 
-class Model(nn.Module):
+class Model(GradientCheckpointing):
     """A GPT-1 in memory. OpenAIGPTPreTrainedModel adds loading and saving.
 
     Every model keeps the transformer, or the LSTM in its place, in the attribute `transformer`
@@ -26,7 +27,11 @@ class Model(nn.Module):
     config_class: ClassVar[type[OpenAIGPTConfig]] = OpenAIGPTConfig
     base_model_prefix: ClassVar[str] = PREFIX
     main_input_name: ClassVar[str] = "input_ids"
-    supports_gradient_checkpointing: ClassVar[bool] = True
+    # transformers' Trainer passes num_items_in_batch where this is True, and counts the labels of
+    # a language model from the second one on where loss_type says that it shifts them
+    accepts_loss_kwargs: ClassVar[bool] = False
+    loss_type: ClassVar[str | None] = None
+    _tied_weights_keys: ClassVar[dict[str, str]] = {}  # weight: the one that it is tied to
 
     def __init__(self, config: OpenAIGPTConfig) -> None:
         super().__init__()
@@ -39,8 +44,8 @@ class Model(nn.Module):
         config.check()
         self.config = config
         self.attn_implementation = best_attention()
-        self.gradient_checkpointing = False
-        self.checkpoint_options: dict[str, Any] = {"use_reentrant": False}
+        self.all_tied_weights_keys: dict[str, str] = {}
+        """Names of tied weights, with the weight that each is tied to."""
 
     @property
     def device(self) -> torch.device:
@@ -83,13 +88,20 @@ class Model(nn.Module):
         else:
             parameter.normal_(0.0, self.config.initializer_range)
 
-    def num_parameters(self, only_trainable: bool = False) -> int:
+    def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
         """Number of weights; tied ones count once.
 
         Args:
             only_trainable: Do not count frozen weights.
+            exclude_embeddings: Do not count embeddings, nor a head that is tied to one.
         """
-        return sum(p.numel() for p in self.parameters() if p.requires_grad or not only_trainable)
+        tables = [each for each in self.modules() if isinstance(each, nn.Embedding)]
+        left_out = {id(table.weight) for table in tables} if exclude_embeddings else set()
+        return sum(
+            weight.numel()
+            for weight in self.parameters()
+            if id(weight) not in left_out and (weight.requires_grad or not only_trainable)
+        )
 
     # embeddings and heads
 
@@ -126,6 +138,11 @@ class Model(nn.Module):
 
     def tie_weights(self) -> None:
         """Make tied weights the same tensor again; without a language-model head, do nothing."""
+
+    @property
+    def _keys_to_ignore_on_save(self) -> list[str] | None:
+        """Names that files lack although the state dict has them: Trainer ties them again."""
+        return list(self.all_tied_weights_keys) or None
 
     def resize_token_embeddings(
         self,
@@ -231,29 +248,6 @@ class Model(nn.Module):
         for name, parameter in self.base_model.named_parameters():
             frozen = (embeddings and name.startswith(tables)) or name.startswith(blocks)
             parameter.requires_grad_(not frozen)
-
-    def gradient_checkpointing_enable(
-        self, gradient_checkpointing_kwargs: Mapping[str, Any] | None = None
-    ) -> None:
-        """Save memory in training: backward recomputes each block's activations.
-
-        It costs about a third more time: each block runs forward twice.
-
-        Args:
-            gradient_checkpointing_kwargs: For torch.utils.checkpoint, such as use_reentrant.
-        """
-        base = self.base_model
-        base.gradient_checkpointing = True
-        base.checkpoint_options = {"use_reentrant": False, **(gradient_checkpointing_kwargs or {})}
-
-    def gradient_checkpointing_disable(self) -> None:
-        """Store activations for backward again."""
-        self.base_model.gradient_checkpointing = False
-
-    @property
-    def is_gradient_checkpointing(self) -> bool:
-        """Whether backward recomputes the blocks."""
-        return self.base_model.gradient_checkpointing
 
     def enable_input_require_grads(self) -> None:
         """Give the embeddings' output a gradient, which adapters over frozen embeddings need."""

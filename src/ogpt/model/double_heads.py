@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ogpt.config.call_errors import refused
 from ogpt.config.model import OpenAIGPTConfig
+from ogpt.model.cache import KVCache
 from ogpt.model.generate.entry import GenerativeLanguageModel
 from ogpt.model.inputs import InputShape, input_shape, known_options
 from ogpt.model.losses import class_loss, next_token_loss
@@ -49,9 +50,14 @@ class OpenAIGPTDoubleHeadsModel(GenerativeLanguageModel):
         labels: Tensor | None = None,
         mc_labels: Tensor | None = None,
         *,
-        num_items_in_batch: Tensor | int | None = None,
+        head_mask: Tensor | None = None,
+        past_key_values: KVCache | None = None,
+        use_cache: bool | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
-        **options: Any,
+        num_items_in_batch: Tensor | int | None = None,
+        **unknown: Any,
     ) -> OpenAIGPTDoubleHeadsModelOutput | tuple[Any, ...]:
         """Predict each next token, and score each choice.
 
@@ -66,9 +72,15 @@ class OpenAIGPTDoubleHeadsModel(GenerativeLanguageModel):
                 token that attention_mask keeps.
             labels: (B, K, T) token ids, such as input_ids; -100 is ignored.
             mc_labels: (B,), the right choice, 0 to K - 1.
-            num_items_in_batch: Divide the summed language-model loss by this.
+            head_mask: As in OpenAIGPTModel, like the five arguments after it.
+            past_key_values: A cache of earlier tokens.
+            use_cache: Create a cache, and return it.
+            output_attentions: Also return the probabilities.
+            output_hidden_states: Also return the hidden states.
             return_dict: False returns a tuple.
-            **options: As in OpenAIGPTModel.
+            num_items_in_batch: Divide the summed language-model loss by this instead of the number
+                of labels that are not ignored. The loss of the choices stays the mean of the batch.
+            **unknown: As in OpenAIGPTModel.
 
         Raises:
             ConfigError: a shape that does not fit, a position or choice that does not exist, or
@@ -76,15 +88,16 @@ class OpenAIGPTDoubleHeadsModel(GenerativeLanguageModel):
             TokenOutOfRange: a label outside the vocabulary (CPU tensors, outside compile).
             UnknownArgument: an argument that no model has.
         """
-        out = self.transformer(
-            input_ids=input_ids,
-            attention_mask=attention_mask,
-            token_type_ids=token_type_ids,
-            position_ids=position_ids,
-            inputs_embeds=inputs_embeds,
-            return_dict=True,
-            **known_options(options, type(self).forward, self.config.parity.arguments),
-        )
+        known_options(unknown, type(self).forward, self.config.parity.arguments)
+        given = (input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
+        asked = {
+            "head_mask": head_mask,
+            "past_key_values": past_key_values,
+            "use_cache": use_cache,
+            "output_attentions": output_attentions,
+            "output_hidden_states": output_hidden_states,
+        }
+        out = self.transformer(*given, **asked, return_dict=True)
         shape = input_shape(input_ids, inputs_embeds, self.config.n_embd)
         hidden = out.last_hidden_state
         logits = self.lm_head(hidden)  # (..., T, C) -> (..., T, V)

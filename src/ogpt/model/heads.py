@@ -9,11 +9,14 @@ from torch import Tensor
 
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.errors import ConfigError
+from ogpt.model.cache import KVCache
 from ogpt.model.chunked_loss import ChunkLoss, chunk_loss_and_grad, summed_cross_entropy
 from ogpt.model.generate.entry import GenerativeLanguageModel
 from ogpt.model.inputs import check_tensor, input_shape, known_options
 from ogpt.model.losses import IGNORE_INDEX, next_token_loss
 from ogpt.model.outputs import CausalLMOutput
+
+_UNLISTED = ("shift_labels",)  # arguments that are not in the signature of forward
 
 
 class OpenAIGPTLMHeadModel(GenerativeLanguageModel):
@@ -55,11 +58,15 @@ class OpenAIGPTLMHeadModel(GenerativeLanguageModel):
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
         *,
+        head_mask: Tensor | None = None,
+        past_key_values: KVCache | None = None,
+        use_cache: bool | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
         logits_to_keep: int | Tensor = 0,
-        shift_labels: Tensor | None = None,
         num_items_in_batch: Tensor | int | None = None,
         ignore_index: int = IGNORE_INDEX,
-        return_dict: bool | None = None,
         **options: Any,
     ) -> CausalLMOutput | tuple[Any, ...]:
         """Predict each next token.
@@ -72,21 +79,28 @@ class OpenAIGPTLMHeadModel(GenerativeLanguageModel):
             inputs_embeds: (B, T, C).
             labels: (B, T) token ids, such as input_ids: the model shifts them, so that each token
                 predicts the next one. -100 is ignored.
+            head_mask: As in OpenAIGPTModel, like the five arguments after it.
+            past_key_values: A cache of earlier tokens.
+            use_cache: Create a cache, and return it.
+            output_attentions: Also return the probabilities.
+            output_hidden_states: Also return the hidden states.
+            return_dict: False returns a tuple.
             logits_to_keep: Number of positions from the end to compute logits for, 0 for all; or
                 the positions, (kept,) or (B, kept), or bool (B, T).
-            shift_labels: (B, T) labels that are already shifted.
             num_items_in_batch: Divide the summed loss by this instead of the number of labels that
                 are not ignored.
             ignore_index: The label to ignore.
-            return_dict: False returns a tuple.
-            **options: head_mask, past_key_values, use_cache, output_attentions and
-                output_hidden_states as in OpenAIGPTModel.
+            **options: shift_labels, (B, T) labels that are already shifted, in place of `labels`.
+                Trainer takes every argument with "label" in its name for one that each batch has,
+                so the signature does not list it. Other names are as in OpenAIGPTModel.
 
         Raises:
             ConfigError: labels together with logits_to_keep, or in another shape than the input.
             TokenOutOfRange: a label outside the vocabulary (CPU tensors, outside compile).
             UnknownArgument: an argument that no model has.
         """
+        known_options(options, type(self).forward, self.config.parity.arguments, _UNLISTED)
+        shift_labels = options.get("shift_labels")
         has_labels = labels is not None or shift_labels is not None
         keeps_all = isinstance(logits_to_keep, int) and logits_to_keep == 0
         if has_labels and not keeps_all:
@@ -95,15 +109,15 @@ class OpenAIGPTLMHeadModel(GenerativeLanguageModel):
                 "of the two",
                 hint="leave logits_to_keep at 0: the loss needs every position",
             )
-        out = self.transformer(
-            input_ids=input_ids,
-            attention_mask=attention_mask,
-            token_type_ids=token_type_ids,
-            position_ids=position_ids,
-            inputs_embeds=inputs_embeds,
-            return_dict=True,
-            **known_options(options, type(self).forward, self.config.parity.arguments),
-        )
+        given = (input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
+        asked = {
+            "head_mask": head_mask,
+            "past_key_values": past_key_values,
+            "use_cache": use_cache,
+            "output_attentions": output_attentions,
+            "output_hidden_states": output_hidden_states,
+        }
+        out = self.transformer(*given, **asked, return_dict=True)
         # (..., T, C) -> (..., T or kept, V): the largest array of a pass. The last position of a
         # prompt is enough to generate, and saves most of this matmul.
         logits = self.lm_head(kept_states(out.last_hidden_state, logits_to_keep))

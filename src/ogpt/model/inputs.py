@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -26,15 +26,6 @@ from ogpt.config.call_errors import (
 from ogpt.errors import ConfigError
 from ogpt.model.cache import KVCache
 from ogpt.notices import tell
-
-OPTIONS = (
-    "head_mask",
-    "past_key_values",
-    "use_cache",
-    "output_attentions",
-    "output_hidden_states",
-)
-"""Arguments that every model with a head passes to its transformer."""
 
 
 class InputShape(NamedTuple):
@@ -281,24 +272,26 @@ def layer_head_masks(
 
 
 def known_options(
-    options: Mapping[str, Any], forward: Callable[..., Any], arguments: str
-) -> dict[str, Any]:
-    """The options that every model accepts. A misspelt name is an error, not ignored.
+    options: Mapping[str, Any],
+    forward: Callable[..., Any],
+    arguments: str,
+    allowed: Collection[str] = (),
+) -> None:
+    """Check arguments by name that `forward` does not name. A misspelt one is an error.
 
     Args:
         options: Keyword arguments that are not in the signature of `forward`.
         forward: The function they were passed to; the error lists its arguments.
         arguments: `Parity.arguments`: "ignore" drops unknown names with a notice.
+        allowed: Names that `forward` uses although its signature lacks them.
 
     Raises:
-        UnknownArgument: a name that is not in OPTIONS, and arguments is "refuse".
+        UnknownArgument: a name that is not allowed, and arguments is "refuse".
     """
-    unknown = sorted(name for name in options if name not in OPTIONS)
+    unknown = sorted(name for name in options if name not in allowed)
     if unknown and arguments == "ignore":
         if not torch.compiler.is_compiling():
             tell("arguments-ignored", names=", ".join(unknown))
     elif unknown:
-        own = [*inspect.signature(forward).parameters][1:-1]  # without self and **options
-        known = list(dict.fromkeys([*own, *OPTIONS]))
-        raise unknown_argument(unknown, known, "forward")
-    return {name: options[name] for name in OPTIONS if name in options}
+        own = [*inspect.signature(forward).parameters][1:-1]  # without self and the rest
+        raise unknown_argument(unknown, [*own, *allowed], "forward")

@@ -62,7 +62,13 @@ def next_token_loss(
     )
 
 
-def class_loss(logits: Tensor, labels: Tensor, name: str, leading: tuple[int, ...]) -> Tensor:
+def class_loss(
+    logits: Tensor,
+    labels: Tensor,
+    name: str,
+    leading: tuple[int, ...],
+    num_items_in_batch: Tensor | int | None = None,
+) -> Tensor:
     """Mean of -log softmax(logits)[label] over the labels that are not -100, ().
 
     Args:
@@ -70,6 +76,7 @@ def class_loss(logits: Tensor, labels: Tensor, name: str, leading: tuple[int, ..
         labels: `leading`, (N,) or (N, 1); integers from 0 to classes - 1, or -100.
         name: Of the labels, for errors.
         leading: Shape of the examples, N in all.
+        num_items_in_batch: Divide the sum by this instead of the number of labels.
 
     Raises:
         ConfigError: labels of another shape, labels that are not integers, or a class that does
@@ -86,7 +93,7 @@ def class_loss(logits: Tensor, labels: Tensor, name: str, leading: tuple[int, ..
             raise refused(
                 "no-class", name=name, value=odd[0].item(), last=last, ignored=IGNORE_INDEX
             )
-    return _mean_cross_entropy(logits, flat, IGNORE_INDEX)
+    return _mean_cross_entropy(logits, flat, IGNORE_INDEX, num_items_in_batch)
 
 
 def _mean_cross_entropy(
@@ -100,14 +107,17 @@ def _mean_cross_entropy(
         at_least_float32(logits), targets, reduction="sum", ignore_index=ignore_index
     )
     if num_items is not None:
-        return total / (
-            num_items.clamp(min=1) if isinstance(num_items, Tensor) else max(num_items, 1)
-        )
+        return mean_over(total, num_items)
     counted = (targets != ignore_index).sum()
     if targets.device.type == "cpu" and not torch.compiler.is_compiling() and not counted:
         tell("nothing-to-learn", ignored=ignore_index)
+    return mean_over(total, counted)
+
+
+def mean_over(total: Tensor, count: Tensor | int) -> Tensor:
+    """A sum divided by a number of labels; 0 without any label."""
     # torch's own mean would be 0 / 0 = NaN, and one such batch would ruin all weights
-    return total / counted.clamp(min=1)
+    return total / (count.clamp(min=1) if isinstance(count, Tensor) else max(count, 1))
 
 
 def at_least_float32(x: Tensor) -> Tensor:

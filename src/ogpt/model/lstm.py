@@ -16,7 +16,6 @@ from typing import Any, ClassVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from ogpt.config.lstm_config import LSTMConfig
 from ogpt.config.model import OpenAIGPTConfig
@@ -201,10 +200,7 @@ class LSTMModel(OpenAIGPTPreTrainedModel):
             x = x + type_embeddings(self.tokens_embed, token_type_ids, shape)
         seed = draw_seed(x.device) if self.training else None
         x = dropout(x, config.embd_pdrop, seed, _EMBD)
-        if recompute:
-            states = checkpoint(self.h[0], x, kept, cache, **self.checkpoint_options)
-        else:
-            states = self.h[0](x, kept, cache)
+        states = self.run_block(self.h[0], 0, x, kept, cache)
         hidden = dropout(states, config.resid_pdrop, seed, _RESID)
         if cache is not None:
             cache.advance(shape.T)

@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from ogpt.config.lstm_config import LSTMConfig
 from ogpt.config.model import OpenAIGPTConfig
@@ -364,17 +363,13 @@ class OpenAIGPTModel(OpenAIGPTPreTrainedModel):
             head_masks: (n_layer, n_head).
             states: Collects the output of each block.
         """
-        recompute = self.gradient_checkpointing and self.training
         for layer, block in enumerate(self.h):
             here = run._replace(
                 layer=layer,
                 seed=None if run.seed is None else run.seed + (layer + 1) * _SITES_PER_BLOCK,
                 head_mask=None if head_masks is None else head_masks[layer],
             )
-            if recompute:  # keep only the block's input; backward computes the rest again
-                hidden = checkpoint(block, hidden, here, **self.checkpoint_options)
-            else:
-                hidden = block(hidden, here)
+            hidden = self.run_block(block, layer, hidden, here)
             if states is not None:
                 states.append(hidden)
         return hidden
