@@ -142,7 +142,7 @@ KINDS: dict[str, str] = {
         "the probes use {rows} rows of each set, chosen with the seed {seed}, of {names} (--set "
         "training.probe_rows=0 uses all)"
     ),
-    "score-undefined": "{name} is not defined: {reason}",
+    "score-undefined": "{name} is not defined: {reason}; the score is {score}",
     "examples-cut": (
         "{count} of {total} examples of {what} are too long for the model: {tokens} tokens are cut"
     ),

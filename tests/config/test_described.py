@@ -144,11 +144,19 @@ def test_whole_or_by_name() -> None:
     assert whole_or_named(Oven, None, {"degrees": 20}) == Oven(degrees=20)
     with pytest.raises(ConfigError, match="settings are 5; allowed: Oven"):
         whole_or_named(Oven, 5, {})  # type: ignore[type-var]  # the point of the test
-    check_names("bake", {"degrees": 5}, Oven)
-    for name, hint in (("degree", "did you mean degrees?"), ("zzz", "omit it")):
-        with pytest.raises(UnknownArgument, match=f"bake has no argument {name}; ") as caught:
-            check_names("bake", {name: 5}, Oven)
-        assert caught.value.hint == hint
+
+
+def test_names_of_arguments() -> None:
+    def bake(what: str, **named: Any) -> None:
+        """Has arguments of its own, and those of an oven."""
+
+    check_names(bake, {"degrees": 5}, Oven)
+    for name, near in (("degree", "degrees"), ("wath", "what"), ("zzz", "")):
+        with pytest.raises(UnknownArgument) as caught:
+            check_names(bake, {name: 5}, Oven)
+        known = "allowed: what, degrees, names"
+        assert caught.value.args == (f"bake has no argument {name}; {known}",)
+        assert caught.value.hint == (f"did you mean {near}?" if near else "omit it")
 
 
 def test_derived_values_are_not_checked_again(monkeypatch: pytest.MonkeyPatch) -> None:

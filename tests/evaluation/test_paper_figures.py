@@ -44,6 +44,18 @@ def test_layers_transferred() -> None:
     assert points(figure) == [([0, 2], "o"), ([0], "D")]
 
 
+def test_scores_on_training_examples_are_dashed() -> None:
+    scores = [
+        replace(ONE, variant="transfer-00", training=70.0),
+        replace(ONE, variant="full", training=90.0),
+    ]
+    (axes,) = transfer_figure(scores).axes
+    (dashed,) = (line for line in axes.lines if line.get_linestyle() == "--")
+    assert np.array(dashed.get_xydata()).tolist() == [[0, 70], [1, 90]]
+    legend = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert legend[-1] == "dashed: training examples"
+
+
 def test_zero_shot_curves() -> None:
     figure = zero_shot_figure([CURVE, replace(CURVE, model="LSTM")])
     assert points(figure) == [([10, 100], "o"), ([10, 100], "o"), ([100], "D")]

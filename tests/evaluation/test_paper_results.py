@@ -16,7 +16,7 @@ from ogpt.evaluation.paper_results import (
     paper_score,
     save_results,
 )
-from ogpt.evaluation.paper_tables import FULL, TABLE_3, TABLE_5, figure_2
+from ogpt.evaluation.paper_tables import FULL, TABLE_3, TABLE_5, TRAINING_SAMPLE, figure_2
 from ogpt.evaluation.task_scores import TaskScore
 from tests.evaluation.reproduced import ALL, EXAMPLES, MADE, MIDDLE, RACE, scored
 
@@ -50,6 +50,12 @@ def test_a_mean_of_two_sets() -> None:
     runs = [{"valid/matched": RACE["test/middle"], "valid/mismatched": RACE["test/high"]}]
     one = paper_score(TABLE_5, FULL, column, "accuracy", runs, dict.fromkeys(runs[0], 10))
     assert (one.ours, one.low, one.high, one.examples) == (55, 45, 65, 20)
+
+
+def test_the_score_on_training_examples_is_the_mean_over_seeds() -> None:
+    runs = [{**RACE, TRAINING_SAMPLE: TaskScore(value, 0.0, 1.0)} for value in (0.8, 0.9)]
+    assert scored(MIDDLE, *runs).training == pytest.approx(85)
+    assert scored(MIDDLE, RACE).training is None
 
 
 def test_an_undefined_score_is_none() -> None:

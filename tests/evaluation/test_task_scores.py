@@ -2,6 +2,7 @@
 
 import math
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -73,8 +74,22 @@ def test_a_correlation_of_constants_is_not_a_number_and_says_so(rounding):
         found = measures(spec("pearson", **regression), equal, np.array([0.0, 1.0, 2.0]))
     assert math.isnan(found["pearson"])
     assert notices[0].message == (
-        "the Pearson correlation is not defined: all predictions are equal"
+        "the Pearson correlation is not defined: all predictions are equal; the score is nan"
     )
+
+
+@pytest.mark.parametrize(
+    ("gold", "found", "what"),
+    [([1, 1, 1], [1, 1, 1], "gold labels"), ([0, 1, 1], [1, 1, 1], "predictions")],
+)
+def test_a_matthews_correlation_of_one_class_is_zero_and_says_so(gold, found, what):
+    with warnings.catch_warnings(), collecting() as notices:
+        warnings.simplefilter("error")  # scikit-learn's
+        known = scores(spec("matthews"), logits_of(found), np.array(gold))
+    assert known["matthews"] == (0, 0, 0)
+    assert [notice.message for notice in notices] == [
+        f"the Matthews correlation is not defined: all {what} are equal; the score is 0"
+    ]
 
 
 def test_several_labels():

@@ -154,3 +154,23 @@ def test_a_space_matters_to_bytes_alone() -> None:
         words = tokenizer(kind)  # type: ignore[arg-type]
         assert words.encode(" bad") == words.encode("bad")
     assert tokenizer("bytes").encode(" bad") != tokenizer("bytes").encode("bad")
+
+
+def test_the_time_of_a_measurement_is_estimated_from_a_few_rows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 0.0
+
+    def score(parts: Sequence[Choices]) -> list[list[NDArray[np.float32]]]:
+        nonlocal now
+        now += sum(len(part.context) + sum(map(len, part.ids)) for part in parts)
+        return Recording()(parts)
+
+    monkeypatch.setattr("time.perf_counter", lambda: now)
+    rows = [row(0, ("a good", "film"), ("a good", "bad" + " end" * (n % 3))) for n in range(60)]
+    probes = ZeroShotProbes({"sst2": rows, "dprd": rows[:2]}, WORDS, 32)
+    found = probes.seconds(score)
+    spent, now = now, 0.0
+    probes.measure(score)
+    assert found == pytest.approx(now)
+    assert spent < now / 2

@@ -31,9 +31,9 @@ def test_leaks_between_all_splits_are_counted() -> None:
     ]
 
 
-def test_a_validation_set_that_is_scored_too_is_no_leak() -> None:
-    valid = examples("two", "three")
-    data = TaskData(SPEC, examples("one", "four"), {"valid": valid}, {"valid": valid})
+def test_examples_of_other_sets_that_are_scored_too_are_no_leak() -> None:
+    train, valid = examples("one", "four"), examples("two", "three")
+    data = TaskData(SPEC, train, {"valid": valid}, {"valid": valid, "sample": train[1:]})
     with collecting() as notices:
         check_data(data, 2)
     assert notices == []

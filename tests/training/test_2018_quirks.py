@@ -122,6 +122,13 @@ def test_without_the_language_loss() -> None:
         objective.counts(small_batch(places=None))
 
 
+def test_predictions_alone() -> None:
+    objective = both_orders(classifier().eval(), n_ctx=5)
+    expected = objective.measure(small_batch()).predictions
+    assert expected is not None
+    assert torch.equal(objective.predict(small_batch()), expected)
+
+
 def test_regression_and_several_labels() -> None:
     model = classifier().eval()
     scores = np.array([0.5, 2.0], dtype=np.float32)

@@ -208,3 +208,12 @@ def test_dropout_is_on_in_training_only():
         block.embd_pdrop = block.attn_pdrop = block.resid_pdrop = 0.0
     drawn = [objective.measure(batch).predictions for _ in range(2)]
     assert not torch.equal(*drawn)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_predictions_alone_are_those_beside_the_losses(family, monkeypatch):
+    spec = SPECS[family]
+    objective, batch = TorchTaskObjective(model_for(spec), spec), batch_for(spec)
+    expected = objective.measure(batch).predictions
+    monkeypatch.setattr(objective, "_language_loss", lambda *_: pytest.fail("computed"))
+    assert torch.equal(objective.predict(batch), expected)

@@ -450,7 +450,9 @@ def test_plan_measures_and_trains_nothing(text: Path, tmp_path: Path) -> None:
     assert found.total_steps == 6
     assert found.tokens_per_step == 64
     assert found.tokens_per_s > 0
-    assert found.eta_s == pytest.approx(6 * 64 / found.tokens_per_s)
+    assert found.evaluations_s > 0
+    assert found.probes_s == 0
+    assert found.eta_s == pytest.approx(6 * 64 / found.tokens_per_s + found.evaluations_s)
     assert found.mfu > 0
     assert not (tmp_path / "run").exists()
     result = pretrain(data=[str(text)], out=tmp_path / "run", overrides=settings())

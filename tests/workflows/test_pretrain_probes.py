@@ -10,6 +10,7 @@ import pytest
 
 from ogpt import notices
 from ogpt.errors import SourceNotFound
+from ogpt.evaluation.zero_shot_probes import ZeroShotProbes
 from ogpt.recipes.run_metrics import read_metrics
 from ogpt.workflows.plan import plan
 from ogpt.workflows.pretrain import pretrain
@@ -90,6 +91,22 @@ def test_a_run_killed_in_its_last_evaluation_probes_it_once(text: Path, tmp_path
         run(text, out, probes=folder, reporter=stopping)
     run(text, out, resume=True)
     assert probes(out) == [(2, "cola"), (2, "dprd"), (4, "cola"), (4, "dprd")]
+
+
+def test_a_plan_counts_the_probes(
+    text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ZeroShotProbes, "seconds", lambda self, score: 100.0)
+    overrides = [*SETTINGS, "tokenizer.vocab_size=150", "training.max_steps=5"]
+    with notices.collecting():
+        found = plan(
+            data=text,
+            out=tmp_path / "run",
+            probes=write_probes(tmp_path / "probes", "cola"),
+            overrides=overrides,
+        )
+    assert found.probes_s == 300  # after steps 2, 4 and 5
+    assert 300 < found.eta_s < 400
 
 
 def test_what_is_missing_is_found_before_training(

@@ -248,6 +248,20 @@ def test_figure_2_transfers_each_number_of_layers(left: Reproduction) -> None:
     assert any("are too long" in note for note in left.notes)
 
 
+def test_figure_2_shows_the_score_on_training_examples(
+    left: Reproduction, base: Path, tmp_path: Path
+) -> None:
+    assert left.report is not None
+    out = left.report.parent
+    kept = json.loads((out / "runs/full/race/result.json").read_text("utf-8"))
+    assert kept["examples"]["training sample"] == 8  # all that there are
+    score_of_run = kept["runs"][0]["training sample"][0]
+    assert score(left, "full", "RACE").training == 100 * score_of_run
+    assert "| training |" in (out / "report.md").read_text("utf-8")
+    assert "2,000 training examples, chosen with the seed 0" in left.remark
+    assert not any("training sample are" in note for note in left.notes)  # no leak
+
+
 def test_an_undefined_score_is_no_number(base: Path, tmp_path: Path) -> None:
     data = sets(tmp_path / "data", "stsb")  # its validation set has one row
     found = made("table-4", data=data, model=base, out=tmp_path / "out")

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from inspect import cleandoc
+from inspect import Parameter, cleandoc, signature
 from typing import Any, TypeVar
 
 from ogpt.config.ranges import Range
@@ -123,17 +123,25 @@ def derived(settings: T, **values: Any) -> T:
     return made
 
 
-def check_names(function: str, named: Mapping[str, Any], *kinds: type) -> None:
+def check_names(function: Callable[..., Any], named: Mapping[str, Any], *kinds: type) -> None:
     """Check that keyword arguments are fields of these settings classes.
+
+    Args:
+        function: The function that accepts them, beside its own arguments.
+        named: The keyword arguments.
+        *kinds: Dataclasses.
 
     Raises:
         UnknownArgument: one is not.
     """
-    known = [name for kind in kinds for name in descriptions(kind)]
+    arguments = signature(function).parameters.values()
+    own = (one.name for one in arguments if one.kind is not Parameter.VAR_KEYWORD)
+    fields = (item.name for kind in kinds for item in dataclasses.fields(kind))
+    known = list(dict.fromkeys((*own, *fields)))
     for name in named:
         if name not in known:
             near = get_close_matches(name, known, n=1, cutoff=0.6)
             raise UnknownArgument(
-                f"{function} has no argument {name}; allowed settings: {', '.join(known)}",
+                f"{function.__name__} has no argument {name}; allowed: {', '.join(known)}",
                 hint=f"did you mean {near[0]}?" if near else "omit it",
             )

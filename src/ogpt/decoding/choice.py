@@ -52,7 +52,7 @@ def open_decoder(
         BackendMissing: the decoder's library or framework is not installed.
         CheckpointError, WeightsError: the folder is no model, or is damaged.
     """
-    check_names("open_decoder", named, DecoderOptions)
+    check_names(open_decoder, named, DecoderOptions)
     options = whole_or_named(DecoderOptions, options, named)
     if slots < 1:
         raise ConfigError(f"slots is {slots}; allowed: 1 or more", hint="omit it for one sequence")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _LINES = ("valid", "opponent", "third", "fourth", "faint")
 """Roles of colours, for variants and for curves."""
+_DASHED = (0, (4, 3))
 _ROW = 30
 """Pixels for each score."""
 
@@ -59,6 +60,8 @@ def scores_figure(
 def transfer_figure(scores: Sequence[PaperScore], width: int = 720, height: int = 380) -> Figure:
     """Figure 2, left: accuracy over the number of blocks transferred, with intervals.
 
+    That on training examples is dashed.
+
     Args:
         scores: In the order of the blocks.
         width: In pixels.
@@ -78,6 +81,11 @@ def transfer_figure(scores: Sequence[PaperScore], width: int = 720, height: int 
             places, values, lows, highs = zip(*done, strict=True)
             axes.plot(places, values, "o-", markersize=4, linewidth=2, color=COLOURS[role])
             axes.fill_between(places, lows, highs, color=COLOURS[role], alpha=0.15, linewidth=0)
+        trained = [
+            (order.index(one.variant), one.training) for one in own if one.training is not None
+        ]
+        if trained:
+            axes.plot(*zip(*trained, strict=True), linestyle=_DASHED, color=COLOURS[role])
         for one in own:
             if one.paper is not None:
                 place = order.index(one.variant)
@@ -87,7 +95,10 @@ def transfer_figure(scores: Sequence[PaperScore], width: int = 720, height: int 
     axes.set_ylabel("accuracy in percent")
     axes.set_xlim(-0.4, len(order) - 0.6)
     axes.set_xticks(range(len(order)))
-    _legend(axes, [*handles, _mark("D", "faint", "paper, read off its plot")], max(1, width // 220))
+    handles.append(_mark("D", "faint", "paper, read off its plot"))
+    if any(one.training is not None for one in scores):
+        handles.append(_mark("_", "faint", "dashed: training examples"))
+    _legend(axes, handles, max(1, width // 220))
     return figure
 
 
@@ -111,7 +122,7 @@ def zero_shot_figure(curves: Sequence[ProbeCurve], width: int = 720, height: int
             marker="o" if len(curve.steps) < 40 else "",
             markersize=3,
             linewidth=1.4 if dashed else 2,
-            linestyle=(0, (4, 3)) if dashed else "-",
+            linestyle=_DASHED if dashed else "-",
             color=COLOURS[role],
         )
     last = max(step for curve in curves for step in curve.steps)

@@ -10,7 +10,13 @@ from statistics import fmean, median
 from typing import Any
 
 from ogpt.errors import DamagedData, SourceNotFound
-from ogpt.evaluation.paper_tables import ZERO_SHOT, Column, PaperTable, Variant
+from ogpt.evaluation.paper_tables import (
+    TRAINING_SAMPLE,
+    ZERO_SHOT,
+    Column,
+    PaperTable,
+    Variant,
+)
 from ogpt.evaluation.task_scores import TaskScore, mean_interval
 from ogpt.folders.run_folder import METRICS_FILE, read_events
 from ogpt.reading import parse_json
@@ -36,6 +42,8 @@ class PaperScore:
     high: float | None = None
     median: float | None = None
     best: float | None = None
+    training: float | None = None
+    """The mean over the seeds on a sample of the training set; None where it is not scored."""
     seeds: int = 0
     scored_on: str = ""
     """"test", or "validation" where the test set has no labels."""
@@ -147,6 +155,7 @@ def paper_score(
         high=_percent(found.high),
         median=_percent(median(values)),
         best=_percent(max(values)),
+        training=_training_score(runs),
         seeds=len(runs),
         scored_on="test" if sets[0].startswith("test") else "validation",
         examples=sum(examples[name] for name in sets),
@@ -254,6 +263,11 @@ def _scored_sets(column: Column, known: Mapping[str, TaskScore]) -> tuple[str, .
     if column.splits in (("test",), ("all",)):
         choices.append(("valid",))
     return next((sets for sets in choices if all(name in known for name in sets)), ())
+
+
+def _training_score(runs: Sequence[Mapping[str, TaskScore]]) -> float | None:
+    values = [run[TRAINING_SAMPLE].value for run in runs if TRAINING_SAMPLE in run]
+    return _percent(fmean(values)) if values else None
 
 
 def _mean(scores: Sequence[TaskScore]) -> TaskScore:

@@ -6,7 +6,7 @@ An interval says how much a score depends on the examples at hand, not on the se
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -213,13 +213,16 @@ def _micro_f1(gold: Array, found: Array) -> float:
 def _matthews(gold: Array, found: Array) -> float:
     from sklearn.metrics import matthews_corrcoef
 
+    # scikit-learn returns 0, and warns of some such cases in words that are not the user's
+    if not _vary({"gold labels": gold, "predictions": found}, "the Matthews correlation", 0):
+        return 0.0
     return float(matthews_corrcoef(gold, found))
 
 
 def _pearson(gold: Array, found: Array) -> float:
     from scipy.stats import pearsonr
 
-    if not _varies(gold, found, "the Pearson correlation"):
+    if not _vary({"gold scores": gold, "predictions": found}, "the Pearson correlation"):
         return math.nan
     # float64: in float32 SciPy warns of inputs that differ in their last digits
     return float(pearsonr(gold.astype(np.float64), found.astype(np.float64)).statistic)
@@ -228,7 +231,7 @@ def _pearson(gold: Array, found: Array) -> float:
 def _spearman(gold: Array, found: Array) -> float:
     from scipy.stats import spearmanr
 
-    if not _varies(gold, found, "the Spearman correlation"):
+    if not _vary({"gold scores": gold, "predictions": found}, "the Spearman correlation"):
         return math.nan
     return float(spearmanr(gold, found).statistic)
 
@@ -237,10 +240,11 @@ def _mse(gold: Array, found: Array) -> float:
     return float(((gold - found) ** 2).mean())
 
 
-def _varies(gold: Array, found: Array, name: str) -> bool:
+def _vary(both: Mapping[str, Array], name: str, otherwise: float = math.nan) -> bool:
     """Whether a correlation is defined; if not, it gives the notice `score-undefined`."""
-    for what, values in (("gold scores", gold), ("predictions", found)):
+    for what, values in both.items():
         if len(values) < 2 or np.ptp(values) <= ROUNDING * np.abs(values).max():
-            tell("score-undefined", name=name, reason=f"all {what} are equal")
+            reason = f"all {what} are equal"
+            tell("score-undefined", name=name, reason=reason, score=f"{otherwise:g}")
             return False
     return True

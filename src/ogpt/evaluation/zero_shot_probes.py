@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -21,6 +22,8 @@ from ogpt.tokens.bpe_tokenizer import BPETokenizer
 
 _BLOCK = 64
 """Rows that are scored in one call, between two reports of progress."""
+_TIMED = 16
+"""Rows of a set that are scored to estimate the time of all, or up to twice as many."""
 _METRICS: Mapping[str, bootstrap.Counted] = {
     "accuracy": bootstrap.accuracy,
     "matthews": bootstrap.matthews,
@@ -113,6 +116,27 @@ class ZeroShotProbes:
             gold = np.array([row.gold for row in rows])
             found.append(_score(name, np.array(means, dtype=np.float64), gold))
         return found
+
+    def seconds(self, score: Scorer) -> float:
+        """Estimate the wall time of one `measure`, from a few rows of each set.
+
+        Args:
+            score: As in `measure`.
+        """
+        found = 0.0
+        for rows in self._sets.values():
+            some = rows[:: max(1, len(rows) // _TIMED)]
+            _means(score, some[:1])  # touches all memory once
+            begin = time.perf_counter()
+            _means(score, some)
+            share = sum(map(_work, rows)) / sum(map(_work, some))
+            found += share * (time.perf_counter() - begin)
+        return found
+
+
+def _work(row: _Encoded) -> int:
+    """Tokens of a row."""
+    return _tokens(row.choices)
 
 
 def _means(score: Scorer, rows: Sequence[_Encoded]) -> list[list[float]]:

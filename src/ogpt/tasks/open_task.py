@@ -13,7 +13,7 @@ from ogpt.notices import tell
 from ogpt.tasks.catalogue import TASKS
 from ogpt.tasks.example import Example
 from ogpt.tasks.finding import archives, files_below, match
-from ogpt.tasks.published import Layout, Release, Task, split_name
+from ogpt.tasks.published import Layout, Release, Task, check_rows, split_name
 from ogpt.tasks.readers.decoding_lines import Drops, decoded_lines
 from ogpt.tasks.task_data import TaskData
 
@@ -86,15 +86,7 @@ def _divided(
     if listed:
         ids = {" ".join(line.split()) for line in decoded_lines(listed[0])}
         valid = tuple(one for one in examples if one.id in ids)
-        if len(valid) != layout.hold_out:
-            tell(
-                "rows-differ",
-                task=task.title,
-                split="valid",
-                rows=len(valid),
-                release=layout.valid_ids,
-                published=layout.hold_out,
-            )
+        check_rows(task.title, "valid", len(valid), layout.valid_ids, layout.hold_out)
         return tuple(one for one in examples if one.id not in ids), valid
     train, valid = held_out(examples, layout.hold_out, layout.releases[0].rows["train"])
     tell(
@@ -205,15 +197,8 @@ def _check_release(
     if not release.papers:
         tell("other-release", task=task.title, folder=folder, release=release.name)
     for split, rows in release.rows.items():
-        if split in read and len(read[split]) != rows:
-            tell(
-                "rows-differ",
-                task=task.title,
-                split=split,
-                rows=len(read[split]),
-                release=release.name,
-                published=rows,
-            )
+        if split in read:
+            check_rows(task.title, split, len(read[split]), release.name, rows)
 
 
 def _of_kind(kind: str, read: Mapping[str, tuple[Example, ...]]) -> dict[str, tuple[Example, ...]]:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ogpt.errors import ConfigError, SourceNotFound
-from ogpt.notices import tell
 from ogpt.tasks.finding import files_below, match
+from ogpt.tasks.published import check_rows
 from ogpt.tasks.readers.pronouns import PronounCase, read_dpr, read_winograd
 
 
@@ -74,13 +74,5 @@ def open_probe(name: str, folder: str | Path) -> tuple[PronounCase, ...]:
             hint=f"get it from {probe.owner} (terms: {probe.licence})",
         )
     cases = tuple(probe.read(files[0]))
-    if len(cases) != probe.rows:
-        tell(
-            "rows-differ",
-            task=probe.title,
-            split="test",
-            rows=len(cases),
-            release=probe.title,
-            published=probe.rows,
-        )
+    check_rows(probe.title, "test", len(cases), probe.title, probe.rows)
     return cases

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NotRequired, TypedDict
 
+from ogpt.notices import tell
 from ogpt.tasks.example import Family, Problem
 from ogpt.tasks.readers.decoding_lines import Reader
 from ogpt.tasks.task_spec import TaskSpec
@@ -122,3 +123,24 @@ class Facts(TypedDict):
 def split_name(split: str) -> str:
     """The name of a split among those of its kind: "matched" of "valid/matched"."""
     return split.rpartition("/")[2]
+
+
+def check_rows(title: str, split: str, rows: int, release: str, published: int) -> None:
+    """Give the notice `rows-differ` where a split has another number of rows than is published.
+
+    Args:
+        title: Of the data set.
+        split: Its name.
+        rows: Rows of the file.
+        release: What the published number is of.
+        published: Rows of the release.
+    """
+    if rows != published:
+        tell(
+            "rows-differ",
+            task=title,
+            split=split,
+            rows=rows,
+            release=release,
+            published=published,
+        )

@@ -136,10 +136,12 @@ def _notice_repeats(data: TaskData) -> None:
     repeated = sum(count - 1 for count in known.values())
     if repeated:
         tell("rows-repeated", count=repeated, total=len(data.train))
+    # A set of training or validation examples themselves is scored on purpose: it is no leak.
+    own = {id(example) for examples in (data.train, *data.valid.values()) for example in examples}
     tests = {
         name: examples
         for name, examples in data.test.items()
-        if not any(examples is selecting for selecting in data.valid.values())
+        if not all(id(example) in own for example in examples)
     }
     for name, examples in {**data.valid, **tests}.items():
         _notice_leak(examples, known.keys(), name, "training")

@@ -88,6 +88,10 @@ class TrainStep(Protocol):
         """Compute the objective's measures on one batch."""
         ...
 
+    def predict(self, batch: Batch) -> NDArray[Any] | None:
+        """Compute the predictions of one batch alone; None as in BatchResult."""
+        ...
+
     def save(self, folder: Path) -> None:
         """Write all state into an existing folder: a model folder, and what resuming needs more.
 

@@ -66,11 +66,18 @@ class Torch2018Objective(TorchTaskObjective):
 
     def measure(self, batch: Batch) -> TorchMeasures:
         """Sum both losses over examples and sequences; see TorchObjective."""
-        ids = on_device(batch.ids, self.model.device).flatten(0, 1)  # (B, K, T) -> (B * K, T)
-        states = states_2018(self.transformer, ids, self.n_ctx)
+        states = self._states(batch)
         assert batch.targets is not None  # counts() has refused such a batch
         targets = on_device(batch.targets, self.model.device).flatten(0, 1)
         return self._measures(batch, states.hidden, lambda: self._sequence_losses(states, targets))
+
+    def hidden(self, batch: Batch) -> Tensor:
+        """Last hidden states, (B * K, T, C)."""
+        return self._states(batch).hidden
+
+    def _states(self, batch: Batch) -> States2018:
+        ids = on_device(batch.ids, self.model.device).flatten(0, 1)  # (B, K, T) -> (B * K, T)
+        return states_2018(self.transformer, ids, self.n_ctx)
 
     def _dropped(self, states: Tensor) -> Tensor:
         # one mask for all sequences of an example: choices are compared by the same channels

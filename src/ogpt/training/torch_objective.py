@@ -45,6 +45,10 @@ class TorchObjective(Objective, Protocol):
         """Compute the measures that `counts` names; their gradients reach the model's weights."""
         ...
 
+    def predict(self, batch: Batch) -> Tensor | None:
+        """Compute the predictions of TorchMeasures alone."""
+        ...
+
 
 class TorchLanguageModeling(CausalLanguageModeling):
     """Causal language modeling of an OpenAIGPTLMHeadModel.
@@ -73,6 +77,9 @@ class TorchLanguageModeling(CausalLanguageModeling):
             positions = on_device(document_positions(batch.documents), device)
         ids, targets = on_device(batch.ids, device), on_device(batch.targets, device)
         return TorchMeasures({LOSS: self.model.token_loss(ids, targets, mask, positions)})
+
+    def predict(self, batch: Batch) -> None:
+        """None; see TorchObjective."""
 
 
 def on_device(array: NDArray[Any], device: torch.device) -> Tensor:

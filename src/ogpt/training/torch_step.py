@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ogpt.config.pretrain_settings import TrainingSettings
@@ -118,11 +120,15 @@ class TorchTrainStep:
         counts = self.objective.counts(batch)
         with self.evaluation():
             measured = self.objective.measure(batch)
-        predictions = measured.predictions
         return BatchResult(
             {name: Total(total.item(), counts[name]) for name, total in measured.sums.items()},
-            None if predictions is None else predictions.float().cpu().numpy(),
+            _as_array(measured.predictions),
         )
+
+    def predict(self, batch: Batch) -> NDArray[Any] | None:
+        """Compute the predictions of one batch alone, without dropout; see TrainStep."""
+        with self.evaluation():
+            return _as_array(self.objective.predict(batch))
 
     def save(self, folder: Path) -> None:
         """Write model folder and optimizer; see TrainStep."""
@@ -178,6 +184,10 @@ class TorchTrainStep:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         self.optimizer.step()
+
+
+def _as_array(predictions: Tensor | None) -> NDArray[Any] | None:
+    return None if predictions is None else predictions.float().cpu().numpy()
 
 
 def make_adamw(model: torch.nn.Module, settings: TrainingSettings) -> torch.optim.AdamW:

@@ -62,6 +62,10 @@ class TorchTaskObjective(TaskObjective):
         hidden = self.hidden(batch)
         return self._measures(batch, hidden, lambda: self._language_loss(hidden, batch))
 
+    def predict(self, batch: Batch) -> Tensor:
+        """Logits of a batch (B, labels) or (B, K), float32."""
+        return self.logits(batch, self.hidden(batch))
+
     def _measures(
         self, batch: Batch, hidden: Tensor, language_loss: Callable[[], Tensor]
     ) -> TorchMeasures:

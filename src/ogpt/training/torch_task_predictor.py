@@ -16,7 +16,6 @@ from torch import Tensor
 
 from ogpt import processor
 from ogpt.config.lstm_config import LSTMConfig
-from ogpt.data.batch import Batch
 from ogpt.folders.model_folder import ModelFolder
 from ogpt.model.architectures import model_class
 from ogpt.reporting import Progress, Reporter, silent
@@ -126,14 +125,11 @@ class TorchTaskPredictor:
                     logits[indices[fits], : part.shape[1]] = part.cpu().numpy()
             rest = indices[~fits]
             if len(rest):
-                part = self._logits(source.of(rest.tolist()) if fits.any() else batch)
+                part = self.objective.predict(source.of(rest.tolist()) if fits.any() else batch)
                 logits[rest, : part.shape[1]] = part.cpu().numpy()
             done += len(indices)
             progress(done)
         return Predictions(logits, encoded)
-
-    def _logits(self, batch: Batch) -> Tensor:
-        return self.objective.logits(batch, self.objective.hidden(batch))
 
     def _shared(self, rows: Sequence[Sequence[Ids]]) -> Tensor:
         """Logits (B, K), float32, of examples that fit the model's context when joined."""

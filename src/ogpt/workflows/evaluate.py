@@ -92,7 +92,7 @@ def evaluate(
         CheckpointError, TokenizerError, WeightsError: a model that is missing or damaged.
         BackendMissing: the decoder's package is not installed.
     """
-    check_names("evaluate", named, DecoderOptions)
+    check_names(evaluate, named, DecoderOptions)
     folder = ModelFolder.open(model)
     if hasattr(folder.config, CONFIG_KEY):
         threads = whole_or_named(DecoderOptions, options, named).threads

@@ -56,7 +56,7 @@ def evaluate_probes(
         CheckpointError, TokenizerError, WeightsError: a model that is missing or damaged.
         BackendMissing: the decoder's package is not installed.
     """
-    check_names("evaluate_probes", named, DecoderOptions)
+    check_names(evaluate_probes, named, DecoderOptions)
     below = path_of(probes, "probes")
     source = ProbeSource(probes=below, probe_rows=probe_rows)
     sets = open_zero_shot_sets(below, source.probe_rows)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ogpt.config.described import check_names
 from ogpt.data.batch import Batch
 from ogpt.errors import VocabularyMismatch
 from ogpt.evaluation.task_scores import TaskScore, measures, scores
@@ -98,6 +99,7 @@ def finetune(
         UnknownArgument: a name that is no field.
         TrainingDiverged, TrainingInterrupted, StorageError: see Loop.run.
     """
+    check_names(finetune, named, TaskSource)
     request = FinetuneRequest.of(
         model=model,
         out=out,
@@ -219,7 +221,7 @@ def predicted(step: TrainStep, source: TaskBatches) -> NDArray[Any]:
     """Predictions of all examples in order, (N, K)."""
     found = []
     for batch in _batches(source):
-        result = step.evaluate(batch).predictions
+        result = step.predict(batch)
         assert result is not None  # a task has predictions
         found.append(result)
     return stacked(found)[np.argsort(source.longest_first)]

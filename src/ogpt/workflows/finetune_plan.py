@@ -7,7 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ogpt.config.described import check_names
 from ogpt.tasks.batching import TaskBatches
+from ogpt.tasks.task_source import TaskSource
 from ogpt.training.step import TrainStep
 from ogpt.weights.shapes import parameter_count
 from ogpt.workflows.finetune import EVAL_EXAMPLES
@@ -58,7 +60,7 @@ class FinetunePlan:
     """Measured on a few batches of the training set."""
     mfu: float
     eta_s: float
-    """Of all runs, with their evaluations."""
+    """Of all runs, with their evaluations and the scoring of test sets."""
 
 
 def finetune_plan(
@@ -77,6 +79,7 @@ def finetune_plan(
         OgptError: as in `ogpt.finetune`.
     """
     arguments.pop("reporter", None)
+    check_names(finetune_plan, arguments, FinetuneRequest, TaskSource)
     request = FinetuneRequest.of(**arguments)
     settings = finetune_settings(request)
     points = sweep_points(request, settings.finetune.seed, seeds, grid)
@@ -86,7 +89,10 @@ def finetune_plan(
 
 def _plan(setup: FinetuneSetup, step: TrainStep, runs: int) -> FinetunePlan:
     train_s, train_tokens = _timed(setup, step)
-    valid_s = _evaluation_seconds(step, next(iter(setup.valid.values())))
+    valid = next(iter(setup.valid.values()))
+    valid_s = _evaluation_seconds(step, valid)
+    test_tokens = sum(one.encoded.n_tokens for one in setup.test.values())
+    test_s = valid_s * test_tokens / valid.encoded.n_tokens
     tokens_per_example = setup.train.encoded.n_tokens / setup.train.n_windows
     run_tokens = setup.run_tokens
     tokens_per_s = train_tokens / train_s
@@ -112,7 +118,7 @@ def _plan(setup: FinetuneSetup, step: TrainStep, runs: int) -> FinetunePlan:
         peak_flops_per_s=step.peak_flops_per_s,
         examples_per_s=tokens_per_s / tokens_per_example,
         mfu=tokens_per_s * step.flops_per_token / step.peak_flops_per_s,
-        eta_s=runs * (run_tokens / tokens_per_s + evaluations * valid_s),
+        eta_s=runs * (run_tokens / tokens_per_s + evaluations * valid_s + test_s),
     )
 
 

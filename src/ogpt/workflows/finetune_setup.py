@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ogpt.config.described import check_names, whole_or_named
+from ogpt.config.described import whole_or_named
 from ogpt.config.finetune_settings import FinetuneSection, FinetuneSettings
 from ogpt.config.loader import load_settings_of
 from ogpt.config.pretrain_settings import TrainingSettings
@@ -63,8 +63,7 @@ class FinetuneRequest:
         resume: bool = False,
         **named: Any,
     ) -> FinetuneRequest:
-        """A request of arguments as people pass them, such as the fields of a source by name."""
-        check_names("finetune", named, TaskSource)
+        """A request of arguments as people pass them; `named` are fields of a source."""
         if not isinstance(source, TaskData):
             source = whole_or_named(TaskSource, source, named)
         return cls(

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ogpt.config.described import check_names
 from ogpt.config.finetune_settings import FinetuneSettings
 from ogpt.config.loader import load_settings_of, to_toml
 from ogpt.errors import ConfigError, OutputExists
@@ -27,6 +28,7 @@ from ogpt.reporting import Reporter, silent
 from ogpt.storage import only_writer, whole_file, write_json
 from ogpt.tasks.catalogue import paper_scores
 from ogpt.tasks.task_data import TaskData
+from ogpt.tasks.task_source import TaskSource
 from ogpt.workflows.finetune import LOWER_IS_BETTER, FinetuneResult, run_finetune
 from ogpt.workflows.finetune_setup import CADENCE, FinetuneRequest
 from ogpt.workflows.run_settings import check_same_settings
@@ -112,8 +114,10 @@ def finetune_sweep(
         ConfigError: seeds or a grid that make no sense, invalid settings, or settings that differ
             from those of the sweep to resume.
         OutputExists: `out` holds a sweep and `resume` is off, or holds other things.
+        UnknownArgument: a name that neither has.
         OgptError: as in `ogpt.finetune`.
     """
+    check_names(finetune_sweep, arguments, FinetuneRequest, TaskSource)
     request = FinetuneRequest.of(out=out, **arguments)
     settings = _settings(request)
     points = sweep_points(request, settings.finetune.seed, seeds, grid)

@@ -83,7 +83,7 @@ def generate(
         CheckpointError, TokenizerError, WeightsError: a model that is missing or damaged.
         BackendMissing: the decoder's package is not installed.
     """
-    check_names("generate", named, GenerationSettings, DecoderOptions)
+    check_names(generate, named, GenerationSettings, DecoderOptions)
     settings = _settings(settings, named)
     options = whole_or_named(DecoderOptions, options, named)
     _check_batch_size(batch_size)
@@ -153,7 +153,7 @@ def generate_file(
         StorageError: the disk is full, or writing is not permitted; the rows written so far are
             complete.
     """
-    check_names("generate_file", named, GenerationSettings, DecoderOptions)
+    check_names(generate_file, named, GenerationSettings, DecoderOptions)
     settings = _settings(settings, named)
     options = whole_or_named(DecoderOptions, options, named)
     _check_batch_size(batch_size)
@@ -189,7 +189,7 @@ def generate_with(
     **named: Any,
 ) -> Generations:
     """Generate as `generate` does, with an open decoder; its slots are left empty."""
-    check_names("generate_with", named, GenerationSettings)
+    check_names(generate_with, named, GenerationSettings)
     settings = _settings(settings, named)
     check_given(prompt, ids)
     size = (decoder.n_positions, decoder.vocab_size)

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from ogpt.config.described import check_names
 from ogpt.data.shards import Shards
 from ogpt.errors import DataError
 from ogpt.reporting import Reporter, silent
-from ogpt.training.step import TrainStep
 from ogpt.weights.shapes import parameter_count
 from ogpt.workflows.pretrain import pretrain
 from ogpt.workflows.pretrain_setup import (
@@ -23,6 +23,9 @@ from ogpt.workflows.pretrain_setup import (
     resolve_settings,
     set_up,
 )
+
+if TYPE_CHECKING:
+    from ogpt.training.torch_step import TorchTrainStep
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -51,7 +54,12 @@ class Plan:
     tokens_per_s: float
     """Measured on a few micro-batches of the real shape."""
     mfu: float
+    evaluations_s: float
+    """Of all evaluations on the validation set."""
+    probes_s: float
+    """Of all measurements of the zero-shot probes."""
     eta_s: float
+    """Of the whole run."""
 
 
 def _same_arguments(function: Callable[P, Any]) -> Callable[[Callable[..., R]], Callable[P, R]]:
@@ -75,6 +83,7 @@ def plan(*, reporter: Reporter = silent, **arguments: Any) -> Plan:
     its shards already: nothing is left behind. Tokens per second are measured on micro-batches of
     the real shape, compiled if the run will be.
     """
+    check_names(plan, arguments)
     request = PretrainRequest.of(**arguments)
     settings = resolve_settings(request)
     with TemporaryDirectory(prefix="ogpt-plan-") as temporary:
@@ -96,6 +105,9 @@ def _plan(setup: Setup) -> Plan:
     step = make_train_step(setup)
     tokens_per_s = _measured_speed(setup, step)
     step_tokens = training.batch_size * length
+    evaluations_s = _evaluation_seconds(setup, step)
+    probes_s = _evaluations(setup) * _probe_seconds(setup, step)
+    training_s = setup.total_steps * step_tokens / tokens_per_s
     return Plan(
         parameters=parameter_count(setup.config),
         train_tokens=len(setup.shards.train),
@@ -112,11 +124,13 @@ def _plan(setup: Setup) -> Plan:
         peak_flops_per_s=step.peak_flops_per_s,
         tokens_per_s=tokens_per_s,
         mfu=tokens_per_s * step.flops_per_token / step.peak_flops_per_s,
-        eta_s=setup.total_steps * step_tokens / tokens_per_s,
+        evaluations_s=evaluations_s,
+        probes_s=probes_s,
+        eta_s=training_s + evaluations_s + probes_s,
     )
 
 
-def _measured_speed(setup: Setup, step: TrainStep) -> float:
+def _measured_speed(setup: Setup, step: TorchTrainStep) -> float:
     """Tokens per second of training: the median of 3 micro-batches."""
     micro = setup.settings.training.micro_batch_size
     step.train([setup.train.batch(0, micro)], 0, 0.0)  # compiles, and touches all memory once
@@ -126,3 +140,29 @@ def _measured_speed(setup: Setup, step: TrainStep) -> float:
         step.train([setup.train.batch(number * micro, micro)], number, 0.0)
         rates.append(micro * setup.config.n_positions / (time.perf_counter() - begin))
     return sorted(rates)[1]
+
+
+def _evaluations(setup: Setup) -> int:
+    """Evaluations of the run, each of which measures the probes too."""
+    return -(-setup.total_steps // setup.settings.training.eval_every)
+
+
+def _evaluation_seconds(setup: Setup, step: TorchTrainStep) -> float:
+    """Estimate for all evaluations, from one micro-batch of the validation set."""
+    training, windows = setup.settings.training, max(1, setup.valid.n_windows)
+    batch = next(setup.valid.sequential(training.micro_batch_size))
+    begin = time.perf_counter()
+    step.evaluate(batch)
+    seconds_per_window = (time.perf_counter() - begin) / len(batch)
+    each = min(training.eval_windows or windows, windows)
+    whole = windows if training.eval_windows else 0  # the last one is of the whole set
+    return seconds_per_window * (_evaluations(setup) * each + whole)
+
+
+def _probe_seconds(setup: Setup, step: TorchTrainStep) -> float:
+    """Estimate for one measurement of the probes; 0 without them."""
+    if setup.probes is None:
+        return 0.0
+    from ogpt.training.torch_scorer import torch_scorer
+
+    return setup.probes.seconds(torch_scorer(step))

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ogpt.config.described import check_names
 from ogpt.errors import ConfigError, DamagedData
 from ogpt.evaluation.paper_report import write_paper_report
 from ogpt.evaluation.paper_results import (
@@ -54,8 +55,10 @@ def reproduce(table: str, *, reporter: Reporter = silent, **arguments: Any) -> R
             settings or other examples.
         SourceNotFound: none of the data sets is there.
         OutputExists: `out` holds other things, or another process writes into it.
+        UnknownArgument: a name that is none of these.
         OgptError: as in `ogpt.finetune`.
     """
+    check_names(reproduce, arguments, ReproduceRequest)
     request = ReproduceRequest.of(table, **arguments)
     with each_once():
         study = set_up_study(request)

@@ -20,7 +20,7 @@ from ogpt.tasks.catalogue import TASKS
 from ogpt.tasks.task_data import TaskData
 from ogpt.workflows.finetune_sweep import finetune_sweep
 from ogpt.workflows.predict import predict
-from ogpt.workflows.reproduce_setup import Cell, Study, scored
+from ogpt.workflows.reproduce_setup import Cell, Study, scored, with_training_sample
 
 RESULT_FILE = "result.json"
 SUBMISSIONS = "submissions"
@@ -78,7 +78,7 @@ def run_cell(study: Study, cell: Cell, reporter: Reporter) -> CellResult:
     """
     with keeping() as notices:
         read = study.read(cell.task)
-        data = scored(read)
+        data = with_training_sample(scored(read), cell.task)
         made = finetune_sweep(
             **study.arguments(cell),
             source=data,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ogpt.config.described import check_names
 from ogpt.notices import each_once
 from ogpt.tasks.catalogue import TASKS
 from ogpt.workflows.finetune_plan import FinetunePlan, finetune_plan
@@ -16,6 +17,7 @@ from ogpt.workflows.reproduce_setup import (
     Study,
     scored,
     set_up_study,
+    with_training_sample,
 )
 
 _SAVED = 2 * (4 + 2 * 4)
@@ -60,6 +62,7 @@ def reproduce_plan(table: str, **arguments: Any) -> ReproducePlan:
         OgptError: as in `ogpt.reproduce`.
     """
     arguments.pop("reporter", None)
+    check_names(reproduce_plan, arguments, ReproduceRequest)
     with each_once():
         study = set_up_study(ReproduceRequest.of(table, **arguments))
         to_do = [cell for cell in study.cells if finished_cell(study, cell) is None]
@@ -87,7 +90,7 @@ def _plans(
     for cell in cells:
         if _cost(cell) in plans:
             continue
-        data = scored(study.read(cell.task))
+        data = with_training_sample(scored(study.read(cell.task)), cell.task)
         # a folder that no run has, as one that was stopped would have to be resumed
         arguments = {**study.arguments(cell), "out": study.out(cell) / "plan"}
         plans[_cost(cell)] = finetune_plan(source=data, seeds=study.seeds, **arguments)

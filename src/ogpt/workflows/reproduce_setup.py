@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from ogpt.config.finetune_settings import FinetuneSettings
 from ogpt.config.lstm_config import LSTMConfig
 from ogpt.errors import ConfigError, SourceNotFound
@@ -17,6 +19,10 @@ from ogpt.evaluation.paper_results import MissingSet, ProbeCurve, probe_curves
 from ogpt.evaluation.paper_tables import (
     FIGURE_2,
     PAPERS_LAYERS,
+    TASKS_OF_FIGURE_2,
+    TRAINING_ROWS,
+    TRAINING_SAMPLE,
+    TRAINING_SEED,
     PaperTable,
     Variant,
     table_named,
@@ -287,6 +293,21 @@ def scored(data: TaskData) -> TaskData:
         if any(example.label is not None for example in examples)
     }
     return replace(data, test=sets)
+
+
+def with_training_sample(data: TaskData, task: str) -> TaskData:
+    """The same data, with the training examples to be scored where figure 2 shows their score.
+
+    The runs are those of other tables too, so all tables score them: of 2,000 examples, that costs
+    next to nothing.
+    """
+    if task not in TASKS_OF_FIGURE_2:
+        return data
+    random = np.random.default_rng(TRAINING_SEED)
+    count = min(TRAINING_ROWS, len(data.train))
+    chosen = random.choice(len(data.train), count, replace=False)
+    sample = tuple(data.train[index] for index in sorted(chosen.tolist()))
+    return replace(data, test={**data.test, TRAINING_SAMPLE: sample})
 
 
 def _digest(data: TaskData) -> str:

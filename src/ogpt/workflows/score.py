@@ -80,7 +80,7 @@ def score(
         CheckpointError, TokenizerError, WeightsError: a model that is missing or damaged.
         BackendMissing: the decoder's package is not installed.
     """
-    check_names("score", named, DecoderOptions)
+    check_names(score, named, DecoderOptions)
     if isinstance(choices, str):
         choices = [choices]
     texts = as_texts(text)
