@@ -1,13 +1,18 @@
 """Outputs by name, by index and as a tuple; which logits are kept."""
 
+import copy
+import pickle
 import re
+from collections.abc import Callable
 
 import pytest
 import torch
+from torch import Tensor
+from torch.utils._pytree import keystr, tree_flatten_with_path, tree_map
 
 from ogpt.errors import ConfigError
 from ogpt.model.double_heads import OpenAIGPTDoubleHeadsModel
-from ogpt.model.outputs import CausalLMOutput
+from ogpt.model.outputs import BaseModelOutput, CausalLMOutput
 from tests.model.small import KINDS, apart, draw_ids, small
 
 MODEL = small()
@@ -32,7 +37,8 @@ EVERYTHING = {"use_cache": True, "output_hidden_states": True, "output_attention
 def test_the_parts_of_each_output(kind, names: list[str], labels: dict[str, object]) -> None:  # type: ignore[no-untyped-def]
     model = small(kind)
     out = model(IDS, **labels, **EVERYTHING)
-    assert out.keys() == list(out) == names
+    assert list(out.keys()) == list(out) == list(dict(out)) == names
+    assert isinstance(out, dict)
     assert len(out) == len(names)
     for place, (name, value) in enumerate(out.items()):
         assert out[name] is value
@@ -40,7 +46,7 @@ def test_the_parts_of_each_output(kind, names: list[str], labels: dict[str, obje
         assert getattr(out, name) is value
         assert out.get(name) is value
         assert name in out
-    assert all(a is b for a, b in zip(out[1:], out.values()[1:], strict=True))
+    assert all(a is b for a, b in zip(out[1:], list(out.values())[1:], strict=True))
     assert len(model(IDS)) == len(names) - len(labels) - 3
     as_tuple = model(IDS, **labels, **EVERYTHING, return_dict=False)
     assert isinstance(as_tuple, tuple)
@@ -71,6 +77,107 @@ def test_parts_that_are_not_there() -> None:
     with pytest.raises(IndexError):
         out[1]
     assert CausalLMOutput().to_tuple() == ()
+
+
+# as a dict
+
+
+def test_fields_are_set_by_name_key_or_index() -> None:
+    out = MODEL(IDS, output_hidden_states=True)
+    one, other = torch.zeros(1), torch.ones(1)
+    out.loss = one  # the order stays that of the fields
+    assert list(out) == ["loss", "logits", "hidden_states"]
+    assert out[0] is out["loss"] is one
+    out["logits"] = other
+    assert out.logits is out[1] is other
+    out[0] = other
+    assert out.loss is out["loss"] is other
+    out.loss = None
+    assert "loss" not in out
+    out["mine"] = one  # other names follow the fields
+    assert out.mine is out[-1] is one
+    del out["hidden_states"]
+    assert out.hidden_states is None
+    assert list(out) == ["logits", "mine"]
+    with pytest.raises(KeyError):
+        del out["hidden_states"]
+    out.aside = one  # an attribute alone, as in transformers
+    assert "aside" not in out
+
+
+def test_methods_of_dict_set_the_fields() -> None:
+    one, other = torch.zeros(1), torch.ones(1)
+    out = CausalLMOutput(loss=one)
+    out.update(logits=other)
+    out |= {"loss": other}
+    assert out.loss is out.logits is other
+    assert out.setdefault("logits", one) is other
+    assert out.setdefault("attentions", (one,)) is out.attentions
+    assert out.pop("logits") is other
+    assert out.logits is None
+    assert out.pop("logits", 3) == 3
+    assert out.popitem()[0] == "loss"
+    out.clear()
+    assert out.to_tuple() == ()
+    assert out.attentions is None
+
+
+@pytest.mark.parametrize("build", [dict, lambda out: iter(out.items()), lambda out: [*out.items()]])
+def test_an_output_of_a_mapping_or_pairs(build: Callable[[CausalLMOutput], object]) -> None:
+    """accelerate and DataParallel build the gathered output so."""
+    for out in (MODEL(IDS, labels=IDS), MODEL.transformer(IDS, output_hidden_states=True)):
+        again = type(out)(build(out))
+        assert dict(again) == dict(out)
+        assert [getattr(again, name) for name in out] == [*out.values()]
+    shape = BaseModelOutput((1, 3, 8))  # no pairs
+    assert shape.last_hidden_state == (1, 3, 8)
+
+
+@pytest.mark.parametrize(
+    "again", [copy.copy, copy.deepcopy, lambda out: pickle.loads(pickle.dumps(out))]
+)
+def test_copies(again: Callable[[CausalLMOutput], CausalLMOutput]) -> None:
+    out = MODEL(IDS, output_hidden_states=True)
+    out = type(out)(logits=out.logits.detach(), hidden_states=(IDS,))
+    found = again(out)
+    assert list(found) == ["logits", "hidden_states"]
+    assert torch.equal(found.logits, out.logits)
+    assert torch.equal(found["hidden_states"][0], IDS)
+    found.loss = IDS
+    assert found[0] is IDS
+    assert out.loss is None
+
+
+def test_outputs_are_trees_of_torch() -> None:
+    out = MODEL(IDS, labels=IDS, use_cache=True)
+    narrow = tree_map(Tensor.bfloat16, out)
+    assert type(narrow) is type(out)
+    assert list(narrow) == list(out)
+    assert narrow["logits"].dtype == narrow.loss.dtype == torch.bfloat16
+    assert narrow.past_key_values.keys[1].dtype == torch.bfloat16
+    assert narrow.past_key_values.lengths == [6, 6]
+    named = dict(tree_flatten_with_path(out)[0])
+    assert [keystr(path) for path in named] == [
+        *(".loss", ".logits"),
+        *(
+            f".past_key_values[{(name, layer)!r}]"
+            for name in ("keys", "values")
+            for layer in (0, 1)
+        ),
+    ]
+
+
+def test_outputs_of_accelerate() -> None:
+    """Under mixed precision accelerate converts what a model returns to float32."""
+    operations = pytest.importorskip("accelerate.utils.operations")
+    model = small().bfloat16()
+    found = operations.convert_outputs_to_fp32(model.forward)(IDS, output_hidden_states=True)
+    expected = model(IDS, output_hidden_states=True)
+    assert type(found) is CausalLMOutput
+    assert found.logits.dtype == found["hidden_states"][0].dtype == torch.float32
+    assert apart(found.logits, expected.logits) == 0.0
+    joined = operations.concatenate([found, found])
+    assert joined.logits.shape == (4, 6, 40)
 
 
 def test_states_are_those_between_the_blocks() -> None:

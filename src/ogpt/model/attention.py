@@ -17,6 +17,7 @@ from torch import Tensor
 from ogpt.errors import BackendMissing, ConfigError
 from ogpt.model.cache import KVCache
 from ogpt.model.dropout import dropout
+from ogpt.model.tensors import is_readable
 
 ATTENTIONS = ("sdpa", "eager", "flash_attention_2")
 """Allowed values of attn_implementation (Hugging Face's names)."""
@@ -90,9 +91,7 @@ def visible(
 
 def _all_kept(mask: Tensor) -> bool:
     """Whether a mask hides nothing, where reading it neither waits for a GPU nor breaks a graph."""
-    return (
-        mask.device.type == "cpu" and not torch.compiler.is_compiling() and bool(mask.all().item())
-    )
+    return is_readable(mask) and bool(mask.all().item())
 
 
 def _four_axes(mask: Tensor) -> Tensor:

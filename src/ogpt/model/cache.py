@@ -6,10 +6,14 @@ one token at a time, would copy all of it at every step.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch._C._functorch import is_functorch_wrapped_tensor
+from torch.utils._pytree import KeyEntry, MappingKey, register_pytree_node
 
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.errors import ConfigError, ContextTooLong
@@ -48,7 +52,11 @@ class KVCache:
         self.device = torch.device(device)
         self.n_positions = config.n_positions
         self.lengths = [0] * rows
-        self.active: Sequence[int] = range(rows)
+        self.active: Sequence[int] = list(range(rows))
+
+    def __len__(self) -> int:
+        """Number of layers (as Hugging Face's caches)."""
+        return len(self.keys)
 
     @staticmethod
     def layer_shapes(config: OpenAIGPTConfig) -> list[tuple[int, int]]:
@@ -112,8 +120,11 @@ class KVCache:
         starts, count = self.starts(), key.shape[-2]
         reach = max(starts) + count
         found = []
-        for store, new in ((self.keys[layer], key), (self.values[layer], value)):
+        for stores, new in ((self.keys, key), (self.values, value)):
             kept = new.detach()  # a cache outlives the graph of one forward pass
+            if is_functorch_wrapped_tensor(new) and not is_functorch_wrapped_tensor(stores[layer]):
+                stores[layer] = stores[layer] + new.new_zeros(())  # vmap: a row for each of its own
+            store = stores[layer]
             if _is_run(self.active):
                 held = store[self.active[0] : self.active[-1] + 1]  # a view: nothing is copied
                 if len(set(starts)) == 1:
@@ -168,6 +179,48 @@ class KVCache:
         for store in (*self.keys, *self.values):
             store.copy_(store[order])
         self.lengths = [self.lengths[row] for row in order.tolist()]
+
+
+# torch's tree of tensors: torch.export, vmap and tools that move outputs between devices use it
+
+
+def register_cache(kind: type[KVCache]) -> None:
+    """Make a cache a node of torch's trees: its tensors are the leaves, all else is constant."""
+    register_pytree_node(
+        kind,
+        _flatten,
+        partial(_unflatten, kind=kind),
+        serialized_type_name=f"ogpt.{kind.__name__}",
+        flatten_with_keys_fn=_flatten_with_keys,
+    )
+    torch.serialization.add_safe_globals([kind])  # so that torch.export.load reads one as an input
+
+
+_Facts = list[Any]  # n_positions, lengths, active, and the number of layers
+
+
+def _flatten(cache: KVCache) -> tuple[list[Tensor], _Facts]:
+    facts = [cache.n_positions, list(cache.lengths), list(cache.active), len(cache)]
+    return [*cache.keys, *cache.values], facts
+
+
+def _flatten_with_keys(cache: KVCache) -> tuple[list[tuple[KeyEntry, Tensor]], _Facts]:
+    leaves, facts = _flatten(cache)
+    names = [(name, layer) for name in ("keys", "values") for layer in range(len(cache))]
+    return [(MappingKey(name), leaf) for name, leaf in zip(names, leaves, strict=True)], facts
+
+
+def _unflatten(leaves: Iterable[Any], facts: _Facts, kind: type[KVCache]) -> KVCache:
+    cache = kind.__new__(kind)
+    stores = list(leaves)
+    cache.n_positions, lengths, active, layers = facts
+    cache.lengths, cache.active = list(lengths), list(active)
+    cache.keys, cache.values = stores[:layers], stores[layers:]
+    cache.device = getattr(stores[0], "device", torch.device("cpu"))
+    return cache
+
+
+register_cache(KVCache)
 
 
 def _is_run(rows: Sequence[int]) -> bool:

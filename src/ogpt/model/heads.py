@@ -15,6 +15,7 @@ from ogpt.model.generate.entry import GenerativeLanguageModel
 from ogpt.model.inputs import check_tensor, input_shape, known_options
 from ogpt.model.losses import IGNORE_INDEX, next_token_loss
 from ogpt.model.outputs import CausalLMOutput
+from ogpt.model.tensors import is_readable
 
 _UNLISTED = ("shift_labels",)  # arguments that are not in the signature of forward
 
@@ -216,7 +217,7 @@ def _check_kept(positions: Tensor, T: int) -> None:
     Raises:
         ConfigError: one lies outside the input (CPU tensors, outside compile and export).
     """
-    if positions.device.type != "cpu" or torch.compiler.is_compiling() or not positions.numel():
+    if not is_readable(positions) or not positions.numel():
         return
     odd = positions[(positions < -T) | (positions >= T)]
     if len(odd):

@@ -3,8 +3,8 @@
 Any shape before T is allowed: (B, T) for texts, (B, K, T) for K choices, (T,) for one text. Inside
 a model all of them are N rows; `InputShape.restore` undoes it for the outputs.
 
-Checks of values (ids within the vocabulary, masks of 0 and 1) run for CPU tensors only: on a GPU
-they would wait for the device at every step, and under torch.compile they would break the graph.
+Checks of values (ids within the vocabulary, masks of 0 and 1) run where reading them is cheap
+(`tensors.is_readable`): not on a GPU, nor under torch.compile.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from ogpt.config.call_errors import (
 )
 from ogpt.errors import ConfigError
 from ogpt.model.cache import KVCache
+from ogpt.model.tensors import is_readable
 from ogpt.notices import tell
 
 
@@ -128,7 +129,7 @@ def check_embedding_ids(
     Raises:
         TokenOutOfRange: an id has no row (CPU tensors, outside compile and export).
     """
-    if ids.device.type != "cpu" or torch.compiler.is_compiling() or ids.numel() == 0:
+    if not is_readable(ids) or ids.numel() == 0:
         return
     low, high = (int(value) for value in torch.aminmax(ids))
     rows = table.num_embeddings
@@ -232,8 +233,11 @@ def check_mask(mask: Tensor, N: int, T: int, S: int, n_head: int) -> Tensor:
         three, four = (N, T, S), (N, n_head, T, S)
         raise refused("mask-shape", shape=shape, two=(N, S), three=three, four=four)
     kept = mask != 0
-    readable = mask.device.type == "cpu" and not torch.compiler.is_compiling()
-    if readable and mask.dtype != torch.bool and not torch.equal(kept.to(mask.dtype), mask):
+    if (
+        is_readable(mask)
+        and mask.dtype != torch.bool
+        and not torch.equal(kept.to(mask.dtype), mask)
+    ):
         raise refused("mask-value", odd=mask[(mask != 0) & (mask != 1)].flatten()[0].item())
     return kept
 

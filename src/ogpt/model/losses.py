@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ogpt.config.call_errors import ONE_LABEL_PER_TOKEN, TOKENS_AS_LABELS, refused
 from ogpt.model.inputs import InputShape, check_embedding_ids, check_tensor, integers, to_rows
+from ogpt.model.tensors import is_readable
 from ogpt.notices import tell
 
 IGNORE_INDEX = -100
@@ -86,7 +87,7 @@ def class_loss(
     if shape not in (leading, (len(logits),), (len(logits), 1)):
         raise refused("class-shape", name=name, shape=shape, allowed=leading or (1,))
     flat = integers(labels, name).reshape(-1).to(logits.device)
-    if flat.device.type == "cpu" and not torch.compiler.is_compiling():
+    if is_readable(flat):
         odd = flat[(flat != IGNORE_INDEX) & ((flat < 0) | (flat >= logits.shape[-1]))]
         if len(odd):
             last = logits.shape[-1] - 1
@@ -109,7 +110,7 @@ def _mean_cross_entropy(
     if num_items is not None:
         return mean_over(total, num_items)
     counted = (targets != ignore_index).sum()
-    if targets.device.type == "cpu" and not torch.compiler.is_compiling() and not counted:
+    if is_readable(targets) and not counted:
         tell("nothing-to-learn", ignored=ignore_index)
     return mean_over(total, counted)
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ogpt.config.lstm_config import LSTMConfig
 from ogpt.config.model import OpenAIGPTConfig
-from ogpt.model.cache import KVCache
+from ogpt.model.cache import KVCache, register_cache
 
 
 class LSTMCache(KVCache):
@@ -33,3 +33,6 @@ class LSTMCache(KVCache):
             for store in (self.keys, self.values)
         )
         return hidden, cell
+
+
+register_cache(LSTMCache)

@@ -19,7 +19,7 @@ class BaseModelOutput(ModelOutput):
     >>> from ogpt import BaseModelOutput
     >>> out = BaseModelOutput(torch.zeros(1, 3, 8))
     >>> out[0].shape, out.keys()
-    (torch.Size([1, 3, 8]), ['last_hidden_state'])
+    (torch.Size([1, 3, 8]), dict_keys(['last_hidden_state']))
     """
 
     last_hidden_state: Tensor
@@ -61,7 +61,7 @@ class OpenAIGPTDoubleHeadsModelOutput(ModelOutput):
     >>> loss, logits = torch.tensor(0.5), torch.zeros(1, 2, 3, 9)
     >>> out = OpenAIGPTDoubleHeadsModelOutput(mc_loss=loss, logits=logits)
     >>> out.keys(), "loss" in out  # fields that are None do not count
-    (['mc_loss', 'logits'], False)
+    (dict_keys(['mc_loss', 'logits']), False)
     >>> out[0] is out.mc_loss
     True
     """
@@ -151,5 +151,5 @@ for _output in (
     CausalLMOutput,
     OpenAIGPTDoubleHeadsModelOutput,
     SequenceClassifierOutput,
-):
-    torch.export.register_dataclass(_output)  # torch.export needs to know the types of outputs
+):  # torch.export needs to know the types of outputs, and torch.export.save their names
+    torch.export.register_dataclass(_output, serialized_type_name=f"ogpt.{_output.__name__}")

@@ -13,6 +13,7 @@ from ogpt.config.model import OpenAIGPTConfig
 from ogpt.model.cache import KVCache
 from ogpt.model.dropout import draw_seed, dropout
 from ogpt.model.inputs import InputShape, at_columns, check_tensor, integers, mask_rows
+from ogpt.model.tensors import is_readable
 
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     # Hugging Face's general names: here, unlike in afn, "gelu" is the exact (erf) function
@@ -79,7 +80,7 @@ def check_positions(positions: Tensor, shape: InputShape, name: str) -> Tensor:
         found = tuple(positions.shape)
         raise refused("position-shape", name=name, shape=found, allowed=shape.leading)
     flat = integers(positions, name).reshape(shape.N)
-    if flat.device.type == "cpu" and not torch.compiler.is_compiling():
+    if is_readable(flat):
         low, high = (int(value) for value in torch.aminmax(flat))
         if low < 0 or high >= shape.T:
             value = low if low < 0 else high

@@ -300,8 +300,9 @@ class OpenAIGPTModel(OpenAIGPTPreTrainedModel):
         hidden = dropout(hidden, config.embd_pdrop, seed, 0)
         # Autocast leaves embeddings in float32. Cast once, so that the sums of the residual stream
         # read and write half the memory.
-        if torch.is_autocast_enabled(hidden.device.type):
-            hidden = hidden.to(torch.get_autocast_dtype(hidden.device.type))
+        kind = hidden.device.type
+        if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
+            hidden = hidden.to(torch.get_autocast_dtype(kind))
 
         if output_attentions is None:
             output_attentions = config.output_attentions

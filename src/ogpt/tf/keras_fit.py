@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 import keras
 import tensorflow as tf
 
+from ogpt.config.model_output import ModelOutput
 from ogpt.errors import ConfigError
 from ogpt.tf.base import TFModel
 from ogpt.tf.inputs import named_arguments
-from ogpt.tf.outputs import TFModelOutput
 from ogpt.tf.tensors import Tensor
 
 
@@ -22,7 +22,7 @@ class TFTrainableModel(TFModel):
     `(x, y)`, where y is one tensor or a mapping of the labels by name.
     """
 
-    output_class: ClassVar[type[TFModelOutput]]
+    output_class: ClassVar[type[ModelOutput]]
     label_name: ClassVar[str] = "labels"
     """The argument of `call` that targets without a name are for."""
 
@@ -69,7 +69,7 @@ class TFTrainableModel(TFModel):
             data: A batch; its targets are not used.
         """
         out = super().predict_step(data)
-        if not isinstance(out, TFModelOutput):
+        if not isinstance(out, ModelOutput):
             return out
         return {name: value for name, value in out.items() if not name.endswith("loss")}
 
@@ -154,7 +154,7 @@ class TFTrainableModel(TFModel):
 
 def _scores(out: Any) -> Tensor:
     """What a loss or metric of Keras's compares with the targets: the logits."""
-    if not isinstance(out, TFModelOutput):
+    if not isinstance(out, ModelOutput):
         return out[0]
     logits = out.get("logits")
     return out[0] if logits is None else logits

@@ -2,38 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Any, Self
+from dataclasses import dataclass
 
 from ogpt.config.model_output import ModelOutput
 from ogpt.tf.tensors import Tensor
 
 
-class TFModelOutput(ModelOutput):
-    """Base of the outputs. A tf.function returns them as they are."""
-
-    def __tf_flatten__(self) -> tuple[tuple[()], tuple[Any, ...]]:
-        """Metadata and components, by which TensorFlow takes the output apart."""
-        return (), tuple(getattr(self, field.name) for field in fields(self))  # type: ignore[arg-type]  # each subclass is a dataclass
-
-    @classmethod
-    def __tf_unflatten__(cls, metadata: tuple[()], components: tuple[Any, ...]) -> Self:
-        """The output of these components."""
-        return cls(*components)
-
-
 @dataclass
-class TFBaseModelOutput(TFModelOutput):
+class TFBaseModelOutput(ModelOutput):
     """Output of TFOpenAIGPTModel. `...` are the axes of input_ids before T: B, or B, K for choices.
 
     >>> import tensorflow as tf
     >>> from ogpt import TFBaseModelOutput
     >>> out = TFBaseModelOutput(tf.zeros((1, 3, 8)))
     >>> out[0].shape, out.keys()
-    (TensorShape([1, 3, 8]), ['last_hidden_state'])
+    (TensorShape([1, 3, 8]), dict_keys(['last_hidden_state']))
     """
 
-    last_hidden_state: Tensor
+    last_hidden_state: Tensor | None = None  # tf.function builds outputs without arguments
     """(..., T, C)."""
     hidden_states: tuple[Tensor, ...] | None = None
     """n_layer + 1 of (..., T, C): the embeddings, then each block."""
@@ -42,7 +28,7 @@ class TFBaseModelOutput(TFModelOutput):
 
 
 @dataclass
-class TFCausalLMOutput(TFModelOutput):
+class TFCausalLMOutput(ModelOutput):
     """Output of TFOpenAIGPTLMHeadModel.
 
     >>> import tensorflow as tf
@@ -61,7 +47,7 @@ class TFCausalLMOutput(TFModelOutput):
 
 
 @dataclass
-class TFOpenAIGPTDoubleHeadsModelOutput(TFModelOutput):
+class TFOpenAIGPTDoubleHeadsModelOutput(ModelOutput):
     """Output of TFOpenAIGPTDoubleHeadsModel.
 
     >>> import tensorflow as tf
@@ -84,7 +70,7 @@ class TFOpenAIGPTDoubleHeadsModelOutput(TFModelOutput):
 
 
 @dataclass
-class TFSequenceClassifierOutput(TFModelOutput):
+class TFSequenceClassifierOutput(ModelOutput):
     """Output of TFOpenAIGPTForSequenceClassification.
 
     >>> import tensorflow as tf
