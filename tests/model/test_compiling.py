@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch._dynamo.testing
 from torch import Tensor
 
 from ogpt.model.pretrained import OpenAIGPTPreTrainedModel
@@ -92,6 +93,7 @@ def test_arguments_left_out_are_left_out_of_compiled_code() -> None:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning")  # the compiler's own
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")
 @EVERY_KIND
 def test_compiled_by_inductor(
@@ -137,3 +139,18 @@ def test_exported_choices() -> None:
         furthest(program(other[0], mc_token_ids=other[1]), model(other[0], mc_token_ids=other[1]))
         < 1e-6
     )
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")  # dynamo's own
+def test_blocks_are_compiled_once_for_all_lengths() -> None:
+    model = small(n_positions=160, n_layer=1).train()
+    graphs = torch._dynamo.testing.CompileCounter()
+    for block in model.transformer.h:
+        block.compile(dynamic=True, backend=graphs)
+    for length in (7, 12, 3, 30, 128):
+        model(draw_ids(2, length), labels=draw_ids(2, length)).loss.backward()
+    assert graphs.frame_count == 1
+    for length in (140, 160, 130):  # two blocks of queries are other code than one
+        model(draw_ids(2, length), labels=draw_ids(2, length)).loss.backward()
+    assert graphs.frame_count == 2

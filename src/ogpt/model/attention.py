@@ -161,10 +161,11 @@ def attend(
             query, key, value, attn_mask=allowed, dropout_p=pdrop, is_causal=allowed is None
         )
     # Only one block of scores is in memory, and torch.compile fuses its mask, softmax and dropout.
-    length = query.shape[-2]
+    length, start = query.shape[-2], 0
     blocks = []
-    for start in range(0, length, _QUERY_BLOCK):
-        stop = min(start + _QUERY_BLOCK, length)
+    # range and min would compile one length; comparisons compile all with as many blocks
+    while start < length:
+        stop = start + _QUERY_BLOCK if start + _QUERY_BLOCK < length else length
         reach = stop if allowed is None else key.shape[-2]
         if allowed is None:
             seen = causal(stop, stop, query.device)[start:]
@@ -173,6 +174,7 @@ def attend(
         probs = probabilities(query[..., start:stop, :], key[..., :reach, :], seen)
         probs = dropout(probs, pdrop, seed, site + start)
         blocks.append(probs @ value[..., :reach, :])
+        start += _QUERY_BLOCK
     return torch.cat(blocks, dim=-2)
 
 
