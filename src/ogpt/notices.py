@@ -118,7 +118,7 @@ KINDS: dict[str, str] = {
         "the class {most!r} has {many} training examples and {least!r} has {few}: rare classes "
         "are learned badly (--set finetune.class_weights=true gives them more weight)"
     ),
-    "rows-repeated": "{count} of {total} training examples repeat others, word for word",
+    "rows-repeated": "{count} of {total} training examples{of} repeat others, word for word",
     "rows-leaked": (
         "{count} of {total} examples of {split} are {source} examples too, word for word: its "
         "scores are too high"
@@ -134,9 +134,9 @@ KINDS: dict[str, str] = {
         "not compare"
     ),
     "rows-differ": (
-        "{split} of {task} has {rows} examples; {release} is published with {published}"
+        "{split} of {task} has {rows:,} examples; {release} is published with {published:,}"
     ),
-    "rows-dropped": "{count} rows are left out: {reason}",
+    "rows-dropped": "{count} rows{of} are left out: {reason}",
     "probes-missing": "measuring without {names}, which are not in {folder}",
     "probe-rows-cut": (
         "the probes use {rows} rows of each set, chosen with the seed {seed}, of {names} (--set "

@@ -1,15 +1,26 @@
 """`ogpt reproduce`: the function that each combination of options calls, and with what."""
 
 import json
+import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from ogpt.evaluation.task_scores import TaskScore
 from ogpt.workflows.reproduce_plan import ReproducePlan
 from tests.cli.stand_ins import ok, record
-from tests.evaluation.reproduced import MADE
+from tests.evaluation.reproduced import MADE, MIDDLE, RACE, scored
 
 WORDS = ["table-3", "--data", "d", "--set", "finetune.epochs=1", "--seeds", "2"]
+
+
+def test_a_score_that_is_not_defined(monkeypatch: pytest.MonkeyPatch) -> None:
+    nan = TaskScore(math.nan, math.nan, math.nan)
+    made = replace(MADE, scores=(scored(MIDDLE, {**RACE, "test/middle": nan}),))
+    record(monkeypatch, "reproduce", made)
+    shown = ok("reproduce", *WORDS).stdout.splitlines()
+    assert shown[2].split() == "RACE-m accuracy 62.9 - not defined (test set)".split()
 
 
 def test_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -26,7 +37,7 @@ def test_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
         "overrides": ["finetune.epochs=1"],
     }
     assert shown[0] == "Table 3"
-    assert shown[2].split() == ["RACE-m", "62.9", "60.0", "50.0", "to", "70.0", "(test", "set)"]
+    assert shown[2].split() == "RACE-m accuracy 62.9 60.0 50.0 to 70.0 (test set)".split()
     assert shown[3:] == [
         "missing: Story Cloze, from https://a.b",
         "Full: make one",

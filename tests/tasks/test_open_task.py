@@ -264,7 +264,9 @@ def test_one_official_file_is_read_for_a_fine_tuned_model(tmp_path: Path) -> Non
 def test_one_class_of_a_data_set_is_refused(tmp_path: Path) -> None:
     rows = table("index|sentence1|sentence2|label", *["0|A.|B.|entailment"] * 4)
     write_files(tmp_path, {**LAYOUTS["rte", 0], "glue_data/RTE/train.tsv": rows})
-    with pytest.raises(DataError, match="all 4 training examples have the label 'entailment'"):
+    with pytest.raises(
+        DataError, match="all 4 training examples of RTE have the label 'entailment'"
+    ):
         check_data(opened("rte", tmp_path), 2)
 
 

@@ -210,16 +210,17 @@ def probe_table(made: ProbesResult) -> str:
 
 def reproduction(made: Reproduction) -> str:
     """Result of `reproduce`: the scores that there are beside the paper's, and what is missing."""
-    lines = [made.title, f"{'':34}{'paper':>8}{'ours':>8}  95 % interval"]
-    for one in (each for each in made.scores if each.ours is not None):
+    lines = [made.title, f"{'':28}{'measure':10}{'paper':>8}{'ours':>8}  95 % interval"]
+    for one in (each for each in made.scores if each.seeds):
         name = one.column if len(made.variants) == 1 else f"{one.column}, {one.variant}"
         low, high = one.low, one.high
         interval = "" if low is None or high is None else f"  {low:.1f} to {high:.1f}"
+        interval = interval if one.ours is not None else "  not defined"
         on = f" ({one.scored_on} set)" if one.scored_on else ""
         numbers = "".join(
             f"{'-' if value is None else f'{value:.1f}':>8}" for value in (one.paper, one.ours)
         )
-        lines.append(f"{name:34}{numbers}{interval}{on}")
+        lines.append(f"{name:28}{one.metric:10}{numbers}{interval}{on}")
     lines += [f"missing: {one.title}, from {one.owner}" for one in made.missing]
     lines += [f"{made.variants[name]}: {how}" for name, how in made.absent.items()]
     lines.append(f"report: {made.report}")

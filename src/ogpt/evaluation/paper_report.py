@@ -160,20 +160,15 @@ def _scores(made: Reproduction) -> Grid:
 
 
 def _by_variant(made: Reproduction) -> Grid:
-    columns = list(dict.fromkeys(one.column for one in made.scores))
-    by_place = {(one.variant, one.column): one for one in made.scores}
-    training = any(one.training is not None for one in made.scores)
-    header = ["layers transferred"]
-    for column in columns:
-        header += [f"{column}: paper", "ours", "95 % interval", *["training"] * training]
-    rows = []
-    for name, title in made.variants.items():
-        row = [title]
-        for column in columns:
-            one = by_place[name, column]
-            row += [_number(one.paper), _number(one.ours), _interval(one)]
-            row += [_number(one.training)] * training
-        rows.append(row)
+    rows = [
+        [
+            one.column,
+            made.variants[one.variant],
+            *(_number(one.paper), _number(one.ours), _interval(one), _number(one.training)),
+        ]
+        for one in made.scores
+    ]
+    header = ["data set", "layers transferred", "paper", "ours", "95 % interval", "training"]
     return Grid(header, rows)
 
 

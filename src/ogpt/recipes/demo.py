@@ -211,7 +211,7 @@ def _summary(out: Path, shards: Shards, metrics: Metrics) -> str:
     parameters = parameter_count(ModelFolder.open(out).config)
     return (
         f"A GPT of {parameters / 1e6:.1f} million parameters, trained from "
-        f"nothing for {metrics.train_seconds / 60:.1f} minutes on the documentation that comes "
+        f"scratch for {metrics.train_seconds / 60:.1f} minutes on the documentation that comes "
         f"with Python {platform.python_version()}: {shards.train.n_bytes / 1e6:.1f} MB of text, "
         f"read {metrics.train[-1]['epoch']:.1f} times."
     )
@@ -232,6 +232,7 @@ def _task_note(task: TaskComparison) -> str:
 def _facts(out: Path, shards: Shards, metrics: Metrics) -> dict[str, str]:
     config = ModelFolder.open(out).config
     training = RunFolder.read_settings(out, PretrainSettings).training
+    cores = processor.cores()
     return {
         "parameters": f"{parameter_count(config):,}",
         "shape": (
@@ -250,5 +251,5 @@ def _facts(out: Path, shards: Shards, metrics: Metrics) -> dict[str, str]:
             f"{metrics.tokens_per_s:,.0f} tokens/s, MFU {metrics.mfu:.0%} of the best measured "
             "matrix multiplication (medians)"
         ),
-        "machine": f"{processor.name()}, {processor.cores()} cores",
+        "machine": f"{processor.name()}, {cores} core{'s' * (cores > 1)}",
     }

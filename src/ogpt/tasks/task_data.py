@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ogpt.errors import ConfigError, DataError
 from ogpt.notices import tell
+from ogpt.tasks.catalogue import TASKS
 from ogpt.tasks.example import Example, Family, Problem
 from ogpt.tasks.labels import infer_labels, infer_problem, label_array
 from ogpt.tasks.task_rows import read_examples
@@ -94,6 +95,11 @@ def own_data(
     return TaskData(spec, tuple(examples), splits, tests)
 
 
+def title_after_of(spec: TaskSpec) -> str:
+    """The title as it follows the name of a split in messages: " of RACE"; "" for own data."""
+    return f" of {TASKS[spec.name].title}" if spec.name in TASKS else ""
+
+
 def check_data(data: TaskData, batch_size: int) -> None:
     """Check the examples before training, and give notice of what is odd about them.
 
@@ -106,24 +112,26 @@ def check_data(data: TaskData, batch_size: int) -> None:
     spec = data.spec
     if len(data.train) < batch_size:
         raise DataError(
-            f"there are {len(data.train)} training examples, fewer than a batch of {batch_size}",
+            f"there are {len(data.train)} training examples{title_after_of(spec)}, fewer than a "
+            f"batch of {batch_size}",
             hint=f"lower the batch: --set finetune.batch_size={max(1, len(data.train) // 4)}",
         )
     label_array(data.train, spec)
     for name, examples in data.valid.items():
         if not examples or label_array(examples, spec) is None:
             raise DataError(
-                f"the validation set {name!r} has no labels",
+                f"the validation set {name!r}{title_after_of(spec)} has no labels",
                 hint="the best checkpoint is chosen by it: fill in the label column",
             )
     for reason, count in data.dropped.items():
-        tell("rows-dropped", count=count, reason=reason)
+        tell("rows-dropped", count=count, of=title_after_of(spec), reason=reason)
     if spec.labels and spec.problem == "single_label_classification":
         counts = Counter(str(example.label) for example in data.train).most_common()
         (most, many), (least, few) = counts[0], counts[-1]
         if len(counts) == 1:
             raise DataError(
-                f"all {many} training examples have the label {most!r}; allowed: 2 classes or more",
+                f"all {many} training examples{title_after_of(spec)} have the label {most!r}; "
+                "allowed: 2 classes or more",
                 hint="one class alone cannot be learned: add examples of another class",
             )
         if many >= IMBALANCE * few:
@@ -133,9 +141,10 @@ def check_data(data: TaskData, batch_size: int) -> None:
 
 def _notice_repeats(data: TaskData) -> None:
     known = Counter(example.texts for example in data.train)
+    of = title_after_of(data.spec)
     repeated = sum(count - 1 for count in known.values())
     if repeated:
-        tell("rows-repeated", count=repeated, total=len(data.train))
+        tell("rows-repeated", count=repeated, total=len(data.train), of=of)
     # A set of training or validation examples themselves is scored on purpose: it is no leak.
     own = {id(example) for examples in (data.train, *data.valid.values()) for example in examples}
     tests = {
@@ -144,10 +153,10 @@ def _notice_repeats(data: TaskData) -> None:
         if not all(id(example) in own for example in examples)
     }
     for name, examples in {**data.valid, **tests}.items():
-        _notice_leak(examples, known.keys(), name, "training")
+        _notice_leak(examples, known.keys(), f"{name}{of}", "training")
     selecting = {example.texts for examples in data.valid.values() for example in examples}
     for name, examples in tests.items():
-        _notice_leak(examples, selecting, name, "validation")
+        _notice_leak(examples, selecting, f"{name}{of}", "validation")
 
 
 def _notice_leak(

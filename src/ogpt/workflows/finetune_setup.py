@@ -23,7 +23,7 @@ from ogpt.tasks.batching import TaskBatches
 from ogpt.tasks.encoded_examples import EncodedExamples, encode_examples
 from ogpt.tasks.example import Example
 from ogpt.tasks.read_source import read_source
-from ogpt.tasks.task_data import TaskData, check_data
+from ogpt.tasks.task_data import TaskData, check_data, title_after_of
 from ogpt.tasks.task_source import TaskSource
 from ogpt.tasks.task_spec import TaskSpec
 from ogpt.tasks.task_tokens import add_task_tokens
@@ -177,7 +177,7 @@ def set_up_finetune(request: FinetuneRequest, settings: FinetuneSettings) -> Fin
             tokenizer,
             transform,
             on_too_long=section.on_too_long,
-            what=f"the {what} set",
+            what=f"the {what} set{title_after_of(data.spec)}",
         )
         return TaskBatches(
             encoded,
@@ -188,6 +188,9 @@ def set_up_finetune(request: FinetuneRequest, settings: FinetuneSettings) -> Fin
         )
 
     train = batches(data.train, "training")
+    valid = {name: batches(examples, name) for name, examples in data.valid.items()}
+    # a validation set that is scored as a test set too is encoded once
+    known = {id(examples): valid[name] for name, examples in data.valid.items()}
     if section.class_weights:
         class_weights(train.encoded, data.spec)  # refuses tasks without classes
     return FinetuneSetup(
@@ -197,9 +200,9 @@ def set_up_finetune(request: FinetuneRequest, settings: FinetuneSettings) -> Fin
         data=data,
         tokenizer=tokenizer,
         train=train,
-        valid={name: batches(examples, name) for name, examples in data.valid.items()},
+        valid=valid,
         test={
-            name: batches(examples, name)
+            name: known.get(id(examples)) or batches(examples, name)
             for name, examples in data.test.items()
             if any(example.label is not None for example in examples)
         },

@@ -105,13 +105,14 @@ def predict(
     target = None if out is None else _target(path_of(out, "out"), spec, read.split, format)
     predictor = TorchTaskPredictor(folder, threads)
     quiet = isinstance(data, str | Path) and str(data) == STDIN  # a progress bar for each line
+    what = f"the {read.split} set" if read.split else "the data"
     found: list[Prediction] = []
     for batch in read.batches:
         examples = [replace(one, label=None) for one in batch]  # of which it must not know
         made = predictor.predict(
             examples,
             on_too_long=on_too_long,
-            what="the data",
+            what=what,
             reporter=silent if quiet else reporter,
         )
         predictions = _predictions(spec, examples, made)
@@ -120,7 +121,7 @@ def predict(
             for one in predictions:
                 on_prediction(one)
     kept = sum(one.label is not None for one in found)
-    check_some_kept(kept, len(found), folder.config.n_positions, "the data")
+    check_some_kept(kept, len(found), folder.config.n_positions, what)
     if target is not None:
         with whole_file(target) as temporary:
             temporary.write_text("".join(written(found, spec, format)), "utf-8")
