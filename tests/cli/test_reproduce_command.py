@@ -20,7 +20,7 @@ def test_a_score_that_is_not_defined(monkeypatch: pytest.MonkeyPatch) -> None:
     made = replace(MADE, scores=(scored(MIDDLE, {**RACE, "test/middle": nan}),))
     record(monkeypatch, "reproduce", made)
     shown = ok("reproduce", *WORDS).stdout.splitlines()
-    assert shown[2].split() == "RACE-m accuracy 62.9 - not defined (test set)".split()
+    assert " ".join(shown[2].split()) == "RACE-m accuracy 62.9 - not defined (test set)"
 
 
 def test_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,7 +37,7 @@ def test_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
         "overrides": ["finetune.epochs=1"],
     }
     assert shown[0] == "Table 3"
-    assert shown[2].split() == "RACE-m accuracy 62.9 60.0 50.0 to 70.0 (test set)".split()
+    assert " ".join(shown[2].split()) == "RACE-m accuracy 62.9 60.0 50.0 to 70.0 (test set)"
     assert shown[3:] == [
         "missing: Story Cloze, from https://a.b",
         "Full: make one",
