@@ -100,6 +100,12 @@ def title_after_of(spec: TaskSpec) -> str:
     return f" of {TASKS[spec.name].title}" if spec.name in TASKS else ""
 
 
+def notice_dropped(dropped: Mapping[str, int], spec: TaskSpec) -> None:
+    """Give the notice `rows-dropped` for each reason for which rows were left out."""
+    for reason, count in dropped.items():
+        tell("rows-dropped", count=count, of=title_after_of(spec), reason=reason)
+
+
 def check_data(data: TaskData, batch_size: int) -> None:
     """Check the examples before training, and give notice of what is odd about them.
 
@@ -123,8 +129,7 @@ def check_data(data: TaskData, batch_size: int) -> None:
                 f"the validation set {name!r}{title_after_of(spec)} has no labels",
                 hint="the best checkpoint is chosen by it: fill in the label column",
             )
-    for reason, count in data.dropped.items():
-        tell("rows-dropped", count=count, of=title_after_of(spec), reason=reason)
+    notice_dropped(data.dropped, spec)
     if spec.labels and spec.problem == "single_label_classification":
         counts = Counter(str(example.label) for example in data.train).most_common()
         (most, many), (least, few) = counts[0], counts[-1]

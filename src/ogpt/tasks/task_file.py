@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ogpt.errors import ConfigError
-from ogpt.notices import tell
 from ogpt.tasks.catalogue import TASKS
 from ogpt.tasks.example import Example
 from ogpt.tasks.finding import files_below, fits
 from ogpt.tasks.open_task import open_task
 from ogpt.tasks.published import Layout
 from ogpt.tasks.readers.decoding_lines import Drops
+from ogpt.tasks.task_data import notice_dropped
 from ogpt.tasks.task_rows import read_examples
 from ogpt.tasks.task_spec import TaskSpec
 
@@ -60,8 +60,7 @@ def read_task_file(
             layout, name = found
             drops: Drops = Drops()
             examples = [example for file in files for example in layout.read(file, drops)]
-            for reason, count in drops.items():
-                tell("rows-dropped", count=count, reason=reason)
+            notice_dropped(drops, spec)
             return TaskFile(examples, name)
     if spec.name in TASKS and path.is_dir():
         return _split_of(path, spec.name, split or default)
@@ -78,8 +77,7 @@ def read_task_file(
 def _split_of(folder: Path, task: str, split: str) -> TaskFile:
     kind = split.partition("/")[0]
     data = open_task(task, folder, needed=[kind] if kind in _KINDS else ())
-    for reason, count in data.dropped.items():
-        tell("rows-dropped", count=count, reason=reason)
+    notice_dropped(data.dropped, data.spec)
     splits = {"train": data.train} if data.train else {}
     for each, named in (("valid", data.valid), ("test", data.test)):
         splits |= {name if name == each else f"{each}/{name}": rows for name, rows in named.items()}
