@@ -68,6 +68,8 @@ if TYPE_CHECKING:
     from ogpt.tf.heads import TFOpenAIGPTLMHeadModel as TFOpenAIGPTLMHeadModel
     from ogpt.tf.outputs import TFBaseModelOutput as TFBaseModelOutput
     from ogpt.tf.outputs import TFCausalLMOutput as TFCausalLMOutput
+    from ogpt.tf.outputs import TFGenerateBeamDecoderOnlyOutput as TFGenerateBeamDecoderOnlyOutput
+    from ogpt.tf.outputs import TFGenerateDecoderOnlyOutput as TFGenerateDecoderOnlyOutput
     from ogpt.tf.outputs import (
         TFOpenAIGPTDoubleHeadsModelOutput as TFOpenAIGPTDoubleHeadsModelOutput,
     )
@@ -125,6 +127,8 @@ _HOMES = {
     "SequenceClassifierOutput": "ogpt.model.outputs:SequenceClassifierOutput",
     "TFBaseModelOutput": "ogpt.tf.outputs:TFBaseModelOutput",
     "TFCausalLMOutput": "ogpt.tf.outputs:TFCausalLMOutput",
+    "TFGenerateBeamDecoderOnlyOutput": "ogpt.tf.outputs:TFGenerateBeamDecoderOnlyOutput",
+    "TFGenerateDecoderOnlyOutput": "ogpt.tf.outputs:TFGenerateDecoderOnlyOutput",
     "TFOpenAIGPTDoubleHeadsModel": "ogpt.tf.double_heads:TFOpenAIGPTDoubleHeadsModel",
     "TFOpenAIGPTDoubleHeadsModelOutput": "ogpt.tf.outputs:TFOpenAIGPTDoubleHeadsModelOutput",
     "TFOpenAIGPTForSequenceClassification": (
@@ -187,6 +191,8 @@ __all__ = [
     "SequenceClassifierOutput",
     "TFBaseModelOutput",
     "TFCausalLMOutput",
+    "TFGenerateBeamDecoderOnlyOutput",
+    "TFGenerateDecoderOnlyOutput",
     "TFOpenAIGPTDoubleHeadsModel",
     "TFOpenAIGPTDoubleHeadsModelOutput",
     "TFOpenAIGPTForSequenceClassification",

@@ -94,6 +94,12 @@ def test_native_dtypes(tmp_path: Path, stored: torch.dtype, asked: str, opened: 
         ({"threads": 1_000_000}, "threads is 1000000; allowed: 0 to 1024"),
         ({"slots": 0}, "slots is 0; allowed: 1 or more"),
         ({"decoder": "torch", "dtype": "int8"}, "dtype is 'int8'; the torch decoder has float32"),
+        ({"decoder": "tensorflow", "dtype": "int4"}, "dtype is 'int4'; the tensorflow decoder has"),
+        ({"decoder": "tensorflow", "deterministic": True}, "deterministic is True; allowed with"),
+        (
+            {"decoder": "tensorflow", "cache_dtype": "bfloat16"},
+            "cache_dtype is 'bfloat16'; the tensorflow decoder stores the KV cache in the dtype of",
+        ),
     ],
 )
 def test_values_outside_their_range(folder: Path, arguments: dict[str, Any], match: str) -> None:
@@ -303,6 +309,14 @@ def test_without_torch(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(BackendMissing, match="needs PyTorch") as caught:
         open_decoder(folder, decoder="torch")
     assert caught.value.hint == "pip install 'ogpt[torch]'"
+
+
+@pytest.mark.parametrize("package", ["tensorflow", "keras"])
+def test_without_tensorflow(folder: Path, monkeypatch: pytest.MonkeyPatch, package: str) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(BackendMissing, match="needs TensorFlow and Keras") as caught:
+        open_decoder(folder, decoder="tensorflow")
+    assert caught.value.hint == "pip install 'ogpt[tf]'"
 
 
 def test_options_whole_and_by_name(folder: Path) -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ogpt.model.cuda.static_decoder import StaticDecoder
     from ogpt.model.decoder.torch_decoder import TorchDecoder
     from ogpt.model.heads import OpenAIGPTLMHeadModel
+    from ogpt.tf.decoder.tensorflow_decoder import TensorFlowDecoder
 
 _QUANTIZED = PRECISIONS[2:]
 
@@ -63,6 +64,8 @@ def open_decoder(
             hint="use --decoder native",
         )
     folder = ModelFolder.open(model)
+    if decoder == "tensorflow":
+        return _open_tensorflow(folder, options, slots)
     if folder.quantized is not None:
         if dtype not in ("auto", folder.quantized):
             raise ConfigError(
@@ -110,6 +113,38 @@ def _open_native(
         report = f"in the file but not in the model: {', '.join(unused)}"
         tell("weights-not-from-file", name=str(folder.path), report=report)
     return opened
+
+
+def _open_tensorflow(folder: ModelFolder, options: DecoderOptions, slots: int) -> TensorFlowDecoder:
+    if options.dtype in _QUANTIZED or folder.quantized is not None:
+        raise ConfigError(
+            f"dtype is {folder.quantized or options.dtype!r}; the tensorflow decoder has float32 "
+            "and bfloat16",
+            hint="use --decoder native",
+        )
+    try:
+        import tensorflow as tf
+
+        from ogpt.tf.decoder.tensorflow_decoder import TensorFlowDecoder
+        from ogpt.tf.heads import TFOpenAIGPTLMHeadModel
+    except ModuleNotFoundError as error:
+        raise BackendMissing(
+            f"the tensorflow decoder needs TensorFlow and Keras: {error}",
+            hint="pip install 'ogpt[tf]'",
+        ) from error
+    threads = options.threads or processor.cores()
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+    except RuntimeError:  # it has started its threads
+        running = tf.config.threading.get_intra_op_parallelism_threads()
+        if options.threads and options.threads != running:
+            tell(
+                "setting-without-effect",
+                setting="threads",
+                reason="TensorFlow has already started its threads",
+            )
+    dtype = stored_dtype(folder.weights) if options.dtype == "auto" else options.dtype
+    return TensorFlowDecoder(TFOpenAIGPTLMHeadModel.from_pretrained(folder, dtype=dtype), slots)
 
 
 def _open_torch(

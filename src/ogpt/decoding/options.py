@@ -13,7 +13,7 @@ BATCH_SIZE = 16
 """Texts per batch. Each holds a KV cache; further texts wait for a free slot."""
 BATCH_SIZE_HELP = "Number of texts per batch; each holds a KV cache."
 
-DECODERS = ("auto", "native", "torch")
+DECODERS = ("auto", "native", "torch", "tensorflow")
 DTYPES = ("auto", "float32", "bfloat16", "int8", "int4")
 CACHE_DTYPES = ("float32", "bfloat16")
 
@@ -21,6 +21,7 @@ RUNNING = "Running"
 """Heading of these options in `--help`."""
 
 CACHE_OF_TORCH = "the torch decoder stores the KV cache in the dtype of its weights"
+_FRAMEWORKS = ("torch", "tensorflow")
 _ONE_OF_THESE = "choose one of these"
 
 
@@ -36,19 +37,20 @@ class DecoderOptions:
 
     The native decoder always gives the same tokens and log-probabilities, alone or in any batch.
     With `deterministic`, torch does so too: it runs every token at one fixed shape, which is
-    slower.
+    slower. The decoder tensorflow does not.
 
     >>> from ogpt import DecoderOptions
     >>> DecoderOptions(decoder="native", threads=2).dtype
     'auto'
 
     Raises:
-        ConfigError: a value outside its range, or a cache dtype that the decoder does not have.
+        ConfigError: a value outside its range, or one that the decoder does not have.
     """
 
     decoder: str = described(
         "auto",
-        "Decoder: native (C++, on the CPU), torch, or auto (torch on a GPU, else native).",
+        "Decoder: native (C++, on the CPU), torch, tensorflow, or auto (torch on a GPU, else "
+        "native).",
         OneOf(DECODERS),
         _ONE_OF_THESE,
         Option(panel=RUNNING),
@@ -84,8 +86,14 @@ class DecoderOptions:
 
     def __post_init__(self) -> None:
         keep_fields(self, ConfigError)
-        if self.decoder == "torch" and self.cache_dtype != "float32":
+        if self.decoder in _FRAMEWORKS and self.cache_dtype != "float32":
+            of_its = CACHE_OF_TORCH.replace("torch", self.decoder)
             raise ConfigError(
-                f"cache_dtype is {self.cache_dtype!r}; {CACHE_OF_TORCH}",
+                f"cache_dtype is {self.cache_dtype!r}; {of_its}",
                 hint="use --decoder native, or pass --dtype bfloat16 alone",
+            )
+        if self.decoder == "tensorflow" and self.deterministic:
+            raise ConfigError(
+                "deterministic is True; allowed with the tensorflow decoder: False",
+                hint="use --decoder native, which always gives the same results",
             )

@@ -1,7 +1,7 @@
 """Token ids to logits, in TensorFlow (Keras 3): the siblings of the files in `model/`.
 
 The files have the same names, order and functions as those in PyTorch, so that both can be read
-side by side. Only activations.py and keras_fit.py have no sibling.
+side by side. Only activations.py, keras_fit.py and the loops of generate/ have no sibling.
 
 From ids to logits, in the order of a call:
     heads.py            TFOpenAIGPTLMHeadModel: the transformer, its head, the loss
@@ -17,6 +17,12 @@ More of the network:
     double_heads.py     a language model that also scores choices
     classification.py   a classifier of sequences
     pooling.py          one vector for a sequence
+
+Text:
+    language_model.py   a transformer and its head: what the next ones need of a model
+    cache.py            keys and values of earlier tokens
+    decoder/            the Decoder protocol, for every search of `generation/`
+    generate/           generate(): over that decoder, or as one loop that XLA compiles
 
 Around it:
     base.py             what all models share: layers, names of weights, resizing

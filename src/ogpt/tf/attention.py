@@ -23,7 +23,7 @@ class TFAdditiveMask(NamedTuple):
     """
 
     causal: Tensor
-    """(T, T), bool."""
+    """(T, T) or (N, 1, T, S), bool."""
     fill: float
     padding: Tensor | None
     """(N, 1, 1, T) or (N, 1 or n_head, T, T), float."""
@@ -64,6 +64,17 @@ def visible(mask: Tensor | None, T: Size, dtype: str, masking: str) -> Visible:
     itself = places[:, None] == places
     blind = ops.logical_not(ops.any(both, axis=-1, keepdims=True))
     return ops.logical_or(both, ops.logical_and(itself, blind))
+
+
+def cached(seen: Tensor, dtype: str, masking: str) -> Visible:
+    """The mask of tokens that follow those of a cache, as the parity switch wants it.
+
+    Args:
+        seen: (N, 1, T, S), bool: which keys each token may see.
+        dtype: To compute in.
+        masking: `Parity.masking`.
+    """
+    return seen if masking == "boolean" else _additive(seen, None, masking, dtype)
 
 
 def _four_axes(mask: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from keras import ops
 
 from ogpt.config.call_errors import refused
 from ogpt.config.model import OpenAIGPTConfig
-from ogpt.tf.heads import TFLanguageModel
+from ogpt.tf.generate.entry import TFGenerativeLanguageModel
 from ogpt.tf.inputs import TFInputShape, agree, input_shape, known, known_options
 from ogpt.tf.losses import class_loss, next_token_loss
 from ogpt.tf.outputs import TFOpenAIGPTDoubleHeadsModelOutput
@@ -21,7 +21,7 @@ LM_COEF = 0.5
 
 
 @keras.saving.register_keras_serializable("ogpt")
-class TFOpenAIGPTDoubleHeadsModel(TFLanguageModel):
+class TFOpenAIGPTDoubleHeadsModel(TFGenerativeLanguageModel):
     """Language model and multiple choice (paper, section 3.3: one score for each answer).
 
     The multiple-choice head has one output whatever config.num_labels says: the softmax is over

@@ -2,70 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import keras
-from keras import ops
 
 from ogpt.config.model import OpenAIGPTConfig
-from ogpt.layout import GENERATION_FILE
-from ogpt.tf.base import dense, stored_dense
+from ogpt.tf.generate.entry import TFGenerativeLanguageModel
 from ogpt.tf.inputs import input_shape, known_options
 from ogpt.tf.losses import next_token_loss
 from ogpt.tf.outputs import TFCausalLMOutput
-from ogpt.tf.pretrained import TFOpenAIGPTPreTrainedModel
-from ogpt.tf.tensors import StoredVariable, Tensor
-from ogpt.tf.transformer import TFOpenAIGPTMainLayer
-
-
-class TFLanguageModel(TFOpenAIGPTPreTrainedModel):
-    """A transformer and a head that turns hidden states into logits (paper, equation 2).
-
-    The head is the token embedding again, unless config.tie_word_embeddings is False: one matrix
-    maps ids to vectors and vectors to logits.
-    """
-
-    def __init__(self, config: OpenAIGPTConfig, **options: Any) -> None:
-        super().__init__(config, **options)
-        policy = self.dtype_policy
-        self.transformer = TFOpenAIGPTMainLayer(config, name="transformer", dtype=policy)
-        self.generation_defaults: bytes | None = None
-        self.lm_head = None
-        if not config.tie_word_embeddings:
-            self.lm_head = dense(config, config.vocab_size, False, name="lm_head", dtype=policy)
-
-    def logits(self, hidden: Tensor) -> Tensor:
-        """(..., T, C) -> (..., T, V): the largest array of a pass."""
-        if self.lm_head is not None:
-            return self.lm_head(hidden)
-        # 2018 code: train.py, model(), matmul(lm_h, we, transpose_b=True). There `we` also held the
-        # position embeddings, so the softmax ran over them too; here it runs over tokens only.
-        table = ops.cast(self.transformer.tokens_embed.embeddings, self.compute_dtype)
-        return ops.matmul(hidden, ops.transpose(table))
-
-    def read_beside(self, folder: Path) -> None:
-        """Keep generation_config.json, the defaults of generate(), as it is."""
-        file = folder / GENERATION_FILE
-        self.generation_defaults = file.read_bytes() if file.exists() else None
-
-    def write_beside(self, folder: Path) -> None:
-        """Write generation_config.json back, if the model was loaded with one."""
-        if self.generation_defaults is not None:
-            (folder / GENERATION_FILE).write_bytes(self.generation_defaults)
-
-    def get_output_embeddings(self) -> keras.layers.Layer:
-        """The language-model head; the token embedding if they are tied."""
-        return self.get_input_embeddings() if self.lm_head is None else self.lm_head
-
-    def stored_variables(self) -> dict[str, StoredVariable]:
-        """The variables that a file stores, by the names of PyTorch's weights; tied ones once."""
-        stored: dict[str, StoredVariable] = super().stored_variables()
-        return stored if self.lm_head is None else stored | stored_dense("lm_head", self.lm_head)
+from ogpt.tf.tensors import Tensor
 
 
 @keras.saving.register_keras_serializable("ogpt")
-class TFOpenAIGPTLMHeadModel(TFLanguageModel):
+class TFOpenAIGPTLMHeadModel(TFGenerativeLanguageModel):
     """The language model: logits of each next token, and a loss with `labels`.
 
     >>> import tensorflow as tf

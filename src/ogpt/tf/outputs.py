@@ -1,4 +1,4 @@
-"""Outputs of the models: fields by attribute, key or index."""
+"""Outputs of the models and of generate(): fields by attribute, key or index."""
 
 from __future__ import annotations
 
@@ -87,3 +87,44 @@ class TFSequenceClassifierOutput(ModelOutput):
     """(..., num_labels)."""
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None
+
+
+@dataclass
+class TFGenerateDecoderOnlyOutput(ModelOutput):
+    """Output of `generate(return_dict_in_generate=True)`: greedy, sampling and contrastive search.
+
+    >>> import tensorflow as tf
+    >>> from ogpt import TFGenerateDecoderOnlyOutput
+    >>> TFGenerateDecoderOnlyOutput(tf.constant([[3, 1, 4]])).keys()
+    dict_keys(['sequences'])
+    """
+
+    sequences: Tensor | None = None
+    """(rows, longest): prompt and continuation, padded with pad_token_id."""
+    scores: tuple[Tensor, ...] | None = None
+    """For each new token (rows, V) after processors and warpers; -inf for excluded tokens."""
+    logits: tuple[Tensor, ...] | None = None
+    """For each new token (rows, V), as the model computed them."""
+
+
+@dataclass
+class TFGenerateBeamDecoderOnlyOutput(ModelOutput):
+    """Output of `generate(return_dict_in_generate=True)` with beams.
+
+    >>> import tensorflow as tf
+    >>> from ogpt import TFGenerateBeamDecoderOnlyOutput
+    >>> out = TFGenerateBeamDecoderOnlyOutput(tf.constant([[3, 1]]), tf.constant([-0.5]))
+    >>> out.keys()
+    dict_keys(['sequences', 'sequences_scores'])
+    """
+
+    sequences: Tensor | None = None
+    """(rows, longest): prompt and continuation, padded with pad_token_id."""
+    sequences_scores: Tensor | None = None
+    """(rows,): sum of log-probabilities divided by length ** length_penalty."""
+    scores: tuple[Tensor, ...] | None = None
+    """For each new token (B * num_beams, V): log-probabilities after processors and warpers."""
+    logits: tuple[Tensor, ...] | None = None
+    """For each new token (B * num_beams, V), as the model computed them."""
+    beam_indices: Tensor | None = None
+    """(rows, longest continuation): the beam that each token extended; -1 after the end."""

@@ -19,6 +19,7 @@ from ogpt.config.model import OpenAIGPTConfig
 from ogpt.tf.activations import ACT_FNS, erf_gelu
 from ogpt.tf.attention import Visible, probabilities, select_heads, visible
 from ogpt.tf.base import embedding, initial, norm, own_errors
+from ogpt.tf.cache import TFKVCache
 from ogpt.tf.dropout import draw_seed, dropout
 from ogpt.tf.inputs import (
     TFInputShape,
@@ -51,6 +52,8 @@ class TFPass:
     visible: Visible
     seed: Tensor | None = None
     """Of dropout; None: no dropout."""
+    cache: TFKVCache | None = None
+    layer: int = 0
     head_mask: Tensor | None = None
     """(n_head,) of this layer."""
     attentions: list[Tensor] | None = None
@@ -95,6 +98,9 @@ class TFAttention(keras.layers.Layer):
         parts = ops.reshape(self.c_attn(x), (N, T, 3, self.n_head, self.head_dim))
         # (N, T, 3, n_head, head_dim) -> 3 of (N, n_head, T, head_dim)
         query, key, value = ops.unstack(ops.transpose(parts, (2, 0, 3, 1, 4)), axis=0)
+        if run.cache is not None:
+            # (N, n_head, T, head_dim) -> (N, n_head, S, head_dim)
+            key, value = run.cache.update(run.layer, key, value)
         head_mask = None
         if run.head_mask is not None:
             head_mask = ops.take(run.head_mask, self.kept_heads, axis=0)[:, None, None]
@@ -258,6 +264,7 @@ class TFOpenAIGPTMainLayer(keras.layers.Layer):
             here = replace(
                 run,
                 seed=None if run.seed is None else run.seed + (layer + 1) * _SITES_PER_BLOCK,
+                layer=layer,
                 head_mask=None if head_masks is None else head_masks[layer],
             )
             hidden = block(hidden, run=here)

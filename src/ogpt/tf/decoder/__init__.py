@@ -1,0 +1,1 @@
+"""The Decoder protocol in TensorFlow."""

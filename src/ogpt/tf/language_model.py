@@ -1,0 +1,67 @@
+"""A transformer and a language-model head: what decoders and prompts need of a model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from ogpt.config.model import OpenAIGPTConfig
+from ogpt.tf.attention import cached
+from ogpt.tf.base import dense, stored_dense
+from ogpt.tf.cache import TFKVCache
+from ogpt.tf.pretrained import TFOpenAIGPTPreTrainedModel
+from ogpt.tf.tensors import StoredVariable, Tensor
+from ogpt.tf.transformer import TFOpenAIGPTMainLayer, TFPass
+
+
+class TFLanguageModel(TFOpenAIGPTPreTrainedModel):
+    """A transformer and a head that turns hidden states into logits (paper, equation 2).
+
+    The head is the token embedding again, unless config.tie_word_embeddings is False: one matrix
+    maps ids to vectors and vectors to logits.
+    """
+
+    def __init__(self, config: OpenAIGPTConfig, **options: Any) -> None:
+        super().__init__(config, **options)
+        policy = self.dtype_policy
+        self.transformer = TFOpenAIGPTMainLayer(config, name="transformer", dtype=policy)
+        self.lm_head = None
+        if not config.tie_word_embeddings:
+            self.lm_head = dense(config, config.vocab_size, False, name="lm_head", dtype=policy)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """(..., T, C) -> (..., T, V): the largest array of a pass."""
+        if self.lm_head is not None:
+            return self.lm_head(hidden)
+        # 2018 code: train.py, model(), matmul(lm_h, we, transpose_b=True). There `we` also held the
+        # position embeddings, so the softmax ran over them too; here it runs over tokens only.
+        table = ops.cast(self.transformer.tokens_embed.embeddings, self.compute_dtype)
+        return ops.matmul(hidden, ops.transpose(table))
+
+    def continued(
+        self, input_ids: Tensor, position_ids: Tensor, seen: Tensor, cache: TFKVCache
+    ) -> Tensor:
+        """Hidden states of tokens that follow those of a cache, (N, T, C).
+
+        Args:
+            input_ids: (N, T), each below vocab_size.
+            position_ids: (N, T), each below n_positions.
+            seen: Which keys of the cache and of the new tokens each token may see,
+                (N, 1, T, S), bool; one at least.
+            cache: Receives the keys and values of the new tokens.
+        """
+        inside = self.transformer
+        hidden = inside.tokens_embed(input_ids) + inside.positions_embed(position_ids)
+        visible = cached(seen, self.compute_dtype, self.config.parity.masking)
+        return inside.run_blocks(hidden, TFPass(visible, cache=cache))
+
+    def get_output_embeddings(self) -> keras.layers.Layer:
+        """The language-model head; the token embedding if they are tied."""
+        return self.get_input_embeddings() if self.lm_head is None else self.lm_head
+
+    def stored_variables(self) -> dict[str, StoredVariable]:
+        """The variables that a file stores, by the names of PyTorch's weights; tied ones once."""
+        stored: dict[str, StoredVariable] = super().stored_variables()
+        return stored if self.lm_head is None else stored | stored_dense("lm_head", self.lm_head)
