@@ -89,6 +89,14 @@ KINDS: dict[str, str] = {
         "there is no attention_mask: treating {count} pad tokens ({pad_token_id}) at the ends of "
         "prompts as padding"
     ),
+    "padding-read": (
+        "there is no attention_mask: reading {count} pad tokens ({pad_token_id}) at the start of "
+        "rows as text"
+    ),
+    "one-label": (
+        "cross-entropy over one label is always 0: nothing is learned (problem_type='regression' "
+        "learns a number)"
+    ),
     "setting-without-effect": "{setting} has no effect: {reason}",
     "warmup-shortened": (
         "the warm-up of {warmup_steps} steps outlasts the run of {total_steps}: warming up for "

@@ -182,13 +182,9 @@ def test_attention_pooling() -> None:
     assert "no implementation" in caught.value.hint
 
 
-def test_one_label_for_a_choice_of_one() -> None:
-    with pytest.raises(
-        ConfigError, match=r"problem_type is 'single_label.*; allowed: re"
-    ) as caught:
-        OpenAIGPTConfig(num_labels=1, problem_type="single_label_classification")
-    assert "num_labels=2" in caught.value.hint
-    assert OpenAIGPTConfig(num_labels=1, problem_type="regression").num_labels == 1
+@pytest.mark.parametrize("problem", PROBLEM_TYPES)
+def test_one_label_of_every_problem_type(problem: str) -> None:
+    assert OpenAIGPTConfig(num_labels=1, problem_type=problem).num_labels == 1
 
 
 def test_check_finds_what_was_set_later() -> None:

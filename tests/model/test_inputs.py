@@ -81,11 +81,61 @@ def test_one_row_of_positions_or_types_serves_all(shape: tuple[int, ...]) -> Non
 
 
 @pytest.mark.parametrize("odd", [-1e4, float("-inf"), 0.5, float("nan")])
-def test_an_additive_mask(odd: float) -> None:
-    mask = torch.zeros(2, 1, 5, 5)
-    mask[0, 0, 1, 2] = odd
+def test_a_mask_of_odd_numbers(odd: float) -> None:
+    mask = torch.zeros(2, 5, 5)
+    mask[0, 1, 2] = odd
     message = rf"attention_mask holds {re.escape(str(odd))}; allowed: 1 .* 0"
     refused(ConfigError, message, "mask == 0", input_ids=IDS, attention_mask=mask)
+
+
+SEEN = torch.rand(2, 1, 5, 5, generator=torch.Generator().manual_seed(3)) > 0.4
+LEFT = torch.tensor([[0, 0, 1, 1, 1], [1, 1, 1, 1, 1]]).bool()
+LOWEST = [float("-inf"), torch.finfo(torch.float32).min, -1e9, -1e4, -1000.0]
+
+
+@pytest.mark.parametrize("low", LOWEST)
+def test_an_additive_mask(low: float) -> None:
+    expected = MODEL(IDS, attention_mask=SEEN).logits
+    additive = torch.zeros(2, 1, 5, 5).masked_fill(~SEEN, low)
+    assert torch.equal(MODEL(IDS, attention_mask=additive).logits, expected)
+    causal = torch.ones(5, 5).tril().bool()  # as other libraries pass it: combined
+    both = torch.zeros(2, 1, 5, 5).masked_fill(~(SEEN & causal), low)
+    assert torch.equal(MODEL(IDS, attention_mask=both).logits, expected)
+    heads = additive.expand(2, 4, 5, 5)
+    assert torch.equal(MODEL(IDS, attention_mask=heads).logits, expected)
+    assert apart(MODEL(IDS).logits, expected) > 0.1
+
+
+@pytest.mark.parametrize("low", LOWEST)
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_additive_mask_of_padding(kind: type[OpenAIGPTModel], low: float) -> None:
+    """(B, 1, 1, S) has one value for each token: positions and pooling follow it."""
+    model = small(kind)
+    expected = model(IDS, attention_mask=LEFT)[0]
+    for four in (LEFT, torch.zeros(2, 5).masked_fill(~LEFT, low), LEFT.float(), LEFT.long()):
+        assert torch.equal(model(IDS, attention_mask=four[:, None, None])[0], expected)
+    cache = MODEL(IDS[:, :4], attention_mask=LEFT[:, :4], use_cache=True).past_key_values
+    step = torch.zeros(2, 5).masked_fill(~LEFT, low)[:, None, None]
+    out = MODEL(IDS[:, 4:], attention_mask=step, past_key_values=cache)
+    assert apart(out.logits, MODEL(IDS, attention_mask=LEFT).logits[:, 4:]) < 1e-5
+
+
+def test_an_additive_mask_that_hides_nothing() -> None:
+    for shape in ((2, 1, 5, 5), (1, 1, 5, 5), (2, 1, 1, 5), (1, 1, 1, 5)):
+        found = MODEL(IDS, attention_mask=torch.zeros(shape)).logits
+        assert torch.equal(found, MODEL(IDS).logits)
+    compiled = torch.compile(MODEL, backend="eager", fullgraph=True)
+    for mask in (torch.zeros(2, 1, 5, 5), SEEN.float(), torch.zeros(2, 1, 5, 5).where(SEEN, -1e9)):
+        found, expected = compiled(IDS, attention_mask=mask), MODEL(IDS, attention_mask=mask)
+        assert apart(found.logits, expected.logits) < 1e-6
+
+
+@pytest.mark.parametrize("odd", [-0.5, -999.0, float("nan")])
+def test_biases_of_scores(odd: float) -> None:
+    mask = torch.zeros(2, 1, 5, 5)
+    mask[0, 0, 1, 0] = odd
+    message = rf"attention_mask adds {odd} to a score; allowed: 0 .* -1000.0 or less"
+    refused(ConfigError, message, "True and False", input_ids=IDS, attention_mask=mask)
 
 
 @pytest.mark.parametrize("dtype", [torch.bool, torch.int32, torch.float32, torch.float16])
@@ -133,6 +183,10 @@ def test_head_masks() -> None:
     eager = MODEL(IDS, head_mask=mask, output_attentions=True)
     assert apart(eager.logits, expected.logits) < 1e-5
     assert not eager.attentions[0][:, 1].any()
+    whole = MODEL(IDS, output_attentions=True)
+    for out in (eager, whole):  # how the logits depend on what is returned
+        for found in torch.autograd.grad(out.logits.square().sum(), out.attentions):
+            assert found.any()
     assert apart(MODEL(IDS).logits, expected.logits) > 0.1
 
 

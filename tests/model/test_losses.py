@@ -205,6 +205,17 @@ def test_a_regression_of_several_numbers() -> None:
     assert abs(out.loss - (out.logits - wanted).square().mean()) < 1e-5
 
 
+@pytest.mark.filterwarnings("ignore:cross-entropy over one label")
+def test_classes_of_one_label() -> None:
+    model = classifier(num_labels=1, problem_type="single_label_classification")
+    with collecting() as notices:
+        out = model(IDS, labels=torch.tensor([0, 0]))
+    assert out.loss.item() == 0.0
+    assert [notice.kind for notice in notices] == ["one-label"]
+    with pytest.raises(ConfigError, match="labels holds 1; allowed: 0 to 0"):
+        model(IDS, labels=torch.tensor([0, 1]))
+
+
 def test_what_one_call_found_out_does_not_stick() -> None:
     model = classifier()
     model(IDS, labels=torch.tensor([2, 0]))

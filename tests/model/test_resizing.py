@@ -2,11 +2,14 @@
 
 import copy
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
+from ogpt.config.lstm_config import LSTMConfig
+from ogpt.config.model import OpenAIGPTConfig
 from ogpt.errors import ConfigError, ContextTooLong
 from ogpt.model.double_heads import OpenAIGPTDoubleHeadsModel
 from ogpt.model.heads import OpenAIGPTLMHeadModel
@@ -180,12 +183,22 @@ def test_a_pruned_model_saves_loads_caches_and_generates(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("heads", "seen"), [({2: [0]}, "layer 2"), ({-1: [0]}, "layer -1"), ({0: [4]}, r"\[4\]")]
+    ("heads", "seen"), [({2: [0]}, "layer 2"), ({-3: [0]}, "layer -3"), ({0: [4]}, r"\[4\]")]
 )
 def test_heads_that_are_not_there(heads: dict[int, list[int]], seen: str) -> None:
     with pytest.raises(ConfigError, match=rf"{seen}.* allowed: layers 0 to 1, heads 0 to 3") as e:
         small().prune_heads(heads)
     assert "{layer: [heads]}" in e.value.hint
+
+
+def test_layers_and_heads_from_the_end() -> None:
+    model, other = small(), small()
+    model.prune_heads({-1: [0, -1], 1: [2]})
+    other.prune_heads({1: [0, 2, 3]})
+    assert model.config.pruned_heads == {1: [0, 2, 3]}
+    assert torch.equal(model(IDS).logits, other(IDS).logits)
+    stored = OpenAIGPTConfig(**{**small().config.to_dict(), "pruned_heads": {"-1": [0]}})
+    assert stored.pruned_heads == {1: [0]}  # transformers 4 writes -1 into config.json
 
 
 def test_the_last_head_stays() -> None:
@@ -220,10 +233,43 @@ def test_other_embeddings_and_heads() -> None:
     model = small()
     model.set_input_embeddings(nn.Embedding(40, 16))
     assert model.lm_head.weight is model.get_input_embeddings().weight
+    with pytest.raises(ConfigError, match=r"has the shape \(40,\); allowed: \(rows, 16\)"):
+        model.set_input_embeddings(SimpleNamespace(weight=torch.zeros(40)))
     head = nn.Linear(16, 40, bias=False)
     model.set_output_embeddings(head)
     assert model.get_output_embeddings() is head
     assert small(KINDS[3]).get_output_embeddings() is None
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("rows", [43, 38])
+def test_an_embedding_with_other_rows(tied: bool, rows: int) -> None:
+    model = small(tie_word_embeddings=tied, tokenizer_fingerprint="x")
+    config, head = model.config, model.lm_head.weight.detach().clone()
+    table = nn.Embedding(rows, 16)
+    model.set_input_embeddings(table)
+    assert model.get_input_embeddings() is table
+    assert model.config.vocab_size == model.transformer.config.vocab_size == rows
+    assert config.vocab_size == 40  # that of other models
+    assert not hasattr(model.config, "tokenizer_fingerprint")
+    ids = torch.tensor([[1, rows - 1]])
+    out = model(ids, labels=ids)
+    assert out.logits.shape == (1, 2, rows)
+    assert out.loss.isfinite()
+    assert (model.lm_head.weight is table.weight) == tied
+    if not tied:
+        assert torch.equal(model.lm_head.weight[:38], head[:38])
+        assert model.lm_head.out_features == rows
+
+
+def test_the_position_embedding() -> None:
+    for kind in KINDS:
+        model = small(kind)
+        assert model.get_position_embeddings() is model.base_model.positions_embed
+    model = OpenAIGPTLMHeadModel(LSTMConfig(vocab_size=9, n_embd=4, lstm_units=5))
+    with pytest.raises(ConfigError, match="the model is an LSTM; only a transformer") as caught:
+        model.get_position_embeddings()
+    assert "in order" in caught.value.hint
 
 
 @pytest.mark.parametrize("kind", KINDS)

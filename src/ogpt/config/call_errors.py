@@ -44,6 +44,11 @@ REFUSALS: dict[str, tuple[str, str]] = {
         "attention_mask holds {odd}; allowed: 1 for visible tokens, 0 for hidden ones",
         "convert an additive mask with `mask == 0`",
     ),
+    "mask-bias": (
+        "attention_mask adds {odd} to a score; allowed: 0 for visible tokens, {hidden} or less for "
+        "hidden ones",
+        "pass True and False: GPT-1 has no biases of attention scores",
+    ),
     "head-mask-shape": (
         "head_mask has the shape {shape}; allowed: {one} or {all}",
         "pass one number for each head, including the pruned ones",

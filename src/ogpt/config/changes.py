@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ogpt.config.fields import from_first
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.errors import ConfigError
 
@@ -39,12 +40,13 @@ def check_heads(config: OpenAIGPTConfig, heads: dict[int, list[int]]) -> dict[in
 
     Args:
         config: Of the model before pruning.
-        heads: {layer: [heads]} to prune.
+        heads: {layer: [heads]} to prune; negative numbers count from the last one.
 
     Raises:
         ConfigError: a layer or head that does not exist, or no head left in a layer.
     """
     pruned = {layer: set(gone) for layer, gone in config.pruned_heads.items()}
+    heads = from_first(heads, config.n_layer, config.n_head)
     for layer, gone in heads.items():
         if not 0 <= layer < config.n_layer or not set(gone) <= set(range(config.n_head)):
             raise ConfigError(

@@ -108,14 +108,7 @@ def check_fields(values: Mapping[str, Any]) -> None:
     _check_names(values)
     _check_token_ids(values)
     _check_pruned_heads(values["pruned_heads"], values["n_layer"], values["n_head"])
-    id2label, _ = labels(None, values["id2label"], values["label2id"])
-    if values["problem_type"] == "single_label_classification" and len(id2label) == 1:
-        raise bad(
-            "problem_type",
-            values["problem_type"],
-            "regression or multi_label_classification with one label",
-            hint="use two labels (num_labels=2), or problem_type='regression'",
-        )
+    labels(None, values["id2label"], values["label2id"])
 
 
 def labels(
@@ -180,6 +173,26 @@ def labels(
             hint="omit label2id: id2label determines it",
         )
     return id2label, inverse
+
+
+def from_first(pruned: Any, n_layer: int, n_head: int) -> Any:
+    """Layers and heads by their numbers from 0; transformers stores -1 for the last as it is.
+
+    Args:
+        pruned: {layer: [heads]}; anything else is returned as it is.
+        n_layer: Number of layers.
+        n_head: Number of heads of a layer.
+    """
+
+    def place(number: Any, count: int) -> Any:
+        return number + count if type(number) is int and -count <= number < 0 else number
+
+    if not isinstance(pruned, Mapping) or not all(isinstance(h, list) for h in pruned.values()):
+        return pruned
+    found: dict[Any, list[Any]] = {}
+    for layer, heads in pruned.items():
+        found.setdefault(place(layer, n_layer), []).extend(place(head, n_head) for head in heads)
+    return found
 
 
 def bad(name: str, seen: object, allowed: str, hint: str = "") -> ConfigError:
@@ -255,7 +268,8 @@ def _whole(value: Any) -> Any:
     """Convert a numpy integer, or the decimal string that JSON made of a key, to int."""
     if isinstance(value, Integral) and not isinstance(value, bool):
         return int(value)
-    return int(value) if isinstance(value, str) and value.isdecimal() else value
+    decimal = isinstance(value, str) and value.removeprefix("-").isdecimal()
+    return int(value) if decimal else value
 
 
 def _as_float(value: Any) -> float:

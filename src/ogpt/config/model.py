@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ogpt.config.fields import ACTIVATIONS as ACTIVATIONS
-from ogpt.config.fields import bad, check_fields, kept_form, labels
+from ogpt.config.fields import bad, check_fields, from_first, kept_form, labels
 from ogpt.config.parity import Parity
 from ogpt.config.saved import SavedConfig, tell_misspelt
 from ogpt.errors import ConfigError
@@ -190,7 +190,9 @@ class OpenAIGPTConfig(SavedConfig):
     ) -> None:
         given = {name: value for name, value in locals().items() if name in self.defaults}
         given["id2label"], given["label2id"] = labels(num_labels, id2label, label2id)
-        given["pruned_heads"] = pruned_heads or {}
+        given["pruned_heads"] = from_first(
+            kept_form("pruned_heads", pruned_heads or {}), n_layer, n_head
+        )
         model_type = extras.pop("model_type", self.model_type)
         if model_type != self.model_type:
             raise ConfigError(

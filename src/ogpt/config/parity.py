@@ -33,7 +33,8 @@ class Parity:
         positions: When positions are counted from the attention mask, so that left padding does
             not shift the text. Otherwise they are 0, 1, 2, ... including padding.
 
-            - "mask" (ogpt): whenever a mask is passed.
+            - "mask" (ogpt): whenever a mask is passed. Without one, position_ids that restart at 0
+              separate the texts of a packed row.
             - "generate" (5): only in generate().
             - "never" (2018, 4, 4-tf): only if the caller passes position_ids.
         length: Default length of generate(), 20 tokens.

@@ -114,27 +114,30 @@ class Model(GradientCheckpointing):
         """Replace the token embedding.
 
         Args:
-            value: Of the shape (vocab_size, n_embd).
+            value: Of the shape (rows, n_embd). Another number of rows becomes the vocabulary size,
+                also of a head with its own weight, as in resize_token_embeddings.
 
         Raises:
             ConfigError: another shape.
         """
-        wanted = (self.config.vocab_size, self.config.n_embd)
-        if tuple(value.weight.shape) != wanted:
+        rows, wanted = len(value.weight), self.config.n_embd
+        if value.weight.ndim != 2 or value.weight.shape[1] != wanted:
+            found = tuple(value.weight.shape)
             raise ConfigError(
-                f"the embedding has the shape {tuple(value.weight.shape)}; allowed: {wanted}",
-                hint="call resize_token_embeddings first to change the number of rows",
+                f"the embedding has the shape {found}; allowed: (rows, {wanted})",
+                hint="n_embd of a model cannot change: build an embedding of its width",
             )
         self.base_model.tokens_embed = value
+        self._resize_vocabulary(rows, None)
         self.tie_weights()
 
     def get_output_embeddings(self) -> nn.Linear | None:
         """The language-model head, or None."""
         return getattr(self, "lm_head", None)
 
-    def set_output_embeddings(self, value: nn.Linear) -> None:
+    def set_output_embeddings(self, new_embeddings: nn.Linear) -> None:
         """Replace the language-model head."""
-        self.lm_head = value
+        self.lm_head = new_embeddings
 
     def tie_weights(self) -> None:
         """Make tied weights the same tensor again; without a language-model head, do nothing."""
@@ -168,20 +171,38 @@ class Model(GradientCheckpointing):
         """
         rows = self.config.vocab_size if new_num_tokens is None else new_num_tokens
         rows = padded(rows, pad_to_multiple_of)
+        std = None if mean_resizing else self.config.initializer_range
+        self._resize_vocabulary(rows, std)
+        embedding = self.get_input_embeddings()
+        embedding.weight = resized(embedding.weight, rows, std)
+        embedding.num_embeddings = rows
+        self.tie_weights()
+        return embedding
+
+    def _resize_vocabulary(self, rows: int, std: float | None) -> None:
+        """Change vocab_size and a head with its own weight; `std` as in `resized`."""
         config = changed(self.config, vocab_size=rows)
         if rows != self.config.vocab_size:  # the recorded tokenizer no longer fits
             vars(config).pop(TOKENIZER_FINGERPRINT, None)
         self._take_config(config)
-        std = None if mean_resizing else self.config.initializer_range
-        embedding = self.get_input_embeddings()
-        embedding.weight = resized(embedding.weight, rows, std)
-        embedding.num_embeddings = rows
         head = self.get_output_embeddings()
-        if head is not None and not self.config.tie_word_embeddings:
+        if head is not None and not config.tie_word_embeddings:
             head.weight = resized(head.weight, rows, std)
             head.out_features = rows
-        self.tie_weights()
-        return embedding
+
+    def get_position_embeddings(self) -> nn.Embedding:
+        """The position embedding.
+
+        Raises:
+            ConfigError: the model is an LSTM.
+        """
+        if not hasattr(self.base_model, "positions_embed"):
+            raise ConfigError(
+                "the model is an LSTM; only a transformer has position embeddings",
+                hint="an LSTM reads its tokens in order, and needs none",
+            )
+        found: nn.Embedding = self.base_model.get_submodule("positions_embed")  # type: ignore[assignment]  # by its name
+        return found
 
     def resize_position_embeddings(self, new_num_position_embeddings: int) -> None:
         """Change the context length, config.n_positions.
@@ -198,7 +219,7 @@ class Model(GradientCheckpointing):
         self._take_config(changed(self.config, n_positions=rows))
         if not hasattr(self.base_model, "positions_embed"):  # an LSTM: no weight depends on it
             return
-        table: nn.Embedding = self.base_model.get_submodule("positions_embed")  # type: ignore[assignment]  # by its name
+        table = self.get_position_embeddings()
         table.weight = resized(table.weight, rows, self.config.initializer_range)
         table.num_embeddings = rows
 
@@ -206,14 +227,15 @@ class Model(GradientCheckpointing):
         """Remove attention heads from the weights and record them in config.pruned_heads.
 
         Args:
-            heads_to_prune: {layer: [heads]}, numbered as in the unpruned model.
+            heads_to_prune: {layer: [heads]}, numbered as in the unpruned model; negative numbers
+                count from the last one.
 
         Raises:
             ConfigError: a layer or head that does not exist, or no head left in a layer.
         """
         pruned = check_heads(self.config, heads_to_prune)
         self._take_config(changed(self.config, pruned_heads=pruned))
-        for layer, heads in heads_to_prune.items():
+        for layer, heads in pruned.items():  # those that are removed already are skipped
             self.base_model.get_submodule(f"h.{layer}.attn").prune_heads(heads)  # type: ignore[operator]  # an Attention
 
     def _take_config(self, config: OpenAIGPTConfig) -> None:

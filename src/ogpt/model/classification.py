@@ -17,6 +17,7 @@ from ogpt.model.network import network_of
 from ogpt.model.outputs import SequenceClassifierOutput
 from ogpt.model.pooling import kept_tokens, last_kept, states_at
 from ogpt.model.pretrained import OpenAIGPTPreTrainedModel
+from ogpt.notices import tell
 
 
 class OpenAIGPTForSequenceClassification(OpenAIGPTPreTrainedModel):
@@ -140,6 +141,8 @@ class OpenAIGPTForSequenceClassification(OpenAIGPTPreTrainedModel):
         """The mean loss for config.problem_type, (); logits (N, num_labels)."""
         problem = self.config.problem_type or self._problem(check_tensor(labels, "labels"))
         if problem == "single_label_classification":
+            if logits.shape[-1] == 1 and not torch.compiler.is_compiling():
+                tell("one-label")
             return class_loss(logits, labels, "labels", leading, num_items)
         shapes = {tuple(logits.shape), (*leading, logits.shape[-1])}
         if logits.shape[-1] == 1:

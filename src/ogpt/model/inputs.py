@@ -28,6 +28,8 @@ from ogpt.model.cache import KVCache
 from ogpt.model.tensors import is_readable
 from ogpt.notices import tell
 
+_HIDDEN = -1000.0  # an additive mask hides a key by this number or a lower one
+
 
 class InputShape(NamedTuple):
     """Shape of an input of token ids: the axes before T, and T."""
@@ -213,7 +215,30 @@ def mask_rows(mask: Tensor, shape: InputShape, S: int, n_head: int) -> Tensor:
     )
     if has_leading and 1 <= axes <= 3:  # (B, K, S) -> (N, S), and so on; (N, S) stays as it is
         mask = mask.reshape(shape.N, *mask.shape[len(shape.leading) :])
+    if mask.ndim == 4:
+        mask = _of_additive(mask) if mask.is_floating_point() else mask
+        if mask.shape[1:3] == (1, 1) and mask.shape[0] in (1, shape.N):  # one value for each token
+            mask = mask[:, 0, 0].expand(shape.N, -1)  # (N or 1, 1, 1, S) -> (N, S)
     return check_mask(mask, shape.N, shape.T, S, n_head)
+
+
+def _of_additive(mask: Tensor) -> Tensor:
+    """A mask of floats that may be additive, (N, 1 or n_head, T or 1, S), as 1 and 0.
+
+    Without a number above 0 it is additive: the numbers are added to the scores, so that hidden
+    keys have very low ones. All zeros hide nothing.
+
+    Raises:
+        ConfigError: a number that changes scores but hides nothing (where it can be read).
+    """
+    positive = (mask > 0).any()
+    if is_readable(mask):
+        if positive:
+            return mask
+        odd = mask[(mask != 0) & ~(mask <= _HIDDEN)]  # NaN too
+        if len(odd):
+            raise refused("mask-bias", odd=odd[0].item(), hidden=_HIDDEN)
+    return torch.where(positive, mask != 0, mask > _HIDDEN)
 
 
 def check_mask(mask: Tensor, N: int, T: int, S: int, n_head: int) -> Tensor:

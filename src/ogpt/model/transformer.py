@@ -49,6 +49,7 @@ from ogpt.model.inputs import (
 )
 from ogpt.model.outputs import BaseModelOutput
 from ogpt.model.pretrained import OpenAIGPTPreTrainedModel
+from ogpt.model.unmasked import same_text, tell_padding
 
 # GPT-1 was trained with the tanh approximation (2018 code: train.py, gelu()), not with erf.
 # The difference is small per layer, but it shows up in logit comparisons.
@@ -62,8 +63,8 @@ ACT_FNS: dict[str, Callable[[Tensor], Tensor]] = {
     "swish": F.silu,
 }
 
-# Numbers of a block's dropout layers, so that each has its own mask. Attention uses one number for
-# each block of queries, so it comes last.
+# Numbers of a block's dropout layers, each with its own mask. Attention, last, uses one for each
+# block of queries.
 _RESID_ATTN, _RESID_MLP, _ATTN = 1, 2, 3
 _SITES_PER_BLOCK = 2**20
 
@@ -138,9 +139,12 @@ class Attention(nn.Module):
         eager = run.attention == "eager" or run.attentions is not None
         if eager or isinstance(seen, AdditiveMask):
             probs = probabilities(query, key, seen)
+            if head_mask is not None:
+                probs = probs * head_mask
             if run.attentions is not None:
-                run.attentions.append(probs if head_mask is None else probs * head_mask)
+                run.attentions.append(probs)
             mixed = dropout(probs, self.attn_pdrop, run.seed, _ATTN) @ value
+            head_mask = None
         elif can_flash(run.attention, query, seen):
             mixed = flash(query, key, value, 0.0 if run.seed is None else self.attn_pdrop)
         else:
@@ -255,17 +259,19 @@ class OpenAIGPTModel(OpenAIGPTPreTrainedModel):
             input_ids: (B, T), int64, each below vocab_size. This or inputs_embeds. Here and below
                 (B, K, T) for K choices, or any other axes before T.
             attention_mask: (B, S) 1 or True for tokens, 0 for padding, S counting cached tokens
-                too; or (B, T, S) or (B, 1 or n_head, T, S), True where a query may see a key. The
-                causal mask always applies as well. A query that may see nothing sees itself.
+                too; or (B, T, S) or (B, 1 or n_head, T or 1, S), True where a query may see a key.
+                With 4 axes and floats it may be additive: 0 and very low numbers. The causal mask
+                always applies as well. A query that may see nothing sees itself.
             token_type_ids: (B, T) ids whose token embeddings are added.
             position_ids: (B, T) or (T,); by default 0, 1, ... over the tokens that a 2-D
-                attention_mask keeps, after those in the cache.
+                attention_mask keeps, after those in the cache. Without a mask, each 0 in a packed
+                row starts a text that sees none of the texts before it.
             inputs_embeds: (B, T, C) in place of input_ids.
             head_mask: (n_head,) or (n_layer, n_head): each head's output is multiplied by it.
             past_key_values: A cache of earlier tokens, to use and to extend.
             use_cache: Create a cache, and return it.
             output_attentions: Also return the probabilities, before dropout, in (T, S) memory.
-                Here and below None means: as set in the configuration.
+                None, here and below: as set in the configuration.
             output_hidden_states: Also return the embeddings and each block's output.
             return_dict: False returns a tuple.
             **unknown: Refused, or ignored with a notice if the configuration's parity says so.
@@ -277,22 +283,26 @@ class OpenAIGPTModel(OpenAIGPTPreTrainedModel):
                 fit.
             UnknownArgument: an argument that no model has.
         """
-        config = self.config
+        config, cache = self.config, past_key_values
         known_options(unknown, type(self).forward, config.parity.arguments)
         shape = input_shape(input_ids, inputs_embeds, config.n_embd)
-        cache = past_key_values
         if cache is None and use_cache:
             cache = self.new_cache(shape.N)
         recompute = self.gradient_checkpointing and self.training
         check_context(cache, shape, config.n_positions, recompute)
 
         hidden = token_embeddings(self.tokens_embed, input_ids, inputs_embeds, shape)
-        mask = None
+        mask = head_masks = None
         if attention_mask is not None:
             S = shape.T if cache is None else cache.get_seq_length() + shape.T
             given = check_tensor(attention_mask, "attention_mask").to(hidden.device)
             mask = mask_rows(given, shape, S, config.n_head)
-        hidden = hidden + self.positions_embed(self._positions(position_ids, mask, shape, cache))
+        positions = self._positions(position_ids, mask, shape, cache)
+        hidden = hidden + self.positions_embed(positions)
+        if mask is None and (cache is None or not cache.get_seq_length()):
+            tell_padding(input_ids, config)
+            if position_ids is not None and config.parity.positions == "mask":
+                mask = same_text(positions)
         if token_type_ids is not None:
             hidden = hidden + type_embeddings(self.tokens_embed, token_type_ids, shape)
         # one seed for the whole pass, so that gradient checkpointing recomputes the same masks
@@ -317,7 +327,6 @@ class OpenAIGPTModel(OpenAIGPTPreTrainedModel):
             attentions=attentions,
             attention=self.attn_implementation,
         )
-        head_masks = None
         if head_mask is not None:
             head_masks = layer_head_masks(
                 head_mask, config.n_layer, config.n_head, self.device, self.dtype
