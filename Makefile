@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: setup demo test test-slow test-tf test-all lint docs bench bench-peers clean
+.PHONY: setup demo test test-slow test-tf test-all lint docs bench bench-peers bench-tf clean
 
 setup: $(VENV)/.ready
 	@cat $(VENV)/.ready
@@ -70,6 +70,10 @@ bench: setup
 # environments of the baselines that the project does not install; `make bench` uses them
 bench-peers: setup
 	$(BIN)/python -m benchmarks.peers.environments
+
+# benchmarks of TensorFlow, in its environment
+bench-tf: $(TF_VENV)/.ready
+	PYTHONPATH=src TF_CPP_MIN_LOG_LEVEL=2 $(TF_VENV)/bin/python -m benchmarks.tf_generation
 
 clean:
 	rm -rf $(VENV) $(TF_VENV) build dist src/ogpt/decoding/native/libogpt.* .coverage coverage.json coverage-tf.json .pytest_cache .mypy_cache .ruff_cache

@@ -15,6 +15,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -23,7 +24,10 @@ from typing import Any, TypeVar
 from ogpt import processor
 
 RESULTS = Path(__file__).parent / "results"
-PACKAGES = ("ogpt", "torch", "transformers", "tokenizers", "numpy", "typer")
+PACKAGES = (
+    *("ogpt", "torch", "tensorflow-cpu", "keras"),
+    *("transformers", "tokenizers", "numpy", "typer"),
+)
 BF16 = ("amx_bf16", "avx512_bf16", "bf16")
 
 T = TypeVar("T")
@@ -213,6 +217,9 @@ def arguments(description: str, rounds: int, **more: int) -> argparse.Namespace:
 
 
 def note_start(given: argparse.Namespace) -> None:
-    """Record load and versions before anything runs; a missing package fails here."""
+    """Record load, and the versions of what is installed, before anything runs."""
     given.load_before = os.getloadavg()[0]
-    given.versions = {name: metadata.version(name) for name in PACKAGES}
+    given.versions = {}
+    for name in PACKAGES:
+        with suppress(metadata.PackageNotFoundError):
+            given.versions[name] = metadata.version(name)
