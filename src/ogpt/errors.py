@@ -11,8 +11,9 @@
     ├── UnknownArgument (TypeError)       an argument that a model does not accept
     ├── TokenOutOfRange (ValueError, IndexError)   a token id outside the vocabulary
     ├── ContextTooLong (ValueError)       more tokens than the context length
-    ├── WeightsError (ValueError)         a weights file that is unreadable or of another model
-    ├── CheckpointError (ValueError)      a model or run folder that is damaged or incomplete
+    ├── WeightsError (ValueError, RuntimeError)   a weights file, unreadable or of another model
+    │   └── WeightsNotFound (FileNotFoundError)   a folder without weights
+    ├── CheckpointError (ValueError, OSError)   a model or run folder, missing or damaged
     │   └── HubError                      a failed download from the Hub or push to it
     ├── OutputExists (FileExistsError)    an output folder that holds other files
     ├── StorageError (OSError)            a failed write; the previous content is unchanged
@@ -81,12 +82,22 @@ class ContextTooLong(OgptError, ValueError):
     """More tokens than the context length of the model."""
 
 
-class WeightsError(OgptError, ValueError):
+class WeightsError(OgptError, ValueError, RuntimeError):
     """A weights file that is unreadable or does not match the model."""
 
 
-class CheckpointError(OgptError, ValueError):
-    """A model or run folder that is damaged or incomplete."""
+class WeightsNotFound(WeightsError, FileNotFoundError):
+    """A folder without weights."""
+
+    def __str__(self) -> str:  # as in SourceNotFound
+        return str(self.args[0])
+
+
+class CheckpointError(OgptError, ValueError, OSError):
+    """A model or run folder that is missing, damaged or incomplete."""
+
+    def __str__(self) -> str:  # as in SourceNotFound
+        return str(self.args[0])
 
 
 class HubError(CheckpointError):

@@ -49,6 +49,7 @@ class HubOptions(TypedDict, total=False):
     local_files_only: bool
     force_download: bool
     subfolder: str
+    variant: str | None
 
 
 def is_hub_id(path_or_id: str | PathLike[str]) -> bool:
@@ -66,6 +67,7 @@ def model_folder(
     local_files_only: bool = False,
     force_download: bool = False,
     subfolder: str = "",
+    variant: str | None = None,
     tokenizer_only: bool = False,
 ) -> Path:
     """Find the folder of a model, downloading it first if it is a Hub id.
@@ -82,6 +84,7 @@ def model_folder(
         local_files_only: Use only the cache, as HF_HUB_OFFLINE=1 does.
         force_download: Download files again that are in the cache.
         subfolder: Folder of the model inside the path or repository.
+        variant: Of the weights, such as fp16 for model.fp16.safetensors; None: the plain ones.
         tokenizer_only: Do not download weights.
 
     Returns:
@@ -109,7 +112,7 @@ def model_folder(
     if not is_hub_id(path_or_id):
         raise CheckpointError(f"there is no folder {path_or_id}", hint=_PASS_A_FOLDER)
     name = path.as_posix()
-    wanted = _Wanted(OLD_IDS.get(name, name), revision, subfolder, tokenizer_only)
+    wanted = _Wanted(OLD_IDS.get(name, name), revision, subfolder, variant, tokenizer_only)
     folder = wanted.fetch(cache_dir, token, local_files_only, force_download)
     _log.info("%s is commit %s in %s", name, folder.name, folder)
     return folder / subfolder
@@ -119,11 +122,17 @@ class _Wanted:
     """A model on the Hub, and which of its files to download."""
 
     def __init__(
-        self, repo_id: str, revision: str | None, subfolder: str, tokenizer_only: bool
+        self,
+        repo_id: str,
+        revision: str | None,
+        subfolder: str,
+        variant: str | None,
+        tokenizer_only: bool,
     ) -> None:
         self.repo_id = repo_id
         self.revision = revision
         self.prefix = f"{subfolder.strip('/')}/" if subfolder else ""
+        self.variant = variant
         self.tokenizer_only = tokenizer_only
         self.named = repo_id + (f" at revision {revision}" if revision else "")
 
@@ -158,6 +167,8 @@ class _Wanted:
         try:
             if not offline:
                 return snapshot(self._files(self._names(token)), cached=False)
+        except HubError:  # it is an OSError, but no failure of the network
+            raise
         except HFValidationError as error:
             raise HubError(
                 f"{self.repo_id!r} is neither an existing folder nor a Hub id", hint=_PASS_A_FOLDER
@@ -196,13 +207,14 @@ class _Wanted:
         Raises:
             HubError: the repository has no weights that ogpt reads.
         """
-        files = model_files(names)
+        files = model_files(names, self.variant)
         if self.tokenizer_only:
             files = [name for name in files if name in (CONFIG_FILE, *TOKENIZER_FILES)]
-        elif not weights_files(names).files:
+        elif not weights_files(names, self.variant).files:
             raise HubError(
                 f"{self.named} on the Hub has no weights that ogpt reads"
-                + (f" in {self.prefix}" if self.prefix else ""),
+                + (f" in {self.prefix}" if self.prefix else "")
+                + (f" of the variant {self.variant}" if self.variant else ""),
                 hint="pass the repository of an openai-gpt model, and its subfolder if it has one",
             )
         return files
@@ -210,7 +222,8 @@ class _Wanted:
     def _is_whole(self, snapshot: Path) -> bool:
         """Return whether a cached snapshot is complete: an interrupted download is not."""
         names = [file.name for file in (snapshot / self.prefix).glob("*")]
-        return bool(model_files(names) if self.tokenizer_only else weights_files(names).files)
+        weights = weights_files(names, self.variant).files
+        return bool(model_files(names) if self.tokenizer_only else weights)
 
 
 def push_folder(
@@ -221,6 +234,7 @@ def push_folder(
     token: str | bool | None = None,
     revision: str | None = None,
     commit_message: str = "Upload a GPT-1 model",
+    variant: str | None = None,
     tokenizer_only: bool = False,
 ) -> str:
     """Push a model folder to the Hub: only its configuration, weights, tokenizer and card.
@@ -232,6 +246,7 @@ def push_folder(
         token: Access token that may write; None uses the one that `hf auth login` saved.
         revision: Branch, created if missing; None uses `main`.
         commit_message: Message of the commit.
+        variant: Of the weights; None: the plain ones.
         tokenizer_only: The folder has a tokenizer and no model.
 
     Returns:
@@ -244,7 +259,7 @@ def push_folder(
     from huggingface_hub.errors import HFValidationError
 
     names = [file.name for file in Path(folder).glob("*")]
-    is_model = CONFIG_FILE in names and weights_files(names).files
+    is_model = CONFIG_FILE in names and weights_files(names, variant).files
     if not is_model and not tokenizer_only:
         raise CheckpointError(f"{folder} is not a model folder", hint=_PASS_A_FOLDER)
     api = _api(token)
@@ -255,7 +270,7 @@ def push_folder(
         commit = api.upload_folder(
             repo_id=repo,
             folder_path=folder,
-            allow_patterns=[*model_files(names), CARD_FILE],
+            allow_patterns=[*model_files(names, variant), CARD_FILE],
             revision=revision,
             commit_message=commit_message,
         )

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from ogpt.errors import ConfigError
+
 CARD_FILE = "README.md"
 
 CONFIG_FILE = "config.json"
@@ -56,18 +58,48 @@ class WeightsFiles(NamedTuple):
     """The index first, then the shards."""
 
 
-def weights_files(names: Iterable[str]) -> WeightsFiles:
-    """Find the weights among these file names, in the preferred format."""
+def with_variant(name: str, variant: str | None) -> str:
+    """The name of a weights file in a variant, as in transformers: `model.fp16.safetensors`.
+
+    Args:
+        name: The plain name; of a shard or a pattern of shards too.
+        variant: Letters, digits, `_` and `-`; None: the plain name.
+
+    Raises:
+        ConfigError: another variant.
+    """
+    if variant is None:
+        return name
+    if not re.fullmatch(r"[\w-]+", variant, re.ASCII):
+        raise ConfigError(
+            f"variant is {variant!r}; allowed: letters, digits, _ and -",
+            hint="pass for example fp16, for the file model.fp16.safetensors",
+        )
+    stem, dash, number = name.partition("-")
+    if dash:
+        return f"{stem}.{variant}-{number}"
+    stem, _, suffix = name.rpartition(".")
+    return f"{stem}.{variant}.{suffix}"
+
+
+def weights_files(names: Iterable[str], variant: str | None = None) -> WeightsFiles:
+    """Find the weights among these file names, in the preferred format.
+
+    Args:
+        names: Of the files of a folder.
+        variant: As in `with_variant`.
+    """
     names = set(names)
     for form, first, others in _FORMATS:
-        if first in names:
-            shards = sorted(name for name in names if re.fullmatch(others, name))
-            return WeightsFiles(form, (first, *shards))
+        if with_variant(first, variant) in names:
+            pattern = re.compile(with_variant(others, variant) if others else "")
+            shards = sorted(name for name in names if pattern.fullmatch(name))
+            return WeightsFiles(form, (with_variant(first, variant), *shards))
     return WeightsFiles("", ())
 
 
-def model_files(names: Iterable[str]) -> list[str]:
+def model_files(names: Iterable[str], variant: str | None = None) -> list[str]:
     """Select the file names of a model folder: configuration, tokenizer, weights in one format."""
     names = set(names)
-    wanted = (*CONFIG_FILES, *TOKENIZER_FILES, *weights_files(names).files)
+    wanted = (*CONFIG_FILES, *TOKENIZER_FILES, *weights_files(names, variant).files)
     return [name for name in wanted if name in names]

@@ -320,9 +320,9 @@ def _flush_to_disk(file: Path) -> None:
         os.fsync(stream.fileno())
 
 
-def storage_error(path: Path, error: OSError) -> StorageError:
-    """Make the error for a failed write to `path`; a StorageError is returned as it is."""
-    if isinstance(error, StorageError):
+def storage_error(path: Path, error: OSError) -> OgptError:
+    """Make the error for a failed write to `path`; an error of ours is returned as it is."""
+    if isinstance(error, OgptError):
         return error
     refused = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
     absent = error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EEXIST)

@@ -261,6 +261,7 @@ def test_what_an_earlier_save_left_goes(tmp_path: Path) -> None:
 def test_a_model_is_pushed_as_a_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     def push_folder(folder: str, repo_id: str, **options: object) -> str:
         assert torch.equal(LM.from_pretrained(folder)(IDS).logits, small()(IDS).logits)
+        assert options.pop("variant") is None
         return f"{repo_id} {options}"
 
     monkeypatch.setattr("ogpt.model.pretrained.push_folder", push_folder)

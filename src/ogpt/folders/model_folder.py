@@ -56,12 +56,14 @@ class ModelFolder:
         n_head: Number of attention heads of OpenAI's files, which do not store it.
         lease: Keeps a checkpoint from being removed by its run for as long as this object, or the
             weights of it, are in use.
+        variant: Of the weights files, such as fp16 for model.fp16.safetensors.
     """
 
     path: Path
     run: Mapping[str, Any] | None = None
     n_head: int | None = None
     lease: Lease | None = field(default=None, repr=False)
+    variant: str | None = None
 
     @classmethod
     def open(
@@ -106,13 +108,13 @@ class ModelFolder:
                 )
             run, lease = _choose_checkpoint(path)
             return cls(lease.folder, run, n_head, lease)
-        return cls.at(path, n_head)
+        return cls.at(path, n_head, hub.get("variant"))
 
     @classmethod
-    def at(cls, path: Path, n_head: int | None = None) -> ModelFolder:
+    def at(cls, path: Path, n_head: int | None = None, variant: str | None = None) -> ModelFolder:
         """The model folder at `path`, unchecked; a checkpoint of a run is held as in `open`."""
         lease = Lease(path) if re.fullmatch(CHECKPOINT_NAME, path.name) else None
-        return cls(path, n_head=n_head, lease=lease)
+        return cls(path, n_head=n_head, lease=lease, variant=variant)
 
     def __fspath__(self) -> str:
         """The folder's path: os.fspath, and whatever takes a path, takes a ModelFolder."""
@@ -151,7 +153,7 @@ class ModelFolder:
     @property
     def files(self) -> WeightsFiles:
         """Format and names of the weights files; the best format if there are several."""
-        return weights_files(file.name for file in self.path.glob("*"))
+        return weights_files((file.name for file in self.path.glob("*")), self.variant)
 
     @property
     def weights_bytes(self) -> int:
@@ -195,7 +197,7 @@ class ModelFolder:
             WeightsError: they are missing, damaged, or quantized.
             BackendMissing: they are in tf_model.h5, and h5py is not installed.
         """
-        return self._leased(open_weights(self.path))
+        return self._leased(open_weights(self.path, self.variant))
 
     @cached_property
     def quantized_weights(self) -> QuantizedWeights:

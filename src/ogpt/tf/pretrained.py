@@ -189,8 +189,9 @@ class TFOpenAIGPTPreTrainedModel(TFTrainableModel):
                 None: Keras's global policy, float32 unless set otherwise.
             ignore_mismatched_sizes: Reinitialize weights of another shape, with a notice.
             output_loading_info: Return (model, loading info), the info as in transformers.
-            **options: revision, cache_dir, token, local_files_only, force_download, subfolder for
-                the Hub. Any other name must be a field of the configuration; it replaces its value.
+            **options: revision, cache_dir, token, local_files_only, force_download, subfolder,
+                variant for the Hub. Any other name must be a field of the configuration; it
+                replaces its value.
 
         Raises:
             CheckpointError: no model folder, a damaged one, or one that cannot be downloaded.
@@ -206,7 +207,7 @@ class TFOpenAIGPTPreTrainedModel(TFTrainableModel):
         if isinstance(named, ModelFolder):
             opened = ModelFolder.open(named, **hub)
         else:
-            opened = ModelFolder.at(model_folder(named, **hub))
+            opened = ModelFolder.at(model_folder(named, **hub), variant=hub.get("variant"))
         # a copy: models change their configuration, a ModelFolder keeps its own
         config = config or opened.config.copy()
         check_config(config)

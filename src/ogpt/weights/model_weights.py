@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from ogpt.config.lstm_config import read_config
 from ogpt.config.model import OpenAIGPTConfig
-from ogpt.errors import ConfigError, WeightsError
+from ogpt.errors import ConfigError, WeightsNotFound
 from ogpt.layout import (
     BIN_FILE,
     BIN_INDEX_FILE,
@@ -17,6 +18,7 @@ from ogpt.layout import (
     SHAPES_FILE,
     WEIGHTS_FILE,
     weights_files,
+    with_variant,
 )
 from ogpt.notices import tell
 from ogpt.storage import whole_files
@@ -43,21 +45,28 @@ _READERS: dict[str, Callable[[Path], Mapping[str, Array]]] = {
 }
 
 
-def weights_file(folder: Path) -> Path:
+def weights_file(folder: Path, variant: str | None = None) -> Path:
     """Find the weights file of a folder, or the index of its shards.
 
     If there are several, the order of preference is: safetensors, sharded safetensors,
     pytorch_model.bin, sharded .bin, tf_model.h5, OpenAI's params_shapes.json.
 
+    Args:
+        folder: The model folder.
+        variant: Of the file names, such as fp16; None: the plain names.
+
     Raises:
-        WeightsError: there is none.
+        WeightsNotFound: there is none.
+        ConfigError: a variant that is no part of a file name.
     """
-    found = weights_files(file.name for file in folder.glob("*") if file.is_file()).files
+    names = [file.name for file in folder.glob("*") if file.is_file()]
+    found = weights_files(names, variant).files
     if found:
         return folder / found[0]
-    raise WeightsError(
-        f"there are no weights in {folder}; looked for {', '.join(_READERS)}",
-        hint="pass a folder that contains one of these files",
+    raise WeightsNotFound(
+        f"there are no weights in {folder}; looked for "
+        + ", ".join(with_variant(name, variant) for name in _READERS),
+        hint="pass a folder that contains one of these files, and its variant if it has one",
     )
 
 
@@ -98,41 +107,51 @@ def folder_config(folder: Path, n_head: int | None = None) -> OpenAIGPTConfig:
     return OpenAIGPTConfig(**sizes._asdict(), n_head=n_head)
 
 
-def open_weights(folder: Path) -> Mapping[str, Array]:
+def open_weights(folder: Path, variant: str | None = None) -> Mapping[str, Array]:
     """Open the weights of a folder; each access reads one array into new memory.
 
     Prefixes of torch.compile and DistributedDataParallel (`_orig_mod.`, `module.`) are removed.
+
+    Args:
+        folder: The model folder.
+        variant: As in weights_file.
 
     Raises:
         WeightsError: there are none, or they are damaged or quantized.
         BackendMissing: they are in tf_model.h5, and h5py is not installed.
     """
-    file = weights_file(folder)
-    arrays = _READERS[file.name](file)
+    file = weights_file(folder, variant)
+    arrays = {with_variant(name, variant): read for name, read in _READERS.items()}[file.name](file)
     refuse_quantized(folder, arrays)
     return unwrapped(arrays)
 
 
-def written_weights(folder: Path) -> set[Path]:
-    """Find the files in a folder that `write_weights` may have written."""
-    candidates = {folder / WEIGHTS_FILE, folder / INDEX_FILE, *folder.glob(SHARDS)}
-    return {file for file in candidates if file.exists()}
+def written_weights(folder: Path, variant: str | None = None) -> set[Path]:
+    """Find the files in a folder that `write_weights` may have written in this variant."""
+    named = (with_variant(name, variant) for name in (WEIGHTS_FILE, INDEX_FILE))
+    shards = folder.glob(with_variant(SHARDS, variant))
+    return {file for file in (*(folder / name for name in named), *shards) if file.exists()}
 
 
-def write_weights(folder: Path, arrays: Mapping[str, Array], max_shard_size: int) -> None:
+def write_weights(
+    folder: Path, arrays: Mapping[str, Array], max_shard_size: int, variant: str | None = None
+) -> None:
     """Write model.safetensors, or shards and their index, and remove files of an earlier save.
 
     Args:
         folder: An existing folder. Its old weights stay readable until the new files are in place.
         arrays: The weights. A lazy mapping is read array by array, two or three times.
         max_shard_size: Maximum bytes per file, 1 or more; larger weights are split into shards.
+        variant: Of the file names; files of other variants stay.
 
     Raises:
         StorageError: the write fails.
+        ConfigError: a variant that is no part of a file name.
     """
     shards = split(arrays, max_shard_size)
-    with whole_files(folder, written_weights, last=INDEX_FILE) as new:
+    stale, last = partial(written_weights, variant=variant), with_variant(INDEX_FILE, variant)
+    with whole_files(folder, stale, last) as new:
         if len(shards) <= 1:
-            write_arrays(new / WEIGHTS_FILE, arrays)
+            write_arrays(new / with_variant(WEIGHTS_FILE, variant), arrays)
         else:
-            write_shards(new, arrays, shards)
+            write_shards(new, arrays, shards, variant)

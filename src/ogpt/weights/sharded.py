@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from ogpt.errors import ConfigError, WeightsError
-from ogpt.layout import INDEX_FILE
+from ogpt.layout import INDEX_FILE, with_variant
 from ogpt.reading import shown
 from ogpt.weights.arrays import Array, LazyArrays, stored
 from ogpt.weights.opened import damaged, read_json
@@ -74,7 +74,10 @@ def split(arrays: Mapping[str, Array], max_shard_size: int) -> list[list[str]]:
 
 
 def write_shards(
-    folder: Path, arrays: Mapping[str, Array], shards: Sequence[Sequence[str]]
+    folder: Path,
+    arrays: Mapping[str, Array],
+    shards: Sequence[Sequence[str]],
+    variant: str | None = None,
 ) -> None:
     """Write `model-00001-of-0000N.safetensors` and their index into a new folder.
 
@@ -83,13 +86,16 @@ def write_shards(
     where: dict[str, str] = {}
     total_size = 0
     for number, names in enumerate(shards, start=1):
-        file = folder / f"model-{number:05d}-of-{len(shards):05d}.safetensors"
+        name = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
+        file = folder / with_variant(name, variant)
         part = LazyArrays({name: name for name in names}, arrays.__getitem__)
         with open(file, "wb") as stream:
             total_size += write_stream(stream, part)
         where |= dict.fromkeys(names, file.name)
     index = {"metadata": {"total_size": total_size}, "weight_map": where}
-    (folder / INDEX_FILE).write_text(json.dumps(index, indent=2) + "\n", "utf-8")
+    (folder / with_variant(INDEX_FILE, variant)).write_text(
+        json.dumps(index, indent=2) + "\n", "utf-8"
+    )
 
 
 def size_in_bytes(size: int | str) -> int:

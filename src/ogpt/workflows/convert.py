@@ -209,7 +209,7 @@ def _open(
     if single:
         arrays = unwrapped(_SINGLE[file.suffix](file))
         return _Opened(None, file.suffix[1:], arrays, config)
-    opened = ModelFolder.at(model_folder(source, **hub))
+    opened = ModelFolder.at(model_folder(source, **hub), variant=hub.get("variant"))
     return _Opened(opened.path, opened.files.format, opened.weights, config)
 
 
