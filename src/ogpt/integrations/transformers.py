@@ -1,0 +1,320 @@
+"""Our networks as types of transformers, for tools that ask isinstance: Trainer, PEFT, lm-eval.
+
+Each class is a subclass of transformers' base and of the class of the same name in ogpt.
+transformers loads, saves and generates, and ogpt's network computes: there is no second forward.
+Importing this file changes no other model; `register` makes the Auto classes use it.
+
+>>> from ogpt.integrations.transformers import OpenAIGPTConfig, OpenAIGPTLMHeadModel
+>>> config = OpenAIGPTConfig(vocab_size=50, n_positions=8, n_embd=16, n_layer=2, n_head=2)
+>>> model = OpenAIGPTLMHeadModel(config)
+>>> import ogpt, transformers
+>>> isinstance(model, transformers.PreTrainedModel), isinstance(model, ogpt.OpenAIGPTLMHeadModel)
+(True, True)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from typing import Any, ClassVar
+
+import torch
+import transformers
+from torch import nn
+from transformers.generation import GenerationMixin
+from transformers.models.auto import tokenization_auto
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+from ogpt.config.changes import check_heads
+from ogpt.config.model import OpenAIGPTConfig as OwnConfig
+from ogpt.model.attention import check_attention
+from ogpt.model.base import Model
+from ogpt.model.classification import OpenAIGPTForSequenceClassification as OwnClassifier
+from ogpt.model.double_heads import OpenAIGPTDoubleHeadsModel as OwnDoubleHeads
+from ogpt.model.heads import OpenAIGPTLMHeadModel as OwnLMHead
+from ogpt.model.transformer import Conv1D as OwnConv1D
+from ogpt.model.transformer import OpenAIGPTModel as OwnTransformer
+from ogpt.tokens.fast import OpenAIGPTTokenizerFast as OwnTokenizerFast
+from ogpt.tokens.tokenizer import OpenAIGPTTokenizer as OwnTokenizer
+
+_VERSION_4 = transformers.__version__.startswith("4.")
+_LINKED = OwnConfig.defaults.keys() - {"label2id"}  # it follows from id2label
+
+
+class OpenAIGPTConfig(transformers.OpenAIGPTConfig):
+    """transformers' configuration, with the fields of ogpt.OpenAIGPTConfig that it lacks.
+
+    `own` is the same configuration for ogpt's network. A field that is set here is set there too.
+    """
+
+    __slots__ = ("_own",)  # transformers writes all of vars() to config.json
+    keys_to_ignore_at_inference = ("past_key_values",)
+
+    @property
+    def own(self) -> OwnConfig:
+        """The configuration that the network reads."""
+        if not hasattr(self, "_own"):
+            names = [name for name in _LINKED - {"parity"} if hasattr(self, name)]
+            given = {name: getattr(self, name) for name in names}
+            self._own = OwnConfig(**given, parity=vars(self).get("parity"))
+        return self._own
+
+    @property
+    def parity(self) -> Any:
+        """Which implementation to follow where they differ."""
+        return self.own.parity
+
+    @parity.setter
+    def parity(self, value: Any) -> None:
+        self.__dict__["parity"] = value
+
+    @property
+    def use_return_dict(self) -> bool:
+        """Whether models return named fields."""
+        return self.own.use_return_dict
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set a field here and in `own`."""
+        super().__setattr__(name, value)
+        name = self.attribute_map.get(name, name)
+        if hasattr(self, "_own") and name in _LINKED:
+            setattr(self.own, name, value)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The content of config.json, as transformers writes it."""
+        values: dict[str, Any] = super().to_dict()
+        values.pop("parity", None)
+        chosen = self.own.parity
+        return values if chosen == OwnConfig().parity else values | {"parity": chosen.to_dict()}
+
+
+class Conv1D(transformers.pytorch_utils.Conv1D):
+    """A linear layer of ogpt with the type that PEFT and bitsandbytes look for."""
+
+    forward = OwnConv1D.forward
+
+    def __init__(self, layer: OwnConv1D) -> None:
+        nn.Module.__init__(self)
+        self.nx, self.nf = layer.weight.shape
+        self.weight, self.bias = layer.weight, layer.bias
+
+
+_Module: Any = nn.Module  # for mypy, which would take each attribute for a tensor
+
+
+class _Start(_Module):
+    """Ends transformers' chain of constructors: the network is built by its own."""
+
+    def __init__(self, *_: Any) -> None:
+        nn.Module.__init__(self)
+
+
+class OpenAIGPTPreTrainedModel(transformers.PreTrainedModel, _Start):
+    """Base of the models: what transformers asks of one."""
+
+    config_class = OpenAIGPTConfig
+    base_model_prefix = "transformer"
+    main_input_name = "input_ids"
+    supports_gradient_checkpointing = True
+    network_class: ClassVar[type[Model]]
+    """The class of ogpt."""
+    _no_split_modules: ClassVar[list[str]] = ["Block"]
+    _skip_keys_device_placement: ClassVar[list[str]] = ["past_key_values"]
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    # buffers in files of older versions
+    _keys_to_ignore_on_load_unexpected: ClassVar[list[str]] = [r"attn\.bias", "position_ids"]
+
+    def __init__(self, config: Any) -> None:
+        if not isinstance(config, OpenAIGPTConfig):
+            config = OpenAIGPTConfig.from_dict(config.to_dict())
+        super().__init__(config)
+        network = self.network_class(config.own)
+        for module in list(network.modules()):
+            for name, child in list(module.named_children()):
+                if type(child) is OwnConv1D:
+                    setattr(module, name, Conv1D(child))
+        # the modules and settings of the network become this model's own
+        for name, value in vars(network).items():
+            if name not in vars(self):
+                setattr(self, name, value)
+        self._modules.update(network._modules)
+        self._parameters.update(network._parameters)
+        self.set_attn_implementation(config._attn_implementation or self.attn_implementation)
+        for module in self.modules():
+            if all(not weight.is_meta for weight in module.parameters(recurse=False)):
+                module._is_hf_initialized = True  # the network's own initial values
+        self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        with torch.no_grad():
+            for name, weight in module.named_parameters(recurse=False):
+                if not getattr(weight, "_is_hf_initialized", False):
+                    self.base_model.initialize(name, weight)
+
+    def get_input_embeddings(self) -> nn.Module:
+        """The token embedding."""
+        found: nn.Module = self.base_model.tokens_embed
+        return found
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """Replace the token embedding."""
+        self.base_model.tokens_embed = value
+
+    def get_output_embeddings(self) -> nn.Module | None:
+        """The language-model head, or None."""
+        return getattr(self, "lm_head", None)
+
+    def set_output_embeddings(self, new_embeddings: nn.Module) -> None:
+        """Replace the language-model head."""
+        self.lm_head = new_embeddings
+
+    def prune_heads(self, heads_to_prune: dict[int, list[int]]) -> None:
+        """Remove attention heads, as in ogpt."""
+        self.config.pruned_heads = check_heads(self.config.own, heads_to_prune)
+        for layer, heads in heads_to_prune.items():
+            self.base_model.get_submodule(f"h.{layer}.attn").prune_heads(heads)
+
+    def set_attn_implementation(self, attn_implementation: str, **_: Any) -> None:
+        """Choose how attention is computed: sdpa, eager or flash_attention_2."""
+        chosen = check_attention(attn_implementation)
+        self.config._attn_implementation = chosen
+        self.attn_implementation = self.base_model.attn_implementation = chosen
+
+    def gradient_checkpointing_enable(
+        self, gradient_checkpointing_kwargs: Mapping[str, Any] | None = None, **options: Any
+    ) -> None:
+        """Save memory in training, as in ogpt; adapters over frozen weights work too."""
+        Model.gradient_checkpointing_enable(self, gradient_checkpointing_kwargs, **options)
+        if getattr(self, "_hf_peft_config_loaded", False):
+            self.enable_input_require_grads()
+
+    def gradient_checkpointing_disable(self) -> None:
+        """Store activations for backward again."""
+        Model.gradient_checkpointing_disable(self)
+
+
+class _OwnCache:
+    """Lets transformers' generate() use the KV cache of the network."""
+
+    @classmethod
+    def _supports_default_dynamic_cache(cls) -> bool:
+        return False  # the network makes its own cache
+
+    def prepare_inputs_for_generation(self, *inputs: Any, **kwargs: Any) -> dict[str, Any]:
+        """The arguments of the next call of the network; generate() looks for the name kwargs."""
+        found: dict[str, Any] = super().prepare_inputs_for_generation(*inputs, **kwargs)
+        found.pop("cache_position", None)
+        return found
+
+
+class OpenAIGPTModel(OpenAIGPTPreTrainedModel, OwnTransformer):
+    """ogpt.OpenAIGPTModel as a type of transformers."""
+
+    network_class = OwnTransformer
+
+
+_TIED: Any = {"lm_head.weight": "transformer.tokens_embed.weight"}
+
+
+class OpenAIGPTLMHeadModel(OpenAIGPTPreTrainedModel, _OwnCache, GenerationMixin, OwnLMHead):
+    """ogpt.OpenAIGPTLMHeadModel as a type of transformers."""
+
+    network_class = OwnLMHead
+    _tied_weights_keys = list(_TIED) if _VERSION_4 else _TIED
+
+
+class OpenAIGPTDoubleHeadsModel(
+    OpenAIGPTPreTrainedModel, _OwnCache, GenerationMixin, OwnDoubleHeads
+):
+    """ogpt.OpenAIGPTDoubleHeadsModel as a type of transformers."""
+
+    network_class = OwnDoubleHeads
+    _tied_weights_keys = list(_TIED) if _VERSION_4 else _TIED
+
+
+class OpenAIGPTForSequenceClassification(OpenAIGPTPreTrainedModel, OwnClassifier):
+    """ogpt.OpenAIGPTForSequenceClassification as a type of transformers."""
+
+    network_class = OwnClassifier
+
+
+class _OwnTokens:
+    """Puts ogpt's attributes before those of transformers' base, whose constructor never runs."""
+
+    __setattr__ = object.__setattr__
+
+    @classmethod
+    def from_pretrained(cls, *inputs: Any, **options: Any) -> Any:
+        """Load a folder, as in ogpt; without the private arguments of Auto classes."""
+        given = {name: value for name, value in options.items() if not name.startswith("_")}
+        return super().from_pretrained(*inputs, **given)
+
+
+class OpenAIGPTTokenizer(_OwnTokens, OwnTokenizer, transformers.PreTrainedTokenizer):
+    """ogpt.OpenAIGPTTokenizer as a type of transformers."""
+
+
+class OpenAIGPTTokenizerFast(
+    _OwnTokens,
+    OwnTokenizerFast,
+    transformers.PreTrainedTokenizerFast,
+):
+    """ogpt.OpenAIGPTTokenizerFast as a type of transformers."""
+
+
+class _AutoTokenizerFast(OpenAIGPTTokenizerFast):
+    """What AutoTokenizer finds by the name of the fast class: the folder decides, not the name."""
+
+    @classmethod
+    def from_pretrained(cls, *inputs: Any, **options: Any) -> Any:
+        """Open a folder with the pre-tokenization that it was saved with."""
+        return OpenAIGPTTokenizer.from_pretrained(*inputs, **options)
+
+
+_AutoTokenizerFast.__name__ = OpenAIGPTTokenizerFast.__name__
+
+
+def register() -> ExitStack:
+    """Make transformers' Auto classes and pipelines open GPT-1 folders with these classes.
+
+    Only the key `openai-gpt` changes; `with register():` or `register().close()` undoes it.
+
+    Returns:
+        What undoes it, by `close()` or at the end of a `with` block.
+
+    >>> from ogpt.integrations.transformers import register
+    >>> from transformers import AutoConfig
+    >>> with register():
+    ...     print(AutoConfig.for_model("openai-gpt").__class__.__module__)
+    ogpt.integrations.transformers
+    """
+    undo = ExitStack()
+
+    def enter(table: dict[Any, Any], key: Any, value: Any) -> None:
+        if key in table:
+            undo.callback(table.__setitem__, key, table[key])
+        else:
+            undo.callback(table.pop, key, None)
+        table[key] = value
+
+    enter(CONFIG_MAPPING._extra_content, OpenAIGPTConfig.model_type, OpenAIGPTConfig)
+    for auto, model in _AUTO.items():
+        enter(auto._model_mapping._extra_content, OpenAIGPTConfig, model)
+    both = (OpenAIGPTTokenizer, _AutoTokenizerFast)
+    if _VERSION_4:  # a class is found by its name here, before the registered ones
+        enter(tokenization_auto.TOKENIZER_MAPPING_NAMES, OpenAIGPTConfig.model_type, (None, None))
+    else:
+        for one in both:
+            enter(tokenization_auto.REGISTERED_TOKENIZER_CLASSES, one.__name__, one)
+    mapping = tokenization_auto.TOKENIZER_MAPPING._extra_content
+    enter(mapping, OpenAIGPTConfig, both if _VERSION_4 else OpenAIGPTTokenizer)
+    return undo
+
+
+_AUTO = {
+    transformers.AutoModel: OpenAIGPTModel,
+    transformers.AutoModelForCausalLM: OpenAIGPTLMHeadModel,
+    transformers.AutoModelForPreTraining: OpenAIGPTLMHeadModel,
+    transformers.AutoModelForSequenceClassification: OpenAIGPTForSequenceClassification,
+}
