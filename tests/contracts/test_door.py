@@ -31,8 +31,8 @@ for name in {extras}: sys.modules[name] = None
 import ogpt
 for module in pkgutil.walk_packages(ogpt.__path__, "ogpt."):
     name = module.name
-    apart = ("ogpt.__main__", "ogpt.model.", "ogpt.tf.", "ogpt.training.torch_")
-    if name.startswith(apart):
+    apart = ("__main__", "integrations.", "model.", "tf.", "training.torch_")
+    if name.removeprefix("ogpt.").startswith(apart):
         continue
     importlib.import_module(name)
 """

@@ -84,6 +84,22 @@ def test_generate_uses_our_cache_and_writes_the_same_text() -> None:
         assert lengths == [4, 1, 1, 1, 1]
 
 
+def test_positions_of_generate_are_told() -> None:
+    model = built(OpenAIGPTLMHeadModel, small())
+    asked = {"max_new_tokens": 2, "do_sample": False, "attention_mask": torch.ones_like(IDS)}
+    with ogpt.notices.collecting() as notices:
+        written = model.generate(IDS, position_ids=torch.tensor([[3, 2, 1, 0]] * 2), **asked)
+    assert [notice.fields["setting"] for notice in notices] == ["position_ids"]
+    assert written.tolist() == model.generate(IDS, **asked).tolist()
+
+
+def test_outputs_are_transformers_mappings() -> None:
+    out = built(OpenAIGPTDoubleHeadsModel, small())(IDS, labels=IDS)
+    assert isinstance(out, transformers.utils.ModelOutput)
+    assert list(out) == ["loss", "logits", "mc_logits"]
+    assert isinstance(built(OpenAIGPTModel, small())(IDS, return_dict=False), tuple)
+
+
 def test_a_setting_reaches_the_network() -> None:
     model = built(OpenAIGPTForSequenceClassification, small(pad_token_id=None))
     padded = torch.tensor([[4, 8, 0, 0], [23, 42, 4, 8]])

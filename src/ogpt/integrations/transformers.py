@@ -14,16 +14,19 @@ Importing this file changes no other model; `register` makes the Auto classes us
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from functools import wraps
 from typing import Any, ClassVar
 
 import torch
 import transformers
 from torch import nn
+from transformers import modeling_outputs
 from transformers.generation import GenerationMixin
 from transformers.models.auto import tokenization_auto
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+from transformers.models.gpt2.modeling_gpt2 import GPT2DoubleHeadsModelOutput
 
 from ogpt.config.changes import check_heads
 from ogpt.config.model import OpenAIGPTConfig as OwnConfig
@@ -34,6 +37,7 @@ from ogpt.model.double_heads import OpenAIGPTDoubleHeadsModel as OwnDoubleHeads
 from ogpt.model.heads import OpenAIGPTLMHeadModel as OwnLMHead
 from ogpt.model.transformer import Conv1D as OwnConv1D
 from ogpt.model.transformer import OpenAIGPTModel as OwnTransformer
+from ogpt.notices import tell
 from ogpt.tokens.fast import OpenAIGPTTokenizerFast as OwnTokenizerFast
 from ogpt.tokens.tokenizer import OpenAIGPTTokenizer as OwnTokenizer
 
@@ -48,7 +52,7 @@ class OpenAIGPTConfig(transformers.OpenAIGPTConfig):
     """
 
     __slots__ = ("_own",)  # transformers writes all of vars() to config.json
-    keys_to_ignore_at_inference = ("past_key_values",)
+    keys_to_ignore_at_inference: ClassVar[list[str]] = ["past_key_values"]
 
     @property
     def own(self) -> OwnConfig:
@@ -194,6 +198,10 @@ class OpenAIGPTPreTrainedModel(transformers.PreTrainedModel, _Start):
         Model.gradient_checkpointing_disable(self)
 
 
+_BY_MASK = ("cache_position", "position_ids")
+"""Inputs of transformers' models that the network finds by the mask and the cache."""
+
+
 class _OwnCache:
     """Lets transformers' generate() use the KV cache of the network."""
 
@@ -201,17 +209,35 @@ class _OwnCache:
     def _supports_default_dynamic_cache(cls) -> bool:
         return False  # the network makes its own cache
 
+    def generate(self, *inputs: Any, **kwargs: Any) -> Any:
+        """Continue prompts, with the arguments and results of transformers."""
+        if kwargs.pop("position_ids", None) is not None:
+            reason = "the network finds positions by attention_mask"
+            tell("setting-without-effect", setting="position_ids", reason=reason)
+        return super().generate(*inputs, **kwargs)
+
     def prepare_inputs_for_generation(self, *inputs: Any, **kwargs: Any) -> dict[str, Any]:
         """The arguments of the next call of the network; generate() looks for the name kwargs."""
         found: dict[str, Any] = super().prepare_inputs_for_generation(*inputs, **kwargs)
-        found.pop("cache_position", None)
-        return found
+        return {name: value for name, value in found.items() if name not in _BY_MASK}
+
+
+def _returning(kind: Any, forward: Callable[..., Any]) -> Callable[..., Any]:
+    """The forward of a network, with its signature and transformers' type of its output."""
+
+    @wraps(forward)
+    def typed(self: Any, *inputs: Any, **options: Any) -> Any:
+        out = forward(self, *inputs, **options)
+        return out if isinstance(out, tuple) else kind(**out)
+
+    return typed
 
 
 class OpenAIGPTModel(OpenAIGPTPreTrainedModel, OwnTransformer):
     """ogpt.OpenAIGPTModel as a type of transformers."""
 
     network_class = OwnTransformer
+    forward = _returning(modeling_outputs.BaseModelOutputWithPast, OwnTransformer.forward)
 
 
 _TIED: Any = {"lm_head.weight": "transformer.tokens_embed.weight"}
@@ -221,6 +247,7 @@ class OpenAIGPTLMHeadModel(OpenAIGPTPreTrainedModel, _OwnCache, GenerationMixin,
     """ogpt.OpenAIGPTLMHeadModel as a type of transformers."""
 
     network_class = OwnLMHead
+    forward = _returning(modeling_outputs.CausalLMOutputWithPast, OwnLMHead.forward)
     _tied_weights_keys = list(_TIED) if _VERSION_4 else _TIED
 
 
@@ -230,6 +257,7 @@ class OpenAIGPTDoubleHeadsModel(
     """ogpt.OpenAIGPTDoubleHeadsModel as a type of transformers."""
 
     network_class = OwnDoubleHeads
+    forward = _returning(GPT2DoubleHeadsModelOutput, OwnDoubleHeads.forward)
     _tied_weights_keys = list(_TIED) if _VERSION_4 else _TIED
 
 
@@ -237,6 +265,7 @@ class OpenAIGPTForSequenceClassification(OpenAIGPTPreTrainedModel, OwnClassifier
     """ogpt.OpenAIGPTForSequenceClassification as a type of transformers."""
 
     network_class = OwnClassifier
+    forward = _returning(modeling_outputs.SequenceClassifierOutputWithPast, OwnClassifier.forward)
 
 
 class _OwnTokens:
