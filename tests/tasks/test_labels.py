@@ -61,7 +61,7 @@ def test_names_are_sorted_and_numbers_by_value():
 @pytest.mark.parametrize("labels", [("a", "a"), [str(n) for n in range(1001)]])
 def test_one_class_or_identifiers_are_refused(labels):
     with pytest.raises(
-        DataError, match=r"has \d+ distinct values .*; allowed: 2 to 1,000"
+        DataError, match=r"distinct values of the label column: \d+ .*; allowed: 2 to 1,000"
     ) as error:
         infer_labels(rows(*labels), "single_label_classification")
     assert "regression" in error.value.hint

@@ -270,6 +270,14 @@ def test_one_class_of_a_data_set_is_refused(tmp_path: Path) -> None:
         check_data(opened("rte", tmp_path), 2)
 
 
+def test_a_training_file_without_rows_is_refused(tmp_path: Path) -> None:
+    rows = table("index|sentence1|sentence2|label")
+    write_files(tmp_path, {**LAYOUTS["rte", 0], "glue_data/RTE/train.tsv": rows})
+    with pytest.raises(DataError, match="there are 0 training examples of RTE") as caught:
+        check_data(opened("rte", tmp_path), 2)
+    assert caught.value.hint == "check the training files: no row is left of them"
+
+
 # ---- what is missing
 
 

@@ -186,7 +186,7 @@ def test_broken_weights_never_replace_a_good_checkpoint(tmp_path: Path) -> None:
 
 def test_an_evaluation_that_is_not_a_number_stops_the_run(tmp_path: Path) -> None:
     loop = make(tmp_path, Broken(), checkpoint_every=0, eval_every=2)
-    with pytest.raises(TrainingDiverged, match=r"validation loss nan after step 2.*none yet"):
+    with pytest.raises(TrainingDiverged, match=r"loss nan after step 2.*no checkpoint yet"):
         loop.run()
 
 

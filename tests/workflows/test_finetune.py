@@ -151,6 +151,7 @@ def test_frozen_layers_do_not_move(base, files, tmp_path):
 def test_frozen_layers_beyond_the_model_are_refused(base, files, tmp_path):
     with pytest.raises(ConfigError, match="frozen_layers is 3; allowed: 0 to 2"):
         weights_after(base, files, tmp_path / "run", "finetune.frozen_layers=3")
+    assert not RunFolder.is_run(tmp_path / "run")  # the corrected command starts it
 
 
 @pytest.mark.parametrize(
@@ -223,7 +224,7 @@ def test_what_cannot_be_trained_is_refused_before_the_work(base, tmp_path):
         return write(tmp_path / name, made)
 
     one_class = rows("one.jsonl", *({"text": "a", "label": "x"} for _ in range(9)))
-    refused(DataError, "1 distinct values .'x'.", tmp_path, base, train=one_class)
+    refused(DataError, "values of the label column: 1 .'x'.", tmp_path, base, train=one_class)
     odd = rows("odd.jsonl", {"text": "a", "label": "awful"})
     refused(DataError, r"odd.jsonl, line 1 is 'awful'; allowed: 'bad", tmp_path, base, valid=odd)
     bare = rows("bare.jsonl", {"text": "a", "rating": "good"})
@@ -239,6 +240,10 @@ def test_what_cannot_be_trained_is_refused_before_the_work(base, tmp_path):
         DataError, "2 training examples, fewer than a batch of 8", tmp_path, base, train=few
     )
     assert "finetune.batch_size" in hint
+    refused(ConfigError, "recipe is '2019'; allowed: paper", tmp_path, base, recipe="2019")
+    wide = tmp_path / "wide.csv"
+    wide.write_text("text,label\na,x\n", "utf-16")
+    assert "-f utf-16" in refused(DataError, "is binary", tmp_path, base, train=wide)
     same = tmp_path / "t.jsonl"
     refused(ConfigError, "are the same file", tmp_path, base, valid=same)
     refused(ConfigError, "the data is incomplete", tmp_path, base, valid=None)

@@ -382,7 +382,7 @@ def test_too_little_text(text: Path, tmp_path: Path) -> None:
 
 def test_divergence_names_step_rate_and_checkpoint(text: Path, tmp_path: Path) -> None:
     overrides = settings(training__learning_rate=1e30, training__checkpoint_every=1)
-    with pytest.raises(TrainingDiverged, match=r"step \d+.* learning rate .*none yet") as caught:
+    with pytest.raises(TrainingDiverged, match=r"step \d+.* rate .*no checkpoint yet") as caught:
         pretrain(data=[str(text)], out=tmp_path / "run", overrides=overrides)
     assert "warmup_steps" in caught.value.hint
     assert not (tmp_path / "run" / "checkpoints").exists()

@@ -65,7 +65,7 @@ def infer_labels(examples: Iterable[Example], problem: Problem) -> tuple[str, ..
     if not least <= len(names) <= MOST_CLASSES:
         few = "one class alone cannot be learned: add rows of another class"
         raise DataError(
-            f"the label column has {len(names)} distinct values ({_shown(names)}); allowed: "
+            f"distinct values of the label column: {len(names)} ({_shown(names)}); allowed: "
             f"{least} to {MOST_CLASSES:,}",
             hint=f"{few if len(names) < least else 'check that it is the column of the labels'}; "
             "for scores instead of classes, pass --problem regression",

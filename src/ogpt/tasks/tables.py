@@ -68,7 +68,9 @@ def _text(path: Path, compression: Compression) -> str:
         raise
     except DataError as error:
         raise DataError(
-            str(error), hint="write the file in UTF-8, for example with iconv -f cp1252 -t utf-8"
+            str(error),
+            hint="write the file in UTF-8, for example with iconv -t utf-8 and -f cp1252, or -f "
+            "utf-16 if it has zero bytes",
         ) from error
 
 

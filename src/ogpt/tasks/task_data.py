@@ -120,7 +120,9 @@ def check_data(data: TaskData, batch_size: int) -> None:
         raise DataError(
             f"there are {len(data.train)} training examples{title_after_of(spec)}, fewer than a "
             f"batch of {batch_size}",
-            hint=f"lower the batch: --set finetune.batch_size={max(1, len(data.train) // 4)}",
+            hint=f"lower the batch: --set finetune.batch_size={max(1, len(data.train) // 4)}"
+            if data.train
+            else "check the training files: no row is left of them",
         )
     label_array(data.train, spec)
     for name, examples in data.valid.items():

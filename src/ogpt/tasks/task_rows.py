@@ -99,7 +99,10 @@ def read_examples(
                 raise _no_column(resolved.get(LABEL, LABEL), LABEL, row)
         examples.append(_example(row, family, resolved, problem))
     if not examples:
-        raise DataError(f"{path} has no rows", hint="pass a file with examples")
+        raise DataError(
+            f"{path} has no rows",
+            hint="pass a file with examples; the first line of a .csv or .tsv is its header",
+        )
     return examples, resolved
 
 

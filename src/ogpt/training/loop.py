@@ -274,12 +274,14 @@ class Loop:
 
     def _diverged(self, what: str) -> TrainingDiverged:
         name = self.run_folder.facts["last"]
-        last = self.run_folder.path / CHECKPOINTS / name if name else "none yet"
+        last, again = "there is no checkpoint yet", ""
+        if name:
+            last = f"the last good checkpoint is {self.run_folder.path / CHECKPOINTS / name}"
+            again = " from that checkpoint (pretrain --init, finetune --model)"
         return TrainingDiverged(
-            f"{what}, at learning rate {self._rate():.3g}; the last good checkpoint is {last}",
+            f"{what}, at learning rate {self._rate():.3g}; {last}",
             hint="lower learning_rate, or lengthen the warm-up (training.warmup_steps, "
-            "finetune.warmup_fraction), and start another run from that checkpoint (pretrain "
-            "--init, finetune --model)",
+            f"finetune.warmup_fraction), and start another run{again}",
         )
 
     def _rate(self) -> float:

@@ -121,6 +121,8 @@ def run_finetune(request: FinetuneRequest, reporter: Reporter) -> FinetuneResult
 
 
 def _finetune(setup: FinetuneSetup, out: Path, reporter: Reporter) -> FinetuneResult:
+    # made before the run: what it refuses leaves no run behind
+    step = None if RunFolder.is_run(out) else make_finetune_step(setup)
     run = opened_run(out, setup.settings, kind=TASK, init=str(setup.folder.path))
     _check_same_examples(run, setup)
     if run.facts.get("finished"):
@@ -129,7 +131,7 @@ def _finetune(setup: FinetuneSetup, out: Path, reporter: Reporter) -> FinetuneRe
             step = make_finetune_step(setup)
             _score_tests(setup, step, run, _facts(setup, step))
         return _result(setup, run)
-    step = make_finetune_step(setup)
+    step = step or make_finetune_step(setup)
     state = run.load_last(step.load)
     done = 0 if state is None else int(state["step"])
     run.cut_metrics(done)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -78,7 +79,7 @@ class FinetuneRequest:
 
     def settings(self, file: Path | None) -> FinetuneSettings:
         """The settings of a TOML file, recipe and overrides; None: without a file."""
-        recipe = [f"finetune.recipe={self.recipe}"] if self.recipe else []
+        recipe = [f"finetune.recipe={json.dumps(self.recipe)}"] if self.recipe else []
         return load_settings_of(FinetuneSettings, file=file, overrides=[*recipe, *self.overrides])
 
     def read(self) -> TaskData:
