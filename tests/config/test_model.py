@@ -3,6 +3,7 @@
 import copy
 import math
 import pickle
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -328,3 +329,32 @@ def test_repr_shows_what_is_not_plain() -> None:
     assert '"n_ctx": 512' in shown
     assert "range(0, 3)" in shown
     assert "output_attentions" not in shown
+
+
+# what tools of transformers ask
+
+
+def test_facts_that_tools_read(tmp_path: Path) -> None:
+    config = OpenAIGPTConfig(n_layer=3)
+    assert config.get_text_config(decoder=True) is config
+    assert (config.is_encoder_decoder, config.sub_configs, config.chunk_size_feed_forward) == (
+        False,
+        {},
+        0,
+    )
+    assert "is_encoder_decoder" not in config.to_dict()
+    config.save_pretrained(save_directory=tmp_path)
+    values, rest = OpenAIGPTConfig.get_config_dict(tmp_path, local_files_only=True, n_head=2)
+    assert values["n_layer"] == 3
+    assert rest == {"n_head": 2}
+    read = OpenAIGPTConfig.from_pretrained(pretrained_model_name_or_path=tmp_path)
+    assert read == config
+
+
+def test_facts_in_a_file() -> None:
+    """config.json of transformers 4 may contain them."""
+    config = OpenAIGPTConfig(is_encoder_decoder=False, chunk_size_feed_forward=0)
+    assert not config.is_encoder_decoder
+    with pytest.raises(ConfigError, match=r"sub_configs is \{\}; allowed: no value") as caught:
+        config.sub_configs = {}
+    assert "sub_configs" in caught.value.hint

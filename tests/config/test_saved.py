@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import transformers
 
-from ogpt.config import saved
+from ogpt.config import config_file
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.errors import CheckpointError, ConfigError, StorageError, UnknownSetting
 
@@ -254,7 +254,7 @@ def test_where_a_model_is_looked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: 
         asked.append((path_or_id, where))
         return tmp_path / "inner"
 
-    monkeypatch.setattr(saved, "model_folder", folder)
+    monkeypatch.setattr(config_file, "model_folder", folder)
     config = OpenAIGPTConfig.from_pretrained("me/gpt", revision="v1", token="t", afn="relu")
     assert (config.n_layer, config.afn) == (5, "relu")
     assert asked == [("me/gpt", {"revision": "v1", "token": "t", "tokenizer_only": True})]

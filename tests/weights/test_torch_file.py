@@ -17,7 +17,7 @@ from torch import nn
 from ogpt.errors import WeightsError
 from ogpt.model.tensors import tensor_of
 from ogpt.notices import collecting
-from ogpt.weights import pickled_tensors, tensor_pickle, torch_file
+from ogpt.weights import pickled_tensors, tensor_pickle, torch_file, zip_records
 from ogpt.weights.pickled_tensors import PickledTensor
 from ogpt.weights.torch_file import open_bin
 
@@ -534,9 +534,59 @@ def test_a_name_twice(zipped: Path) -> None:
 
 
 def test_a_huge_directory(zipped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch_file, "_DIRECTORY_LIMIT", 100)
+    monkeypatch.setattr(zip_records, "_DIRECTORY_LIMIT", 100)
     with pytest.raises(WeightsError, match=r"it has \d+ bytes; allowed: 100"):
         open_bin(zipped)
+
+
+# checksums
+
+
+def flipped(file: Path, record: str, byte: int) -> None:
+    """Flip one bit of a record's data."""
+    with zipfile.ZipFile(file) as archive:
+        entry = archive.getinfo(record)
+        data = archive.read(record)
+    whole = bytearray(file.read_bytes())
+    at = whole.index(data, entry.header_offset)
+    whole[at + byte] ^= 1
+    file.write_bytes(whole)
+
+
+def test_a_flipped_bit_is_found(tmp_path: Path) -> None:
+    file = tmp_path / "model.bin"
+    base = torch.arange(600_000, dtype=torch.float32)  # more than is read at once
+    value = {"whole": base, "part": base[:10].clone()[:5], "other": torch.ones(3)}
+    torch.save(value, file)
+    flipped(file, "model/data/0", 4 * 599_999)
+    flipped(file, "model/data/1", 4 * 7)  # a number that no tensor uses
+    arrays = open_bin(file)
+    for name, record in (("whole", "data/0"), ("part", "data/1")):
+        message = rf"the checksum of the record '{record}' is [0-9a-f]+; the archive's directory"
+        with pytest.raises(WeightsError, match=message) as caught:
+            arrays[name]
+        assert "restore" in caught.value.hint
+    assert arrays["other"].data.tolist() == [1, 1, 1]
+
+
+def test_a_flipped_bit_of_the_pickle_is_found(tmp_path: Path) -> None:
+    file = tmp_path / "model.bin"
+    torch.save({"a long name": torch.ones(3)}, file)
+    whole = file.read_bytes()
+    assert whole.count(b"a long name") == 1
+    file.write_bytes(whole.replace(b"a long name", b"a lonG name"))
+    with pytest.raises(WeightsError, match=r"the checksum of the record 'data\.pkl' is"):
+        open_bin(file)
+
+
+def test_files_without_checksums(tmp_path: Path) -> None:
+    file = tmp_path / "model.bin"
+    torch.serialization.set_crc32_options(False)
+    try:
+        torch.save({"a": torch.arange(3.0)}, file)
+    finally:
+        torch.serialization.set_crc32_options(True)
+    assert open_bin(file)["a"].data.tolist() == [0, 1, 2]
 
 
 # What a pickle may claim of its storages

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar
 
+from ogpt.config.config_file import config_values
 from ogpt.config.fields import LARGEST, bad
 from ogpt.config.model import OpenAIGPTConfig
-from ogpt.config.saved import config_values
 
 _OF_LSTM = {
     "n_layer": 1,

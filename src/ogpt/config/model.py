@@ -13,6 +13,7 @@ from ogpt.config.parity import Parity
 from ogpt.config.saved import SavedConfig, tell_misspelt
 from ogpt.errors import ConfigError
 
+_FACTS = ("is_encoder_decoder", "chunk_size_feed_forward")  # of the class, and extras of files
 TOKENIZER_FINGERPRINT = "tokenizer_fingerprint"
 """Extra key of config.json: the fingerprint of the tokenizer that the model was trained with."""
 
@@ -99,6 +100,12 @@ class OpenAIGPTConfig(SavedConfig):
         "num_attention_heads": "n_head",
         "num_hidden_layers": "n_layer",
     }
+    # facts that tools read; a config.json may contain them
+    is_encoder_decoder = False
+    chunk_size_feed_forward = 0
+    base_config_key = ""
+    sub_configs: ClassVar[dict[str, Any]] = {}
+    has_no_defaults_at_init = False
     other_names: ClassVar[dict[str, str]] = {
         **attribute_map,
         "torch_dtype": "dtype",
@@ -220,7 +227,7 @@ class OpenAIGPTConfig(SavedConfig):
     def __setattr__(self, name: str, value: Any) -> None:
         """Set a field by any of its names, normalized to the type that it stores."""
         name = self.other_names.get(name, name)
-        if name != "num_labels" and hasattr(type(self), name):
+        if name != "num_labels" and name not in _FACTS and hasattr(type(self), name):
             raise bad(name, value, "no value: the class itself uses this name")
         if name == "id2label":
             vars(self)[name], vars(self)["label2id"] = labels(None, value, None)

@@ -8,14 +8,14 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self, Unpack, overload
+from typing import Any, ClassVar, Literal, Self, overload
 
+from ogpt.config.config_file import config_values, read_values
 from ogpt.config.parity import Parity
-from ogpt.errors import CheckpointError, ConfigError, UnknownSetting
-from ogpt.hub import HubOptions, model_folder
-from ogpt.layout import CONFIG_FILE, weights_files
+from ogpt.errors import ConfigError, UnknownSetting
+from ogpt.hub import HubOptions
+from ogpt.layout import CONFIG_FILE
 from ogpt.notices import tell
-from ogpt.reading import parse_json, unreadable
 from ogpt.storage import storage_error, whole_file
 
 # difflib's similarity from which a name counts as misspelled. The closest legitimate key of
@@ -140,11 +140,11 @@ class SavedConfig(ABC):
         with whole_file(Path(json_file_path)) as temporary:
             temporary.write_text(text, "utf-8")
 
-    def save_pretrained(self, folder: str | Path) -> None:
+    def save_pretrained(self, save_directory: str | Path) -> None:
         """Validate the fields, then write `config.json` to the folder.
 
         Args:
-            folder: Created if missing.
+            save_directory: Created if missing.
 
         Raises:
             ConfigError: a value outside its range, or an extra that JSON cannot represent.
@@ -152,10 +152,10 @@ class SavedConfig(ABC):
         """
         self.check()
         try:
-            Path(folder).mkdir(parents=True, exist_ok=True)
+            Path(save_directory).mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise storage_error(Path(folder), error) from error
-        self.to_json_file(Path(folder) / CONFIG_FILE)
+            raise storage_error(Path(save_directory), error) from error
+        self.to_json_file(Path(save_directory) / CONFIG_FILE)
 
     @overload
     @classmethod
@@ -202,32 +202,41 @@ class SavedConfig(ABC):
             CheckpointError: the file is missing or damaged.
             ConfigError: as from_dict.
         """
-        return cls.from_dict(_read(Path(json_file)))
+        return cls.from_dict(read_values(Path(json_file)))
 
     @overload
     @classmethod
     def from_pretrained(
-        cls, path_or_id: str | Path, return_unused_kwargs: Literal[True], **kwargs: Any
+        cls,
+        pretrained_model_name_or_path: str | Path,
+        return_unused_kwargs: Literal[True],
+        **kwargs: Any,
     ) -> tuple[Self, dict[str, Any]]: ...
 
     @overload
     @classmethod
     def from_pretrained(
-        cls, path_or_id: str | Path, return_unused_kwargs: Literal[False] = False, **kwargs: Any
+        cls,
+        pretrained_model_name_or_path: str | Path,
+        return_unused_kwargs: Literal[False] = False,
+        **kwargs: Any,
     ) -> Self: ...
 
     @classmethod
     def from_pretrained(
-        cls, path_or_id: str | Path, return_unused_kwargs: bool = False, **kwargs: Any
+        cls,
+        pretrained_model_name_or_path: str | Path,
+        return_unused_kwargs: bool = False,
+        **kwargs: Any,
     ) -> Self | tuple[Self, dict[str, Any]]:
         """Read the `config.json` of a model.
 
         Args:
-            path_or_id: A model folder, a JSON file, or a Hub id.
+            pretrained_model_name_or_path: A model folder, a JSON file, or a Hub id.
             return_unused_kwargs: As in from_dict.
             **kwargs: Values that override the file, as in from_dict; and the arguments of
                 ogpt.hub.model_folder: revision, cache_dir, token, local_files_only,
-                force_download, subfolder.
+                force_download, subfolder, variant.
 
         Returns:
             The configuration, and the unused kwargs if requested.
@@ -237,12 +246,40 @@ class SavedConfig(ABC):
             HubError: the download failed.
             ConfigError: as from_dict.
         """
+        values, changes = cls.get_config_dict(pretrained_model_name_or_path, **kwargs)
+        config, unused = cls._built(values, return_unused_kwargs, changes)
+        return (config, unused) if return_unused_kwargs else config
+
+    @classmethod
+    def get_config_dict(
+        cls, pretrained_model_name_or_path: str | Path, **kwargs: Any
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Read the `config.json` of a model as a dictionary.
+
+        Args:
+            pretrained_model_name_or_path: As in from_pretrained.
+            **kwargs: As in from_pretrained.
+
+        Returns:
+            The values as they are in the file, and the kwargs that do not concern the Hub.
+
+        Raises:
+            CheckpointError: the file is missing or damaged.
+            HubError: the download failed.
+        """
         where: HubOptions = {}
         for option in HubOptions.__annotations__.keys() & kwargs.keys():
             where[option] = kwargs.pop(option)  # type: ignore[literal-required]  # one of its keys
-        values = config_values(path_or_id, **where)
-        config, unused = cls._built(values, return_unused_kwargs, kwargs)
-        return (config, unused) if return_unused_kwargs else config
+        return config_values(pretrained_model_name_or_path, **where), kwargs
+
+    def get_text_config(self, decoder: bool | None = None, encoder: bool | None = None) -> Self:
+        """The configuration of the part that reads text: this one.
+
+        Args:
+            decoder: Has no effect: GPT-1 is a decoder.
+            encoder: Has no effect.
+        """
+        return self
 
     @classmethod
     def _built(
@@ -276,23 +313,6 @@ class SavedConfig(ABC):
         return kept | fresh
 
 
-def config_values(path_or_id: str | Path, **hub: Unpack[HubOptions]) -> dict[str, Any]:
-    """The values in the config.json of a model, as they are.
-
-    Args:
-        path_or_id: A model folder, a JSON file, or a Hub id.
-        **hub: How to fetch from the Hub, as in `ogpt.hub.model_folder`.
-
-    Raises:
-        CheckpointError: the file is missing or damaged.
-        HubError: the download failed.
-    """
-    file = Path(path_or_id)
-    if not file.is_file():
-        file = model_folder(path_or_id, tokenizer_only=True, **hub) / CONFIG_FILE
-    return _read(file)
-
-
 def tell_misspelt(names: Iterable[str], known: Iterable[str]) -> None:
     """Warn about extras that look like a misspelled field; the rest are legacy keys.
 
@@ -308,34 +328,6 @@ def tell_misspelt(names: Iterable[str], known: Iterable[str]) -> None:
             tell("unknown-setting", name=name, advice=advice)
         elif near:
             tell("unknown-setting", name=name, advice=f"did you mean {near[0]}?")
-
-
-def _read(file: Path) -> dict[str, Any]:
-    """Read the object in a JSON file."""
-    try:
-        values = parse_json(file.read_text("utf-8"))
-    except FileNotFoundError as error:
-        if weights_files(item.name for item in file.parent.glob("*")).format == "openai":
-            raise CheckpointError(
-                f"{file.parent} holds OpenAI's files of 2018, which have no {file.name}",
-                hint="use ogpt.load, or create a model folder with ogpt convert",
-            ) from error
-        raise CheckpointError(
-            f"{file.parent} has no {file.name}, so it is not a model folder",
-            hint="pass a folder with config.json and model.safetensors, or a run folder",
-        ) from error
-    except OSError as error:
-        raise unreadable(file, error, CheckpointError) from error
-    except ValueError as error:
-        raise CheckpointError(
-            f"{file} is damaged: {error}", hint="restore the file from a copy of the model"
-        ) from error
-    if not isinstance(values, dict):
-        raise CheckpointError(
-            f"{file} is damaged: it holds {type(values).__name__}, not an object",
-            hint="restore the file from a copy of the model",
-        )
-    return values
 
 
 def _as_typed(name: str, text: str, current: object) -> Any:

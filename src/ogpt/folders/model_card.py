@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,7 @@ def write_card(
     *,
     evaluation: Mapping[str, object] | None = None,
     license: str | None = None,
+    tags: Iterable[str] = (),
 ) -> None:
     """Write the card of a model folder that already has its configuration.
 
@@ -58,6 +59,7 @@ def write_card(
         facts: Further rows of the table, such as `training_facts`.
         evaluation: Name of a measure -> its value.
         license: Identifier on the Hub, such as "mit"; None: "not stated".
+        tags: More tags, after those of the architecture.
 
     Raises:
         CheckpointError: the configuration is missing or damaged.
@@ -70,16 +72,16 @@ def write_card(
     parameters = parameter_count(config, architecture)
     task, title, does = _KINDS[architecture]
     shape = f"{config.n_layer} layers, {config.n_embd} channels, {config.n_head} heads"
-    tags = ["openai-gpt", "gpt-1"]
+    own = ["openai-gpt", "gpt-1"]
     if isinstance(config, LSTMConfig):
         title = title.replace("A GPT-1", "An LSTM")
         shape = f"1 LSTM layer of {config.lstm_units} units, {config.n_embd} channels"
-        tags = ["lstm"]
+        own = ["lstm"]
     metadata = {
         **({"license": license} if license else {}),
         "library_name": "ogpt",
         "pipeline_tag": task,
-        "tags": tags,
+        "tags": list(dict.fromkeys([*own, *tags])),
     }
     pre_tokenizer = read_settings(folder).get("pre_tokenizer", "")
     kept, peer = "It uses lower-case text, and does not keep white space.", "uses BERT's rules"

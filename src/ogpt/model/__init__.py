@@ -25,6 +25,7 @@ The paper's baseline (table 5):
 
 Around it:
     base.py             initial weights, resizing, freezing
+    model_facts.py      what training tools ask about a model
     checkpointing.py    gradient checkpointing
     resizing.py         rows of an embedding
     pretrained.py       from_pretrained, save_pretrained, push_to_hub

@@ -7,17 +7,18 @@ from typing import ClassVar
 
 import torch
 from torch import nn
+from torch.utils.hooks import RemovableHandle
 
 from ogpt.config.changes import changed, check_heads, padded
 from ogpt.config.model import TOKENIZER_FINGERPRINT, OpenAIGPTConfig
 from ogpt.errors import ConfigError
 from ogpt.model.attention import best_attention, check_attention
-from ogpt.model.checkpointing import GradientCheckpointing
+from ogpt.model.model_facts import ModelFacts
 from ogpt.model.resizing import resized
 from ogpt.weights.names import PREFIX
 
 
-class Model(GradientCheckpointing):
+class Model(ModelFacts):
     """A GPT-1 in memory. OpenAIGPTPreTrainedModel adds loading and saving.
 
     Every model keeps the transformer, or the LSTM in its place, in the attribute `transformer`
@@ -26,11 +27,6 @@ class Model(GradientCheckpointing):
 
     config_class: ClassVar[type[OpenAIGPTConfig]] = OpenAIGPTConfig
     base_model_prefix: ClassVar[str] = PREFIX
-    main_input_name: ClassVar[str] = "input_ids"
-    # transformers' Trainer passes num_items_in_batch where this is True, and counts the labels of
-    # a language model from the second one on where loss_type says that it shifts them
-    accepts_loss_kwargs: ClassVar[bool] = False
-    loss_type: ClassVar[str | None] = None
     _tied_weights_keys: ClassVar[dict[str, str]] = {}  # weight: the one that it is tied to
 
     def __init__(self, config: OpenAIGPTConfig) -> None:
@@ -44,18 +40,9 @@ class Model(GradientCheckpointing):
         config.check()
         self.config = config
         self.attn_implementation = best_attention()
+        self._require_grads_hook: RemovableHandle | None = None
         self.all_tied_weights_keys: dict[str, str] = {}
         """Names of tied weights, with the weight that each is tied to."""
-
-    @property
-    def device(self) -> torch.device:
-        """The device of the weights."""
-        return next(self.parameters()).device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The dtype of the weights."""
-        return next(self.parameters()).dtype
 
     @property
     def base_model(self) -> Model:
@@ -66,6 +53,11 @@ class Model(GradientCheckpointing):
     def post_init(self) -> None:
         """Initialize the weights: N(0, initializer_range), biases 0, LayerNorm gains 1."""
         self._initialize(dict(self.named_parameters()))
+
+    def init_weights(self) -> None:
+        """Initialize the weights and tie them."""
+        self.post_init()
+        self.tie_weights()
 
     @torch.no_grad()
     def _initialize(self, parameters: Mapping[str, nn.Parameter]) -> None:
@@ -87,21 +79,6 @@ class Model(GradientCheckpointing):
             parameter.fill_(1.0)
         else:
             parameter.normal_(0.0, self.config.initializer_range)
-
-    def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
-        """Number of weights; tied ones count once.
-
-        Args:
-            only_trainable: Do not count frozen weights.
-            exclude_embeddings: Do not count embeddings, nor a head that is tied to one.
-        """
-        tables = [each for each in self.modules() if isinstance(each, nn.Embedding)]
-        left_out = {id(table.weight) for table in tables} if exclude_embeddings else set()
-        return sum(
-            weight.numel()
-            for weight in self.parameters()
-            if id(weight) not in left_out and (weight.requires_grad or not only_trainable)
-        )
 
     # embeddings and heads
 
@@ -141,6 +118,35 @@ class Model(GradientCheckpointing):
 
     def tie_weights(self) -> None:
         """Make tied weights the same tensor again; without a language-model head, do nothing."""
+
+    def get_expanded_tied_weights_keys(self, all_submodels: bool = False) -> dict[str, str]:
+        """Names of tied weights, with the weight that each is tied to.
+
+        Args:
+            all_submodels: Has no effect: only the head of the whole model is tied.
+        """
+        return dict(self.all_tied_weights_keys)
+
+    def get_decoder(self) -> Model:
+        """The network without its heads."""
+        return self.base_model
+
+    def set_decoder(self, decoder: Model) -> None:
+        """Replace the network, and tie the head to it.
+
+        Args:
+            decoder: Of a configuration with the same sizes.
+
+        Raises:
+            ConfigError: the model is a network itself.
+        """
+        if self.base_model is self:
+            raise ConfigError(
+                f"the model is a {type(self).__name__}, a network without a head",
+                hint="set the network of a model with a head",
+            )
+        setattr(self, PREFIX, decoder)
+        self.tie_weights()
 
     @property
     def _keys_to_ignore_on_save(self) -> list[str] | None:
@@ -273,9 +279,16 @@ class Model(GradientCheckpointing):
 
     def enable_input_require_grads(self) -> None:
         """Give the embeddings' output a gradient, which adapters over frozen embeddings need."""
-        self.get_input_embeddings().register_forward_hook(
+        self.disable_input_require_grads()
+        self._require_grads_hook = self.get_input_embeddings().register_forward_hook(
             lambda module, given, out: out.requires_grad_(True)
         )
+
+    def disable_input_require_grads(self) -> None:
+        """Undo enable_input_require_grads."""
+        if self._require_grads_hook is not None:
+            self._require_grads_hook.remove()
+            self._require_grads_hook = None
 
     def set_attn_implementation(self, attn_implementation: str) -> None:
         """Choose how attention is computed.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+import inspect
+from typing import Any, ClassVar
 
-from torch import nn
+from torch import Tensor, nn
 
 from ogpt.config.changes import changed
 from ogpt.config.model import OpenAIGPTConfig
+from ogpt.model.cache import KVCache
 from ogpt.model.lstm import LSTMModel
 from ogpt.model.network import network_of
 from ogpt.model.pretrained import OpenAIGPTPreTrainedModel
@@ -41,6 +43,41 @@ class LanguageModel(OpenAIGPTPreTrainedModel):
             self.lm_head.weight = self.transformer.tokens_embed.weight
             self.all_tied_weights_keys = dict(self._tied_weights_keys)
         self.lm_head.out_features = self.config.vocab_size
+
+    def prepare_inputs_for_generation(
+        self,
+        input_ids: Tensor,
+        past_key_values: KVCache | None = None,
+        attention_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        **options: Any,
+    ) -> dict[str, Any]:
+        """The arguments of forward for the next step of a search: the tokens that are new to it.
+
+        PEFT and transformers' searches call it; our own `generate` does not.
+
+        Args:
+            input_ids: (B, T), the prompt and the tokens after it.
+            past_key_values: The cache of earlier steps; its tokens are left out.
+            attention_mask: (B, S), all tokens.
+            inputs_embeds: (B, T, C), a prompt as embeddings: used in the first step.
+            **options: More arguments of forward; token_type_ids and position_ids of all tokens.
+                Names that forward lacks, such as cache_position, are left out.
+        """
+        held = 0 if past_key_values is None else past_key_values.get_seq_length()
+        given: dict[str, Any] = {"past_key_values": past_key_values}
+        if inputs_embeds is not None and not held:
+            given["inputs_embeds"], T = inputs_embeds, inputs_embeds.shape[1]
+        else:
+            # the cache also counts a prompt of embeddings, which input_ids lacks
+            given["input_ids"] = input_ids[:, min(held, input_ids.shape[1] - 1) :]
+            T = given["input_ids"].shape[1]
+        for name in ("token_type_ids", "position_ids"):
+            if options.get(name) is not None:
+                given[name] = options.pop(name)[:, -T:]
+        taken = inspect.signature(type(self).forward).parameters
+        more = {name: value for name, value in options.items() if name in taken}
+        return {**given, "attention_mask": attention_mask, **more}
 
     def untie_weights(self) -> None:
         """Give the head its own weight, at first a copy of the token embedding."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -175,6 +175,7 @@ class OpenAIGPTPreTrainedModel(Model):
         *,
         max_shard_size: int | str = "5GB",
         variant: str | None = None,
+        tags: Iterable[str] = (),
         **options: Any,
     ) -> str:
         """Upload the model to the Hugging Face Hub, with a model card made from its facts.
@@ -183,6 +184,7 @@ class OpenAIGPTPreTrainedModel(Model):
             repo_id: `owner/name`.
             max_shard_size: As in save_pretrained.
             variant: As in save_pretrained.
+            tags: Of the card, beside those of `add_model_tags`.
             **options: private, token, revision, commit_message (ogpt.hub.push_folder).
 
         Returns:
@@ -190,7 +192,7 @@ class OpenAIGPTPreTrainedModel(Model):
         """
         with TemporaryDirectory() as folder:
             self.save_pretrained(folder, max_shard_size=max_shard_size, variant=variant)
-            write_card(Path(folder))
+            write_card(Path(folder), tags=[*(self.model_tags or ()), *tags])
             return push_folder(folder, repo_id, variant=variant, **options)
 
     @overload

@@ -9,14 +9,14 @@ by the storages, each after its length, always little-endian. Source: torch/seri
 from __future__ import annotations
 
 import math
-import struct
-import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from io import BufferedReader
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ogpt.errors import WeightsError
 from ogpt.notices import tell
@@ -24,6 +24,7 @@ from ogpt.weights.arrays import Array
 from ogpt.weights.opened import Opened, damaged
 from ogpt.weights.pickled_tensors import ITEM_SIZES, PickledStorage, PickledTensor
 from ogpt.weights.tensor_pickle import DAMAGED, TRUST, Pickled, described, load
+from ogpt.weights.zip_records import ZIP_MAGIC, ZipRecord, zip_records
 
 WRAPPERS = ("state_dict", "model")
 """Keys under which training programs store the state dict inside a larger checkpoint."""
@@ -32,16 +33,9 @@ EXPANDED_LIMIT = 2**26
 """Largest tensor, in bytes, that may exceed its storage (64 MiB). Strides of 0, as `expand` makes
 them, would let a small file fill the memory."""
 
-_ZIP_MAGIC = b"PK\x03\x04"
 _LEGACY_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # torch's MAGIC_NUMBER, pickled
 _LEGACY_PROTOCOL = 1001
 _TAR_MAGIC = slice(257, 262), b"ustar"
-
-_DIRECTORY_LIMIT = 2**23  # bytes of the directory of a zip archive: about 80,000 records
-_LOCAL_HEADER = struct.Struct("<4s22xHH")  # magic, ..., lengths of the name and the extra field
-# Flags of a zip record (PKWARE's APPNOTE, section 4.4.4).
-_UTF8 = 0x800
-_ENCRYPTED = 0x1 | 0x40 | 0x2000
 
 _NUMPY = {"bfloat16": "u2", "bool": "?"}  # where numpy's name differs, or it has no such type
 
@@ -50,7 +44,10 @@ class _Layout(NamedTuple):
     """The pickle of a file, and the positions of its storages."""
 
     pickled: Pickled
-    begins: dict[str, int]
+    pickle: ZipRecord | None
+    """None: the format before torch 1.6, which has no checksums."""
+    places: dict[str, ZipRecord]
+    """Of each storage."""
     byte_order: Literal["<", ">"]  # in numpy's notation
 
 
@@ -59,12 +56,12 @@ def open_bin(file: Path) -> Mapping[str, Array]:
 
     Only the pickle is read at first. Each `arrays[name]` reads one tensor from the file into new
     memory, C-contiguous and in the byte order of this machine. Tensors that share a storage become
-    separate arrays. Checksums of the zip archive are not verified: torch does not verify them
-    either, and may omit them.
+    separate arrays. Checksums of the zip archive are verified where there are some.
 
     Raises:
         WeightsError: the file is missing, incomplete, damaged, in the tar format of torch < 0.4, or
-            contains anything but tensors. Later, from `arrays[name]`: the file has changed.
+            contains anything but tensors. Later, from `arrays[name]`: the file has changed, or a
+            checksum differs.
     """
     opened = Opened(file)
     try:
@@ -74,14 +71,18 @@ def open_bin(file: Path) -> Mapping[str, Array]:
         raise WeightsError(
             f"{file} cannot be read: {error.strerror}", hint="check the permissions of the file"
         ) from error
-    return _BinFile(opened, _state_dict(file, layout.pickled.value), layout)
+    tensors = _state_dict(file, layout.pickled.value)
+    if layout.pickle is not None:  # after the other checks, whose messages say more
+        layout.pickle.check(file, "data.pkl", opened.read)
+    return _BinFile(opened, tensors, layout)
 
 
 class _BinFile(Mapping[str, Array]):
     def __init__(self, opened: Opened, tensors: dict[str, PickledTensor], layout: _Layout) -> None:
         self._opened = opened
         self._tensors = tensors
-        self._begins = layout.begins
+        self._places = layout.places
+        self._unchecked = set(layout.places)
         self._byte_order = layout.byte_order
 
     def __len__(self) -> int:
@@ -100,8 +101,9 @@ class _BinFile(Mapping[str, Array]):
         if not tensor.span:
             return Array(dtype, np.empty(tensor.size, native))
         numbers = np.empty(tensor.span, native)
-        begin = self._begins[tensor.storage.key] + tensor.offset * native.itemsize
-        self._opened.read_into(numbers, begin)
+        place = self._places[tensor.storage.key]
+        self._opened.read_into(numbers, place.begin + tensor.offset * native.itemsize)
+        self._check(tensor, place, numbers)
         if not native.newbyteorder(self._byte_order).isnative:
             numbers.byteswap(inplace=True)
         strides = [
@@ -111,11 +113,27 @@ class _BinFile(Mapping[str, Array]):
         data = np.ndarray(tensor.size, native, numbers, strides=strides)
         return Array(dtype, data if data.flags.c_contiguous else data.copy())
 
+    def _check(self, tensor: PickledTensor, place: ZipRecord, numbers: NDArray[Any]) -> None:
+        """Check the storage of a tensor, once; `numbers` is what was read of it.
+
+        Raises:
+            WeightsError: its checksum differs.
+        """
+        key = tensor.storage.key
+        if key not in self._unchecked:
+            return
+        name = f"data/{key}"
+        if numbers.nbytes == place.size:  # the usual case: nothing is read twice
+            place.compare(self._opened.path, name, zlib.crc32(numbers.data))
+        else:
+            place.check(self._opened.path, name, self._opened.read)
+        self._unchecked.discard(key)
+
 
 def _read(file: Path, stream: BufferedReader, size: int) -> _Layout:
     head = stream.read(512)
     where, tar = _TAR_MAGIC
-    if head.startswith(_ZIP_MAGIC):
+    if head.startswith(ZIP_MAGIC):
         return _read_zip(file, stream)
     if head.startswith(_LEGACY_MAGIC):
         return _read_legacy(file, stream, size)
@@ -126,7 +144,7 @@ def _read(file: Path, stream: BufferedReader, size: int) -> _Layout:
         )
     raise WeightsError(
         f"{file} is not a file of torch.save: it starts with {head[:8]!r}, not with "
-        f"{_ZIP_MAGIC!r} (torch >= 1.6) or {_LEGACY_MAGIC[:8]!r} (earlier)",
+        f"{ZIP_MAGIC!r} (torch >= 1.6) or {_LEGACY_MAGIC[:8]!r} (earlier)",
         hint=DAMAGED,
     )
 
@@ -180,7 +198,7 @@ def _check_extent(file: Path, name: str, tensor: PickledTensor) -> None:
 
 
 def _read_zip(file: Path, stream: BufferedReader) -> _Layout:
-    records = _records(file, stream)
+    records = zip_records(file, stream)
     prefixes = [name.removesuffix("data.pkl") for name in records if name.endswith("/data.pkl")]
     if len(prefixes) != 1 or prefixes[0].count("/") != 1:
         raise damaged(
@@ -188,88 +206,29 @@ def _read_zip(file: Path, stream: BufferedReader) -> _Layout:
             f"{len(prefixes)} of its {len(records)} records are named NAME/data.pkl; allowed: 1",
         )
     (prefix,) = prefixes
-    begin, length = records[f"{prefix}data.pkl"]
-    stream.seek(begin)
-    pickled = load(stream, length, str(file))
-    begins = {}
+    pickle = records[f"{prefix}data.pkl"]
+    stream.seek(pickle.begin)
+    pickled = load(stream, pickle.size, str(file))
+    places = {}
     for storage in pickled.storages.values():
         place = records.get(f"{prefix}data/{storage.key}")
         if place is None:
             raise damaged(file, f"the record {prefix}data/{described(storage.key)} is missing")
-        begins[storage.key], length = place
-        if length != storage.nbytes:
+        places[storage.key] = place
+        if place.size != storage.nbytes:
             raise damaged(
                 file,
-                f"storage {described(storage.key)} has {length} bytes; {storage.numel} numbers of "
-                f"{storage.dtype} need {storage.nbytes}",
+                f"storage {described(storage.key)} has {place.size} bytes; {storage.numel} numbers "
+                f"of {storage.dtype} need {storage.nbytes}",
             )
     order = b"little"  # torch < 2.1 did not store it
     if f"{prefix}byteorder" in records:
-        begin, length = records[f"{prefix}byteorder"]
-        stream.seek(begin)
-        order = stream.read(min(length, 16))
+        record = records[f"{prefix}byteorder"]
+        stream.seek(record.begin)
+        order = stream.read(min(record.size, 16))
     if order not in (b"little", b"big"):
         raise damaged(file, f"its byte order is {order!r}; allowed: b'little', b'big'")
-    return _Layout(pickled, begins, "<" if order == b"little" else ">")
-
-
-class _Bounded:
-    """Limits reads of zipfile, which otherwise reads a directory of any size at once."""
-
-    def __init__(self, stream: BufferedReader) -> None:
-        self._stream = stream
-        self.seek, self.tell = stream.seek, stream.tell
-
-    def read(self, size: int = -1, /) -> bytes:
-        if size > _DIRECTORY_LIMIT:
-            raise ValueError(f"it has {size} bytes; allowed: {_DIRECTORY_LIMIT}")
-        return self._stream.read(size)
-
-
-def _records(file: Path, stream: BufferedReader) -> dict[str, tuple[int, int]]:
-    """Return position and length of each record, after checking that none overlap."""
-    try:
-        with zipfile.ZipFile(_Bounded(stream)) as archive:
-            entries, end = archive.infolist(), archive.start_dir
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error) as error:
-        raise damaged(file, f"its zip directory is invalid: {error}") from error
-    records: dict[str, tuple[int, int]] = {}
-    # From the last record to the first: each must end before the next one starts.
-    for entry in sorted(entries, key=lambda entry: entry.header_offset, reverse=True):
-        name = entry.orig_filename
-        if name in records:
-            raise damaged(file, f"two records have the name {described(name)}")
-        if ".." in name.split("/") or name.startswith("/") or "\\" in name:
-            raise damaged(file, f"the record name {described(name)} leaves the archive")
-        if entry.flag_bits & _ENCRYPTED:
-            raise WeightsError(f"{file}: record {described(name)} is encrypted", hint=TRUST)
-        if entry.compress_type or entry.compress_size != entry.file_size:
-            raise WeightsError(
-                f"{file}: record {described(name)} is compressed ({entry.compress_size} bytes for "
-                f"{entry.file_size}); allowed: uncompressed records, as torch.save writes them",
-                hint=TRUST,
-            )
-        records[name] = _data_begin(file, stream, entry, end), entry.file_size
-        end = entry.header_offset
-    return records
-
-
-def _data_begin(file: Path, stream: BufferedReader, entry: zipfile.ZipInfo, end: int) -> int:
-    """Return the position of the data of a record: after its local header, of variable length."""
-    name = entry.orig_filename.encode("utf-8" if entry.flag_bits & _UTF8 else "cp437")
-    if 0 <= entry.header_offset < end:  # the directory follows and is longer than a header
-        stream.seek(entry.header_offset)
-        header = stream.read(_LOCAL_HEADER.size + len(name))
-        magic, name_length, extra_length = _LOCAL_HEADER.unpack_from(header)
-        begin = entry.header_offset + len(header) + int(extra_length)
-        found = magic, name_length, header[_LOCAL_HEADER.size :]
-        if found == (_ZIP_MAGIC, len(name), name) and begin + entry.file_size <= end:
-            return begin
-    raise damaged(
-        file,
-        f"record {described(entry.orig_filename)} of {entry.file_size} bytes is not between byte "
-        f"{entry.header_offset} and byte {end}, as the directory says",
-    )
+    return _Layout(pickled, pickle, places, "<" if order == b"little" else ">")
 
 
 def _read_legacy(file: Path, stream: BufferedReader, size: int) -> _Layout:
@@ -298,12 +257,13 @@ def _read_legacy(file: Path, stream: BufferedReader, size: int) -> _Layout:
             f"its list of {len(keys)} storages does not name each of the "
             f"{len(pickled.storages)} storages of its tensors once",
         )
-    begins = {}
+    places = {}
     begin = stream.tell()
     for storage in (pickled.storages[key] for key in keys):
-        begins[storage.key] = _legacy_begin(file, stream, begin, size, storage)
-        begin = begins[storage.key] + storage.nbytes
-    return _Layout(pickled, begins, "<")
+        begin = _legacy_begin(file, stream, begin, size, storage)
+        places[storage.key] = ZipRecord(begin, storage.nbytes, 0)  # without a checksum
+        begin += storage.nbytes
+    return _Layout(pickled, None, places, "<")
 
 
 def _legacy_begin(
