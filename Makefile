@@ -43,7 +43,7 @@ $(TF_VENV)/.ready: pyproject.toml constraints.txt
 	@echo "setting up $(TF_VENV); this takes minutes where TensorFlow is still to be fetched"
 	$(PYTHON) -m venv $(TF_VENV)
 	$(TF_VENV)/bin/python -m pip --disable-pip-version-check install --quiet -c constraints.txt \
-	  numpy tokenizers huggingface_hub filelock typer rich h5py torch tensorflow-cpu keras \
+	  numpy tokenizers huggingface_hub filelock typer rich h5py torch tensorflow-cpu keras scikit-learn scipy \
 	  pytest pytest-cov pytest-timeout pytest-xdist
 	@touch $@
 
@@ -74,6 +74,7 @@ bench-peers: setup
 # benchmarks of TensorFlow, in its environment
 bench-tf: $(TF_VENV)/.ready
 	PYTHONPATH=src TF_CPP_MIN_LOG_LEVEL=2 $(TF_VENV)/bin/python -m benchmarks.tf_generation
+	PYTHONPATH=src TF_CPP_MIN_LOG_LEVEL=2 $(TF_VENV)/bin/python -m benchmarks.tf_training
 
 clean:
 	rm -rf $(VENV) $(TF_VENV) build dist src/ogpt/decoding/native/libogpt.* .coverage coverage.json coverage-tf.json .pytest_cache .mypy_cache .ruff_cache

@@ -239,9 +239,9 @@ SCRIPTS = {  # the options of transformers' examples, their own and those of its
 }
 
 
-def names_in_first_column(header: str) -> list[str]:
-    """The names in the first cells of a table of from-transformers.md."""
-    page = (GUIDES / "from-transformers.md").read_text("utf-8")
+def names_in_first_column(header: str, guide: str = "from-transformers") -> list[str]:
+    """The names in the first cells of a table of a guide."""
+    page = (GUIDES / f"{guide}.md").read_text("utf-8")
     table = re.search(rf"^\| {re.escape(header)} \|.*\n\|[-| ]+\n((?:\|.*\n)+)", page, re.MULTILINE)
     assert table is not None
     return [
@@ -254,6 +254,22 @@ def names_in_first_column(header: str) -> list[str]:
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_every_option_of_a_script_is_mapped(script: str) -> None:
     assert sorted(names_in_first_column(f"option of `{script}`")) == sorted(SCRIPTS[script].split())
+
+
+TF_ONLY = """line_by_line xla poly_power fp16 gradient_accumulation_steps max_steps tpu_name
+    tpu_zone gcp_project tpu_num_cores push_to_hub push_to_hub_model_id push_to_hub_token"""
+"""What transformers' TensorFlow script reads beside the options of PyTorch's: one of its own, and
+those of TFTrainingArguments that act otherwise there."""
+
+
+def test_every_option_of_the_tensorflow_script_is_mapped() -> None:
+    """It has those of PyTorch's, but for three, and its own."""
+    header = "option of TensorFlow's `run_clm.py`"
+    assert sorted(names_in_first_column(header, "tensorflow")) == sorted(TF_ONLY.split())
+    page = (GUIDES / "tensorflow.md").read_text("utf-8")
+    for name in ("dtype", "low_cpu_mem_usage", "streaming"):
+        assert name in SCRIPTS["run_clm.py"].split()
+        assert f"`--{name}`" in page
 
 
 def test_training_arguments_are_those_of_transformers() -> None:

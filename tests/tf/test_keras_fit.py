@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -16,8 +17,10 @@ from ogpt.model.double_heads import OpenAIGPTDoubleHeadsModel
 from ogpt.model.heads import OpenAIGPTLMHeadModel
 from ogpt.model.transformer import OpenAIGPTModel
 from ogpt.tf.double_heads import LM_COEF
+from ogpt.workflows.add_pad_token import add_pad_token
 from tests.contracts.sources import ROOT
 from tests.model.small import Kind, config, draw_ids
+from tests.tasks.small import tokenizer
 from tests.tf.twins import TWINS, gap, tf_small
 
 pytestmark = pytest.mark.slow
@@ -152,6 +155,112 @@ def test_frozen_layers_stay() -> None:
     assert not np.array_equal(before[1], after[1])
 
 
+@pytest.mark.parametrize("steps", [1, 2])
+def test_gradient_accumulation_is_one_step_of_a_larger_batch(steps: int) -> None:
+    once, parts = tf_small(CLASSIFIER, **NONE), tf_small(CLASSIFIER, **NONE)
+    once.compile(keras.optimizers.SGD(0.5), jit_compile=False)
+    accumulating = {"gradient_accumulation_steps": steps} if steps > 1 else {}
+    parts.compile(keras.optimizers.SGD(0.5, **accumulating), jit_compile=False)
+    once.fit(dataset(CLASSIFIER, 8), shuffle=False, verbose=0)
+    parts.fit(dataset(CLASSIFIER, 4), shuffle=False, verbose=0)
+    far = gap(parts.score.kernel, once.score.kernel)
+    assert (far < 1e-5) == (steps == 2)  # the planted fault: two steps instead of one
+
+
+def test_callbacks_stop_and_keep_the_best(tmp_path: Path) -> None:
+    model = tf_small(**NONE)
+    model.compile(keras.optimizers.SGD(0.0), jit_compile=False)
+    best = keras.callbacks.ModelCheckpoint(
+        str(tmp_path / "best.weights.h5"),
+        monitor="loss",
+        save_best_only=True,
+        save_weights_only=True,
+    )
+    stop = keras.callbacks.EarlyStopping(monitor="loss", patience=1)
+    history = model.fit(
+        dataset(OpenAIGPTLMHeadModel), epochs=9, verbose=0, shuffle=False, callbacks=[best, stop]
+    )
+    assert len(history.epoch) == 2  # nothing is learned at a rate of 0
+    other = tf_small(**NONE)
+    for stored in other.stored_variables().values():
+        stored.variable.assign(keras.ops.zeros_like(stored.variable))
+    other.load_weights(tmp_path / "best.weights.h5")
+    inputs, _ = batch(OpenAIGPTLMHeadModel)
+    assert gap(other(inputs).logits, model(inputs).logits) < 1e-6
+
+
+def test_rows_become_batches() -> None:
+    model = tf_small(CLASSIFIER, **NONE)
+    inputs, labels = batch(CLASSIFIER)
+    rows = [
+        {"input_ids": ids, "label": int(label), "text": "is dropped"}
+        for ids, label in zip(inputs["input_ids"].tolist(), labels["labels"], strict=True)
+    ]
+    data = model.prepare_tf_dataset(rows, batch_size=3, shuffle=False)
+    batches = list(data)
+    assert [len(y) for _, y in batches] == [3, 3, 2]
+    assert set(batches[0][0]) == {"input_ids"}
+    assert np.array_equal(np.concatenate([y for _, y in batches]), labels["labels"])
+    shuffled = model.prepare_tf_dataset(rows, batch_size=3, prefetch=False)
+    seen = [np.concatenate([y for _, y in shuffled]) for _ in range(4)]
+    assert {len(one) for one in seen} == {6}  # the smaller batch is dropped
+    assert len({tuple(one) for one in seen}) > 1
+    model.compile(keras.optimizers.Adam(1e-2), jit_compile=False)
+    history = model.fit(data, shuffle=False, epochs=8, verbose=0).history["loss"]
+    assert history[-1] < 0.7 * history[0]
+    assert model.predict(data, verbose=0).logits.shape == (8, 3)
+
+
+def test_rows_of_different_lengths_are_filled_up() -> None:
+    words = tokenizer()
+    model = tf_small(CLASSIFIER, vocab_size=len(words), n_positions=32)
+    add_pad_token(words, model)
+    texts = ["a film", "the end of this story"]
+    rows = [dict(words(text)) for text in texts]
+    with pytest.raises(ConfigError, match="rows of input_ids have the shapes") as caught:
+        model.prepare_tf_dataset(rows, shuffle=False)
+    assert "tokenizer=" in caught.value.hint
+    (made,) = model.prepare_tf_dataset(rows, shuffle=False, tokenizer=words)
+    expected = words(texts, padding=True, return_tensors="np")
+    assert np.array_equal(made["input_ids"], expected["input_ids"])
+    assert np.array_equal(made["attention_mask"], expected["attention_mask"])
+
+    def collate(rows: list[dict[str, Any]], most: int) -> dict[str, Any]:
+        ids = np.stack([np.asarray(row["input_ids"])[:most] for row in rows])
+        return {"input_ids": ids, "labels": ids, "mc_labels": ids[:, 0]}
+
+    (inputs, labels) = next(
+        iter(
+            model.prepare_tf_dataset(
+                rows, batch_size=2, collate_fn=collate, collate_fn_args={"most": 1}
+            )
+        )
+    )
+    assert (set(inputs), set(labels)) == ({"input_ids"}, {"labels", "mc_labels"})
+
+
+def test_rows_without_anything_for_the_model() -> None:
+    model = tf_small()
+    with pytest.raises(ConfigError, match="the data set has no rows"):
+        model.prepare_tf_dataset([])
+    with pytest.raises(ConfigError, match="the columns are text; allowed: input_ids"):
+        model.prepare_tf_dataset([{"text": "a film"}])
+
+
+def test_a_model_is_pushed_as_a_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    inputs, _ = batch(OpenAIGPTLMHeadModel)
+    model = tf_small()
+
+    def push_folder(folder: str, repo_id: str, **options: object) -> str:
+        again = type(model).from_pretrained(folder)
+        assert gap(again(inputs).logits, model(inputs).logits) < 1e-6
+        assert (Path(folder) / "README.md").exists()
+        return f"{repo_id} {options}"
+
+    monkeypatch.setattr("ogpt.tf.pretrained.push_folder", push_folder)
+    assert model.push_to_hub("me/mine", private=True) == "me/mine {'private': True}"
+
+
 def test_batches_without_what_the_loss_needs() -> None:
     inputs, labels = batch(CLASSIFIER)
     model = tf_small(CLASSIFIER)
@@ -164,11 +273,15 @@ def test_batches_without_what_the_loss_needs() -> None:
     assert "-100" in caught.value.hint
 
 
-def test_the_summary_names_the_parts(capsys: pytest.CaptureFixture[str]) -> None:
-    tf_small(CLASSIFIER).summary()
+@pytest.mark.parametrize("kind", TWINS)
+def test_the_summary_names_the_parts_and_their_shapes(
+    kind: Kind, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tf_small(kind).summary()
     shown = capsys.readouterr().out
     assert "TFOpenAIGPTMainLayer" in shown
-    assert "score (Dense)" in shown
+    assert "(None, None, 16)" in shown
+    assert "?" not in shown
 
 
 # resizing

@@ -17,7 +17,7 @@ from ogpt.generation.protocol.likelihood import Choices, decoder_scorer
 from ogpt.model.decoder.torch_decoder import TorchDecoder
 from ogpt.model.evaluating import evaluating
 from ogpt.model.heads import OpenAIGPTLMHeadModel
-from ogpt.training import torch_scorer as scorer_module
+from ogpt.training import joined_choices as scorer_module
 from ogpt.training.common_prefix import with_common_prefix
 from ogpt.training.torch_objective import TorchLanguageModeling
 from ogpt.training.torch_scorer import torch_scorer

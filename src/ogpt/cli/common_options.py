@@ -38,6 +38,10 @@ Split = Annotated[
     ),
 ]
 Config = Annotated[Path | None, typer.Option(help="TOML file with settings.")]
+Backend = Annotated[
+    str | None,
+    typer.Option(help="What computes: torch or tensorflow.", show_default="torch"),
+]
 Resume = Annotated[bool, typer.Option("--resume", help="Resume from the last checkpoint.")]
 Plan = Annotated[bool, typer.Option("--plan", help="Estimate cost and exit without training.")]
 TooLong = Annotated[str, typer.Option(help="Examples that are too long: truncate, error or skip.")]

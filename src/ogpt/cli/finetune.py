@@ -9,7 +9,7 @@ import typer
 
 from ogpt.cli.answers import answer, write
 from ogpt.cli.command import reporter
-from ogpt.cli.common_options import Config, Json, Plan, Resume
+from ogpt.cli.common_options import Backend, Config, Json, Plan, Resume
 from ogpt.cli.field_options import with_field_options
 from ogpt.cli.figures import sweep
 from ogpt.tasks.task_source import TaskSource
@@ -29,6 +29,7 @@ def finetune(
         list[str] | None,
         typer.Option("--set", metavar="finetune.FIELD=VALUE", help="Set one field; repeatable."),
     ] = None,
+    backend: Backend = None,
     resume: Resume = False,
     seeds: Annotated[
         int,
@@ -55,6 +56,7 @@ def finetune(
         "recipe": recipe,
         "config": config,
         "overrides": overrides or (),
+        "backend": backend,
         "resume": resume,
         "reporter": reporter(),
     }

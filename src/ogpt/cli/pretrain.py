@@ -9,7 +9,7 @@ import typer
 
 from ogpt.cli.answers import answer
 from ogpt.cli.command import reporter
-from ogpt.cli.common_options import Config, Json, More, Plan, Resume, Valid, sources
+from ogpt.cli.common_options import Backend, Config, Json, More, Plan, Resume, Valid, sources
 from ogpt.cli.field_options import with_field_options
 from ogpt.config.starting_point import StartingPoint
 from ogpt.evaluation.probe_source import ProbeSource
@@ -32,6 +32,7 @@ def pretrain(
         list[str] | None,
         typer.Option("--set", metavar="SECTION.FIELD=VALUE", help="Set one field; repeatable."),
     ] = None,
+    backend: Backend = None,
     resume: Resume = False,
     plan: Plan = False,
     as_json: Json = False,
@@ -48,6 +49,7 @@ def pretrain(
         out=out,
         config=config,
         overrides=overrides or (),
+        backend=backend,
         resume=resume,
         reporter=reporter(),
         **named,

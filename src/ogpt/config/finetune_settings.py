@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ogpt.config.pretrain_settings import TrainingSettings, check
+from ogpt.config.pretrain_settings import BACKENDS, TrainingSettings, check
 from ogpt.config.ranges import MAX_SEED, Multiple, Number, OneOf, Range, Switch, Whole
 from ogpt.processor import MOST_THREADS
 
@@ -22,6 +22,8 @@ class FinetuneSection:
     """The paper's training, or that of the published code with its quirks (docs/fidelity.md)."""
     seed: int = 0
     """Of new weights, dropout and the order of the examples, 0 to 2**64 - 1."""
+    backend: Literal["torch", "tensorflow"] = "torch"
+    """What computes: PyTorch or TensorFlow. A resumed run may change it."""
     epochs: float = 3.0
     """Passes over the training examples."""
     max_steps: int = 0
@@ -63,7 +65,8 @@ class FinetuneSection:
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Dtype of activations. auto: bfloat16 where the hardware multiplies it, else float32."""
     compile: Literal["auto", "on", "off"] = "auto"
-    """torch.compile. auto: where a C++ compiler exists and the run is long enough to pay for it."""
+    """torch.compile, or XLA of TensorFlow. auto: where the run is long enough to pay for it; torch
+    also needs a C++ compiler."""
     threads: int = 0
     """Number of CPU threads, at most 1024; 0 uses all cores."""
     evals_per_epoch: int = 1
@@ -81,6 +84,7 @@ class FinetuneSection:
             "class_weights": Switch(),
             "on_too_long": OneOf(("truncate", "error", "skip")),
             "precision": OneOf(("auto", "float32", "bfloat16")),
+            "backend": OneOf(BACKENDS),
             "compile": OneOf(("auto", "on", "off")),
             "threads": Whole(0, MOST_THREADS),
         }
@@ -105,6 +109,7 @@ class FinetuneSection:
         steps_per_epoch = max(1, math.ceil(n_examples / self.batch_size))
         return TrainingSettings(
             seed=self.seed,
+            backend=self.backend,
             epochs=self.epochs,
             max_steps=self.max_steps,
             batch_size=self.batch_size,

@@ -13,6 +13,9 @@ from ogpt.config.ranges import MAX_SEED, Multiple, Number, OneOf, Range, Whole
 from ogpt.errors import ConfigError
 from ogpt.processor import MOST_THREADS
 
+BACKENDS = ("torch", "tensorflow")
+"""What can compute a training."""
+
 _DROPOUT = Number(0, 1, below=True)
 
 
@@ -113,6 +116,8 @@ class TrainingSettings:
 
     seed: int = 0
     """Seed of initial weights, dropout and the order of windows, 0 to 2**64 - 1."""
+    backend: Literal["torch", "tensorflow"] = "torch"
+    """What computes: PyTorch or TensorFlow. A resumed run may change it."""
     epochs: float = 100.0
     """Passes over the training text."""
     max_steps: int = 0
@@ -139,7 +144,8 @@ class TrainingSettings:
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Dtype of activations. auto: bfloat16 where the hardware multiplies it, else float32."""
     compile: Literal["auto", "on", "off"] = "auto"
-    """torch.compile. auto: where a C++ compiler exists and the run is long enough to pay for it."""
+    """torch.compile, or XLA of TensorFlow. auto: where the run is long enough to pay for it; torch
+    also needs a C++ compiler."""
     threads: int = 0
     """Number of CPU threads, at most 1024; 0 uses all cores."""
     eval_every: int = 1_000
@@ -171,6 +177,7 @@ class TrainingSettings:
         ranges["seed"] = Whole(0, MAX_SEED)
         ranges["threads"] = Whole(0, MOST_THREADS)
         ranges["precision"] = OneOf(("auto", "float32", "bfloat16"))
+        ranges["backend"] = OneOf(BACKENDS)
         ranges["compile"] = OneOf(("auto", "on", "off"))
         check("training", self, ranges)
         micro = Multiple(self.micro_batch_size, "training.micro_batch_size")

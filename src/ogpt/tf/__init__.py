@@ -1,7 +1,7 @@
 """Token ids to logits, in TensorFlow (Keras 3): the siblings of the files in `model/`.
 
 The files have the same names, order and functions as those in PyTorch, so that both can be read
-side by side. Only activations.py, keras_fit.py and the loops of generate/ have no sibling.
+side by side. Only activations.py, keras_*.py and the loops of generate/ have no sibling.
 
 From ids to logits, in the order of a call:
     heads.py            TFOpenAIGPTLMHeadModel: the transformer, its head, the loss
@@ -14,6 +14,7 @@ From ids to logits, in the order of a call:
 
 More of the network:
     losses.py           losses of logits
+    chunked_loss.py     the loss of training, without all logits at once
     double_heads.py     a language model that also scores choices
     classification.py   a classifier of sequences
     pooling.py          one vector for a sequence
@@ -27,6 +28,7 @@ Text:
 Around it:
     base.py             what all models share: layers, names of weights, resizing
     keras_fit.py        compile(), fit() and predict() with the model's own loss
+    keras_data.py       rows of a data set as batches for them
     pretrained.py       from_pretrained, save_pretrained, SavedModel
     loading.py          arrays to weights
     tensors.py          tensors to arrays and back

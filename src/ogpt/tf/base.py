@@ -153,6 +153,7 @@ def replace_layer(owner: keras.layers.Layer, name: str, new: keras.layers.Layer)
         name: The attribute.
         new: The layer to set.
     """
+    owner._tracker.unlock()  # what is built takes no new layer otherwise
     owner._tracker.untrack(getattr(owner, name))
     setattr(owner, name, new)
 
@@ -185,6 +186,17 @@ def check_config(config: object) -> None:
             hint=lstm if isinstance(config, LSTMConfig) else other,
         )
     config.check()
+
+
+def built(layer: keras.layers.Layer, *shape: int | None) -> None:
+    """Mark a layer, whose weights exist, as built, and give summary() the shape of its output.
+
+    Args:
+        layer: With all of its layers.
+        shape: Of the output, without the batch.
+    """
+    layer.output_shape = (None, *shape)
+    layer.build(layer.output_shape)
 
 
 def initial(config: OpenAIGPTConfig) -> keras.initializers.Initializer:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+from keras import ops
 
 from ogpt.config.model import OpenAIGPTConfig
+from ogpt.tf.chunked_loss import summed_cross_entropy
 from ogpt.tf.generate.entry import TFGenerativeLanguageModel
 from ogpt.tf.inputs import input_shape, known_options
 from ogpt.tf.losses import next_token_loss
@@ -92,3 +94,37 @@ class TFOpenAIGPTLMHeadModel(TFGenerativeLanguageModel):
         if return_dict is None:
             return_dict = self.config.use_return_dict
         return result if return_dict else result.to_tuple()
+
+    def token_loss(
+        self,
+        input_ids: Tensor,
+        targets: Tensor,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        seed: Tensor | None = None,
+    ) -> Tensor:
+        """Summed loss for training, (), float32, without storing the (B, T, V) logits.
+
+        Args:
+            input_ids: (B, T).
+            targets: (B, T), the token after each one (not shifted again); -100 is ignored.
+            attention_mask: As in call.
+            position_ids: As in call.
+            seed: Of dropout, (), int64; None evaluates, without dropout and gradients.
+        """
+        out = self.transformer(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            training=seed is not None,
+            seed=seed,
+        )
+        table = self.transformer.tokens_embed.embeddings
+        if self.lm_head is not None:
+            table = ops.transpose(self.lm_head.kernel)
+        return summed_cross_entropy(
+            ops.reshape(out.last_hidden_state, (-1, self.config.n_embd)),  # (B, T, C) -> (B * T, C)
+            ops.convert_to_tensor(table),
+            ops.reshape(targets, (-1,)),
+            needs_grad=seed is not None,
+        )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 import keras
@@ -12,6 +13,7 @@ from ogpt.config.model_output import ModelOutput
 from ogpt.errors import ConfigError
 from ogpt.tf.base import TFModel
 from ogpt.tf.inputs import named_arguments
+from ogpt.tf.keras_data import Collate, Row, keras_dataset, stacked
 from ogpt.tf.tensors import Tensor
 
 
@@ -83,6 +85,54 @@ class TFTrainableModel(TFModel):
         """
         found = super().predict(x, *arguments, **options)
         return self.output_class(**found) if isinstance(found, dict) else found
+
+    def prepare_tf_dataset(
+        self,
+        dataset: Sequence[Row],
+        batch_size: int = 8,
+        shuffle: bool = True,
+        tokenizer: Any = None,
+        collate_fn: Callable[..., Mapping[str, Any]] | None = None,
+        collate_fn_args: Mapping[str, Any] | None = None,
+        drop_remainder: bool | None = None,
+        prefetch: bool = True,
+    ) -> tf.data.Dataset:
+        """Make batches for fit(), evaluate() and predict() of the rows of a data set.
+
+        Columns that `call` does not take are dropped; `label` and `label_ids` become labels.
+
+        Args:
+            dataset: A datasets.Dataset, or any other sequence of mappings, such as a list.
+            batch_size: Rows of a batch, 1 or more.
+            shuffle: Whether to shuffle, again in each epoch.
+            tokenizer: Fills up the rows of a batch to the longest one.
+            collate_fn: Makes a batch of a list of rows instead.
+            collate_fn_args: Its other arguments, by name.
+            drop_remainder: Whether to drop a last batch that is smaller; None: if `shuffle`.
+            prefetch: Whether to make the next batch while the last one is in use.
+
+        Returns:
+            A tf.data.Dataset of inputs and labels, or of inputs alone.
+
+        Raises:
+            ConfigError: no rows, no column that the model takes, or rows of different lengths
+                without a tokenizer.
+        """
+        collate: Collate = stacked
+        if tokenizer is not None:
+            collate = partial(tokenizer.pad, return_tensors="np")
+        if collate_fn is not None:
+            collate = partial(collate_fn, **(collate_fn_args or {}))
+        code = type(self).call.__code__
+        return keras_dataset(
+            dataset,
+            code.co_varnames[1 : code.co_argcount],
+            collate,
+            batch_size=batch_size,
+            shuffle=shuffle,
+            drop_remainder=shuffle if drop_remainder is None else drop_remainder,
+            prefetch=prefetch,
+        )
 
     def compute_loss(
         self,

@@ -10,7 +10,7 @@ from keras import ops
 from ogpt.config.call_errors import refused
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.tf.activations import SUMMARY_FNS
-from ogpt.tf.base import dense, stored_dense
+from ogpt.tf.base import built, dense, stored_dense
 from ogpt.tf.dropout import draw_seed, dropout
 from ogpt.tf.inputs import TFInputShape, agree, integers, known, mask_rows, readable
 from ogpt.tf.tensors import StoredVariable, Tensor
@@ -88,7 +88,8 @@ class TFOpenAIGPTSequenceSummary(keras.layers.Layer):
             out = 1 if config.summary_proj_to_labels else config.n_embd
             with keras.name_scope(self.name):
                 self.summary = dense(config, out, True, name="summary", dtype=self.dtype_policy)
-        self.built = True
+        width = 1 if config.summary_use_proj and config.summary_proj_to_labels else config.n_embd
+        built(self, width)
 
     def call(
         self,

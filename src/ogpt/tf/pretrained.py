@@ -1,9 +1,10 @@
-"""Load and save model folders: from_pretrained, save_pretrained, SavedModel."""
+"""Load and save model folders: from_pretrained, save_pretrained, push_to_hub, SavedModel."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal, Self, overload
 
 import keras
@@ -12,8 +13,9 @@ import tensorflow as tf
 from ogpt.config.changes import changed
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.errors import ConfigError
+from ogpt.folders.model_card import write_card
 from ogpt.folders.model_folder import ModelFolder
-from ogpt.hub import HubOptions, model_folder
+from ogpt.hub import HubOptions, model_folder, push_folder
 from ogpt.layout import CONFIG_FILE, H5_FILE
 from ogpt.notices import tell
 from ogpt.storage import whole_files
@@ -112,6 +114,21 @@ class TFOpenAIGPTPreTrainedModel(TFTrainableModel):
 
     def write_beside(self, folder: Path) -> None:
         """Write the files that a kind of model keeps beside its weights."""
+
+    def push_to_hub(self, repo_id: str, **options: Any) -> str:
+        """Upload the model to the Hugging Face Hub, with a model card made from its facts.
+
+        Args:
+            repo_id: `owner/name`.
+            **options: private, token, revision, commit_message (ogpt.hub.push_folder).
+
+        Returns:
+            The address of the upload.
+        """
+        with TemporaryDirectory() as folder:
+            self.save_pretrained(folder)
+            write_card(Path(folder))
+            return push_folder(folder, repo_id, **options)
 
     def export_saved_model(self, folder: str | Path) -> None:
         """Write a SavedModel that TensorFlow's own loader and TensorFlow Serving run.

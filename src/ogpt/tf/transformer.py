@@ -18,7 +18,7 @@ from keras import ops
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.tf.activations import ACT_FNS, erf_gelu
 from ogpt.tf.attention import Visible, probabilities, select_heads, visible
-from ogpt.tf.base import embedding, initial, norm, own_errors
+from ogpt.tf.base import built, embedding, initial, norm, own_errors
 from ogpt.tf.cache import TFKVCache
 from ogpt.tf.dropout import draw_seed, dropout
 from ogpt.tf.inputs import (
@@ -184,7 +184,7 @@ class TFOpenAIGPTMainLayer(keras.layers.Layer):
                 TFBlock(config, layer, name=f"h_._{layer}", dtype=policy)
                 for layer in range(config.n_layer)
             ]
-        self.built = True
+        built(self, None, config.n_embd)
 
     def __call__(self, *inputs: Any, **named: Any) -> Any:
         """Run the layer; the arguments are those of `call`."""
@@ -202,8 +202,12 @@ class TFOpenAIGPTMainLayer(keras.layers.Layer):
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         training: bool = False,
+        seed: Tensor | None = None,
     ) -> TFBaseModelOutput:
-        """Compute the hidden states of each token; the arguments are those of TFOpenAIGPTModel."""
+        """Compute the hidden states of each token; the arguments are those of TFOpenAIGPTModel.
+
+        Beside them `seed`, of the dropout in training; None: drawn from the layer's generator.
+        """
         config = self.config
         shape = input_shape(input_ids, inputs_embeds, config.n_embd)
         check_context(shape, config.n_positions)
@@ -219,7 +223,10 @@ class TFOpenAIGPTMainLayer(keras.layers.Layer):
         if token_type_ids is not None:
             token_type_ids = to_rows(token_type_ids, shape, "token_type_ids")
             hidden = hidden + self._embedded(token_type_ids, "token_type_ids", "token type id")
-        seed = draw_seed(self.seed_generator) if training else None
+        if not training:
+            seed = None
+        elif seed is None:
+            seed = draw_seed(self.seed_generator)
         hidden = dropout(hidden, config.embd_pdrop, seed, 0)
 
         if output_attentions is None:

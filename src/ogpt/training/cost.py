@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from ogpt.config.lstm_config import LSTMConfig
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.weights.shapes import parameter_count
 
 LOGITS_BYTES = 8 * 2**25
 """One chunk of logits in float32 and its gradient (ogpt/model/chunked_loss.py)."""
+
+
+class Lengths(NamedTuple):
+    """Of the sequences that a fine-tuning trains on, for estimates."""
+
+    mean: float
+    """Tokens."""
+    longest: int
+    context: int
+    """Longest sequence of all splits, validation and test included."""
+    sequences: int
+    """Most sequences of an example."""
+    run_tokens: float
+    """Tokens of the whole run."""
 
 
 def flops_per_token(

@@ -40,13 +40,7 @@ class OptimizerState(NamedTuple):
         Raises:
             CheckpointError: the file does not hold it.
         """
-        name = f"{moment}.{weight}"
-        if name not in self.moments:
-            raise CheckpointError(
-                f"the checkpoint lacks {name}",
-                hint="resume from another checkpoint, or start a new run",
-            )
-        return self.moments[name]
+        return _stored(self.moments, f"{moment}.{weight}", f"{moment}.{weight}")
 
 
 def write_optimizer(folder: Path, state: OptimizerState) -> None:
@@ -74,3 +68,21 @@ def open_optimizer(folder: Path) -> OptimizerState:
             hint="resume from another checkpoint, or start a new run",
         )
     return OptimizerState(int(arrays[_STEPS].data), arrays)
+
+
+def stored_weight(weights: Mapping[str, Array], name: str) -> Array:
+    """One weight of a checkpoint that a run resumes from.
+
+    Raises:
+        CheckpointError: the checkpoint does not hold it.
+    """
+    return _stored(weights, name, f"the weight {name}")
+
+
+def _stored(arrays: Mapping[str, Array], name: str, what: str) -> Array:
+    if name not in arrays:
+        raise CheckpointError(
+            f"the checkpoint lacks {what}",
+            hint="resume from another checkpoint, or start a new run",
+        )
+    return arrays[name]

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
 from numpy.typing import NDArray
 
 from ogpt.data.batch import Batch
@@ -110,3 +111,15 @@ class TrainStep(Protocol):
             CheckpointError, WeightsError: state that is missing, damaged or of another model.
         """
         ...
+
+
+def dropout_seed(seed: int, step: int, part: int) -> int:
+    """A seed for one micro-batch of one step; SeedSequence keeps neighbours uncorrelated.
+
+    Args:
+        seed: Of the run.
+        step: Number of the optimizer step.
+        part: Number of the micro-batch in it.
+    """
+    # torch takes seeds below 2**63
+    return int(np.random.SeedSequence((seed, step, part)).generate_state(1, np.uint64)[0] >> 1)

@@ -11,12 +11,7 @@ import torch
 
 from ogpt import notices, processor
 from ogpt.config.pretrain_settings import TrainingSettings
-
-COMPILE_PAYS_SECONDS = 60.0
-"""Estimated seconds of training above which compiling, which takes about 30 s, pays."""
-
-_FLOPS_PER_S = 1e11
-"""Speed that the estimate assumes: about that of a few CPU cores."""
+from ogpt.training.run_precision import compiling_pays, uses_bfloat16
 
 _MEASURE_SECONDS = 0.5
 """The best of many products is taken: other work on the machine rarely disturbs all of them."""
@@ -28,30 +23,21 @@ def choose_device() -> torch.device:
 
 
 def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
-    """The dtype of activations; weights and moments are always float32.
-
-    auto uses bfloat16 only where the hardware multiplies it: emulated, it is slower than float32.
-    bfloat16 on other hardware gives the notice `precision-emulated`.
-    """
+    """The dtype of activations; see uses_bfloat16."""
     if device.type == "cuda":
         multiplies = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
         multiplies = processor.multiplies_bfloat16()
-    if precision == "bfloat16" and not multiplies:
-        notices.tell("precision-emulated", precision=precision)
-    if precision == "bfloat16" or (precision == "auto" and multiplies):
-        return torch.bfloat16
-    return torch.float32
+    return torch.bfloat16 if uses_bfloat16(precision, multiplies) else torch.float32
 
 
 def choose_compile(setting: str, flops: float, device: torch.device) -> bool:
-    """Whether to compile a run of `flops` floating-point operations.
+    """Whether to compile a run of `flops` floating-point operations; see compiling_pays.
 
-    auto compiles a run that is long enough to earn the compiler's time back. Where a run should be
-    compiled and no compiler is installed, the notice `compile-unavailable` says so.
+    Where a run should be compiled and no compiler is installed, the notice `compile-unavailable`
+    says so.
     """
-    pays = flops > COMPILE_PAYS_SECONDS * _FLOPS_PER_S
-    if setting == "off" or (setting == "auto" and not pays):
+    if not compiling_pays(setting, flops):
         return False
     missing = compiler_missing(device)
     if missing:

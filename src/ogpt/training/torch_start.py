@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 
@@ -14,27 +13,13 @@ from ogpt.folders.model_folder import ModelFolder
 from ogpt.model.heads import OpenAIGPTLMHeadModel
 from ogpt.notices import collecting
 from ogpt.tasks.task_spec import TaskSpec
-from ogpt.training.cost import flops_per_token
+from ogpt.training.cost import Lengths, flops_per_token
 from ogpt.training.torch_2018_objective import Torch2018Objective
 from ogpt.training.torch_objective import TorchLanguageModeling
 from ogpt.training.torch_openai_adam import make_openai_adam
 from ogpt.training.torch_precision import choose_compile, choose_device
 from ogpt.training.torch_step import TorchTrainStep, make_adamw
 from ogpt.training.torch_task_objective import TaskModel, TorchTaskObjective
-
-
-class Lengths(NamedTuple):
-    """Of the sequences that a fine-tuning trains on, for estimates."""
-
-    mean: float
-    """Tokens."""
-    longest: int
-    context: int
-    """Longest sequence of all splits, validation and test included."""
-    sequences: int
-    """Most sequences of an example."""
-    run_tokens: float
-    """Tokens of the whole run."""
 
 
 def start_language_model(

@@ -7,20 +7,24 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from ogpt.config.pretrain_settings import TrainingSettings
 from ogpt.data.batch import Batch
-from ogpt.errors import CheckpointError
 from ogpt.model.evaluating import evaluating
 from ogpt.model.tensors import array_of, tensor_of
 from ogpt.training.cost import flops_per_token, training_memory_bytes
 from ogpt.training.objective import Total, added_counts, means
-from ogpt.training.optimizer_state import MOMENTS, OptimizerState, open_optimizer, write_optimizer
-from ogpt.training.step import BatchResult, StepResult
+from ogpt.training.optimizer_state import (
+    MOMENTS,
+    OptimizerState,
+    open_optimizer,
+    stored_weight,
+    write_optimizer,
+)
+from ogpt.training.step import BatchResult, StepResult, dropout_seed
 from ogpt.training.torch_objective import TorchObjective
 from ogpt.training.torch_precision import best_matrix_product, choose_dtype, set_threads
 from ogpt.weights.arrays import Array
@@ -90,7 +94,7 @@ class TorchTrainStep:
             for part, batch in enumerate(batches):
                 # Dropout depends on (seed, step, micro-batch) alone, not on the state of a
                 # generator, so a resumed run repeats it without saving one.
-                torch.manual_seed(_dropout_seed(self.settings.seed, step, part))
+                torch.manual_seed(dropout_seed(self.settings.seed, step, part))
                 with self._autocast():
                     measured = self.objective.measure(batch).sums
                 self._share_of_loss(measured, counts).backward()  # type: ignore[no-untyped-call]  # torch's own gap
@@ -146,12 +150,8 @@ class TorchTrainStep:
         """Restore weights and moments; see TrainStep."""
         weights, optimizer = open_weights(folder), open_optimizer(folder)
         for name, parameter in self.model.named_parameters():
-            if name not in weights:
-                raise CheckpointError(
-                    f"the checkpoint lacks the weight {name}",
-                    hint="resume from another checkpoint, or start a new run",
-                )
-            parameter.copy_(tensor_of(weights[name]))  # in place: compiled code holds its address
+            # in place: compiled code holds its address
+            parameter.copy_(tensor_of(stored_weight(weights, name)))
         for name, parameter in self._trained():
             state = {"step": torch.tensor(float(optimizer.steps))}
             for moment in MOMENTS:
@@ -207,9 +207,3 @@ def make_adamw(model: torch.nn.Module, settings: TrainingSettings) -> torch.opti
         eps=settings.adam_epsilon,
         fused=True,  # one kernel for all tensors; each is read and written once
     )
-
-
-def _dropout_seed(seed: int, step: int, part: int) -> int:
-    """A seed for one micro-batch of one step; SeedSequence keeps neighbours uncorrelated."""
-    # torch takes seeds below 2**63
-    return int(np.random.SeedSequence((seed, step, part)).generate_state(1, np.uint64)[0] >> 1)

@@ -5,51 +5,17 @@ Paper, section 3.2: the only new parameters are the head's and the embeddings of
 
 from __future__ import annotations
 
-import re
-
 import torch
 
 from ogpt.config.finetune_settings import FinetuneSection
-from ogpt.config.model import TOKENIZER_FINGERPRINT, OpenAIGPTConfig
-from ogpt.errors import ConfigError
 from ogpt.folders.model_folder import ModelFolder
 from ogpt.model.classification import OpenAIGPTForSequenceClassification
 from ogpt.model.double_heads import OpenAIGPTDoubleHeadsModel
 from ogpt.notices import collecting
 from ogpt.tasks.task_spec import TaskSpec
 from ogpt.tokens.bpe_tokenizer import BPETokenizer
+from ogpt.training.task_model import task_config, transferred
 from ogpt.training.torch_task_objective import TaskModel
-
-_BLOCK = re.compile(r"\bh\.(\d+)\.")
-
-
-def task_config(
-    config: OpenAIGPTConfig, spec: TaskSpec, tokenizer: BPETokenizer, settings: FinetuneSection
-) -> OpenAIGPTConfig:
-    """The configuration of the fine-tuned model.
-
-    Args:
-        config: Of the model to start from; it is not changed.
-        spec: The task.
-        tokenizer: With the task tokens.
-        settings: Dropout rates.
-    """
-    made = config.copy()
-    made.embd_pdrop = made.attn_pdrop = made.resid_pdrop = settings.dropout
-    made.vocab_size = max(config.vocab_size, len(tokenizer))
-    made.pad_token_id = tokenizer.pad_token_id
-    made.num_labels = max(1, len(spec.labels))
-    spec.write_to(made)
-    if spec.family == "multiple-choice":
-        made.summary_type = "cls_index"
-        made.summary_use_proj = made.summary_proj_to_labels = True
-        made.summary_activation = None
-        made.summary_first_dropout = settings.classifier_dropout
-    # of choices a bias is the same and cancels in their softmax
-    made.classifier_bias = settings.recipe == "2018-code" and spec.family != "multiple-choice"
-    setattr(made, TOKENIZER_FINGERPRINT, tokenizer.fingerprint)
-    made.check()
-    return made
 
 
 def start_task_model(
@@ -73,12 +39,6 @@ def start_task_model(
         WeightsError, CheckpointError: weights that are missing or damaged.
     """
     config = task_config(folder.config, spec, tokenizer, settings)
-    if settings.frozen_layers > config.n_layer:
-        raise ConfigError(
-            f"finetune.frozen_layers is {settings.frozen_layers}; allowed: 0 to {config.n_layer}, "
-            "the layers of the model",
-            hint="freeze fewer layers",
-        )
     several = spec.family == "multiple-choice"
     kind = OpenAIGPTDoubleHeadsModel if several else OpenAIGPTForSequenceClassification
     # on the CPU: a GPU's generator would give other weights for the same seed
@@ -105,8 +65,7 @@ def _transfer(model: TaskModel, folder: ModelFolder, n_transfer: int, new: range
     embedding = model.transformer.tokens_embed.weight
     fresh = embedding[new.start : new.stop].clone()
     for name, weight in model.transformer.named_parameters():
-        block = _BLOCK.search(name)
-        if block is not None and int(block[1]) >= n_transfer:
+        if not transferred(name, n_transfer):
             continue
         rows = min(len(weight), len(held[name]))
         weight[:rows] = held[name][:rows]

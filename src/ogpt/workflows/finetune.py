@@ -72,6 +72,7 @@ def finetune(
     out: str | Path,
     source: TaskSource | TaskData | None = None,
     recipe: str | None = None,
+    backend: str | None = None,
     config: str | Path | None = None,
     overrides: str | Sequence[str] = (),
     resume: bool = False,
@@ -85,6 +86,8 @@ def finetune(
         out: Folder of the run.
         source: Files of the task, or its examples.
         recipe: paper or 2018-code; None: as the settings say, and by default paper.
+        backend: torch or tensorflow; None: as the settings say, and by default torch. Checkpoints
+            serve both, so a run may resume with the other one.
         config: TOML file of settings.
         overrides: One `finetune.field=value` or several; they override recipe and file.
         resume: Resume the run in `out` from its last checkpoint, with its own settings.
@@ -105,6 +108,7 @@ def finetune(
         out=out,
         source=source,
         recipe=recipe,
+        backend=backend,
         config=config,
         overrides=overrides,
         resume=resume,

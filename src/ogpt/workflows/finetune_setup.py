@@ -16,6 +16,7 @@ import numpy as np
 from ogpt.config.described import whole_or_named
 from ogpt.config.finetune_settings import FinetuneSection, FinetuneSettings
 from ogpt.config.loader import load_settings_of
+from ogpt.config.lstm_config import LSTMConfig
 from ogpt.config.pretrain_settings import TrainingSettings
 from ogpt.errors import ConfigError
 from ogpt.folders.model_folder import ModelFolder
@@ -30,13 +31,15 @@ from ogpt.tasks.task_spec import TaskSpec
 from ogpt.tasks.task_tokens import add_task_tokens
 from ogpt.tasks.transforms import Transform
 from ogpt.tokens.bpe_tokenizer import BPETokenizer
+from ogpt.training.cost import Lengths
 from ogpt.training.loop import total_steps
 from ogpt.training.step import TrainStep
-from ogpt.workflows.pretrain_setup import check_torch
 from ogpt.workflows.run_settings import settings_of_run
+from ogpt.workflows.training_backend import check_backend
 
-CADENCE = frozenset(f"finetune.{name}" for name in ("checkpoint_minutes", "log_every"))
-"""Settings that --resume may change: they affect reports and checkpoints, not what is learned."""
+CADENCE = frozenset(f"finetune.{name}" for name in ("checkpoint_minutes", "log_every", "backend"))
+"""Settings that --resume may change: they affect reports, checkpoints and what computes, not what
+is learned."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +50,7 @@ class FinetuneRequest:
     out: Path
     source: TaskSource | TaskData
     recipe: str | None = None
+    backend: str | None = None
     config: Path | None = None
     overrides: tuple[str, ...] = ()
     resume: bool = False
@@ -59,6 +63,7 @@ class FinetuneRequest:
         out: str | Path,
         source: TaskSource | TaskData | None = None,
         recipe: str | None = None,
+        backend: str | None = None,
         config: str | Path | None = None,
         overrides: str | Sequence[str] = (),
         resume: bool = False,
@@ -72,6 +77,7 @@ class FinetuneRequest:
             out=path_of(out, "out"),
             source=source,
             recipe=recipe,
+            backend=backend,
             config=None if config is None else path_of(config, "config"),
             overrides=(overrides,) if isinstance(overrides, str) else tuple(overrides),
             resume=resume,
@@ -79,8 +85,9 @@ class FinetuneRequest:
 
     def settings(self, file: Path | None) -> FinetuneSettings:
         """The settings of a TOML file, recipe and overrides; None: without a file."""
-        recipe = [f"finetune.recipe={json.dumps(self.recipe)}"] if self.recipe else []
-        return load_settings_of(FinetuneSettings, file=file, overrides=[*recipe, *self.overrides])
+        named = {"recipe": self.recipe, "backend": self.backend}
+        chosen = [f"finetune.{name}={json.dumps(value)}" for name, value in named.items() if value]
+        return load_settings_of(FinetuneSettings, file=file, overrides=[*chosen, *self.overrides])
 
     def read(self) -> TaskData:
         """The examples of the source."""
@@ -160,12 +167,13 @@ def set_up_finetune(request: FinetuneRequest, settings: FinetuneSettings) -> Fin
     Raises:
         ConfigError, DataError, TokenizerError, CheckpointError: inputs that cannot be used.
     """
-    check_torch()
     section = settings.finetune
+    check_backend(section.backend)
     data = request.read()
     check_data(data, section.batch_size)
     data = replace(data, spec=replace(data.spec, recipe=section.recipe))
     folder = ModelFolder.open(request.model)
+    _check_backend_has(section, folder)
     tokenizer = copy.deepcopy(folder.tokenizer)  # the caller's ModelFolder keeps its own
     tokens = add_task_tokens(tokenizer)
     of_2018 = section.recipe == "2018-code"
@@ -212,13 +220,6 @@ def set_up_finetune(request: FinetuneRequest, settings: FinetuneSettings) -> Fin
 
 def make_finetune_step(setup: FinetuneSetup) -> TrainStep:
     """The model with its initial weights, in a training step on this machine's device."""
-    from ogpt.training.torch_precision import choose_device
-    from ogpt.training.torch_start import Lengths, start_fine_tuning
-    from ogpt.training.torch_task_model import start_task_model
-
-    model = start_task_model(
-        setup.folder, setup.spec, setup.tokenizer, setup.section, choose_device()
-    )
     rows = setup.train.encoded.sequences
     tokens = setup.train.encoded.n_tokens
     splits = (setup.train, *setup.valid.values(), *setup.test.values())
@@ -232,7 +233,40 @@ def make_finetune_step(setup: FinetuneSetup) -> TrainStep:
     weights = (
         class_weights(setup.train.encoded, setup.spec) if setup.section.class_weights else None
     )
-    return start_fine_tuning(model, setup.spec, setup.section, setup.training, lengths, weights)
+    section, training = setup.section, setup.training
+    start = (setup.folder, setup.spec, setup.tokenizer, section)
+    if section.backend == "tensorflow":
+        from ogpt.training.tf_start import start_tf_fine_tuning
+        from ogpt.training.tf_task_model import start_tf_task_model
+
+        tf_model = start_tf_task_model(*start, training)
+        return start_tf_fine_tuning(tf_model, setup.spec, section, training, lengths, weights)
+    from ogpt.training.torch_precision import choose_device
+    from ogpt.training.torch_start import start_fine_tuning
+    from ogpt.training.torch_task_model import start_task_model
+
+    model = start_task_model(*start, choose_device())
+    return start_fine_tuning(model, setup.spec, section, training, lengths, weights)
+
+
+def _check_backend_has(section: FinetuneSection, folder: ModelFolder) -> None:
+    """Check that the backend can train the model by the recipe.
+
+    Raises:
+        ConfigError: TensorFlow has neither LSTMs nor the recipe of 2018.
+    """
+    if section.backend != "tensorflow":
+        return
+    if section.recipe == "2018-code":
+        raise ConfigError(
+            "finetune.backend is 'tensorflow' and the recipe is 2018-code; allowed: 'torch'",
+            hint="omit --backend or --recipe: TensorFlow has the paper's recipe alone",
+        )
+    if isinstance(folder.config, LSTMConfig):
+        raise ConfigError(
+            f"finetune.backend is 'tensorflow' and {folder.path} is an LSTM; allowed: 'torch'",
+            hint="omit --backend: TensorFlow has the transformer alone",
+        )
 
 
 def class_weights(encoded: EncodedExamples, spec: TaskSpec) -> list[float]:

@@ -8,24 +8,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from ogpt.config.described import check_names
 from ogpt.data.shards import Shards
 from ogpt.errors import DataError
 from ogpt.reporting import Reporter, silent
+from ogpt.training.step import TrainStep
 from ogpt.weights.shapes import parameter_count
 from ogpt.workflows.pretrain import pretrain
 from ogpt.workflows.pretrain_setup import (
     PretrainRequest,
     Setup,
-    make_train_step,
     resolve_settings,
     set_up,
 )
-
-if TYPE_CHECKING:
-    from ogpt.training.torch_step import TorchTrainStep
+from ogpt.workflows.training_backend import make_pretrain_step, make_scorer
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -102,12 +100,12 @@ def _holds_shards(out: Path) -> bool:
 
 def _plan(setup: Setup) -> Plan:
     training, length = setup.settings.training, setup.config.n_positions
-    step = make_train_step(setup)
+    step = make_pretrain_step(setup.config, setup.init, training, setup.run_tokens)
     tokens_per_s = _measured_speed(setup, step)
     step_tokens = training.batch_size * length
     evaluations_s = _evaluation_seconds(setup, step)
     probes_s = _evaluations(setup) * _probe_seconds(setup, step)
-    training_s = setup.total_steps * step_tokens / tokens_per_s
+    training_s = setup.run_tokens / tokens_per_s
     return Plan(
         parameters=parameter_count(setup.config),
         train_tokens=len(setup.shards.train),
@@ -115,7 +113,7 @@ def _plan(setup: Setup) -> Plan:
         tokens_per_step=step_tokens,
         total_steps=setup.total_steps,
         epochs=setup.total_steps * training.batch_size / setup.train.n_windows,
-        flops=step.flops_per_token * setup.total_steps * step_tokens,
+        flops=step.flops_per_token * setup.run_tokens,
         memory_bytes=step.memory_bytes,
         dtype=str(step.description["dtype"]),
         compile=str(step.description["compile"]),
@@ -130,7 +128,7 @@ def _plan(setup: Setup) -> Plan:
     )
 
 
-def _measured_speed(setup: Setup, step: TorchTrainStep) -> float:
+def _measured_speed(setup: Setup, step: TrainStep) -> float:
     """Tokens per second of training: the median of 3 micro-batches."""
     micro = setup.settings.training.micro_batch_size
     step.train([setup.train.batch(0, micro)], 0, 0.0)  # compiles, and touches all memory once
@@ -147,7 +145,7 @@ def _evaluations(setup: Setup) -> int:
     return -(-setup.total_steps // setup.settings.training.eval_every)
 
 
-def _evaluation_seconds(setup: Setup, step: TorchTrainStep) -> float:
+def _evaluation_seconds(setup: Setup, step: TrainStep) -> float:
     """Estimate for all evaluations, from one micro-batch of the validation set."""
     training, windows = setup.settings.training, max(1, setup.valid.n_windows)
     batch = next(setup.valid.sequential(training.micro_batch_size))
@@ -159,10 +157,8 @@ def _evaluation_seconds(setup: Setup, step: TorchTrainStep) -> float:
     return seconds_per_window * (_evaluations(setup) * each + whole)
 
 
-def _probe_seconds(setup: Setup, step: TorchTrainStep) -> float:
+def _probe_seconds(setup: Setup, step: TrainStep) -> float:
     """Estimate for one measurement of the probes; 0 without them."""
     if setup.probes is None:
         return 0.0
-    from ogpt.training.torch_scorer import torch_scorer
-
-    return setup.probes.seconds(torch_scorer(step))
+    return setup.probes.seconds(make_scorer(step))

@@ -27,12 +27,11 @@ from ogpt.weights.shapes import parameter_count
 from ogpt.workflows.pretrain_setup import (
     PretrainRequest,
     Setup,
-    make_probes,
-    make_train_step,
     resolve_settings,
     set_up,
 )
 from ogpt.workflows.run_settings import opened_run
+from ogpt.workflows.training_backend import make_pretrain_step, make_probes
 
 TASK = "pretraining"
 
@@ -72,6 +71,7 @@ def pretrain(
     overrides: str | Sequence[str] = (),
     resume: bool = False,
     probes: str | Path | None = None,
+    backend: str | None = None,
     reporter: Reporter = silent,
 ) -> PretrainResult:
     """Train a language model on text; every checkpoint is a model folder that loads as it is.
@@ -92,6 +92,8 @@ def pretrain(
         probes: Folder with the sets of the paper's zero-shot probes (CoLA, SST-2, RACE, DPRD,
             Winograd), anywhere below it. They are measured at each evaluation; a resumed run
             keeps its own.
+        backend: torch or tensorflow; None: as the settings say, and by default torch. Checkpoints
+            serve both, so a run may resume with the other one.
         reporter: Receives all events (`ogpt.reporting`).
 
     Raises:
@@ -112,6 +114,7 @@ def pretrain(
         overrides=overrides,
         resume=resume,
         probes=probes,
+        backend=backend,
     )
     settings = resolve_settings(request)
     with only_writer(request.out):
@@ -128,7 +131,7 @@ def _pretrain(setup: Setup, out: Path, reporter: Reporter) -> PretrainResult:
         return PretrainResult(out, run.facts["steps"], Evaluation(**run.facts["valid"]))
     run.facts["probes"] = str(setup.probes_folder) if setup.probes_folder else None
     run.save_facts()
-    step = make_train_step(setup)
+    step = make_pretrain_step(setup.config, setup.init, settings.training, setup.run_tokens)
     state = run.load_last(step.load)
     done = 0 if state is None else int(state["step"])
     run.cut_metrics(done, evaluates=done == setup.total_steps)
@@ -152,7 +155,7 @@ def _pretrain(setup: Setup, out: Path, reporter: Reporter) -> PretrainResult:
             train_unknown_tokens=setup.shards.train.n_unknown,
             valid_unknown_tokens=setup.shards.valid.n_unknown,
         )
-        probes = make_probes(setup, step, reporter)
+        probes = make_probes(setup.probes, step, reporter)
         loop = _loop(setup, step, run, report, add_files, state, probes)
         try:
             found = Evaluation(**loop.run())  # type: ignore[arg-type]  # its tokens are whole

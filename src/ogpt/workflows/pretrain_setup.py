@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ogpt.config.loader import load_settings
 from ogpt.config.lstm_config import LSTMConfig, read_config
@@ -17,31 +17,32 @@ from ogpt.data.shards import Shards
 from ogpt.data.sources import open_sources
 from ogpt.data.unknown import notice_unknown_of
 from ogpt.data.windows import Windows
-from ogpt.errors import BackendMissing, ConfigError, DataError, VocabularyMismatch
+from ogpt.errors import ConfigError, DataError, VocabularyMismatch
 from ogpt.evaluation.zero_shot_probes import ZeroShotProbes
 from ogpt.evaluation.zero_shot_sets import open_zero_shot_sets
 from ogpt.folders.model_folder import CHECKPOINTS, ModelFolder, check_vocabulary
 from ogpt.folders.run_folder import RunFolder
 from ogpt.notices import each_once, tell
-from ogpt.reporting import Reporter, Several
+from ogpt.reporting import Reporter
 from ogpt.storage import path_of
 from ogpt.tokens.open_tokenizer import open_tokenizer
 from ogpt.tokens.tokenizer_folder import write_max_length
-from ogpt.training.loop import Probes, total_steps
+from ogpt.training.loop import total_steps
 from ogpt.training.schedule import SHORTENED, outlasts
 from ogpt.workflows.prepare import prepare
 from ogpt.workflows.run_settings import settings_of_run
 from ogpt.workflows.train_tokenizer import train_tokenizer
-
-if TYPE_CHECKING:
-    from ogpt.training.torch_step import TorchTrainStep
+from ogpt.workflows.training_backend import check_backend, check_initial_model
 
 CADENCE = frozenset(
     f"training.{name}"
-    for name in ("eval_every", "checkpoint_every", "checkpoint_minutes", "log_every", "probe_rows")
+    for name in (
+        *("eval_every", "checkpoint_every", "checkpoint_minutes", "log_every", "probe_rows"),
+        "backend",
+    )
 )
-"""Training settings that --resume may change: they affect reports and checkpoints, not what is
-learned."""
+"""Training settings that --resume may change: they affect reports, checkpoints and what computes,
+not what is learned."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,8 +61,11 @@ class PretrainRequest:
     probes: Path | None = None
 
     @classmethod
-    def of(cls, **arguments: Any) -> PretrainRequest:
-        """A request of arguments as people pass them: a path may be a str, a list one item."""
+    def of(cls, *, backend: str | None = None, **arguments: Any) -> PretrainRequest:
+        """A request of arguments as people pass them: a path may be a str, a list one item.
+
+        A backend is one more override.
+        """
         for name in ("out", "tokenizer", "config", "probes"):
             if arguments.get(name) is not None:
                 arguments[name] = path_of(arguments[name], name)
@@ -69,6 +73,8 @@ class PretrainRequest:
             given = arguments.get(name, ())
             items = (given,) if isinstance(given, str | Path) else given
             arguments[name] = tuple(map(str, items))
+        if backend is not None:
+            arguments["overrides"] += (f"training.backend={backend}",)
         return cls(**arguments)
 
 
@@ -92,6 +98,11 @@ class Setup:
     def total_steps(self) -> int:
         """Optimizer steps of the run."""
         return total_steps(self.settings.training, self.train.n_windows)
+
+    @property
+    def run_tokens(self) -> int:
+        """Tokens that the run trains on."""
+        return self.total_steps * self.settings.training.batch_size * self.config.n_positions
 
 
 def resolve_settings(request: PretrainRequest) -> PretrainSettings:
@@ -129,13 +140,15 @@ def set_up(
     Raises:
         DataError, TokenizerError, VocabularyMismatch, CheckpointError: inputs that cannot be used.
     """
-    check_torch()
+    check_backend(settings.training.backend)
     run = RunFolder.open(request.out) if RunFolder.is_run(request.out) else None
     resumed = None
     if run is not None and run.facts["last"]:
         resumed = request.out / CHECKPOINTS / run.facts["last"]
     init = _initial_model(request, run, resumed)
-    _check_windows(settings, init)
+    if init is not None and resumed is None:
+        check_initial_model(init, settings.training)
+    _check_network(settings, init)
     folder = _probes_folder(request, run)
     sets = open_zero_shot_sets(folder, settings.training.probe_rows) if folder else {}
     _notice_without_effect(request, init.path if init else None)
@@ -202,11 +215,11 @@ def model_config(settings: ModelSettings, vocab_size: int) -> OpenAIGPTConfig:
     return OpenAIGPTConfig(vocab_size, **values)
 
 
-def _check_windows(settings: PretrainSettings, init: ModelFolder | None) -> None:
-    """Check that the network can read the windows.
+def _check_network(settings: PretrainSettings, init: ModelFolder | None) -> None:
+    """Check what an LSTM cannot do.
 
     Raises:
-        ConfigError: an LSTM cannot read packed ones.
+        ConfigError: packed windows, or TensorFlow.
     """
     network = settings.model.network
     is_lstm = network == "lstm" if init is None else isinstance(init.config, LSTMConfig)
@@ -215,12 +228,17 @@ def _check_windows(settings: PretrainSettings, init: ModelFolder | None) -> None
             "data.windows is 'packed' and the network is an LSTM; allowed: 'contiguous'",
             hint="omit data.windows: only attention can keep the documents of a window apart",
         )
+    if is_lstm and settings.training.backend == "tensorflow":
+        raise ConfigError(
+            "training.backend is 'tensorflow' and the network is an LSTM; allowed: 'torch'",
+            hint="omit --backend: TensorFlow has the transformer alone",
+        )
 
 
 def _initial_model(
     request: PretrainRequest, run: RunFolder | None, resumed: Path | None
 ) -> ModelFolder | None:
-    """The model to start from, checked; None starts from random weights.
+    """The model to start from; None starts from random weights.
 
     A run that has a checkpoint no longer needs the model it started from, which may be gone.
     """
@@ -231,9 +249,6 @@ def _initial_model(
         return ModelFolder.open(resumed)
     init = ModelFolder.open(named)
     check_vocabulary(open_tokenizer(request.tokenizer or init.path), init.config, init.path)
-    from ogpt.training.torch_start import check_initial_model
-
-    check_initial_model(init)
     return init
 
 
@@ -245,41 +260,6 @@ def _notice_warmup(warmup_steps: int, steps: int) -> None:
             total_steps=steps,
             used=steps // SHORTENED,
         )
-
-
-def check_torch() -> None:
-    """Check that PyTorch is installed.
-
-    Raises:
-        BackendMissing: it is not.
-    """
-    try:
-        import torch  # noqa: F401  # asks whether it is there
-    except ModuleNotFoundError as error:
-        raise BackendMissing(
-            f"training needs PyTorch: {error}", hint="pip install 'ogpt[torch]'"
-        ) from error
-
-
-def make_train_step(setup: Setup) -> TorchTrainStep:
-    """The model with its initial weights, in a training step on this machine's device."""
-    from ogpt.training.torch_start import start_language_model
-
-    training = setup.settings.training
-    tokens = setup.total_steps * training.batch_size * setup.config.n_positions
-    return start_language_model(setup.config, setup.init, training, tokens)
-
-
-def make_probes(setup: Setup, step: TorchTrainStep, reporter: Reporter) -> Probes:
-    """What measures the zero-shot probes of a run on the model that a step trains."""
-    probes = setup.probes
-    if probes is None:
-        return tuple
-    from ogpt.training.torch_scorer import torch_scorer
-
-    score = torch_scorer(step)
-    progress = Several(progress=reporter)
-    return lambda: [dataclasses.asdict(found) for found in probes.measure(score, progress)]
 
 
 def _notice_without_effect(request: PretrainRequest, init: Path | None) -> None:
