@@ -259,6 +259,40 @@ def test_the_start_token_and_one_prompt_of_one_axis() -> None:
     assert np.array_equal(other.generate(inputs=np.array([[2]]), max_new_tokens=3), found)
 
 
+def test_calls_share_a_decoder_one_at_a_time() -> None:
+    other = tf_small(n_positions=24)
+    kept = other._kept_decoder
+    alone = other.generate(IDS.numpy()[:1], max_new_tokens=4).numpy()
+    both = other.generate(IDS.numpy(), max_new_tokens=4).numpy()
+    with kept.lent(other, 1) as first, kept.lent(other, 1) as second:
+        assert first.slots == 2  # of the larger call
+        assert first is not second
+    assert np.array_equal(other.generate(IDS.numpy()[:1], max_new_tokens=4), alone)
+    assert np.array_equal(both[:1], alone)
+
+    def stop(ids: Any, logits: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        other.generate(IDS.numpy(), logits_processor=[stop])
+    assert not kept._kept  # its slots hold what was written
+    assert np.array_equal(other.generate(IDS.numpy(), max_new_tokens=4), both)
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_bfloat16(jit_compile: bool) -> None:
+    """A token with a clear lead is chosen in every precision."""
+    other = tf_small(n_positions=24)
+    half = TFOpenAIGPTLMHeadModel(other.config, dtype="mixed_bfloat16")
+    half.set_weights(other.get_weights())
+    asked: Asked = {"max_new_tokens": 3, "sequence_bias": {(4,): 60.0, (4, 4): -90.0}}
+    with collecting():  # that it compiles
+        found = half.generate(IDS.numpy(), jit_compile=jit_compile, **asked).numpy()[:, 5:]
+    expected = other.generate(IDS.numpy(), **asked).numpy()[:, 5:]
+    assert np.array_equal(found == 4, expected == 4)
+    assert (found[:, 0] == 4).all()
+
+
 def test_defaults_of_a_folder(tmp_path: Path) -> None:
     model = small(eos_token_id=7)
     model.generation_config = {"max_new_tokens": 3, "sequence_bias": {(4,): 60.0}}
@@ -271,6 +305,7 @@ def test_defaults_of_a_folder(tmp_path: Path) -> None:
 
 
 BAD: list[Asked] = [
+    {},
     {"input_ids": IDS.float()},
     {"input_ids": IDS + 40},
     {"input_ids": IDS[:, :0]},

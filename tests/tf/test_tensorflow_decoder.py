@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import torch
+from typer.testing import CliRunner
 
 import ogpt
+from ogpt.cli.main import app
 from ogpt.config.lstm_config import LSTMConfig
 from ogpt.decoding.choice import open_decoder
 from ogpt.errors import ConfigError
@@ -109,6 +111,17 @@ def test_every_search_over_it_writes_what_pytorch_writes(folder: Path) -> None:
             )
         assert [text.ids for text in found] == [text.ids for text in expected]
         assert found[0].text == expected[0].text
+
+
+def test_on_the_command_line(folder: Path) -> None:
+    words = ["generate", str(folder), "ab", "--greedy", "--max-new-tokens", "4", "--decoder"]
+    found, expected = (
+        CliRunner().invoke(app, [*words, decoder]) for decoder in ("tensorflow", "torch")
+    )
+    assert (found.exit_code, found.stdout) == (0, expected.stdout)
+    refused = CliRunner().invoke(app, [*words, "tensorflow", "--dtype", "int8"])
+    assert refused.exit_code != 0
+    assert "the tensorflow decoder has float32 and bfloat16" in refused.stderr
 
 
 def test_scoring_and_perplexity(folder: Path) -> None:

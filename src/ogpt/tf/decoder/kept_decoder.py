@@ -23,11 +23,12 @@ class TFKeptDecoder:
 
         Args:
             model: The model, always the same.
-            slots: Number of sequences.
+            slots: Number of sequences at least. More slots change no text, and a new decoder would
+                trace its graphs again, which takes seconds.
         """
         variables = list(model.variables)
         decoder = self._kept.pop() if self._kept else None
-        if decoder is None or decoder.slots != slots or not same(variables, self._variables):
+        if decoder is None or decoder.slots < slots or not same(variables, self._variables):
             decoder = TensorFlowDecoder(model, slots)
         yield decoder
         self._kept[:], self._variables = [decoder], variables  # not after an error
