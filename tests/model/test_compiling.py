@@ -63,6 +63,22 @@ def test_compiled_with_a_cache(kind: type[OpenAIGPTPreTrainedModel]) -> None:
     assert apart(second[name], whole if kind is KINDS[3] else whole[:, 4:]) < 1e-5
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("padded", [False, True])
+def test_compiled_decoding_does_not_compile_every_step(padded: bool) -> None:
+    """fullgraph fails beyond torch's limit of 8 graphs; there are 13 steps."""
+    model, ids = small(), draw_ids(2, 16)
+    mask = (torch.arange(16) >= torch.tensor([[0], [2]])).long() if padded else None
+    compiled = torch.compile(model, fullgraph=True, backend="eager")
+    cache, start = model.transformer.new_cache(2), 0
+    for stop in range(3, 17):
+        seen = None if mask is None else mask[:, :stop]
+        out = compiled(ids[:, start:stop], attention_mask=seen, past_key_values=cache)
+        start = stop
+    expected = model(ids, attention_mask=mask).logits[:, -1:]
+    assert apart(out.logits, expected) < 1e-5
+
+
 def test_compiled_training_with_dropout() -> None:
     gradients = []
     for compiled in (False, True):

@@ -12,11 +12,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._C._functorch import is_functorch_wrapped_tensor
 from torch.utils._pytree import KeyEntry, MappingKey, register_pytree_node
 
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.errors import ConfigError, ContextTooLong
+from ogpt.model.tensors import is_wrapped
 
 
 class KVCache:
@@ -95,7 +95,7 @@ class KVCache:
         """Positions of the next `count` tokens of the active rows, (rows or 1, count), int64."""
         starts = self.starts()
         steps = torch.arange(count, device=self.device)
-        if len(set(starts)) == 1:
+        if _equal(starts):
             return (steps + starts[0])[None]
         return torch.tensor(starts, device=self.device)[:, None] + steps
 
@@ -107,7 +107,7 @@ class KVCache:
         """
         starts = self.starts()
         # without a mask the fused kernels are fastest
-        if len(set(starts)) == 1 and (count == 1 or starts[0] == 0):
+        if _equal(starts) and (count == 1 or starts[0] == 0):
             return None
         reach = torch.arange(max(starts) + count, device=self.device)
         return (reach <= self.positions(count)[..., None])[:, None]
@@ -122,12 +122,12 @@ class KVCache:
         found = []
         for stores, new in ((self.keys, key), (self.values, value)):
             kept = new.detach()  # a cache outlives the graph of one forward pass
-            if is_functorch_wrapped_tensor(new) and not is_functorch_wrapped_tensor(stores[layer]):
+            if is_wrapped(new) and not is_wrapped(stores[layer]):
                 stores[layer] = stores[layer] + new.new_zeros(())  # vmap: a row for each of its own
             store = stores[layer]
             if _is_run(self.active):
                 held = store[self.active[0] : self.active[-1] + 1]  # a view: nothing is copied
-                if len(set(starts)) == 1:
+                if _equal(starts):
                     held[:, :, starts[0] : reach] = kept
                 else:
                     _put(kept, held, range(len(held)), starts)
@@ -231,3 +231,8 @@ def _put(new: Tensor, store: Tensor, rows: Sequence[int], starts: Sequence[int])
     """Write (N, n_head, T, head_dim) into rows of a store, each at its own start."""
     for part, row, start in zip(new, rows, starts, strict=True):
         store[row, :, start : start + part.shape[1]] = part
+
+
+def _equal(starts: Sequence[int]) -> bool:
+    # without a set: torch.compile would compile again for each number in it
+    return all(start == starts[0] for start in starts)

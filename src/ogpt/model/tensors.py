@@ -35,6 +35,9 @@ def is_readable(x: Tensor) -> bool:
     """
     plain = type(x) is Tensor or type(x) is nn.Parameter
     on_cpu = x.device.type == "cpu"
-    return (
-        plain and on_cpu and not (torch.compiler.is_compiling() or is_functorch_wrapped_tensor(x))
-    )
+    return plain and on_cpu and not torch.compiler.is_compiling() and not is_wrapped(x)
+
+
+def is_wrapped(x: Tensor) -> bool:
+    """Whether vmap or grad of torch.func holds the tensor; torch.compile cannot ask."""
+    return not torch.compiler.is_compiling() and is_functorch_wrapped_tensor(x)
