@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: setup demo test test-slow test-tf test-all lint docs bench bench-peers bench-tf clean
+.PHONY: setup demo test test-slow test-tf test-ecosystem test-all lint docs bench bench-peers bench-tf clean
 
 setup: $(VENV)/.ready
 	@cat $(VENV)/.ready
@@ -52,7 +52,26 @@ test-tf: $(TF_VENV)/.ready
 	  -k "tf or TF or tensorflow" --cov --cov-config=tests/tf/coverage.ini --cov-report=json:coverage-tf.json
 	$(TF_VENV)/bin/python tests/contracts/every_raise.py coverage-tf.json tf
 
-test-all: test test-slow test-tf
+# Trainer, PEFT, accelerate, lm-eval and bitsandbytes with two versions of transformers. Each
+# environment adds to .venv; the results become the table in docs/guides/from-transformers.md.
+ECOSYSTEMS := 4.57.6 5.23.0
+SITE := -c 'import site; print(site.getsitepackages()[0])'
+
+.venv-transformers-%/.ready: tests/ecosystem/transformers-%.txt tests/ecosystem/packages.txt $(VENV)/.ready
+	@echo "setting up .venv-transformers-$*"
+	$(PYTHON) -m venv .venv-transformers-$*
+	$(BIN)/python $(SITE) > $$(.venv-transformers-$*/bin/python $(SITE))/zz_setup.pth
+	.venv-transformers-$*/bin/python -m pip --disable-pip-version-check install --quiet --no-deps \
+	  --only-binary :all: -r $<
+	@touch $@
+
+test-ecosystem: $(ECOSYSTEMS:%=.venv-transformers-%/.ready)
+	for version in $(ECOSYSTEMS); do PYTHONPATH=src HF_HUB_OFFLINE=1 \
+	  .venv-transformers-$$version/bin/python -m pytest -q -n 0 -W ignore::FutureWarning \
+	  tests/ecosystem || exit 1; done
+	$(BIN)/python -m tests.ecosystem.table
+
+test-all: test test-slow test-tf test-ecosystem
 
 lint: setup
 	$(BIN)/ruff check .
@@ -77,4 +96,4 @@ bench-tf: $(TF_VENV)/.ready
 	PYTHONPATH=src TF_CPP_MIN_LOG_LEVEL=2 $(TF_VENV)/bin/python -m benchmarks.tf_training
 
 clean:
-	rm -rf $(VENV) $(TF_VENV) build dist src/ogpt/decoding/native/libogpt.* .coverage coverage.json coverage-tf.json .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(TF_VENV) .venv-transformers-* build dist src/ogpt/decoding/native/libogpt.* .coverage coverage.json coverage-tf.json .pytest_cache .mypy_cache .ruff_cache

@@ -27,6 +27,7 @@ NAMES = (
     "readable",
     "multiple_choice",
     "start_up",
+    "transformers_types",
     "gpu",
 )
 PAGE = "README.md"

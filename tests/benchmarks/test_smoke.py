@@ -22,6 +22,7 @@ RESULTS = {  # file names of the committed results
     "readable",
     "multiple_choice",
     "start_up",
+    "transformers_types",
     "gpu_training_step",
     "gpu_decoding",
 }

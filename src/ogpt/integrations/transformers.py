@@ -133,6 +133,7 @@ class OpenAIGPTPreTrainedModel(transformers.PreTrainedModel, _Start):
         if not isinstance(config, OpenAIGPTConfig):
             config = OpenAIGPTConfig.from_dict(config.to_dict())
         super().__init__(config)
+        self.loss_type = self.network_class.loss_type  # not what the name of the class suggests
         network = self.network_class(config.own)
         for module in list(network.modules()):
             for name, child in list(module.named_children()):
