@@ -131,7 +131,7 @@ def test_generate(name: str, tmp_path: Path) -> None:
 
 
 def test_gradient_checkpointing() -> None:
-    """LoRA with gradient checkpointing over frozen weights: the same gradients."""
+    """IA3 with gradient checkpointing over frozen weights: the same gradients."""
     grads = []
     for recompute in (False, True):
         model = small.model(door.OpenAIGPTLMHeadModel)

@@ -37,7 +37,7 @@ def numbers(result: Any) -> list[Any]:
 
 @pytest.mark.parametrize("task", TASKS)
 def test_pipelines(task: str, tmp_path: Path) -> None:
-    """text-generation, text-classification, feature-extraction, zero-shot-classification."""
+    """pipelines: text-generation, text-classification, feature-extraction, zero-shot."""
     kind, options = TASKS[task]
     labels = {0: "contradiction", 1: "neutral", 2: "entailment"}
     tokenizer = small.folder(

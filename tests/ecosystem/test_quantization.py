@@ -1,4 +1,4 @@
-"""Quantisation by other libraries, through the integration."""
+"""Quantization by other libraries, through the integration."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ LIBRARY = "bitsandbytes"
 
 
 @pytest.mark.parametrize("bits", [8, 4])
-def test_layers_are_quantised(bits: int, tmp_path: Path) -> None:
-    """load_in_8bit and load_in_4bit quantise every layer; the logits stay near."""
+def test_layers_are_quantized(bits: int, tmp_path: Path) -> None:
+    """load_in_8bit and load_in_4bit quantize every layer; the logits stay near."""
     sizes = {"n_embd": 64, "initializer_range": 0.1}
     model = small.model(door.OpenAIGPTLMHeadModel, **sizes)
     model.save_pretrained(tmp_path)
