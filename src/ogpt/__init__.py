@@ -42,7 +42,14 @@ if TYPE_CHECKING:
     from ogpt.config.parity import Parity as Parity
     from ogpt.decoding.options import DecoderOptions as DecoderOptions
     from ogpt.folders.model_folder import ModelFolder as ModelFolder
+    from ogpt.generation.choosing.generation_config import GenerationConfig as GenerationConfig
     from ogpt.generation.choosing.settings import GenerationSettings as GenerationSettings
+    from ogpt.generation.choosing.watermarking_config import (
+        SynthIDTextWatermarkingConfig as SynthIDTextWatermarkingConfig,
+    )
+    from ogpt.generation.choosing.watermarking_config import (
+        WatermarkingConfig as WatermarkingConfig,
+    )
     from ogpt.model.classification import (
         OpenAIGPTForSequenceClassification as OpenAIGPTForSequenceClassification,
     )
@@ -108,6 +115,7 @@ _HOMES = {
     "DecoderOptions": "ogpt.decoding.options:DecoderOptions",
     "GenerateBeamDecoderOnlyOutput": "ogpt.model.outputs:GenerateBeamDecoderOnlyOutput",
     "GenerateDecoderOnlyOutput": "ogpt.model.outputs:GenerateDecoderOnlyOutput",
+    "GenerationConfig": "ogpt.generation.choosing.generation_config:GenerationConfig",
     "GenerationSettings": "ogpt.generation.choosing.settings:GenerationSettings",
     "LSTMConfig": "ogpt.config.lstm_config:LSTMConfig",
     "LSTMModel": "ogpt.model.lstm:LSTMModel",
@@ -125,6 +133,9 @@ _HOMES = {
     "OpenAIGPTTokenizerFast": "ogpt.tokens.fast:OpenAIGPTTokenizerFast",
     "Parity": "ogpt.config.parity:Parity",
     "SequenceClassifierOutput": "ogpt.model.outputs:SequenceClassifierOutput",
+    "SynthIDTextWatermarkingConfig": (
+        "ogpt.generation.choosing.watermarking_config:SynthIDTextWatermarkingConfig"
+    ),
     "TFBaseModelOutput": "ogpt.tf.outputs:TFBaseModelOutput",
     "TFCausalLMOutput": "ogpt.tf.outputs:TFCausalLMOutput",
     "TFGenerateBeamDecoderOnlyOutput": "ogpt.tf.outputs:TFGenerateBeamDecoderOnlyOutput",
@@ -139,6 +150,7 @@ _HOMES = {
     "TFOpenAIGPTModel": "ogpt.tf.transformer:TFOpenAIGPTModel",
     "TFOpenAIGPTPreTrainedModel": "ogpt.tf.pretrained:TFOpenAIGPTPreTrainedModel",
     "TFSequenceClassifierOutput": "ogpt.tf.outputs:TFSequenceClassifierOutput",
+    "WatermarkingConfig": "ogpt.generation.choosing.watermarking_config:WatermarkingConfig",
     "add_pad_token": "ogpt.workflows.add_pad_token:add_pad_token",
     "convert": "ogpt.workflows.convert:convert",
     "demo": "ogpt.recipes.demo:demo",
@@ -174,6 +186,7 @@ __all__ = [
     "DecoderOptions",
     "GenerateBeamDecoderOnlyOutput",
     "GenerateDecoderOnlyOutput",
+    "GenerationConfig",
     "GenerationSettings",
     "LSTMConfig",
     "LSTMModel",
@@ -189,6 +202,7 @@ __all__ = [
     "OpenAIGPTTokenizerFast",
     "Parity",
     "SequenceClassifierOutput",
+    "SynthIDTextWatermarkingConfig",
     "TFBaseModelOutput",
     "TFCausalLMOutput",
     "TFGenerateBeamDecoderOnlyOutput",
@@ -201,6 +215,7 @@ __all__ = [
     "TFOpenAIGPTModel",
     "TFOpenAIGPTPreTrainedModel",
     "TFSequenceClassifierOutput",
+    "WatermarkingConfig",
     "__version__",
     "add_pad_token",
     "convert",

@@ -35,7 +35,10 @@ DEFAULTS = {
     "top_p": 1.0,
     "min_p": 0.0,
     "typical_p": 1.0,
+    "epsilon_cutoff": 0.0,
+    "eta_cutoff": 0.0,
     "repetition_penalty": 1.0,
+    "encoder_repetition_penalty": 1.0,
     "frequency_penalty": 0.0,
     "presence_penalty": 0.0,
     "no_repeat_ngram_size": 0,
@@ -46,6 +49,7 @@ DEFAULTS = {
     "diversity_penalty": 0.0,
     "length_penalty": 1.0,
     "penalty_alpha": 0.0,
+    "max_time": None,
     "prompt_lookup_num_tokens": None,
     "stop": (),
     "ban": (),
@@ -81,6 +85,8 @@ class TestGenerate:
         rest += (
             " --cache-dtype bfloat16 --deterministic --batch-size 4 --surface readable --keep-lower"
         )
+        rest += " --epsilon-cutoff 0.001 --eta-cutoff 0.002 --encoder-repetition-penalty 1.1"
+        rest += " --max-time 2.5"
         texts = ["--bias", "the cat=2.5", "--bias", "a=b=-1"]
         result = ok("generate", "m", *words.split(), *more.split(), *rest.split(), *texts)
         assert called.arguments == (Path("m"), None)
@@ -94,6 +100,10 @@ class TestGenerate:
             "top_p": 0.9,
             "min_p": 0.1,
             "typical_p": 0.8,
+            "epsilon_cutoff": 0.001,
+            "eta_cutoff": 0.002,
+            "encoder_repetition_penalty": 1.1,
+            "max_time": 2.5,
             "repetition_penalty": 1.2,
             "frequency_penalty": 0.3,
             "presence_penalty": 0.4,

@@ -152,6 +152,7 @@ CONTRACTS = {
     "model/cuda/triton_kernels.py:_attend": "the pointers, sizes and strides of a kernel",
     "model/cuda/triton_kernels.py:_multiply": "the pointers, sizes and strides of a kernel",
     "model/cuda/triton_kernels.py:_multiply_row": "the pointers, sizes and strides of a kernel",
+    "model/generate/entry.py:GenerativeLanguageModel.generate": "the call of transformers",
     "model/heads.py:OpenAIGPTLMHeadModel.forward": "the call of a model",
     "model/transformer.py:OpenAIGPTModel.forward": "the call of a model",
     "tf/classification.py:TFOpenAIGPTForSequenceClassification.call": "the call of a model",

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import transformers
@@ -108,16 +109,19 @@ def test_lengths_by_parity() -> None:
         ({"sequence_bias": [3]}, r"sequence_bias is \[3\]", r"{(17,): 2.0}"),
         ({"sequence_bias": [[3, 1.0]]}, r"sequence_bias is \[\[3, 1.0\]\]", r"{(17,): 2.0}"),
         ({"num_return_sequences": 2}, "num_return_sequences is 2", "do_sample=True"),
-        (
-            {"max_time": 3.0},
-            "max_time is 3.0; allowed: None, the only value",
-            "stopping_criteria",
-        ),
+        ({"max_time": -1}, "max_time is -1; allowed: a finite number, 0 or more, or None", "limit"),
         ({"guidance_scale": 1.5}, "guidance_scale is 1.5; allowed: None", "omit it"),
-        ({"epsilon_cutoff": 3e-4}, "epsilon_cutoff is 0.0003; allowed: 0", "omit it"),
-        ({"output_attentions": True}, "output_attentions is True; allowed: False", "call the"),
-        ({"assistant_model": object()}, "assistant_model is <object.*allowed: None", "omit"),
-        ({"renormalize_logits": True}, "renormalize_logits is True", "omit it"),
+        ({"epsilon_cutoff": 1.0}, "epsilon_cutoff is 1.0; allowed: 0 to below 1", "every token"),
+        ({"eta_cutoff": -1}, "eta_cutoff is -1; allowed: 0 to below 1", "every token"),
+        ({"encoder_repetition_penalty": 0}, "encoder_repetition_penalty is 0", "1.0"),
+        ({"exponential_decay_length_penalty": (3,)}, r"is \(3,\); allowed: \(a whole", "1.05"),
+        ({"prefix_allowed_tokens_fn": 3}, "is 3; allowed: a function, or None", "all tokens"),
+        ({"watermarking_config": 3}, "is 3; allowed: a WatermarkingConfig or", "ogpt.Watermarking"),
+        ({"watermarking_config": {"bias": "a"}}, "is {'bias': 'a'}; allowed: a Water", "None"),
+        ({"num_assistant_tokens": 0}, "num_assistant_tokens is 0; allowed: 1 or more", "20"),
+        ({"synced_gpus": True}, "synced_gpus is True; allowed: False", "omit it"),
+        ({"eos_token_id": [-2]}, r"eos_token_id is \[-2\]; allowed: token ids", "pass ids"),
+        ({"pad_token_id": [1, 2]}, r"pad_token_id is \[1, 2\]; allowed: -1 or more", "pad_token"),
     ],
 )
 def test_what_cannot_be(given: dict[str, Any], match: str, hint: str) -> None:
@@ -134,7 +138,7 @@ def test_what_cannot_be(given: dict[str, Any], match: str, hint: str) -> None:
         ("attention_masks", "did you mean attention_mask?"),
         ("eos_token_ids", "did you mean eos_token_id?"),
         ("zzzzzz", "omit it"),
-        ("position_ids", "omit it: positions follow from attention_mask"),
+        ("position_idss", "did you mean position_ids?"),
         ("labels", "call the model itself: generate has no loss"),
     ],
 )
@@ -147,8 +151,8 @@ def test_unknown_names_are_refused(name: str, hint: str) -> None:
 
 def test_a_large_value_is_shown_by_its_beginning() -> None:
     model = torch.nn.Sequential(*(torch.nn.Linear(2, 2) for _ in range(50)))
-    with pytest.raises(SamplingError, match=r"assistant_model is Sequential\(") as caught:
-        read(assistant_model=model)
+    with pytest.raises(SamplingError, match=r"constraints is Sequential\(") as caught:
+        read(constraints=model)
     assert len(str(caught.value)) < 200
     assert "...; allowed: None" in str(caught.value)
 
@@ -161,7 +165,7 @@ def test_what_to_do_instead_is_of_names_that_are_not_here() -> None:
 def test_arguments_without_effect_are_told() -> None:
     assert told(max_new_tokens=3, max_length=9) == [("max_length", "max_new_tokens is given")]
     assert told(min_new_tokens=1, min_length=9) == [("min_length", "min_new_tokens is given")]
-    for name in ("output_scores", "output_logits"):
+    for name in ("output_scores", "output_logits", "output_attentions", "output_hidden_states"):
         assert told(**{name: True}) == [(name, "return_dict_in_generate is off")]
         assert told(**{name: True, "return_dict_in_generate": True}) == []
         assert told(**{name: False}) == []
@@ -249,6 +253,26 @@ def test_whole_configurations_of_transformers_are_taken() -> None:
 def test_every_name_of_transformers_is_known() -> None:
     names = {name for name in transformers.GenerationConfig().to_dict() if name[0] != "_"}
     names |= set(VERSION_4_57_6)
-    known = {*arguments._LENGTHS, *arguments._SETTINGS, *arguments._OUTPUTS, "stop_strings"}
-    assert names - known <= set(arguments._NEUTRAL)
-    assert not known & set(arguments._NEUTRAL)
+    assert names <= set(arguments.KNOWN)
+    assert len(set(arguments.KNOWN)) == len(arguments.KNOWN)
+
+
+def test_ids_as_tensors_lists_and_minus_one() -> None:
+    for ends in (7, [7], (7,), [-1, 7], torch.tensor(7), torch.tensor([7]), np.array([7, -1])):
+        assert read(eos_token_id=ends).settings.eos_token_id == (7,)
+    for none in (-1, [-1], torch.tensor([-1]), []):
+        assert read(eos_token_id=none).settings == read().settings
+    for pad in (-1, [-1], torch.tensor(-1), torch.tensor([-1])):
+        assert read(pad_token_id=pad).settings.pad_token_id == -1
+    assert read(suppress_tokens=torch.tensor([3, 4])).settings.suppress_tokens == (3, 4)
+    assert read(forced_bos_token_id=torch.tensor([3])).settings.forced_bos_token_id == 3
+
+
+def test_contrastive_search_among_one_candidate_is_greedy_search() -> None:
+    """As in transformers, where it needs a top_k above 1."""
+    with collecting() as notices:
+        found = read(penalty_alpha=0.6, top_k=1)
+    assert found == read()
+    assert [notice.fields["setting"] for notice in notices] == ["penalty_alpha"]
+    theirs = transformers.GenerationConfig(penalty_alpha=0.6, top_k=1)
+    assert theirs.get_generation_mode() == "greedy_search"

@@ -131,8 +131,8 @@ FAULTS = {
     "beams keep the slots of others": ("_give_slots", by_place),
     "an end goes on": (
         "_Group.advance",
-        lambda group, found, asked, ends: ADVANCE(
-            group, found, replace(asked, eos_token_id=()), ends
+        lambda group, found, asked, *others: ADVANCE(
+            group, found, replace(asked, eos_token_id=()), *others
         ),
     ),
 }
@@ -259,9 +259,9 @@ def test_a_rule_and_an_end_of_the_caller() -> None:
         changed[4] = -np.inf
         return changed
 
-    def three_written(ids: Any, n_prompt: int) -> bool:
-        assert ids[:n_prompt] == [1, 2]
-        return len(ids) == n_prompt + 3
+    def three_written(number: int, candidates: Any, n_prompt: int) -> list[bool]:
+        assert all(ids[:n_prompt] == [1, 2] for ids in candidates)
+        return [len(ids) == n_prompt + 3 for ids in candidates]
 
     (found,) = beam_search(decoder, [[1, 2]], asked, three_written, [no_four])
     assert all(len(hypothesis.ids) == 3 and 4 not in hypothesis.ids for hypothesis in found)

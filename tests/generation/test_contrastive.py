@@ -99,7 +99,7 @@ def test_the_rules_an_end_of_the_caller_and_what_is_watched() -> None:
             decoder,
             [[1, 2, 3]],
             ask(top_k=5),
-            lambda continuation, token_id: len(seen) == 3,
+            lambda tokens: {0} if len(seen) == 3 else (),
             [two_left],
             lambda *step: seen.append(step),
         )

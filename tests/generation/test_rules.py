@@ -6,12 +6,22 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import LogitsProcessor, LogitsProcessorList
+from transformers import LogitsProcessor, LogitsProcessorList, WatermarkingConfig
 from transformers import OpenAIGPTConfig as TheirConfig
 from transformers import OpenAIGPTLMHeadModel as TheirModel
 
 from ogpt.errors import SamplingError, TokenOutOfRange
-from ogpt.generation.choosing.rules import Rule, apply, in_place, require_choice, rules, warp
+from ogpt.generation.choosing import processors, warpers
+from ogpt.generation.choosing import rules as the_rules
+from ogpt.generation.choosing.rules import (
+    Rule,
+    apply,
+    in_place,
+    last_rules,
+    require_choice,
+    rules,
+    warp,
+)
 from ogpt.generation.choosing.settings import GenerationSettings
 from ogpt.generation.searching.sampling import search
 from tests.markov import StandInDecoder
@@ -78,6 +88,11 @@ def random_settings(rng: np.random.Generator) -> dict[str, Any]:
         "suppress_tokens": [*some(2), 4],
         "begin_suppress_tokens": some(6),
         "eos_token_id": [EOS, 1],
+        "encoder_repetition_penalty": float(rng.choice([0.7, 1.6])),
+        "encoder_no_repeat_ngram_size": 2,
+        "exponential_decay_length_penalty": (int(rng.integers(0, 3)), 1.6),
+        "renormalize_logits": True,
+        "watermarking_config": WatermarkingConfig(greenlist_ratio=0.4),
     }
     if rng.random() < 0.7:
         choices |= {
@@ -87,6 +102,8 @@ def random_settings(rng: np.random.Generator) -> dict[str, Any]:
             "top_p": float(rng.choice([0.5, 0.9])),
             "min_p": float(rng.choice([0.01, 0.2])),
             "typical_p": float(rng.choice([0.4, 0.95])),
+            "epsilon_cutoff": float(rng.choice([0.02, 0.2])),
+            "eta_cutoff": float(rng.choice([0.05, 0.4])),
         }
     chosen = {name: value for name, value in choices.items() if rng.random() < 0.6}
     return {"do_sample": False, "top_k": 0, "eos_token_id": [EOS], **chosen, "max_new_tokens": 7}
@@ -130,6 +147,7 @@ def our_scores(settings: GenerationSettings, given: list[Rule], case: Case) -> l
         scores = apply(given, [*prompt, *new[:step]], len(prompt), row)
         if settings.do_sample:
             scores = in_place(*warp(settings, scores), len(row))
+        scores = apply(last_rules(settings), [*prompt, *new[:step]], len(prompt), scores)
         assert scores.dtype == np.float32
         found.append(scores)
     return found
@@ -209,6 +227,50 @@ def test_planted_faults_in_counting_are_seen(cases: list[Case]) -> None:
         assert seen > 3
 
 
+@pytest.mark.parametrize(
+    ("where", "name", "fault"),
+    [
+        (
+            processors,
+            "decay_length",
+            lambda x, ends, since, factor: DECAY(x, ends, since + 1, factor),
+        ),
+        (processors, "renormalize", lambda x: x),
+        (processors, "no_repeat_ngram", lambda x, ids, size, source=None: NGRAM(x, ids, size)),
+        (the_rules, "watermark", lambda config, ids, n, x: MARK(config, ids[:-1] or ids, n, x)),
+        (warpers, "epsilon_cutoff", lambda x, epsilon, least: np.arange(len(x))),
+        (
+            warpers,
+            "eta_cutoff",
+            lambda x, epsilon, least: warpers.epsilon_cutoff(x, epsilon, least),
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_planted_faults_in_newer_rules_are_seen(
+    cases: list[Case], monkeypatch: pytest.MonkeyPatch, where: Any, name: str, fault: Any
+) -> None:
+    monkeypatch.setattr(where, name, fault)
+    seen = 0
+    for case in cases:
+        settings, *_, theirs, user = case
+        seen += not close(our_scores(settings, rules(settings, V, [bent] * user), case), theirs)
+    assert seen > 3
+
+
+DECAY, NGRAM, MARK = processors.decay_length, processors.no_repeat_ngram, the_rules.watermark
+
+
+def test_a_decay_that_would_overflow_ends_the_text() -> None:
+    settings = GenerationSettings(
+        eos_token_id=[1], exponential_decay_length_penalty=(0, 9.0), max_new_tokens=900
+    )
+    for dtype in (np.float32, np.float64):
+        found = apply(rules(settings, 3), [0] * 800, 0, np.array([5, -2, 1], dtype=dtype))
+        assert np.isfinite(found).all()
+        assert found.argmax() == 1
+
+
 def test_a_user_rule_in_place_of_nothing() -> None:
     logits = np.arange(5.0)
     assert rules(GenerationSettings(), 5) == []
@@ -274,7 +336,10 @@ def test_end_tokens_outside_the_vocabulary_never_end_a_text(model: TheirModel) -
 
 def test_with_beams_enough_is_left_to_go_on() -> None:
     logits = np.log(np.array([0.97, 0.01, 0.01, 0.006, 0.004]))
-    for name, value in (("top_k", 1), ("top_p", 0.5), ("min_p", 0.9), ("typical_p", 0.5)):
+    for name, value in (
+        *(("top_k", 1), ("top_p", 0.5), ("min_p", 0.9), ("typical_p", 0.5)),
+        *(("epsilon_cutoff", 0.9), ("eta_cutoff", 0.9)),
+    ):
         for eos, least in (((), 2), ((0,), 2), ((0, 1, 2), 4)):
             asked = GenerationSettings(num_beams=3, eos_token_id=eos, **{name: value})
             assert len(warp(asked, logits)[0]) >= least

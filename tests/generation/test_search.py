@@ -1,5 +1,6 @@
 import itertools
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -134,6 +135,8 @@ def exact_distribution(
         ({"top_p": 0.7}, [lp.TopPLogitsWarper(0.7)]),
         ({"min_p": 0.2}, [lp.MinPLogitsWarper(0.2)]),
         ({"typical_p": 0.7}, [lp.TypicalLogitsWarper(0.7)]),
+        ({"epsilon_cutoff": 0.15}, [lp.EpsilonLogitsWarper(0.15)]),
+        ({"eta_cutoff": 0.3}, [lp.EtaLogitsWarper(0.3)]),
         ({"suppress_tokens": (1,)}, [lp.SuppressTokensLogitsProcessor([1])]),
         ({"repetition_penalty": 1.5}, [lp.RepetitionPenaltyLogitsProcessor(1.5)]),
         (
@@ -250,9 +253,9 @@ def test_nothing_ends_a_text_before_its_minimum() -> None:
 def test_the_caller_can_end_a_continuation() -> None:
     seen: list[tuple[int, int]] = []
 
-    def ends(continuation: int, token_id: int) -> bool:
-        seen.append((continuation, token_id))
-        return continuation == 1 and len(seen) >= 4
+    def ends(tokens: Sequence[Token]) -> set[int]:
+        seen.extend((token.continuation, token.id) for token in tokens)
+        return {1} if len(seen) >= 4 else set()
 
     asked = GenerationSettings(max_new_tokens=3, num_return_sequences=2)
     tokens = list(search(contextual(V), [[1]], asked, ends))

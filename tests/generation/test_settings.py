@@ -26,7 +26,7 @@ NAN = float("nan")
         ),
         ({"eos_token_id": 3}, "eos_token_id is 3", "token ids, each 0 or more", "pass ids"),
         ({"eos_token_id": [-1]}, r"eos_token_id is \[-1\]", "token ids", "pass ids"),
-        ({"pad_token_id": -1}, "pad_token_id is -1", "0 or more, or None", "pad_token_id"),
+        ({"pad_token_id": -2}, "pad_token_id is -2", "-1 or more, or None", "pad_token_id"),
         ({"do_sample": 1}, "do_sample is 1", "True, False", "top token"),
         ({"temperature": 0.0}, "temperature is 0.0", "a finite number above 0", "do_sample=False"),
         ({"temperature": NAN}, "temperature is nan", "a finite number above 0", "do_sample=False"),

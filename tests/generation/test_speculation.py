@@ -1,7 +1,7 @@
 """Speculation changes no token and no log-probability, saves steps where text repeats itself, and
 never costs much."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -118,9 +118,10 @@ def test_tokens_and_log_probabilities_are_those_without(
     stop = data.draw(st.lists(st.integers(0, V - 1), min_size=3, max_size=3))
     shown: dict[int, list[int]] = {}
 
-    def ends(continuation: int, token_id: int) -> bool:
-        shown.setdefault(continuation, []).append(token_id)
-        return shown[continuation][-3:] == stop
+    def ends(tokens: Sequence[Token]) -> set[int]:
+        for token in tokens:
+            shown.setdefault(token.continuation, []).append(token.id)
+        return {one.continuation for one in tokens if shown[one.continuation][-3:] == stop}
 
     found, watched = run(Timed(cheap, **size), prompts, asked, ends=ends)
     shown.clear()
@@ -248,9 +249,10 @@ def test_the_last_of_several_texts_is_drafted() -> None:
     decoder = Timed(cheap, chance=0, n_positions=400, slots=2)
     shown = {0: 0, 1: 0}
 
-    def ends(continuation: int, token_id: int) -> bool:
-        shown[continuation] += 1
-        return continuation == 0 and shown[0] == 20
+    def ends(tokens: Sequence[Token]) -> set[int]:
+        for token in tokens:
+            shown[token.continuation] += 1
+        return {0} if shown[0] == 20 else set()
 
     tokens, _ = run(decoder, [[1, 2], [3]], LONG, ends=ends)
     assert shown == {0: 20, 1: 300}

@@ -1,5 +1,6 @@
 """A search whose tokens are chosen on the device writes what it writes without."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -82,9 +83,10 @@ def test_ends_of_the_caller_are_told_each_token_until_the_end() -> None:
     def told(on_device: bool) -> list[list[int]]:
         heard: dict[int, list[int]] = {}
 
-        def ends(continuation: int, token_id: int) -> bool:
-            heard.setdefault(continuation, []).append(token_id)
-            return len(heard[continuation]) == continuation + 5
+        def ends(tokens: Sequence[Token]) -> set[int]:
+            for number, token_id, *_ in tokens:
+                heard.setdefault(number, []).append(token_id)
+            return {number for number, ids in heard.items() if len(ids) == number + 5}
 
         found(GenerationSettings(max_new_tokens=30), on_device, 2, ends=ends)
         return [heard[number] for number in range(len(PROMPTS))]
@@ -97,12 +99,14 @@ def test_ends_of_the_caller_are_told_each_token_until_the_end() -> None:
     ("asked", "more"),
     [
         ({"typical_p": 0.9}, {}),
+        ({"epsilon_cutoff": 0.01}, {}),
+        ({"remove_invalid_values": True}, {}),
         ({"repetition_penalty": 1.1}, {}),
         ({"suppress_tokens": (3,)}, {}),
         ({}, {"watch": lambda *told: None}),
         ({}, {"top_logprobs": 2}),
     ],
-    ids=["typical", "penalty", "ban", "watch", "likeliest"],
+    ids=["typical", "epsilon", "invalid", "penalty", "ban", "watch", "likeliest"],
 )
 def test_what_needs_logits_stays_on_the_host(asked: dict[str, Any], more: dict[str, Any]) -> None:
     settings = GenerationSettings(max_new_tokens=6, **asked)

@@ -288,9 +288,9 @@ def test_generation_settings_travel(kind: Kind, tmp_path: Path) -> None:
 def test_the_private_keys_of_transformers_are_left_out(folder: Path) -> None:
     values = {"_from_model_config": True, "max_length": 9}
     (folder / "generation_config.json").write_text(json.dumps(values))
-    assert quietly(LM, folder).generation_config == {"max_length": 9}
+    assert quietly(LM, folder).generation_config.to_diff_dict() == {"max_length": 9}
     (folder / "generation_config.json").unlink()
-    assert quietly(LM, folder).generation_config == {}
+    assert quietly(LM, folder).generation_config.to_diff_dict() == {}
 
 
 @pytest.mark.parametrize("text", [b"{", b"[1]", b"\xff", b'{"a": ' + b"[" * 10**5])

@@ -27,11 +27,11 @@ from ogpt.errors import (
     UnknownArgument,
 )
 from ogpt.folders.model_folder import ModelFolder
+from ogpt.generation.choosing.effects import tell_without_effect
 from ogpt.generation.choosing.settings import GenerationSettings
 from ogpt.generation.protocol.decoder import Abilities, Part
 from ogpt.generation.searching.beam import beam_search
 from ogpt.generation.searching.contrastive import contrastive_search
-from ogpt.generation.texts.request import tell_without_effect
 from ogpt.generation.texts.statistics import Statistics
 from ogpt.model.heads import OpenAIGPTLMHeadModel
 from ogpt.notices import OgptNotice, collecting
@@ -450,6 +450,8 @@ def test_a_forced_first_token_is_for_prompts_of_one_token() -> None:
         ({"diversity_penalty": 2.0, "num_beams": 2}, ["diversity_penalty"]),
         ({"num_beams": 2, "top_k": 5, "do_sample": False}, ["top_k"]),
         ({"forced_bos_token_id": 2}, []),  # the prompts are not known
+        ({"do_sample": False, "eta_cutoff": 0.1}, ["eta_cutoff"]),
+        ({"exponential_decay_length_penalty": (2, 1.1)}, ["exponential_decay_length_penalty"]),
     ],
 )
 def test_settings_without_effect_are_told(asked: dict, told: list[str]) -> None:
@@ -600,6 +602,18 @@ def test_the_decoder_is_closed_whatever_happens(
         with pytest.raises(DecoderError):
             decoder.length(0)
         assert decoder.held == [[]] * decoder.slots
+
+
+def test_a_function_of_allowed_ids_by_prompt(folder: Path, tmp_path: Path) -> None:
+    def allowed(prompt: int, ids: Sequence[int]) -> list[int]:
+        return [3 + prompt] if len(ids) % 2 else [5]
+
+    asked = {"prefix_allowed_tokens_fn": allowed, "max_new_tokens": 4}
+    found = generating.generate(folder, ["a", "a"], **asked)
+    assert [set(one.ids) for one in found] == [{3, 5}, {4, 5}]
+    with pytest.raises(SamplingError, match=r"None for a file of prompts") as caught:
+        generate_file(folder, tmp_path / "in", tmp_path / "out", **asked)
+    assert "ogpt.generate" in caught.value.hint
 
 
 def test_a_batch_of_none_is_refused(folder: Path, tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def _parameter(item: Field[Any], found: Description) -> Parameter:
     elif isinstance(allowed, Whole):
         kind = int | None if allowed.optional else int
     elif isinstance(allowed, Number):
-        kind = float
+        kind = float | None if allowed.optional else float
     elif default is None:
         kind = str | None
     option = typer.Option(

@@ -63,9 +63,13 @@ class Number:
     """`least` itself is not allowed."""
     below: bool = False
     """`most` itself is not allowed."""
+    optional: bool = False
+    """None is allowed too."""
 
-    def keep(self, value: Any) -> float:
+    def keep(self, value: Any) -> float | None:
         """The value as Python's float."""
+        if value is None and self.optional:
+            return None
         if isinstance(value, Real) and not isinstance(value, bool):
             try:
                 number = float(value)
@@ -83,7 +87,7 @@ class Number:
     def __str__(self) -> str:
         if self.most is None:
             words = f" above {self.least:g}" if self.above else f", {self.least:g} or more"
-            return f"a finite number{words}"
+            return f"a finite number{words}" + (", or None" if self.optional else "")
         if self.above:
             return f"above {self.least:g} and {'below' if self.below else 'at most'} {self.most:g}"
         return f"{self.least:g} to {'below ' if self.below else ''}{self.most:g}"
@@ -188,6 +192,36 @@ class TokenWords:
 
     def __str__(self) -> str:
         return "a list of words, each a list of one token id or more"
+
+
+class Decay:
+    """A pair of a start and a factor, or None."""
+
+    def keep(self, value: Any) -> tuple[int, float] | None:
+        """The pair as a tuple of Python's numbers."""
+        if value is None:
+            return None
+        if isinstance(value, Iterable):
+            pair = tuple(value)
+            if len(pair) == 2:
+                return int(Whole().keep(pair[0]) or 0), float(Number(0).keep(pair[1]) or 0)
+        raise _refused(value, self)
+
+    def __str__(self) -> str:
+        return "(a whole number, 0 or more; a finite number, 0 or more), or None"
+
+
+class Function:
+    """A function, or None."""
+
+    def keep(self, value: Any) -> Any:
+        """The function itself."""
+        if value is None or callable(value):
+            return value
+        raise _refused(value, self)
+
+    def __str__(self) -> str:
+        return "a function, or None"
 
 
 class Bias:

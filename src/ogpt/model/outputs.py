@@ -119,6 +119,10 @@ class GenerateDecoderOnlyOutput(ModelOutput):
     """For each new token (rows, V) after processors and warpers; -inf for excluded tokens."""
     logits: tuple[Tensor, ...] | None = None
     """For each new token (rows, V), as the model computed them."""
+    attentions: tuple[tuple[Tensor, ...], ...] | None = None
+    """For each new token n_layer of (rows, n_head, T, T), of the T tokens before it."""
+    hidden_states: tuple[tuple[Tensor, ...], ...] | None = None
+    """For each new token n_layer + 1 of (rows, T, C), of the T tokens before it."""
 
 
 @dataclass
@@ -144,6 +148,10 @@ class GenerateBeamDecoderOnlyOutput(ModelOutput):
     """For each new token (B * num_beams, V), as the model computed them."""
     beam_indices: Tensor | None = None
     """(rows, longest continuation): the beam that each token extended; -1 after the end."""
+    attentions: tuple[tuple[Tensor, ...], ...] | None = None
+    """For each new token n_layer of (B * num_beams, n_head, T, T), of the T tokens before it."""
+    hidden_states: tuple[tuple[Tensor, ...], ...] | None = None
+    """For each new token n_layer + 1 of (B * num_beams, T, C), of the T tokens before it."""
 
 
 for _output in (

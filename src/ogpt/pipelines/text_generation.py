@@ -7,6 +7,7 @@ from dataclasses import fields
 from typing import Any
 
 from ogpt.errors import ConfigError
+from ogpt.generation.choosing.generation_config import by_name
 from ogpt.generation.choosing.settings import OF_TEXT, GenerationSettings
 from ogpt.generation.texts.request import tell_unknown
 from ogpt.generation.texts.writer import decode, space_follows
@@ -117,12 +118,8 @@ class TextGenerationPipeline(Pipeline):
         stop = asked.get("stop_sequence")
         if stop is not None:
             given["stop_strings"] = [stop] if isinstance(stop, str) else list(stop)
-        configured = given.get("generation_config") or {}
-        if not isinstance(configured, Mapping):  # generate refuses an object with neither method
-            to_dict = getattr(configured, "to_diff_dict", None) or getattr(configured, "to_dict", 0)
-            configured = to_dict() if to_dict else {}
-        layers = (self.model.generation_config, configured, given)
-        chosen = {k: v for layer in layers for k, v in layer.items() if v is not None}
+        layers = (by_name(self.model.generation_config), by_name(given.get("generation_config")))
+        chosen = {k: v for layer in (*layers, given) for k, v in layer.items() if v is not None}
         of_task = (self.model.config.task_specific_params or {}).get(self.task, {})
         if any(name in chosen for name in _LENGTHS):
             of_task = {name: value for name, value in of_task.items() if name not in _LENGTHS}

@@ -17,7 +17,7 @@ from ogpt.decoding.floor import weight_bytes
 from ogpt.decoding.options import BATCH_SIZE, DecoderOptions
 from ogpt.errors import ConfigError
 from ogpt.folders.model_folder import ModelFolder
-from ogpt.generation.choosing.settings import GenerationSettings
+from ogpt.generation.choosing.settings import GenerationSettings, require
 from ogpt.generation.protocol.decoder import Decoder
 from ogpt.generation.texts.continuing import Generation, OnText, continuations, slots_of
 from ogpt.generation.texts.request import Request, check_given, prepare
@@ -155,6 +155,14 @@ def generate_file(
     """
     check_names(generate_file, named, GenerationSettings, DecoderOptions)
     settings = _settings(settings, named)
+    function = settings.prefix_allowed_tokens_fn
+    require(
+        function is None,
+        "prefix_allowed_tokens_fn",
+        function,
+        "None for a file of prompts, which may be continued with another function",
+        "call ogpt.generate with the prompts",
+    )
     options = whole_or_named(DecoderOptions, options, named)
     _check_batch_size(batch_size)
     out = path_of(out, "out")

@@ -7,13 +7,14 @@ sampling.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from numbers import Integral
 from textwrap import shorten
 from typing import Any
 
 from ogpt.errors import SamplingError, UnknownArgument
+from ogpt.generation.choosing.drafting import Drafting
 from ogpt.generation.choosing.settings import OF_TEXT, GenerationSettings, require
 from ogpt.notices import tell
 
@@ -24,34 +25,31 @@ DEFAULT_LENGTH = 20
 _DEFAULTS: dict[str, Any] = {"do_sample": False, "top_k": 50}
 _LENGTHS = ("max_length", "max_new_tokens", "min_length", "min_new_tokens")
 _LISTS = ("eos_token_id", "forced_eos_token_id")  # a number or a list of them
+_NUMBERS = ("bos_token_id", "pad_token_id", "forced_bos_token_id")  # a number, alone or in a list
 _SETTINGS = tuple(
     item.name for item in fields(GenerationSettings) if item.name not in (*_LENGTHS, *OF_TEXT)
 )
-_OUTPUTS = ("return_dict_in_generate", "output_scores", "output_logits")
+_OUTPUTS = ("output_scores", "output_logits", "output_attentions", "output_hidden_states")
+_DRAFTING = tuple(item.name for item in fields(Drafting))
 _TENSORS = (  # arguments of the call itself, suggested for similar names
     "input_ids",
     "inputs",
     "inputs_embeds",
     "attention_mask",
     "token_type_ids",
+    "position_ids",
     "generation_config",
     "logits_processor",
     "stopping_criteria",
     "streamer",
     "tokenizer",
+    "assistant_model",
 )
 _INSTEAD = {
-    "position_ids": "omit it: positions follow from attention_mask",
     "labels": "call the model itself: generate has no loss",
     "head_mask": "call the model itself, or remove heads with model.prune_heads",
     "past_key_values": "omit it: generate has its own KV cache",
     "mc_token_ids": "omit it: generate uses the language-model head only",
-    "max_time": "pass a criterion of your own in stopping_criteria",
-    "prefix_allowed_tokens_fn": "pass a logits_processor of your own; allowed_token_ids allows the "
-    "same tokens at every step",
-    "exponential_decay_length_penalty": "use length_penalty with beams",
-    "output_attentions": "call the model itself on the sequences",
-    "output_hidden_states": "call the model itself on the sequences",
 }
 """Hints for arguments of transformers that ogpt does not have."""
 
@@ -62,40 +60,26 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "bos_token_id": (),
     "decoder_start_token_id": (None,),
     "transformers_version": (),
-    "renormalize_logits": (False,),
-    "remove_invalid_values": (False,),
-    "epsilon_cutoff": (0, 0.0),
-    "eta_cutoff": (0, 0.0),
-    "encoder_repetition_penalty": (1, 1.0),
-    "encoder_no_repeat_ngram_size": (0,),
     "guidance_scale": (None, 1, 1.0),
-    "output_attentions": (False,),
-    "output_hidden_states": (False,),
     "low_memory": (False,),
-    "max_time": (None,),
-    "exponential_decay_length_penalty": (None,),
-    "num_assistant_tokens": (),
-    "num_assistant_tokens_schedule": (),
-    "assistant_confidence_threshold": (),
     "assistant_lookbehind": (),
     "target_lookbehind": (),
-    "assistant_ensemble_weight": (),
+    "assistant_ensemble_weight": (None,),
     "assistant_early_exit": (None,),
-    "assistant_model": (None,),
     "is_assistant": (False,),
     "use_mtp": (False,),
     "speculation_type": (None,),
     "max_matching_ngram_size": (),
     "token_healing": (False,),
-    "watermarking_config": (None,),
     "top_h": (None,),
     "dola_layers": (None,),
     "constraints": (None,),
     "force_words_ids": (None,),
     "negative_prompt_ids": (None,),
-    "prefix_allowed_tokens_fn": (None,),
+    "negative_prompt_attention_mask": (None,),
     "custom_generate": (None,),
     "synced_gpus": (False,),
+    "use_model_defaults": (None, True),
     "cache_config": (),
     "max_cache_len": (),
     "return_legacy_cache": (),
@@ -107,16 +91,36 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
 }
 
 
-class GenerationConfig(dict[str, Any]):
-    """Arguments of `generate` by name, also as attributes; one that is not set is None."""
+KNOWN = (
+    *_LENGTHS,
+    *_SETTINGS,
+    "stop_strings",
+    "return_dict_in_generate",
+    *_OUTPUTS,
+    *_DRAFTING,
+    *_NEUTRAL,
+)
+"""Arguments of `generate` that are no tensors or objects of the call itself."""
 
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):  # names that Python looks up, as in copying
-            raise AttributeError(name)
-        return self.get(name)
+OF_CALL = (
+    "logits_processor",
+    "stopping_criteria",
+    "prefix_allowed_tokens_fn",
+    "synced_gpus",
+    "assistant_model",
+    "streamer",
+    "negative_prompt_ids",
+    "negative_prompt_attention_mask",
+    "use_model_defaults",
+    "custom_generate",
+    "trust_remote_code",
+)
+"""Arguments of the call alone, which no configuration holds."""
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        self[name] = value
+CHECKED = {*_LENGTHS, *_SETTINGS, *_OUTPUTS, *_DRAFTING, "return_dict_in_generate"} - {
+    *("max_length", "min_length"),
+}
+"""Arguments whose values can be checked without a prompt, and are supported."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +133,9 @@ class Arguments:
     """Whether to return an output object instead of the sequences."""
     output_scores: bool
     output_logits: bool
+    output_attentions: bool = False
+    output_hidden_states: bool = False
+    drafting: Drafting = field(default_factory=Drafting)
 
 
 def read_arguments(
@@ -147,24 +154,25 @@ def read_arguments(
         SamplingError: a value outside its range, or a feature that ogpt does not have.
     """
     all_of_them = "top_k" in given and given["top_k"] is None
-    given = {name: value for name, value in given.items() if value is not None}
-    known = [*_LENGTHS, *_SETTINGS, *_OUTPUTS, "stop_strings", *_NEUTRAL]
+    given = plain({name: value for name, value in given.items() if value is not None})
     for name in given:
-        if name not in known:
-            near = get_close_matches(name, [*_TENSORS, *known], n=1, cutoff=0.6)
+        if name not in KNOWN:
+            near = get_close_matches(name, [*_TENSORS, *KNOWN], n=1, cutoff=0.6)
             hint = f"did you mean {near[0]}?" if near else "omit it"
             raise UnknownArgument(
-                f"generate has no argument {name}; allowed: {', '.join(sorted(known))}",
+                f"generate has no argument {name}; allowed: {', '.join(sorted(KNOWN))}",
                 hint=_INSTEAD.get(name, hint),
             )
         if _NEUTRAL.get(name) and given[name] not in _NEUTRAL[name]:
             _not_here(name, given[name])
     values = {**_DEFAULTS, **{name: given[name] for name in _SETTINGS if name in given}}
-    for name in _LISTS:
-        if isinstance(values.get(name), int):
-            values[name] = [values[name]]
     if isinstance(values.get("sequence_bias"), list):
         values["sequence_bias"] = _pairs(values["sequence_bias"])
+    greedy = not values["do_sample"] and values.get("num_beams", 1) == 1
+    if values.get("penalty_alpha") and values.get("top_k") == 1 and greedy:
+        reason = "with top_k=1 contrastive search is greedy search"
+        tell("setting-without-effect", setting="penalty_alpha", reason=reason)
+        del values["penalty_alpha"], values["top_k"]
     sampling = values["do_sample"] or values.get("penalty_alpha")
     if "top_k" not in given and (all_of_them or not sampling):
         del values["top_k"]
@@ -175,16 +183,33 @@ def read_arguments(
     most, least = _lengths(given, width, length, room)
     strings = given.get("stop_strings", [])
     as_dict = bool(given.get("return_dict_in_generate", False))
-    for name in _OUTPUTS[1:]:
+    for name in _OUTPUTS:
         if given.get(name) and not as_dict:
             tell("setting-without-effect", setting=name, reason="return_dict_in_generate is off")
     return Arguments(
         settings=GenerationSettings(max_new_tokens=most, min_new_tokens=least, **values),
         stop_strings=[strings] if isinstance(strings, str) else list(strings),
         as_dict=as_dict,
-        output_scores=as_dict and bool(given.get("output_scores", False)),
-        output_logits=as_dict and bool(given.get("output_logits", False)),
+        **{name: as_dict and bool(given.get(name, False)) for name in _OUTPUTS},
+        drafting=Drafting(**{name: given[name] for name in _DRAFTING if name in given}),
     )
+
+
+def plain(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments with lists in place of tensors and arrays, and token ids in one form.
+
+    An end token of -1 ends nothing, as in transformers, and is left out.
+    """
+    found = {n: v.tolist() if hasattr(v, "tolist") else v for n, v in given.items()}
+    for name in _LISTS:
+        if isinstance(found.get(name), Integral):
+            found[name] = [found[name]]
+        if isinstance(found.get(name), list | tuple):
+            found[name] = [token_id for token_id in found[name] if token_id != -1]
+    for name in _NUMBERS:
+        if isinstance(found.get(name), list | tuple) and len(found[name]) == 1:
+            [found[name]] = found[name]
+    return found
 
 
 def _pairs(bias: list[Any]) -> Any:

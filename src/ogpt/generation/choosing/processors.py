@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ogpt.generation.protocol.logits import Logits
+from ogpt.generation.protocol.summaries import log_sum_exp
 
 
 def sequence_bias(
@@ -74,19 +75,54 @@ def frequency_and_presence_penalty(
     return penalised
 
 
-def no_repeat_ngram(logits: Logits, ids: Sequence[int], size: int) -> Logits:
+def no_repeat_ngram(
+    logits: Logits, ids: Sequence[int], size: int, source: Sequence[int] | None = None
+) -> Logits:
     """Ban each token that would repeat an n-gram of `size` tokens.
+
+    Args:
+        logits: (V,).
+        ids: The text.
+        size: 1 or more.
+        source: Where the n-gram occurred before; None: in the text itself.
 
     Source: Paulus, Xiong and Socher 2018, section 2.5 (arXiv 1705.04304), for trigrams of words.
     """
-    if len(ids) < size:
+    source = ids if source is None else source
+    if min(len(source), len(ids) + 1) < size:
         return logits
-    text = np.asarray(ids, dtype=np.intp)
-    latest = text[len(text) - size + 1 :]
+    text = np.asarray(source, dtype=np.intp)
+    latest = np.asarray(ids[len(ids) - size + 1 :], dtype=np.intp)
     repeated = np.ones(len(text) - size + 1, dtype=bool)
     for place, token_id in enumerate(latest):
         repeated &= text[place : place + len(repeated)] == token_id
     return ban(logits, text[size - 1 :][repeated])
+
+
+def decay_length(logits: Logits, ends: Sequence[int], since: int, factor: float) -> Logits:
+    """Raise the logits of end tokens by |logit| * (factor ** since - 1).
+
+    Args:
+        logits: (V,).
+        ends: The end tokens.
+        since: New tokens since the start of the decay; below 1 nothing changes.
+        factor: Above 1 raises, below 1 lowers.
+    """
+    if since < 1:
+        return logits
+    raised = logits.copy()
+    places = np.asarray(ends, dtype=np.intp)
+    found = raised[places]
+    with np.errstate(over="ignore", invalid="ignore"):  # -inf stays: the token is ruled out
+        more = np.abs(found) * (np.float64(factor) ** since - 1)
+    most = np.finfo(logits.dtype).max / 4
+    raised[places] = np.where(np.isfinite(found), found + np.minimum(more, most), found)
+    return raised
+
+
+def renormalize(logits: Logits) -> Logits:
+    """Log-probabilities: logits less the log of the sum of their exponentials."""
+    return logits - logits.dtype.type(log_sum_exp(logits))
 
 
 def ban(logits: Logits, ids: Sequence[int] | NDArray[np.intp]) -> Logits:
@@ -104,7 +140,7 @@ def allow(logits: Logits, ids: Sequence[int] | NDArray[np.intp]) -> Logits:
     return allowed
 
 
-def force(logits: Logits, ids: Sequence[int]) -> Logits:
+def force(logits: Logits, ids: Sequence[int] | NDArray[np.intp]) -> Logits:
     """Ban all tokens except `ids`, whose logits become 0, as in transformers."""
     forced = np.full_like(logits, -np.inf)
     forced[np.asarray(ids, dtype=np.intp)] = 0

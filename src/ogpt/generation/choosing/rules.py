@@ -17,6 +17,7 @@ import numpy as np
 from ogpt.errors import SamplingError, TokenOutOfRange
 from ogpt.generation.choosing import processors, warpers
 from ogpt.generation.choosing.settings import GenerationSettings
+from ogpt.generation.choosing.watermarks import watermark
 from ogpt.generation.protocol.logits import Ids, Logits, top_k
 
 Rule = Callable[[Sequence[int], int, Logits], Logits]
@@ -24,13 +25,16 @@ Rule = Callable[[Sequence[int], int, Logits], Logits]
 (V,)) and returns new logits (V,) of the same dtype. It must not change the logits it receives."""
 
 
-def rules(settings: GenerationSettings, vocab_size: int, extra: Sequence[Rule] = ()) -> list[Rule]:
+def rules(
+    settings: GenerationSettings, vocab_size: int, extra: Sequence[Rule] = (), prompt: int = 0
+) -> list[Rule]:
     """The rules that the settings ask for, then `extra`. Settings at their defaults need none.
 
     Args:
         settings: Of the request.
         vocab_size: V of the model.
         extra: Custom rules, applied last.
+        prompt: Number of the prompt, which prefix_allowed_tokens_fn receives.
 
     Raises:
         TokenOutOfRange: a setting has an id outside the vocabulary.
@@ -44,10 +48,17 @@ def rules(settings: GenerationSettings, vocab_size: int, extra: Sequence[Rule] =
     )  # converted once: there may be thousands
     allowed = np.asarray(s.allowed_token_ids, dtype=np.intp)
     bos = _forced_bos(s)
+    start, factor = s.exponential_decay_length_penalty or (0, 1.0)
     in_order: list[tuple[bool, Rule]] = [
         (
             bool(s.sequence_bias),
             lambda ids, n, logits: processors.sequence_bias(logits, ids, s.sequence_bias),
+        ),
+        (
+            s.encoder_repetition_penalty != 1,
+            lambda ids, n, logits: processors.repetition_penalty(
+                logits, ids[:n], 1 / s.encoder_repetition_penalty
+            ),
         ),
         (
             s.repetition_penalty != 1,
@@ -63,6 +74,12 @@ def rules(settings: GenerationSettings, vocab_size: int, extra: Sequence[Rule] =
             s.no_repeat_ngram_size > 0,
             lambda ids, n, logits: processors.no_repeat_ngram(logits, ids, s.no_repeat_ngram_size),
         ),
+        (
+            s.encoder_no_repeat_ngram_size > 0,
+            lambda ids, n, logits: processors.no_repeat_ngram(
+                logits, ids, s.encoder_no_repeat_ngram_size, ids[:n]
+            ),
+        ),
         (bool(words), lambda ids, n, logits: processors.bad_words(logits, ids, words)),
         (
             bool(ends) and s.min_new_tokens > 0,
@@ -71,6 +88,7 @@ def rules(settings: GenerationSettings, vocab_size: int, extra: Sequence[Rule] =
                 lambda logits: processors.ban(logits, ends),
             ),
         ),
+        (s.prefix_allowed_tokens_fn is not None, _prefix_allowed(s, vocab_size, prompt)),
         (len(allowed) > 0, lambda ids, n, logits: processors.allow(logits, allowed)),
         (
             bool(bos),
@@ -81,6 +99,12 @@ def rules(settings: GenerationSettings, vocab_size: int, extra: Sequence[Rule] =
             _when(
                 lambda ids, n: len(ids) - n == s.max_new_tokens - 1,
                 lambda logits: processors.force(logits, s.forced_eos_token_id),
+            ),
+        ),
+        (
+            bool(ends) and s.exponential_decay_length_penalty is not None,
+            lambda ids, n, logits: processors.decay_length(
+                logits, ends, len(ids) - n - start, factor
             ),
         ),
         (len(suppressed) > 0, lambda ids, n, logits: processors.ban(logits, suppressed)),
@@ -94,6 +118,17 @@ def rules(settings: GenerationSettings, vocab_size: int, extra: Sequence[Rule] =
         ),
     ]
     return [*(rule for wanted, rule in in_order if wanted), *extra]
+
+
+def last_rules(settings: GenerationSettings) -> list[Rule]:
+    """The rules that follow temperature and filters: watermark, then renormalization."""
+    config = settings.watermarking_config
+    found: list[Rule] = []
+    if config is not None:
+        found.append(lambda ids, n, logits: watermark(config, ids, n, logits))
+    if settings.renormalize_logits:
+        found.append(lambda ids, n, logits: processors.renormalize(logits))
+    return found
 
 
 def apply(rules: Iterable[Rule], ids: Sequence[int], n_prompt: int, logits: Logits) -> Logits:
@@ -134,7 +169,7 @@ def require_choice(logits: Logits) -> int:
 
 
 def warp(settings: GenerationSettings, logits: Logits) -> tuple[Ids | None, Logits]:
-    """The tokens to sample from: temperature, then top-k, top-p, min-p and typical-p.
+    """The tokens to sample from: temperature, then top-k, top-p, min-p, typical-p, epsilon, eta.
 
     top-k runs first, because a temperature changes neither which tokens are the top k nor their
     order, and everything after it is faster on k logits than on V. With beams, at least one token
@@ -159,6 +194,8 @@ def warp(settings: GenerationSettings, logits: Logits) -> tuple[Ids | None, Logi
         (warpers.top_p, settings.top_p, 1),
         (warpers.min_p, settings.min_p, 0),
         (warpers.typical_p, settings.typical_p, 1),
+        (warpers.epsilon_cutoff, settings.epsilon_cutoff, 0),
+        (warpers.eta_cutoff, settings.eta_cutoff, 0),
     ):
         if value != neutral:
             kept = keep(logits, value, at_least)
@@ -179,6 +216,35 @@ def _when(
     condition: Callable[[Sequence[int], int], bool], change: Callable[[Logits], Logits]
 ) -> Rule:
     return lambda ids, n, logits: change(logits) if condition(ids, n) else logits
+
+
+def _prefix_allowed(settings: GenerationSettings, vocab_size: int, prompt: int) -> Rule:
+    """Only what prefix_allowed_tokens_fn returns.
+
+    Where other rules exclude all of these, their logits become 0, as in transformers 5; a beam ends
+    there instead.
+    """
+
+    def rule(ids: Sequence[int], n_prompt: int, logits: Logits) -> Logits:
+        assert settings.prefix_allowed_tokens_fn is not None
+        given = np.asarray(list(settings.prefix_allowed_tokens_fn(prompt, ids)))
+        allowed = given.astype(np.intp)
+        if not allowed.size or (allowed != given).any() or not _inside(allowed, vocab_size):
+            raise SamplingError(
+                f"prefix_allowed_tokens_fn returned {given.tolist()!r} for prompt {prompt}; "
+                f"allowed: one id or more, each 0 to {vocab_size - 1}",
+                hint="return the ids that may follow, an end token for example",
+            )
+        found = processors.allow(logits, allowed)
+        if settings.num_beams == 1 and found.max() == -np.inf:
+            return processors.force(logits, allowed)
+        return found
+
+    return rule
+
+
+def _inside(ids: Ids, vocab_size: int) -> bool:
+    return bool(ids.min() >= 0 and ids.max() < vocab_size)
 
 
 def _forced_bos(settings: GenerationSettings) -> tuple[int, ...]:

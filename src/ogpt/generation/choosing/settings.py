@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from ogpt.config.described import Option, described, keep_fields, with_field_docs
 from ogpt.config.ranges import (
-    MAX_SEED,
     Bias,
+    Decay,
+    Function,
     Number,
     OneOf,
     Switch,
@@ -19,27 +20,25 @@ from ogpt.config.ranges import (
     Whole,
 )
 from ogpt.errors import SamplingError
-
-MAX_RETURN_SEQUENCES = 65_536
-"""Continuations of one prompt, all of which are kept until they are returned."""
+from ogpt.generation.choosing.sampling_settings import IDS_HINT, SamplingSettings
+from ogpt.generation.choosing.watermarking_config import Watermark, Watermarks
 
 OF_TEXT = ("stop", "ban", "bias", "top_logprobs", "surface", "keep_lower")
 """Settings of a text, which need a tokenizer; a search over token ids does not know them."""
 
-SAMPLING = "Sampling"
 CONSTRAINTS = "Penalties and constraints"
 SEARCHES = "Beam and contrastive search"
 RUNNING = "Running"
 
+AllowedIds = Callable[[int, Sequence[int]], Sequence[int]]
+"""A function of (number of the prompt, ids of a text so far) that returns the ids allowed next."""
 
-_IDS_HINT = "pass ids of the model's tokenizer"
 _PENALTY_HINT = "pass 0 to disable the penalty"
-_TOP_P_HINT = "pass 1.0 to keep every token; 0.9 is a common choice"
 
 
 @with_field_docs
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GenerationSettings:
+class GenerationSettings(SamplingSettings):
     """How tokens are chosen and when a continuation ends, by Hugging Face's names.
 
     Numbers are kept as Python's, sequences as tuples.
@@ -51,118 +50,6 @@ class GenerationSettings:
     Raises:
         SamplingError: a value outside its range, or two that contradict each other.
     """
-
-    max_new_tokens: int = described(
-        50, "Maximum number of new tokens.", Whole(1), "pass at least 1", Option()
-    )
-    min_new_tokens: int = described(
-        0,
-        "Minimum number of new tokens, before a stop string or end token counts.",
-        Whole(),
-        "pass 0 to disable the minimum",
-        Option(),
-    )
-    num_return_sequences: int = described(
-        1,
-        "Number of continuations per prompt; with beams, at most the number of beams.",
-        Whole(1, MAX_RETURN_SEQUENCES),
-        "for more, call again with another seed",
-        Option(),
-    )
-    stop: Sequence[str] = described(
-        (),
-        "Stop before this string; repeatable.",
-        Texts(),
-        "omit an empty stop string",
-        Option(metavar="TEXT"),
-    )
-    top_logprobs: int = described(
-        0,
-        "Report the N most probable tokens at each step (--json, --out).",
-        Whole(),
-        "pass 0 to disable them",
-        Option(metavar="N"),
-    )
-    surface: Literal["raw", "readable"] = described(
-        "raw",
-        "Text as the tokenizer decodes it (raw), or with the spaces and capitals of English "
-        "(readable).",
-        OneOf(("raw", "readable")),
-        "readable is for people; ids and log-probabilities refer to raw",
-    )
-    keep_lower: bool = described(
-        False,
-        "Add no capitals to readable text.",
-        Switch(),
-        "False adds capitals",
-        Option(),
-    )
-    eos_token_id: Sequence[int] = described(
-        (),
-        "Token ids that end the text; ids outside the vocabulary never do.",
-        TokenIds(),
-        _IDS_HINT,
-    )
-    pad_token_id: int | None = described(
-        None,
-        "Token id that fills the rows of a batch after the end of their text; None: no rows.",
-        Whole(optional=True),
-        "use the tokenizer's pad_token_id",
-    )
-
-    do_sample: bool = described(
-        True,
-        "Sample from the distribution; False always picks the top token, or the top beams.",
-        Switch(),
-        "pass True to sample, False to pick the top token",
-        Option(
-            "--greedy", SAMPLING, switches_off="Use greedy decoding: always pick the top token."
-        ),
-    )
-    seed: int = described(
-        0,
-        "Random seed for sampling.",
-        Whole(0, MAX_SEED),
-        "choose a seed in that range",
-        Option(panel=SAMPLING),
-    )
-    temperature: float = described(
-        1.0,
-        "Sampling temperature (> 0); lower is less random.",
-        Number(0, above=True),
-        "to pick the top token at each step, disable sampling (do_sample=False, --greedy)",
-        Option(panel=SAMPLING),
-    )
-    top_k: int = described(
-        0,
-        "Sample from the k most probable tokens; 0 disables. Also the candidates for "
-        "--penalty-alpha.",
-        Whole(),
-        "pass 0 to keep every token",
-        Option(panel=SAMPLING),
-    )
-    top_p: float = described(
-        1.0,
-        "Nucleus sampling: keep the smallest set of top tokens with this cumulative probability; "
-        "1 disables.",
-        Number(0, 1, above=True),
-        _TOP_P_HINT,
-        Option(panel=SAMPLING),
-    )
-    min_p: float = described(
-        0.0,
-        "Drop tokens below this fraction of the top probability; 0 disables.",
-        Number(0, 1),
-        "pass 0 to keep every token; 0.05 is a common choice",
-        Option(panel=SAMPLING),
-    )
-    typical_p: float = described(
-        1.0,
-        "Locally typical sampling with this cumulative probability; 1 disables.",
-        Number(0, 1, above=True),
-        "pass 1.0 to keep every token; 0.95 is a common choice",
-        Option(panel=SAMPLING),
-    )
 
     repetition_penalty: float = described(
         1.0,
@@ -185,12 +72,22 @@ class GenerationSettings:
         _PENALTY_HINT,
         Option(panel=CONSTRAINTS),
     )
+    encoder_repetition_penalty: float = described(
+        1.0,
+        "Favour tokens of the prompt (above 1) or penalize them (below 1); 1 disables.",
+        Number(0, above=True),
+        "pass 1.0 to disable it",
+        Option(panel=CONSTRAINTS),
+    )
     no_repeat_ngram_size: int = described(
         0,
         "Never repeat an n-gram of this size, prompt included; 0 disables.",
         Whole(),
         "pass 0 to disable it",
         Option(panel=CONSTRAINTS),
+    )
+    encoder_no_repeat_ngram_size: int = described(
+        0, "Never repeat an n-gram of this size that the prompt has; 0 disables.", Whole(), "pass 0"
     )
     ban: Sequence[str] = described(
         (),
@@ -219,16 +116,22 @@ class GenerationSettings:
         "encode each word with the model's tokenizer",
     )
     suppress_tokens: Sequence[int] = described(
-        (), "Token ids that are never generated.", TokenIds(), _IDS_HINT
+        (), "Token ids that are never generated.", TokenIds(), IDS_HINT
     )
     allowed_token_ids: Sequence[int] = described(
         (),
         "Only these token ids are generated; empty: all. To end the text, include an end token.",
         TokenIds(),
-        _IDS_HINT,
+        IDS_HINT,
+    )
+    prefix_allowed_tokens_fn: AllowedIds | None = described(  # noqa: RUF009  # returns a field
+        None,
+        "Function of (number of the prompt, ids so far) that returns the ids allowed next.",
+        Function(),
+        "pass None to allow all tokens",
     )
     begin_suppress_tokens: Sequence[int] = described(
-        (), "Token ids that are not generated first.", TokenIds(), _IDS_HINT
+        (), "Token ids that are not generated first.", TokenIds(), IDS_HINT
     )
     forced_bos_token_id: int | None = described(
         None,
@@ -240,7 +143,32 @@ class GenerationSettings:
         (),
         "Token ids, one of which is generated last if max_new_tokens is reached.",
         TokenIds(),
-        _IDS_HINT,
+        IDS_HINT,
+    )
+    exponential_decay_length_penalty: tuple[int, float] | None = described(
+        None,
+        "(start, factor): after `start` new tokens, raise the logits of end tokens by "
+        "|logit| * (factor ** tokens since - 1).",
+        Decay(),
+        "pass for example (15, 1.05), or None to disable it",
+    )
+    remove_invalid_values: bool = described(
+        False,
+        "Replace NaN logits of the model by 0 and infinite ones by finite ones.",
+        Switch(),
+        "pass False to get an error for them",
+    )
+    renormalize_logits: bool = described(
+        False,
+        "Make the scores of beams log-probabilities again after all rules.",
+        Switch(),
+        "pass False to keep the scores as the rules leave them",
+    )
+    watermarking_config: Watermark | None = described(  # noqa: RUF009  # returns a field
+        None,
+        "Watermark of the text: a WatermarkingConfig or SynthIDTextWatermarkingConfig.",
+        Watermarks(),
+        "pass ogpt.WatermarkingConfig(), or None to disable it",
     )
 
     num_beams: int = described(
@@ -286,6 +214,13 @@ class GenerationSettings:
         Option(panel=SEARCHES),
     )
 
+    max_time: float | None = described(
+        None,
+        "End a text after this many seconds, with the token that is being computed.",
+        Number(0, optional=True),
+        "pass None for no limit",
+        Option(panel=RUNNING),
+    )
     prompt_lookup_num_tokens: int | None = described(
         None,
         "Maximum draft tokens for prompt lookup; 0 disables. Does not change the output.",

@@ -1,4 +1,4 @@
-"""Temperature, and filters that keep the tokens to sample from: top-p, min-p and typical-p.
+"""Temperature, and filters that keep the tokens to sample from: top-p, min-p, typical-p and so on.
 
 Logits (V,) are those of one text, float32 or float64 without NaN; a token that is ruled out has
 -inf. No function sorts the vocabulary, as that would take as long as a good part of a decoding
@@ -7,9 +7,10 @@ step.
 
 from __future__ import annotations
 
-from math import log
+from math import exp, log
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ogpt.generation.protocol.logits import Ids, Logits, top_k
 
@@ -99,6 +100,57 @@ def typical_p(logits: Logits, p: float, at_least: int = 1) -> Ids:
     if len(kept) < at_least:
         kept = top_k(-distance, at_least)
     return np.flatnonzero(distance <= distance[kept].max())
+
+
+def epsilon_cutoff(logits: Logits, epsilon: float, at_least: int = 1) -> Ids:
+    """Epsilon sampling: the tokens with at least this probability, or else the most probable.
+
+    Args:
+        logits: (V,).
+        epsilon: Above 0 and below 1.
+        at_least: Minimum number of tokens to keep; of equal ones, all are kept.
+
+    Returns:
+        Ids in ascending order.
+
+    Source: Hewitt, Manning and Liang 2022, section 4.2 (arXiv 2210.15191).
+    """
+    probabilities = _softmax(logits)
+    return _above(logits, probabilities >= epsilon, at_least)
+
+
+def eta_cutoff(logits: Logits, epsilon: float, at_least: int = 1) -> Ids:
+    """Eta sampling: as epsilon sampling, but the cutoff falls with the entropy.
+
+    It is min(epsilon, sqrt(epsilon) * exp(-entropy)).
+
+    Args:
+        logits: (V,).
+        epsilon: Above 0 and below 1.
+        at_least: Minimum number of tokens to keep; of equal ones, all are kept.
+
+    Returns:
+        Ids in ascending order.
+
+    Source: Hewitt, Manning and Liang 2022, section 4.3 (arXiv 2210.15191).
+    """
+    probabilities = _softmax(logits)
+    possible = probabilities[probabilities > 0].astype(np.float64)
+    entropy = -float((possible * np.log(possible)).sum())
+    eta = min(epsilon, epsilon**0.5 * exp(-entropy))
+    return _above(logits, probabilities >= eta, at_least)
+
+
+def _softmax(logits: Logits) -> Logits:
+    weights = np.exp(logits - logits.max())
+    probabilities: Logits = weights / weights.sum(dtype=np.float64).astype(weights.dtype)
+    return probabilities
+
+
+def _above(logits: Logits, kept: NDArray[np.bool_], at_least: int) -> Ids:
+    """The ids that are kept, and those of the `at_least` largest logits and their equals."""
+    lowest = np.partition(logits, -min(at_least, len(logits)))[-min(at_least, len(logits))]
+    return np.flatnonzero(kept | (logits >= lowest))
 
 
 def _nearest(distance: Logits, weights: Logits, p: float, order: Logits | None = None) -> Ids:

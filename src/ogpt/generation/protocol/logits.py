@@ -37,6 +37,17 @@ def top_k(logits: Logits, k: int) -> Ids:
     return np.sort(np.concatenate([above, equal[: k - len(above)]]))
 
 
+def finite(logits: Logits) -> Logits:
+    """Logits with NaN replaced by 0, and infinite ones by finite ones beyond all others.
+
+    Differences of the new numbers and of any others do not overflow.
+    """
+    limits = np.finfo(logits.dtype)
+    most = float(limits.max) * float(limits.eps) / 4
+    found: Logits = np.nan_to_num(logits, nan=0.0, posinf=most, neginf=-most)
+    return found
+
+
 def block_sums(weights: Logits, block: int = _SUM_BLOCK) -> NDArray[np.float64]:
     """The sum of each block of weights (V,), as float64.
 

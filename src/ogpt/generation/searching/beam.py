@@ -13,7 +13,7 @@ arXiv 1610.02424) with the Hamming penalty. The penalty stays in the score.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
@@ -21,7 +21,7 @@ import numpy as np
 
 from ogpt.errors import SamplingError
 from ogpt.generation.choosing.random_numbers import gumbel
-from ogpt.generation.choosing.rules import Rule, apply, in_place, require_choice, rules, warp
+from ogpt.generation.choosing.rules import Rule, apply, in_place, require_choice, warp
 from ogpt.generation.choosing.settings import GenerationSettings
 from ogpt.generation.protocol.decoder import Decoder, Part
 from ogpt.generation.protocol.likelihood import TopLogProbs, top_log_probs
@@ -41,17 +41,18 @@ from ogpt.generation.searching.text import (
     Text,
     Watch,
     check_length,
+    choosing_of,
     opening,
 )
 
-BeamEnds = Callable[[Sequence[int], int], bool]
-"""Receives (the ids of a candidate, how many of them are its prompt); True ends the candidate, for
-example at a stop string."""
+BeamEnds = Callable[[int, Sequence[Sequence[int]], int], Sequence[bool]]
+"""Receives (number of the text, ids of each candidate of a group, how many of them are the prompt)
+and returns which candidates end, for example at a stop string."""
 
 
-def never(ids: Sequence[int], n_prompt: int) -> bool:
+def never(number: int, candidates: Sequence[Sequence[int]], n_prompt: int) -> Sequence[bool]:
     """The `BeamEnds` of a search that only its settings end."""
-    return False
+    return [False] * len(candidates)
 
 
 @dataclass(slots=True)
@@ -93,6 +94,7 @@ class _Group:
 
     first: int  # number of its first beam among the beams of the prompt
     number: int  # keys the random numbers
+    continuation: int  # number of the text
     slots: Sequence[int]
     n_prompt: int
     beams: list[_Beam]
@@ -104,22 +106,27 @@ class _Group:
         return len(self.slots)
 
     def advance(
-        self, candidates: Sequence[_Candidate], settings: GenerationSettings, ends: BeamEnds
+        self,
+        candidates: Sequence[_Candidate],
+        settings: GenerationSettings,
+        ends: BeamEnds,
+        late: bool,
     ) -> None:
         """Take the next beams and hypotheses from the candidates, which are in order."""
         length = len(self.beams[0].ids) + 1 - self.n_prompt
+        late = late or length == settings.max_new_tokens
         beams = []
-        for rank, (score, place, token_id) in enumerate(candidates):
-            beam = self.beams[place].extended(token_id, score, self.first + place)
-            if not (
-                length == settings.max_new_tokens
-                or token_id in settings.eos_token_id
-                or ends(beam.ids, self.n_prompt)
-            ):
+        every = [
+            self.beams[place].extended(token_id, score, self.first + place)
+            for score, place, token_id in candidates
+        ]
+        over = ends(self.continuation, [beam.ids for beam in every], self.n_prompt)
+        for rank, beam in enumerate(every):
+            if not (late or over[rank] or beam.ids[-1] in settings.eos_token_id):
                 beams.append(beam)
             elif rank < self.size:  # lower ranks are there to continue from, not to end
                 new = beam.ids[self.n_prompt :]
-                score = _per_length(score, length, settings)
+                score = _per_length(beam.score, length, settings)
                 self.finished.append(
                     Hypothesis(new, score, beam.beam_indices, beam.log_probs, beam.tops)
                 )
@@ -169,6 +176,7 @@ class Beams(Text):
     ) -> None:
         check_length(decoder.n_positions, prompt, choosing.settings.max_new_tokens - 1)
         self.n_slots = choosing.settings.num_beams
+        self.finite = choosing.settings.remove_invalid_values
         self._decoder = decoder
         self._prompt = list(prompt)
         self._choosing = choosing
@@ -181,6 +189,7 @@ class Beams(Text):
     def start(self, number: int, slots: Sequence[int]) -> None:
         """Begin; see Text. At first all beams are equal, and all but the first impossible."""
         self._continuation = number
+        self._late = self._choosing.deadline()
         size = self.n_slots // self._settings.num_beam_groups
         for first in range(0, self.n_slots, size):
             its_slots = slots[first : first + size]
@@ -189,7 +198,8 @@ class Beams(Text):
                 for place, slot in enumerate(its_slots)
             ]
             n_prompt = len(self._prompt)
-            self._groups.append(_Group(first, self._number, its_slots, n_prompt, beams))
+            of = (first, self._number, number, its_slots, n_prompt, beams)
+            self._groups.append(_Group(*of))
 
     def wants(self, pace: Pace | None) -> Prefill | Sequence[Part]:
         """The prompt, then the newest token of each beam; see Text."""
@@ -215,10 +225,12 @@ class Beams(Text):
         numbers = [group.first + place for group in live for place in range(len(group.beams))]
         logits = np.stack([row.logits for row in rows])  # (beams, V)
         scores = _log_probs(logits, [row.normalizer for row in rows])
-        self._advance(live, scores)
-        if self._choosing.watch is not None:
-            watched = [self._all_beams(each, numbers) for each in (logits, scores)]
-            self._choosing.watch(self._continuation, *watched)
+        late, watch = self._late(), self._choosing.watch
+        for group, of_group in self._scored(live, scores):
+            if group is live[-1] and watch is not None:  # `ends` may ask for these scores
+                watch(self._continuation, *(self._all_beams(s, numbers) for s in (logits, scores)))
+            found = _candidates(group, of_group, self._settings)
+            group.advance(found, self._settings, self._ends, late)
         if self._live():
             return [BeamStep(self._continuation)]
         self.finished = True
@@ -231,8 +243,8 @@ class Beams(Text):
     def _live(self) -> list[_Group]:
         return [group for group in self._groups if not group.done]
 
-    def _advance(self, live: Sequence[_Group], scores: Logits) -> None:
-        """One more token for all groups; log-probabilities (beams, V) become scores in place."""
+    def _scored(self, live: Sequence[_Group], scores: Logits) -> Iterator[tuple[_Group, Logits]]:
+        """Each group, which then advances; log-probabilities (beams, V) become scores in place."""
         chosen: list[int] = []  # by earlier groups
         begin = 0
         for group in live:
@@ -240,8 +252,7 @@ class Beams(Text):
             begin += len(rows)
             for beam, row in zip(group.beams, rows, strict=True):
                 row[:] = self._score(row, beam.ids, chosen)
-            found = _candidates(group, rows, self._settings)
-            group.advance(found, self._settings, self._ends)
+            yield group, rows
             chosen += [beam.ids[-1] for beam in group.beams]
 
     def _score(self, log_probs: Logits, ids: Sequence[int], chosen: Sequence[int]) -> Logits:
@@ -252,9 +263,9 @@ class Beams(Text):
         if log_probs.max() == -np.inf:  # no token is left: the beam ends here
             return log_probs
         require_choice(log_probs)
-        if not self._settings.do_sample:
-            return log_probs
-        return in_place(*warp(self._settings, log_probs), len(log_probs))
+        if self._settings.do_sample:
+            log_probs = in_place(*warp(self._settings, log_probs), len(log_probs))
+        return apply(self._choosing.last, ids, len(self._prompt), log_probs)
 
     def _all_beams(self, rows: Logits, numbers: Sequence[int]) -> Logits:
         """The rows of live beams in their places among all, (num_beams, V)."""
@@ -310,12 +321,12 @@ def beam_search(
             num_return_sequences.
         TokenOutOfRange: a prompt or setting has an id outside the vocabulary.
     """
-    choosing = Choosing(settings, rules(settings, decoder.vocab_size, extra), watch)
+    choosing = choosing_of(settings, decoder.vocab_size, extra, watch)
     stepper = Stepper(decoder, prompt_tokens=0)
     for place, prompt in enumerate(prompts):
         opened = opening(open_prompt, place)
         number = numbers[place] if numbers else 0
-        stepper.add(Beams(decoder, prompt, choosing, ends, number, opened))
+        stepper.add(Beams(decoder, prompt, choosing(place), ends, number, opened))
     found: dict[int, list[Hypothesis]] = {}
     for event in stepper.run():
         if isinstance(event, Hypotheses):

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ogpt.errors import DecoderError, SamplingError
-from ogpt.generation.choosing.rules import Rule, apply, require_choice, rules
+from ogpt.generation.choosing.rules import Rule, apply, require_choice
 from ogpt.generation.choosing.settings import GenerationSettings
 from ogpt.generation.protocol.decoder import Decoder, Part
 from ogpt.generation.protocol.likelihood import top_log_probs
@@ -34,6 +34,7 @@ from ogpt.generation.searching.text import (
     Token,
     Watch,
     check_length,
+    choosing_of,
     finish_reason,
     opening,
 )
@@ -84,6 +85,7 @@ class Contrastive(Text):
         # unlike in other searches the last token is processed too, before it is chosen
         check_length(decoder.n_positions, prompt, settings.max_new_tokens)
         self.n_slots = settings.top_k
+        self.finite = settings.remove_invalid_values
         self._decoder = decoder
         self._prompt = list(prompt)
         self._choosing = choosing
@@ -95,6 +97,7 @@ class Contrastive(Text):
         self._continuation = number
         self._slots = slots
         self._chosen = slots[0]  # holds all tokens
+        self._late = self._choosing.deadline()
         self._ids = list(self._prompt)
 
     def wants(self, pace: Pace | None) -> Prefill | Sequence[Part]:
@@ -118,7 +121,8 @@ class Contrastive(Text):
         best = _choose(directions, self._before, self._choice, settings.penalty_alpha)
         token_id = int(self._choice.ids[best])
         self._ids.append(token_id)
-        reason = finish_reason(settings, token_id, len(self._ids) - len(self._prompt))
+        written = len(self._ids) - len(self._prompt)
+        reason = finish_reason(settings, token_id, written, self._late())
         logits, _, normalizer = self._row
         log_prob = float(logits[token_id]) - normalizer
         tops = top_log_probs(logits, normalizer, top)
@@ -133,7 +137,8 @@ class Contrastive(Text):
 
     def _candidates(self, row: Row) -> _Choice:
         """The top_k most probable tokens, or as many as the rules leave."""
-        allowed = apply(self._choosing.rules, self._ids, len(self._prompt), row.logits)
+        every = (*self._choosing.rules, *self._choosing.last)
+        allowed = apply(every, self._ids, len(self._prompt), row.logits)
         require_choice(allowed)
         if self._choosing.watch is not None:
             self._choosing.watch(self._continuation, row.logits, allowed)
@@ -173,11 +178,11 @@ def contrastive_search(
         SamplingError: top_k is 0, or no token is left to choose.
         TokenOutOfRange: a prompt or setting has an id outside the vocabulary.
     """
-    choosing = Choosing(settings, rules(settings, decoder.vocab_size, extra), watch, top_logprobs)
+    choosing = choosing_of(settings, decoder.vocab_size, extra, watch, top_logprobs)
     stepper = Stepper(decoder, prompt_tokens=0)
     for place, prompt in enumerate(prompts):
         opened = opening(open_prompt, place, hidden=True)
-        stepper.add(Contrastive(decoder, prompt, choosing, opened))
+        stepper.add(Contrastive(decoder, prompt, choosing(place), opened))
     yield from tokens_until(stepper, ends)
 
 

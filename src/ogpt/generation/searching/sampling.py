@@ -8,22 +8,25 @@ chooses several tokens in one call where nobody needs the logits.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ogpt.errors import SamplingError
 from ogpt.generation.choosing.random_numbers import sample, uniform, uniforms
-from ogpt.generation.choosing.rules import Rule, apply, in_place, require_choice, rules, warp
+from ogpt.generation.choosing.rules import Rule, apply, in_place, require_choice, warp
 from ogpt.generation.choosing.settings import GenerationSettings
 from ogpt.generation.protocol.decoder import Decoder, Draw, Part
 from ogpt.generation.protocol.likelihood import TopLogProbs, top_log_probs
 from ogpt.generation.protocol.logits import Logits
+from ogpt.generation.searching.assistant import Assistant
 from ogpt.generation.searching.speculation import Clock, Lookup, Pace
 from ogpt.generation.searching.stepper import Stepper
 from ogpt.generation.searching.text import (
     Choosing,
+    Event,
     Open,
     OpenPrompt,
     Prefill,
@@ -31,18 +34,20 @@ from ogpt.generation.searching.text import (
     Text,
     Token,
     Watch,
+    choosing_of,
     finish_reason,
     opening,
 )
 from ogpt.notices import tell
 
-Ends = Callable[[int, int], bool]
-"""Receives (continuation, id) of each token in order; True ends that continuation ("stop")."""
+Ends = Callable[[Sequence[Token]], Collection[int]]
+"""Receives the new tokens of a step, one of each text that runs, and returns the continuations that
+end there ("stop")."""
 
 
-def never(continuation: int, token_id: int) -> bool:
+def never(tokens: Sequence[Token]) -> Collection[int]:
     """The `Ends` of a search that only its settings end."""
-    return False
+    return ()
 
 
 def slides(n_positions: int, n_prompt: int, max_new_tokens: int) -> bool:
@@ -66,6 +71,7 @@ class Sampling(Text):
         choosing: How tokens are chosen.
         number: Of the continuation among those of its prompt; keys the random numbers.
         open_prompt: Reads the prompt in place of the decoder.
+        assistant: Drafts tokens while the text is alone; it serves no other text meanwhile.
 
     Raises:
         SamplingError: the settings are those of another search.
@@ -80,6 +86,7 @@ class Sampling(Text):
         choosing: Choosing,
         number: int = 0,
         open_prompt: Open | None = None,
+        assistant: Assistant | None = None,
     ) -> None:
         settings = choosing.settings
         _require_neither_beams_nor_contrast(settings)
@@ -90,16 +97,21 @@ class Sampling(Text):
         self._number = number
         self._open = open_prompt
         drafts = _may_draft(decoder, open_prompt is None)
-        self.drafts = drafts and settings.prompt_lookup_num_tokens != 0
+        self.drafts = (drafts and settings.prompt_lookup_num_tokens != 0) or assistant is not None
+        self.finite = settings.remove_invalid_values
+        self._assistant = assistant
         self._lookup: Lookup | None = None
         self._drafted: list[int] = []
-        plain = not (choosing.rules or choosing.watch or choosing.top_logprobs)
+        plain = not (
+            choosing.rules or choosing.last or choosing.watch or choosing.top_logprobs or assistant
+        )
         self.draw = _draw(decoder, settings) if plain else None
 
     def start(self, number: int, slots: Sequence[int]) -> None:
         """Begin in one slot; see Text."""
         self._continuation = number
         [self._slot] = slots
+        self._late = self._choosing.deadline()
         self._ids = list(self._prompt)  # not before: very many continuations may wait
         self._n_prompt = len(self._ids)
         # The slot holds the window ids[first:] without the newest token, which is given next.
@@ -132,6 +144,8 @@ class Sampling(Text):
                     break
                 tokens.append(self._next(row))
             wrong = len(rows) - len(tokens)
+            if self._assistant is not None:
+                self._assistant.took(len(self._drafted), len(tokens) - 1)
             self._decoder.truncate(self._slot, self._decoder.length(self._slot) - wrong)
             self._drafted = []
         return tokens
@@ -170,10 +184,15 @@ class Sampling(Text):
         settings, choosing = self._settings, self._choosing
         allowed = apply(choosing.rules, self._ids, self._n_prompt, logits)
         token_id = best if allowed is logits else require_choice(allowed)
+        ids = None
         if settings.do_sample:
             ids, left = warp(settings, allowed)
-            if choosing.watch is not None:
+            if choosing.watch is not None or choosing.last:
                 allowed = in_place(ids, left, len(logits))
+        if choosing.last:
+            ids, left = None, apply(choosing.last, self._ids, self._n_prompt, allowed)
+            allowed, token_id = left, require_choice(left)
+        if settings.do_sample:
             written = len(self._ids) - self._n_prompt
             place = sample(left, uniform(settings.seed, self._number, written))
             token_id = place if ids is None else int(ids[place])
@@ -185,12 +204,15 @@ class Sampling(Text):
     def _append(self, token_id: int, log_prob: float, tops: TopLogProbs = ()) -> Token:
         """Append a token to the text."""
         self._ids.append(token_id)
-        reason = finish_reason(self._settings, token_id, len(self._ids) - self._n_prompt)
+        written = len(self._ids) - self._n_prompt
+        reason = finish_reason(self._settings, token_id, written, self._late())
         self.finished = reason is not None
         return Token(self._continuation, token_id, log_prob, reason, tops)
 
     def _draft(self, pace: Pace, most: int) -> list[int]:
         """At most `most` tokens that may follow the newest one, as far as they pay."""
+        if self._assistant is not None:
+            return self._assistant.draft(self._ids, self._n_prompt, self._number, most)
         if self._lookup is None:
             self._lookup = Lookup()
         self._lookup.read(self._ids)
@@ -212,6 +234,7 @@ def search(
     numbers: Sequence[int] = (),
     top_logprobs: int = 0,
     clock: Clock = time.perf_counter,
+    assistant: Assistant | None = None,
 ) -> Generator[Token, None, None]:
     """Continue each prompt `settings.num_return_sequences` times; yield tokens as they come.
 
@@ -229,36 +252,52 @@ def search(
         numbers: For each prompt the number of its first continuation, which keys the random
             numbers. Default: 0 for each, so that equal prompts have equal continuations.
         top_logprobs: Number of most probable tokens to report at each step; 0 disables.
-        clock: Measures what drafts cost. Changes no token.
+        clock: Measures max_time, and what drafts cost, which changes no token.
+        assistant: Drafts tokens. With several slots only the last text is alone, and has drafts.
 
     Raises:
         DecoderError: the logits are not finite.
         SamplingError: the settings are those of another search, or no token is left to choose.
         TokenOutOfRange: a prompt or setting has an id outside the vocabulary.
     """
-    choosing = Choosing(settings, rules(settings, decoder.vocab_size, extra), watch, top_logprobs)
+    choosing = choosing_of(settings, decoder.vocab_size, extra, watch, top_logprobs, clock)
     tell_drafts(decoder, settings, open_prompt is None)
     stepper = Stepper(decoder, prompt_tokens=0, clock=clock)
     for place, prompt in enumerate(prompts):
         opened = opening(open_prompt, place)
         first = numbers[place] if numbers else 0
         for number in range(first, first + settings.num_return_sequences):
-            stepper.add(Sampling(decoder, prompt, choosing, number, opened))
+            stepper.add(Sampling(decoder, prompt, choosing(place), number, opened, assistant))
     yield from tokens_until(stepper, ends)
 
 
 def tokens_until(stepper: Stepper, ends: Ends) -> Generator[Token, None, None]:
     """Run a stepper; yield its tokens, each continuation up to where `ends` says."""
     ended: set[int] = set()
-    for event in stepper.run():
-        if not isinstance(event, Token) or event.continuation in ended:
-            continue
-        token = event
-        if token.finish_reason != "stop" and ends(token.continuation, token.id):
-            token = token._replace(finish_reason="stop")
-            stepper.cancel(token.continuation)
-            ended.add(token.continuation)
-        yield token
+    for events in stepper.steps():
+        for tokens in _rounds(events):
+            running = [token for token in tokens if token.continuation not in ended]
+            over = ends(running) if running else ()
+            for token in running:
+                if token.continuation in over and token.finish_reason != "stop":
+                    token = token._replace(finish_reason="stop")
+                    stepper.cancel(token.continuation)
+                    ended.add(token.continuation)
+                yield token
+
+
+def _rounds(events: Sequence[Event]) -> Iterator[list[Token]]:
+    """The tokens of a step: the first new ones of all texts, then the second ones, and so on."""
+    rounds: list[list[Token]] = []
+    counts: Counter[int] = Counter()
+    for token in events:
+        if isinstance(token, Token):
+            place = counts[token.continuation]
+            counts[token.continuation] += 1
+            if place == len(rounds):
+                rounds.append([])
+            rounds[place].append(token)
+    yield from rounds
 
 
 def tell_drafts(decoder: Decoder, settings: GenerationSettings, plain: bool = True) -> None:
@@ -283,7 +322,9 @@ def _may_draft(decoder: Decoder, plain: bool) -> bool:
 
 def _draw(decoder: Decoder, settings: GenerationSettings) -> Draw | None:
     """How the device chooses tokens under these settings; None where it cannot."""
-    if not decoder.abilities.device_sampling or settings.typical_p != 1:
+    if not decoder.abilities.device_sampling or settings.remove_invalid_values:
+        return None
+    if (settings.typical_p, settings.epsilon_cutoff, settings.eta_cutoff) != (1, 0, 0):
         return None
     return Draw(**{name: getattr(settings, name) for name in Draw._fields})
 

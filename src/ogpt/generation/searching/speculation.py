@@ -96,6 +96,8 @@ class Pace:
             for count, cost in self._costs.items():
                 self._costs[count] += (1 - cost) * _FORGETTING
             return
+        if not self._step:  # an assistant drafts from the first step on, and needs no pace
+            return
         cost = seconds / self._step
         self._saved += chosen - cost
         count = tokens - 1

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import count
 from operator import attrgetter
@@ -23,7 +24,7 @@ import numpy as np
 
 from ogpt.errors import DecoderError
 from ogpt.generation.protocol.decoder import Decoder, Part
-from ogpt.generation.protocol.logits import Logits
+from ogpt.generation.protocol.logits import Logits, finite
 from ogpt.generation.protocol.slots import check_parts
 from ogpt.generation.searching.device_draws import draw
 from ogpt.generation.searching.slot_pool import SlotPool
@@ -125,12 +126,21 @@ class Stepper:
         Args:
             error_of: Returns what to raise for a text that fails, for example with its name.
         """
+        with closing(self.steps(error_of)) as steps:
+            for events in steps:
+                yield from events
+
+    def steps(
+        self, error_of: Callable[[Failed], Exception] = attrgetter("error")
+    ) -> Generator[list[Event], None, None]:
+        """As `run`, but yield the events of each step together."""
         try:
             while not self.idle:
-                for event in self.step():
-                    if isinstance(event, Failed):
-                        raise error_of(event)
-                    yield event
+                events = self.step()
+                failed = next((each for each in events if isinstance(each, Failed)), None)
+                yield events if failed is None else events[: events.index(failed)]
+                if failed is not None:
+                    raise error_of(failed)
         finally:
             self.close()
 
@@ -238,7 +248,8 @@ class Stepper:
         except Exception as error:  # noqa: BLE001  # whatever it is, this text ends with it
             self._fail(active, error)
         else:
-            self._choose(active, self._rows(computed.logits), computed.hidden or ())
+            logits = finite(computed.logits) if active.text.finite else computed.logits
+            self._choose(active, self._rows(logits), computed.hidden or ())
         return False
 
     def _compute(self, scheduled: Sequence[tuple[_Active, Sequence[Part]]]) -> None:
@@ -249,8 +260,12 @@ class Stepper:
         start = self._clock()
         computed = self._decoder.run(parts, hidden=hidden)
         seconds = self._clock() - start
-        _require_rows(len(computed.logits), sum(counts))
-        rows, states = self._rows(computed.logits), computed.hidden or ()
+        logits = computed.logits
+        _require_rows(len(logits), sum(counts))
+        lenient = np.repeat([active.text.finite for active, _ in scheduled], counts)
+        if lenient.any():
+            logits = np.where(lenient[:, None], finite(logits), logits)
+        rows, states = self._rows(logits), computed.hidden or ()
         drafting, prefilling = self._drafting(), scheduled[0][0].prefill is not None
         before, row, part = len(self._events), 0, 0
         for (active, given), n_rows in zip(scheduled, counts, strict=True):

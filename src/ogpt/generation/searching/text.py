@@ -7,6 +7,7 @@ the three kinds. Anything else may be a Text too, and runs beside them.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
@@ -15,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ogpt.errors import ContextTooLong
-from ogpt.generation.choosing.rules import Rule
+from ogpt.generation.choosing.rules import Rule, last_rules, rules
 from ogpt.generation.choosing.settings import GenerationSettings
 from ogpt.generation.protocol.decoder import Computed, Draw, Part
 from ogpt.generation.protocol.likelihood import TopLogProbs
 from ogpt.generation.protocol.logits import Logits
-from ogpt.generation.searching.speculation import Pace
+from ogpt.generation.searching.speculation import Clock, Pace
 
 FinishReason = Literal["stop", "length"]
 
@@ -113,6 +114,48 @@ class Choosing:
     watch: Watch | None = None
     top_logprobs: int = 0
     """Number of most probable tokens to report at each step; 0 disables."""
+    last: Sequence[Rule] = ()
+    """`choosing.rules.last_rules` of these settings."""
+    clock: Clock = time.monotonic
+    """Measures max_time."""
+
+    def deadline(self) -> Callable[[], bool]:
+        """Start to count max_time; the result says whether it is over."""
+        most, clock = self.settings.max_time, self.clock
+        if most is None:
+            return lambda: False
+        start = clock()
+        return lambda: clock() - start > most
+
+
+def choosing_of(
+    settings: GenerationSettings,
+    vocab_size: int,
+    extra: Sequence[Rule] = (),
+    watch: Watch | None = None,
+    top_logprobs: int = 0,
+    clock: Clock = time.monotonic,
+) -> Callable[[int], Choosing]:
+    """How the tokens of a prompt are chosen, by its number.
+
+    Args:
+        settings: Of the request.
+        vocab_size: V of the model.
+        extra: Custom rules, applied after those of the settings and before the temperature.
+        watch: Receives the logits and scores of each step.
+        top_logprobs: Number of most probable tokens to report at each step; 0 disables.
+        clock: Measures max_time.
+
+    Raises:
+        TokenOutOfRange: a setting has an id outside the vocabulary.
+    """
+
+    def of(prompt: int) -> Choosing:
+        ruled = rules(settings, vocab_size, extra, prompt)
+        return Choosing(settings, ruled, watch, top_logprobs, last_rules(settings), clock)
+
+    shared = of(0)
+    return of if settings.prefix_allowed_tokens_fn is not None else lambda prompt: shared
 
 
 class Row(NamedTuple):
@@ -152,6 +195,8 @@ class Text(Protocol):
     """`take` needs hidden states. They cannot be copied, so its prompt is always read."""
     drafts: bool = False
     """`wants` drafts tokens while the text is alone."""
+    finite: bool = False
+    """Its logits are made finite first (`protocol.logits.finite`)."""
     draw: Draw | None = None
     """How the decoder may choose tokens itself: then the text is a `DrawnText`."""
     finished: bool = False
@@ -210,11 +255,20 @@ class DrawnText(Text, Protocol):
         ...
 
 
-def finish_reason(settings: GenerationSettings, token_id: int, written: int) -> FinishReason | None:
-    """Whether the settings end a text with this token, the `written`-th new one."""
+def finish_reason(
+    settings: GenerationSettings, token_id: int, written: int, late: bool
+) -> FinishReason | None:
+    """Whether the settings end a text with this token, the `written`-th new one.
+
+    Args:
+        settings: Of the request.
+        token_id: The token.
+        written: New tokens, this one included.
+        late: max_time is over.
+    """
     if token_id in settings.eos_token_id:
         return "stop"
-    return "length" if written >= settings.max_new_tokens else None
+    return "length" if late or written >= settings.max_new_tokens else None
 
 
 def check_length(

@@ -7,7 +7,6 @@ from contextlib import closing
 from dataclasses import dataclass, field
 
 from ogpt.errors import OgptError
-from ogpt.generation.choosing.rules import rules
 from ogpt.generation.protocol.decoder import Decoder
 from ogpt.generation.protocol.likelihood import TopLogProbs
 from ogpt.generation.searching.beam import Beams
@@ -17,13 +16,13 @@ from ogpt.generation.searching.sampling import Sampling, tell_drafts
 from ogpt.generation.searching.stepper import Stepper
 from ogpt.generation.searching.text import (
     BeamStep,
-    Choosing,
     Failed,
     FinishReason,
     Hypotheses,
     Hypothesis,
     Text,
     Token,
+    choosing_of,
 )
 from ogpt.generation.texts.request import THE_PROMPT, Prompt, Request
 from ogpt.generation.texts.writer import TokenizerLike, Writer
@@ -121,15 +120,16 @@ def _texts(
 ) -> Iterator[tuple[_Draft, Text]]:
     """The texts of a request, by the search that its settings ask for."""
     settings = request.settings
-    ruled = rules(settings, decoder.vocab_size, request.bans)
-    choosing = Choosing(settings, ruled, top_logprobs=request.top_logprobs)
+    choosing_by = choosing_of(
+        settings, decoder.vocab_size, request.bans, top_logprobs=request.top_logprobs
+    )
     per_prompt = settings.num_return_sequences
     tell_drafts(decoder, settings)
     for place, prompt in enumerate(request.prompts):
-        first = place * per_prompt
+        first, choosing = place * per_prompt, choosing_by(place)
         if settings.num_beams > 1:
             draft = _Draft(tokenizer, request, prompt, first)
-            ends = draft.ends_beam if request.stop else never_ends
+            ends = draft.ends_beams if request.stop else never_ends
             yield draft, Beams(decoder, prompt.ids, choosing, ends)
             continue
         for number in range(per_prompt):
@@ -180,12 +180,14 @@ class _Draft:
             [token.top_log_probs for token in tokens],
         )
 
-    def ends_beam(self, ids: Sequence[int], n_prompt: int) -> bool:
-        """Whether a beam has come to a stop string.
+    def ends_beams(
+        self, number: int, candidates: Sequence[Sequence[int]], n_prompt: int
+    ) -> Sequence[bool]:
+        """Whether beams have come to a stop string.
 
-        Its text is written from the start each time, as beams change with every step.
+        Their texts are written from the start each time, as beams change with every step.
         """
-        return self._written(ids[n_prompt:])[1]
+        return [self._written(ids[n_prompt:])[1] for ids in candidates]
 
     def of_beam(self, beam: Hypothesis) -> Generation:
         """The continuation of a beam."""

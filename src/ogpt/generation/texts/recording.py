@@ -33,6 +33,19 @@ class Record:
         """Add a step of the beams of one prompt: a `Watch` of beam_search."""
         self._beams.setdefault(prompt, []).append((logits.copy(), scores.copy()))
 
+    def scores_of_rows(self, count: int) -> list[Logits]:
+        """Scores of the first `count` new tokens of all rows, (rows, V); -inf after an end."""
+        rows = [self._rows.get(row, []) for row in range(max(self._rows) + 1)]
+        ended = np.full_like(self._rows[0][0][1], -np.inf)
+        return [
+            np.stack([row[at][1] if at < len(row) else ended for row in rows])
+            for at in range(count)
+        ]
+
+    def scores_of_beams(self, prompt: int) -> list[Logits]:
+        """Scores of the beams of one prompt at each step so far, (num_beams, V)."""
+        return [scores for _, scores in self._beams.get(prompt, [])]
+
     def steps(
         self, n_rows: int, settings: GenerationSettings
     ) -> tuple[list[Logits] | None, list[Logits] | None]:
@@ -43,7 +56,8 @@ class Record:
         steps = _aligned(self._beams)
         if self._rows:
             ended = np.full_like(self._rows[0][0][0], -np.inf)
-            ended[padding_id(settings)] = 0.0
+            if 0 <= padding_id(settings) < len(ended):  # padding may be no token
+                ended[padding_id(settings)] = 0.0
             longest = max(map(len, self._rows.values()))
             filled = [
                 [*self._rows[row], *[(ended, ended)] * (longest - len(self._rows[row]))]

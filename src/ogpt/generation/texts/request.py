@@ -11,6 +11,7 @@ from operator import index
 
 from ogpt.config.described import derived
 from ogpt.errors import SamplingError, TokenOutOfRange
+from ogpt.generation.choosing.effects import tell_without_effect
 from ogpt.generation.choosing.rules import Rule
 from ogpt.generation.choosing.settings import GenerationSettings, require
 from ogpt.generation.searching.sampling import kept_when_full, slides
@@ -187,49 +188,6 @@ def tell_length(
             tell("prompt-cut", prompt=name, tokens=len(ids), n_positions=n_positions)
     if any(slides(n_positions, len(ids), settings.max_new_tokens) for ids in prompts):
         tell("context-slides", n_positions=n_positions, kept=kept_when_full(n_positions))
-
-
-def tell_without_effect(
-    settings: GenerationSettings, prompts: Sequence[Sequence[int]] = ()
-) -> None:
-    """Give notice of each setting that has no effect with the others.
-
-    Args:
-        settings: Of the request.
-        prompts: The ids of each, if they are known.
-    """
-    sampling = {"temperature": 1, "top_k": 0, "top_p": 1, "min_p": 0, "typical_p": 1, "seed": 0}
-    if settings.penalty_alpha:
-        del sampling["top_k"]
-    beams = {"length_penalty": 1, "early_stopping": False}
-    reasons: list[tuple[bool, dict[str, int], str]] = [
-        (not settings.do_sample, sampling, "sampling is disabled"),
-        (settings.num_beams == 1, beams, "there are no beams (num_beams=1)"),
-        (
-            settings.num_beam_groups == 1,
-            {"diversity_penalty": 0},
-            "all beams are in one group (num_beam_groups=1)",
-        ),
-        (settings.surface == "raw", {"keep_lower": False}, "raw text has no capitals"),
-    ]
-    for without_effect, neutral, reason in reasons:
-        for name, value in neutral.items():
-            if without_effect and getattr(settings, name) != value:
-                tell("setting-without-effect", setting=name, reason=reason)
-    alone = settings.num_beams == 1 and not settings.penalty_alpha
-    if settings.prompt_lookup_num_tokens and not alone:
-        tell(
-            "setting-without-effect",
-            setting="prompt_lookup_num_tokens",
-            reason="beam search and contrastive search do not use prompt lookup",
-        )
-    longer = prompts and all(len(ids) != 1 for ids in prompts)
-    if settings.forced_bos_token_id is not None and longer:
-        tell(
-            "setting-without-effect",
-            setting="forced_bos_token_id",
-            reason="no prompt has exactly one token",
-        )
 
 
 def check_unicode(name: str, text: str) -> None:

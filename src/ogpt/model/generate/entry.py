@@ -7,6 +7,7 @@ alone, so left padding, right padding and no padding give the same text.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,8 +17,10 @@ from torch import Tensor
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.config.ranges import MAX_SEED
 from ogpt.errors import ContextTooLong, SamplingError
-from ogpt.generation.choosing.arguments import Arguments, GenerationConfig, read_arguments
+from ogpt.generation.choosing.arguments import Arguments, read_arguments
 from ogpt.generation.choosing.defaults import merged, read_defaults, write_defaults
+from ogpt.generation.choosing.effects import tell_without_effect
+from ogpt.generation.choosing.generation_config import GenerationConfig
 from ogpt.generation.choosing.rules import Rule
 from ogpt.generation.choosing.settings import GenerationSettings
 from ogpt.generation.protocol.logits import Logits
@@ -26,10 +29,12 @@ from ogpt.generation.searching.contrastive import contrastive_search
 from ogpt.generation.searching.sampling import search, slides
 from ogpt.generation.searching.text import Hypothesis
 from ogpt.generation.texts.recording import Record
-from ogpt.generation.texts.request import tell_length, tell_without_effect
+from ogpt.generation.texts.request import tell_length
 from ogpt.generation.texts.writer import TokenizerLike
 from ogpt.model.decoder.torch_decoder import TorchDecoder
 from ogpt.model.evaluating import evaluating
+from ogpt.model.generate.assisting import AllowedTokens, allowed_ids, assistant_of, drafting_of
+from ogpt.model.generate.inner_states import InnerStates, PromptInputs
 from ogpt.model.generate.prompts import Prompts, padding, prompt_ids, read_prompts, sequences
 from ogpt.model.generate.stopping import StoppingCriteria, Stops
 from ogpt.model.language_model import LanguageModel
@@ -67,12 +72,16 @@ class GenerativeLanguageModel(LanguageModel):
         generation_config: Any = None,
         logits_processor: Sequence[LogitsProcessor] | None = None,
         stopping_criteria: Sequence[StoppingCriteria] | None = None,
+        prefix_allowed_tokens_fn: AllowedTokens | None = None,
+        synced_gpus: bool | None = None,
+        assistant_model: LanguageModel | None = None,
+        streamer: Streamer | None = None,
         *,
         inputs: Tensor | None = None,
-        streamer: Streamer | None = None,
         tokenizer: TokenizerLike | None = None,
         attention_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
         **arguments: Any,
     ) -> Tensor | GenerateOutput:
@@ -88,22 +97,33 @@ class GenerativeLanguageModel(LanguageModel):
                 override those of the model folder; arguments of the call override both, and None
                 switches an argument off.
             logits_processor: Applied after our own processors and before the temperature.
-            stopping_criteria: End a row early.
-            inputs: Another name for input_ids.
+            stopping_criteria: End rows early.
+            prefix_allowed_tokens_fn: Receives the number of the prompt and the ids of a row so far,
+                without padding, and returns the ids that may follow.
+            synced_gpus: Must be False.
+            assistant_model: A smaller model with the same vocabulary: it drafts tokens, which this
+                model checks several at a time. Changes no token but for rounding. Rows are
+                generated one after the other. Not with beams or contrastive search.
             streamer: Receives each new token. One prompt, no beams.
+            inputs: Another name for input_ids.
             tokenizer: The tokenizer of the model; needed for stop_strings.
             attention_mask: (B, T), 0 for padding on either side. Without it, pad tokens at the ends
                 of a prompt count as padding, with a notice.
             token_type_ids: (B, T); new tokens repeat the last one of their row.
+            position_ids: (B, T); new tokens count on from the last one of their row.
             inputs_embeds: (B, T, C) in place of input_ids; only new tokens are returned.
             **arguments: Names and defaults of transformers: max_new_tokens or max_length (by
-                default 20 new tokens, or as many as fit), min_new_tokens, min_length, do_sample,
-                temperature, top_k (50), top_p, min_p, typical_p, repetition_penalty,
-                no_repeat_ngram_size, bad_words_ids, suppress_tokens, begin_suppress_tokens,
-                forced_bos_token_id, forced_eos_token_id, sequence_bias, num_beams,
-                num_beam_groups, diversity_penalty, length_penalty, early_stopping, penalty_alpha,
-                num_return_sequences, eos_token_id, pad_token_id, stop_strings,
-                return_dict_in_generate, output_scores, output_logits. Our own: frequency_penalty,
+                default 20 new tokens, or as many as fit), min_new_tokens, min_length, max_time,
+                do_sample, temperature, top_k (50), top_p, min_p, typical_p, epsilon_cutoff,
+                eta_cutoff, repetition_penalty, encoder_repetition_penalty, no_repeat_ngram_size,
+                encoder_no_repeat_ngram_size, bad_words_ids, suppress_tokens, begin_suppress_tokens,
+                forced_bos_token_id, forced_eos_token_id, sequence_bias,
+                exponential_decay_length_penalty, remove_invalid_values, renormalize_logits,
+                watermarking_config, num_beams, num_beam_groups, diversity_penalty, length_penalty,
+                early_stopping, penalty_alpha, num_return_sequences, eos_token_id, pad_token_id,
+                stop_strings, num_assistant_tokens, num_assistant_tokens_schedule,
+                assistant_confidence_threshold, return_dict_in_generate, output_scores,
+                output_logits, output_attentions, output_hidden_states. Our own: frequency_penalty,
                 presence_penalty, and seed. With a seed, a prompt gets the same continuation in any
                 batch; without, torch's generator seeds the call and each row differs.
 
@@ -120,7 +140,12 @@ class GenerativeLanguageModel(LanguageModel):
             TokenOutOfRange: an id outside the vocabulary.
             UnknownArgument: an argument that `generate` does not have.
         """
+        arguments |= {"synced_gpus": synced_gpus}
+        if prefix_allowed_tokens_fn is not None:
+            allowed = allowed_ids(prefix_allowed_tokens_fn, self.device)
+            arguments |= {"prefix_allowed_tokens_fn": allowed}
         given = merged(self.config, self.generation_config, generation_config, arguments)
+        given = {**drafting_of(assistant_model), **given}
         if inputs_embeds is None or input_ids is not None:
             input_ids = prompt_ids(input_ids, inputs, given.get("bos_token_id"), self.device)
         if attention_mask is None and input_ids is not None:
@@ -128,17 +153,24 @@ class GenerativeLanguageModel(LanguageModel):
         seeded = given.get("seed") is not None
         if given.get("do_sample") and not seeded:  # torch.manual_seed makes it reproducible
             given["seed"] = int(torch.randint(MAX_SEED >> 2, (), dtype=torch.int64))
-        batch = read_prompts(self, input_ids, attention_mask, token_type_ids, inputs_embeds)
+        passed = PromptInputs(
+            input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds
+        )
+        batch = read_prompts(self, passed)
         room = self.config.n_positions - max(prompt.next_position for prompt in batch.rows)
         asked = read_arguments(given, batch.width, self.config.parity.length, room)
         settings = asked.settings
+        states = InnerStates(self, passed, asked)
         tell_without_effect(settings, [prompt.ids for prompt in batch.rows])
         _check_room(self, batch, settings)
         n_rows = len(batch.rows) * settings.num_return_sequences
-        stops = Stops(batch, asked, tokenizer, stopping_criteria or (), n_rows)
-        _check_streamer(streamer, n_rows, settings)
         record = Record(asked)
+        stops = Stops(batch, asked, tokenizer, stopping_criteria or (), n_rows, record)
+        _check_streamer(streamer, n_rows, settings)
         extra = [_as_rule(processor, self.device) for processor in logits_processor or ()]
+        assistant = assistant_of(assistant_model, batch, asked, self.config.vocab_size)
+        if assistant is not None:
+            stops.check_alone()
         prompts = [prompt.ids for prompt in batch.rows]
         # Random numbers are keyed by (seed, number of the text). With a seed of the caller every
         # prompt counts from 0, so that its text does not depend on the batch.
@@ -146,21 +178,27 @@ class GenerativeLanguageModel(LanguageModel):
         # contrastive search holds its top_k candidates, the others their texts or beams
         each = max(settings.num_return_sequences, settings.num_beams)
         slots = settings.top_k if settings.penalty_alpha else each
-        with evaluating(self):
-            decoder = TorchDecoder(self, len(prompts) * slots, batch.rows)
+        # a text that is alone has drafts
+        slots = 1 if assistant is not None else len(prompts) * slots
+        with ExitStack() as stack:
+            for model in (self, assistant_model):
+                if model is not None:
+                    stack.enter_context(evaluating(model))
+            decoder = TorchDecoder(self, slots, batch.rows)
             read = None if all(prompt.plain for prompt in batch.rows) else decoder.open
             if settings.num_beams > 1:
-                beam_watch = record.beams if record.wanted else None
+                beam_watch = states.watched(record.beams if record.wanted else None)
+                extra += states.rules
                 found = beam_search(
-                    decoder, prompts, settings, stops.of_beam, extra, beam_watch, read, numbers
+                    decoder, prompts, settings, stops.of_beams, extra, beam_watch, read, numbers
                 )
-                return _beam_output(batch, found, asked, record)
+                return _beam_output(batch, found, asked, record, states)
             watch = record.row if record.wanted else None
-            asked_of = (decoder, prompts, settings, stops.of_token, extra, watch, read)
+            asked_of = (decoder, prompts, settings, stops.of_tokens, extra, watch, read)
             if settings.penalty_alpha:
                 tokens = contrastive_search(*asked_of)
             else:
-                tokens = search(*asked_of, numbers)
+                tokens = search(*asked_of, numbers, assistant=assistant)
             continuations: list[list[int]] = [[] for _ in range(n_rows)]
             if streamer is not None:
                 streamer.put(batch.ids[0].cpu())
@@ -170,11 +208,11 @@ class GenerativeLanguageModel(LanguageModel):
                     streamer.put(torch.tensor([token.id]))
             if streamer is not None:
                 streamer.end()
-        whole = sequences(batch, continuations, settings)
-        if not asked.as_dict:
-            return whole
-        scores, logits = _tensors(record, n_rows, settings, self.device)
-        return GenerateDecoderOnlyOutput(whole, scores, logits)
+            whole = sequences(batch, continuations, settings)
+            if not asked.as_dict:
+                return whole
+            scores, logits = _tensors(record, n_rows, settings, self.device)
+            return GenerateDecoderOnlyOutput(whole, scores, logits, *states.of_rows(whole))
 
     def compute_transition_scores(
         self,
@@ -236,7 +274,11 @@ def _check_room(model: LanguageModel, batch: Prompts, settings: GenerationSettin
 
 
 def _beam_output(
-    batch: Prompts, found: Sequence[Sequence[Hypothesis]], asked: Arguments, record: Record
+    batch: Prompts,
+    found: Sequence[Sequence[Hypothesis]],
+    asked: Arguments,
+    record: Record,
+    states: InnerStates,
 ) -> Tensor | GenerateBeamDecoderOnlyOutput:
     best = [hypothesis for prompt in found for hypothesis in prompt]
     whole = sequences(batch, [one.ids for one in best], asked.settings)
@@ -246,6 +288,7 @@ def _beam_output(
     indices = [[*one.beam_indices, *[-1] * (longest - len(one.ids))] for one in best]
     device = whole.device
     scores, logits = _tensors(record, len(best), asked.settings, device)
+    attentions, hidden_states = states.of_beams()
     return GenerateBeamDecoderOnlyOutput(
         sequences=whole,
         sequences_scores=torch.tensor(
@@ -254,6 +297,8 @@ def _beam_output(
         scores=scores,
         logits=logits,
         beam_indices=torch.tensor(indices, device=device),
+        attentions=attentions,
+        hidden_states=hidden_states,
     )
 
 

@@ -13,6 +13,7 @@ from ogpt.errors import ConfigError, SamplingError
 from ogpt.generation.choosing.settings import GenerationSettings
 from ogpt.generation.texts.recording import padding_id
 from ogpt.model.decoder.bare_prompt import BarePrompt
+from ogpt.model.generate.inner_states import PromptInputs
 from ogpt.model.inputs import check_embedding_ids, check_mask, input_shape, to_rows
 from ogpt.model.language_model import LanguageModel
 from ogpt.notices import tell
@@ -83,27 +84,19 @@ def padding(ids: Tensor, given: Mapping[str, Any]) -> Tensor | None:
     return inside.long()
 
 
-def read_prompts(
-    model: LanguageModel,
-    ids: Tensor | None,
-    mask: Tensor | None,
-    token_types: Tensor | None,
-    embeds: Tensor | None,
-) -> Prompts:
+def read_prompts(model: LanguageModel, passed: PromptInputs) -> Prompts:
     """The prompts of a batch, each without its padding.
 
     Args:
         model: For its embeddings and its configuration.
-        ids: (B, T) or (T,).
-        mask: (B, T), 0 for padding, anywhere in a row.
-        token_types: (B, T) or (T,).
-        embeds: (B, T, C) in place of ids.
+        passed: By the caller.
 
     Raises:
-        ConfigError: a shape that does not fit.
+        ConfigError: a shape that does not fit, or positions outside the context.
         SamplingError: a prompt without tokens.
         TokenOutOfRange: an id outside the vocabulary.
     """
+    ids, mask, token_types, position_ids, embeds = passed
     shape = input_shape(ids, embeds, model.config.n_embd)
     if len(shape.leading) > 1:
         raise ConfigError(
@@ -118,8 +111,14 @@ def read_prompts(
     flat = torch.zeros(shape.N, 0, dtype=torch.int64, device=model.device)
     if ids is not None:
         flat = to_rows(ids, shape, "input_ids").long()
-        check_embedding_ids(flat, model.transformer.tokens_embed, "token id")
+        inside = torch.from_numpy(kept).to(flat.device)  # padding may be no token, such as -1
+        check_embedding_ids(
+            flat.masked_fill(~inside, 0), model.transformer.tokens_embed, "token id"
+        )
     types = None if token_types is None else to_rows(token_types, shape, "token_type_ids")
+    given_places = None
+    if position_ids is not None:
+        given_places = to_rows(position_ids, shape, "position_ids").expand(shape.N, -1)
     rows = []
     for row, tokens in enumerate(kept):
         places = tokens.nonzero()[0].tolist()
@@ -128,7 +127,14 @@ def read_prompts(
                 f"prompt {row} has no tokens; at least one is required",
                 hint="set attention_mask to 1 for a token of each row",
             )
-        moved = counts_padding and len(places) < shape.T
+        plain = positions, following = list(range(len(places))), len(places)
+        if given_places is not None:
+            positions = given_places[row, places].tolist()
+            following = positions[-1] + 1
+            _check_positions(row, positions, model.config.n_positions)
+        elif counts_padding:
+            positions, following = places, shape.T
+        moved = (positions, following) != plain
         rows.append(
             BarePrompt(
                 ids=[] if ids is None else flat[row, places].tolist(),
@@ -136,12 +142,20 @@ def read_prompts(
                 if embeds is None
                 else embeds.reshape(shape.N, shape.T, -1)[row, places],
                 token_types=None if types is None else types[row, places].tolist(),
-                positions=places if moved else None,
+                positions=positions if moved else None,
                 length=len(places),
-                next_position=shape.T if moved else len(places),
+                next_position=following,
             )
         )
     return Prompts(rows, flat, shape.T)
+
+
+def _check_positions(row: int, positions: Sequence[int], n_positions: int) -> None:
+    if min(positions) < 0 or max(positions) >= n_positions:
+        raise ConfigError(
+            f"position_ids of prompt {row} are {positions}; allowed: 0 to {n_positions - 1}",
+            hint="omit position_ids: they follow from attention_mask",
+        )
 
 
 def sequences(

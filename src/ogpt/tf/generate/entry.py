@@ -20,8 +20,10 @@ from keras import ops
 
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.errors import ContextTooLong, SamplingError, UnknownArgument
-from ogpt.generation.choosing.arguments import Arguments, GenerationConfig, read_arguments
+from ogpt.generation.choosing.arguments import Arguments, read_arguments
 from ogpt.generation.choosing.defaults import merged, read_defaults, write_defaults
+from ogpt.generation.choosing.effects import tell_without_effect
+from ogpt.generation.choosing.generation_config import GenerationConfig
 from ogpt.generation.choosing.rules import Rule
 from ogpt.generation.choosing.settings import GenerationSettings
 from ogpt.generation.protocol.logits import Logits
@@ -30,7 +32,7 @@ from ogpt.generation.searching.contrastive import contrastive_search
 from ogpt.generation.searching.sampling import search, slides
 from ogpt.generation.searching.text import Hypothesis
 from ogpt.generation.texts.recording import Record, padding_id
-from ogpt.generation.texts.request import tell_length, tell_without_effect
+from ogpt.generation.texts.request import tell_length
 from ogpt.tf.decoder.kept_decoder import TFKeptDecoder
 from ogpt.tf.decoder.tensorflow_decoder import TensorFlowDecoder
 from ogpt.tf.dropout import draw_seed
@@ -63,6 +65,10 @@ _NOT_HERE = {
     "stop_strings": "use ogpt.generate(..., stop=[...], decoder='tensorflow')",
     "streamer": "use ogpt generate --decoder tensorflow, which streams",
     "tokenizer": "omit it: only stop_strings need it",
+    "position_ids": "omit it: positions follow from attention_mask",
+    "assistant_model": "omit it, or use the PyTorch classes",
+    "output_attentions": "call the model itself on the sequences",
+    "output_hidden_states": "call the model itself on the sequences",
 }
 """Arguments of the PyTorch classes that these do not have, and what to do instead."""
 
@@ -135,13 +141,15 @@ class TFGenerativeLanguageModel(TFLanguageModel):
             TokenOutOfRange: an id outside the vocabulary.
             UnknownArgument: an argument that `generate` does not have.
         """
-        for name in _NOT_HERE.keys() & arguments.keys():
+        given = merged(self.config, self.generation_config, generation_config, arguments)
+        for name in _NOT_HERE.keys() & given.keys():
+            if given[name] is None or given[name] is False:
+                continue
             raise UnknownArgument(
                 f"generate has no argument {name} in TensorFlow; allowed: input_ids, "
                 "attention_mask, logits_processor and the settings of transformers",
                 hint=_NOT_HERE[name],
             )
-        given = merged(self.config, self.generation_config, generation_config, arguments)
         ids = prompt_ids(input_ids, inputs, given.get("bos_token_id"))
         if tf.inside_function():
             return self._traced(ids, attention_mask, given, logits_processor)
