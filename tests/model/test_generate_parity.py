@@ -145,8 +145,8 @@ def _shifted(model: Any, *inputs: Any) -> Any:
     return batch._replace(rows=moved)
 
 
-def _with_padding(model: Any, ids: Any, mask: Any, *inputs: Any) -> Any:
-    return read_prompts(model, ids, None, *inputs)
+def _with_padding(model: Any, passed: Any) -> Any:
+    return read_prompts(model, passed._replace(attention_mask=None))
 
 
 def _a_little_off(self: Any, parts: Any, hidden: bool = False) -> Computed:
