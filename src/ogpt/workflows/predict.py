@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ogpt.errors import ConfigError, DataError
 from ogpt.evaluation.task_scores import check_numbers, decided, probabilities
@@ -94,13 +94,9 @@ def predict(
     """
     from ogpt.training.torch_task_predictor import TorchTaskPredictor
 
-    if format not in get_args(Format):
-        raise ConfigError(
-            f"format is {format!r}; allowed: {', '.join(get_args(Format))}",
-            hint="omit it for jsonl",
-        )
     folder = ModelFolder.open(model)
     spec = task_of(folder.config, folder.path)
+    _check_format(format, spec)
     read = _read(data, spec, split)
     target = None if out is None else _target(path_of(out, "out"), spec, read.split, format)
     predictor = TorchTaskPredictor(folder, threads)
@@ -142,6 +138,20 @@ def _predictions(
         scores = _scores(spec, row, examples[index])
         found[index] = replace(found[index], label=named(spec, best), scores=scores)
     return found
+
+
+def _check_format(format: str, spec: TaskSpec) -> None:
+    allowed: tuple[Format, ...] = ("jsonl", "glue")
+    if spec.family == "multiple-choice":
+        allowed = ("jsonl", "storycloze", "rocstories")
+    elif spec.problem == "multi_label_classification":
+        allowed = ("jsonl",)
+    if format not in allowed:
+        raise ConfigError(
+            f"format is {format!r}; allowed for {spec.problem} of {spec.family}: "
+            f"{', '.join(allowed)}",
+            hint="omit it for jsonl",
+        )
 
 
 def _read(data: Any, spec: TaskSpec, split: str | None) -> _Read:
@@ -226,10 +236,10 @@ def json_line(one: Prediction) -> str:
 
 
 def written(found: Sequence[Prediction], spec: TaskSpec, format: Format) -> Iterator[str]:
-    """The lines of a file of predictions.
+    """The lines of a file of predictions, in a format that the task has.
 
     Raises:
-        ConfigError: a format that the task does not have, or a submission without all examples.
+        ConfigError: a submission without all examples.
     """
     skipped = sum(one.label is None for one in found)
     if skipped and format != "jsonl":
@@ -241,13 +251,9 @@ def written(found: Sequence[Prediction], spec: TaskSpec, format: Format) -> Iter
     if format == "jsonl":
         yield from map(json_line, found)
     elif format == "glue":
-        if spec.problem == "multi_label_classification" or spec.family == "multiple-choice":
-            raise _no_format(format, spec)
         yield GLUE_HEADER
         for index, one in enumerate(found):
             yield f"{index}\t{_submitted(one.label, spec)}\n"
-    elif spec.family != "multiple-choice":
-        raise _no_format(format, spec)
     elif format == "storycloze":
         yield "InputStoryid,AnswerRightEnding\n"
         for index, one in enumerate(found):
@@ -256,10 +262,3 @@ def written(found: Sequence[Prediction], spec: TaskSpec, format: Format) -> Iter
         yield GLUE_HEADER
         for index, one in enumerate(found):
             yield f"{index}\t{one.label}\n"
-
-
-def _no_format(format: str, spec: TaskSpec) -> ConfigError:
-    return ConfigError(
-        f"format is {format!r}; allowed for {spec.problem} of {spec.family}: jsonl",
-        hint="glue is for classes and similarities, storycloze and rocstories for choices",
-    )
