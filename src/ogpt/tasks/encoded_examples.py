@@ -20,6 +20,7 @@ from ogpt.tokens.bpe_tokenizer import BPETokenizer
 
 OnTooLong = Literal["truncate", "error", "skip"]
 """What to do with an example that the model is too short for."""
+_CUT = "allow cutting with --on-too-long truncate (finetune: --set finetune.on_too_long=truncate)"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,8 +96,7 @@ def encode_examples(
                 raise DataError(
                     f"{place} is {made.cut} tokens too long for a model of "
                     f"{transform.n_positions} positions",
-                    hint="allow cutting with --on-too-long truncate, leave it out with skip, or "
-                    "use a model with more positions",
+                    hint=f"{_CUT}, leave it out with skip, or use a model with more positions",
                 )
             if on_too_long == "skip":
                 continue
@@ -129,7 +129,7 @@ def check_some_kept(kept: int, total: int, n_positions: int, what: str) -> None:
         raise DataError(
             f"all {total} examples of {what} are too long for a model of {n_positions} positions, "
             "and are skipped",
-            hint="allow cutting with --on-too-long truncate",
+            hint=_CUT,
         )
 
 
