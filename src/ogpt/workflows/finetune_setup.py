@@ -22,7 +22,7 @@ from ogpt.errors import ConfigError
 from ogpt.folders.model_folder import ModelFolder
 from ogpt.storage import path_of
 from ogpt.tasks.batching import TaskBatches
-from ogpt.tasks.encoded_examples import EncodedExamples, encode_examples
+from ogpt.tasks.encoded_examples import EncodedExamples, check_some_kept, encode_examples
 from ogpt.tasks.example import Example
 from ogpt.tasks.read_source import read_source
 from ogpt.tasks.task_data import TaskData, check_data, title_after_of
@@ -180,14 +180,16 @@ def set_up_finetune(request: FinetuneRequest, settings: FinetuneSettings) -> Fin
     transform = Transform(tokens, folder.config.n_positions, of_2018)
 
     def batches(examples: tuple[Example, ...], what: str) -> TaskBatches:
+        whole = f"the {what} set{title_after_of(data.spec)}"
         encoded = encode_examples(
             examples,
             data.spec,
             tokenizer,
             transform,
             on_too_long=section.on_too_long,
-            what=f"the {what} set{title_after_of(data.spec)}",
+            what=whole,
         )
+        check_some_kept(len(encoded), len(examples), transform.n_positions, whole)
         return TaskBatches(
             encoded,
             tokens.delimiter,
