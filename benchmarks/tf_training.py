@@ -31,8 +31,9 @@ XLA = "TensorFlow, XLA"
 GRAPH = "TensorFlow, graph"
 TORCH = "PyTorch, compiled"
 RATE = 1e-5
-TOLERANCE = 1e-4
-"""Of the losses of the first steps, which have the same weights, batch and dropout masks."""
+TOLERANCE = 0.01
+"""Of the losses of the first steps, which have the same weights and batch. Dropout masks are the
+same but for attention over more than 128 tokens: PyTorch has one for each block of queries."""
 
 
 def tf_step(
@@ -102,7 +103,9 @@ def main() -> None:
     result.compare(GRAPH, TORCH)
     result.add_pairs()
     result.figures = {"losses": losses, "seconds_of_first_step": first}
-    result.notes.append("The losses agree: weights, batches and dropout masks are the same.")
+    result.notes.append(
+        "The losses of the first steps agree to 0.01: weights and batches are the same."
+    )
     save(result, given)
 
 
