@@ -111,7 +111,7 @@ def their_logits(
         padded=False,
         num_train_epochs=epochs,
         learning_rate=rate,
-        warmup_ratio=WARMUP,
+        warmup_steps=WARMUP,  # below 1: a share of the steps
         weight_decay=DECAY,
         seed=0,
     )

@@ -265,7 +265,7 @@ def _run(
                 ],
             )
             arrays = {"valid": _logits(out, next(iter(data.valid.values())))}
-            for split, examples in data.test.items():
+            for split, examples in data.test.items() if lm else ():
                 arrays[split] = _logits(out, examples)
         with whole_file(kept) as temporary, open(temporary, "wb") as stream:
             np.savez(stream, seconds=time.monotonic() - begin, **arrays)
