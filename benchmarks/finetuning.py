@@ -45,7 +45,7 @@ PADDED, DYNAMIC = "Trainer, padded to 128", "Trainer, dynamic padding"
 
 @dataclass(frozen=True)
 class Sides:
-    """The contenders: each takes STEPS steps; and the loss of each on one batch."""
+    """The contenders: each takes some optimizer steps; and the loss of each on one batch."""
 
     steps: dict[str, Callable[[], float]]
     losses: dict[str, float]
@@ -172,8 +172,8 @@ def start_folder(step: Any, model: Path, out: Path) -> Path:
     return out
 
 
-def started(model: Path, data: TaskData, folder: Path, compiled: bool) -> Sides:
-    """Both sides on the same weights."""
+def started(model: Path, data: TaskData, folder: Path, count: int, compiled: bool) -> Sides:
+    """Both sides on the same weights, to take `count` steps a round."""
     with collecting():
         step, batches = ours(model, data, folder / "run", compiled)
     start = start_folder(step, model, folder / "start")
@@ -182,14 +182,14 @@ def started(model: Path, data: TaskData, folder: Path, compiled: bool) -> Sides:
     def our_steps() -> float:
         nonlocal at
         begin = time.perf_counter()
-        for _ in range(STEPS):
+        for _ in range(count):
             step.train([batches.batch(at * BATCH, BATCH)], at, 1e-9)
             at += 1
         return time.perf_counter() - begin
 
     def their_steps(padded: bool) -> Callable[[], float]:
         side = trainer(
-            start, data, folder / "trainer", padded, max_steps=STEPS, learning_rate=6.25e-5
+            start, data, folder / "trainer", padded, max_steps=count, learning_rate=6.25e-5
         )
 
         def run() -> float:
@@ -234,24 +234,25 @@ def main() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     torch.set_num_threads(given.threads)
     shape = dict(SMOKE, n_positions=128) if given.smoke else dict(GPT1)
+    count = 2 if given.smoke else STEPS
     with TemporaryDirectory() as name:
         folder = Path(name)
         what, data, vocabulary = inputs(folder, smoke=given.smoke)
         model = model_folder(folder / "model", shape, vocabulary)
-        sides = started(model, data, folder, compiled=not given.smoke)
+        sides = started(model, data, folder, count, compiled=not given.smoke)
         for each in sides.steps.values():
             each()  # compiles, and touches all memory once
         samples = interleave(sides.steps, given.rounds)
     result = Result(
         name="finetuning",
         title="Fine-tuning",
-        settings={"shape": shape, "batch": BATCH, "steps": STEPS},
+        settings={"shape": shape, "batch": BATCH, "steps": count},
         samples=samples,
         figures={"losses_of_one_batch": sides.losses},
     )
-    work = BATCH * STEPS
+    work = BATCH * count
     rows = [
-        [name, spread(rates(work, seconds), 1), f"{np.median(seconds) / STEPS:.2f}"]
+        [name, spread(rates(work, seconds), 1), f"{np.median(seconds) / count:.2f}"]
         for name, seconds in samples.items()
     ]
     header = [what, "examples/s, median (lowest to highest)", "s per step"]

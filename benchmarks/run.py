@@ -26,6 +26,7 @@ NAMES = (
     "encoding",
     "readable",
     "multiple_choice",
+    "finetuning",
     "start_up",
     "transformers_types",
     "gpu",

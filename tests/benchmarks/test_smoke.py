@@ -21,6 +21,7 @@ RESULTS = {  # file names of the committed results
     "encoding",
     "readable",
     "multiple_choice",
+    "finetuning",
     "start_up",
     "transformers_types",
     "gpu_training_step",
