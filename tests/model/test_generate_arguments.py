@@ -349,7 +349,11 @@ class TestCriteria:
 
     def test_a_planted_fault(self, model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         meet = stopping.Stops._meet
-        monkeypatch.setattr(stopping.Stops, "_meet", lambda self, running: meet(self, running[:1]))
+
+        def all_of_them(self: Any, running: Sequence[int]) -> set[int]:
+            return set(running) if meet(self, running) else set()
+
+        monkeypatch.setattr(stopping.Stops, "_meet", all_of_them)
         (_, found), (_, wanted) = (self.seen(m) for m in (model, theirs(model)))
         assert not torch.equal(found, wanted)
 
