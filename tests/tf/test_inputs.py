@@ -46,7 +46,7 @@ BAD: list[tuple[Kind, dict[str, Any]]] = [
     (LM, {"input_ids": IDS, "position_ids": ZEROS((3, 5), dtype=torch.int64)}),
     (LM, {"input_ids": IDS, "attention_mask": torch.ones(2, 4)}),
     (LM, {"input_ids": IDS, "attention_mask": torch.ones(2, 3, 5, 5)}),
-    (LM, {"input_ids": IDS, "attention_mask": torch.full((2, 1, 5, 5), -1e4)}),
+    (LM, {"input_ids": IDS, "attention_mask": torch.full((2, 1, 5, 5), -1.5)}),
     (LM, {"input_ids": IDS, "attention_mask": torch.full((2, 5), 0.5)}),
     (LM, {"input_ids": IDS, "head_mask": torch.ones(3)}),
     (LM, {"input_ids": IDS, "labels": IDS[:, :4]}),
@@ -87,6 +87,21 @@ def test_refusals_are_those_of_pytorch(kind: Kind, given: dict[str, Any]) -> Non
     else:
         assert str(ours) == expected
     assert ours.hint == theirs.hint
+
+
+@pytest.mark.parametrize("low", [float("-inf"), -1e9, -1000.0])
+@pytest.mark.parametrize("shape", [(2, 1, 5, 5), (1, 1, 5, 5), (2, 4, 5, 5), (2, 1, 1, 5)])
+def test_additive_masks(shape: tuple[int, ...], low: float) -> None:
+    model, other = MODELS[LM]
+    hidden = torch.rand(shape, generator=torch.Generator().manual_seed(3)) < 0.4
+    mask = torch.zeros(shape).masked_fill(hidden, low)
+    with torch.no_grad():
+        expected, unmasked = model(IDS, attention_mask=mask).logits, model(IDS).logits
+    found = other(IDS.numpy(), attention_mask=mask.numpy()).logits
+    assert gap(found, expected) < 1e-5
+    assert gap(found, unmasked) > 0.01
+    graph = tf.function(lambda ids, mask: other(ids, attention_mask=mask).logits)
+    assert gap(graph(IDS.numpy(), mask.numpy()), expected) < 1e-5
 
 
 def test_the_scores_of_choices_that_are_none() -> None:

@@ -13,6 +13,9 @@ TOKENS_AS_LABELS = "use token ids of this tokenizer's vocabulary as labels; -100
 ONE_LABEL_PER_TOKEN = "pass one label for each token, -100 to ignore a token"
 ONE_VALUE_PER_TOKEN = "pass one for each token"
 
+HIDDEN_SCORE = -1000.0
+"""An additive mask hides a key by adding this or a lower number to its score."""
+
 REFUSALS: dict[str, tuple[str, str]] = {
     "not-one-input": (
         "{given} of input_ids and inputs_embeds were passed; allowed: exactly one",

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from ogpt.config.call_errors import (
+    HIDDEN_SCORE,
     ONE_VALUE_PER_TOKEN,
     SAME_TOKENIZER,
     refused,
@@ -27,8 +28,6 @@ from ogpt.errors import ConfigError
 from ogpt.model.cache import KVCache
 from ogpt.model.tensors import is_readable
 from ogpt.notices import tell
-
-_HIDDEN = -1000.0  # an additive mask hides a key by this number or a lower one
 
 
 class InputShape(NamedTuple):
@@ -235,10 +234,10 @@ def _of_additive(mask: Tensor) -> Tensor:
     if is_readable(mask):
         if positive:
             return mask
-        odd = mask[(mask != 0) & ~(mask <= _HIDDEN)]  # NaN too
+        odd = mask[(mask != 0) & ~(mask <= HIDDEN_SCORE)]  # NaN too
         if len(odd):
-            raise refused("mask-bias", odd=odd[0].item(), hidden=_HIDDEN)
-    return torch.where(positive, mask != 0, mask > _HIDDEN)
+            raise refused("mask-bias", odd=odd[0].item(), hidden=HIDDEN_SCORE)
+    return torch.where(positive, mask != 0, mask > HIDDEN_SCORE)
 
 
 def check_mask(mask: Tensor, N: int, T: int, S: int, n_head: int) -> Tensor:

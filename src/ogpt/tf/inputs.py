@@ -20,6 +20,7 @@ import keras
 from keras import ops
 
 from ogpt.config.call_errors import (
+    HIDDEN_SCORE,
     ONE_VALUE_PER_TOKEN,
     SAME_TOKENIZER,
     refused,
@@ -165,9 +166,11 @@ def check_context(shape: TFInputShape, n_positions: int) -> None:
 def mask_rows(mask: Tensor, shape: TFInputShape, n_head: int) -> Tensor:
     """An attention mask as bool (N, T), (N, T, T) or (N, n_head, T, T).
 
+    With 4 axes and floats the mask may be additive: 0 and numbers of HIDDEN_SCORE or less.
+
     Raises:
         ConfigError: the shape does not fit, or the mask holds a value other than 0 and 1 (eager
-            CPU tensors), as the additive masks of other libraries do.
+            CPU tensors).
     """
     count = len(shape.leading)
     axes = len(mask.shape) - count
@@ -175,6 +178,10 @@ def mask_rows(mask: Tensor, shape: TFInputShape, n_head: int) -> Tensor:
         # (B, K, T) -> (N, T), and so on; (N, T) stays as it is
         mask = ops.reshape(mask, (shape.N, *ops.shape(mask)[count:]))
     N, T = shape.N, shape.T
+    if len(mask.shape) == 4:
+        mask = _of_additive(mask) if "float" in str(mask.dtype) else mask
+        if any(agree(mask.shape, (rows, 1, 1, T)) for rows in (1, N)):  # one value for each token
+            mask = ops.broadcast_to(mask[:, 0, 0], (N, T))
     found = tuple(mask.shape)
     squares = [(rows, *heads, T, T) for rows in (1, N) for heads in ((), (1,), (n_head,))]
     if not any(agree(found, allowed) for allowed in [(N, T), *squares]):
@@ -186,6 +193,25 @@ def mask_rows(mask: Tensor, shape: TFInputShape, n_head: int) -> Tensor:
         if odd.any():
             raise refused("mask-value", odd=mask.numpy()[odd][0].item())
     return kept
+
+
+def _of_additive(mask: Tensor) -> Tensor:
+    """A mask of floats that may be additive, (N, 1 or n_head, T or 1, T), as True and False.
+
+    As in model/inputs.py: without a number above 0 it is added to the scores.
+
+    Raises:
+        ConfigError: a number that changes scores but hides nothing (where it can be read).
+    """
+    positive = ops.any(ops.greater(mask, 0))
+    if readable(mask):
+        if bool(positive):
+            return mask
+        values = mask.numpy()
+        odd = values[(values != 0) & ~(values <= HIDDEN_SCORE)]  # NaN too
+        if len(odd):
+            raise refused("mask-bias", odd=odd[0].item(), hidden=HIDDEN_SCORE)
+    return ops.where(positive, ops.not_equal(mask, 0), ops.greater(mask, HIDDEN_SCORE))
 
 
 def positions_from_mask(mask: Tensor) -> Tensor:

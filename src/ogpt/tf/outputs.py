@@ -53,7 +53,7 @@ class TFOpenAIGPTDoubleHeadsModelOutput(ModelOutput):
     >>> import tensorflow as tf
     >>> from ogpt import TFOpenAIGPTDoubleHeadsModelOutput
     >>> out = TFOpenAIGPTDoubleHeadsModelOutput(mc_loss=tf.zeros(()), mc_logits=tf.zeros((1, 2)))
-    >>> out.keys(), "loss" in out  # fields that are None do not count
+    >>> list(out), "loss" in out  # fields that are None do not count
     (['mc_loss', 'mc_logits'], False)
     """
 
