@@ -347,6 +347,8 @@ def write_page(found: dict[str, Any], model: Path, out: Path) -> None:
     picture = out.with_suffix(".png")
     _draw(found, picture)
     helped = [name for name, (_, low, _) in gains.items() if low > 0]
+    left = ", ".join(stand.name for stand in STANDS if stand.name not in found)
+    missing = f"\nNot run yet: {left}. The same command goes on with them.\n" if left else ""
     page = f"""# Pre-training helps: the paper's claim in small
 
 `python -m benchmarks.paper_small` repeats these runs. They can be interrupted and resumed. The data
@@ -372,7 +374,7 @@ interval over resampled examples and seeds. Examples are those trained on: the f
 
 Pre-training helps beyond the interval on {len(helped)} of {len(gains)} tasks:
 {", ".join(helped) or "none"}.
-{_tests(found)}"""
+{missing}{_tests(found)}"""
     with whole_file(out) as temporary:
         temporary.write_text(page, "utf-8")
 
