@@ -30,6 +30,7 @@ from transformers.models.gpt2.modeling_gpt2 import GPT2DoubleHeadsModelOutput
 
 from ogpt.config.changes import check_heads
 from ogpt.config.model import OpenAIGPTConfig as OwnConfig
+from ogpt.errors import ConfigError
 from ogpt.model.attention import check_attention
 from ogpt.model.base import Model
 from ogpt.model.classification import OpenAIGPTForSequenceClassification as OwnClassifier
@@ -150,6 +151,18 @@ class OpenAIGPTPreTrainedModel(transformers.PreTrainedModel, _Start):
             if all(not weight.is_meta for weight in module.parameters(recurse=False)):
                 module._is_hf_initialized = True  # the network's own initial values
         self.post_init()
+
+    @classmethod
+    def from_pretrained(cls, *inputs: Any, **options: Any) -> Any:
+        """As transformers' own; torchao's quantization, which skips each Conv1D, is refused."""
+        asked = options.get("quantization_config")
+        method = asked.get("quant_method") if isinstance(asked, dict) else asked
+        if getattr(method, "quant_method", method) == "torchao":
+            raise ConfigError(
+                "quantization_config is of torchao, which quantizes no layer of this model",
+                hint="load it without, then use ogpt.integrations.torchao.quantize",
+            )
+        return super().from_pretrained(*inputs, **options)
 
     def _init_weights(self, module: nn.Module) -> None:
         with torch.no_grad():

@@ -65,7 +65,8 @@ class OpenAIGPTPreTrainedModel(Model):
     def stored_tensors(self) -> dict[str, Tensor]:
         """The tensors that a file stores, by name; tied ones once."""
         # named_parameters lists a shared tensor under its first name: a tied head is left out
-        return {name: tensor.detach() for name, tensor in self.named_parameters()}
+        stored = self.state_dict()  # a layer may refuse it
+        return {name: stored[name] for name, _ in self.named_parameters()}
 
     def save_pretrained(
         self,
