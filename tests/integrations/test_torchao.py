@@ -11,7 +11,7 @@ from transformers.utils.quantization_config import QuantizationConfigMixin, Quan
 from ogpt.errors import BackendMissing, ConfigError
 from ogpt.integrations import transformers as door
 from ogpt.integrations.torchao import TransposedLinear, linear_layers, quantize
-from tests.integrations.test_transformers_types import CLASSES, IDS, built, small
+from tests.integrations.small import CLASSES, IDS, built, small
 
 
 @pytest.mark.parametrize("kind", CLASSES)

@@ -21,24 +21,7 @@ from ogpt.integrations.transformers import (
     OpenAIGPTTokenizerFast,
     register,
 )
-
-CLASSES = [
-    OpenAIGPTModel,
-    OpenAIGPTLMHeadModel,
-    OpenAIGPTDoubleHeadsModel,
-    OpenAIGPTForSequenceClassification,
-]
-IDS = torch.tensor([[4, 8, 15, 16], [23, 42, 4, 8]])
-
-
-def small(**changes: Any) -> OpenAIGPTConfig:
-    sizes = {"vocab_size": 50, "n_positions": 16, "n_embd": 16, "n_layer": 2, "n_head": 2}
-    return OpenAIGPTConfig(**(sizes | {"num_labels": 3, "pad_token_id": 0} | changes))
-
-
-def built(kind: Any, config: Any) -> Any:
-    torch.manual_seed(0)
-    return kind(config).eval()
+from tests.integrations.small import CLASSES, IDS, built, small
 
 
 @pytest.mark.parametrize("kind", CLASSES)
