@@ -21,6 +21,9 @@
     ├── TrainingInterrupted (KeyboardInterrupt)   Ctrl-C, after the run was saved
     ├── SamplingError (ValueError)        an invalid prompt or decoding setting
     ├── DecoderError (ValueError)         a call that breaks the decoder protocol
+    ├── EngineError (RuntimeError)        a request that the serving engine could not finish
+    │   ├── EngineUnavailable             an engine that restarts, drains or is closed
+    │   └── QueueFull                     too many requests wait; retry_after says when to try again
     ├── BackendMissing (ImportError)      an optional package that is not installed
     └── StrictNotice                      a notice, under --strict
 
@@ -132,6 +135,20 @@ class SamplingError(OgptError, ValueError):
 
 class DecoderError(OgptError, ValueError):
     """A call that breaks the decoder protocol, such as a slot that does not exist."""
+
+
+class EngineError(OgptError, RuntimeError):
+    """A request that the serving engine could not finish; other requests continue."""
+
+
+class EngineUnavailable(EngineError):
+    """An engine that restarts, drains or is closed accepts no requests."""
+
+
+class QueueFull(EngineError):
+    """Too many requests wait. `retry_after`: whole seconds until one may be accepted."""
+
+    retry_after: int = 1
 
 
 class BackendMissing(OgptError, ImportError):

@@ -13,7 +13,7 @@ one waits for those tokens, or finds them in a slot whose text has ended (`slot_
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import count
@@ -86,17 +86,30 @@ class Stepper:
         """Whether no text waits or runs."""
         return not self._waiting and not self._active
 
-    def add(self, text: Text) -> int:
-        """Queue a text; return the number that its events carry.
+    @property
+    def waiting(self) -> Collection[int]:
+        """The numbers of the texts that have no slots yet."""
+        return self._waiting.keys()
+
+    def check(self, text: Text) -> None:
+        """Check that the decoder has enough slots for a text; any thread may call it.
 
         Raises:
-            DecoderError: the decoder has fewer slots than the text needs.
+            DecoderError: it has fewer slots than the text needs.
         """
         if text.n_slots > self._decoder.slots:
             raise DecoderError(
                 f"the decoder has {self._decoder.slots} slots; this text needs {text.n_slots}",
                 hint="open the decoder with more slots, or use fewer beams or candidates",
             )
+
+    def add(self, text: Text) -> int:
+        """Queue a text; return the number that its events carry.
+
+        Raises:
+            DecoderError: as `check`.
+        """
+        self.check(text)
         number = next(self._numbers)
         self._waiting[number] = text
         return number

@@ -23,7 +23,9 @@ from ogpt.generation.protocol.likelihood import TopLogProbs
 from ogpt.generation.protocol.logits import Logits
 from ogpt.generation.searching.speculation import Clock, Pace
 
-FinishReason = Literal["stop", "length"]
+FinishReason = Literal["stop", "length", "max_time"]
+"""stop: a stop string or an end token; length: max_new_tokens were generated; max_time: the time
+was over first."""
 
 
 class Token(NamedTuple):
@@ -104,6 +106,10 @@ def opening(open_prompt: OpenPrompt | None, number: int, hidden: bool = False) -
     return None if open_prompt is None else lambda slot: open_prompt(slot, number, hidden)
 
 
+Late = Callable[[], bool]
+"""Whether the time of a text is over."""
+
+
 @dataclass(frozen=True, slots=True)
 class Choosing:
     """How tokens are chosen; shared by all continuations of a request."""
@@ -118,9 +124,13 @@ class Choosing:
     """`choosing.rules.last_rules` of these settings."""
     clock: Clock = time.monotonic
     """Measures max_time."""
+    late: Late | None = None
+    """Says whether the time of the text is over, in place of max_time."""
 
-    def deadline(self) -> Callable[[], bool]:
+    def deadline(self) -> Late:
         """Start to count max_time; the result says whether it is over."""
+        if self.late is not None:
+            return self.late
         most, clock = self.settings.max_time, self.clock
         if most is None:
             return lambda: False
@@ -135,6 +145,7 @@ def choosing_of(
     watch: Watch | None = None,
     top_logprobs: int = 0,
     clock: Clock = time.monotonic,
+    late: Late | None = None,
 ) -> Callable[[int], Choosing]:
     """How the tokens of a prompt are chosen, by its number.
 
@@ -145,6 +156,7 @@ def choosing_of(
         watch: Receives the logits and scores of each step.
         top_logprobs: Number of most probable tokens to report at each step; 0 disables.
         clock: Measures max_time.
+        late: Says whether the time is over, in place of max_time.
 
     Raises:
         TokenOutOfRange: a setting has an id outside the vocabulary.
@@ -152,7 +164,7 @@ def choosing_of(
 
     def of(prompt: int) -> Choosing:
         ruled = rules(settings, vocab_size, extra, prompt)
-        return Choosing(settings, ruled, watch, top_logprobs, last_rules(settings), clock)
+        return Choosing(settings, ruled, watch, top_logprobs, last_rules(settings), clock, late)
 
     shared = of(0)
     return of if settings.prefix_allowed_tokens_fn is not None else lambda prompt: shared
@@ -268,7 +280,9 @@ def finish_reason(
     """
     if token_id in settings.eos_token_id:
         return "stop"
-    return "length" if late or written >= settings.max_new_tokens else None
+    if written >= settings.max_new_tokens:
+        return "length"
+    return "max_time" if late else None
 
 
 def check_length(

@@ -20,6 +20,7 @@ from ogpt.generation.searching.text import (
     FinishReason,
     Hypotheses,
     Hypothesis,
+    Late,
     Text,
     Token,
     choosing_of,
@@ -42,7 +43,8 @@ class Generation:
     ids: list[int]
     """The new tokens, including those of a stop string and the end token."""
     finish_reason: FinishReason
-    """stop: a stop string or an end token; length: max_new_tokens were generated."""
+    """stop: a stop string or an end token; length: max_new_tokens were generated; max_time: the
+    time was over first."""
     log_probs: list[float]
     """Log-probability of each new token under the model, whatever the settings."""
     n_prompt_tokens: int
@@ -71,7 +73,7 @@ def continuations(
         (number, continuation) as each ends. Those of the first prompt have the first numbers.
     """
     stepper = Stepper(decoder, prompt_tokens=0)  # one batch: throughput counts
-    drafts = {stepper.add(text): draft for draft, text in _texts(decoder, tokenizer, request)}
+    drafts = {stepper.add(text): draft for draft, text in texts(decoder, tokenizer, request)}
     show = on_text or (lambda number, text: None)
 
     def named(failed: Failed) -> Exception:
@@ -115,38 +117,54 @@ def slots_of(request: Request, most: int) -> int:
     return min(len(request.prompts) * settings.num_return_sequences, most)
 
 
-def _texts(
-    decoder: Decoder, tokenizer: TokenizerLike, request: Request
-) -> Iterator[tuple[_Draft, Text]]:
-    """The texts of a request, by the search that its settings ask for."""
+def texts(
+    decoder: Decoder, tokenizer: TokenizerLike, request: Request, late: Late | None = None
+) -> Iterator[tuple[Draft, Text]]:
+    """The texts of a request, by the search that its settings ask for.
+
+    Args:
+        decoder: Where they will run.
+        tokenizer: Of the model.
+        request: What to generate.
+        late: Says whether the time of the request is over, in place of max_time.
+    """
     settings = request.settings
     choosing_by = choosing_of(
-        settings, decoder.vocab_size, request.bans, top_logprobs=request.top_logprobs
+        settings, decoder.vocab_size, request.bans, top_logprobs=request.top_logprobs, late=late
     )
     per_prompt = settings.num_return_sequences
     tell_drafts(decoder, settings)
     for place, prompt in enumerate(request.prompts):
         first, choosing = place * per_prompt, choosing_by(place)
         if settings.num_beams > 1:
-            draft = _Draft(tokenizer, request, prompt, first)
+            draft = Draft(tokenizer, request, prompt, first)
             ends = draft.ends_beams if request.stop else never_ends
             yield draft, Beams(decoder, prompt.ids, choosing, ends)
             continue
         for number in range(per_prompt):
-            draft = _Draft(tokenizer, request, prompt, first + number)
+            draft = Draft(tokenizer, request, prompt, first + number)
             if settings.penalty_alpha:
                 yield draft, Contrastive(decoder, prompt.ids, choosing)
             else:
                 yield draft, Sampling(decoder, prompt.ids, choosing, number)
 
 
-class _Draft:
-    """A continuation while it is generated, or the beams of a prompt."""
+class Draft:
+    """A continuation while it is generated, or the beams of a prompt.
+
+    Attributes:
+        number: Of the continuation in its request; with beams, of the first one.
+        count: Number of continuations that it becomes.
+        prompt: What is continued.
+        finish_reason: None while it is generated.
+    """
 
     def __init__(
         self, tokenizer: TokenizerLike, request: Request, prompt: Prompt, number: int
     ) -> None:
-        self.number = number  # of the continuation; with beams, of the first one
+        self.number = number
+        beams = request.settings.num_beams > 1
+        self.count = request.settings.num_return_sequences if beams else 1
         self.finish_reason: FinishReason | None = None
         self._tokenizer = tokenizer
         self._request = request
@@ -163,10 +181,14 @@ class _Draft:
             text = self._writer.write(token.id)
             if self._writer.stopped:
                 self.finish_reason = "stop"
-        if self.finish_reason is not None:
-            text += self._writer.finish()
         self._texts.append(text)
-        return text
+        return text if self.finish_reason is None else text + self.end(self.finish_reason)
+
+    def end(self, reason: FinishReason) -> str:
+        """End the continuation here; return the rest of its text."""
+        self.finish_reason = reason
+        self._texts.append(self._writer.finish())
+        return self._texts[-1]
 
     def generation(self) -> Generation:
         """The continuation, which has ended."""
@@ -194,6 +216,8 @@ class _Draft:
         at_end = beam.ids[-1] in self._request.settings.eos_token_id  # which has no text
         text, stopped = self._written(beam.ids[: -1 if at_end else None])
         reason: FinishReason = "stop" if at_end or stopped else "length"
+        if reason == "length" and len(beam.ids) < self._request.settings.max_new_tokens:
+            reason = "max_time"
         return self._generation(text, beam.ids, reason, beam.log_probs, beam.top_log_probs)
 
     def _generation(

@@ -1,0 +1,1 @@
+"""Text over HTTP: the engine that batches requests from many clients."""

@@ -1,0 +1,181 @@
+"""What a request gets: pieces of its texts, from the engine's thread to the one that reads them.
+
+A reader is a thread (`for`) or a coroutine (`async for`). A slow one holds up nobody: its pieces
+wait in memory, which the length of the request limits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from ogpt.generation.searching.text import Token
+from ogpt.generation.texts.continuing import Generation
+
+
+class Piece(NamedTuple):
+    """What one token adds to a continuation."""
+
+    number: int
+    """Of the continuation in its request; those of the first prompt come first."""
+    text: str
+    """The next text, often empty: words are shown when they are whole."""
+    token: Token | None
+    """None where a continuation ends without a new token, and with beams, which end at once."""
+    generation: Generation | None
+    """The whole continuation, with its last piece."""
+
+
+class RequestTimes:
+    """When a request was submitted, got slots, had its first token, and ended; in seconds.
+
+    Attributes:
+        submitted: By the clock of the engine, as are all.
+        started: None while it waits, as are all that have not happened.
+        first_token: With beams, of the first step.
+        ended: All continuations ended, or the request failed or was cancelled.
+    """
+
+    def __init__(self, submitted: float) -> None:
+        self.submitted = submitted
+        self.started: float | None = None
+        self.first_token: float | None = None
+        self.ended: float | None = None
+
+    def start(self, now: float, token: bool = False) -> None:
+        """Record that a text has slots, or a token too; the first time counts."""
+        if self.started is None:
+            self.started = now
+        if token and self.first_token is None:
+            self.first_token = now
+
+
+class RequestStream:
+    """The pieces of a request as they come, for one reader.
+
+    Leaving a `with` block cancels what has not ended. Iteration raises the error of a request that
+    fails, after its pieces.
+
+    Args:
+        cancel: Called once, by `cancel` of a request that has not ended; any thread.
+        times: Of the request.
+    """
+
+    def __init__(self, cancel: Callable[[], None], times: RequestTimes) -> None:
+        self.times = times
+        self._cancel = cancel
+        self._pieces: deque[Piece] = deque()
+        self._ready = threading.Condition()
+        self._waiter: asyncio.Future[None] | None = None
+        self._ended = False
+        self._error: Exception | None = None
+
+    def cancel(self) -> None:
+        """End the request before the next step of the engine, and the iteration at once."""
+        with self._ready:
+            ended, self._ended = self._ended, True
+            self._pieces.clear()
+            self._error = None
+        wake([self])
+        if not ended:
+            self._cancel()
+
+    def generations(self) -> list[Generation]:
+        """Wait for all continuations; return them in order."""
+        return _in_order(list(self))
+
+    async def gather(self) -> list[Generation]:
+        """As `generations`, without holding up the event loop."""
+        return _in_order([piece async for piece in self])
+
+    def put(self, piece: Piece) -> None:
+        """Add a piece; the engine calls `wake` after the last one of a step."""
+        with self._ready:
+            if not self._ended:
+                self._pieces.append(piece)
+
+    def end(self, error: Exception | None = None) -> None:
+        """End the iteration after the pieces so far, with an error if there is one."""
+        with self._ready:
+            if not self._ended:
+                self._ended, self._error = True, error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.cancel()
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Piece:
+        with self._ready:
+            self._ready.wait_for(lambda: self._pieces or self._ended)
+            if piece := self._next():
+                return piece
+        raise StopIteration
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Piece:
+        while True:
+            with self._ready:
+                if piece := self._next():
+                    return piece
+                if self._ended:
+                    break
+                self._waiter = waiter = asyncio.get_running_loop().create_future()
+            try:
+                await waiter
+            finally:
+                self._waiter = None
+        raise StopAsyncIteration
+
+    def _next(self) -> Piece | None:
+        """The next piece, if there is one; raises the error after the last one."""
+        if self._pieces:
+            return self._pieces.popleft()
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+        return None
+
+
+def wake(streams: Iterable[RequestStream]) -> list[RequestStream]:
+    """Wake the readers of streams, each event loop once; return those whose loop is closed."""
+    waiting = defaultdict(list)
+    for stream in streams:
+        with stream._ready:
+            stream._ready.notify_all()
+            if stream._waiter is not None:
+                waiting[stream._waiter.get_loop()].append((stream, stream._waiter))
+    lost = []
+    for loop, found in waiting.items():
+        try:
+            loop.call_soon_threadsafe(_resolve, [waiter for _, waiter in found])
+        except RuntimeError:  # the loop is closed: nobody reads any more
+            lost += [stream for stream, _ in found]
+    return lost
+
+
+def _resolve(waiters: Iterable[asyncio.Future[None]]) -> None:
+    for waiter in waiters:
+        if not waiter.done():
+            waiter.set_result(None)
+
+
+def _in_order(pieces: Iterable[Piece]) -> list[Generation]:
+    """The continuations among all pieces of a request."""
+    found = {piece.number: piece.generation for piece in pieces if piece.generation is not None}
+    return [found[number] for number in sorted(found)]

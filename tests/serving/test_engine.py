@@ -1,0 +1,446 @@
+"""The engine: what it promises to requests that share a decoder, and what a failure ends."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ogpt.decoding.native.native_decoder import NativeDecoder
+from ogpt.errors import (
+    ConfigError,
+    DecoderError,
+    EngineError,
+    EngineUnavailable,
+    QueueFull,
+    SamplingError,
+)
+from ogpt.generation.choosing.settings import GenerationSettings
+from ogpt.generation.protocol.decoder import Computed, Decoder, Part
+from ogpt.generation.texts.continuing import Generation, continuations
+from ogpt.generation.texts.request import Request, prepare
+from ogpt.serving.engine import MAX_FAILURES, Engine
+from ogpt.serving.request_stream import Piece, RequestStream
+from tests.markov import StandInDecoder, StandInTokenizer, contextual
+from tests.native.models import native, small_model
+
+TOKENIZER = StandInTokenizer()
+V = len(TOKENIZER)
+PATIENCE = 20  # seconds until a test that waits has failed
+
+
+class GatedDecoder(StandInDecoder):
+    """Computes a call when the test lets it, and remembers the parts of each."""
+
+    def __init__(self, slots: int = 2, is_open: bool = True, n_positions: int = 2000) -> None:
+        super().__init__(contextual(V).logits_of, V, n_positions, slots)
+        self.abilities = self.abilities._replace(page=64)
+        self.parts: list[list[Part]] = []
+        self.is_open = is_open
+        self.permits = threading.Semaphore(0)
+        self.entered = threading.Semaphore(0)
+        self.error: BaseException | None = None
+
+    def run(self, parts: Sequence[Part], *, hidden: bool = False) -> Computed:
+        self.parts.append(list(parts))
+        self.entered.release()
+        if not self.is_open:
+            assert self.permits.acquire(timeout=PATIENCE)
+        if self.error is not None:
+            raise self.error
+        return super().run(parts, hidden=hidden)
+
+    def _logits(self, slot: int) -> np.ndarray:  # of the last tokens: prompts here are long
+        return np.asarray(self.logits_of(tuple(self.held[slot][-7:])), dtype=np.float32)
+
+    def open(self) -> None:
+        """Let all calls compute."""
+        self.is_open = True
+        self.permits.release(1000)
+
+    def is_computing(self) -> None:
+        """Wait for the next call to begin."""
+        assert self.entered.acquire(timeout=PATIENCE)
+
+
+class CompanyDecoder(NativeDecoder):
+    """A fault: logits depend a little on how many texts share the call."""
+
+    def run(self, parts: Sequence[Part], *, hidden: bool = False) -> Computed:
+        computed = super().run(parts, hidden=hidden)
+        bend = np.linspace(0, 1e-4 * (len(parts) - 1), V, dtype=np.float32)
+        return computed._replace(logits=computed.logits + bend)
+
+
+def request(prompt: str | list[int] = "a bad", **asked: Any) -> Request:
+    settings = GenerationSettings(**{"max_new_tokens": 5, **asked})
+    text, ids = (prompt, None) if isinstance(prompt, str) else (None, prompt)
+    return prepare(TOKENIZER, 2000, V, text, ids, settings)
+
+
+def ids(count: int, seed: int = 0) -> list[int]:
+    found: list[int] = np.random.default_rng(seed).integers(1, V, count).tolist()
+    return found
+
+
+def alone(decoder: Decoder, asked: Request) -> list[Generation]:
+    return [one for _, one in sorted(continuations(decoder, TOKENIZER, asked), key=lambda o: o[0])]
+
+
+def until(reached: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE
+    while not reached():
+        assert time.monotonic() < end
+        time.sleep(0.001)
+
+
+def serving(decoder: Any, **options: Any) -> closing[Engine]:
+    return closing(Engine(lambda: decoder, TOKENIZER, **options))
+
+
+@pytest.fixture
+def gated() -> Iterator[GatedDecoder]:
+    """The calls that an engine still waits for compute at the end."""
+    decoder = GatedDecoder(is_open=False)
+    yield decoder
+    decoder.open()
+
+
+# ---- the same tokens, alone and in company
+
+
+def crowd() -> list[Request]:
+    """64 requests of every kind."""
+    kinds: list[dict[str, Any]] = [
+        {"top_logprobs": 2},
+        {"num_return_sequences": 2, "temperature": 0.7},
+        {"top_k": 5, "stop": ["b"], "repetition_penalty": 1.3},
+    ]
+    beams = {"num_beams": 2, "do_sample": False}
+    return [
+        request(ids(1 + n % 23, n), **(beams if n % 4 == 3 else {**kinds[n % 3], "seed": n}))
+        for n in range(64)
+    ]
+
+
+def native_decoder(kind: type[NativeDecoder] = NativeDecoder, slots: int = 16) -> NativeDecoder:
+    decoder = native(small_model(vocab_size=V, n_embd=24, n_layer=1), slots=slots)
+    decoder.__class__ = kind
+    return decoder
+
+
+def together(decoder: Decoder, asked: list[Request]) -> list[list[Piece]]:
+    with serving(decoder) as engine:
+        return [list(stream) for stream in [engine.submit(one) for one in asked]]
+
+
+def generations(pieces: list[Piece]) -> list[Generation]:
+    ended = [piece for piece in pieces if piece.generation]
+    return [one.generation for one in sorted(ended, key=lambda e: e.number) if one.generation]
+
+
+def test_same_tokens_alone_and_among_64_others() -> None:
+    asked = crowd()
+    single = native_decoder(slots=2)
+    expected = [alone(single, one) for one in asked]
+    streamed = together(native_decoder(), asked)
+    assert [generations(pieces) for pieces in streamed] == expected
+    for pieces, whole in zip(streamed, expected, strict=True):
+        for number, generation in enumerate(whole):
+            of = [piece for piece in pieces if piece.number == number]
+            assert "".join(piece.text for piece in of) == generation.text
+    bent = together(native_decoder(CompanyDecoder), asked[:8])  # the planted fault
+    assert [generations(pieces) for pieces in bent] != expected[:8]
+
+
+def test_coroutines_get_the_same() -> None:
+    asked = crowd()[:12]
+
+    async def all_of(engine: Engine) -> list[list[Generation]]:
+        return await asyncio.gather(*(engine.submit(one).gather() for one in asked))
+
+    with serving(native_decoder()) as engine:
+        assert asyncio.run(all_of(engine)) == [engine.submit(one).generations() for one in asked]
+
+
+# ---- one batch
+
+
+@pytest.mark.parametrize(("prompt_tokens", "kept"), [(256, True), (0, False)])
+def test_running_streams_never_wait_for_prompts(
+    gated: GatedDecoder, prompt_tokens: int, kept: bool
+) -> None:
+    """Each has a token in every step, of at most 256 prompt tokens; without a limit it breaks."""
+    with serving(gated, prompt_tokens=prompt_tokens) as engine:
+        running = engine.submit(request(max_new_tokens=20, prompt_lookup_num_tokens=0))
+        gated.is_computing()
+        long = engine.submit(request(ids(700)))
+        gated.open()
+        assert len(running.generations()[0].ids) == 20
+        assert long.generations() == alone(GatedDecoder(), request(ids(700)))
+    beside = gated.parts[1:20]
+    assert all(len(parts[0].ids) == 1 for parts in beside)
+    assert all(sum(len(part.ids) for part in parts[1:]) <= 256 for parts in beside) == kept
+
+
+def test_beginnings_in_common_are_computed_once(gated: GatedDecoder) -> None:
+    with serving(gated) as engine:
+        first = engine.submit(request(max_new_tokens=1))
+        gated.is_computing()
+        prompt = ids(200)
+        streams = [engine.submit(request([*prompt, n], max_new_tokens=1)) for n in (1, 2, 3)]
+        gated.open()
+        assert [len(stream.generations()) for stream in [first, *streams]] == [1] * 4
+    assert sum(len(part.ids) for parts in gated.parts[1:] for part in parts) < 201 + 2 * 20
+
+
+def test_a_slow_reader_holds_up_nobody() -> None:
+    with serving(GatedDecoder(slots=1)) as engine:
+        slow = engine.submit(request(max_new_tokens=30))
+        next(slow)
+        assert engine.submit(request(seed=1)).generations()
+        assert len(list(slow)) == 29
+
+
+def test_without_requests_it_uses_no_processor() -> None:
+    with serving(GatedDecoder()) as engine:
+        clock = time.pthread_getcpuclockid(engine._thread.ident or 0)
+        engine.submit(request()).generations()
+        until(lambda: sum(engine._load()) == 0)
+        time.sleep(0.05)
+        before = time.clock_gettime(clock)
+        time.sleep(0.2)
+        after = time.clock_gettime(clock)
+        engine.submit(request()).generations()
+        assert after == before
+        assert time.clock_gettime(clock) > after  # work is seen by this clock
+
+
+def test_counters_and_times(gated: GatedDecoder) -> None:
+    now = 5.0
+    with serving(gated, clock=lambda: now) as engine:
+        streams = [engine.submit(request(seed=seed)) for seed in range(3)]
+        gated.is_computing()
+        until(lambda: engine.counters().running > 0)
+        now = 6.0
+        gated.open()
+        assert [len(stream.generations()) for stream in streams] == [1] * 3
+        counters = engine.counters()
+    assert (counters.requests, counters.failed, counters.refused) == (3, 0, 0)
+    assert counters.generation_tokens == 15
+    assert counters.prompt_tokens == 3 * len(request().prompts[0].ids)
+    assert counters.finished == {"stop": 0, "length": 3, "max_time": 0}
+    assert (counters.running, counters.waiting) == (0, 0)
+    assert counters.steps == len(gated.parts)
+    times = streams[0].times
+    assert (times.submitted, times.started, times.first_token, times.ended) == (5.0, 6.0, 6.0, 6.0)
+
+
+# ---- refused
+
+
+def test_a_full_queue_refuses(gated: GatedDecoder) -> None:
+    now = 0.0
+    with serving(gated, max_queued=2, clock=lambda: now) as engine:
+        now = 500.0  # idle until now: this time does not count
+        streams = [engine.submit(request(seed=seed)) for seed in range(4)]
+        now = 507.2
+        with pytest.raises(QueueFull, match="4 texts run or wait; allowed: 4") as caught:
+            engine.submit(request())
+        assert caught.value.retry_after == 8
+        assert "later" in caught.value.hint
+        gated.open()
+        assert [len(stream.generations()) for stream in streams] == [1] * 4
+        assert engine.submit(request()).generations()
+        assert engine.counters().refused == 1
+
+
+def test_values_outside_their_range() -> None:
+    with pytest.raises(ConfigError, match="max_queued is -1; allowed: 0 or more") as caught:
+        Engine(GatedDecoder, TOKENIZER, max_queued=-1)
+    assert "pass 0" in caught.value.hint
+    with serving(GatedDecoder()) as engine:
+        with pytest.raises(DecoderError, match="has 2 slots; this text needs 3"):
+            engine.submit(request(num_beams=3, do_sample=False))
+        assert engine.counters().requests == 0
+
+
+# ---- deadlines and cancellation
+
+
+@pytest.mark.parametrize("asked", [{}, {"num_beams": 2, "do_sample": False}])
+def test_a_deadline_returns_what_there_is(gated: GatedDecoder, asked: dict[str, Any]) -> None:
+    """Also for a text that still waits. The time in the queue counts."""
+    now = 0.0
+    with serving(gated, clock=lambda: now, max_time=9) as engine:
+        slots = 1 if asked else 2
+        running = [
+            engine.submit(request(max_new_tokens=50, max_time=60, **asked)) for _ in range(slots)
+        ]
+        waiting = engine.submit(request(max_time=8, num_return_sequences=2))
+        gated.permits.release(3)
+        for _ in range(4):
+            gated.is_computing()
+        now = 8.5
+        gated.permits.release()
+        assert [(one.text, one.finish_reason) for one in waiting.generations()] == [
+            ("", "max_time")
+        ] * 2
+        now = 9.5
+        gated.open()
+        for stream in running:
+            [one] = stream.generations()
+            assert one.finish_reason == "max_time"
+            whole = alone(GatedDecoder(), request(max_new_tokens=50, **asked))
+            assert 4 <= len(one.ids) <= 7
+            assert asked or one.ids == whole[0].ids[: len(one.ids)]
+        assert engine.counters().finished["max_time"] == slots + 2
+
+
+def test_a_cancelled_request_leaves_before_the_next_step(gated: GatedDecoder) -> None:
+    with serving(gated) as engine:
+        leaves = engine.submit(request(max_new_tokens=900, num_return_sequences=2))
+        gated.is_computing()
+        waits = engine.submit(request(seed=4))
+        with leaves:
+            pass
+        assert list(leaves) == []
+        gated.open()
+        assert waits.generations() == alone(GatedDecoder(), request(seed=4))
+        leaves.cancel()
+        waits.cancel()
+        counters = engine.counters()
+    assert (counters.cancelled, counters.running) == (1, 0)
+    assert len(gated.parts[0]) == 1  # a prompt for both
+    assert all(len(parts) == 1 for parts in gated.parts[1:])
+
+
+def test_a_coroutine_that_is_cancelled_cancels_its_request(gated: GatedDecoder) -> None:
+    async def leave(stream: RequestStream) -> None:
+        with stream:
+            await asyncio.wait_for(stream.gather(), 0.01)
+
+    with serving(gated) as engine:
+        stream = engine.submit(request(max_new_tokens=900))
+        with pytest.raises(TimeoutError):
+            asyncio.run(leave(stream))
+        gated.open()
+        until(lambda: engine.counters().cancelled == 1)
+        until(lambda: engine.counters().running == 0)
+
+
+def test_readers_whose_event_loop_is_closed_are_cancelled(gated: GatedDecoder) -> None:
+    with serving(gated) as engine:
+        stream = engine.submit(request(max_new_tokens=900))
+        loop = asyncio.new_event_loop()
+        task = loop.create_task(stream.gather())
+        loop.run_until_complete(asyncio.sleep(0))
+        loop.close()
+        gated.open()
+        until(lambda: engine.counters().cancelled == 1)
+        assert not task.done()
+
+
+# ---- failures
+
+
+def test_a_step_that_fails_ends_only_its_requests(gated: GatedDecoder) -> None:
+    with serving(gated) as engine:
+        failing = [engine.submit(request(seed=seed, max_new_tokens=90)) for seed in range(2)]
+        gated.is_computing()
+        waiting = engine.submit(request(seed=7))
+        gated.permits.release()
+        gated.is_computing()
+        gated.error = DecoderError("no memory", hint="close something")
+        gated.permits.release()
+        for stream in failing:
+            with pytest.raises(EngineError, match="DecoderError: no memory") as caught:
+                stream.generations()
+            assert "again" in caught.value.hint
+        gated.is_computing()
+        gated.error = None
+        gated.open()
+        assert waiting.generations() == alone(GatedDecoder(), request(seed=7))
+        counters = engine.counters()
+        assert (engine.health, counters.failed, counters.failed_steps) == ("ready", 2, 1)
+
+
+def test_a_text_that_fails_ends_only_its_request(gated: GatedDecoder) -> None:
+    def broken(number: int, so_far: Any) -> list[int]:
+        raise ValueError("no such token")
+
+    with serving(gated) as engine:
+        other = engine.submit(request(max_new_tokens=9))
+        unknown = engine.submit(request(prefix_allowed_tokens_fn=broken))
+        known = engine.submit(request(suppress_tokens=list(range(V))))
+        gated.open()
+        with pytest.raises(EngineError, match="ValueError: no such token"):
+            unknown.generations()
+        with pytest.raises(SamplingError):
+            asyncio.run(known.gather())
+        assert other.generations() == alone(GatedDecoder(), request(max_new_tokens=9))
+        assert engine.counters().failed == 2
+
+
+@pytest.mark.parametrize("fatal", [False, True])
+def test_a_dead_engine_is_seen_and_restarts(fatal: bool) -> None:
+    """After some failures in a row, or at once where an error ends the thread's work."""
+    bad, good = GatedDecoder(), GatedDecoder()
+    bad.error = SystemExit("of the thread") if fatal else DecoderError("gone", hint="-")
+    attempts = iter([bad, None, good])
+    reopening = threading.Event()
+
+    def open_decoder() -> Decoder:
+        decoder = next(attempts)
+        if decoder is None:
+            raise DecoderError("not yet", hint="-")
+        if decoder is good:
+            assert reopening.wait(PATIENCE)
+        return decoder
+
+    with closing(Engine(open_decoder, TOKENIZER)) as engine:
+        for _ in range(1 if fatal else MAX_FAILURES):
+            with pytest.raises(EngineError):
+                engine.submit(request()).generations()
+        until(lambda: engine.health == "dead")
+        with pytest.raises(EngineUnavailable, match="the engine is dead; allowed: ready") as caught:
+            engine.submit(request())
+        assert "later" in caught.value.hint
+        reopening.set()
+        until(lambda: engine.health == "ready")
+        assert bad.closed
+        assert engine.submit(request()).generations() == alone(GatedDecoder(), request())
+        assert engine.counters().restarts == 1
+
+
+def test_a_drained_engine_finishes_what_it_has(gated: GatedDecoder) -> None:
+    with serving(gated) as engine:
+        streams = [engine.submit(request(seed=seed)) for seed in range(4)]
+        gated.is_computing()
+        done: list[bool] = []
+        thread = threading.Thread(target=lambda: done.append(engine.drain()))
+        thread.start()
+        until(lambda: engine.health == "draining")
+        with pytest.raises(EngineUnavailable, match="the engine is draining"):
+            engine.submit(request())
+        gated.open()
+        thread.join(PATIENCE)
+        assert done == [True]
+        assert [len(stream.generations()) for stream in streams] == [1] * 4
+        assert (engine.health, gated.closed) == ("closed", True)
+
+
+def test_what_is_not_drained_in_time_ends_with_an_error(gated: GatedDecoder) -> None:
+    with serving(gated) as engine:
+        stream = engine.submit(request(max_new_tokens=1900))
+        gated.is_computing()
+        thread = threading.Timer(0.05, gated.permits.release)
+        thread.start()
+        assert not engine.drain(timeout=0)
+        with pytest.raises(EngineUnavailable, match="the engine is closed"):
+            stream.generations()
+        assert gated.closed
