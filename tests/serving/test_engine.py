@@ -386,6 +386,26 @@ def test_a_text_that_fails_ends_only_its_request(gated: GatedDecoder) -> None:
         assert engine.counters().failed == 2
 
 
+class BrokenTokenizer(StandInTokenizer):
+    """Has no text for the token 5."""
+
+    def decode(self, ids: Sequence[int], **options: Any) -> str:
+        if 5 in ids:
+            raise LookupError("no text for 5")
+        return super().decode(ids, **options)
+
+
+def test_a_tokenizer_that_fails_ends_only_that_request() -> None:
+    only = [token for token in range(V) if token != 5]
+    with closing(Engine(GatedDecoder, BrokenTokenizer())) as engine:
+        other = engine.submit(request(suppress_tokens=[5]))
+        with pytest.raises(EngineError, match="LookupError: 'no text for 5'"):
+            engine.submit(request(suppress_tokens=only)).generations()
+        assert len(other.generations()) == 1
+        assert (engine.health, engine.counters().failed) == ("ready", 1)
+        until(lambda: sum(engine._load()) == 0)
+
+
 @pytest.mark.parametrize("fatal", [False, True])
 def test_a_dead_engine_is_seen_and_restarts(fatal: bool) -> None:
     """After some failures in a row, or at once where an error ends the thread's work."""

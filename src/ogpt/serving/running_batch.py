@@ -124,7 +124,7 @@ class RunningBatch:
             self._counters.steps += 1
             try:
                 events = self._stepper.step()
-            except Exception as error:  # noqa: BLE001  # whatever it is, waiting requests go on
+            except Exception as error:  # noqa: BLE001  # whatever it is, waiting requests continue
                 self.failures += 1
                 self._counters.failed_steps += 1
                 for job in self._running():
@@ -132,7 +132,7 @@ class RunningBatch:
             else:
                 self.failures = 0
                 for event in events:
-                    self._take(event)
+                    self._take_safely(event)
                 for job in self._running():
                     job.stream.times.start(self._clock())
         self._deliver()
@@ -163,15 +163,21 @@ class RunningBatch:
                     self._put(job, Piece(place, text, None, draft.generation()))
                 self._end_text(number, job)
 
-    def _take(self, event: Event) -> None:
-        """Pass on what a step did to a text."""
-        number = event.continuation
-        job = self._jobs.get(number)
+    def _take_safely(self, event: Event) -> None:
+        """Pass on what a step did to a text; an error of its tokenizer ends its request."""
+        job = self._jobs.get(event.continuation)
         if job is None:  # ended earlier in this step
             return
+        try:
+            self._take(event, job)
+        except Exception as error:  # noqa: BLE001  # whatever it is, other requests continue
+            self._fail(job, error)
+
+    def _take(self, event: Event, job: Job) -> None:
         if isinstance(event, Failed):
             self._fail(job, event.error)
             return
+        number = event.continuation
         job.begun.add(number)
         job.stream.times.start(self._clock(), token=True)
         draft = job.drafts[number]
