@@ -210,14 +210,16 @@ def test_without_requests_it_uses_no_processor() -> None:
     with serving(GatedDecoder()) as engine:
         clock = time.pthread_getcpuclockid(engine._thread.ident or 0)
         engine.submit(request()).generations()
-        until(lambda: sum(engine._load()) == 0)
-        time.sleep(0.05)
+
+        def sleeps() -> bool:
+            before = time.clock_gettime(clock)
+            time.sleep(0.2)
+            return time.clock_gettime(clock) == before
+
+        until(sleeps)  # it may still be on its way there
         before = time.clock_gettime(clock)
-        time.sleep(0.2)
-        after = time.clock_gettime(clock)
         engine.submit(request()).generations()
-        assert after == before
-        assert time.clock_gettime(clock) > after  # work is seen by this clock
+        assert time.clock_gettime(clock) > before  # work is seen by this clock
 
 
 def test_counters_and_times(gated: GatedDecoder) -> None:
@@ -399,7 +401,7 @@ def test_a_tokenizer_that_fails_ends_only_that_request() -> None:
     only = [token for token in range(V) if token != 5]
     with closing(Engine(GatedDecoder, BrokenTokenizer())) as engine:
         other = engine.submit(request(suppress_tokens=[5]))
-        with pytest.raises(EngineError, match="LookupError: 'no text for 5'"):
+        with pytest.raises(EngineError, match="LookupError: no text for 5"):
             engine.submit(request(suppress_tokens=only)).generations()
         assert len(other.generations()) == 1
         assert (engine.health, engine.counters().failed) == ("ready", 1)
