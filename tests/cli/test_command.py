@@ -15,7 +15,8 @@ import ogpt
 from ogpt import errors
 from ogpt.cli.command import verdict
 from ogpt.cli.main import GROUPS, app
-from ogpt.generation.choosing.settings import CONSTRAINTS, RUNNING, SAMPLING, SEARCHES
+from ogpt.generation.choosing.sampling_settings import SAMPLING
+from ogpt.generation.choosing.settings import CONSTRAINTS, RUNNING, SEARCHES
 from ogpt.notices import tell
 
 Raiser = Callable[..., Any]

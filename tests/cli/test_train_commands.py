@@ -120,6 +120,7 @@ def test_pretrain(monkeypatch: pytest.MonkeyPatch, flag: list[str], name: str) -
         "overrides": ["a.b=1", "c.d=2"],
         "resume": True,
         "probes": Path("p"),
+        "backend": None,
     }
     assert result.stdout == "tokens_per_s  1,234\n"
 

@@ -137,7 +137,8 @@ def bias_forgotten(case: Case, patch: Patch) -> None:
 
 
 def mask_dropped(case: Case, patch: Patch) -> None:
-    case.ours["position_ids"] = case.theirs["position_ids"]
+    # positions that start at 1: from 0 on, they would tell padding as packed texts
+    case.ours["position_ids"] = case.theirs["position_ids"] = case.theirs["position_ids"] + 1
     del case.ours["attention_mask"]
 
 
@@ -196,7 +197,7 @@ def classified_after_the_end(case: Case, patch: Patch) -> None:
 
 
 def squared_error_of_classes(case: Case, patch: Patch) -> None:
-    def loss(scores: Tensor, labels: Tensor, name: str, leading: tuple[int, ...]) -> Tensor:
+    def loss(scores: Tensor, labels: Tensor, *_: object) -> Tensor:
         return F.mse_loss(scores, F.one_hot(labels, 3).to(scores))
 
     patch.setattr(classification, "class_loss", loss)

@@ -63,6 +63,7 @@ def test_the_label_shapes_of_a_regression() -> None:
         assert gap(model(ids, labels=labels).loss, other(ids, labels=labels).loss) < TOLERANCE
 
 
+@pytest.mark.filterwarnings("ignore:there is no attention_mask")  # padded on the left
 def test_pooling_by_pad_id_alone() -> None:
     """Right, left, holes and nothing but padding, as transformers finds the last token."""
     model = random_model(2, OpenAIGPTForSequenceClassification, num_labels=3, pad_token_id=0)

@@ -40,6 +40,7 @@ def test_the_mask_says_which_token_without_a_pad_id() -> None:
     assert torch.equal(model(ids, attention_mask=MASK).logits, found)
 
 
+@pytest.mark.filterwarnings("ignore:there is no attention_mask")  # padded on the left
 def test_the_pad_id_says_which_token_without_a_mask() -> None:
     model = small(OpenAIGPTForSequenceClassification, pad_token_id=0)
     ids = (draw_ids(6, 5, vocab_size=39) + 1) * MASK

@@ -22,9 +22,10 @@ WALK = {
     "model/outputs.py",
 }
 """docs/how-it-works.md"""
-DATA = {  # a property of the configuration, and what outputs are in every framework
+DATA = {  # a property of the configuration, what outputs are, and whether values can be read
     "config/model.py",
     "config/model_output.py",
+    "model/tensors.py",
 }
 
 

@@ -3,13 +3,13 @@
 From ids to logits, in the order of a call:
     heads.py            OpenAIGPTLMHeadModel: the transformer, its head, the loss
     inputs.py           what a caller passes: checked, and flattened to rows of tokens
-    unmasked.py         what an input without a mask says: packed texts, padding
     transformer.py      the network: embeddings, blocks of attention and MLP
     attention.py        which keys a query may see, and the sum of their values
     dropout.py          masks from a hash
     outputs.py          what a model returns
 
 More of the network:
+    unmasked.py         what an input without a mask says: packed texts, padding
     cache.py            keys and values of earlier tokens
     losses.py           losses of logits
     chunked_loss.py     the training loss without storing all logits

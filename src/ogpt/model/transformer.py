@@ -300,7 +300,8 @@ class OpenAIGPTModel(OpenAIGPTPreTrainedModel):
         positions = self._positions(position_ids, mask, shape, cache)
         hidden = hidden + self.positions_embed(positions)
         if mask is None and (cache is None or not cache.get_seq_length()):
-            tell_padding(input_ids, config)
+            if config.pad_token_id is not None:
+                tell_padding(input_ids, config)
             if position_ids is not None and config.parity.positions == "mask":
                 mask = same_text(positions)
         if token_type_ids is not None:
@@ -373,13 +374,17 @@ class OpenAIGPTModel(OpenAIGPTPreTrainedModel):
             head_masks: (n_layer, n_head).
             states: Collects the output of each block.
         """
+        recompute = self.gradient_checkpointing and self.training
         for layer, block in enumerate(self.h):
             here = run._replace(
                 layer=layer,
                 seed=None if run.seed is None else run.seed + (layer + 1) * _SITES_PER_BLOCK,
                 head_mask=None if head_masks is None else head_masks[layer],
             )
-            hidden = self.run_block(block, layer, hidden, here)
+            if recompute:
+                hidden = self.run_block(block, layer, hidden, here)
+            else:
+                hidden = block(hidden, here)
             if states is not None:
                 states.append(hidden)
         return hidden

@@ -147,7 +147,7 @@ class GenerationSettings(SamplingSettings):
     )
     exponential_decay_length_penalty: tuple[int, float] | None = described(
         None,
-        "(start, factor): after `start` new tokens, raise the logits of end tokens by "
+        "A start and a factor: after `start` new tokens, the logits of end tokens rise by "
         "|logit| * (factor ** tokens since - 1).",
         Decay(),
         "pass for example (15, 1.05), or None to disable it",
