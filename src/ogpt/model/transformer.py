@@ -201,9 +201,8 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, run: Pass) -> Tensor:
         """(N, T, C) -> (N, T, C)."""
-        # Post-norm, as in the 2018 code (train.py, block()); GPT-2 moved the norms before the
-        # sub-layers. Weight names do not show the order, so pre-norm would load GPT-1 silently and
-        # compute garbage.
+        # Post-norm, as in the 2018 code (train.py, block()). Weight names do not show the order:
+        # GPT-2's norms before the sub-layers would load silently and compute garbage.
         n = self.ln_1(x + self.attn(x, run))
         out: Tensor = self.ln_2(n + self.mlp(n, run.seed))
         return out
@@ -223,10 +222,8 @@ class OpenAIGPTModel(OpenAIGPTPreTrainedModel):
 
     def __init__(self, config: OpenAIGPTConfig) -> None:
         if isinstance(config, LSTMConfig):
-            raise ConfigError(
-                "the configuration is of an LSTM; allowed here: that of a transformer",
-                hint="use ogpt.LSTMModel, or a model with a head, which runs both",
-            )
+            what = "the configuration is of an LSTM; allowed here: that of a transformer"
+            raise ConfigError(what, hint="use ogpt.LSTMModel or a model with a head: it runs both")
         super().__init__(config)
         self.tokens_embed = nn.Embedding(config.vocab_size, config.n_embd)
         # learned positions instead of sinusoids (paper, section 4.1): n_positions is a hard limit
@@ -381,10 +378,7 @@ class OpenAIGPTModel(OpenAIGPTPreTrainedModel):
                 seed=None if run.seed is None else run.seed + (layer + 1) * _SITES_PER_BLOCK,
                 head_mask=None if head_masks is None else head_masks[layer],
             )
-            if recompute:
-                hidden = self.run_block(block, layer, hidden, here)
-            else:
-                hidden = block(hidden, here)
+            hidden = (partial(self.run_block, block, layer) if recompute else block)(hidden, here)
             if states is not None:
                 states.append(hidden)
         return hidden
