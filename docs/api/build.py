@@ -35,6 +35,7 @@ MODULES = (
     "ogpt.model.generate.entry",
     "ogpt.model.heads",
     "ogpt.model.language_model",
+    "ogpt.model.model_facts",
     "ogpt.model.outputs",
     "ogpt.model.pretrained",
     "ogpt.folders.model_folder",
