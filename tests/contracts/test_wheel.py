@@ -24,7 +24,8 @@ if importlib.util.find_spec("triton") is None:  # it comes with PyTorch's CUDA b
     left |= {"ogpt.model.cuda.triton_kernels", "ogpt.model.cuda.fused_step"}
 without_tf = importlib.util.find_spec("tensorflow") is None
 for module in pkgutil.walk_packages(ogpt.__path__, "ogpt."):
-    if module.name not in left and not (without_tf and module.name.startswith("ogpt.tf.")):
+    of_tf = module.name.startswith(("ogpt.tf.", "ogpt.training.tf_"))
+    if module.name not in left and not (without_tf and of_tf):
         importlib.import_module(module.name)
 from ogpt.config.loader import load_settings, preset_names
 for name in preset_names():
