@@ -335,20 +335,24 @@ def write_page(found: dict[str, Any], model: Path, out: Path) -> None:
             data, rows["pre-trained"]["seeds"], rows["no pre-training"]["seeds"]
         )
         cells = [_cell(rows.get(row)) for row in ROWS]
-        mean, low, high = gains[name]
+        alone = "-"
+        if "no pre-training, no language loss" in rows:
+            plain = rows["no pre-training, no language loss"]["seeds"]
+            alone = _gain(interval_of_gain(data, rows["pre-trained"]["seeds"], plain))
         base = one["baselines"]
         lines.append(
             f"| {name} | {len(data.train):,} | {data.spec.metrics[0]} "
             f"| {base['majority']:.3f} | {base['TF-IDF']:.3f} | "
             + " | ".join(cells)
-            + f" | {mean:+.3f} ({low:+.3f} to {high:+.3f}) |"
+            + f" | {_gain(gains[name])} | {alone} |"
         )
         seconds += sum(seed["seconds"] for row in rows.values() for seed in row["seeds"])
     picture = out.with_suffix(".png")
     _draw(found, picture)
     helped = [name for name, (_, low, _) in gains.items() if low > 0]
     left = ", ".join(stand.name for stand in STANDS if stand.name not in found)
-    missing = f"\nNot run yet: {left}. The same command goes on with them.\n" if left else ""
+    missing = f"\nNot run yet: {left}. The same command continues with them.\n" if left else ""
+    header = " | ".join(ROWS)
     page = f"""# Pre-training helps: the paper's claim in small
 
 `python -m benchmarks.paper_small` repeats these runs. They can be interrupted and resumed. The data
@@ -363,11 +367,12 @@ ogpt {ogpt.__version__}; the fine-tunings shown took {seconds / 60:.0f} minutes.
 
 Scores on the validation or dev set, which also chose the checkpoint: mean of the seeds, and in
 brackets the lowest and highest. The gain is "pre-trained" less "no pre-training", with the 95 %
-interval over resampled examples and seeds. Examples are those trained on: the first
-{TRAIN_ROWS:,} of a set that has more.
+interval over resampled examples and seeds; "of both" is "pre-trained" less the row with neither
+pre-training nor language loss: the language loss alone hurts a model that is not pre-trained.
+Examples are those trained on: the first {TRAIN_ROWS:,} of a set that has more.
 
-| task | examples | score | majority | TF-IDF | {" | ".join(ROWS)} | gain of pre-training |
-|---|---|---|---|---|---|---|---|---|---|
+| task | examples | score | majority | TF-IDF | {header} | gain of pre-training | of both |
+|---|---|---|---|---|---|---|---|---|---|---|
 {chr(10).join(lines)}
 
 ![Scores by task]({picture.name})
@@ -377,6 +382,11 @@ Pre-training helps beyond the interval on {len(helped)} of {len(gains)} tasks:
 {missing}{_tests(found)}"""
     with whole_file(out) as temporary:
         temporary.write_text(page, "utf-8")
+
+
+def _gain(found: tuple[float, float, float]) -> str:
+    mean, low, high = found
+    return f"{mean:+.3f} ({low:+.3f} to {high:+.3f})"
 
 
 def _cell(row: dict[str, Any] | None) -> str:
@@ -433,7 +443,7 @@ def _draw(found: dict[str, Any], file: Path) -> None:
     axes.set_ylabel("score")
     axes.set_ylim(0, 1)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, ncols=2, loc="upper right", fontsize=8)
+    figure.legend(frameon=False, ncols=4, loc="outside lower center", fontsize=8)
     axes.set_title("Line: TF-IDF and a linear model; dotted: majority class", fontsize=9)
     figure.savefig(file)
 
