@@ -91,7 +91,7 @@ class GradientCheckpointing(nn.Module):
         return self.is_gradient_checkpointing
 
     def run_block(self, block: nn.Module, layer: int, x: Tensor, *given: Any) -> Tensor:
-        """Run a block of the network, so that backward recomputes it if that was asked for.
+        """Run a block so that backward recomputes it, if it is one of those checkpointed.
 
         Args:
             block: A module from (N, T, C) to (N, T, C).
@@ -99,8 +99,7 @@ class GradientCheckpointing(nn.Module):
             x: (N, T, C).
             *given: What the block takes besides.
         """
-        chosen = self.training and layer % self.checkpoint_every == 0
-        if not (self.gradient_checkpointing and chosen):
+        if layer % self.checkpoint_every:
             out: Tensor = block(x, *given)
             return out
         stored = save_on_cpu(pin_memory=x.is_cuda) if self.checkpoint_offload else nullcontext()

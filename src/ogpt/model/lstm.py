@@ -200,7 +200,10 @@ class LSTMModel(OpenAIGPTPreTrainedModel):
             x = x + type_embeddings(self.tokens_embed, token_type_ids, shape)
         seed = draw_seed(x.device) if self.training else None
         x = dropout(x, config.embd_pdrop, seed, _EMBD)
-        states = self.run_block(self.h[0], 0, x, kept, cache)
+        if self.gradient_checkpointing and self.training:
+            states = self.run_block(self.h[0], 0, x, kept, cache)
+        else:
+            states = self.h[0](x, kept, cache)
         hidden = dropout(states, config.resid_pdrop, seed, _RESID)
         if cache is not None:
             cache.advance(shape.T)
