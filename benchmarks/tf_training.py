@@ -28,7 +28,6 @@ from ogpt.training.torch_objective import TorchLanguageModeling
 from ogpt.training.torch_step import TorchTrainStep
 
 XLA = "TensorFlow, XLA"
-GRAPH = "TensorFlow, graph"
 TORCH = "PyTorch, compiled"
 RATE = 1e-5
 TOLERANCE = 0.01
@@ -37,12 +36,12 @@ same but for attention over more than 128 tokens: PyTorch has one for each block
 
 
 def tf_step(
-    config: OpenAIGPTConfig, model: OpenAIGPTLMHeadModel, settings: TrainingSettings, compiled: bool
+    config: OpenAIGPTConfig, model: OpenAIGPTLMHeadModel, settings: TrainingSettings
 ) -> TFTrainStep:
     """The step in TensorFlow, from the weights of a PyTorch model."""
     other = TFOpenAIGPTLMHeadModel(config)
     other.load_arrays({name: array_of(value) for name, value in model.stored_tensors().items()})
-    return TFTrainStep(TFLanguageModeling(other), settings, compiled)
+    return TFTrainStep(TFLanguageModeling(other), settings, compiled=True)
 
 
 def main() -> None:
@@ -59,8 +58,7 @@ def main() -> None:
     model = OpenAIGPTLMHeadModel(config)
     fill(model)
     steps: dict[str, TrainStep] = {
-        XLA: tf_step(config, model, settings, True),
-        GRAPH: tf_step(config, model, settings, False),
+        XLA: tf_step(config, model, settings),
         TORCH: TorchTrainStep(TorchLanguageModeling(model), settings, not given.smoke),
     }
     ids = np.random.default_rng(0).integers(
@@ -100,7 +98,6 @@ def main() -> None:
     ]
     result.tables.append(Table(header, rows))
     result.target("times PyTorch", result.compare(XLA, TORCH), at_least=0.7)
-    result.compare(GRAPH, TORCH)
     result.add_pairs()
     result.figures = {"losses": losses, "seconds_of_first_step": first}
     result.notes.append(
