@@ -22,8 +22,10 @@
     ├── SamplingError (ValueError)        an invalid prompt or decoding setting
     ├── DecoderError (ValueError)         a call that breaks the decoder protocol
     ├── EngineError (RuntimeError)        a request that the serving engine could not finish
+    │   ├── DeadlineExceeded (TimeoutError)   a request that did not end in its time
     │   ├── EngineUnavailable             an engine that restarts, drains or is closed
     │   └── QueueFull                     too many requests wait; retry_after says when to try again
+    ├── UnknownModel (LookupError)        the name of no model of a server
     ├── BackendMissing (ImportError)      an optional package that is not installed
     └── StrictNotice                      a notice, under --strict
 
@@ -141,6 +143,13 @@ class EngineError(OgptError, RuntimeError):
     """A request that the serving engine could not finish; other requests continue."""
 
 
+class DeadlineExceeded(EngineError, TimeoutError):
+    """A request that did not end in its time, and of which a part is of no use."""
+
+    def __str__(self) -> str:  # as in SourceNotFound
+        return str(self.args[0])
+
+
 class EngineUnavailable(EngineError):
     """An engine that restarts, drains or is closed accepts no requests."""
 
@@ -149,6 +158,10 @@ class QueueFull(EngineError):
     """Too many requests wait. `retry_after`: whole seconds until one may be accepted."""
 
     retry_after: int = 1
+
+
+class UnknownModel(OgptError, LookupError):
+    """The name of no model of a server; the hint lists the models there are."""
 
 
 class BackendMissing(OgptError, ImportError):

@@ -145,13 +145,15 @@ def test_running_texts_never_wait_for_a_long_prompt() -> None:
         assert tokens_of([firsts[number][1]], number) == expected[:1]
 
 
-def test_prompts_are_processed_whole_and_together_while_no_text_runs() -> None:
+def test_prompts_are_processed_in_chunks_while_no_text_runs() -> None:
+    """So that a text can be cancelled before its prompt is whole."""
     decoder = Watched()
     stepper = Stepper(decoder)
-    for place in range(3):
-        stepper.add(sampling(decoder, ids(900, place)))
-    assert len(stepper.step()) == 3
-    assert decoder.calls == ["run 0+900 1+900 2+900"]
+    first, second = (stepper.add(sampling(decoder, ids(400, place))) for place in range(2))
+    assert stepper.step() == []
+    stepper.cancel(first)
+    assert {event.continuation for event in everything(stepper)} == {second}
+    assert decoder.calls[:3] == ["run 0+256", "run 1+256", "run 1+144"]
 
 
 def test_without_a_limit_prompts_are_processed_at_once_beside_running_texts() -> None:
@@ -163,6 +165,43 @@ def test_without_a_limit_prompts_are_processed_at_once_beside_running_texts() ->
         stepper.add(sampling(decoder, ids(900, place)))
     assert len(stepper.step()) == 3
     assert decoder.calls[1:] == ["run 0+1 1+900 2+900"]
+
+
+def test_a_slot_can_be_borrowed_in_turn() -> None:
+    """In order of arrival with texts; it is empty, is no source of copies, and comes back."""
+    decoder = Watched(slots=1)
+    stepper = Stepper(decoder)
+    before = stepper.add(sampling(decoder, ids(70), max_new_tokens=2))
+    loan = stepper.borrow()
+    after = stepper.add(sampling(decoder, ids(70)))
+    assert list(stepper.waiting) == [before, loan, after]
+    while stepper.borrowed(loan) is None:
+        assert {event.continuation for event in stepper.step()} <= {before}
+    assert stepper.borrowed(loan) == 0
+    assert decoder.held == [[]]
+    decoder.run([Part(0, [1, 2, 3])])
+    assert stepper.step() == []
+    assert stepper.cache_usage == 3 / 2000
+    stepper.cancel(loan)
+    assert decoder.held == [[]]
+    assert {event.continuation for event in everything(stepper)} == {after}
+    assert decoder.tokens == 2 * 70 + 3 + 1 + 4  # no prompt was found in the borrowed slot
+    unserved = stepper.borrow()
+    stepper.cancel(unserved)
+    assert stepper.idle
+    assert stepper.cache_usage == 0
+
+
+def test_prefixes_found_are_counted() -> None:
+    decoder = Watched(slots=3)
+    stepper = Stepper(decoder)
+    for number in range(2):
+        stepper.add(sampling(decoder, ids(130), number, max_new_tokens=1))
+    everything(stepper)
+    assert stepper.prefix_counts == (260, 130)  # the second is a copy
+    stepper.add(sampling(decoder, [*ids(130), 1, 2], max_new_tokens=1))
+    everything(stepper)
+    assert stepper.prefix_counts == (260 + 132, 130 + 128)  # two pages
 
 
 def test_a_window_that_moves_does_not_hold_others_up() -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from typing import Any
 
@@ -19,52 +19,14 @@ from ogpt.errors import (
     QueueFull,
     SamplingError,
 )
-from ogpt.generation.choosing.settings import GenerationSettings
 from ogpt.generation.protocol.decoder import Computed, Decoder, Part
 from ogpt.generation.texts.continuing import Generation, continuations
-from ogpt.generation.texts.request import Request, prepare
+from ogpt.generation.texts.request import Request
 from ogpt.serving.engine import MAX_FAILURES, Engine
-from ogpt.serving.request_stream import Piece, RequestStream
-from tests.markov import StandInDecoder, StandInTokenizer, contextual
+from ogpt.serving.request_stream import Piece, RequestStream, RequestTimes
+from tests.markov import StandInTokenizer
 from tests.native.models import native, small_model
-
-TOKENIZER = StandInTokenizer()
-V = len(TOKENIZER)
-PATIENCE = 20  # seconds until a test that waits has failed
-
-
-class GatedDecoder(StandInDecoder):
-    """Computes a call when the test lets it, and remembers the parts of each."""
-
-    def __init__(self, slots: int = 2, is_open: bool = True, n_positions: int = 2000) -> None:
-        super().__init__(contextual(V).logits_of, V, n_positions, slots)
-        self.abilities = self.abilities._replace(page=64)
-        self.parts: list[list[Part]] = []
-        self.is_open = is_open
-        self.permits = threading.Semaphore(0)
-        self.entered = threading.Semaphore(0)
-        self.error: BaseException | None = None
-
-    def run(self, parts: Sequence[Part], *, hidden: bool = False) -> Computed:
-        self.parts.append(list(parts))
-        self.entered.release()
-        if not self.is_open:
-            assert self.permits.acquire(timeout=PATIENCE)
-        if self.error is not None:
-            raise self.error
-        return super().run(parts, hidden=hidden)
-
-    def _logits(self, slot: int) -> np.ndarray:  # of the last tokens: prompts here are long
-        return np.asarray(self.logits_of(tuple(self.held[slot][-7:])), dtype=np.float32)
-
-    def open(self) -> None:
-        """Let all calls compute."""
-        self.is_open = True
-        self.permits.release(1000)
-
-    def is_computing(self) -> None:
-        """Wait for the next call to begin."""
-        assert self.entered.acquire(timeout=PATIENCE)
+from tests.serving.gated import PATIENCE, TOKENIZER, GatedDecoder, V, ids, request, serving, until
 
 
 class CompanyDecoder(NativeDecoder):
@@ -76,38 +38,8 @@ class CompanyDecoder(NativeDecoder):
         return computed._replace(logits=computed.logits + bend)
 
 
-def request(prompt: str | list[int] = "a bad", **asked: Any) -> Request:
-    settings = GenerationSettings(**{"max_new_tokens": 5, **asked})
-    text, ids = (prompt, None) if isinstance(prompt, str) else (None, prompt)
-    return prepare(TOKENIZER, 2000, V, text, ids, settings)
-
-
-def ids(count: int, seed: int = 0) -> list[int]:
-    found: list[int] = np.random.default_rng(seed).integers(1, V, count).tolist()
-    return found
-
-
 def alone(decoder: Decoder, asked: Request) -> list[Generation]:
     return [one for _, one in sorted(continuations(decoder, TOKENIZER, asked), key=lambda o: o[0])]
-
-
-def until(reached: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE
-    while not reached():
-        assert time.monotonic() < end
-        time.sleep(0.001)
-
-
-def serving(decoder: Any, **options: Any) -> closing[Engine]:
-    return closing(Engine(lambda: decoder, TOKENIZER, **options))
-
-
-@pytest.fixture
-def gated() -> Iterator[GatedDecoder]:
-    """The calls that an engine still waits for compute at the end."""
-    decoder = GatedDecoder(is_open=False)
-    yield decoder
-    decoder.open()
 
 
 # ---- the same tokens, alone and in company
@@ -242,6 +174,34 @@ def test_counters_and_times(gated: GatedDecoder) -> None:
     assert (times.submitted, times.started, times.first_token, times.ended) == (5.0, 6.0, 6.0, 6.0)
 
 
+def test_times_of_tokens_and_what_was_found_in_the_cache(gated: GatedDecoder) -> None:
+    """The clock counts calls of the decoder; a prompt of two continuations is computed once."""
+    ended: list[RequestTimes] = []
+    gated.open()
+    asked = request(ids(130), num_return_sequences=2, max_new_tokens=4, seed=1)
+    with serving(gated, clock=lambda: float(len(gated.parts)), on_end=ended.append) as engine:
+        engine.submit(asked).generations()
+        engine.submit(request(ids(130), num_beams=2, do_sample=False)).generations()
+        counters = engine.counters()
+    sampled, beams = ended
+    assert (sampled.first_token, sampled.ended) == (1.0, 4.0)
+    assert sampled.gaps == [1.0] * 6
+    assert (sampled.prompt_tokens, sampled.generation_tokens, sampled.n) == (130, 8, 2)
+    assert (beams.generation_tokens, beams.n, beams.gaps) == (5, 1, [1.0] * 4)
+    assert (counters.prefix_cache_queries, counters.prefix_cache_hits) == (3 * 130, 130 + 128)
+    assert counters.cache_usage == 0
+
+
+def test_the_cache_in_use_is_that_of_running_texts(gated: GatedDecoder) -> None:
+    with serving(gated) as engine:
+        stream = engine.submit(request(ids(100), max_new_tokens=50))
+        gated.permits.release(2)
+        for _ in range(3):
+            gated.is_computing()
+        assert engine.counters().cache_usage == 101 / (2 * 2000)
+        stream.cancel()
+
+
 # ---- refused
 
 
@@ -265,6 +225,9 @@ def test_values_outside_their_range() -> None:
     with pytest.raises(ConfigError, match="max_queued is -1; allowed: 0 or more") as caught:
         Engine(GatedDecoder, TOKENIZER, max_queued=-1)
     assert "pass 0" in caught.value.hint
+    with pytest.raises(ConfigError, match="step_timeout is 0; allowed: above 0") as caught:
+        Engine(GatedDecoder, TOKENIZER, step_timeout=0)
+    assert "pass inf" in caught.value.hint
     with serving(GatedDecoder()) as engine:
         with pytest.raises(DecoderError, match="has 2 slots; this text needs 3"):
             engine.submit(request(num_beams=3, do_sample=False))
@@ -319,6 +282,20 @@ def test_a_cancelled_request_leaves_before_the_next_step(gated: GatedDecoder) ->
     assert (counters.cancelled, counters.running) == (1, 0)
     assert len(gated.parts[0]) == 1  # a prompt for both
     assert all(len(parts) == 1 for parts in gated.parts[1:])
+
+
+def test_a_cancelled_prompt_ends_with_its_chunk(gated: GatedDecoder) -> None:
+    """Also when nothing else runs: a step has a chunk of all prompts, not all of them."""
+    with serving(gated) as engine:
+        streams = [engine.submit(request(ids(1500, seed))) for seed in range(2)]
+        gated.is_computing()
+        for stream in streams:
+            stream.cancel()
+        gated.open()
+        until(lambda: engine.counters().cancelled == 2)
+        assert engine.submit(request()).generations()
+    assert [len(part.ids) for part in gated.parts[0]] == [256]
+    assert sum(len(part.ids) for part in gated.parts[1]) == len(request().prompts[0].ids)
 
 
 def test_a_coroutine_that_is_cancelled_cancels_its_request(gated: GatedDecoder) -> None:
@@ -437,6 +414,40 @@ def test_a_dead_engine_is_seen_and_restarts(fatal: bool) -> None:
         assert bad.closed
         assert engine.submit(request()).generations() == alone(GatedDecoder(), request())
         assert engine.counters().restarts == 1
+
+
+def test_a_call_that_does_not_return_is_seen(gated: GatedDecoder) -> None:
+    now = 0.0
+    with serving(gated, clock=lambda: now, step_timeout=30) as engine:
+        stream = engine.submit(request())
+        gated.is_computing()
+        now = 30.0
+        assert engine.health == "ready"
+        now = 30.5
+        assert engine.health == "dead"
+        with pytest.raises(EngineUnavailable, match="the engine is dead; allowed: ready"):
+            engine.submit(request())
+        gated.open()
+        assert stream.generations()
+        until(lambda: engine.health == "ready")
+        now = 300.0  # idle for long
+        assert engine.submit(request()).generations()
+
+
+def test_an_engine_that_hangs_can_be_closed(gated: GatedDecoder) -> None:
+    now = 0.0
+    with serving(gated, clock=lambda: now) as engine:
+        stream = engine.submit(request())
+        gated.is_computing()
+        work = engine.run(lambda decoder: iter([decoder.length(0)]))
+        now = 100.0
+        engine.close()
+        with pytest.raises(EngineUnavailable, match="the engine is closed"):
+            stream.generations()
+        gated.open()
+        until(lambda: gated.closed)
+        with pytest.raises(EngineUnavailable):
+            work.results()
 
 
 def test_a_drained_engine_finishes_what_it_has(gated: GatedDecoder) -> None:

@@ -1,13 +1,15 @@
 """Continuous batching: requests of many clients share the slots of one decoder.
 
 A thread of the engine's own steps a Stepper. Between two steps requests join and leave, deadlines
-are checked, and cancelled texts give up their slots. Without requests the thread sleeps. With a
-bitwise decoder, a request has the same tokens alone and in any company.
+are checked, cancelled texts give up their slots, and other work has its turn (`Engine.run`).
+Without requests the thread sleeps. With a bitwise decoder, a request has the same tokens alone and
+in any company.
 
 What can fail, and what it ends:
-- a rule or prompt: its request
+- a rule or prompt, or work: its request
 - a call of the decoder: the requests that have slots; those that wait start in the next step
 - `MAX_FAILURES` calls in a row, or the thread: all requests; the decoder is opened again
+- a call that does not return: nothing can be done but to say so (`Engine.health`)
 """
 
 from __future__ import annotations
@@ -15,11 +17,12 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from contextvars import copy_context
 from copy import deepcopy
-from math import ceil
-from typing import Literal
+from math import ceil, inf
+from typing import Any, Literal
 
 from ogpt.errors import ConfigError, EngineUnavailable, QueueFull
 from ogpt.generation.protocol.decoder import Decoder
@@ -28,24 +31,38 @@ from ogpt.generation.searching.stepper import PROMPT_TOKENS
 from ogpt.generation.texts.continuing import texts
 from ogpt.generation.texts.request import Request
 from ogpt.generation.texts.writer import TokenizerLike
-from ogpt.serving.request_stream import RequestStream, RequestTimes
+from ogpt.serving.request_stream import RequestStream, RequestTimes, T, WorkStream
 from ogpt.serving.running_batch import EngineCounters, Job, RunningBatch
+from ogpt.serving.running_work import RunningWork, Work
 
 MAX_FAILURES = 3
 """Steps that may fail in a row before the decoder is opened again."""
+
+STEP_TIMEOUT = 60.0
+"""Seconds: the longest step, a chunk of a prompt beside texts, takes a small part of that."""
 
 MAX_RETRY_AFTER = 60
 """Seconds: the most that a refused client is asked to wait."""
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 60.0  # seconds between two attempts to open the decoder
+_LOOK = 0.5  # seconds between two looks at a thread that may hang
 
 Health = Literal["ready", "dead", "draining", "closed"]
-"""ready: accepts requests; dead: the decoder has failed and is being opened again; draining:
-finishes what it has; closed: all has ended."""
+"""ready: accepts requests; dead: the decoder has failed and is being opened again, or does not
+return; draining: finishes what it has; closed: all has ended."""
+
+OnEnd = Callable[[RequestTimes], None]
+"""Receives the times of each request that has ended, in the engine's thread. It must not raise."""
+
+
+def _ignore(times: RequestTimes) -> None:
+    """The `OnEnd` of an engine whose times nobody needs."""
 
 
 class Engine:
     """Generates text for any number of clients. All methods may be called from any thread.
+
+    A text, and work for `run`, counts as one of those in the engine.
 
     Args:
         open_decoder: Opens the decoder: now, and again after it has failed.
@@ -53,11 +70,15 @@ class Engine:
         max_queued: Number of texts that may be in the engine beyond the slots of the decoder.
         max_time: Seconds from `submit` after which a request ends, whatever it asks for; None: no
             limit.
-        prompt_tokens: Number of prompt tokens in a step that running texts wait for.
+        prompt_tokens: Number of prompt tokens in a step, and of tokens of work between two steps.
+        step_timeout: Seconds after which a call of the decoder that has not returned counts as one
+            that will not.
+        counters: What happens is added to them; None: new ones.
+        on_end: Receives the times of each request that has ended.
         clock: Measures deadlines and times; in seconds.
 
     Raises:
-        ConfigError: max_queued below 0.
+        ConfigError: max_queued below 0, or a step_timeout that is not above 0.
         OgptError: as `open_decoder`.
     """
 
@@ -69,6 +90,9 @@ class Engine:
         max_queued: int = 64,
         max_time: float | None = None,
         prompt_tokens: int = PROMPT_TOKENS,
+        step_timeout: float = STEP_TIMEOUT,
+        counters: EngineCounters | None = None,
+        on_end: OnEnd = _ignore,
         clock: Clock = time.monotonic,
     ) -> None:
         if max_queued < 0:
@@ -76,17 +100,24 @@ class Engine:
                 f"max_queued is {max_queued}; allowed: 0 or more",
                 hint="pass 0 to refuse what finds no slot",
             )
+        if not step_timeout > 0:
+            raise ConfigError(
+                f"step_timeout is {step_timeout}; allowed: above 0", hint="pass inf for no limit"
+            )
         self._open_decoder = open_decoder
         self._tokenizer = tokenizer
         self._max_queued = max_queued
         self._max_time = max_time
         self._prompt_tokens = prompt_tokens
+        self._step_timeout = step_timeout
+        self._on_end = on_end
         self._clock = clock
-        self._counters = EngineCounters()
+        self._counters = counters or EngineCounters()
         self._health: Health = "ready"
         self._changed = threading.Condition()  # guards all below
-        self._added: list[Job] = []
-        self._cancelled: list[Job] = []
+        self._added: list[Job | Work[Any]] = []
+        self._cancelled: list[Job | Work[Any]] = []
+        self._step_began: float | None = None  # None: the thread waits for requests
         self._ends = deque([clock()], maxlen=max_queued + 1)  # when busy, or the last texts ended
         self._open()
         self._thread = threading.Thread(target=self._live, name="ogpt-engine", daemon=True)
@@ -95,7 +126,9 @@ class Engine:
     @property
     def health(self) -> Health:
         """Whether it accepts requests, and if not, why."""
-        return self._health if self._thread.is_alive() or self._health == "closed" else "dead"
+        if self._health == "closed":
+            return "closed"
+        return self._health if self._thread.is_alive() and not self._hangs() else "dead"
 
     def counters(self) -> EngineCounters:
         """A copy of the counters."""
@@ -119,24 +152,49 @@ class Engine:
             TokenOutOfRange: a setting has an id outside the vocabulary.
         """
         now = self._clock()
-        limits = [each for each in (request.settings.max_time, self._max_time) if each is not None]
-        deadline = now + min(limits, default=float("inf"))
+        deadline = now + self._seconds(request.settings.max_time)
 
         def late() -> bool:
             return self._clock() > deadline
 
         batch = self._batch
-        stream = RequestStream(lambda: self._cancel(job), RequestTimes(now))
+        tokens = sum(len(prompt.ids) for prompt in request.prompts)
+        n = len(request.prompts) * request.settings.num_return_sequences
+        stream = RequestStream(lambda: self._cancel(job), RequestTimes(now, tokens, n))
         job = Job(stream, list(texts(batch.decoder, self._tokenizer, request, late)), late)
         batch.check(job)
         with self._changed:
-            if self._health != "ready" or batch is not self._batch:
-                raise self._unavailable()
+            self._require_ready(batch)
             self._require_room(now)
-            self._counters.requests += 1
-            self._counters.prompt_tokens += sum(len(prompt.ids) for prompt in request.prompts)
-            self._added.append(job)
-            self._changed.notify_all()
+            self._counters.prompt_tokens += tokens
+            self._queue(job)
+        return stream
+
+    def run(
+        self, work: Callable[[Decoder], Iterator[T]], max_time: float | None = None
+    ) -> WorkStream[T]:
+        """Queue work that calls the decoder: scores, hidden states, whatever is not a text.
+
+        Functions for any decoder can be used as they are, such as `likelihood.score_choices`. Their
+        calls are cut into chunks of `prompt_tokens` tokens, and all texts take a step between two
+        of them. `work` runs in the engine's thread, and in a copy of the caller's context.
+
+        Args:
+            work: Receives a decoder of one empty slot, number 0, and yields results. What it
+                raises ends it alone.
+            max_time: Seconds from now after which it ends, with the error DeadlineExceeded.
+
+        Raises:
+            EngineUnavailable: the engine restarts, drains or is closed.
+            QueueFull: too many texts wait.
+        """
+        now = self._clock()
+        stream = WorkStream[T](lambda: self._cancel(one), RequestTimes(now))
+        one = Work(stream, work, self._seconds(max_time), copy_context())
+        with self._changed:
+            self._require_ready(self._batch)
+            self._require_room(now)
+            self._queue(one)
         return stream
 
     def drain(self, timeout: float | None = None) -> bool:
@@ -161,7 +219,32 @@ class Engine:
         with self._changed:
             self._health = "closed"
             self._changed.notify_all()
-        self._thread.join()
+        while self._thread.is_alive():
+            self._thread.join(_LOOK)
+            if self._hangs():  # the thread ends with the process
+                self._abandon()
+                break
+
+    def _hangs(self) -> bool:
+        """Whether a call of the decoder does not return."""
+        began = self._step_began
+        return began is not None and self._clock() - began > self._step_timeout
+
+    def _seconds(self, max_time: float | None) -> float:
+        """How long a request may take that asks for `max_time`."""
+        limits = [each for each in (max_time, self._max_time) if each is not None]
+        return min(limits, default=inf)
+
+    def _require_ready(self, batch: RunningBatch) -> None:
+        """Check, under the lock, that requests are accepted by this batch."""
+        if self.health != "ready" or batch is not self._batch:
+            raise self._unavailable()
+
+    def _queue(self, job: Job | Work[Any]) -> None:
+        """Hand a request to the thread; the lock is held."""
+        self._counters.requests += 1
+        self._added.append(job)
+        self._changed.notify_all()
 
     def _require_room(self, now: float) -> None:
         load, most = sum(self._load()), self._batch.decoder.slots + self._max_queued
@@ -177,25 +260,31 @@ class Engine:
             raise error
 
     def _load(self) -> tuple[int, int]:
-        """Texts that run and that wait."""
-        added = sum(len(job.texts) for job in self._added)
-        waiting = self._batch.waiting
-        return max(0, len(self._batch) - waiting), waiting + added
+        """Texts and works that run, and that wait."""
+        added = sum(job.count for job in self._added)
+        waiting = self._batch.waiting + self._work.waiting
+        return max(0, len(self._batch) + len(self._work) - waiting), waiting + added
 
     def _unavailable(self) -> EngineUnavailable:
         return EngineUnavailable(
-            f"the engine is {self._health}; allowed: ready",
+            f"the engine is {self.health}; allowed: ready",
             hint="send the request again later, or to another server",
         )
 
-    def _cancel(self, job: Job) -> None:
+    def _cancel(self, job: Job | Work[Any]) -> None:
         with self._changed:
             self._cancelled.append(job)
             self._changed.notify_all()
 
     def _open(self) -> None:
         decoder = self._open_decoder()
-        self._batch = RunningBatch(decoder, self._prompt_tokens, self._clock, self._counters)
+        shared = (self._clock, self._counters, self._ended)
+        self._batch = RunningBatch(decoder, self._prompt_tokens, *shared)
+        self._work = RunningWork(self._batch, self._prompt_tokens, self._step_texts, *shared)
+
+    def _ended(self, times: RequestTimes) -> None:
+        self._ends.extend([self._clock()] * max(1, times.n))
+        self._on_end(times)
 
     def _live(self) -> None:
         """The thread: serve; after a failure end all requests and open the decoder again."""
@@ -206,42 +295,77 @@ class Engine:
             with self._changed:
                 if self._health == "ready":
                     self._health = "dead"
-                self._add()
-                self._batch.abandon(self._unavailable)
-                self._changed.notify_all()
+                self._step_began = None
+            self._abandon()
             with suppress(Exception):
                 self._batch.decoder.close()
             if not self._reopen():
                 return
 
+    def _abandon(self) -> None:
+        """End all requests with an error."""
+        with self._changed:
+            self._add()
+            self._work.abandon(self._unavailable)
+            self._batch.abandon(self._unavailable)
+            self._counters.cache_usage = 0.0
+            self._changed.notify_all()
+
     def _serve(self) -> None:
         """Step until the engine is closed or the decoder has failed."""
-        batch = self._batch
-        while batch.failures < MAX_FAILURES:
+        while not self._failed:
             with self._changed:
-                if not len(batch):
+                self._step_began = None
+                if not self._busy:
                     self._changed.notify_all()  # `drain` waits for this
                 self._changed.wait_for(
-                    lambda: len(batch) or self._added or self._cancelled or self._closed
+                    lambda: self._busy or self._added or self._cancelled or self._closed
                 )
-                if self._closed:
-                    return
-                self._add()
-                cancelled, self._cancelled = self._cancelled, []
-            for job in cancelled:
-                batch.cancel(job)
-            before = len(batch)
-            batch.step()
-            self._ends.extend([self._clock()] * (before - len(batch)))
+            if self._closed:
+                return
+            self._take_step()
+            self._work.advance()
+
+    def _take_step(self) -> None:
+        """Add new requests, end cancelled ones, and advance all texts."""
+        with self._changed:
+            self._step_began = self._clock()
+            self._add()
+            cancelled, self._cancelled = self._cancelled, []
+        for one in cancelled:
+            if isinstance(one, Work):
+                self._work.cancel(one)
+            else:
+                self._batch.cancel(one)
+        self._batch.step()
+
+    def _step_texts(self) -> None:
+        """The step between two calls of the decoder for work."""
+        self._take_step()
+        if self._failed or self._closed:
+            raise self._unavailable()
+
+    @property
+    def _busy(self) -> bool:
+        """Whether there is a text or work."""
+        return bool(len(self._batch) or len(self._work))
+
+    @property
+    def _failed(self) -> bool:
+        """Whether the decoder shall be opened again."""
+        return self._batch.failures >= MAX_FAILURES
 
     @property
     def _closed(self) -> bool:
         return self._health == "closed"
 
     def _add(self) -> None:
-        """Hand new requests to the Stepper; the lock is held, so that none is uncounted."""
+        """Take in new requests; the lock is held, so that none is uncounted."""
         for job in self._added:
-            self._batch.add(job)
+            if isinstance(job, Work):
+                self._work.add(job)
+            else:
+                self._batch.add(job)
         self._added = []
 
     def _reopen(self) -> bool:

@@ -1,4 +1,4 @@
-"""What a request gets: pieces of its texts, from the engine's thread to the one that reads them.
+"""What a request gets: pieces of its texts, or results of its work, from the engine's thread.
 
 A reader is a thread (`for`) or a coroutine (`async for`). A slow one holds up nobody: its pieces
 wait in memory, which the length of the request limits.
@@ -11,10 +11,12 @@ import threading
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Any, Generic, NamedTuple, Self, TypeVar
 
 from ogpt.generation.searching.text import Token
 from ogpt.generation.texts.continuing import Generation
+
+T = TypeVar("T")
 
 
 class Piece(NamedTuple):
@@ -36,15 +38,24 @@ class RequestTimes:
     Attributes:
         submitted: By the clock of the engine, as are all.
         started: None while it waits, as are all that have not happened.
-        first_token: With beams, of the first step.
+        first_token: With beams, of the first step; of work, the first result.
         ended: All continuations ended, or the request failed or was cancelled.
+        gaps: Seconds between two steps that gave a continuation tokens, of all continuations.
+        prompt_tokens: A prompt counts once, whatever its number of continuations; of work, the
+            tokens that it computed.
+        generation_tokens: As in EngineCounters.
+        n: Number of continuations; 0 of work.
     """
 
-    def __init__(self, submitted: float) -> None:
+    def __init__(self, submitted: float, prompt_tokens: int = 0, n: int = 0) -> None:
         self.submitted = submitted
         self.started: float | None = None
         self.first_token: float | None = None
         self.ended: float | None = None
+        self.gaps: list[float] = []
+        self.prompt_tokens = prompt_tokens
+        self.generation_tokens = 0
+        self.n = n
 
     def start(self, now: float, token: bool = False) -> None:
         """Record that a text has slots, or a token too; the first time counts."""
@@ -54,11 +65,11 @@ class RequestTimes:
             self.first_token = now
 
 
-class RequestStream:
-    """The pieces of a request as they come, for one reader.
+class Stream(Generic[T]):
+    """What comes of a request, for one reader.
 
     Leaving a `with` block cancels what has not ended. Iteration raises the error of a request that
-    fails, after its pieces.
+    fails, after what came before.
 
     Args:
         cancel: Called once, by `cancel` of a request that has not ended; any thread.
@@ -68,7 +79,7 @@ class RequestStream:
     def __init__(self, cancel: Callable[[], None], times: RequestTimes) -> None:
         self.times = times
         self._cancel = cancel
-        self._pieces: deque[Piece] = deque()
+        self._items: deque[T] = deque()
         self._ready = threading.Condition()
         self._waiter: asyncio.Future[None] | None = None
         self._ended = False
@@ -78,28 +89,20 @@ class RequestStream:
         """End the request before the next step of the engine, and the iteration at once."""
         with self._ready:
             ended, self._ended = self._ended, True
-            self._pieces.clear()
+            self._items.clear()
             self._error = None
         wake([self])
         if not ended:
             self._cancel()
 
-    def generations(self) -> list[Generation]:
-        """Wait for all continuations; return them in order."""
-        return _in_order(list(self))
-
-    async def gather(self) -> list[Generation]:
-        """As `generations`, without holding up the event loop."""
-        return _in_order([piece async for piece in self])
-
-    def put(self, piece: Piece) -> None:
-        """Add a piece; the engine calls `wake` after the last one of a step."""
+    def put(self, item: T) -> None:
+        """Add an item; the engine calls `wake` after the last one of a step."""
         with self._ready:
             if not self._ended:
-                self._pieces.append(piece)
+                self._items.append(item)
 
     def end(self, error: Exception | None = None) -> None:
-        """End the iteration after the pieces so far, with an error if there is one."""
+        """End the iteration after the items so far, with an error if there is one."""
         with self._ready:
             if not self._ended:
                 self._ended, self._error = True, error
@@ -118,21 +121,21 @@ class RequestStream:
     def __iter__(self) -> Self:
         return self
 
-    def __next__(self) -> Piece:
+    def __next__(self) -> T:
         with self._ready:
-            self._ready.wait_for(lambda: self._pieces or self._ended)
-            if piece := self._next():
-                return piece
+            self._ready.wait_for(lambda: self._items or self._ended)
+            if self._has_next():
+                return self._items.popleft()
         raise StopIteration
 
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> Piece:
+    async def __anext__(self) -> T:
         while True:
             with self._ready:
-                if piece := self._next():
-                    return piece
+                if self._has_next():
+                    return self._items.popleft()
                 if self._ended:
                     break
                 self._waiter = waiter = asyncio.get_running_loop().create_future()
@@ -142,17 +145,44 @@ class RequestStream:
                 self._waiter = None
         raise StopAsyncIteration
 
-    def _next(self) -> Piece | None:
-        """The next piece, if there is one; raises the error after the last one."""
-        if self._pieces:
-            return self._pieces.popleft()
+    def _has_next(self) -> bool:
+        """Whether there is an item; raises the error after the last one."""
+        if self._items:
+            return True
         error, self._error = self._error, None
         if error is not None:
             raise error
-        return None
+        return False
 
 
-def wake(streams: Iterable[RequestStream]) -> list[RequestStream]:
+class RequestStream(Stream[Piece]):
+    """The pieces of a request as they come."""
+
+    def generations(self) -> list[Generation]:
+        """Wait for all continuations; return them in order."""
+        return _in_order(list(self))
+
+    async def gather(self) -> list[Generation]:
+        """As `generations`, without holding up the event loop."""
+        return _in_order([piece async for piece in self])
+
+
+class WorkStream(Stream[T]):
+    """The results of work as they come."""
+
+    def results(self) -> list[T]:
+        """Wait for all results."""
+        return list(self)
+
+    async def gather(self) -> list[T]:
+        """As `results`, without holding up the event loop."""
+        return [item async for item in self]
+
+
+S = TypeVar("S", bound=Stream[Any])
+
+
+def wake(streams: Iterable[S]) -> list[S]:
     """Wake the readers of streams, each event loop once; return those whose loop is closed."""
     waiting = defaultdict(list)
     for stream in streams:

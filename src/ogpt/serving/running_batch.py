@@ -11,11 +11,12 @@ from typing import get_args
 
 from ogpt.errors import EngineError, OgptError
 from ogpt.generation.protocol.decoder import Decoder
+from ogpt.generation.searching.slot_pool import PrefixCounts
 from ogpt.generation.searching.speculation import Clock
 from ogpt.generation.searching.stepper import Stepper
 from ogpt.generation.searching.text import Event, Failed, FinishReason, Hypotheses, Text, Token
 from ogpt.generation.texts.continuing import Draft
-from ogpt.serving.request_stream import Piece, RequestStream, wake
+from ogpt.serving.request_stream import Piece, RequestStream, RequestTimes, wake
 
 
 @dataclass(slots=True, eq=False)
@@ -28,8 +29,13 @@ class Job:
     """Whether the deadline has passed."""
     drafts: dict[int, Draft] = field(default_factory=dict)
     """Of the texts that have not ended, by their numbers in the Stepper."""
-    begun: set[int] = field(default_factory=set)
-    """Numbers of texts with a token, which end by themselves at the deadline."""
+    last: dict[int, float] = field(default_factory=dict)
+    """When texts had their last token, by number. These end by themselves at the deadline."""
+
+    @property
+    def count(self) -> int:
+        """Number of its texts."""
+        return len(self.texts)
 
 
 @dataclass(slots=True)
@@ -51,13 +57,21 @@ class EngineCounters:
     """Of accepted requests; a prompt counts once, whatever its number of continuations."""
     generation_tokens: int = 0
     """Of sampling, greedy and contrastive search, and of the beams returned."""
+    work_tokens: int = 0
+    """Computed for `Engine.run`."""
+    prefix_cache_queries: int = 0
+    """Tokens of prompts, and of windows that moved, that were looked up in the slots."""
+    prefix_cache_hits: int = 0
+    """Those that were found, and were not computed again."""
+    cache_usage: float = 0.0
+    """Share of the KV cache that running texts and work fill, 0 to 1."""
     steps: int = 0
     failed_steps: int = 0
     restarts: int = 0
     running: int = 0
-    """Texts with slots."""
+    """Texts and works with slots."""
     waiting: int = 0
-    """Texts without."""
+    """Those without."""
 
 
 class RunningBatch:
@@ -68,6 +82,7 @@ class RunningBatch:
         prompt_tokens: See Stepper.
         clock: Measures times.
         counters: What happens is added to them.
+        on_end: Receives the times of each request that has ended.
 
     Attributes:
         decoder: As passed.
@@ -75,13 +90,21 @@ class RunningBatch:
     """
 
     def __init__(
-        self, decoder: Decoder, prompt_tokens: int, clock: Clock, counters: EngineCounters
+        self,
+        decoder: Decoder,
+        prompt_tokens: int,
+        clock: Clock,
+        counters: EngineCounters,
+        on_end: Callable[[RequestTimes], None],
     ) -> None:
         self.decoder = decoder
         self.failures = 0
         self._stepper = Stepper(decoder, prompt_tokens)
         self._clock = clock
         self._counters = counters
+        self._on_end = on_end
+        self._counted = PrefixCounts()
+        self._now = clock()  # of the step
         self._jobs: dict[int, Job] = {}  # by number of the text
         self._touched: dict[RequestStream, Job] = {}  # whose readers have something new
 
@@ -91,8 +114,20 @@ class RunningBatch:
 
     @property
     def waiting(self) -> int:
-        """Number of texts without slots."""
+        """Number of texts without slots, and of slots that are queued for."""
         return len(self._stepper.waiting)
+
+    def borrow(self) -> int:
+        """Queue for a slot; see Stepper."""
+        return self._stepper.borrow()
+
+    def borrowed(self, loan: int) -> int | None:
+        """The borrowed slot; None while it is queued for."""
+        return self._stepper.borrowed(loan)
+
+    def give_back(self, loan: int) -> None:
+        """Return a borrowed slot, or leave the queue."""
+        self._stepper.cancel(loan)
 
     def check(self, job: Job) -> None:
         """Check that each text has enough slots; any thread may call it.
@@ -120,8 +155,8 @@ class RunningBatch:
         """Advance all texts; an error of the decoder ends the requests that have slots."""
         self._expire()
         self._deliver()
-        if self._jobs:
-            self._counters.steps += 1
+        if self._jobs or self._stepper.waiting:
+            self._counters.steps += bool(self._jobs)
             try:
                 events = self._stepper.step()
             except Exception as error:  # noqa: BLE001  # whatever it is, waiting requests continue
@@ -130,11 +165,14 @@ class RunningBatch:
                 for job in self._running():
                     self._fail(job, _unexpected(error))
             else:
-                self.failures = 0
+                if self._jobs:
+                    self.failures = 0
+                self._now = self._clock()
                 for event in events:
                     self._take_safely(event)
                 for job in self._running():
-                    job.stream.times.start(self._clock())
+                    job.stream.times.start(self._now)
+        self._count()
         self._deliver()
 
     def abandon(self, error_of: Callable[[], EngineError]) -> None:
@@ -146,6 +184,14 @@ class RunningBatch:
         self._jobs.clear()
         self._deliver()
 
+    def _count(self) -> None:
+        """Update the counters of the KV cache."""
+        counts, before = self._stepper.prefix_counts, self._counted
+        self._counters.prefix_cache_queries += counts.queries - before.queries
+        self._counters.prefix_cache_hits += counts.hits - before.hits
+        self._counted = counts
+        self._counters.cache_usage = self._stepper.cache_usage
+
     def _running(self) -> list[Job]:
         """Requests of which a text has slots."""
         waiting = self._stepper.waiting
@@ -155,7 +201,7 @@ class RunningBatch:
     def _expire(self) -> None:
         """End the texts without a token whose deadline has passed."""
         for number, job in list(self._jobs.items()):
-            if number not in job.begun and job.late():
+            if number not in job.last and job.late():
                 self._stepper.cancel(number)
                 draft = job.drafts[number]
                 text = draft.end("max_time")
@@ -178,10 +224,16 @@ class RunningBatch:
             self._fail(job, event.error)
             return
         number = event.continuation
-        job.begun.add(number)
-        job.stream.times.start(self._clock(), token=True)
+        times = job.stream.times
+        times.start(self._now, token=True)
+        last = job.last.get(number)
+        if last != self._now:  # several tokens of one step come at once
+            if last is not None:
+                times.gaps.append(self._now - last)
+            job.last[number] = self._now
         draft = job.drafts[number]
         if isinstance(event, Token):
+            times.generation_tokens += 1
             self._counters.generation_tokens += 1
             text = draft.take(event)
             ended = draft.finish_reason is not None
@@ -192,6 +244,7 @@ class RunningBatch:
         elif isinstance(event, Hypotheses):
             for place, beam in enumerate(event.best, draft.number):
                 generation = draft.of_beam(beam)
+                times.generation_tokens += len(generation.ids)
                 self._counters.generation_tokens += len(generation.ids)
                 self._put(job, Piece(place, generation.text, None, generation))
             self._end_text(number, job)
@@ -211,7 +264,7 @@ class RunningBatch:
     def _fail(self, job: Job, error: Exception) -> None:
         """End a request with an error."""
         self._counters.failed += 1
-        self._end(job, error if isinstance(error, OgptError) else _unexpected(error))
+        self._end(job, as_ours(error))
 
     def _end(self, job: Job, error: Exception | None = None) -> None:
         """End a request; the slots of its texts are free."""
@@ -222,12 +275,18 @@ class RunningBatch:
         job.stream.times.ended = self._clock()
         job.stream.end(error)
         self._touched[job.stream] = job
+        self._on_end(job.stream.times)
 
     def _deliver(self) -> None:
         """Wake the readers of all that is new; cancel requests that nobody can read any more."""
         touched, self._touched = self._touched, {}
         for stream in wake(touched):
             self.cancel(touched[stream])
+
+
+def as_ours(error: Exception) -> OgptError:
+    """An error of ogpt as it is, and any other one as an EngineError."""
+    return error if isinstance(error, OgptError) else _unexpected(error)
 
 
 def _unexpected(error: Exception) -> EngineError:

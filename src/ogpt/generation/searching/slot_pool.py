@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from ogpt.generation.protocol.decoder import Decoder
 from ogpt.generation.searching.prefixes import Prefixes
@@ -16,14 +17,27 @@ from ogpt.generation.searching.prefixes import Prefixes
 _PAGE = 64  # tokens, where the decoder has no pages: less is not worth a copy
 
 
+class PrefixCounts(NamedTuple):
+    """Tokens of prompts, and of windows that moved."""
+
+    queries: int = 0
+    """Looked up."""
+    hits: int = 0
+    """Found in a slot, so that they were not computed."""
+
+
 class SlotPool:
     """Allocates the slots of a decoder.
 
     Args:
         decoder: All of its slots are emptied.
+
+    Attributes:
+        counts: What was looked up so far.
     """
 
     def __init__(self, decoder: Decoder) -> None:
+        self.counts = PrefixCounts()
         self._decoder = decoder
         self._idle = deque(range(decoder.slots))  # least recently used first
         self._prefixes = Prefixes(decoder.abilities.page or _PAGE)
@@ -55,6 +69,19 @@ class SlotPool:
             self._empty(slot)
             self._idle.appendleft(slot)
 
+    def lend(self) -> int | None:
+        """An empty slot that the caller fills itself; None if all are in use."""
+        slots = self.allocate(1)
+        if not slots:
+            return None
+        self._empty(slots[0])
+        return slots[0]
+
+    def take_back(self, slot: int) -> None:
+        """Empty and release a slot that was lent."""
+        self._empty(slot)
+        self._idle.appendleft(slot)
+
     def fill(self, slot: int, ids: Sequence[int], reuse: bool = True) -> bool:
         """Replace what a slot holds by the longest beginning of `ids` that any slot holds.
 
@@ -83,12 +110,17 @@ class SlotPool:
         else:
             self._decoder.free(slot)
         self._hold(slot, ids)
+        self._count(len(ids), shared)
         return True
 
     def duplicate(self, source: int, target: int, ids: Sequence[int]) -> None:
         """Make a slot equal to another one, which holds `ids`."""
         self._copy(source, target)
         self._hold(target, ids)
+        self._count(len(ids), len(ids))
+
+    def _count(self, queries: int, hits: int) -> None:
+        self.counts = PrefixCounts(self.counts.queries + queries, self.counts.hits + hits)
 
     def _copy(self, source: int, target: int) -> None:
         self._decoder.copy(source, target)

@@ -3,11 +3,11 @@
 Texts join and leave between two steps, in any order. Each has settings and a kind of search of its
 own (`text`). With a bitwise decoder no text is changed by what runs beside it, by a single bit.
 
-A waiting text starts when there are slots for it, in order of arrival. While other texts run, a
-step processes at most `prompt_tokens` tokens of prompts, so that no running text waits for a long
-prompt; while none runs, prompts are processed whole and together. What is computed once is not
-computed again: equal prompts are copied after the first one, and a prompt that begins like another
-one waits for those tokens, or finds them in a slot whose text has ended (`slot_pool`).
+A waiting text starts when there are slots for it, in order of arrival. A step processes at most
+`prompt_tokens` tokens of prompts, so that no running text waits for a long prompt, and a text can
+be cancelled before its prompt is whole. What is computed once is not computed again: equal prompts
+are copied after the first one, and a prompt that begins like another one waits for those tokens, or
+finds them in a slot whose text has ended (`slot_pool`).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from ogpt.generation.protocol.decoder import Decoder, Part
 from ogpt.generation.protocol.logits import Logits, finite
 from ogpt.generation.protocol.slots import check_parts
 from ogpt.generation.searching.device_draws import draw
-from ogpt.generation.searching.slot_pool import SlotPool
+from ogpt.generation.searching.slot_pool import PrefixCounts, SlotPool
 from ogpt.generation.searching.speculation import Clock, Pace
 from ogpt.generation.searching.text import DrawnText, Event, Failed, Prefill, Row, Text
 
@@ -61,10 +61,10 @@ class Stepper:
     them cancelled first. After logits that are not finite, cancel the texts.
 
     Args:
-        decoder: All of its slots are used; nothing else may use it meanwhile.
-        prompt_tokens: Maximum number of prompt tokens in a step that other texts wait for. 0 sets
-            no limit: texts get their tokens less evenly, but all together are faster, as slots
-            are in use sooner.
+        decoder: All of its slots are used; nothing else may use it meanwhile, but for slots that
+            are borrowed.
+        prompt_tokens: Maximum number of prompt tokens in a step. 0 sets no limit: texts get their
+            tokens less evenly, but all together are faster, as slots are in use sooner.
         clock: Measures the cost of drafts. Changes no token.
     """
 
@@ -88,8 +88,20 @@ class Stepper:
 
     @property
     def waiting(self) -> Collection[int]:
-        """The numbers of the texts that have no slots yet."""
+        """The numbers of the texts and borrowers that have no slots yet."""
         return self._waiting.keys()
+
+    @property
+    def prefix_counts(self) -> PrefixCounts:
+        """How many tokens of prompts were looked up so far, and how many of them were found."""
+        return self._pool.counts
+
+    @property
+    def cache_usage(self) -> float:
+        """Share of the KV cache that running texts and borrowers fill, 0 to 1."""
+        slots = [slot for active in self._active.values() for slot in active.slots]
+        held = sum(map(self._decoder.length, [*slots, *self._borrowed.values()]))
+        return held / (self._decoder.slots * self._decoder.n_positions)
 
     def check(self, text: Text) -> None:
         """Check that the decoder has enough slots for a text; any thread may call it.
@@ -114,17 +126,37 @@ class Stepper:
         self._waiting[number] = text
         return number
 
+    def borrow(self) -> int:
+        """Queue for a slot that the caller fills itself, between two steps, until `cancel`.
+
+        Returns:
+            A number for `borrowed` and `cancel`.
+        """
+        number = next(self._numbers)
+        self._waiting[number] = None
+        return number
+
+    def borrowed(self, number: int) -> int | None:
+        """The borrowed slot, which is empty at first; None while it is queued for."""
+        return self._borrowed.get(number)
+
     def cancel(self, number: int) -> None:
         """End a text, between two steps. Its slots are free at once, and it has no more events.
 
-        A text that has ended already is ignored: its end and the cancellation may cross.
+        A borrowed slot is returned. A text that has ended already is ignored: its end and the
+        cancellation may cross.
         """
-        if self._waiting.pop(number, None) is None and number in self._active:
+        if number in self._active:
             self._release(self._active[number])
+        elif number in self._borrowed:
+            self._pool.take_back(self._borrowed.pop(number))
+        else:
+            self._waiting.pop(number, None)
 
     def close(self) -> None:
         """Cancel all texts and empty all slots."""
-        self._waiting: dict[int, Text] = {}
+        self._waiting: dict[int, Text | None] = {}  # None: a slot to borrow
+        self._borrowed: dict[int, int] = {}  # slots
         self._active: dict[int, _Active] = {}  # by number, in order of arrival
         self._events: list[Event] = []
         self._pool = SlotPool(self._decoder)
@@ -175,6 +207,13 @@ class Stepper:
         """Start waiting texts for which there are slots, in order of arrival."""
         while self._waiting:
             number, text = next(iter(self._waiting.items()))
+            if text is None:
+                slot = self._pool.lend()
+                if slot is None:
+                    break
+                del self._waiting[number]
+                self._borrowed[number] = slot
+                continue
             slots = self._pool.allocate(text.n_slots)
             if not slots:
                 break
@@ -227,9 +266,7 @@ class Stepper:
     def _schedule(self) -> list[tuple[_Active, Sequence[Part]]]:
         """The parts of this step: all that running texts want, and as much of prompts as fits."""
         all_active = list(self._active.values())
-        budget = self._decoder.n_positions * len(all_active)  # all there can be
-        if self._prompt_tokens and any(active.parts for active in all_active):
-            budget = self._prompt_tokens
+        budget = self._prompt_tokens or self._decoder.n_positions * len(all_active)
         scheduled: list[tuple[_Active, Sequence[Part]]] = []
         for active in all_active:
             if active.parts:

@@ -1,0 +1,308 @@
+"""The models of a server: opened on demand, closed when another one needs the place.
+
+Each open model has an engine of its own. The least recently used one that no request uses is
+closed first. Models are opened one at a time, in a thread, and requests wait for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from contextvars import copy_context
+from copy import deepcopy
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from ogpt.config.model import OpenAIGPTConfig
+from ogpt.decoding.choice import open_decoder
+from ogpt.decoding.options import BATCH_SIZE, DecoderOptions
+from ogpt.errors import ConfigError, EngineUnavailable, QueueFull, UnknownModel
+from ogpt.folders.model_folder import ModelFolder
+from ogpt.serving.engine import Engine, Health
+from ogpt.serving.request_stream import RequestTimes
+from ogpt.serving.running_batch import EngineCounters
+from ogpt.tokens.bpe_tokenizer import BPETokenizer
+from ogpt.weights.model_weights import weights_file
+
+DEFAULT = "default"
+"""Name of the first model, unless another one has it."""
+
+PATIENCE = 30.0
+"""Seconds that a model waits for a place while all open ones are in use."""
+
+State = Literal["unloaded", "loading", "failed"] | Health
+"""unloaded: opened on demand; failed: as unloaded, and the last attempt to open it failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """An open model."""
+
+    name: str
+    folder: ModelFolder
+    config: OpenAIGPTConfig
+    tokenizer: BPETokenizer
+    created: int
+    """When its weights were written, in seconds since 1970."""
+    options: DecoderOptions
+    engine: Engine
+
+
+@dataclass(slots=True, eq=False)
+class _Place:
+    """A model of the server, open or not."""
+
+    name: str
+    folder: ModelFolder
+    config: OpenAIGPTConfig
+    created: int
+    counters: EngineCounters = field(default_factory=EngineCounters)
+    served: ServedModel | None = None
+    loading: Future[ServedModel] | None = None
+    failed: bool = False
+    users: int = 0
+    """Requests that use it or wait for it."""
+
+
+class ServedModels:
+    """The models of a server, by name.
+
+    The folders are found at once; weights and tokenizers are read on demand. Methods that are no
+    coroutines may be called from any thread.
+
+    Args:
+        specs: Model folder, run, or id of the Hub, by the name that requests use. The first one is
+            the default.
+        options: Which decoder runs the models, and how.
+        slots: Number of texts that a model generates at once; each holds a KV cache.
+        max_queued: See Engine.
+        max_time: See Engine.
+        in_memory: Number of models open at once, 1 or more.
+        on_end: Receives the name of the model and the times of each request that has ended; see
+            `engine.OnEnd`.
+        patience: Seconds that a model waits for a place while all open ones are in use.
+
+    Raises:
+        ConfigError: no models, or a number outside its range.
+        CheckpointError: a folder that is no model; HubError: a failed download.
+        WeightsError: a folder without weights.
+    """
+
+    def __init__(
+        self,
+        specs: Mapping[str, str | Path | ModelFolder],
+        options: DecoderOptions | None = None,
+        *,
+        slots: int = BATCH_SIZE,
+        max_queued: int = 64,
+        max_time: float | None = None,
+        in_memory: int = 1,
+        on_end: Callable[[str, RequestTimes], None] | None = None,
+        patience: float = PATIENCE,
+    ) -> None:
+        if not specs:
+            raise ConfigError("there are 0 models to serve; allowed: 1 or more", hint="pass one")
+        if in_memory < 1:
+            raise ConfigError(
+                f"in_memory is {in_memory}; allowed: 1 or more", hint="omit it for one model"
+            )
+        self._places = {name: _place(name, spec) for name, spec in specs.items()}
+        self._options = options or DecoderOptions()
+        self._slots = slots
+        self._max_queued = max_queued
+        self._max_time = max_time
+        self._in_memory = in_memory
+        self._on_end = on_end or (lambda name, times: None)
+        self._patience = patience
+        self._changed = threading.Condition()  # guards the places and all below
+        self._open: dict[str, _Place] = {}  # least recently used first
+        self._draining = False
+        self._context = copy_context()  # notices of loading go where those of this call go
+        self._loader = ThreadPoolExecutor(1, thread_name_prefix="ogpt-load")
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the models."""
+        return list(self._places)
+
+    @property
+    def default(self) -> str:
+        """The name of the first model."""
+        return self.names[0]
+
+    @property
+    def folders(self) -> dict[str, ModelFolder]:
+        """The model folders, by name."""
+        return {name: place.folder for name, place in self._places.items()}
+
+    @property
+    def created(self) -> dict[str, int]:
+        """When the weights were written, in seconds since 1970, by name."""
+        return {name: place.created for name, place in self._places.items()}
+
+    def states(self) -> dict[str, State]:
+        """Whether each model is open, and whether it accepts requests."""
+        with self._changed:
+            return {name: _state(place) for name, place in self._places.items()}
+
+    def loaded(self) -> list[ServedModel]:
+        """The open models, the least recently used one first."""
+        with self._changed:
+            return [place.served for place in self._open.values() if place.served is not None]
+
+    def counters(self) -> dict[str, EngineCounters]:
+        """A copy of the counters of each model, which closing it does not reset."""
+        with self._changed:
+            return {
+                name: place.served.engine.counters() if place.served else deepcopy(place.counters)
+                for name, place in self._places.items()
+            }
+
+    def preload(self) -> None:
+        """Start to open the default model."""
+        with self._changed:
+            self._opened(self._places[self.default])
+
+    @asynccontextmanager
+    async def using(self, name: str | None = None) -> AsyncIterator[ServedModel]:
+        """A model, opened if it is not open; it stays open until the end of the block.
+
+        Args:
+            name: Of the model; None or "default": the first one.
+
+        Raises:
+            UnknownModel: there is no such model.
+            EngineUnavailable: the server drains.
+            QueueFull: all open models are in use.
+            OgptError: the model cannot be opened.
+        """
+        place = self._find(name)
+        with self._changed:
+            found = self._opened(place)
+            place.users += 1
+        try:
+            if isinstance(found, Future):  # a request that leaves does not stop it for the others
+                found = await asyncio.shield(asyncio.wrap_future(found))
+            yield found
+        finally:
+            with self._changed:
+                place.users -= 1
+                self._changed.notify_all()
+
+    async def drain(self, timeout: float | None = None) -> bool:
+        """Accept no more requests, finish all there are, then close.
+
+        Args:
+            timeout: Seconds; what has not ended then, ends with an error. None: no limit.
+
+        Returns:
+            Whether all requests were finished.
+        """
+        with self._changed:
+            self._draining = True
+            self._changed.notify_all()
+        engines = [served.engine for served in self.loaded()]
+        done = await asyncio.gather(*(asyncio.to_thread(one.drain, timeout) for one in engines))
+        await asyncio.to_thread(self.close)
+        return all(done)
+
+    def close(self) -> None:
+        """End all requests with an error and close all models; a second call does nothing."""
+        with self._changed:
+            self._draining = True
+            self._changed.notify_all()
+        self._loader.shutdown()
+        for served in self.loaded():
+            served.engine.close()
+
+    def _find(self, name: str | None) -> _Place:
+        if name is None or (name == DEFAULT and DEFAULT not in self._places):
+            name = self.default
+        if name not in self._places:
+            raise UnknownModel(
+                f"the model is {name!r}; allowed: {', '.join(map(repr, self._places))}",
+                hint="pass one of these, or omit model for the first one",
+            )
+        return self._places[name]
+
+    def _opened(self, place: _Place) -> ServedModel | Future[ServedModel]:
+        """The model, used last from now, or the future of it; the lock is held."""
+        if place.served is not None:
+            self._open[place.name] = self._open.pop(place.name)
+            return place.served
+        if place.loading is None:
+            self._require_no_drain()
+            place.loading = self._loader.submit(self._context.copy().run, self._load, place)
+        return place.loading
+
+    def _load(self, place: _Place) -> ServedModel:
+        """Open a model; runs in the thread of the loader."""
+        try:
+            self._make_room()
+            tokenizer = place.folder.tokenizer
+            engine = Engine(
+                partial(open_decoder, place.folder, self._options, slots=self._slots),
+                tokenizer,
+                max_queued=self._max_queued,
+                max_time=self._max_time,
+                counters=place.counters,
+                on_end=partial(self._on_end, place.name),
+            )
+            found = (place.name, place.folder, place.config, tokenizer, place.created)
+            served = ServedModel(*found, self._options, engine)
+            with self._changed:
+                place.served, self._open[place.name] = served, place
+            return served
+        finally:
+            with self._changed:
+                place.failed, place.loading = place.served is None, None
+
+    def _make_room(self) -> None:
+        """Close the least recently used model that is not in use, if there are too many."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._draining or self._has_room(), self._patience)
+            self._require_no_drain()
+            if not self._has_room():
+                raise QueueFull(
+                    f"all {len(self._open)} open models are in use, and {self._in_memory} may be "
+                    "open at once",
+                    hint="send the request again later",
+                )
+            leaving = None
+            if len(self._open) >= self._in_memory:
+                place = next(each for each in self._open.values() if not each.users)
+                leaving, place.served = place.served, None
+                del self._open[place.name]
+        if leaving is not None:
+            leaving.engine.close()
+
+    def _has_room(self) -> bool:
+        """Whether a model can be opened now; the lock is held."""
+        return len(self._open) < self._in_memory or not all(p.users for p in self._open.values())
+
+    def _require_no_drain(self) -> None:
+        if self._draining:
+            raise EngineUnavailable(
+                "the server is draining; allowed: ready",
+                hint="send the request again later, or to another server",
+            )
+
+
+def _place(name: str, spec: str | Path | ModelFolder) -> _Place:
+    """Find a model; its configuration is read, and its weights are looked for."""
+    folder = ModelFolder.open(spec)
+    created = weights_file(folder.path, folder.variant).stat().st_mtime
+    return _Place(name, folder, folder.config, int(created))
+
+
+def _state(place: _Place) -> State:
+    if place.served is not None:
+        return place.served.engine.health
+    if place.loading is not None:
+        return "loading"
+    return "failed" if place.failed else "unloaded"
