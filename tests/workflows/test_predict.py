@@ -15,41 +15,10 @@ from ogpt.errors import ConfigError, DataError, OutputExists, VocabularyMismatch
 from ogpt.folders.model_folder import ModelFolder
 from ogpt.notices import collecting
 from ogpt.tasks.example import Example
-from ogpt.tasks.task_spec import TaskSpec
-from ogpt.tasks.task_tokens import add_task_tokens
 from ogpt.training.common_prefix import with_common_prefix
 from ogpt.training.torch_task_predictor import TorchTaskPredictor
-from tests.tasks.small import examples, tokenizer
-
-SHAPE = {"n_positions": 64, "n_embd": 16, "n_layer": 2, "n_head": 2}
-SPECS = {
-    "classes": TaskSpec(family="classification", labels=("bad", "good"), metrics=("accuracy",)),
-    "several": TaskSpec(
-        family="classification",
-        problem="multi_label_classification",
-        labels=("x", "y"),
-        metrics=("micro_f1",),
-    ),
-    "pairs": TaskSpec(family="entailment", labels=("no", "yes"), metrics=("accuracy", "f1")),
-    "scores": TaskSpec(family="similarity", problem="regression", metrics=("pearson",)),
-    "choices": TaskSpec(family="multiple-choice", metrics=("accuracy",)),
-}
-
-
-def make(name, folder):
-    """A model folder for a task, with random weights."""
-    spec, words = SPECS[name], tokenizer()
-    add_task_tokens(words)
-    torch.manual_seed(1)
-    config = ogpt.OpenAIGPTConfig(vocab_size=len(words), initializer_range=0.4, **SHAPE)
-    config.num_labels = max(1, len(spec.labels))
-    config.pad_token_id = words.pad_token_id
-    spec.write_to(config)
-    choices = spec.family == "multiple-choice"
-    kind = ogpt.OpenAIGPTDoubleHeadsModel if choices else ogpt.OpenAIGPTForSequenceClassification
-    kind(config).save_pretrained(folder)
-    words.save_pretrained(folder)
-    return folder
+from tests.tasks.small import examples
+from tests.workflows.task_models import SHAPE, SPECS, make
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from ogpt.cli.command import reporter
 from ogpt.cli.common_options import Model, Split, TooLong
 
 if TYPE_CHECKING:
-    from ogpt.workflows.predict import Prediction
+    from ogpt.evaluation.task_predictions import Prediction
 
 
 def predict(

@@ -58,6 +58,15 @@ def decided(spec: TaskSpec, predictions: Array) -> Array:
     return best
 
 
+def named(spec: TaskSpec, value: Any) -> Any:
+    """A decision as people read it: a class, the names that apply, a choice from 0, or a score."""
+    if spec.problem == "regression":
+        return float(value)
+    if spec.problem == "multi_label_classification":
+        return [name for name, is_set in zip(spec.labels, value, strict=True) if is_set]
+    return spec.labels[int(value)] if spec.labels else int(value)
+
+
 def probabilities(spec: TaskSpec, predictions: Array) -> Array:
     """Softmax over classes or choices, or a sigmoid for each of several labels; scores as they are.
 

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from ogpt.data.unknown import notice_unknown_ids
 from ogpt.errors import ConfigError, DataError
 from ogpt.notices import tell
-from ogpt.tasks.example import Example, Family
+from ogpt.tasks.example import Example
+from ogpt.tasks.example_sequences import example_sequences
 from ogpt.tasks.labels import label_array
 from ogpt.tasks.task_spec import TaskSpec
-from ogpt.tasks.transforms import Ids, Sequences, Transform
+from ogpt.tasks.transforms import Ids, Transform
 from ogpt.tokens.bpe_tokenizer import BPETokenizer
 
 OnTooLong = Literal["truncate", "error", "skip"]
@@ -87,8 +88,7 @@ def encode_examples(
     for index, example in enumerate(examples):
         parts = ids[at : at + len(example.texts)]
         at += len(parts)
-        _check_texts(example, parts, spec.family)
-        made = transformed(transform, spec.family, parts)
+        made = example_sequences(example, parts, spec.family, transform)
         if made.cut:
             too_long += 1
             if on_too_long == "error":
@@ -131,27 +131,3 @@ def check_some_kept(kept: int, total: int, n_positions: int, what: str) -> None:
             "and are skipped",
             hint=_CUT,
         )
-
-
-def transformed(transform: Transform, family: Family, parts: Sequence[Ids]) -> Sequences:
-    """The sequences of an example whose texts have these ids, in the order of Example.texts."""
-    match family:
-        case "classification":
-            return transform.classification(parts[0])
-        case "entailment":
-            return transform.entailment(parts[0], parts[1])
-        case "similarity":
-            return transform.similarity(parts[0], parts[1])
-        case "multiple-choice":
-            return transform.multiple_choice(parts[0], parts[1], parts[2:])
-
-
-def _check_texts(example: Example, parts: Sequence[Ids], family: Family) -> None:
-    """Check that no text is without tokens; context and question of a choice may be empty."""
-    optional = 2 if family == "multiple-choice" else 0
-    for number, (text, ids) in enumerate(zip(example.texts, parts, strict=True)):
-        if not ids and (number >= optional or text.strip()):
-            raise DataError(
-                f"text {number + 1} of {example.place or 'an example'}, {text!r}, has no tokens",
-                hint="remove the row, or fill in its text",
-            )

@@ -20,7 +20,7 @@ from ogpt.evaluation.task_figures import (
     confusion_figure,
     scatter_figure,
 )
-from ogpt.evaluation.task_scores import TaskScore, decided, probabilities, scores
+from ogpt.evaluation.task_scores import TaskScore, decided, named, probabilities, scores
 from ogpt.folders.model_folder import ModelFolder
 from ogpt.reporting import Reporter, silent
 from ogpt.storage import check_empty, check_writable, whole_folder
@@ -233,12 +233,3 @@ def _hardest(
         }
         for index in np.argsort(-losses)[:HARDEST]
     ]
-
-
-def named(spec: TaskSpec, value: Any) -> Any:
-    """A decision as people read it: a class, the names that apply, a choice from 0, or a score."""
-    if spec.problem == "regression":
-        return float(value)
-    if spec.problem == "multi_label_classification":
-        return [name for name, is_set in zip(spec.labels, value, strict=True) if is_set]
-    return spec.labels[int(value)] if spec.labels else int(value)

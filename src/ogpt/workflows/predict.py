@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from ogpt.errors import ConfigError, DataError
-from ogpt.evaluation.task_scores import check_numbers, decided, probabilities
+from ogpt.evaluation.task_predictions import Prediction, task_predictions
 from ogpt.folders.model_folder import ModelFolder
 from ogpt.reading import parse_json, stdin_lines
 from ogpt.reporting import Reporter, silent
@@ -21,29 +21,12 @@ from ogpt.tasks.published import split_name
 from ogpt.tasks.task_file import read_task_file
 from ogpt.tasks.task_rows import example_of
 from ogpt.tasks.task_spec import TaskSpec, task_of
-from ogpt.workflows.evaluate_task import named
-
-if TYPE_CHECKING:
-    from ogpt.training.torch_task_predictor import Predictions
 
 STDIN = "-"
 GLUE_HEADER = "index\tprediction\n"
 ROCSTORIES = "ROCStories.tsv"
 """File of the 2018 code's predictions (train.py, rocstories)."""
 Format = Literal["jsonl", "glue", "storycloze", "rocstories"]
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """What a model predicts for one example."""
-
-    label: Any
-    """Name of the class, names of all that apply, number of the choice from 0, or the score; None
-    for an example that was skipped."""
-    scores: Any
-    """Probability by name of the class, or of each choice in order; None for a score."""
-    id: str = ""
-    """Of the row, where it has one."""
 
 
 class _Read(NamedTuple):
@@ -111,7 +94,7 @@ def predict(
             what=what,
             reporter=silent if quiet else reporter,
         )
-        predictions = _predictions(spec, examples, made)
+        predictions = task_predictions(spec, examples, made.encoded.kept.tolist(), made.logits)
         found += predictions
         if on_prediction is not None:
             for one in predictions:
@@ -121,22 +104,6 @@ def predict(
     if target is not None:
         with whole_file(target) as temporary:
             temporary.write_text("".join(written(found, spec, format)), "utf-8")
-    return found
-
-
-def _predictions(
-    spec: TaskSpec, examples: Sequence[Example], made: Predictions
-) -> list[Prediction]:
-    found = [Prediction(None, None, example.id) for example in examples]
-    if not len(made.encoded):  # all are skipped
-        return found
-    check_numbers(made.logits)
-    shown = probabilities(spec, made.logits)
-    for best, row, index in zip(
-        decided(spec, made.logits), shown, made.encoded.kept.tolist(), strict=True
-    ):
-        scores = _scores(spec, row, examples[index])
-        found[index] = replace(found[index], label=named(spec, best), scores=scores)
     return found
 
 
@@ -210,14 +177,6 @@ def _parsed(row: str, spec: TaskSpec, place: str) -> dict[str, Any]:
         f"{place} is {row[:80]!r}; allowed for {spec.family}: a JSON object",
         hint="write one JSON object per line, with the columns of the training data",
     )
-
-
-def _scores(spec: TaskSpec, row: Any, example: Example) -> Any:
-    if spec.problem == "regression":
-        return None
-    if spec.family == "multiple-choice":
-        return [float(value) for value in row[: len(example.texts) - 2]]
-    return dict(zip(spec.labels, map(float, row), strict=True))
 
 
 def _submitted(label: Any, spec: TaskSpec) -> str:
