@@ -140,6 +140,7 @@ def test_a_slow_reader_holds_up_nobody() -> None:
 
 def test_without_requests_it_uses_no_processor() -> None:
     with serving(GatedDecoder()) as engine:
+        assert engine.abilities.bitwise
         clock = time.pthread_getcpuclockid(engine._thread.ident or 0)
         engine.submit(request()).generations()
 

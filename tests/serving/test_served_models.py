@@ -90,7 +90,8 @@ def test_a_model_of_the_name_default_is_found(folders: dict[str, Path]) -> None:
 
 def test_the_least_recently_used_model_leaves(folders: dict[str, Path]) -> None:
     times: list[tuple[str, RequestTimes]] = []
-    with serve(folders, in_memory=2, on_end=lambda *ended: times.append(ended)) as models:
+    with serve(folders, in_memory=2) as models:
+        models.on_end = lambda *ended: times.append(ended)
         for name in "abac":
             asyncio.run(answer(models, name))
         assert [served.name for served in models.loaded()] == ["a", "c"]
@@ -205,7 +206,11 @@ def test_a_model_that_cannot_be_opened_fails_alone(
         return await asyncio.gather(*asked, return_exceptions=True)
 
     with serve({"a": folders["a"], "d": tmp_path / "d"}) as models:
-        assert {type(error) for error in asyncio.run(both(models))} == {TokenizerError}
+        for error in asyncio.run(both(models)):
+            with pytest.raises(EngineUnavailable, match="the model 'd' cannot be opened: "):
+                raise error
+            assert isinstance(error.__cause__, TokenizerError)
+            assert error.hint == error.__cause__.hint
         assert models.states() == {"a": "unloaded", "d": "failed"}
         assert asyncio.run(answer(models, "a"))[0] == "a"
     file.write_text(whole, "utf-8")

@@ -25,7 +25,7 @@ from math import ceil, inf
 from typing import Any, Literal
 
 from ogpt.errors import ConfigError, EngineUnavailable, QueueFull
-from ogpt.generation.protocol.decoder import Decoder
+from ogpt.generation.protocol.decoder import Abilities, Decoder
 from ogpt.generation.searching.speculation import Clock
 from ogpt.generation.searching.stepper import PROMPT_TOKENS
 from ogpt.generation.texts.continuing import texts
@@ -129,6 +129,11 @@ class Engine:
         if self._health == "closed":
             return "closed"
         return self._health if self._thread.is_alive() and not self._hangs() else "dead"
+
+    @property
+    def abilities(self) -> Abilities:
+        """What its decoder offers."""
+        return self._batch.decoder.abilities
 
     def counters(self) -> EngineCounters:
         """A copy of the counters."""

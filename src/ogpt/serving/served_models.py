@@ -21,7 +21,14 @@ from typing import Literal
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.decoding.choice import open_decoder
 from ogpt.decoding.options import BATCH_SIZE, DecoderOptions
-from ogpt.errors import ConfigError, EngineUnavailable, QueueFull, UnknownModel
+from ogpt.errors import (
+    ConfigError,
+    EngineError,
+    EngineUnavailable,
+    OgptError,
+    QueueFull,
+    UnknownModel,
+)
 from ogpt.folders.model_folder import ModelFolder
 from ogpt.serving.engine import Engine, Health
 from ogpt.serving.request_stream import RequestTimes
@@ -83,9 +90,11 @@ class ServedModels:
         max_queued: See Engine.
         max_time: See Engine.
         in_memory: Number of models open at once, 1 or more.
+        patience: Seconds that a model waits for a place while all open ones are in use.
+
+    Attributes:
         on_end: Receives the name of the model and the times of each request that has ended; see
             `engine.OnEnd`.
-        patience: Seconds that a model waits for a place while all open ones are in use.
 
     Raises:
         ConfigError: no models, or a number outside its range.
@@ -102,7 +111,6 @@ class ServedModels:
         max_queued: int = 64,
         max_time: float | None = None,
         in_memory: int = 1,
-        on_end: Callable[[str, RequestTimes], None] | None = None,
         patience: float = PATIENCE,
     ) -> None:
         if not specs:
@@ -117,7 +125,7 @@ class ServedModels:
         self._max_queued = max_queued
         self._max_time = max_time
         self._in_memory = in_memory
-        self._on_end = on_end or (lambda name, times: None)
+        self.on_end: Callable[[str, RequestTimes], None] = lambda name, times: None
         self._patience = patience
         self._changed = threading.Condition()  # guards the places and all below
         self._open: dict[str, _Place] = {}  # least recently used first
@@ -177,9 +185,8 @@ class ServedModels:
 
         Raises:
             UnknownModel: there is no such model.
-            EngineUnavailable: the server drains.
+            EngineUnavailable: the server drains, or the model cannot be opened.
             QueueFull: all open models are in use.
-            OgptError: the model cannot be opened.
         """
         place = self._find(name)
         with self._changed:
@@ -251,13 +258,19 @@ class ServedModels:
                 max_queued=self._max_queued,
                 max_time=self._max_time,
                 counters=place.counters,
-                on_end=partial(self._on_end, place.name),
+                on_end=lambda times: self.on_end(place.name, times),
             )
             found = (place.name, place.folder, place.config, tokenizer, place.created)
             served = ServedModel(*found, self._options, engine)
             with self._changed:
                 place.served, self._open[place.name] = served, place
             return served
+        except EngineError:
+            raise
+        except OgptError as error:
+            raise EngineUnavailable(
+                f"the model {place.name!r} cannot be opened: {error}", hint=error.hint
+            ) from error
         finally:
             with self._changed:
                 place.failed, place.loading = place.served is None, None
