@@ -311,8 +311,9 @@ class Engine:
         """End all requests with an error."""
         with self._changed:
             self._add()
-            self._work.abandon(self._unavailable)
-            self._batch.abandon(self._unavailable)
+        self._work.abandon(self._unavailable)
+        self._batch.abandon(self._unavailable)
+        with self._changed:
             self._counters.cache_usage = 0.0
             self._changed.notify_all()
 
