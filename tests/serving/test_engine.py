@@ -201,6 +201,7 @@ def test_the_cache_in_use_is_that_of_running_texts(gated: GatedDecoder) -> None:
             gated.is_computing()
         assert engine.counters().cache_usage == 101 / (2 * 2000)
         stream.cancel()
+        gated.open()
 
 
 # ---- refused

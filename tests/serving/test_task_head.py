@@ -80,8 +80,12 @@ def test_every_family_is_that_of_pytorch(name: str, models: dict[str, ModelFolde
     expected = ogpt.predict(folder, rows)
     assert [one.id for one in found] == [one.id for one in expected]
     for one, other in zip(found, expected, strict=True):
-        assert one.label == pytest.approx(other.label, rel=1e-4)
-        assert one.scores == pytest.approx(other.scores, rel=1e-4)
+        if head.spec.problem == "regression":
+            assert one.label == pytest.approx(other.label, rel=1e-4)
+            assert one.scores is other.scores is None
+        else:
+            assert one.label == other.label
+            assert one.scores == pytest.approx(other.scores, rel=1e-4)
 
 
 def of_the_token_before(decoder: Any, rows: Any) -> Iterator[np.ndarray]:
@@ -90,12 +94,11 @@ def of_the_token_before(decoder: Any, rows: Any) -> Iterator[np.ndarray]:
         yield decoder.run([Part(0, ids, "none")], hidden=True).hidden[0][-2]
 
 
-def sharing_one_more(decoder: Any, rows: Any) -> Iterator[np.ndarray]:
-    decoder.free(0)
-    decoder.run([Part(0, rows[0][:-1], "none")])
+def sharing_too_much(decoder: Any, rows: Any) -> Iterator[np.ndarray]:
     for ids in rows:
-        decoder.truncate(0, min(len(ids), len(rows[0])) - 1)
-        yield decoder.run([Part(0, ids[-1:], "none")], hidden=True).hidden[0][0]
+        decoder.free(0)
+        wrong = [*rows[0][: len(ids) - 1], *ids[-1:]]
+        yield decoder.run([Part(0, wrong, "none")], hidden=True).hidden[0][-1]
 
 
 def one_order(self: Transform, first: list[int], second: list[int]) -> Any:
@@ -108,7 +111,7 @@ def one_order(self: Transform, first: list[int], second: list[int]) -> Any:
     ("name", "place", "fault"),
     [
         ("classes", task_head, ("_last_states", of_the_token_before)),
-        ("choices", task_head, ("_last_states", sharing_one_more)),
+        ("choices", task_head, ("_last_states", sharing_too_much)),
         ("scores", Transform, ("similarity", one_order)),
     ],
 )

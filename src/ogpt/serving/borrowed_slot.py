@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -61,7 +62,8 @@ class BorrowedSlot:
             for chunk in self._chunks(ids):
                 last = chunk.stop == len(ids)
                 part = Part(self._slot, ids[chunk], want if last or want == "all" else "none")
-                found.append(self._call(part, lambda one: self._decoder.run([one], hidden=hidden)))
+                call = partial(self._decoder.run, [part], hidden=hidden)
+                found.append(self._call(len(part.ids), call))
         states = [one.hidden[0] for one in found if one.hidden is not None]
         return Computed(
             np.concatenate([one.logits for one in found]),
@@ -75,13 +77,9 @@ class BorrowedSlot:
         found = []
         with self._unchanged_on_error():
             for chunk in self._chunks(ids):
-                wanted = targets[chunk]
-                found.append(
-                    self._call(
-                        Part(self._slot, ids[chunk]),
-                        lambda one, wanted=wanted: self._decoder.score(*one[:2], wanted, top),
-                    )
-                )
+                some, wanted = ids[chunk], targets[chunk]
+                call = partial(self._decoder.score, self._slot, some, wanted, top)
+                found.append(self._call(len(some), call))
         log_probs, top_ids, top_log_probs = zip(*found, strict=True)
         return Scores(
             np.concatenate(log_probs), np.concatenate(top_ids), np.concatenate(top_log_probs)
@@ -117,18 +115,18 @@ class BorrowedSlot:
         for first in range(0, len(ids), self._chunk):
             yield slice(first, min(first + self._chunk, len(ids)))
 
-    def _call(self, part: Part, call: Callable[[Part], R]) -> R:
-        """Make one call of the decoder, for one chunk."""
+    def _call(self, count: int, call: Callable[[], R]) -> R:
+        """Make one call of the decoder, for a chunk of `count` tokens."""
         if not self.paused:
             self._pause()
         self.paused, self.failed = False, True
         try:
-            found = call(part)
+            found = call()
         except OgptError:
             self.failed = False
             raise
         self.failed = False
-        self.tokens += len(part.ids)
+        self.tokens += count
         return found
 
     @contextmanager

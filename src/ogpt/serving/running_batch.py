@@ -128,6 +128,7 @@ class RunningBatch:
     def give_back(self, loan: int) -> None:
         """Return a borrowed slot, or leave the queue."""
         self._stepper.cancel(loan)
+        self._count()
 
     def check(self, job: Job) -> None:
         """Check that each text has enough slots; any thread may call it.

@@ -91,6 +91,7 @@ class RunningWork:
     def add(self, work: Work[Any]) -> None:
         """Queue work."""
         self._line.append(work)
+        self._ask()
 
     def cancel(self, work: Work[Any]) -> None:
         """End work whose reader has left; what has ended is ignored.
@@ -107,10 +108,7 @@ class RunningWork:
         """Compute the next result of the work whose turn it is."""
         for work in [one for one in self._line if self._late(one)]:
             self._fail(work, _deadline(work))
-        for work in self._line:
-            if work.loan is None and self._loans < self._most:
-                work.loan = self._batch.borrow()
-                self._loans += 1
+        self._ask()
         if turn := next(filter(self._slot_of, self._line), None):
             self._line.remove(turn)
             self._line.append(turn)
@@ -122,6 +120,13 @@ class RunningWork:
             work.loan = None
             self._fail(work, error_of())
         self._loans = 0
+
+    def _ask(self) -> None:
+        """Ask for slots, as far as work may have them."""
+        for work in self._line:
+            if work.loan is None and self._loans < self._most:
+                work.loan = self._batch.borrow()
+                self._loans += 1
 
     def _slot_of(self, work: Work[Any]) -> BorrowedSlot | None:
         """The slot of work, once it has one."""

@@ -176,7 +176,7 @@ def _head(folder: ModelFolder, spec: TaskSpec) -> tuple[NDArray[np.float32], NDA
     found: dict[str, NDArray[np.float32]] = {}
     for name, shape in wanted.items():
         array = arrays[homes[name]] if name in homes else None
-        seen = None if array is None else array.shape
+        seen = array.shape if isinstance(array, Array) else None
         if not isinstance(array, Array) or seen != shape:
             raise WeightsError(
                 f"{name} in {folder.path} is {seen or 'missing'}; allowed by the configuration: "
