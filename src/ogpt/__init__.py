@@ -17,14 +17,15 @@ Names load on first use, so that `import ogpt` is fast and loads no framework:
     ogpt.evaluate_probes     the paper's zero-shot probes of a language model
     ogpt.predict             labels of examples by a fine-tuned model
     ogpt.pipeline            continuations, labels or features of texts, as transformers' pipelines
+    ogpt.serve               models over HTTP, in the shapes of OpenAI's API
     ogpt.load                tokenizer and PyTorch model of a model folder or Hub id
     ogpt.convert             a checkpoint to a model folder or OpenAI's files
     ogpt.quantize            a model to 8 or 4 bits, and the change in loss
     ogpt.push_to_hub         a model folder or run to the Hugging Face Hub
     ogpt.info, ogpt.doctor   describe a model or run; check this machine
 
-`GenerationSettings` and `DecoderOptions` hold all settings of generating; `ModelFolder` is a model
-opened once, for several calls.
+`GenerationSettings` and `DecoderOptions` hold all settings of generating, `ServerSettings` those of
+the server; `ModelFolder` is a model opened once, for several calls.
 """
 
 from __future__ import annotations
@@ -68,6 +69,8 @@ if TYPE_CHECKING:
     from ogpt.model.transformer import OpenAIGPTModel as OpenAIGPTModel
     from ogpt.pipelines.pipeline import pipeline as pipeline
     from ogpt.recipes.demo import demo as demo
+    from ogpt.serving.serve import serve as serve
+    from ogpt.serving.server_settings import ServerSettings as ServerSettings
     from ogpt.tf.classification import (
         TFOpenAIGPTForSequenceClassification as TFOpenAIGPTForSequenceClassification,
     )
@@ -133,6 +136,7 @@ _HOMES = {
     "OpenAIGPTTokenizerFast": "ogpt.tokens.fast:OpenAIGPTTokenizerFast",
     "Parity": "ogpt.config.parity:Parity",
     "SequenceClassifierOutput": "ogpt.model.outputs:SequenceClassifierOutput",
+    "ServerSettings": "ogpt.serving.server_settings:ServerSettings",
     "SynthIDTextWatermarkingConfig": (
         "ogpt.generation.choosing.watermarking_config:SynthIDTextWatermarkingConfig"
     ),
@@ -176,6 +180,7 @@ _HOMES = {
     "reproduce": "ogpt.workflows.reproduce:reproduce",
     "reproduce_plan": "ogpt.workflows.reproduce_plan:reproduce_plan",
     "score": "ogpt.workflows.score:score",
+    "serve": "ogpt.serving.serve:serve",
     "train_tokenizer": "ogpt.workflows.train_tokenizer:train_tokenizer",
 }
 """Where each public name lives: `module:name`, or a module itself."""
@@ -202,6 +207,7 @@ __all__ = [
     "OpenAIGPTTokenizerFast",
     "Parity",
     "SequenceClassifierOutput",
+    "ServerSettings",
     "SynthIDTextWatermarkingConfig",
     "TFBaseModelOutput",
     "TFCausalLMOutput",
@@ -242,6 +248,7 @@ __all__ = [
     "reproduce",
     "reproduce_plan",
     "score",
+    "serve",
     "train_tokenizer",
 ]
 
@@ -250,8 +257,12 @@ _FRAMEWORKS = {
     "torch": ("PyTorch", "torch"),
     "tensorflow": ("TensorFlow", "tf"),
     "keras": ("TensorFlow", "tf"),
+    "fastapi": ("FastAPI", "serve"),
+    "uvicorn": ("uvicorn", "serve"),
+    "httptools": ("httptools", "serve"),
+    "prometheus_client": ("prometheus-client", "serve"),
 }
-"""Name and extra of the framework, by the package that is missing."""
+"""Name and extra of a framework or library, by the package that is missing."""
 
 
 def __getattr__(name: str) -> Any:

@@ -21,6 +21,7 @@
     ├── TrainingInterrupted (KeyboardInterrupt)   Ctrl-C, after the run was saved
     ├── SamplingError (ValueError)        an invalid prompt or decoding setting
     ├── DecoderError (ValueError)         a call that breaks the decoder protocol
+    ├── RequestError (ValueError)         a field of an HTTP request that cannot be served
     ├── EngineError (RuntimeError)        a request that the serving engine could not finish
     │   ├── DeadlineExceeded (TimeoutError)   a request that did not end in its time
     │   ├── EngineUnavailable             an engine that restarts, drains or is closed
@@ -137,6 +138,14 @@ class SamplingError(OgptError, ValueError):
 
 class DecoderError(OgptError, ValueError):
     """A call that breaks the decoder protocol, such as a slot that does not exist."""
+
+
+class RequestError(OgptError, ValueError):
+    """A field of an HTTP request that cannot be served. `param` is its name."""
+
+    def __init__(self, message: str, *, hint: str, param: str) -> None:
+        super().__init__(message, hint=hint)
+        self.param = param
 
 
 class EngineError(OgptError, RuntimeError):

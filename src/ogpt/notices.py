@@ -105,6 +105,15 @@ KINDS: dict[str, str] = {
     "unknown-setting": (
         "{name} is not a field of the configuration: keeping it, but nothing uses it ({advice})"
     ),
+    "fields-ignored": "ignoring fields that the request does not have: {names}",
+    "not-reproducible": (
+        "the decoder {decoder} computes a text a little differently beside other texts: the same "
+        "request and seed can give other tokens"
+    ),
+    "open-without-key": (
+        "listening on {host} without an API key: everyone who reaches this address can use the "
+        "server (--api-key)"
+    ),
     "arguments-ignored": "ignoring arguments that no model accepts: {names}",
     "nothing-to-learn": "all labels are {ignored}, the value to ignore: the loss is zero",
     "weights-not-from-file": "{name}: {report}",

@@ -31,7 +31,9 @@ for name in {extras}: sys.modules[name] = None
 import ogpt
 for module in pkgutil.walk_packages(ogpt.__path__, "ogpt."):
     name = module.name
-    apart = ("__main__", "integrations.", "model.", "tf.", "training.tf_", "training.torch_")
+    apart = (
+        "__main__", "integrations.", "model.", "serving.", "tf.", "training.tf_", "training.torch_"
+    )
     if name.removeprefix("ogpt.").startswith(apart):
         continue
     importlib.import_module(name)

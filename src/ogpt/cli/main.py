@@ -26,12 +26,13 @@ from ogpt.cli.pretrain import pretrain
 from ogpt.cli.quantize import quantize
 from ogpt.cli.reproduce import reproduce
 from ogpt.cli.score import score
+from ogpt.cli.serve import serve
 from ogpt.cli.train_tokenizer import train_tokenizer
 from ogpt.version import __version__
 
 GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
     "Train": (demo, train_tokenizer, prepare, pretrain, finetune, reproduce),
-    "Use": (generate, score, evaluate, predict, quantize, convert),
+    "Use": (generate, serve, score, evaluate, predict, quantize, convert),
     "Look": (info,),
     "Machine": (doctor,),
 }

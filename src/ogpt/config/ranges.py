@@ -148,6 +148,26 @@ class FileName:
         return "a path, or None"
 
 
+class String:
+    """A text of at least `least` characters."""
+
+    def __init__(self, least: int = 1, optional: bool = False) -> None:
+        self.least = least
+        self.optional = optional
+
+    def keep(self, value: Any) -> str | None:
+        """The text itself."""
+        if value is None and self.optional:
+            return None
+        if isinstance(value, str) and len(value) >= self.least:
+            return value
+        raise _refused(value, self)
+
+    def __str__(self) -> str:
+        words = "a text" if not self.least else "a text of one character or more"
+        return words + (", or None" if self.optional else "")
+
+
 class Texts:
     """A text, or several; none of them empty."""
 

@@ -27,6 +27,7 @@ EXTRAS = {
     "eval": ("scikit-learn", "scipy"),
     "report": ("matplotlib", "tensorboard"),
     "h5": ("h5py",),
+    "serve": ("fastapi", "uvicorn", "httptools", "prometheus_client"),
     "chat": ("jinja2",),
 }
 """The optional packages, by the extra that installs them (as in pyproject.toml)."""

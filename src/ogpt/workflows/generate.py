@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ogpt.config.described import check_names, derived, whole_or_named
+from ogpt.config.described import check_names, whole_or_named
 from ogpt.decoding.choice import open_decoder
 from ogpt.decoding.floor import weight_bytes
 from ogpt.decoding.options import BATCH_SIZE, DecoderOptions
@@ -20,7 +20,7 @@ from ogpt.folders.model_folder import ModelFolder
 from ogpt.generation.choosing.settings import GenerationSettings, require
 from ogpt.generation.protocol.decoder import Decoder
 from ogpt.generation.texts.continuing import Generation, OnText, continuations, slots_of
-from ogpt.generation.texts.request import Request, check_given, prepare
+from ogpt.generation.texts.request import Request, check_given, prepare, with_end_tokens
 from ogpt.generation.texts.rows import (
     FinishedRows,
     check_fields,
@@ -231,10 +231,7 @@ def _prepare(
 ) -> Request:
     """Build the request; the end tokens of the model's configuration are added."""
     config = folder.config
-    end_ids = config.eos_token_id  # GPT-1 itself has none
-    if end_ids is not None:
-        end_ids = end_ids if isinstance(end_ids, list) else [end_ids]
-        settings = derived(settings, eos_token_id=(*settings.eos_token_id, *end_ids))
+    settings = with_end_tokens(settings, config)
     size = (config.n_positions, config.vocab_size)
     return prepare(folder.tokenizer, *size, prompt, ids, settings, names=names)
 

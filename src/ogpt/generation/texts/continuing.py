@@ -50,6 +50,8 @@ class Generation:
     n_prompt_tokens: int
     top_log_probs: list[TopLogProbs] = field(default_factory=list)
     """The most probable tokens at each step; empty unless requested."""
+    stop_string: str = ""
+    """The stop string that ended it, as the vocabulary spells it; empty if none did."""
 
 
 def continuations(
@@ -200,6 +202,7 @@ class Draft:
             self.finish_reason,
             [token.log_prob for token in tokens],
             [token.top_log_probs for token in tokens],
+            self._writer.stop_string,
         )
 
     def ends_beams(
@@ -209,16 +212,16 @@ class Draft:
 
         Their texts are written from the start each time, as beams change with every step.
         """
-        return [self._written(ids[n_prompt:])[1] for ids in candidates]
+        return [bool(self._written(ids[n_prompt:])[1]) for ids in candidates]
 
     def of_beam(self, beam: Hypothesis) -> Generation:
         """The continuation of a beam."""
         at_end = beam.ids[-1] in self._request.settings.eos_token_id  # which has no text
-        text, stopped = self._written(beam.ids[: -1 if at_end else None])
-        reason: FinishReason = "stop" if at_end or stopped else "length"
+        text, stop = self._written(beam.ids[: -1 if at_end else None])
+        reason: FinishReason = "stop" if at_end or stop else "length"
         if reason == "length" and len(beam.ids) < self._request.settings.max_new_tokens:
             reason = "max_time"
-        return self._generation(text, beam.ids, reason, beam.log_probs, beam.top_log_probs)
+        return self._generation(text, beam.ids, reason, beam.log_probs, beam.top_log_probs, stop)
 
     def _generation(
         self,
@@ -227,6 +230,7 @@ class Draft:
         reason: FinishReason,
         log_probs: list[float],
         tops: list[TopLogProbs],
+        stop: str,
     ) -> Generation:
         return Generation(
             text=text,
@@ -236,17 +240,18 @@ class Draft:
             log_probs=log_probs,
             n_prompt_tokens=len(self.prompt.ids),
             top_log_probs=tops if self._request.top_logprobs else [],
+            stop_string=stop,
         )
 
-    def _written(self, ids: Sequence[int]) -> tuple[str, bool]:
-        """The text of tokens up to a stop string, and whether it has one."""
+    def _written(self, ids: Sequence[int]) -> tuple[str, str]:
+        """The text of tokens up to a stop string, and that string, empty if there is none."""
         writer = self._new_writer()
         texts = []
         for token_id in ids:
             texts.append(writer.write(token_id))
             if writer.stopped:
                 break
-        return "".join([*texts, writer.finish()]), writer.stopped
+        return "".join([*texts, writer.finish()]), writer.stop_string
 
     def _new_writer(self) -> Writer:
         return Writer(

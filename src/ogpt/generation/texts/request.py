@@ -6,10 +6,12 @@ All of this happens before the weights are read, so that faults and notices come
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import index
+from typing import Literal
 
 from ogpt.config.described import derived
+from ogpt.config.model import OpenAIGPTConfig
 from ogpt.errors import SamplingError, TokenOutOfRange
 from ogpt.generation.choosing.effects import tell_without_effect
 from ogpt.generation.choosing.rules import Rule
@@ -117,16 +119,32 @@ def prepare(
         ContextTooLong: beam search or contrastive search exceeds the context length.
     """
     if ids is not None:
-        prompts = [_ids_prompt(tokenizer, ids, vocab_size)]
-        names = [THE_PROMPT]
+        prompts = [ids_prompt(tokenizer, ids, vocab_size)]
     else:
         texts = [prompt] if isinstance(prompt, str) else list(prompt or ())
-        names = names or _names(len(texts))
-        prompts = [_text_prompt(tokenizer, *named) for named in zip(texts, names, strict=True)]
+        names = names or prompt_names(len(texts))
+        prompts = [text_prompt(tokenizer, *named) for named in zip(texts, names, strict=True)]
         tell_unknown(tokenizer, [token_id for one in prompts for token_id in one.ids])
     if not prompts:
         raise SamplingError("prompt is an empty list; allowed: one text or more", hint="pass one")
+    return request_of(tokenizer, n_positions, vocab_size, prompts, settings)
+
+
+def request_of(
+    tokenizer: TokenizerLike,
+    n_positions: int,
+    vocab_size: int,
+    prompts: list[Prompt],
+    settings: GenerationSettings,
+) -> Request:
+    """A request for prompts that are tokenized; see `prepare`.
+
+    Raises:
+        SamplingError: top_logprobs above vocab_size, or a setting that is not Unicode.
+        ContextTooLong: beam search or contrastive search exceeds the context length.
+    """
     every_ids = [one.ids for one in prompts]
+    names = [one.name for one in prompts]
     if settings.num_beams > 1 or settings.penalty_alpha:  # these do not slide
         # contrastive search processes its last token too, to choose it
         more = settings.max_new_tokens - (settings.penalty_alpha == 0)
@@ -157,6 +175,46 @@ def prepare(
     return Request(prompts, as_ids, stop, settings.top_logprobs, bans)
 
 
+def truncated(
+    tokenizer: TokenizerLike,
+    prompts: Sequence[Prompt],
+    length: int,
+    side: Literal["left", "right"] = "left",
+) -> list[Prompt]:
+    """Prompts of at most `length` tokens, with a notice if tokens are dropped.
+
+    Args:
+        tokenizer: The model's.
+        prompts: Of a request.
+        length: Number of tokens to keep, 1 or more.
+        side: Where tokens are dropped. Of a prompt that loses its start, the text is kept: the
+            readable form of what follows depends on its end only.
+    """
+    lost = [max(0, len(one.ids) - length) for one in prompts]
+    if any(lost):
+        count, total = sum(each > 0 for each in lost), len(prompts)
+        tell("text-truncated", count=count, total=total, max_length=length, lost=sum(lost))
+    found = []
+    for one in prompts:
+        if side == "left":
+            found.append(replace(one, ids=one.ids[-length:]))
+        else:
+            ids = one.ids[:length]
+            text, after_word = decode(tokenizer, ids), ends_word(tokenizer, ids[-1])
+            whole = len(ids) == len(one.ids)
+            found.append(one if whole else Prompt(text, ids, after_word, False, one.name))
+    return found
+
+
+def with_end_tokens(settings: GenerationSettings, config: OpenAIGPTConfig) -> GenerationSettings:
+    """The settings with the end tokens of a model's configuration; GPT-1 itself has none."""
+    end_ids = config.eos_token_id
+    if end_ids is None:
+        return settings
+    end_ids = end_ids if isinstance(end_ids, list) else [end_ids]
+    return derived(settings, eos_token_id=(*settings.eos_token_id, *end_ids))
+
+
 def tell_unknown(tokenizer: TokenizerLike, ids: Sequence[int]) -> None:
     """Give notice of tokens that the vocabulary does not have.
 
@@ -183,7 +241,7 @@ def tell_length(
         settings: Of the request; greedy search or sampling.
         names: What the notices call each prompt.
     """
-    for ids, name in zip(prompts, names or _names(len(prompts)), strict=True):
+    for ids, name in zip(prompts, names or prompt_names(len(prompts)), strict=True):
         if len(ids) > n_positions:
             tell("prompt-cut", prompt=name, tokens=len(ids), n_positions=n_positions)
     if any(slides(n_positions, len(ids), settings.max_new_tokens) for ids in prompts):
@@ -207,12 +265,17 @@ def check_unicode(name: str, text: str) -> None:
         ) from error
 
 
-def _names(count: int) -> list[str]:
+def prompt_names(count: int) -> list[str]:
     """What messages call prompts: by number, if there are several."""
     return [THE_PROMPT] if count == 1 else [f"prompt {number}" for number in range(1, count + 1)]
 
 
-def _text_prompt(tokenizer: TokenizerLike, text: str, name: str) -> Prompt:
+def text_prompt(tokenizer: TokenizerLike, text: str, name: str = THE_PROMPT) -> Prompt:
+    """Tokenize a prompt.
+
+    Raises:
+        SamplingError: it has no tokens, or half a surrogate pair; the message calls it `name`.
+    """
     check_unicode(name, text)
     ids = tokenizer.encode(text, add_special_tokens=False)
     if not ids:
@@ -223,7 +286,15 @@ def _text_prompt(tokenizer: TokenizerLike, text: str, name: str) -> Prompt:
     return Prompt(text, ids, after_word=space_follows(tokenizer, text), name=name)
 
 
-def _ids_prompt(tokenizer: TokenizerLike, ids: Sequence[int], vocab_size: int) -> Prompt:
+def ids_prompt(
+    tokenizer: TokenizerLike, ids: Sequence[int], vocab_size: int, name: str = THE_PROMPT
+) -> Prompt:
+    """A prompt of token ids.
+
+    Raises:
+        SamplingError: there are none.
+        TokenOutOfRange: one is outside the vocabulary.
+    """
     prompt = [index(token_id) for token_id in ids]
     for position, token_id in enumerate(prompt):
         if not 0 <= token_id < vocab_size:
@@ -237,7 +308,7 @@ def _ids_prompt(tokenizer: TokenizerLike, ids: Sequence[int], vocab_size: int) -
             hint="pass at least one token id",
         )
     after_word = ends_word(tokenizer, prompt[-1])
-    return Prompt(decode(tokenizer, prompt), prompt, after_word, typed=False)
+    return Prompt(decode(tokenizer, prompt), prompt, after_word, typed=False, name=name)
 
 
 def _biased(tokenizer: TokenizerLike, texts: Iterable[str]) -> dict[str, tuple[int, ...]]:

@@ -56,8 +56,8 @@ class Writer:
 
     All that `write` and `finish` return, joined, is `tokenizer.decode` of all the ids, after a
     space if `after_word`; or that text up to the first stop string. `stopped` becomes true with
-    the first token that completes a stop string. The text of the first `min_tokens` tokens is not
-    searched. With a `surface`, the text is what it makes of that.
+    the first token that completes a stop string, which is then `stop_string`. The text of the
+    first `min_tokens` tokens is not searched. With a `surface`, the text is what it makes of that.
 
     Args:
         tokenizer: Turns ids into text.
@@ -77,6 +77,7 @@ class Writer:
         surface: Readable | None = None,
     ) -> None:
         self.stopped = False
+        self.stop_string = ""
         self._tokenizer = tokenizer
         self._stop = tuple(stop)
         self._min_tokens = min_tokens
@@ -105,11 +106,12 @@ class Writer:
         )
         if self._bytes:  # the first bytes of a character, or of none: the next token shows which
             hidden = hidden.removesuffix(REPLACEMENT)
-        found = [at for stop in self._stop if (at := hidden.find(stop, self._exempt)) >= 0]
+        found = [(at, stop) for stop in self._stop if (at := hidden.find(stop, self._exempt)) >= 0]
         if found:
             self.stopped = True
+            first, self.stop_string = min(found)
             self._held, self._word = "", []
-            return self._shown(hidden[: min(found)])
+            return self._shown(hidden[:first])
         whole = len(self._held)
         if complete:
             self._held, self._word, self._after_word = hidden, [], not self._bytes

@@ -1,0 +1,63 @@
+"""`ogpt serve`: its options are the fields of ServerSettings and DecoderOptions."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from ogpt.cli.command import reporter
+from ogpt.cli.common_options import Model
+from ogpt.cli.field_options import with_field_options
+from ogpt.config.described import descriptions
+from ogpt.decoding.options import DecoderOptions
+from ogpt.errors import ConfigError
+from ogpt.serving.server_settings import ADDRESS, ServerSettings
+
+
+@with_field_options(ServerSettings, DecoderOptions)
+def serve(
+    model: Model,
+    models: Annotated[
+        list[str] | None,
+        typer.Option("--model", metavar="NAME=MODEL", help="Serve this model too; repeatable."),
+    ] = None,
+    api_key: Annotated[
+        str | None,
+        typer.Option(
+            envvar="OGPT_API_KEY",
+            help=descriptions(ServerSettings)["api_key"].help,
+            rich_help_panel=ADDRESS,
+        ),
+    ] = None,
+    **named: Any,
+) -> None:
+    """Serve models over HTTP, in the shapes of OpenAI's API."""
+    import ogpt
+
+    show = reporter()
+    ogpt.serve(
+        model,
+        models=parse_models(models or []),
+        api_key=api_key,
+        on_start=lambda url: show("message", text=f"serving at {url} (Ctrl-C stops it)"),
+        **named,
+    )
+
+
+def parse_models(pairs: list[str]) -> dict[str, str]:
+    """Models by name, from `NAME=MODEL`.
+
+    Raises:
+        ConfigError: no name or no model.
+    """
+    found = {}
+    for pair in pairs:
+        name, _, model = pair.partition("=")
+        if not name or not model:
+            raise ConfigError(
+                f"--model is {pair!r}; allowed: a name, = and a model",
+                hint="pass for example --model stories=runs/stories",
+            )
+        found[name] = model
+    return found

@@ -1,0 +1,177 @@
+"""POST /v1/completions, whole and streamed, as OpenAI's API has it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response, StreamingResponse
+
+from ogpt.errors import OgptError
+from ogpt.notices import tell
+from ogpt.serving.completion_plan import CompletionPlan, plan_completion
+from ogpt.serving.completion_request import CompletionRequest
+from ogpt.serving.completion_response import Completion, CompletionChoice
+from ogpt.serving.completion_text import CompletionText, joined
+from ogpt.serving.http_errors import error_body, error_response
+from ogpt.serving.prompt_scores import PromptScores, prompt_scores
+from ogpt.serving.request_scope import Scope, listen, unless_gone
+from ogpt.serving.request_stream import RequestStream, WorkStream
+from ogpt.serving.schemas import ERRORS, ApiWarning, Usage
+from ogpt.serving.served_models import ServedModel
+from ogpt.version import __version__
+
+router = APIRouter()
+
+UNBUFFERED = {"cache-control": "no-store", "x-accel-buffering": "no"}
+"""Headers of a stream: nothing on its way holds it back."""
+
+DONE = b"data: [DONE]\n\n"
+_LOG = logging.getLogger("ogpt.serving")
+
+
+@router.post("/v1/completions", response_model=Completion, responses=ERRORS)
+async def create_completion(request: Request, body: CompletionRequest, scope: Scope) -> Response:
+    """Continue prompts, or score them; with `stream`, as server-sent events."""
+    state = request.app.state
+    served = await scope.enter_async_context(state.models.using(body.model))
+    with listen(request, body) as warnings:
+        plan = await asyncio.to_thread(plan_completion, body, served, state.settings)
+        if not served.engine.abilities.bitwise:
+            tell("not-reproducible", decoder=served.options.decoder)
+        answer = _Answer.begin(body, plan, served, warnings, scope)
+    if body.stream:
+        return StreamingResponse(
+            answer.events(), media_type="text/event-stream", headers=UNBUFFERED
+        )
+    whole = await unless_gone(request, answer.whole())
+    return Response(_json(whole), media_type="application/json")
+
+
+@router.post("/v1/chat/completions", status_code=404, responses=ERRORS)
+async def create_chat_completion() -> Response:
+    """Refused: GPT-1 knows no chat."""
+    message = (
+        "this server has no chat, as GPT-1 was not trained on conversations (send the text to "
+        "continue as prompt to /v1/completions)"
+    )
+    body = error_body(message, "invalid_request_error", None, "not_found")
+    return Response(body, 404, media_type="application/json")
+
+
+@dataclass(slots=True)
+class _Answer:
+    """An answer while it is computed."""
+
+    body: CompletionRequest
+    plan: CompletionPlan
+    text: CompletionText
+    scores: WorkStream[PromptScores] | None
+    pieces: RequestStream | None
+    common: dict[str, Any]
+    """What the answer and all of its chunks have in common."""
+    warnings: list[ApiWarning]
+
+    @classmethod
+    def begin(
+        cls,
+        body: CompletionRequest,
+        plan: CompletionPlan,
+        served: ServedModel,
+        warnings: list[ApiWarning],
+        scope: AsyncExitStack,
+    ) -> _Answer:
+        """Submit the work to the engine; leaving the scope cancels it."""
+        scores = pieces = None
+        if plan.prompt_top is not None:
+            work = prompt_scores([prompt.ids for prompt in plan.prompts], plan.prompt_top)
+            scores = scope.enter_context(served.engine.run(work, body.max_time))
+        if plan.request is not None:
+            pieces = scope.enter_context(served.engine.submit(plan.request))
+        common = {
+            "id": f"cmpl-{uuid4().hex}",
+            "object": "text_completion",
+            "created": int(time.time()),
+            "model": served.name,
+            "system_fingerprint": f"ogpt-{__version__}",
+        }
+        text = CompletionText(body, plan, served.tokenizer)
+        return cls(body, plan, text, scores, pieces, common, warnings)
+
+    async def whole(self) -> Completion:
+        """The answer in one piece."""
+        parts = [*self.text.starts()]
+        async for scores in _each(self.scores):
+            parts += self.text.scores(scores)
+        if self.pieces is None:
+            parts += self.text.ends()
+        else:
+            parts += self.text.best(await self.pieces.gather())
+        choices = joined(parts)
+        return Completion(
+            **self.common, choices=choices, usage=self._usage(), warnings=self.warnings
+        )
+
+    async def events(self) -> AsyncIterator[bytes]:
+        """The answer as server-sent events. An error is an event too: the status was sent."""
+        try:
+            first: dict[str, Any] = {"warnings": self.warnings} if self.warnings else {}
+            async for part in self._parts():
+                yield self._event([part], **first)
+                first = {}
+            options = self.body.stream_options
+            if options is not None and options.include_usage:
+                yield self._event([], **first, usage=self._usage())
+        except Exception as error:  # noqa: BLE001  # whatever it is, the client learns of it
+            if not isinstance(error, OgptError):
+                _LOG.exception("a stream ended with an error")
+            yield b"data: " + bytes(error_response(error).body) + b"\n\n"
+        yield DONE
+
+    async def _parts(self) -> AsyncIterator[CompletionChoice]:
+        """The parts of all choices, as they come."""
+        for part in self.text.starts():
+            yield part
+        async for scores in _each(self.scores):
+            for part in self.text.scores(scores):
+                yield part
+        if self.pieces is None:
+            for part in self.text.ends():
+                yield part
+            return
+        async for piece in self.pieces:
+            if (part := self.text.piece(piece)) is not None:
+                yield part
+
+    def _event(self, choices: list[CompletionChoice], **more: Any) -> bytes:
+        options = self.body.stream_options
+        if options is not None and options.continuous_usage_stats:
+            more["usage"] = self._usage()
+        return b"data: " + _json(Completion(**self.common, choices=choices, **more)) + b"\n\n"
+
+    def _usage(self) -> Usage:
+        prompt_tokens = sum(len(prompt.ids) for prompt in self.plan.prompts)
+        completion_tokens = self.text.completion_tokens
+        return Usage(
+            prompt_tokens=prompt_tokens,
+            completion_tokens=completion_tokens,
+            total_tokens=prompt_tokens + completion_tokens,
+        )
+
+
+async def _each(scores: WorkStream[PromptScores] | None) -> AsyncIterator[PromptScores]:
+    if scores is not None:
+        async for each in scores:
+            yield each
+
+
+def _json(answer: Completion) -> bytes:
+    """Fields that the request did not ask for are left out."""
+    return answer.model_dump_json(exclude_unset=True).encode()

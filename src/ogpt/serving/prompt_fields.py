@@ -1,0 +1,127 @@
+"""Fields of a request that hold text, checked and tokenized, and errors that name the field."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Literal
+
+from ogpt.errors import RequestError, SamplingError, TokenizerError, TokenOutOfRange
+from ogpt.generation.texts.request import (
+    Prompt,
+    ids_prompt,
+    prompt_names,
+    tell_unknown,
+    text_prompt,
+    truncated,
+)
+from ogpt.serving.served_models import ServedModel
+from ogpt.serving.server_settings import ServerSettings
+
+NAMES = {
+    "max_new_tokens": "max_tokens",
+    "min_new_tokens": "min_tokens",
+    "num_return_sequences": "n",
+    "num_beams": "best_of",
+    "top_logprobs": "logprobs",
+    "sequence_bias": "logit_bias",
+    "ban": "bad_words",
+}
+"""Fields of requests, by the settings that they become."""
+
+Texts = str | list[str] | list[int] | list[list[int]]
+"""A text, several, the token ids of one, or of several."""
+
+
+@contextmanager
+def naming_fields(param: str | None = None) -> Iterator[None]:
+    """Turn an error of a setting or text into one of the field that it comes from.
+
+    Args:
+        param: The field; None: the message names the setting.
+
+    Raises:
+        RequestError: in place of SamplingError, TokenizerError and TokenOutOfRange.
+    """
+    try:
+        yield
+    except (SamplingError, TokenizerError, TokenOutOfRange) as error:
+        message = re.sub(r"\w+", lambda word: NAMES.get(word[0], word[0]), str(error))
+        named = param or message.partition(" ")[0]
+        raise RequestError(message, hint=error.hint, param=named) from error
+
+
+def at_most(name: str, value: int, most: int, hint: str) -> None:
+    """Check a number against a limit of the server.
+
+    Raises:
+        RequestError: it is above the limit.
+    """
+    if value > most:
+        raise RequestError(f"{name} is {value}; allowed: at most {most}", hint=hint, param=name)
+
+
+def prompts_of(
+    given: Texts,
+    served: ServedModel,
+    limits: ServerSettings,
+    *,
+    param: str = "prompt",
+    truncate: int | None = None,
+    side: Literal["left", "right"] = "left",
+) -> list[Prompt]:
+    """Tokenize the texts of a request, and truncate them if it asks for that.
+
+    Args:
+        given: The value of the field.
+        served: The model.
+        limits: Of the server.
+        param: Name of the field.
+        truncate: Number of tokens to keep of each; -1: the context length; None: all.
+        side: Where tokens are dropped.
+
+    Raises:
+        RequestError: no text, one without tokens, ids outside the vocabulary, or too many tokens.
+    """
+    every: Sequence[str | list[int]] = _every(given)
+    if not every:
+        raise RequestError(
+            f"{param} is an empty list; allowed: one text or more, or their token ids",
+            hint="pass a text",
+            param=param,
+        )
+    tokenizer, config = served.tokenizer, served.config
+    with naming_fields(param):
+        prompts = [
+            text_prompt(tokenizer, one, name)
+            if isinstance(one, str)
+            else ids_prompt(tokenizer, one, config.vocab_size, name)
+            for one, name in zip(every, prompt_names(len(every)), strict=True)
+        ]
+    if truncate == 0:
+        raise RequestError(
+            "truncate_prompt_tokens is 0; allowed: -1, or 1 or more",
+            hint="pass the number of tokens to keep",
+            param="truncate_prompt_tokens",
+        )
+    if truncate is not None:
+        length = config.n_positions if truncate == -1 else truncate
+        prompts = truncated(tokenizer, prompts, length, side)
+    total = sum(len(one.ids) for one in prompts)
+    if total > limits.max_prompt_tokens:
+        raise RequestError(
+            f"{param} has {total} tokens; allowed: at most {limits.max_prompt_tokens}",
+            hint="send less, or pass truncate_prompt_tokens",
+            param=param,
+        )
+    tell_unknown(tokenizer, [token_id for one in prompts if one.typed for token_id in one.ids])
+    return prompts
+
+
+def _every(given: Texts) -> Sequence[str | list[int]]:
+    """The texts, or token ids of texts, of a field that may hold one or several."""
+    if isinstance(given, str):
+        return [given]
+    ids = [each for each in given if isinstance(each, int)]
+    return [ids] if ids else [each for each in given if not isinstance(each, int)]

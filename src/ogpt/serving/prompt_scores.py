@@ -1,0 +1,48 @@
+"""Log-probabilities of prompts, as work for an engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+from ogpt.generation.protocol.decoder import Decoder, Part
+from ogpt.generation.protocol.likelihood import TopLogProbs, check_finite, windows
+
+
+class PromptScores(NamedTuple):
+    """Log-probabilities of the next tokens of a prompt."""
+
+    number: int
+    """Of the prompt."""
+    ids: list[int]
+    log_probs: list[float]
+    tops: list[TopLogProbs]
+    """The most probable tokens at each position, as many as requested."""
+
+
+def prompt_scores(
+    prompts: Sequence[Sequence[int]], top: int
+) -> Callable[[Decoder], Iterator[PromptScores]]:
+    """Work for `Engine.run`: score each token of each prompt but its first.
+
+    A prompt beyond the context length is scored with a sliding window, half of it at a time.
+
+    Args:
+        prompts: Token ids.
+        top: Number of most probable tokens to report at each position.
+    """
+
+    def work(decoder: Decoder) -> Iterator[PromptScores]:
+        stride = max(1, decoder.n_positions // 2)
+        for number, ids in enumerate(prompts):
+            for context, read, targets in windows([ids], decoder.n_positions, stride):
+                decoder.free(0)
+                if context:
+                    decoder.run([Part(0, context, "none")])
+                log_probs, top_ids, top_log_probs = decoder.score(0, read, targets, top)
+                check_finite(log_probs)
+                pairs = zip(top_ids.tolist(), top_log_probs.tolist(), strict=True)
+                tops = [list(zip(*each, strict=True)) for each in pairs]
+                yield PromptScores(number, targets, log_probs.tolist(), tops)
+
+    return work

@@ -1,0 +1,107 @@
+"""What requests and answers have in common, in the shapes of OpenAI's API."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ogpt.config.described import descriptions
+from ogpt.config.ranges import Number, Whole
+from ogpt.generation.choosing.settings import GenerationSettings
+
+MAX_ID = 2**31 - 1
+"""Upper bound of whole numbers in a request: the native core uses 32-bit integers."""
+
+
+class ApiRequest(BaseModel):
+    """A request. Fields that it does not know are kept, and reported as warnings.
+
+    Types are strict: "1" and true are no numbers.
+    """
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        extra="allow", strict=True, allow_inf_nan=False, frozen=True
+    )
+
+    model: str | None = Field(None, description='Name of the model; "default" or none: the first.')
+    user: str | None = Field(None, description="Name of the end user; it has no effect.")
+
+    @property
+    def unknown(self) -> list[str]:
+        """Names of fields that this request does not have."""
+        return sorted(self.model_extra or ())
+
+
+class ApiWarning(BaseModel):
+    """A decision that the client did not ask for."""
+
+    code: str
+    """A key of `ogpt.notices.KINDS`."""
+    message: str
+
+
+class ApiResponse(BaseModel):
+    """An answer; `warnings` says what was ignored or truncated."""
+
+    warnings: list[ApiWarning] = []
+
+
+class Usage(BaseModel):
+    """Number of tokens of a request."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+
+
+class ErrorDetail(BaseModel):
+    """What was wrong, in OpenAI's shape."""
+
+    message: str
+    type: str
+    param: str | None = None
+    code: str | None = None
+
+
+class ErrorBody(BaseModel):
+    """The body of every answer that is not 2xx."""
+
+    error: ErrorDetail
+
+
+ERRORS: dict[int | str, dict[str, Any]] = {
+    status: {"model": ErrorBody, "description": description}
+    for status, description in (
+        (400, "A field that cannot be served."),
+        (401, "No API key, or a wrong one."),
+        (403, "A host or origin that is not allowed."),
+        (404, "There is no such model or path."),
+        (408, "The time of the request was over."),
+        (413, "The body is too large."),
+        (415, "The body is not JSON."),
+        (429, "Too many requests; Retry-After says when to try again."),
+        (500, "The request failed in the server."),
+        (503, "The server cannot accept requests now; send it again later."),
+    )
+}
+"""Answers of every route besides its own, for the OpenAPI page."""
+
+
+def setting(name: str, default: Any = None) -> Any:
+    """A field of a request that is a field of GenerationSettings: its help and its range.
+
+    Args:
+        name: In GenerationSettings.
+        default: None: that of GenerationSettings.
+    """
+    found = descriptions(GenerationSettings)[name]
+    limits: dict[str, float] = {}
+    if isinstance(found.allowed, Whole):
+        most = found.allowed.most
+        limits = {"ge": found.allowed.least, "le": MAX_ID if most is None else most}
+    elif isinstance(found.allowed, Number):
+        limits = {"gt" if found.allowed.above else "ge": found.allowed.least}
+        if found.allowed.most is not None:
+            limits["lt" if found.allowed.below else "le"] = found.allowed.most
+    return Field(default, description=found.help, **limits)  # type: ignore[call-overload]  # by name

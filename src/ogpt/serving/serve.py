@@ -1,0 +1,79 @@
+"""`ogpt serve`: models over HTTP, until the process is asked to stop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from ogpt.config.described import check_names, whole_or_named
+from ogpt.decoding.options import DecoderOptions
+from ogpt.folders.model_folder import ModelFolder
+from ogpt.notices import tell
+from ogpt.serving.app import create_app
+from ogpt.serving.http_server import HttpServer, address_of, listen_on
+from ogpt.serving.served_models import ServedModels
+from ogpt.serving.server_settings import LOOPBACK, ServerSettings
+
+
+def serve(
+    model: str | Path | ModelFolder,
+    *,
+    models: Mapping[str, str | Path | ModelFolder] | None = None,
+    settings: ServerSettings | None = None,
+    options: DecoderOptions | None = None,
+    on_start: Callable[[str], None] = lambda url: None,
+    **named: Any,
+) -> None:
+    """Serve models over HTTP, in the shapes of OpenAI's API, until SIGTERM or Ctrl-C.
+
+    Then it accepts no more requests, and those that run have `drain_timeout` seconds to finish.
+
+    Args:
+        model: The default model: a model folder, a run, or an id of the Hub.
+        models: Further models by name. They are loaded when a request names them.
+        settings: Address, access and limits.
+        options: Which decoder runs the models, and how.
+        on_start: Receives the URL of the server when it accepts connections.
+        **named: Fields of ServerSettings and DecoderOptions, in place of those in `settings` and
+            `options`.
+
+    Raises:
+        ConfigError: a setting outside its range, or an address that cannot be listened on.
+        UnknownArgument: a name that is no setting and no option.
+        CheckpointError, TokenizerError, WeightsError: a model that is missing or damaged.
+        BackendMissing: the decoder's package is not installed.
+    """
+    check_names(serve, named, ServerSettings, DecoderOptions)
+    settings = whole_or_named(ServerSettings, settings, named)
+    options = whole_or_named(DecoderOptions, options, named)
+    if settings.api_key is None and settings.host not in LOOPBACK:
+        tell("open-without-key", host=settings.host)
+    served = ServedModels(
+        {name_of(model): model, **(models or {})},
+        options,
+        slots=settings.slots,
+        max_queued=settings.max_queued,
+        max_time=settings.max_time,
+        in_memory=settings.models_in_memory,
+    )
+    with closing(served), listen_on(settings) as listening:
+        asyncio.run(_load_default(served))
+        server = HttpServer(
+            create_app(served, settings), settings, lambda: on_start(address_of(listening))
+        )
+        server.run([listening])
+
+
+def name_of(model: str | Path | ModelFolder) -> str:
+    """The name by which requests call a model: that of its folder, or its id on the Hub."""
+    path = Path(model)
+    return path.resolve().name if path.exists() else str(model)
+
+
+async def _load_default(models: ServedModels) -> None:
+    """Load the default model, so that its faults are found before the server starts."""
+    async with models.using():
+        pass

@@ -1,0 +1,109 @@
+"""The models of the server, and whether it can serve: for clients, and for what runs the server."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel
+from starlette.responses import JSONResponse
+
+from ogpt.errors import UnknownModel
+from ogpt.serving.schemas import ERRORS
+from ogpt.serving.served_models import ServedModels
+from ogpt.version import __version__
+
+router = APIRouter()
+
+
+class ModelCard(BaseModel):
+    """A model, in OpenAI's shape."""
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int
+    owned_by: str = "ogpt"
+    root: str
+    parent: str | None = None
+    max_model_len: int
+    """Context length in tokens."""
+    state: str
+    """unloaded, loading, ready, or why it does not serve."""
+
+
+class ModelList(BaseModel):
+    """All models of the server; the first one is the default."""
+
+    object: Literal["list"] = "list"
+    data: list[ModelCard]
+
+
+class Version(BaseModel):
+    """Version of the server."""
+
+    version: str
+
+
+class ServerHealth(BaseModel):
+    """Whether the server works."""
+
+    status: str
+    models: dict[str, str]
+    """State of each model."""
+
+
+@router.get("/v1/models", responses=ERRORS)
+async def list_models(request: Request) -> ModelList:
+    """List the models; requests pass the `id` of one as `model`."""
+    models: ServedModels = request.app.state.models
+    return ModelList(data=[_card(models, name) for name in models.names])
+
+
+@router.get("/v1/models/{name:path}", responses=ERRORS)
+async def get_model(request: Request, name: str) -> ModelCard:
+    """Describe one model."""
+    models: ServedModels = request.app.state.models
+    if name not in models.names:
+        raise UnknownModel(
+            f"the model is {name!r}; allowed: {', '.join(map(repr, models.names))}",
+            hint="pass one of these",
+        )
+    return _card(models, name)
+
+
+@router.get("/health", response_model=ServerHealth, responses=ERRORS)
+async def health(request: Request) -> JSONResponse:
+    """Whether all engines work; 503 while one has failed and is being restarted."""
+    states = request.app.state.models.states()
+    dead = "dead" in states.values()
+    return _status(503 if dead else 200, "dead" if dead else "ok", states)
+
+
+@router.get("/ready", response_model=ServerHealth, responses=ERRORS)
+async def ready(request: Request) -> JSONResponse:
+    """Whether requests to the default model are accepted: for load balancers."""
+    models: ServedModels = request.app.state.models
+    states = models.states()
+    state = states[models.default]
+    return _status(200 if state == "ready" else 503, state, states)
+
+
+@router.get("/version")
+async def version() -> Version:
+    """The version of ogpt."""
+    return Version(version=__version__)
+
+
+def _card(models: ServedModels, name: str) -> ModelCard:
+    return ModelCard(
+        id=name,
+        created=models.created[name],
+        root=name,
+        max_model_len=models.folders[name].config.n_positions,
+        state=models.states()[name],
+    )
+
+
+def _status(code: int, status: str, states: dict[str, str]) -> JSONResponse:
+    found = ServerHealth(status=status, models=states)
+    return JSONResponse(found.model_dump(), code, {"cache-control": "no-store"})

@@ -1,0 +1,431 @@
+"""POST /v1/completions: what it answers, whole and streamed, alone and among others."""
+
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+import ogpt
+from tests.serving.calls import PATH, answer, chunks, joined, post, refusal
+from tests.serving.running import Running, running, started, until
+from tests.serving.small import VOCAB
+
+Body = dict[str, Any]
+
+IDS = [3, 12, 5, 14]
+KINDS: dict[str, Body] = {
+    "sampling": {"prompt": "a bad cab", "seed": 7, "max_tokens": 12},
+    "several": {"prompt": ["a bad", "head", "a bad"], "seed": 1, "n": 2, "temperature": 0.7},
+    "greedy": {"prompt": "a bad cab", "temperature": 0, "max_tokens": 30},
+    "ids": {"prompt": IDS, "seed": -1, "return_token_ids": True},
+    "lists of ids": {"prompt": [IDS, [9]], "seed": 2, "logprobs": 0, "echo": True},
+    "filters": {"prompt": "head", "seed": 5, "top_k": 9, "top_p": 0.9, "min_p": 0.01},
+    "penalties": {
+        "prompt": "head",
+        "seed": 5,
+        "presence_penalty": 1,
+        "frequency_penalty": 0.5,
+        "repetition_penalty": 1.3,
+    },
+    "logprobs": {"prompt": "a bad", "seed": 3, "logprobs": 3, "n": 2},
+    "named by id": {
+        "prompt": "a bad",
+        "seed": 3,
+        "logprobs": 1,
+        "return_tokens_as_token_ids": True,
+    },
+    "stop": {"prompt": "a bad", "seed": 4, "max_tokens": 60, "stop": ["b", "ef", "."]},
+    "stop ids": {"prompt": "a bad", "seed": 4, "max_tokens": 60, "stop_token_ids": [3, 11]},
+    "echo": {"prompt": "a bad cab", "seed": 9, "echo": True, "logprobs": 2},
+    "scored": {"prompt": "a bad cab", "max_tokens": 0, "echo": True, "logprobs": 2},
+    "prompt": {"prompt": ["a bad cab", "a"], "seed": 9, "prompt_logprobs": 2, "max_tokens": 2},
+    "long": {"prompt": [5, 6, 7, 14] * 30, "seed": 9, "prompt_logprobs": 1, "max_tokens": 60},
+    "beams": {"prompt": "a bad", "use_beam_search": True, "best_of": 4, "n": 2, "logprobs": 1},
+    "readable": {"prompt": "a bad", "seed": 8, "surface": "readable", "max_tokens": 40},
+    "constrained": {
+        "prompt": "a bad",
+        "seed": 8,
+        "logit_bias": {"3": 5.0, "4": -100},
+        "bad_words": ["cab"],
+        "allowed_token_ids": [3, 4, 12, 13, 14],
+        "min_tokens": 3,
+        "stop": "a",
+    },
+    "truncated": {"prompt": "a bad cab", "seed": 8, "truncate_prompt_tokens": 2, "echo": True},
+}
+
+
+def test_same_choices_whole_and_streamed_alone_and_among_others(server: Running) -> None:
+    alone = {kind: answer(server.url, **body)["choices"] for kind, body in KINDS.items()}
+    streamed = {kind: joined(chunks(server.url, **body)) for kind, body in KINDS.items()}
+    assert streamed == alone
+    calls: list[Callable[..., Any]] = [
+        lambda body: answer(server.url, **body)["choices"],
+        lambda body: joined(chunks(server.url, **body)),
+    ]
+    with ThreadPoolExecutor(2 * len(KINDS)) as pool:
+        together = {
+            kind: [pool.submit(call, body) for call in calls] for kind, body in KINDS.items()
+        }
+        for kind, found in together.items():
+            assert [each.result() for each in found] == [alone[kind]] * 2, kind
+    # the comparison sees a token that differs
+    assert answer(server.url, **{**KINDS["sampling"], "seed": 8})["choices"] != alone["sampling"]
+
+
+def test_the_shape_of_openai(server: Running) -> None:
+    found = answer(server.url, prompt="a bad", max_tokens=3, seed=1)
+    assert set(found) == {
+        "id",
+        "object",
+        "created",
+        "model",
+        "choices",
+        "usage",
+        "system_fingerprint",
+        "warnings",
+    }
+    assert (found["object"], found["model"], found["warnings"]) == ("text_completion", "small", [])
+    assert found["id"].startswith("cmpl-")
+    [choice] = found["choices"]
+    assert set(choice) == {"index", "text", "logprobs", "finish_reason", "stop_reason"}
+    assert (choice["index"], choice["logprobs"], choice["finish_reason"]) == (0, None, "length")
+    assert found["usage"] == {"prompt_tokens": 4, "completion_tokens": 3, "total_tokens": 7}
+
+
+def test_the_chunks_of_a_stream(server: Running) -> None:
+    body: Body = {"prompt": ["a bad", "head"], "max_tokens": 5, "seed": 1}
+    plain = chunks(server.url, **body)
+    assert all("usage" not in chunk and len(chunk["choices"]) == 1 for chunk in plain)
+    assert len({chunk["id"] for chunk in plain}) == 1
+    *parts, last = chunks(server.url, **body, stream_options={"include_usage": True})
+    assert (last["choices"], "usage" in parts[0]) == ([], False)
+    assert last["usage"] == {"prompt_tokens": 8, "completion_tokens": 10, "total_tokens": 18}
+    stats = {"continuous_usage_stats": True}
+    counted = chunks(server.url, **body, logprobs=0, stream_options=stats)
+    totals = [chunk["usage"]["completion_tokens"] for chunk in counted]
+    assert totals == list(range(1, 11))
+
+
+def test_log_probabilities_are_those_of_the_model(server: Running, small_folder: Path) -> None:
+    [one] = ogpt.generate(small_folder, "a bad", max_new_tokens=6, seed=3, top_logprobs=3)
+    body: Body = {"prompt": "a bad", "max_tokens": 6, "seed": 3, "logprobs": 3}
+    [choice] = answer(server.url, **body)["choices"]
+    logprobs = choice["logprobs"]
+    assert choice["text"] == one.text
+    assert logprobs["token_logprobs"] == one.log_probs
+    names = list(VOCAB)
+    assert logprobs["tokens"] == [names[token_id] for token_id in one.ids]
+    for top, own, token_id in zip(
+        logprobs["top_logprobs"], one.top_log_probs, one.ids, strict=True
+    ):
+        expected = {names[each]: log_prob for each, log_prob in own}
+        assert {names[token_id], *expected} == set(top)
+        assert expected.items() <= top.items()
+    [scored] = ogpt.score(small_folder, "a bad" + one.text)
+    [echoed] = answer(server.url, **body, echo=True)["choices"]
+    assert echoed["text"] == "a bad" + one.text
+    first, *others = echoed["logprobs"]["token_logprobs"]
+    assert first is None
+    assert echoed["logprobs"]["top_logprobs"][0] is None
+    np_close = pytest.approx(scored.log_probs, abs=1e-5)
+    assert others == np_close
+
+
+def test_offsets_show_where_tokens_begin(server: Running) -> None:
+    for echo in (False, True):
+        body: Body = {"prompt": "a bad cab", "seed": 6, "max_tokens": 12, "logprobs": 0}
+        [choice] = answer(server.url, **body, echo=echo)["choices"]
+        logprobs = choice["logprobs"]
+        for token, offset in zip(logprobs["tokens"], logprobs["text_offset"], strict=True):
+            assert choice["text"].startswith(token.removesuffix("</w>"), offset)
+
+
+def test_prompt_log_probabilities(server: Running, small_folder: Path) -> None:
+    text = " ".join(["head", "a", "cab"] * 20)  # beyond the context: a sliding window
+    [score] = ogpt.score(small_folder, text)
+    body: Body = {"prompt": text, "prompt_logprobs": 2, "max_tokens": 0}
+    [choice] = answer(server.url, **body)["choices"]
+    assert (choice["text"], choice["finish_reason"]) == ("", "length")
+    first, *others = choice["prompt_logprobs"]
+    assert first is None
+    tokens = score.tokens
+    assert len(others) == len(tokens)
+    for found, token, log_prob in zip(others, tokens, score.log_probs, strict=True):
+        own = found[str(VOCAB[token])]
+        assert own["logprob"] == log_prob
+        assert own["decoded_token"] == token.removesuffix("</w>")
+        ranked = {each["rank"]: each["logprob"] for each in found.values() if each["rank"]}
+        assert set(ranked) == {1, 2}
+        assert ranked[1] >= ranked[2] >= min(each["logprob"] for each in found.values())
+    parts = chunks(server.url, **body)
+    assert len(parts) > 4  # as windows are scored
+    assert joined(parts)[0]["prompt_logprobs"] == choice["prompt_logprobs"]
+
+
+def test_why_a_continuation_ended(server: Running) -> None:
+    body: Body = {"prompt": "a bad", "seed": 4, "max_tokens": 200}
+    [choice] = answer(server.url, **body, stop=["zz", "B"])["choices"]
+    assert (choice["finish_reason"], choice["stop_reason"]) == ("stop", "B")
+    assert "b" not in choice["text"]
+    [choice] = answer(server.url, **body, stop_token_ids=[VOCAB["c"]])["choices"]
+    assert (choice["finish_reason"], choice["stop_reason"]) == ("stop", VOCAB["c"])
+    [choice] = answer(server.url, **{**body, "max_tokens": 4000}, max_time=0.03)["choices"]
+    assert (choice["finish_reason"], choice["stop_reason"]) == ("max_time", None)
+    [choice] = answer(server.url, **{**body, "max_tokens": 2})["choices"]
+    assert (choice["finish_reason"], choice["stop_reason"]) == ("length", None)
+
+
+def test_the_best_of_several(server: Running) -> None:
+    body: Body = {"prompt": ["a bad", "head"], "seed": 4, "max_tokens": 5, "logprobs": 0}
+    every = answer(server.url, **body, n=4)
+    found = answer(server.url, **body, n=2, best_of=4)
+    assert found["usage"] == every["usage"]
+
+    def mean(choice: Body) -> float:
+        return float(sum(choice["logprobs"]["token_logprobs"]))
+
+    for prompt in (0, 1):
+        ranked = sorted(every["choices"][4 * prompt : 4 * prompt + 4], key=mean, reverse=True)
+        best = found["choices"][2 * prompt : 2 * prompt + 2]
+        assert [each["text"] for each in best] == [each["text"] for each in ranked[:2]]
+        assert [each["index"] for each in best] == [2 * prompt, 2 * prompt + 1]
+
+
+def test_without_a_seed_texts_differ(server: Running) -> None:
+    body: Body = {"prompt": "a bad", "max_tokens": 20}
+    assert answer(server.url, **body)["choices"] != answer(server.url, **body)["choices"]
+
+
+def test_null_is_the_default(server: Running) -> None:
+    body: Body = {"prompt": "a bad", "seed": 1}
+    nulls = dict.fromkeys(("max_tokens", "n", "temperature", "stop", "logit_bias"))
+    assert answer(server.url, **body, **nulls)["choices"] == answer(server.url, **body)["choices"]
+
+
+# ---- warnings
+
+
+def test_what_is_ignored_or_truncated_is_reported(server: Running) -> None:
+    body: Body = {"prompt": "a bad cab zz", "seed": 1, "max_tokens": 60, "suffix": "b", "beams": 3}
+    found = answer(server.url, **body, truncate_prompt_tokens=5, **{"\ud83d": 1})["warnings"]
+    assert [each["code"] for each in found] == [
+        "fields-ignored",
+        "text-truncated",
+        "prompt-unknown",
+        "setting-without-effect",
+        "context-slides",
+    ]
+    assert "'beams', '\\ud83d'" in found[0]["message"]
+    assert "suffix" in found[3]["message"]
+    first, *others = chunks(server.url, **body)
+    assert first["warnings"][0]["code"] == "fields-ignored"
+    assert all("warnings" not in each for each in others)
+
+
+def test_a_strict_server_refuses_instead(small_folder: Path) -> None:
+    with running({"small": small_folder}, strict=True) as url:
+        assert answer(url, prompt="a bad", user="me")["warnings"] == []
+        error = refusal(url, 400, prompt="a bad", beams=3)
+        assert error["code"] == "strict"
+        assert "'beams'" in error["message"]
+        assert refusal(url, 400, prompt="a zz")["code"] == "strict"
+
+
+# ---- refused
+
+
+REFUSED: list[tuple[Body, str | None, str]] = [
+    ({}, "prompt", "prompt is missing"),
+    ({"prompt": 5}, "prompt", "seen: 5"),
+    ({"prompt": []}, "prompt", "empty list"),
+    ({"prompt": ""}, "prompt", "has no tokens"),
+    ({"prompt": ["a", ""]}, "prompt", "prompt 2 '' has no tokens"),
+    ({"prompt": [[1], []]}, "prompt", "at least one"),
+    ({"prompt": [-1]}, "prompt", "greater than or equal to 0"),
+    ({"prompt": [19]}, "prompt", "is 19; allowed: 0 to 18"),
+    ({"prompt": [10**30]}, "prompt", "less than or equal"),
+    ({"prompt": [1.5]}, "prompt", "seen"),
+    ({"prompt": "a \ud83d"}, "prompt", "surrogate"),
+    ({"prompt": [1] * 101}, "prompt", "101 tokens; allowed: at most 100"),
+    ({"prompt": "a", "temperature": -1}, "temperature", "seen: -1"),
+    ({"prompt": "a", "temperature": "1"}, "temperature", "valid number"),
+    ({"prompt": "a", "top_p": 0}, "top_p", "greater than 0"),
+    ({"prompt": "a", "top_p": True}, "top_p", "seen: True"),
+    ({"prompt": "a", "n": 0}, "n", "greater than or equal to 1"),
+    ({"prompt": "a", "n": 9}, "n", "asks for 9 continuations; allowed: at most 8"),
+    ({"prompt": ["a"] * 3, "n": 3}, "n", "9 continuations"),
+    ({"prompt": "a", "n": 2, "temperature": 0}, "n", "greedy continuations are all equal"),
+    ({"prompt": "a", "n": 3, "best_of": 2}, "best_of", "at least n (3)"),
+    ({"prompt": "a", "best_of": 2, "stream": True}, "best_of", "with stream"),
+    ({"prompt": "a", "use_beam_search": True}, "best_of", "2 or more beams"),
+    ({"prompt": "a", "use_beam_search": True, "best_of": 5}, "best_of", "at most 4"),
+    ({"prompt": "a", "max_tokens": 0}, "max_tokens", "without echo"),
+    ({"prompt": "a", "max_tokens": 0, "echo": True, "best_of": 2}, "best_of", "max_tokens 0"),
+    ({"prompt": "a", "max_tokens": 999}, "max_tokens", "999; allowed: at most 50"),
+    ({"prompt": "a", "min_tokens": 20}, "min_tokens", "at most max_tokens (16)"),
+    ({"prompt": "a", "logprobs": 9}, "logprobs", "9; allowed: at most 5"),
+    ({"prompt": "a", "prompt_logprobs": 9}, "prompt_logprobs", "at most 5"),
+    ({"prompt": "a", "stream_options": {}}, "stream_options", "with stream only"),
+    ({"prompt": "a", "stream": True, "stream_options": {"x": 1}}, "stream_options", "not perm"),
+    ({"prompt": "a", "stop": [""]}, "stop", "one character or more"),
+    ({"prompt": "a", "stop": ["a"] * 65}, "stop", "at most 64"),
+    ({"prompt": "a", "logit_bias": {"a": 1}}, "logit_bias", "token ids in decimal"),
+    ({"prompt": "a", "logit_bias": {"19": 1}}, "logit_bias", "19; allowed: 0 to 18"),
+    ({"prompt": "a", "logit_bias": {"1": 101}}, "logit_bias", "less than or equal to 100"),
+    ({"prompt": "a", "allowed_token_ids": [19]}, "allowed_token_ids", "0 to 18"),
+    ({"prompt": "a", "seed": 2**64}, "seed", "less than"),
+    ({"prompt": "a", "truncate_prompt_tokens": 0}, "truncate_prompt_tokens", "-1, or 1"),
+    ({"prompt": "a", "surface": "shiny"}, "surface", "'raw' or 'readable'"),
+]
+
+
+@pytest.fixture(scope="module")
+def narrow(small_folder: Path) -> Any:
+    limits: Body = {"max_prompt_tokens": 100, "max_n": 8, "max_tokens": 50, "max_logprobs": 5}
+    with running({"small": small_folder}, slots=4, **limits) as url:
+        yield url
+
+
+def test_fields_that_cannot_be_served(narrow: str) -> None:
+    for body, param, fragment in REFUSED:
+        error = refusal(narrow, 400, **body)
+        assert (error["param"], error["type"]) == (param, "invalid_request_error"), body
+        assert fragment in error["message"], (body, error)
+
+
+def test_with_beams_a_text_must_fit_the_context(narrow: str) -> None:
+    beams: Body = {"prompt": [1] * 30, "use_beam_search": True, "best_of": 2}
+    error = refusal(narrow, 400, **beams, max_tokens=40)
+    assert error["code"] == "context_length_exceeded"
+
+
+@pytest.mark.parametrize(
+    ("content", "fragment"),
+    [
+        (b"{", "not JSON"),
+        (b"[1]", "the body is wrong"),
+        (b'"a"', "the body is wrong"),
+        (b"", "the body is wrong"),
+        (b'{"prompt": "a", "temperature": NaN}', "finite number"),
+        (b'{"prompt": "a", "temperature": 1e999}', "finite number"),
+        (b'{"prompt": "a", "max_tokens": ' + b"9" * 5000 + b"}", "parsing the body"),
+        (b'{"prompt": ' + b"[" * 100_000 + b"}", "parsing the body"),
+        (b'{"prompt": "\xff"}', "parsing the body"),
+    ],
+)
+def test_bodies_that_are_no_request(narrow: str, content: bytes, fragment: str) -> None:
+    headers = {"content-type": "application/json"}
+    response = httpx.post(f"{narrow}{PATH}", content=content, headers=headers)
+    assert response.status_code == 400
+    assert fragment in response.json()["error"]["message"]
+
+
+def test_other_content_types_models_paths_and_methods(narrow: str) -> None:
+    """Browsers send text/plain to other sites without asking these."""
+    body = json.dumps({"prompt": "a"})
+    headers = {"content-type": "text/plain"}
+    response = httpx.post(f"{narrow}{PATH}", content=body, headers=headers)
+    assert response.status_code == 415
+    assert "application/json" in response.json()["error"]["message"]
+    error = refusal(narrow, 404, prompt="a", model="larger \ud83d")
+    assert (error["param"], error["code"]) == ("model", "model_not_found")
+    assert "'small'" in error["message"]
+    assert answer(narrow, prompt="a", model="default")["model"] == "small"
+    chat = post(narrow, "/v1/chat/completions", messages=[])
+    assert chat.status_code == 404
+    assert "/v1/completions" in chat.json()["error"]["message"]
+    assert httpx.get(f"{narrow}/nowhere").json()["error"]["code"] == "not_found"
+    wrong = httpx.get(f"{narrow}{PATH}")
+    assert (wrong.status_code, wrong.headers["allow"]) == (405, "POST")
+
+
+# ---- load
+
+
+def leave_after(url: str, seconds: float, **body: Any) -> None:
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(f"{url}{PATH}", json=body, timeout=httpx.Timeout(10, read=seconds))
+
+
+ENDLESS: Body = {"prompt": "a bad", "max_tokens": 4096, "temperature": 0}
+
+
+@pytest.mark.parametrize("more", [{}, {"n": 3, "temperature": 1}, {"echo": True, "logprobs": 1}])
+def test_a_client_that_leaves_cancels_its_request(server: Running, more: Body) -> None:
+    def load() -> tuple[int, int]:
+        counters = server.models.counters()["small"]
+        return counters.running, counters.waiting
+
+    before = server.models.counters()["small"].cancelled
+    leave_after(server.url, 0.1, **{**ENDLESS, **more})
+    until(lambda: load() == (0, 0))
+    assert server.models.counters()["small"].cancelled > before
+
+
+def test_a_client_that_leaves_its_stream_cancels_it(server: Running) -> None:
+    before = server.models.counters()["small"].cancelled
+    body = {**ENDLESS, "stream": True}
+    with httpx.stream("POST", f"{server.url}{PATH}", json=body) as response:
+        assert next(response.iter_lines()).startswith("data: ")
+    until(lambda: server.models.counters()["small"].cancelled > before)
+    until(lambda: server.models.counters()["small"].running == 0)
+
+
+def test_a_full_queue_refuses(small_folder: Path) -> None:
+    with running({"small": small_folder}, slots=1, max_queued=0) as url:
+        body = {**ENDLESS, "stream": True}
+        with httpx.stream("POST", f"{url}{PATH}", json=body) as response:
+            next(response.iter_lines())
+            for stream in (False, True):
+                refused = post(url, prompt="a", stream=stream)
+                assert refused.status_code == 429
+                assert int(refused.headers["retry-after"]) >= 1
+                assert refused.json()["error"]["code"] == "rate_limit_exceeded"
+        until(lambda: post(url, prompt="a").status_code == 200)
+
+
+def test_draining_finishes_what_runs(small_folder: Path) -> None:
+    body: Body = {"prompt": "a bad", "max_tokens": 1500, "seed": 1}
+    with started({"small": small_folder}) as found:
+        expected = answer(found.url, **body)["choices"]
+        with httpx.stream(
+            "POST", f"{found.url}{PATH}", json={**body, "stream": True}, timeout=30
+        ) as response:
+            lines = response.iter_lines()
+            first = next(lines)
+            found.server.should_exit = True
+            *events, done, _ = [first, *lines]
+        assert done == "data: [DONE]"
+        parts = [json.loads(line.removeprefix("data: ")) for line in events if line]
+        assert joined(parts) == expected
+        found.thread.join(10)
+        assert not found.thread.is_alive()
+        with pytest.raises(httpx.ConnectError):
+            post(found.url, prompt="a")
+
+
+def test_an_error_while_streaming_is_an_event(
+    small_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with started({"small": small_folder}) as found:
+        answer(found.url, prompt="a")
+        [model] = found.models.loaded()
+        decoder = model.engine._batch.decoder
+        calls = iter([False, False, True])
+
+        def failing(parts: Any, *, hidden: bool = False) -> Any:
+            if next(calls, False):
+                raise MemoryError("no more")
+            return type(decoder).run(decoder, parts, hidden=hidden)
+
+        monkeypatch.setattr(decoder, "run", failing)
+        body: Body = {"prompt": "head", "max_tokens": 50, "seed": 3}
+        *_, last = chunks(found.url, **body)
+        assert last["error"]["type"] == "server_error"
+        assert "no more" in last["error"]["message"]
+        assert answer(found.url, **body)["choices"][0]["finish_reason"] == "length"
