@@ -147,8 +147,8 @@ class _Answer:
                 yield part
             return
         async for piece in self.pieces:
-            if (part := self.text.piece(piece)) is not None:
-                yield part
+            if (added := self.text.piece(piece)) is not None:
+                yield added
 
     def _event(self, choices: list[CompletionChoice], **more: Any) -> bytes:
         options = self.body.stream_options

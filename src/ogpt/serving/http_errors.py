@@ -16,6 +16,7 @@ from starlette.responses import Response
 
 from ogpt.errors import (
     ContextTooLong,
+    DeadlineExceeded,
     EngineUnavailable,
     OgptError,
     QueueFull,
@@ -23,6 +24,7 @@ from ogpt.errors import (
     SamplingError,
     StrictNotice,
     TokenOutOfRange,
+    UnknownModel,
 )
 from ogpt.serving.schemas import ErrorBody, ErrorDetail
 
@@ -32,6 +34,8 @@ STATUSES: dict[type[OgptError], tuple[int, str, str | None]] = {
     SamplingError: (400, "invalid_request_error", "invalid_value"),
     TokenOutOfRange: (400, "invalid_request_error", "invalid_value"),
     StrictNotice: (400, "invalid_request_error", "strict"),
+    UnknownModel: (404, "invalid_request_error", "model_not_found"),
+    DeadlineExceeded: (408, "server_error", "deadline_exceeded"),
     QueueFull: (429, "rate_limit_error", "rate_limit_exceeded"),
     EngineUnavailable: (503, "server_error", "unavailable"),
 }
@@ -79,7 +83,8 @@ def error_response(error: Exception) -> Response:
         status, kind, code = next(
             (STATUSES[each] for each in type(error).__mro__ if each in STATUSES), _OURS
         )
-        body = error_body(f"{error} ({error.hint})", kind, getattr(error, "param", None), code)
+        param = "model" if isinstance(error, UnknownModel) else getattr(error, "param", None)
+        body = error_body(f"{error} ({error.hint})", kind, param, code)
         if isinstance(error, QueueFull):
             headers["retry-after"] = str(error.retry_after)
     else:

@@ -42,7 +42,7 @@ def prompt_scores(
                 log_probs, top_ids, top_log_probs = decoder.score(0, read, targets, top)
                 check_finite(log_probs)
                 pairs = zip(top_ids.tolist(), top_log_probs.tolist(), strict=True)
-                tops = [list(zip(*each, strict=True)) for each in pairs]
+                tops: list[TopLogProbs] = [list(zip(*each, strict=True)) for each in pairs]
                 yield PromptScores(number, targets, log_probs.tolist(), tops)
 
     return work

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from fastapi import APIRouter, Request
@@ -104,6 +105,6 @@ def _card(models: ServedModels, name: str) -> ModelCard:
     )
 
 
-def _status(code: int, status: str, states: dict[str, str]) -> JSONResponse:
-    found = ServerHealth(status=status, models=states)
+def _status(code: int, status: str, states: Mapping[str, str]) -> JSONResponse:
+    found = ServerHealth(status=status, models=dict(states))
     return JSONResponse(found.model_dump(), code, {"cache-control": "no-store"})

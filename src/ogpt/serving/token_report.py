@@ -77,7 +77,7 @@ class TokenReport:
                 if none are.
         """
         names = self._names(ids)
-        top_log_probs = []
+        top_log_probs: list[dict[str, float] | None] = []
         for name, own, best in zip(names, log_probs, list(tops) or [()] * len(ids), strict=True):
             if own is None:
                 top_log_probs.append(None)
