@@ -1,0 +1,135 @@
+"""`ogpt.serve` and its command: settings, notices, and the process from start to SIGTERM."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+import ogpt
+from ogpt.errors import ConfigError, UnknownArgument
+from ogpt.notices import collecting
+from ogpt.serving import serve as of_serve
+from ogpt.serving.http_server import HttpServer, listen_on
+from ogpt.serving.server_settings import ServerSettings
+from tests.cli.stand_ins import ok, record
+from tests.serving.calls import PATH, joined
+
+
+def test_settings_out_of_range() -> None:
+    for name, value, allowed in (
+        ("host", "", "a text of one character or more"),
+        ("root_path", None, "a text"),
+        ("api_key", "", "a text of one character or more, or None"),
+        ("port", 70_000, "0 to 65535"),
+        ("slots", 0, "1 to 4096"),
+        ("max_time", 0, "a finite number above 0"),
+    ):
+        with pytest.raises(
+            ConfigError, match=f"^{name} is {value!r}; allowed: {allowed}$"
+        ) as caught:
+            ServerSettings(**{name: value})
+        assert caught.value.hint
+
+
+def test_an_address_in_use(small_folder: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigError, match=f"cannot listen on 127.0.0.1, port {port}") as caught:
+            ogpt.serve(small_folder, port=port)
+    assert "another host or port" in caught.value.hint
+
+
+def test_names_of_models(small_folder: Path) -> None:
+    assert of_serve.name_of(small_folder / ".." / small_folder.name) == small_folder.name
+    assert of_serve.name_of("org/model") == "org/model"
+    with pytest.raises(UnknownArgument, match="serve has no argument prot") as caught:
+        ogpt.serve(small_folder, prot=5)
+    assert caught.value.hint == "did you mean port?"
+
+
+def test_a_server_starts_and_stops(small_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With an address that others reach and no key, it warns."""
+    found: dict[str, Any] = {}
+
+    def run(self: HttpServer, sockets: list[socket.socket]) -> None:
+        found["models"] = self.config.app.state.models
+        found["states"] = found["models"].states()
+        self._on_start()
+
+    monkeypatch.setattr(HttpServer, "run", run)
+    urls: list[str] = []
+    with collecting() as notices:
+        ogpt.serve(small_folder, host="0.0.0.0", port=0, slots=2, threads=1, on_start=urls.append)
+    assert [notice.kind for notice in notices] == ["open-without-key"]
+    assert found["states"] == {small_folder.name: "ready"}
+    assert found["models"].states() == {small_folder.name: "closed"}
+    assert urls[0].startswith("http://0.0.0.0:")
+    with collecting() as notices:
+        ogpt.serve(small_folder, host="0.0.0.0", port=0, api_key="secret", threads=1)
+    assert notices == []
+
+
+def test_an_address_of_ipv6() -> None:
+    if not socket.has_ipv6:
+        pytest.skip("this machine has no IPv6")
+    with listen_on(ServerSettings(host="::1", port=0)) as listening:
+        assert listening.family == socket.AF_INET6
+
+
+def test_the_command(small_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder = record(monkeypatch, "serve")
+    monkeypatch.setenv("OGPT_API_KEY", "secret")
+    ok("serve", str(small_folder), "--model", "b=runs/b", "--port", "0", "--allow-host", "a.org")
+    assert recorder.arguments == (small_folder,)
+    options = recorder.options
+    assert (options["models"], options["api_key"], options["port"]) == (
+        {"b": "runs/b"},
+        "secret",
+        0,
+    )
+    assert (list(options["allowed_hosts"]), options["strict"]) == (["a.org"], False)
+    recorder.options["on_start"]("http://127.0.0.1:1")
+    for wrong in ("b", "=b", "b="):
+        with pytest.raises(AssertionError, match="allowed: a name, = and a model"):
+            ok("serve", str(small_folder), "--model", wrong)
+
+
+SERVE = """
+import sys
+from ogpt.cli.main import app
+try: app(["serve", sys.argv[1], "--port", "0", "--threads", "1"])
+finally: print(sorted({"torch", "tensorflow", "transformers"} & sys.modules.keys()))
+"""
+
+
+@pytest.mark.slow
+def test_a_process_drains_at_sigterm_and_loads_no_framework(small_folder: Path) -> None:
+    command = [sys.executable, "-c", SERVE, str(small_folder)]
+    quiet = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=quiet
+    ) as process:
+        try:
+            assert process.stderr is not None
+            line = process.stderr.readline()
+            url = next(word for word in line.split() if word.startswith("http://"))
+            body = {"prompt": "a bad", "max_tokens": 3000, "seed": 1, "stream": True}
+            with httpx.stream("POST", f"{url}{PATH}", json=body, timeout=30) as response:
+                lines = response.iter_lines()
+                first = next(lines)
+                process.send_signal(signal.SIGTERM)
+                *events, done, _ = [first, *lines]
+            out, error = process.communicate(timeout=20)
+        finally:
+            process.kill()
+    assert (process.returncode, out, error) == (0, "[]\n", "")
+    assert done == "data: [DONE]"
+    [choice] = joined([json.loads(line.removeprefix("data: ")) for line in events if line])
+    assert choice["finish_reason"] == "length"

@@ -1,0 +1,55 @@
+"""Models, health and readiness of a server."""
+
+from pathlib import Path
+
+import pytest
+
+from ogpt.version import __version__
+from tests.serving.calls import CLIENT, answer
+from tests.serving.running import Running, running, started, until
+from tests.serving.small import save_small
+
+
+def test_models_and_version(server: Running) -> None:
+    listed = CLIENT.get(f"{server.url}/v1/models").json()
+    assert listed["object"] == "list"
+    [card] = listed["data"]
+    assert (card["id"], card["object"], card["owned_by"]) == ("small", "model", "ogpt")
+    assert card["max_model_len"] == 40
+    assert CLIENT.get(f"{server.url}/v1/models/small").json()["id"] == "small"
+    missing = CLIENT.get(f"{server.url}/v1/models/org/large")
+    assert (missing.status_code, missing.json()["error"]["param"]) == (404, "model")
+    assert "'org/large'; allowed: 'small'" in missing.json()["error"]["message"]
+    assert CLIENT.get(f"{server.url}/version").json() == {"version": __version__}
+
+
+def test_several_models_of_which_one_is_in_memory(small_folder: Path, tmp_path: Path) -> None:
+    other = save_small(tmp_path / "other", seed=4)
+    with running({"one": small_folder, "org/two": other}) as url:
+        texts = {
+            name: answer(url, prompt="a bad", temperature=0, max_tokens=20, model=name)["choices"]
+            for name in ("one", "org/two")
+        }
+        states = {
+            each["id"]: each["state"] for each in CLIENT.get(f"{url}/v1/models").json()["data"]
+        }
+        assert states == {"one": "unloaded", "org/two": "ready"}
+        assert texts["one"] != texts["org/two"]
+        again = answer(url, prompt="a bad", temperature=0, max_tokens=20)
+        assert (again["model"], again["choices"]) == ("one", texts["one"])
+
+
+def test_ready_once_the_default_model_is_loaded(small_folder: Path) -> None:
+    with started({"small": small_folder}) as found:
+        waiting = CLIENT.get(f"{found.url}/ready")
+        assert (waiting.status_code, waiting.json()["status"]) == (503, "unloaded")
+        assert CLIENT.get(f"{found.url}/health").status_code == 200
+        found.models.preload()
+        until(lambda: CLIENT.get(f"{found.url}/ready").status_code == 200)
+
+
+def test_health_of_a_dead_engine(small_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with started({"small": small_folder}) as found:
+        monkeypatch.setattr(found.models, "states", lambda: {"small": "dead"})
+        dead = CLIENT.get(f"{found.url}/health")
+        assert (dead.status_code, dead.json()["models"]) == (503, {"small": "dead"})
