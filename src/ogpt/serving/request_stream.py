@@ -65,7 +65,7 @@ class RequestTimes:
             self.first_token = now
 
 
-class Stream(Generic[T]):
+class ResultStream(Generic[T]):
     """What comes of a request, for one reader.
 
     Leaving a `with` block cancels what has not ended. Iteration raises the error of a request that
@@ -155,7 +155,7 @@ class Stream(Generic[T]):
         return False
 
 
-class RequestStream(Stream[Piece]):
+class RequestStream(ResultStream[Piece]):
     """The pieces of a request as they come."""
 
     def generations(self) -> list[Generation]:
@@ -167,7 +167,7 @@ class RequestStream(Stream[Piece]):
         return _in_order([piece async for piece in self])
 
 
-class WorkStream(Stream[T]):
+class WorkStream(ResultStream[T]):
     """The results of work as they come."""
 
     def results(self) -> list[T]:
@@ -179,7 +179,7 @@ class WorkStream(Stream[T]):
         return [item async for item in self]
 
 
-S = TypeVar("S", bound=Stream[Any])
+S = TypeVar("S", bound=ResultStream[Any])
 
 
 def wake(streams: Iterable[S]) -> list[S]:
