@@ -3,6 +3,7 @@
 import torch
 
 import ogpt
+from ogpt.notices import collecting
 from ogpt.tasks.task_spec import TaskSpec
 from ogpt.tasks.task_tokens import add_task_tokens
 from tests.tasks.small import tokenizer
@@ -37,6 +38,7 @@ def make(name, folder):
     model = kind(config)
     head = model.multiple_choice_head.summary if choices else model.score
     torch.nn.init.constant_(head.bias, 0.7)
-    model.save_pretrained(folder)
+    with collecting():  # transformers ignores the bias of a classifier
+        model.save_pretrained(folder)
     words.save_pretrained(folder)
     return folder
