@@ -44,7 +44,8 @@ ROWS: dict[str, list[Any]] = {
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ModelFolder]:
     return {
-        name: ModelFolder.open(make(name, tmp_path_factory.mktemp(name) / name)) for name in SPECS
+        name: ModelFolder.open(make(name, tmp_path_factory.mktemp(name) / name, bias=0.7))
+        for name in SPECS
     }
 
 

@@ -23,21 +23,22 @@ SPECS = {
 }
 
 
-def make(name, folder):
+def make(name, folder, bias=0.0):
     """A model folder for a task, with random weights."""
     spec, words = SPECS[name], tokenizer()
     add_task_tokens(words)
     torch.manual_seed(1)
     config = ogpt.OpenAIGPTConfig(vocab_size=len(words), initializer_range=0.4, **SHAPE)
     config.num_labels = max(1, len(spec.labels))
-    config.classifier_bias = True
+    config.classifier_bias = bool(bias)
     config.pad_token_id = words.pad_token_id
     spec.write_to(config)
     choices = spec.family == "multiple-choice"
     kind = ogpt.OpenAIGPTDoubleHeadsModel if choices else ogpt.OpenAIGPTForSequenceClassification
     model = kind(config)
-    head = model.multiple_choice_head.summary if choices else model.score
-    torch.nn.init.constant_(head.bias, 0.7)
+    if bias:
+        head = model.multiple_choice_head.summary if choices else model.score
+        torch.nn.init.constant_(head.bias, bias)
     with collecting():  # transformers ignores the bias of a classifier
         model.save_pretrained(folder)
     words.save_pretrained(folder)
