@@ -77,21 +77,22 @@ except ogpt.errors.BackendMissing as error: print(error, "|", error.hint)
 
 
 @pytest.mark.parametrize(
-    ("name", "module", "said"),
+    ("name", "module", "said", "extra"),
     [
-        ("TFOpenAIGPTModel", "tensorflow", "ogpt.TFOpenAIGPTModel needs TensorFlow"),
-        ("TFOpenAIGPTLMHeadModel", "keras", "ogpt.TFOpenAIGPTLMHeadModel needs TensorFlow"),
-        ("OpenAIGPTModel", "torch", "ogpt.OpenAIGPTModel needs PyTorch"),
+        ("TFOpenAIGPTModel", "tensorflow", "ogpt.TFOpenAIGPTModel needs TensorFlow", "tf"),
+        ("TFOpenAIGPTLMHeadModel", "keras", "ogpt.TFOpenAIGPTLMHeadModel needs TensorFlow", "tf"),
+        ("OpenAIGPTModel", "torch", "ogpt.OpenAIGPTModel needs PyTorch", "torch"),
+        ("serve", "fastapi", "ogpt.serve needs FastAPI", "serve"),
     ],
 )
 def test_a_class_without_its_framework_says_what_to_install(
-    name: str, module: str, said: str
+    name: str, module: str, said: str, extra: str
 ) -> None:
     program = WITHOUT.format(module=module, name=name)
     command = [sys.executable, "-c", program]
     out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert out.startswith(said)
-    assert out.rstrip().endswith(f"pip install 'ogpt[{'torch' if module == 'torch' else 'tf'}]'")
+    assert out.rstrip().endswith(f"pip install 'ogpt[{extra}]'")
 
 
 @pytest.mark.skipif(HAS_TENSORFLOW, reason="TensorFlow is installed")

@@ -12,6 +12,8 @@ import pytest
 
 import ogpt
 from ogpt.decoding.native.native_decoder import NativeDecoder
+from ogpt.generation.protocol.decoder import Abilities
+from ogpt.serving.engine import Engine
 from tests.serving.calls import CLIENT, PATH, answer, chunks, joined, post, refusal
 from tests.serving.running import Running, running, started, until
 from tests.serving.small import VOCAB
@@ -43,6 +45,7 @@ KINDS: dict[str, Body] = {
     "stop": {"prompt": "a bad", "seed": 4, "max_tokens": 60, "stop": ["b", "ef", "."]},
     "stop ids": {"prompt": "a bad", "seed": 4, "max_tokens": 60, "stop_token_ids": [3, 11]},
     "echo": {"prompt": "a bad cab", "seed": 9, "echo": True, "logprobs": 2},
+    "echo alone": {"prompt": ["a bad", "cab"], "seed": 9, "echo": True},
     "scored": {"prompt": "a bad cab", "max_tokens": 0, "echo": True, "logprobs": 2},
     "prompt": {"prompt": ["a bad cab", "a"], "seed": 9, "prompt_logprobs": 2, "max_tokens": 2},
     "long": {"prompt": [5, 6, 7, 14] * 30, "seed": 9, "prompt_logprobs": 1, "max_tokens": 60},
@@ -208,6 +211,22 @@ def test_null_is_the_default(server: Running) -> None:
     assert answer(server.url, **body, **nulls)["choices"] == answer(server.url, **body)["choices"]
 
 
+def test_truncated_prompts(server: Running) -> None:
+    body: Body = {"prompt": [3, 12, 5, 14], "seed": 8, "return_token_ids": True, "echo": True}
+    for asked, kept, text in (
+        ({"truncate_prompt_tokens": 2}, [5, 14], "ccee"),
+        ({"truncate_prompt_tokens": 2, "truncation_side": "right"}, [3, 12], "cc"),
+        ({"truncate_prompt_tokens": -1}, [3, 12, 5, 14], "ccee"),
+    ):
+        found = answer(server.url, **body, **asked)
+        assert found["choices"][0]["prompt_token_ids"] == kept
+        assert found["usage"]["prompt_tokens"] == len(kept)
+        assert bool(found["warnings"]) == (len(kept) < 4)
+        alone = answer(server.url, prompt=kept, seed=8, return_token_ids=True)["choices"][0]
+        assert found["choices"][0]["token_ids"] == alone["token_ids"]
+        assert found["choices"][0]["text"].replace(" ", "").startswith(text)
+
+
 # ---- warnings
 
 
@@ -235,6 +254,16 @@ def test_a_strict_server_refuses_instead(small_folder: Path) -> None:
         assert error["code"] == "strict"
         assert "'beams'" in error["message"]
         assert refusal(url, 400, prompt="a zz")["code"] == "strict"
+
+
+def test_a_decoder_that_company_changes_is_reported(
+    server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vary = Abilities(hidden_states=False, attentions=False, device_sampling=False, bitwise=False)
+    monkeypatch.setattr(Engine, "abilities", vary)
+    [warning] = answer(server.url, prompt="a bad")["warnings"]
+    assert warning["code"] == "not-reproducible"
+    assert "auto" in warning["message"]
 
 
 # ---- refused

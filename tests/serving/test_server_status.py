@@ -53,3 +53,10 @@ def test_health_of_a_dead_engine(small_folder: Path, monkeypatch: pytest.MonkeyP
         monkeypatch.setattr(found.models, "states", lambda: {"small": "dead"})
         dead = CLIENT.get(f"{found.url}/health")
         assert (dead.status_code, dead.json()["models"]) == (503, {"small": "dead"})
+
+
+def test_under_the_path_of_a_proxy(small_folder: Path) -> None:
+    """Whether or not the proxy removes it."""
+    with running({"small": small_folder}, root_path="/gpt") as url:
+        for path in ("/v1/models", "/gpt/v1/models"):
+            assert CLIENT.get(f"{url}{path}").json()["data"][0]["id"] == "small"

@@ -13,6 +13,9 @@ from fastapi import FastAPI
 from ogpt.errors import ConfigError
 from ogpt.serving.server_settings import ServerSettings
 
+KEEP_ALIVE = 75
+"""Seconds that an idle connection is kept: more than the 60 of nginx, which must close first."""
+
 
 class HttpServer(uvicorn.Server):
     """Serves an application until `should_exit`; then running requests may finish.
@@ -36,6 +39,7 @@ class HttpServer(uvicorn.Server):
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,
+                timeout_keep_alive=KEEP_ALIVE,
                 timeout_graceful_shutdown=ceil(settings.drain_timeout),
             )
         )
