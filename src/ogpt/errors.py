@@ -141,9 +141,9 @@ class DecoderError(OgptError, ValueError):
 
 
 class RequestError(OgptError, ValueError):
-    """A field of an HTTP request that cannot be served. `param` is its name."""
+    """A field of an HTTP request that cannot be served. `param` is its name, if there is one."""
 
-    def __init__(self, message: str, *, hint: str, param: str) -> None:
+    def __init__(self, message: str, *, hint: str, param: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.param = param
 
