@@ -141,11 +141,16 @@ class DecoderError(OgptError, ValueError):
 
 
 class RequestError(OgptError, ValueError):
-    """A field of an HTTP request that cannot be served. `param` is its name, if there is one."""
+    """A field of an HTTP request that cannot be served. `param` is its name."""
 
-    def __init__(self, message: str, *, hint: str, param: str | None = None) -> None:
-        super().__init__(message, hint=hint)
-        self.param = param
+    param: str | None = None
+
+    @classmethod
+    def of_field(cls, message: str, *, hint: str, param: str) -> RequestError:
+        """The error of a field."""
+        error = cls(message, hint=hint)
+        error.param = param
+        return error
 
 
 class EngineError(OgptError, RuntimeError):

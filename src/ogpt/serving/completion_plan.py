@@ -62,7 +62,7 @@ def plan_completion(
     )
     continuations = len(prompts) * best_of
     if continuations > limits.max_n:
-        raise RequestError(
+        raise RequestError.of_field(
             f"the request asks for {continuations} continuations; allowed: at most {limits.max_n}",
             hint="lower n, best_of or the number of prompts",
             param="n",
@@ -121,7 +121,7 @@ def _check_fields(body: CompletionRequest, n: int, best_of: int, limits: ServerS
         ),
     ):
         if wrong:
-            raise RequestError(f"{param} {message}", hint=hint, param=param)
+            raise RequestError.of_field(f"{param} {message}", hint=hint, param=param)
     at_most("best_of", best_of if beams else 1, limits.slots, "use fewer beams")
     at_most("max_tokens", body.max_tokens or 0, limits.max_tokens, "ask for fewer tokens")
     for name in ("logprobs", "prompt_logprobs"):
@@ -168,7 +168,7 @@ def _seed(seed: int | None) -> int:
 
 def _inside(name: str, ids: list[int] | None, vocab_size: int) -> list[int] | None:
     if ids and max(ids) >= vocab_size:
-        raise RequestError(
+        raise RequestError.of_field(
             f"{name} has the id {max(ids)}; allowed: 0 to {vocab_size - 1}",
             hint="use ids of this model's tokenizer",
             param=name,
@@ -181,7 +181,7 @@ def _biases(biases: Mapping[str, float], vocab_size: int) -> dict[tuple[int, ...
     found: dict[tuple[int, ...], float] = {}
     for key, bias in biases.items():
         if not (key.isascii() and key.isdecimal() and len(key) < 20):
-            raise RequestError(
+            raise RequestError.of_field(
                 f"logit_bias has the key {key[:40]!r}; allowed: token ids in decimal",
                 hint='pass for example {"17": 2.0}',
                 param="logit_bias",

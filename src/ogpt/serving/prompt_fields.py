@@ -49,7 +49,7 @@ def naming_fields(param: str | None = None) -> Iterator[None]:
     except (SamplingError, TokenizerError, TokenOutOfRange) as error:
         message = re.sub(r"\w+", lambda word: NAMES.get(word[0], word[0]), str(error))
         named = param or message.partition(" ")[0]
-        raise RequestError(message, hint=error.hint, param=named) from error
+        raise RequestError.of_field(message, hint=error.hint, param=named) from error
 
 
 def at_most(name: str, value: int, most: int, hint: str) -> None:
@@ -59,7 +59,9 @@ def at_most(name: str, value: int, most: int, hint: str) -> None:
         RequestError: it is above the limit.
     """
     if value > most:
-        raise RequestError(f"{name} is {value}; allowed: at most {most}", hint=hint, param=name)
+        raise RequestError.of_field(
+            f"{name} is {value}; allowed: at most {most}", hint=hint, param=name
+        )
 
 
 def prompts_of(
@@ -86,7 +88,7 @@ def prompts_of(
     """
     every: Sequence[str | list[int]] = _every(given)
     if not every:
-        raise RequestError(
+        raise RequestError.of_field(
             f"{param} is an empty list; allowed: one text or more, or their token ids",
             hint="pass a text",
             param=param,
@@ -100,7 +102,7 @@ def prompts_of(
             for one, name in zip(every, prompt_names(len(every)), strict=True)
         ]
     if truncate == 0:
-        raise RequestError(
+        raise RequestError.of_field(
             "truncate_prompt_tokens is 0; allowed: -1, or 1 or more",
             hint="pass the number of tokens to keep",
             param="truncate_prompt_tokens",
@@ -110,7 +112,7 @@ def prompts_of(
         prompts = truncated(tokenizer, prompts, length, side)
     total = sum(len(one.ids) for one in prompts)
     if total > limits.max_prompt_tokens:
-        raise RequestError(
+        raise RequestError.of_field(
             f"{param} has {total} tokens; allowed: at most {limits.max_prompt_tokens}",
             hint="send less, or pass truncate_prompt_tokens",
             param=param,
