@@ -28,7 +28,6 @@ def create_app(models: ServedModels, settings: ServerSettings) -> FastAPI:
     app = FastAPI(
         title="ogpt",
         version=__version__,
-        root_path=settings.root_path,
         docs_url=None,
         redoc_url=None,
         lifespan=_lifespan,

@@ -39,6 +39,7 @@ class HttpServer(uvicorn.Server):
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,
+                root_path=settings.root_path,
                 timeout_keep_alive=KEEP_ALIVE,
                 timeout_graceful_shutdown=ceil(settings.drain_timeout),
             )

@@ -66,7 +66,7 @@ class ServerSettings:
     )
     root_path: str = described(
         "",
-        "Path under which a proxy serves it, such as /gpt.",
+        "Path under which a proxy serves it, such as /gpt, and which the proxy removes.",
         String(least=0),
         "pass for example /gpt, or an empty text",
         Option(panel=ADDRESS),
