@@ -29,6 +29,7 @@ NAMES = (
     "finetuning",
     "start_up",
     "transformers_types",
+    "serving",
     "gpu",
 )
 PAGE = "README.md"

@@ -27,6 +27,14 @@
     │   ├── EngineUnavailable             an engine that restarts, drains or is closed
     │   └── QueueFull                     too many requests wait; retry_after says when to try again
     ├── UnknownModel (LookupError)        the name of no model of a server
+    ├── RequestRefused                    an HTTP request that no route of the server sees
+    │   ├── HeadRefused                   a request line and headers that are too long
+    │   ├── HostRefused                   a host name that is not of this server
+    │   ├── OriginRefused                 a page of another site
+    │   ├── KeyRefused                    no API key, or a wrong one
+    │   ├── RateExceeded                  too many requests; retry_after says when to try again
+    │   └── BodyRefused                   a body that is too large
+    │       └── BodyTimeout               a body that does not arrive in time
     ├── BackendMissing (ImportError)      an optional package that is not installed
     └── StrictNotice                      a notice, under --strict
 
@@ -176,6 +184,40 @@ class QueueFull(EngineError):
 
 class UnknownModel(OgptError, LookupError):
     """The name of no model of a server; the hint lists the models there are."""
+
+
+class RequestRefused(OgptError):
+    """An HTTP request that the server refuses before a route sees it."""
+
+
+class HeadRefused(RequestRefused):
+    """A request line and headers that are too long."""
+
+
+class HostRefused(RequestRefused):
+    """A host name that is not of this server, as in DNS rebinding."""
+
+
+class OriginRefused(RequestRefused):
+    """A page of another site that may not use the server."""
+
+
+class KeyRefused(RequestRefused):
+    """A request without an API key, or with a wrong one."""
+
+
+class RateExceeded(RequestRefused):
+    """Too many requests of one client. `retry_after`: whole seconds until the next is accepted."""
+
+    retry_after: int = 1
+
+
+class BodyRefused(RequestRefused):
+    """A body that is too large."""
+
+
+class BodyTimeout(BodyRefused):
+    """A body that does not arrive in time."""
 
 
 class BackendMissing(OgptError, ImportError):

@@ -24,6 +24,7 @@ RESULTS = {  # file names of the committed results
     "finetuning",
     "start_up",
     "transformers_types",
+    "serving",
     "gpu_training_step",
     "gpu_decoding",
 }
@@ -55,3 +56,13 @@ def test_the_cost_of_rounding_runs_at_tiny_size(tmp_path: Path) -> None:
     assert abs(figures["outliers, float32"]["perplexity_percent"]) < 0.01
     assert 0 < figures["as trained, int8"]["kl_divergence"] < 0.01
     assert "## The cost of quantization" in (tmp_path / "README.md").read_text("utf-8")
+
+
+@pytest.mark.slow
+def test_the_soak_runs_at_tiny_size(tmp_path: Path) -> None:
+    run_module("benchmarks.serving_soak", "--out", str(tmp_path), "--threads", "1")
+    figures = json.loads((tmp_path / "serving_soak.json").read_text("utf-8"))["figures"]
+    assert figures["abandoned"]["running"] == figures["abandoned"]["waiting"] == 0
+    assert figures["crowd"]["neither"] == figures["slow_readers"]["not_whole"] == 0
+    assert figures["crowd"]["answered"] + figures["crowd"]["refused"] == 120
+    assert figures["crowd"]["refused"] > 0

@@ -4,6 +4,7 @@ import xml.etree.ElementTree as ET
 
 from ogpt.evaluation.page import (
     Bullets,
+    CodeBlock,
     Grid,
     Heading,
     Paragraph,
@@ -19,6 +20,7 @@ BLOCKS = [
     Paragraph("small", note=True),
     Grid(["set", "n"], [["a|b", "1"], ["<c>", "2"]], strong=frozenset({1})),
     Bullets(["one", "$two"]),
+    CodeBlock("curl <a>\n  -d {}"),
     Picture("<svg/>", "a.png", "what it shows"),
 ]
 
@@ -33,6 +35,7 @@ def test_html() -> None:
     assert [one.get("class") for one in tree.iter("td")] == ["number", "number"]
     assert [one.get("class") for one in tree.iter("tr")] == [None, None, "model"]
     assert [one.text for one in tree.iter("li")] == ["one", "$two"]
+    assert [one.text for one in tree.iter("pre")] == ["curl <a>\n  -d {}"]
     assert len(list(tree.iter("svg"))) == 1
     assert "<title>T &amp; U</title>" in page
     for word in ("<script", "src=", "http"):
@@ -43,5 +46,5 @@ def test_markdown() -> None:
     assert as_markdown(BLOCKS) == (
         "## A & B\n\n1 < 2\n\nsmall\n\n"
         "| set | n |\n| --- | ---: |\n| a\\|b | 1 |\n| <c> | 2 |\n\n"
-        "- one\n- $two\n\n![what it shows](a.png)\n"
+        "- one\n- $two\n\n```\ncurl <a>\n  -d {}\n```\n\n![what it shows](a.png)\n"
     )

@@ -54,7 +54,14 @@ class Picture:
     """What it shows, for readers who cannot see it."""
 
 
-Block = Heading | Paragraph | Bullets | Grid | Picture
+@dataclass(frozen=True, slots=True)
+class CodeBlock:
+    """Commands or code, as they are."""
+
+    text: str
+
+
+Block = Heading | Paragraph | Bullets | CodeBlock | Grid | Picture
 
 
 def framed(title: str, header: str, body: str) -> str:
@@ -88,6 +95,8 @@ def _html(block: Block) -> str:
             return f"<p{kind}>{escape(text)}</p>"
         case Bullets(items):
             return f"<ul>{''.join(f'<li>{escape(item)}</li>' for item in items)}</ul>"
+        case CodeBlock(text):
+            return f"<pre>{escape(text)}</pre>"
         case Picture(svg, _, _):
             return f"<figure>{svg}</figure>"
         case Grid():
@@ -125,6 +134,8 @@ def _markdown(block: Block) -> str:
             return text
         case Bullets(items):
             return "\n".join(f"- {item}" for item in items)
+        case CodeBlock(text):
+            return f"```\n{text}\n```"
         case Picture(_, file, label):
             return f"![{label}]({file})"
         case Grid(header, rows, numbers_from, _):

@@ -1,0 +1,222 @@
+"""`ogpt serve` under load: tokens/s over HTTP beside the decoder's own, and times that clients see.
+
+GPT-1's shape with random weights in int8. 1, 8, 32 and 64 clients send one request each at the same
+moment, streamed or not; the decoder alone generates the same batches in a process of its own. The
+clients are one further process on the same cores, whose CPU time is stated.
+
+Other servers with OpenAI's /v1/completions take part if OGPT_BENCH_SERVERS names a JSON file:
+{"name": {"command": ["...", "{port}"], "ready": "/health", "fields": {"model": "..."}}}. They run a
+GPT-2 of the same shape (docs/benchmarks.md has the commands).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from argparse import Namespace
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmarks.measuring import Result, Table, arguments, interleave, rates, save, spread
+from benchmarks.peers.protocol import Setup
+from benchmarks.peers.remote import Remote, environment
+from benchmarks.sections import Section
+from benchmarks.serving_load import completion
+from benchmarks.serving_process import ServerProcess, ogpt_serve, write_model
+from benchmarks.training_step import GPT1, SMOKE
+
+CLIENTS = (1, 8, 32, 64)
+BATCH = 32
+"""Clients in the comparison with the decoder alone."""
+OURS, ALONE = "ogpt", "decoder alone"
+AT_LEAST = {8: 1.8, 32: 1.2, 64: 1.5}
+"""Times the tokens/s of the best other server, by number of clients."""
+
+
+@dataclass
+class Contender:
+    """A running server."""
+
+    server: ServerProcess
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    """Added to each request."""
+
+    def run(self, section: Section, vocab_size: int, streams: bool) -> dict[str, Any]:
+        """Send the requests of a section from a new process."""
+        requests = [
+            completion(prompt, section.new, streams=streams, **self.fields)
+            for prompt in section.prompts(vocab_size)
+        ]
+        order = {"port": self.server.port, "streams": streams, "requests": requests}
+        before = self.server.cpu_seconds()
+        done = subprocess.run(
+            [sys.executable, "-m", "benchmarks.serving_load", "-"],
+            check=True,
+            input=json.dumps(order),
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment(1),
+        )
+        found: dict[str, Any] = json.loads(done.stdout)
+        if found["tokens"] != section.batch * section.new:
+            raise SystemExit(f"{found['tokens']} tokens came in place of {section.tokens}")
+        return {**found, "server_cpu_seconds": self.server.cpu_seconds() - before}
+
+
+def others() -> dict[str, dict[str, Any]]:
+    """The other servers of this run."""
+    file = os.environ.get("OGPT_BENCH_SERVERS")
+    found: dict[str, dict[str, Any]] = json.loads(Path(file).read_text("utf-8")) if file else {}
+    return found
+
+
+def sections(smoke: bool) -> list[Section]:
+    """One for each number of clients."""
+    prompt, new = (8, 6) if smoke else (32, 96)
+    return [Section(f"{clients} clients", clients, prompt, new, 4) for clients in CLIENTS]
+
+
+def measure(given: Namespace, shape: dict[str, int], folder: Path) -> Result:
+    """Measure all servers in turn, number of clients by number of clients."""
+    result = Result("serving", "Serving over HTTP", {"shape": shape}, {})
+    model = write_model(shape, folder, "int8")
+    # the decoder's process looks for the folder of its dtype
+    alone = Remote(
+        Path(sys.executable),
+        "benchmarks.native_contender",
+        Setup("int8", shape, given.threads, folder),
+    )
+    options = {"--slots": max(CLIENTS), "--max-queued": max(CLIENTS)}
+    with ExitStack() as stack:
+        stack.callback(alone.close)
+        contenders = {
+            OURS: Contender(
+                stack.enter_context(
+                    ServerProcess(ogpt_serve(model, given.threads, options), given.threads)
+                ),
+                {"min_tokens": sections(given.smoke)[0].new},
+            )
+        }
+        for name, each in others().items():
+            server = ServerProcess(each["command"], given.threads, each.get("ready", "/health"))
+            contenders[name] = Contender(stack.enter_context(server), each.get("fields", {}))
+        for section in sections(given.smoke):
+            measure_section(result, section, contenders, alone, given)
+    return result
+
+
+def measure_section(
+    result: Result,
+    section: Section,
+    contenders: Mapping[str, Contender],
+    alone: Remote,
+    given: Namespace,
+) -> None:
+    """Add the samples and figures of one number of clients."""
+    vocab_size = result.settings["shape"]["vocab_size"]
+    prompts = section.prompts(vocab_size)
+    turns: dict[str, Callable[[], Any]] = {
+        ALONE: lambda: {"seconds": alone.generate(prompts, section.new).seconds}
+    }
+    for name, contender in contenders.items():
+        for way, streams in (("whole", False), ("streamed", True)):
+            turns[f"{name}, {way}"] = lambda one=contender, streams=streams: one.run(
+                section, vocab_size, streams
+            )
+    for turn in turns.values():
+        turn()  # allocates memory
+    for name, found in interleave(turns, given.rounds).items():
+        title = f"{name}, {section.name}"
+        result.samples[title] = [each["seconds"] for each in found]
+        if "cpu_seconds" in found[0]:
+            result.figures[title] = [
+                {key: each[key] for key in ("cpu_seconds", "server_cpu_seconds", "first", "gaps")}
+                for each in found
+            ]
+
+
+def describe(result: Result, given: Namespace) -> None:
+    """Add tables, pairs and targets."""
+    names = [OURS, *others()]
+    speed, times = [], []
+    for section in sections(given.smoke):
+        for name in (ALONE, *(f"{name}, {way}" for name in names for way in ("whole", "streamed"))):
+            title = f"{name}, {section.name}"
+            seconds = result.samples[title]
+            figures = result.figures.get(title, [])
+            share = [
+                each["cpu_seconds"] / second for each, second in zip(figures, seconds, strict=False)
+            ]
+            busy = f"{statistics.median(share):.0%}" if share else ""
+            speed.append([section.name, name, spread(rates(section.tokens, seconds), 0), busy])
+            if figures and figures[0]["gaps"]:
+                times.append([section.name, name, *map(milliseconds, quantiles(figures))])
+    result.tables = [
+        Table(["clients", "", "tokens/s", "one core, by the clients"], speed),
+        Table(
+            ["clients", "", "first token, median", "p95", "between tokens, median", "p95"], times
+        ),
+    ]
+    for section in sections(given.smoke):
+        for way in ("whole", "streamed"):
+            result.compare(f"{OURS}, {way}, {section.name}", f"{ALONE}, {section.name}")
+    for way, wanted in (("whole", 0.85), ("streamed", 0.7)):
+        pairs = result.pairs[f"{OURS}, {way}, {BATCH} clients / {ALONE}, {BATCH} clients"]
+        result.target(
+            f"tokens/s of {BATCH} clients, {way}, times the decoder's own",
+            statistics.median(pairs),
+            at_least=wanted,
+        )
+    add_others(result, list(others()))
+    result.add_pairs()
+    result.notes.append(
+        "All clients send at the same moment, so the first token of the last one waits for the "
+        "prompts of all. Clients run on the same cores as the server."
+    )
+
+
+def add_others(result: Result, names: list[str]) -> None:
+    """Compare with the best other server at each number of clients."""
+    for clients, wanted in AT_LEAST.items():
+        ending = f"streamed, {clients} clients"
+        ours = f"{OURS}, {ending}"
+        ratios = [result.compare(ours, f"{name}, {ending}") for name in names]
+        if ratios:
+            what = f"tokens/s of {clients} clients, times the best other server's"
+            result.target(what, min(ratios), at_least=wanted)
+            best = min(quantiles(result.figures[f"{name}, {ending}"])[3] for name in names)
+            late = quantiles(result.figures[ours])[3] / best
+            result.target(f"p95 between tokens of {clients} clients, ditto", late, at_most=1.0)
+
+
+def quantiles(figures: list[dict[str, Any]]) -> list[float]:
+    """Median and 95th percentile of the time to the first token, and of that between tokens."""
+    found = []
+    for name in ("first", "gaps"):
+        values = sorted(value for each in figures for value in each[name])
+        found += [values[len(values) // 2], values[int(0.95 * (len(values) - 1))]]
+    return found
+
+
+def milliseconds(seconds: float) -> str:
+    return f"{1000 * seconds:,.1f} ms"
+
+
+def main() -> None:
+    given = arguments(__doc__, 5)
+    shape = SMOKE if given.smoke else GPT1
+    with tempfile.TemporaryDirectory() as folder:
+        result = measure(given, shape, Path(folder))
+    describe(result, given)
+    save(result, given)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,148 @@
+"""A server of a benchmark as a process, and a model folder for it."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import string
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from itertools import chain, islice, product
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import psutil
+
+from benchmarks.contenders import fill
+from benchmarks.peers.remote import environment
+from ogpt.config.model import OpenAIGPTConfig
+from ogpt.decoding.rounding import write_rounded
+from ogpt.model.heads import OpenAIGPTLMHeadModel
+from ogpt.tokens.fast import OpenAIGPTTokenizerFast
+
+STARTS_IN = 600.0
+"""Seconds until a server must answer: some compile first."""
+
+
+class ServerProcess:
+    """Starts a server on a free port and waits until it answers; `with` ends it.
+
+    Args:
+        command: With "{port}" where the port belongs.
+        threads: CPU threads.
+        ready: Path that answers 200 when the server is ready.
+
+    Raises:
+        SystemExit: it ended, or did not answer in time.
+    """
+
+    def __init__(self, command: Sequence[str], threads: int, ready: str = "/health") -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port: int = free.getsockname()[1]
+        words = [word.replace("{port}", str(self.port)) for word in command]
+        self._process = subprocess.Popen(words, stdout=2, env=environment(threads))
+        end = time.monotonic() + STARTS_IN
+        while not self.answers(ready):
+            if self._process.poll() is not None or time.monotonic() > end:
+                self.close()
+                raise SystemExit(f"the server did not start: {' '.join(words)}")
+            time.sleep(0.02)
+
+    def answers(self, path: str) -> bool:
+        """Whether a path has status 200 now."""
+        try:
+            with urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as answer:
+                return bool(answer.status == 200)
+        except (URLError, OSError):
+            return False
+
+    def metrics(self) -> dict[str, float]:
+        """The sum of each metric over its labels."""
+        found: dict[str, float] = {}
+        with urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=60) as answer:
+            for line in answer.read().decode().splitlines():
+                if not line.startswith("#"):
+                    name, value = line.rsplit(" ", 1)
+                    name = name.partition("{")[0]
+                    found[name] = found.get(name, 0.0) + float(value)
+        return found
+
+    def resident_bytes(self) -> int:
+        """Resident memory of the process."""
+        return int(psutil.Process(self._process.pid).memory_info().rss)
+
+    def cpu_seconds(self) -> float:
+        """CPU time of the process since its start."""
+        times = psutil.Process(self._process.pid).cpu_times()
+        return times.user + times.system
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(60)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def ogpt_serve(folder: Path, threads: int, options: Mapping[str, object]) -> list[str]:
+    """The command of ogpt's server on a free port."""
+    command = [sys.executable, "-m", "ogpt", "serve", str(folder), "--port", "{port}"]
+    command += ["--threads", str(threads)]
+    return command + [str(word) for pair in options.items() for word in pair]
+
+
+def write_model(shape: dict[str, int], folder: Path, dtype: str = "") -> Path:
+    """A folder with random weights and a tokenizer of the vocabulary's size.
+
+    Args:
+        shape: n_layer, n_head, n_embd, n_positions, vocab_size.
+        folder: Empty or missing.
+        dtype: As in `ogpt quantize --to`; empty: float32.
+
+    Returns:
+        The folder to serve.
+    """
+    model = OpenAIGPTLMHeadModel(OpenAIGPTConfig(**shape))
+    fill(model)
+    whole = folder / "float32"
+    model.save_pretrained(whole)
+    words, merges = vocabulary(shape["vocab_size"])
+    tokenizer = OpenAIGPTTokenizerFast(
+        vocab={word: number for number, word in enumerate(words)}, merges=merges
+    )
+    tokenizer.save_pretrained(whole)
+    if not dtype:
+        return whole
+    (folder / dtype).mkdir()
+    write_rounded(whole, folder / dtype, dtype, lambda done, total: None)
+    tokenizer.save_pretrained(folder / dtype)
+    return folder / dtype
+
+
+def vocabulary(size: int) -> tuple[list[str], list[tuple[str, str]]]:
+    """The first `size` words by length and alphabet, and the merges that make them."""
+    letters = string.ascii_lowercase
+    single = ["<unk>", *letters, *(f"{letter}</w>" for letter in letters)]
+    longer = chain.from_iterable(product(letters, repeat=length) for length in range(2, 6))
+    pairs = (("".join(word[:-1]), word[-1] + end) for word in longer for end in ("", "</w>"))
+    merges = list(islice(pairs, size - len(single)))
+    return single + [first + second for first, second in merges], merges
