@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 
 from tests.serving.running import running
-from tests.workflows.finetuning import base_model
 
 EXAMPLES = 40
 """Requests to each operation."""
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = base_model(tmp_path_factory.mktemp("small"), n_positions=48)
-    with running({"small": folder}, max_tokens=8, max_n=4, max_time=5.0) as found:
+def url(small_folder: Path) -> Iterator[str]:
+    with running({"small": small_folder}, max_tokens=8, max_n=4, max_time=5.0) as found:
         yield found
 
 

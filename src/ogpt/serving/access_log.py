@@ -90,6 +90,9 @@ def log_config(level: str = "INFO") -> dict[str, Any]:
         },
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
         "loggers": {
-            name: {"handlers": ["stderr"], "level": level, "propagate": False} for name in names
+            **{
+                name: {"handlers": ["stderr"], "level": level, "propagate": False} for name in names
+            },
+            "uvicorn.access": {"handlers": [], "propagate": False},  # in favour of AccessLog
         },
     }

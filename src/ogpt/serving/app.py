@@ -6,14 +6,25 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from fastapi.responses import PlainTextResponse
 
-from ogpt.serving import completions, server_status
+from ogpt.serving import api_page, completions, server_status
+from ogpt.serving.guard import guards
 from ogpt.serving.http_errors import add_handlers
+from ogpt.serving.metrics import ServerMetrics
+from ogpt.serving.schemas import ERRORS
 from ogpt.serving.served_models import ServedModels
 from ogpt.serving.server_settings import ServerSettings
 from ogpt.version import __version__
 
-ROUTERS = (completions.router, server_status.router)
+ROUTERS = (completions.router, server_status.router, api_page.router)
+
+DESCRIPTION = """
+Models of OpenAI GPT over HTTP, in the shapes of OpenAI's API.
+
+A server with an API key needs the header `Authorization: Bearer KEY` on all paths but /health,
+/ready, /docs and /openapi.json.
+"""
 
 
 def create_app(models: ServedModels, settings: ServerSettings) -> FastAPI:
@@ -25,17 +36,24 @@ def create_app(models: ServedModels, settings: ServerSettings) -> FastAPI:
         models: What it serves.
         settings: Limits and access.
     """
+    metrics = ServerMetrics(models.counters)
+    models.on_end = metrics.observe_request
     app = FastAPI(
         title="ogpt",
+        description=DESCRIPTION,
         version=__version__,
         docs_url=None,
         redoc_url=None,
         lifespan=_lifespan,
+        middleware=guards(settings, metrics),
     )
     app.state.models = models
     app.state.settings = settings
     for router in ROUTERS:
         app.include_router(router)
+    app.add_api_route(
+        "/metrics", metrics.endpoint, response_class=PlainTextResponse, responses=ERRORS
+    )
     add_handlers(app)
     return app
 

@@ -15,11 +15,18 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from ogpt.errors import (
+    BodyRefused,
+    BodyTimeout,
     ContextTooLong,
     DeadlineExceeded,
     EngineUnavailable,
+    HeadRefused,
+    HostRefused,
+    KeyRefused,
     OgptError,
+    OriginRefused,
     QueueFull,
+    RateExceeded,
     RequestError,
     SamplingError,
     StrictNotice,
@@ -36,6 +43,13 @@ STATUSES: dict[type[OgptError], tuple[int, str, str | None]] = {
     StrictNotice: (400, "invalid_request_error", "strict"),
     UnknownModel: (404, "invalid_request_error", "model_not_found"),
     DeadlineExceeded: (408, "server_error", "deadline_exceeded"),
+    HeadRefused: (431, "invalid_request_error", "head_too_large"),
+    HostRefused: (421, "invalid_request_error", "host_not_allowed"),
+    OriginRefused: (403, "invalid_request_error", "origin_not_allowed"),
+    KeyRefused: (401, "invalid_request_error", "invalid_api_key"),
+    RateExceeded: (429, "rate_limit_error", "rate_limit_exceeded"),
+    BodyRefused: (413, "invalid_request_error", "body_too_large"),
+    BodyTimeout: (408, "invalid_request_error", "receive_timeout"),
     QueueFull: (429, "rate_limit_error", "rate_limit_exceeded"),
     EngineUnavailable: (503, "server_error", "unavailable"),
 }
@@ -50,7 +64,6 @@ _CODES = {
     400: "invalid_value",
     404: "not_found",
     405: "method_not_allowed",
-    413: "body_too_large",
     415: "unsupported_media_type",
 }
 
@@ -85,7 +98,7 @@ def error_response(error: Exception) -> Response:
         )
         param = "model" if isinstance(error, UnknownModel) else getattr(error, "param", None)
         body = error_body(f"{error} ({error.hint})", kind, param, code)
-        if isinstance(error, QueueFull):
+        if isinstance(error, QueueFull | RateExceeded):
             headers["retry-after"] = str(error.retry_after)
     else:
         status, kind, code = _OURS

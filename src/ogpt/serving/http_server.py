@@ -11,6 +11,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from ogpt.errors import ConfigError
+from ogpt.serving.connection import limited_protocol
 from ogpt.serving.server_settings import ServerSettings
 
 KEEP_ALIVE = 75
@@ -32,7 +33,7 @@ class HttpServer(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                http="httptools",
+                http=limited_protocol(settings.receive_timeout),
                 ws="none",
                 lifespan="on",
                 log_config=None,

@@ -75,12 +75,14 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     for status, description in (
         (400, "A field that cannot be served."),
         (401, "No API key, or a wrong one."),
-        (403, "A host or origin that is not allowed."),
+        (403, "A page of another site."),
         (404, "There is no such model or path."),
         (408, "The time of the request was over."),
         (413, "The body is too large."),
         (415, "The body is not JSON."),
+        (421, "A host name that is not allowed."),
         (429, "Too many requests; Retry-After says when to try again."),
+        (431, "The request line and headers are too long."),
         (500, "The request failed in the server."),
         (503, "The server cannot accept requests now; send it again later."),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging.config
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
@@ -12,6 +13,7 @@ from ogpt.config.described import check_names, whole_or_named
 from ogpt.decoding.options import DecoderOptions
 from ogpt.folders.model_folder import ModelFolder
 from ogpt.notices import tell
+from ogpt.serving.access_log import log_config
 from ogpt.serving.app import create_app
 from ogpt.serving.http_server import HttpServer, address_of, listen_on
 from ogpt.serving.served_models import ServedModels
@@ -51,6 +53,7 @@ def serve(
     options = whole_or_named(DecoderOptions, options, named)
     if settings.api_key is None and settings.host not in LOOPBACK:
         tell("open-without-key", host=settings.host)
+    logging.config.dictConfig(log_config())
     served = ServedModels(
         {name_of(model): model, **(models or {})},
         options,
@@ -60,10 +63,9 @@ def serve(
         in_memory=settings.models_in_memory,
     )
     with closing(served), listen_on(settings) as listening:
+        app = create_app(served, settings)
         asyncio.run(_load_default(served))
-        server = HttpServer(
-            create_app(served, settings), settings, lambda: on_start(address_of(listening))
-        )
+        server = HttpServer(app, settings, lambda: on_start(address_of(listening)))
         server.run([listening])
 
 
