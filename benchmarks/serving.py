@@ -201,7 +201,7 @@ def quantiles(figures: list[dict[str, Any]]) -> list[float]:
     found = []
     for name in ("first", "gaps"):
         values = sorted(value for each in figures for value in each[name])
-        found += [values[len(values) // 2], values[int(0.95 * (len(values) - 1))]]
+        found += [values[len(values) // 2], values[int(0.95 * len(values))]]
     return found
 
 

@@ -7,6 +7,7 @@ import socket
 import string
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from itertools import chain, islice, product
@@ -46,12 +47,17 @@ class ServerProcess:
             free.bind(("127.0.0.1", 0))
             self.port: int = free.getsockname()[1]
         words = [word.replace("{port}", str(self.port)) for word in command]
-        self._process = subprocess.Popen(words, stdout=2, env=environment(threads))
+        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115  # until `close`
+        self._process = subprocess.Popen(
+            words, stdout=self._log, stderr=self._log, env=environment(threads)
+        )
         end = time.monotonic() + STARTS_IN
         while not self.answers(ready):
             if self._process.poll() is not None or time.monotonic() > end:
+                self._log.seek(0)
+                said = self._log.read()[-2000:]
                 self.close()
-                raise SystemExit(f"the server did not start: {' '.join(words)}")
+                raise SystemExit(f"{said}\nthe server did not start: {' '.join(words)}")
             time.sleep(0.02)
 
     def answers(self, path: str) -> bool:
@@ -90,6 +96,7 @@ class ServerProcess:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        self._log.close()
 
     def __enter__(self) -> Self:
         return self

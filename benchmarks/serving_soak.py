@@ -52,11 +52,15 @@ class Abuse:
         self.is_small = is_small
         self.numbers = random.Random(0)
 
-    async def start(self, new: int, streams: bool = True, prompt: int = 8) -> Exchange:
-        """Send one request for `new` tokens."""
-        ids = [self.numbers.randrange(1, self.shape["vocab_size"]) for _ in range(prompt)]
+    def content(self, new: int, streams: bool = True) -> dict[str, Any]:
+        """A request for `new` tokens after a prompt of 8."""
+        ids = [self.numbers.randrange(1, self.shape["vocab_size"]) for _ in range(8)]
+        return completion(ids, new, streams=streams, min_tokens=new)
+
+    async def start(self, new: int, streams: bool = True) -> Exchange:
+        """Send one request."""
         exchange = await Exchange(self.server.port).connect()
-        exchange.send(completion(ids, new, streams=streams, min_tokens=new))
+        exchange.send(self.content(new, streams))
         return exchange
 
     async def ask(self, new: int, streams: bool = True) -> Exchange:
@@ -93,8 +97,12 @@ class Abuse:
     async def crowd(self) -> dict[str, float]:
         """Many streams at once; count how each ended."""
         count = 120 if self.is_small else 1000
-        exchanges = await asyncio.gather(*(self.start(4) for _ in range(count)))
+        exchanges = await asyncio.gather(
+            *(Exchange(self.server.port).connect() for _ in range(count))
+        )
         begin = time.perf_counter()
+        for each in exchanges:
+            each.send(self.content(16))
         await asyncio.wait([each.over for each in exchanges], timeout=PATIENCE)
         found = {"answered": 0.0, "refused": 0.0, "neither": 0.0}
         for each in exchanges:
