@@ -18,7 +18,7 @@ from tests.serving.exposition import exposed
 
 
 def logged(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [each.getMessage() for each in caplog.records if each.name == "ogpt.access"]
+    return [each.getMessage() for each in caplog.records if each.name == "ogpt.serving.access_log"]
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def test_lines_go_to_stderr_with_their_time(capsys: pytest.CaptureFixture[str]) 
     before = {name: (each.handlers, each.level, each.propagate) for name, each in loggers.items()}
     try:
         logging.config.dictConfig(json.loads(json.dumps(log_config())))
-        logging.getLogger("ogpt.access").info("a line")
+        logging.getLogger("ogpt.serving.access_log").info("a line")
         logging.getLogger("uvicorn.error").debug("none")
     finally:
         for name, (handlers, level, propagate) in before.items():
@@ -113,5 +113,6 @@ def test_lines_go_to_stderr_with_their_time(capsys: pytest.CaptureFixture[str]) 
     shown = capsys.readouterr()
     assert shown.out == ""
     assert re.fullmatch(
-        r"\d{4}(-\d\d){2}T(\d\d:){2}\d\d[+-]\d{4} INFO ogpt\.access a line\n", shown.err
+        r"\d{4}(-\d\d){2}T(\d\d:){2}\d\d[+-]\d{4} INFO ogpt\.serving\.access_log a line\n",
+        shown.err,
     )

@@ -364,5 +364,5 @@ def test_prompts_are_not_logged(server: str, caplog: pytest.LogCaptureFixture) -
         complete(server, prompt="a secret", user="a secret", **fields)
     post(server, b'{"prompt": "a secret"')
     post(server, b'{"prompt": "a secret"}', "/nothing")
-    until(lambda: sum(each.name == "ogpt.access" for each in caplog.records) == 7)
+    until(lambda: sum(each.name == "ogpt.serving.access_log" for each in caplog.records) == 7)
     assert not [each for each in caplog.records if "secret" in each.getMessage() + repr(each)]

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ogpt.serving.metrics import ServerMetrics
 
-LOGGER = logging.getLogger("ogpt.access")
+LOGGER = logging.getLogger(__name__)
 
 CLIENT_LEFT = 499
 """Status in log and metrics of a request whose client left before the response, as in nginx."""

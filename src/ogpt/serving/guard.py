@@ -47,7 +47,7 @@ MAX_HEAD_BYTES = 65536
 OPEN_PATHS = frozenset({"/health", "/ready", "/docs", "/openapi.json"})
 """Need no key and have no rate: they are for browsers, and for what runs the server."""
 
-LOGGER = logging.getLogger("ogpt.requests")
+LOGGER = logging.getLogger(__name__)
 
 _WINDOW = 60.0  # seconds that a rate refers to
 
