@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import httpx
+import httpx2
 
 PATH = "/v1/completions"
-CLIENT = httpx.Client(timeout=30, verify=False)  # loading certificates takes longer than a call
+CLIENT = httpx2.Client(timeout=30, verify=False)  # loading certificates takes longer than a call
 
 
-def post(url: str, path: str = PATH, **body: Any) -> httpx.Response:
+def post(url: str, path: str = PATH, **body: Any) -> httpx2.Response:
     # escaped, so that half a surrogate pair can be sent
     headers = {"content-type": "application/json"}
     return CLIENT.post(f"{url}{path}", content=json.dumps(body), headers=headers)

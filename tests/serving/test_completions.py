@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 import ogpt
@@ -307,6 +307,7 @@ REFUSED: list[tuple[Body, str | None, str]] = [
     ({"prompt": "a", "logit_bias": {"a": 1}}, "logit_bias", "token ids in decimal"),
     ({"prompt": "a", "logit_bias": {"19": 1}}, "logit_bias", "19; allowed: 0 to 18"),
     ({"prompt": "a", "logit_bias": {"1": 101}}, "logit_bias", "less than or equal to 100"),
+    ({"prompt": "a", "logit_bias": {str(n): 1 for n in range(1025)}}, "logit_bias", "1024"),
     ({"prompt": "a", "allowed_token_ids": [19]}, "allowed_token_ids", "0 to 18"),
     ({"prompt": "a", "seed": 2**64}, "seed", "less than"),
     ({"prompt": "a", "truncate_prompt_tokens": 0}, "truncate_prompt_tokens", "-1, or 1"),
@@ -390,8 +391,8 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def leave_after(url: str, seconds: float, **body: Any) -> None:
-    with pytest.raises(httpx.ReadTimeout):
-        CLIENT.post(f"{url}{PATH}", json=body, timeout=httpx.Timeout(10, read=seconds))
+    with pytest.raises(httpx2.ReadTimeout):
+        CLIENT.post(f"{url}{PATH}", json=body, timeout=httpx2.Timeout(10, read=seconds))
 
 
 ENDLESS: Body = {"prompt": "a bad", "max_tokens": 4096, "temperature": 0}
@@ -451,7 +452,7 @@ def test_draining_finishes_what_runs(small_folder: Path) -> None:
         assert joined(parts) == expected
         found.thread.join(10)
         assert not found.thread.is_alive()
-        with pytest.raises(httpx.ConnectError):
+        with pytest.raises(httpx2.ConnectError):
             post(found.url, prompt="a")
 
 

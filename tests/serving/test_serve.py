@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 import ogpt
@@ -49,6 +49,9 @@ def test_an_address_in_use(small_folder: Path) -> None:
 def test_names_of_models(small_folder: Path) -> None:
     assert of_serve.name_of(small_folder / ".." / small_folder.name) == small_folder.name
     assert of_serve.name_of("org/model") == "org/model"
+    with pytest.raises(ConfigError, match=f"two models are named {small_folder.name!r}") as again:
+        ogpt.serve(small_folder, models={small_folder.name: "other"})
+    assert "another name" in again.value.hint
     with pytest.raises(UnknownArgument, match="serve has no argument prot") as caught:
         ogpt.serve(small_folder, prot=5)
     assert caught.value.hint == "did you mean port?"
@@ -96,9 +99,9 @@ def test_the_command(small_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     )
     assert (list(options["allowed_hosts"]), options["strict"]) == (["a.org"], False)
     recorder.options["on_start"]("http://127.0.0.1:1")
-    for wrong in ("b", "=b", "b="):
-        with pytest.raises(AssertionError, match="allowed: a name, = and a model"):
-            ok("serve", str(small_folder), "--model", wrong)
+    for wrong in ("b", "=b", "b=", "a=c"):
+        with pytest.raises(AssertionError, match="allowed: a new name, = and a model"):
+            ok("serve", str(small_folder), "--model", "a=b", "--model", wrong)
 
 
 SERVE = """
@@ -121,7 +124,7 @@ def test_a_process_drains_at_sigterm_and_loads_no_framework(small_folder: Path) 
             line = process.stderr.readline()
             url = next(word for word in line.split() if word.startswith("http://"))
             body = {"prompt": "a bad", "max_tokens": 3000, "seed": 1, "stream": True}
-            with httpx.stream("POST", f"{url}{PATH}", json=body, timeout=30) as response:
+            with httpx2.stream("POST", f"{url}{PATH}", json=body, timeout=30) as response:
                 lines = response.iter_lines()
                 first = next(lines)
                 process.send_signal(signal.SIGTERM)

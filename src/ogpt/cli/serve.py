@@ -49,14 +49,14 @@ def parse_models(pairs: list[str]) -> dict[str, str]:
     """Models by name, from `NAME=MODEL`.
 
     Raises:
-        ConfigError: no name or no model.
+        ConfigError: no name, no model, or a name given twice.
     """
-    found = {}
+    found: dict[str, str] = {}
     for pair in pairs:
         name, _, model = pair.partition("=")
-        if not name or not model:
+        if not name or not model or name in found:
             raise ConfigError(
-                f"--model is {pair!r}; allowed: a name, = and a model",
+                f"--model is {pair!r}; allowed: a new name, = and a model",
                 hint="pass for example --model stories=runs/stories",
             )
         found[name] = model

@@ -13,6 +13,9 @@ TokenId = Annotated[int, Field(ge=0, le=MAX_ID)]
 MAX_STOPS = 64
 """Strings or ids of a request that end a text, and texts that are banned."""
 
+MAX_BIASES = 1024
+"""Entries of logit_bias: each costs time at every token, for all requests."""
+
 
 class StreamOptions(BaseModel):
     """What a stream reports besides text."""
@@ -62,7 +65,7 @@ class CompletionRequest(ApiRequest):
     frequency_penalty: float | None = setting("frequency_penalty")
     repetition_penalty: float | None = setting("repetition_penalty")
     logit_bias: dict[str, Annotated[float, Field(ge=-100, le=100)]] | None = Field(
-        None, description="Number to add to the logit of each token id."
+        None, max_length=MAX_BIASES, description="Number to add to the logit of each token id."
     )
     bad_words: list[str] | None = Field(
         None, max_length=MAX_STOPS, description="Texts that are never generated."

@@ -11,6 +11,7 @@ from typing import Any
 
 from ogpt.config.described import check_names, whole_or_named
 from ogpt.decoding.options import DecoderOptions
+from ogpt.errors import ConfigError
 from ogpt.folders.model_folder import ModelFolder
 from ogpt.notices import tell
 from ogpt.serving.access_log import log_config
@@ -55,7 +56,7 @@ def serve(
         tell("open-without-key", host=settings.host)
     logging.config.dictConfig(log_config())
     served = ServedModels(
-        {name_of(model): model, **(models or {})},
+        _by_name(model, models or {}),
         options,
         slots=settings.slots,
         max_queued=settings.max_queued,
@@ -73,6 +74,19 @@ def name_of(model: str | Path | ModelFolder) -> str:
     """The name by which requests call a model: that of its folder, or its id on the Hub."""
     path = Path(model)
     return path.resolve().name if path.exists() else str(model)
+
+
+def _by_name(
+    model: str | Path | ModelFolder, more: Mapping[str, str | Path | ModelFolder]
+) -> dict[str, str | Path | ModelFolder]:
+    """All models, the default one first."""
+    name = name_of(model)
+    if name in more:
+        raise ConfigError(
+            f"two models are named {name!r}; allowed: different names",
+            hint="give the second one another name",
+        )
+    return {name: model, **more}
 
 
 async def _load_default(models: ServedModels) -> None:

@@ -49,6 +49,7 @@ class TokenizerLike(Protocol):
 
 
 _BYTE_LEVEL: WeakKeyDictionary[TokenizerLike, bool] = WeakKeyDictionary()
+_CHARACTERS: WeakKeyDictionary[TokenizerLike, tuple[int, frozenset[str]]] = WeakKeyDictionary()
 
 
 class Writer:
@@ -191,5 +192,15 @@ def stop_forms(tokenizer: TokenizerLike, stop: str) -> tuple[str, ...]:
     if ids and tokenizer.unk_token_id not in ids:
         before, after = (" " if end.isspace() else "" for end in (stop[0], stop[-1]))
         forms.append(before + decode(tokenizer, ids) + after)
-    characters = set("".join(tokenizer.get_vocab()).replace(END_OF_WORD, "")) | {" "}
+    characters = _characters(tokenizer)
     return tuple(form for form in dict.fromkeys(forms) if set(form) <= characters)
+
+
+def _characters(tokenizer: TokenizerLike) -> frozenset[str]:
+    """The characters that a vocabulary of words can spell."""
+    size, known = _CHARACTERS.get(tokenizer, (0, frozenset()))
+    if size != len(tokenizer):  # it takes milliseconds, and there may be many stop strings
+        entries = "".join(tokenizer.get_vocab()).replace(END_OF_WORD, "")
+        known = frozenset(entries) | {" "}
+        _CHARACTERS[tokenizer] = (len(tokenizer), known)
+    return known
