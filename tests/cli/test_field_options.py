@@ -17,7 +17,7 @@ from tests.contracts.sources import ROOT
 
 KINDS = (GenerationSettings, DecoderOptions)
 FIELDS = {name: found for kind in KINDS for name, found in descriptions(kind).items()}
-OWN = {"ids", "data", "out", "as_json", "surface", "stats", "batch_size"}
+OWN = {"ids", "data", "out", "as_json", "surface", "stats", "batch_size", "assistant_model"}
 """Options of the command that are not settings, or whose default depends on the terminal."""
 
 

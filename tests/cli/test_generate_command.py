@@ -63,6 +63,7 @@ DEFAULTS = {
     "cache_dtype": "float32",
     "deterministic": False,
     "batch_size": 16,
+    "assistant_model": None,
 }
 
 
@@ -86,7 +87,7 @@ class TestGenerate:
             " --cache-dtype bfloat16 --deterministic --batch-size 4 --surface readable --keep-lower"
         )
         rest += " --epsilon-cutoff 0.001 --eta-cutoff 0.002 --encoder-repetition-penalty 1.1"
-        rest += " --max-time 2.5"
+        rest += " --max-time 2.5 --assistant small"
         texts = ["--bias", "the cat=2.5", "--bias", "a=b=-1"]
         result = ok("generate", "m", *words.split(), *more.split(), *rest.split(), *texts)
         assert called.arguments == (Path("m"), None)
@@ -128,6 +129,7 @@ class TestGenerate:
             "cache_dtype": "bfloat16",
             "deterministic": True,
             "batch_size": 4,
+            "assistant_model": Path("small"),
             "on_text": None,
         }
         assert result.stdout == "a\nb\nc\n"

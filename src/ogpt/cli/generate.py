@@ -56,12 +56,22 @@ def generate(
     batch_size: Annotated[
         int, typer.Option(help=BATCH_SIZE_HELP, rich_help_panel=RUNNING)
     ] = BATCH_SIZE,
+    assistant_model: Annotated[
+        Path | None,
+        typer.Option(
+            "--assistant",
+            metavar="MODEL",
+            help="Draft tokens with this smaller model. Does not change the output.",
+            rich_help_panel=RUNNING,
+        ),
+    ] = None,
     **named: Any,
 ) -> None:
     """Generate text from a prompt or a JSON Lines file."""
     import ogpt
 
     named["batch_size"] = batch_size
+    named["assistant_model"] = assistant_model
     shown = on_terminal() and not as_json and data is None
     named["surface"] = surface or ("readable" if shown else "raw")
     if data is not None or out is not None:

@@ -5,20 +5,22 @@ Every fault of a request is found before the weights are read.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from ogpt.config.described import check_names, whole_or_named
+from ogpt.config.described import check_names, descriptions, whole_or_named
 from ogpt.decoding.choice import open_decoder
 from ogpt.decoding.floor import weight_bytes
 from ogpt.decoding.options import BATCH_SIZE, DecoderOptions
 from ogpt.errors import ConfigError
-from ogpt.folders.model_folder import ModelFolder
+from ogpt.folders.model_folder import ModelFolder, check_vocabulary
+from ogpt.generation.choosing.drafting import Drafting
 from ogpt.generation.choosing.settings import GenerationSettings, require
 from ogpt.generation.protocol.decoder import Decoder
+from ogpt.generation.searching.assistant import Assistant, check_assisted
 from ogpt.generation.texts.continuing import Generation, OnText, continuations, slots_of
 from ogpt.generation.texts.request import Request, check_given, prepare, with_end_tokens
 from ogpt.generation.texts.rows import (
@@ -30,6 +32,7 @@ from ogpt.generation.texts.rows import (
 )
 from ogpt.generation.texts.statistics import Statistics, Stopwatch
 from ogpt.generation.texts.writer import TokenizerLike
+from ogpt.notices import tell
 from ogpt.reporting import Progress, Reporter, silent
 from ogpt.storage import only_writer_of, path_of
 
@@ -50,6 +53,7 @@ def generate(
     settings: GenerationSettings | None = None,
     options: DecoderOptions | None = None,
     batch_size: int = BATCH_SIZE,
+    assistant_model: str | Path | ModelFolder | None = None,
     on_text: OnText | None = None,
     **named: Any,
 ) -> Generations:
@@ -70,9 +74,13 @@ def generate(
         options: Which decoder runs the model, and how.
         batch_size: Number of texts per batch; each holds a KV cache. Beam search and contrastive
             search use at least the slots that one text needs.
+        assistant_model: A smaller model with the same tokenizer: it drafts tokens, which the model
+            checks several at a time. Changes no token but for rounding. Texts are generated one
+            after the other. Not with beams or contrastive search.
         on_text: Called with each text as soon as its words are complete; with beams, at the end.
         **named: Fields of GenerationSettings and DecoderOptions, in place of those in `settings`
-            and `options`.
+            and `options`; with an assistant, those of its drafts: num_assistant_tokens,
+            num_assistant_tokens_schedule, assistant_confidence_threshold.
 
     Raises:
         ConfigError: a batch_size or an option outside its range, or a decoder that is not possible.
@@ -83,16 +91,16 @@ def generate(
         CheckpointError, TokenizerError, WeightsError: a model that is missing or damaged.
         BackendMissing: the decoder's package is not installed.
     """
-    check_names(generate, named, GenerationSettings, DecoderOptions)
+    check_names(generate, named, GenerationSettings, DecoderOptions, Drafting)
     settings = _settings(settings, named)
     options = whole_or_named(DecoderOptions, options, named)
     _check_batch_size(batch_size)
     check_given(prompt, ids)
     folder = ModelFolder.open(model)
     request = _prepare(folder, prompt, ids, settings)
-    with closing(_open(folder, request, batch_size, options)) as opened:
-        weights = weight_bytes(opened, folder.config)
-        return _write(opened, folder.tokenizer, request, on_text, weights)
+    drafter = _drafter(folder, assistant_model, request.settings, named)
+    with _opened(folder, request, batch_size, options, drafter) as running:
+        return _write(running, folder.tokenizer, request, on_text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +123,7 @@ def generate_file(
     *,
     options: DecoderOptions | None = None,
     batch_size: int = BATCH_SIZE,
+    assistant_model: str | Path | ModelFolder | None = None,
     reporter: Reporter = silent,
     **named: Any,
 ) -> FileResult:
@@ -135,9 +144,13 @@ def generate_file(
         options: Which decoder runs the model, and how.
         batch_size: Number of texts per batch; each holds a KV cache. Beam search and contrastive
             search use at least the slots that one text needs.
+        assistant_model: A smaller model with the same tokenizer: it drafts tokens, which the model
+            checks several at a time. Changes no token but for rounding. Texts are generated one
+            after the other. Not with beams or contrastive search.
         reporter: Receives progress events.
         **named: Fields of GenerationSettings and DecoderOptions, in place of those in `settings`
-            and `options`.
+            and `options`; with an assistant, those of its drafts: num_assistant_tokens,
+            num_assistant_tokens_schedule, assistant_confidence_threshold.
 
     Raises:
         ConfigError: a batch_size or an option outside its range, a decoder that is not possible, or
@@ -153,7 +166,7 @@ def generate_file(
         StorageError: the disk is full, or writing is not permitted; the rows written so far are
             complete.
     """
-    check_names(generate_file, named, GenerationSettings, DecoderOptions)
+    check_names(generate_file, named, GenerationSettings, DecoderOptions, Drafting)
     settings = _settings(settings, named)
     function = settings.prefix_allowed_tokens_fn
     require(
@@ -172,6 +185,7 @@ def generate_file(
     folder = ModelFolder.open(model)
     prompts, names = [row.prompt for row in rows], [row.name for row in rows]
     request = _prepare(folder, prompts, None, settings, names)
+    drafter = _drafter(folder, assistant_model, request.settings, named)
     with only_writer_of(out):
         finished = FinishedRows(out, rows, _asked(folder, settings, options))
         progress = Progress(reporter, "generating", len(rows), "rows")
@@ -179,10 +193,8 @@ def generate_file(
         kept, statistics = finished.count, None
         if kept < len(rows):
             request = replace(request, prompts=request.prompts[kept:])
-            with closing(_open(folder, request, batch_size, options)) as opened:
-                weights = weight_bytes(opened, folder.config)
-                tokenizer = folder.tokenizer
-                statistics = _write_rows(opened, tokenizer, request, finished, progress, weights)
+            with _opened(folder, request, batch_size, options, drafter) as running:
+                statistics = _write_rows(running, folder.tokenizer, request, finished, progress)
     return FileResult(out, len(rows), kept, statistics)
 
 
@@ -202,7 +214,7 @@ def generate_with(
     check_given(prompt, ids)
     size = (decoder.n_positions, decoder.vocab_size)
     request = prepare(tokenizer, *size, prompt, ids, settings)
-    return _write(decoder, tokenizer, request, on_text)
+    return _write(_Running(decoder), tokenizer, request, on_text)
 
 
 def _settings(whole: GenerationSettings | None, named: Mapping[str, Any]) -> GenerationSettings:
@@ -247,43 +259,93 @@ def _asked(
     return {"model": model_hash(folder.path), **asked}
 
 
-def _open(
-    folder: ModelFolder, request: Request, batch_size: int, options: DecoderOptions
-) -> Decoder:
-    """A decoder with the number of slots that the request can use."""
-    return open_decoder(folder, options, slots=slots_of(request, batch_size))
+class _Drafter(NamedTuple):
+    """The model that drafts, before its weights are loaded."""
+
+    folder: ModelFolder
+    drafting: Drafting
+
+
+class _Running(NamedTuple):
+    """What generates."""
+
+    decoder: Decoder
+    assistant: Assistant | None = None
+    weights: int | None = None
+    """Bytes of packed weights that a token reads, if the decoder reports them."""
+
+
+def _drafter(
+    folder: ModelFolder,
+    assistant_model: str | Path | ModelFolder | None,
+    settings: GenerationSettings,
+    named: Mapping[str, Any],
+) -> _Drafter | None:
+    """The assistant and the settings of its drafts, checked against the model; None without one."""
+    drafting = whole_or_named(Drafting, None, named)
+    if assistant_model is None:
+        for name in descriptions(Drafting):
+            if name in named:
+                reason = "there is no assistant_model"
+                tell("setting-without-effect", setting=name, reason=reason)
+        return None
+    small = ModelFolder.open(assistant_model)
+    check_assisted(settings, folder.config.vocab_size, small.config.vocab_size)
+    check_vocabulary(folder.tokenizer, small.config, small.path)
+    if settings.prompt_lookup_num_tokens:
+        reason = "assistant_model drafts"
+        tell("setting-without-effect", setting="prompt_lookup_num_tokens", reason=reason)
+    return _Drafter(small, drafting)
+
+
+@contextmanager
+def _opened(
+    folder: ModelFolder,
+    request: Request,
+    batch_size: int,
+    options: DecoderOptions,
+    drafter: _Drafter | None,
+) -> Iterator[_Running]:
+    """A decoder with the slots that the request can use, and the assistant's decoder."""
+    # one slot with an assistant: only a text that is alone has drafts
+    slots = 1 if drafter else slots_of(request, batch_size)
+    with closing(open_decoder(folder, options, slots=slots)) as decoder:
+        weights = weight_bytes(decoder, folder.config)
+        if drafter is None:
+            yield _Running(decoder, None, weights)
+            return
+        with closing(open_decoder(drafter.folder, options, slots=1)) as small:
+            assistant = Assistant(small, request.settings, drafter.drafting)
+            yield _Running(decoder, assistant, weights)
 
 
 def _write(
-    decoder: Decoder,
-    tokenizer: TokenizerLike,
-    request: Request,
-    on_text: OnText | None,
-    weights: int | None = None,
+    running: _Running, tokenizer: TokenizerLike, request: Request, on_text: OnText | None
 ) -> Generations:
     clock = Stopwatch()
-    found = dict(continuations(decoder, tokenizer, request, on_text, clock.tick))
+    asked = (running.decoder, tokenizer, request)
+    found = dict(continuations(*asked, on_text, clock.tick, running.assistant))
     generations = [found[number] for number in sorted(found)]
     tokens = sum(len(one.ids) for one in generations)
     texts = max(len(generations), request.settings.num_beams)
-    return Generations(generations, clock.statistics(tokens, texts, weights))
+    return Generations(generations, clock.statistics(tokens, texts, running.weights))
 
 
 def _write_rows(
-    decoder: Decoder,
+    running: _Running,
     tokenizer: TokenizerLike,
     request: Request,
     finished: FinishedRows,
     progress: Progress,
-    weights: int | None,
 ) -> Statistics:
     """Write the rows that are not finished yet."""
     clock = Stopwatch()
     tokens = 0
     per_row = request.settings.num_return_sequences
     with finished.appending(per_row) as append:
-        for number, one in continuations(decoder, tokenizer, request, on_token=clock.tick):
+        asked = (running.decoder, tokenizer, request)
+        for number, one in continuations(*asked, None, clock.tick, running.assistant):
             append(number, one)
             tokens += len(one.ids)
             progress(finished.count)
-    return clock.statistics(tokens, len(request.prompts) * per_row, weights)
+    return clock.statistics(tokens, len(request.prompts) * per_row, running.weights)

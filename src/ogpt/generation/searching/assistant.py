@@ -25,28 +25,45 @@ from ogpt.generation.protocol.logits import Logits
 from ogpt.generation.protocol.summaries import log_sum_exp
 
 
+def check_assisted(settings: GenerationSettings, vocab_size: int, of_assistant: int) -> None:
+    """Check, before any weights are loaded, that an assistant can draft for a model.
+
+    Args:
+        settings: Of the texts.
+        vocab_size: Of the model.
+        of_assistant: Vocabulary size of the assistant.
+
+    Raises:
+        SamplingError: another size of the vocabulary, or another search than greedy search and
+            sampling.
+    """
+    if of_assistant != vocab_size:
+        raise SamplingError(
+            f"assistant_model has a vocabulary of {of_assistant} tokens; allowed: {vocab_size}, as "
+            "the model",
+            hint="use an assistant with the tokenizer of the model",
+        )
+    for name, value, neutral in (
+        ("num_beams", settings.num_beams, 1),
+        ("penalty_alpha", settings.penalty_alpha, 0),
+    ):
+        if value != neutral:
+            raise SamplingError(
+                f"{name} is {value}; allowed with assistant_model: {neutral}",
+                hint="omit assistant_model: it serves greedy search and sampling",
+            )
+
+
 class Assistant:
     """Drafts the next tokens of one text after the other.
 
     Args:
-        decoder: Of the smaller model. Its first slot is used.
+        decoder: Of the smaller model, which `check_assisted` accepts. Its first slot is used.
         settings: Of the texts.
         drafting: How many tokens.
-        vocab_size: Of the model that checks.
-
-    Raises:
-        SamplingError: another size of the vocabulary.
     """
 
-    def __init__(
-        self, decoder: Decoder, settings: GenerationSettings, drafting: Drafting, vocab_size: int
-    ) -> None:
-        if decoder.vocab_size != vocab_size:
-            raise SamplingError(
-                f"assistant_model has a vocabulary of {decoder.vocab_size} tokens; allowed: "
-                f"{vocab_size}, as the model",
-                hint="use an assistant with the tokenizer of the model",
-            )
+    def __init__(self, decoder: Decoder, settings: GenerationSettings, drafting: Drafting) -> None:
         self._decoder = decoder
         self._settings = settings
         self._drafting = drafting

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from ogpt.errors import OgptError
 from ogpt.generation.protocol.decoder import Decoder
 from ogpt.generation.protocol.likelihood import TopLogProbs
+from ogpt.generation.searching.assistant import Assistant
 from ogpt.generation.searching.beam import Beams
 from ogpt.generation.searching.beam import never as never_ends
 from ogpt.generation.searching.contrastive import Contrastive
@@ -60,6 +61,7 @@ def continuations(
     request: Request,
     on_text: OnText | None = None,
     on_token: Callable[[], None] = lambda: None,
+    assistant: Assistant | None = None,
 ) -> Iterator[tuple[int, Generation]]:
     """Continue the prompts of a request, as many at a time as there are slots for.
 
@@ -70,12 +72,14 @@ def continuations(
         on_text: Called with each text as soon as its words are whole; with beams, when the search
             of a prompt has ended.
         on_token: Called at each new token; with beams, at each step.
+        assistant: Drafts tokens. With several slots only the last text is alone, and has drafts.
 
     Yields:
         (number, continuation) as each ends. Those of the first prompt have the first numbers.
     """
     stepper = Stepper(decoder, prompt_tokens=0)  # one batch: throughput counts
-    drafts = {stepper.add(text): draft for draft, text in texts(decoder, tokenizer, request)}
+    found = texts(decoder, tokenizer, request, assistant=assistant)
+    drafts = {stepper.add(text): draft for draft, text in found}
     show = on_text or (lambda number, text: None)
 
     def named(failed: Failed) -> Exception:
@@ -120,7 +124,11 @@ def slots_of(request: Request, most: int) -> int:
 
 
 def texts(
-    decoder: Decoder, tokenizer: TokenizerLike, request: Request, late: Late | None = None
+    decoder: Decoder,
+    tokenizer: TokenizerLike,
+    request: Request,
+    late: Late | None = None,
+    assistant: Assistant | None = None,
 ) -> Iterator[tuple[Draft, Text]]:
     """The texts of a request, by the search that its settings ask for.
 
@@ -129,6 +137,7 @@ def texts(
         tokenizer: Of the model.
         request: What to generate.
         late: Says whether the time of the request is over, in place of max_time.
+        assistant: Drafts the tokens of a text that is alone; not with beams or contrastive search.
     """
     settings = request.settings
     choosing_by = choosing_of(
@@ -148,7 +157,7 @@ def texts(
             if settings.penalty_alpha:
                 yield draft, Contrastive(decoder, prompt.ids, choosing)
             else:
-                yield draft, Sampling(decoder, prompt.ids, choosing, number)
+                yield draft, Sampling(decoder, prompt.ids, choosing, number, assistant=assistant)
 
 
 class Draft:

@@ -13,7 +13,7 @@ from ogpt.errors import SamplingError
 from ogpt.generation.choosing.arguments import Arguments
 from ogpt.generation.choosing.drafting import Drafting
 from ogpt.generation.choosing.generation_config import by_name
-from ogpt.generation.searching.assistant import Assistant
+from ogpt.generation.searching.assistant import Assistant, check_assisted
 from ogpt.model.decoder.torch_decoder import TorchDecoder
 from ogpt.model.generate.prompts import Prompts
 from ogpt.model.language_model import LanguageModel
@@ -63,15 +63,7 @@ def assistant_of(
             "ogpt",
             hint="load it with OpenAIGPTLMHeadModel.from_pretrained",
         )
-    for name, value, neutral in (
-        ("num_beams", settings.num_beams, 1),
-        ("penalty_alpha", settings.penalty_alpha, 0),
-    ):
-        if value != neutral:
-            raise SamplingError(
-                f"{name} is {value}; allowed with assistant_model: {neutral}",
-                hint="omit assistant_model: it serves greedy search and sampling",
-            )
+    check_assisted(settings, vocab_size, assistant_model.config.vocab_size)
     if not all(prompt.plain for prompt in batch.rows):
         raise SamplingError(
             "the prompts have embeddings, token types or positions; allowed with assistant_model: "
@@ -79,4 +71,4 @@ def assistant_of(
             hint="omit assistant_model",
         )
     decoder = TorchDecoder(assistant_model, 1)
-    return Assistant(decoder, settings, asked.drafting, vocab_size)
+    return Assistant(decoder, settings, asked.drafting)
