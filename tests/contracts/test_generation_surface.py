@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,10 +10,9 @@ import pytest
 import ogpt
 from ogpt.generation.choosing.arguments import _NEUTRAL, KNOWN
 from ogpt.hub import push_folder
+from tests.contracts.surfaces import UPLOAD, Comparison, named
 from tests.golden.generation_surface import CLASSES, of_transformers
-from tests.golden.tokenizer_surface import Surface, arguments
 
-GOLDEN = Path(__file__).parents[1] / "golden"
 ABSENT = {
     "construct_processor": "watermarks are rules of the searches, for every decoder",
     "dict_dtype_to_str": "a step of transformers' own calls",
@@ -40,8 +37,6 @@ REFUSED = {
 }
 """Arguments of transformers' generate() that ours refuses, unless they change nothing."""
 
-
-UPLOAD = "push to the Hub with huggingface_hub for this"
 ABSENT_ARGUMENTS = {
     "push_to_hub": {
         "commit_description": UPLOAD,
@@ -53,61 +48,46 @@ ABSENT_ARGUMENTS = {
     }
 }
 """Arguments that our methods do not have, and why."""
-PASSED_ON = {"push_to_hub": set(inspect.signature(push_folder).parameters)}
-"""What a method hands on to another one, by name."""
+PASSED_ON = {
+    "push_to_hub": named(push_folder),
+    "generate": {*KNOWN, *REFUSED},
+}
+"""What a method hands on to another one, or takes as an extra, by name."""
+VALUES = {
+    ogpt.GenerationConfig: ogpt.GenerationConfig(),
+    ogpt.WatermarkingConfig: ogpt.WatermarkingConfig(),
+    ogpt.SynthIDTextWatermarkingConfig: ogpt.SynthIDTextWatermarkingConfig(2, [1]),
+}
 
 
-def unknown(name: str, theirs: list[str], ours: list[str]) -> list[str]:
-    """Arguments that ours does not take, or takes in another order."""
-    allowed = {*ours, *PASSED_ON.get(name, ()), *ABSENT_ARGUMENTS.get(name, ())}
-    plain = [each for each in theirs if not each.startswith("*")]
-    shared = [each for each in plain if each in ours]
-    ordered = [each for each in ours if each in shared]
-    lost = [each for each in plain if each not in allowed]
-    return lost + [a for a, b in zip(shared, ordered, strict=True) if a != b]
+def has(kind: Any, name: str) -> bool:
+    """Whether a class has a name, or values of it do."""
+    return hasattr(VALUES.get(kind, kind), name)
 
 
-def recorded() -> dict[str, Surface]:
-    text = (GOLDEN / "generation_surface_4.57.6.json").read_text("utf-8")
-    found: dict[str, Surface] = json.loads(text)
-    return found
-
-
-def lacking(theirs: dict[str, Surface]) -> list[str]:
-    """Names and arguments that are neither ours nor listed."""
-    found = []
-    for kind in CLASSES:
-        ours = getattr(ogpt, kind)
-        values = ours(**{"ngram_len": 2, "keys": [1]} if kind.startswith("Synth") else {})
-        for name, signatures in theirs[kind].items():
-            if name in ABSENT:
-                continue
-            if not hasattr(values, name):
-                found.append(f"{kind}.{name}")
-                continue
-            taken = arguments(getattr(ours, name)) if signatures else None
-            for given in (signatures or ()) if taken is not None else ():
-                found += [f"{kind}.{name}({each})" for each in unknown(name, given, taken or [])]
-    by_name = inspect.signature(ogpt.OpenAIGPTLMHeadModel.generate).parameters
-    allowed = {*by_name, *KNOWN, *REFUSED}
-    [given] = theirs["generate"]["generate"] or [[]]
-    plain = [name for name in given if not name.startswith("*")]
-    return found + [f"generate({name})" for name in plain if name not in allowed]
+COMPARISON = Comparison(
+    file="generation_surface",
+    ours={kind.__name__: [kind] for kind in VALUES} | {"generate": [ogpt.OpenAIGPTLMHeadModel]},
+    absent=dict.fromkeys(CLASSES, ABSENT),
+    absent_arguments={"GenerationConfig": ABSENT_ARGUMENTS},
+    passed_on=PASSED_ON,
+    has=has,
+)
 
 
 def test_nothing_of_version_4_is_missing() -> None:
-    assert lacking(recorded()) == []
+    assert COMPARISON.lacking(COMPARISON.recorded()) == []
 
 
 def test_nothing_of_the_installed_version_is_missing() -> None:
     pytest.importorskip("transformers")
-    assert lacking(of_transformers()) == []
+    assert COMPARISON.lacking(of_transformers()) == []
 
 
 def test_the_call_takes_them_in_transformers_order() -> None:
     """The first one is called input_ids here, and inputs by name."""
     ours = list(inspect.signature(ogpt.OpenAIGPTLMHeadModel.generate).parameters)[1:]
-    [given] = recorded()["generate"]["generate"] or [[]]
+    [given] = COMPARISON.recorded()["generate"]["generate"] or [[]]
     assert ours[0] == "input_ids"
     assert ours[1:8] == given[1:8]
 
@@ -121,8 +101,7 @@ def test_every_argument_has_an_effect_or_a_reason() -> None:
 
 
 def test_no_reason_is_out_of_date() -> None:
-    for kind in CLASSES:
-        assert [name for name in ABSENT if hasattr(getattr(ogpt, kind), name)] == []
+    assert COMPARISON.outdated() == []
     by_name = inspect.signature(ogpt.OpenAIGPTLMHeadModel.generate).parameters
     assert [name for name in REFUSED if name not in {*_NEUTRAL, *by_name}] == []
 
@@ -137,6 +116,4 @@ def test_no_reason_is_out_of_date() -> None:
     ],
 )
 def test_a_planted_gap_is_found(kind: str, name: str, signature: Any, found: str) -> None:
-    theirs = recorded()
-    theirs[kind][name] = signature
-    assert f"{kind}.{found}" in lacking(theirs)
+    assert f"{kind}.{found}" in COMPARISON.lacking({kind: {name: signature}})

@@ -5,9 +5,6 @@ Or it stands below with the reason why not.
 
 from __future__ import annotations
 
-import inspect
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,10 +18,9 @@ from ogpt.model.double_heads import OpenAIGPTDoubleHeadsModel
 from ogpt.model.heads import OpenAIGPTLMHeadModel
 from ogpt.model.pretrained import _NO_EFFECT, OpenAIGPTPreTrainedModel
 from ogpt.model.transformer import OpenAIGPTModel
+from tests.contracts.surfaces import UPLOAD, Comparison, named
 from tests.golden.model_surface import OUTPUTS, of_transformers
-from tests.golden.tokenizer_surface import Surface, arguments
 
-GOLDEN = Path(__file__).parents[1] / "golden"
 MODELS = [
     OpenAIGPTModel,
     OpenAIGPTLMHeadModel,
@@ -178,7 +174,6 @@ ABSENT = {
 }
 """Names that ours do not have, and why."""
 
-UPLOAD = "push to the Hub with huggingface_hub for this"
 ABSENT_ARGUMENTS = {
     "PreTrainedModel": {
         "from_pretrained": {
@@ -219,10 +214,6 @@ ABSENT_ARGUMENTS = {
 """Arguments that our methods do not have, and why."""
 
 
-def named(*functions: Any) -> set[str]:
-    return {name for function in functions for name in inspect.signature(function).parameters}
-
-
 HUB = set(HubOptions.__annotations__)
 CONFIG = named(OpenAIGPTConfig.__init__) | {"chunk_size_feed_forward", "is_encoder_decoder"}
 PASSED_ON: dict[str, set[str]] = {
@@ -237,69 +228,32 @@ PASSED_ON: dict[str, set[str]] = {
 """What a method hands on to another one, or takes as an extra, by name."""
 
 
-def lacking(theirs: dict[str, Surface]) -> list[str]:
-    """Names and arguments that are neither ours nor listed."""
-    found = []
-    for part, names in theirs.items():
-        for kind in OURS[part]:
-            for name, signatures in names.items():
-                if name in ABSENT.get(part, ()):
-                    continue
-                if not is_there(kind, name):
-                    found.append(f"{kind.__name__}.{name}")
-                elif signatures:
-                    found += [
-                        f"{kind.__name__}.{name}({each})"
-                        for signature in signatures
-                        for each in unknown(part, getattr(kind, name), name, signature)
-                    ]
-    return found
-
-
 def is_there(kind: Any, name: str) -> bool:
     tables = ("__dataclass_fields__", "defaults", "other_names")  # of outputs and configurations
     return hasattr(kind, name) or any(name in getattr(kind, table, ()) for table in tables)
 
 
-def unknown(part: str, ours: Any, name: str, theirs: list[str]) -> list[str]:
-    """Arguments that ours does not take, or takes by position in another order."""
-    taken = arguments(ours) or []
-    listed = ABSENT_ARGUMENTS.get(part, {}).get(name, {})
-    allowed = {*taken, *PASSED_ON.get(name, ()), *listed}
-    plain = [each for each in theirs if not each.startswith("*")]
-    positional = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    kinds = inspect.signature(ours).parameters if taken else {}
-    placed = [each for each in taken if kinds[each.lstrip("*")].kind is positional]
-    shared = [each for each in plain if each in placed]
-    ordered = [each for each in placed if each in shared]
-    return [each for each in plain if each not in allowed] or [
-        each for each, other in zip(shared, ordered, strict=True) if each != other
-    ]
-
-
-def recorded() -> dict[str, Surface]:
-    found: dict[str, Surface] = json.loads(
-        (GOLDEN / "model_surface_4.57.6.json").read_text("utf-8")
-    )
-    return found
+COMPARISON = Comparison(
+    file="model_surface",
+    ours=OURS,
+    absent=ABSENT,
+    absent_arguments=ABSENT_ARGUMENTS,
+    passed_on=PASSED_ON,
+    has=is_there,
+)
 
 
 def test_nothing_of_version_4_is_missing() -> None:
-    assert lacking(recorded()) == []
+    assert COMPARISON.lacking(COMPARISON.recorded()) == []
 
 
 def test_nothing_of_the_installed_version_is_missing() -> None:
     pytest.importorskip("transformers")
-    assert lacking(of_transformers()) == []
+    assert COMPARISON.lacking(of_transformers()) == []
 
 
 def test_no_reason_is_out_of_date() -> None:
-    for part, kinds in OURS.items():
-        for kind in kinds:
-            assert [name for name in ABSENT.get(part, ()) if is_there(kind, name)] == []
-            for name, listed in ABSENT_ARGUMENTS.get(part, {}).items():
-                taken = {*(arguments(getattr(kind, name)) or ()), *PASSED_ON.get(name, ())}
-                assert taken.isdisjoint(listed), name
+    assert COMPARISON.outdated() == []
 
 
 @pytest.mark.parametrize(
@@ -319,4 +273,4 @@ def test_no_reason_is_out_of_date() -> None:
     ],
 )
 def test_a_planted_gap_is_found(part: str, name: str, signature: Any, found: str) -> None:
-    assert found in lacking({part: {name: signature}})
+    assert found in COMPARISON.lacking({part: {name: signature}})

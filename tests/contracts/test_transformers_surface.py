@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,13 +12,9 @@ from ogpt.tokens.bpe_tokenizer import BPETokenizer
 from ogpt.tokens.fast import OpenAIGPTTokenizerFast
 from ogpt.tokens.special_tokens import LISTS, NAMES
 from ogpt.tokens.tokenizer import OpenAIGPTTokenizer
-from tests.golden.tokenizer_surface import Surface, arguments, of_transformers
+from tests.contracts.surfaces import UPLOAD, Comparison, named
+from tests.golden.tokenizer_surface import of_transformers
 
-GOLDEN = Path(__file__).parents[1] / "golden"
-OURS: dict[str, list[type]] = {
-    "tokenizer": [OpenAIGPTTokenizer, OpenAIGPTTokenizerFast],
-    "batch_encoding": [BatchEncoding],
-}
 STEPS = "a step of transformers' own calls"
 LOADER = "a table of transformers' loader"
 ABSENT = {
@@ -45,7 +38,6 @@ ABSENT = {
     "update_post_processor": "GPT-1 has no such tokens; `template` puts tokens around texts",
 }
 """Names that our tokenizers do not have, and why."""
-UPLOAD = "push to the Hub with huggingface_hub for this"
 ABSENT_ARGUMENTS = {
     "clean_up_tokenization": {"out_string": "the name in version 4; by position"},
     "push_to_hub": {
@@ -59,10 +51,6 @@ ABSENT_ARGUMENTS = {
     "save_pretrained": {"save_format": "the other format is Mistral's"},
 }
 """Arguments that our methods do not have, and why."""
-
-
-def named(*functions: Any) -> set[str]:
-    return {name for function in functions for name in inspect.signature(function).parameters}
 
 
 CALL = named(BPETokenizer.__call__)
@@ -81,63 +69,29 @@ PASSED_ON: dict[str, set[str]] = {
 }
 """What a method hands on to another one, by name."""
 
-
-def lacking(theirs: dict[str, Surface]) -> list[str]:
-    """Names and arguments that are neither ours nor listed."""
-    found = []
-    for part, names in theirs.items():
-        for kind in OURS[part]:
-            for name, signatures in names.items():
-                if name in ABSENT:
-                    continue
-                if not hasattr(kind, name):
-                    found.append(f"{kind.__name__}.{name}")
-                    continue
-                ours = arguments(getattr(kind, name)) if signatures else None
-                for theirs_takes in signatures or () if ours is not None else ():
-                    found += [
-                        f"{kind.__name__}.{name}({each})"
-                        for each in unknown(name, theirs_takes, ours or [])
-                    ]
-    return found
-
-
-def unknown(name: str, theirs: list[str], ours: list[str]) -> list[str]:
-    """Arguments that ours does not take, or takes in another order."""
-    allowed = {*ours, *PASSED_ON.get(name, ()), *ABSENT_ARGUMENTS.get(name, ())}
-    plain = [each for each in theirs if not each.startswith("*")]
-    lost = [each for each in plain if each not in allowed]
-    shared = [each for each in plain if each in ours]
-    return lost or [
-        each for each, other in zip(shared, in_order(ours, shared), strict=True) if each != other
-    ]
-
-
-def in_order(ours: list[str], shared: list[str]) -> list[str]:
-    return [each for each in ours if each in shared]
-
-
-def recorded() -> dict[str, Surface]:
-    text = (GOLDEN / "tokenizer_surface_4.57.6.json").read_text("utf-8")
-    found: dict[str, Surface] = json.loads(text)
-    return found
+COMPARISON = Comparison(
+    file="tokenizer_surface",
+    ours={
+        "tokenizer": [OpenAIGPTTokenizer, OpenAIGPTTokenizerFast],
+        "batch_encoding": [BatchEncoding],
+    },
+    absent={"tokenizer": ABSENT},
+    absent_arguments={"tokenizer": ABSENT_ARGUMENTS},
+    passed_on=PASSED_ON,
+)
 
 
 def test_nothing_of_version_4_is_missing() -> None:
-    assert lacking(recorded()) == []
+    assert COMPARISON.lacking(COMPARISON.recorded()) == []
 
 
 def test_nothing_of_the_installed_version_is_missing() -> None:
     pytest.importorskip("transformers")
-    assert lacking(of_transformers()) == []
+    assert COMPARISON.lacking(of_transformers()) == []
 
 
 def test_no_reason_is_out_of_date() -> None:
-    for kind in OURS["tokenizer"]:
-        assert [name for name in ABSENT if hasattr(kind, name)] == []
-        for name, given in ABSENT_ARGUMENTS.items():
-            taken = {*(arguments(getattr(kind, name)) or ()), *PASSED_ON.get(name, ())}
-            assert taken.isdisjoint(given), name
+    assert COMPARISON.outdated() == []
 
 
 @pytest.mark.parametrize(
@@ -150,5 +104,5 @@ def test_no_reason_is_out_of_date() -> None:
     ],
 )
 def test_a_planted_gap_is_found(name: str, signature: Any, found: str) -> None:
-    gaps = lacking({"tokenizer": {name: signature}})
+    gaps = COMPARISON.lacking({"tokenizer": {name: signature}})
     assert f"OpenAIGPTTokenizerFast.{found}" in gaps
