@@ -13,6 +13,7 @@ From ids to logits, in the order of a call:
     outputs.py          what a model returns
 
 More of the network:
+    unmasked.py         what an input without a mask says: packed texts, padding
     losses.py           losses of logits
     chunked_loss.py     the loss of training, without all logits at once
     double_heads.py     a language model that also scores choices

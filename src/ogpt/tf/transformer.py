@@ -36,6 +36,7 @@ from ogpt.tf.inputs import (
 from ogpt.tf.outputs import TFBaseModelOutput
 from ogpt.tf.pretrained import TFOpenAIGPTPreTrainedModel
 from ogpt.tf.tensors import StoredVariable, Tensor
+from ogpt.tf.unmasked import same_text, tell_padding
 
 # Numbers of a block's dropout layers, so that each has its own mask, as in PyTorch.
 _RESID_ATTN, _RESID_MLP, _ATTN = 1, 2, 3
@@ -216,10 +217,15 @@ class TFOpenAIGPTMainLayer(keras.layers.Layer):
             inputs_embeds = self._embedded(input_ids, "input_ids", "token id")
         # (..., T, C) -> (N, T, C)
         hidden = ops.reshape(inputs_embeds, (shape.N, shape.T, config.n_embd))
-        mask = None
+        mask = head_masks = None
         if attention_mask is not None:
             mask = mask_rows(attention_mask, shape, config.n_head)
-        hidden = hidden + self.positions_embed(self._positions(position_ids, mask, shape))
+        positions = self._positions(position_ids, mask, shape)
+        hidden = hidden + self.positions_embed(positions)
+        if mask is None:
+            tell_padding(input_ids, config)
+        if mask is None and position_ids is not None and config.parity.positions == "mask":
+            mask = same_text(positions)
         if token_type_ids is not None:
             token_type_ids = to_rows(token_type_ids, shape, "token_type_ids")
             hidden = hidden + self._embedded(token_type_ids, "token_type_ids", "token type id")
@@ -240,11 +246,9 @@ class TFOpenAIGPTMainLayer(keras.layers.Layer):
             seed=seed,
             attentions=attentions,
         )
-        head_masks = None
         if head_mask is not None:
-            head_masks = layer_head_masks(
-                head_mask, config.n_layer, config.n_head, self.compute_dtype
-            )
+            dtype = self.compute_dtype
+            head_masks = layer_head_masks(head_mask, config.n_layer, config.n_head, dtype)
         hidden = self.run_blocks(hidden, run, head_masks, states)
         return TFBaseModelOutput(
             last_hidden_state=shape.restore(hidden),
@@ -361,7 +365,8 @@ class TFOpenAIGPTModel(TFOpenAIGPTPreTrainedModel):
                 applies as well. A query that may see nothing sees itself.
             token_type_ids: (B, T) ids whose token embeddings are added.
             position_ids: (B, T) or (T,); by default 0, 1, ... over the tokens that a 2-D
-                attention_mask keeps.
+                attention_mask keeps. Without a mask, each 0 in a packed row starts a text that sees
+                none of the texts before it.
             head_mask: (n_head,) or (n_layer, n_head): each head's output is multiplied by it.
             inputs_embeds: (B, T, C) in place of input_ids.
             output_attentions: Also return the probabilities, before dropout. Here and below None
