@@ -198,6 +198,15 @@ def test_every_search_and_its_scores(pair: tuple[Any, Any], search: str) -> None
     if beams:
         np.testing.assert_allclose(found.sequences_scores, expected.sequences_scores, rtol=1e-12)
         assert np.array_equal(found.beam_indices, expected.beam_indices)
+    for normalize in (False, True):
+        scored = [
+            given.compute_transition_scores(
+                out.sequences, out.scores, out.get("beam_indices"), normalize
+            )
+            for given, out in zip(pair, (expected, found), strict=True)
+        ]
+        assert scored[0].shape == (len(expected.sequences), found.sequences.shape[1] - IDS.shape[1])
+        np.testing.assert_allclose(scored[1], scored[0], rtol=1e-9)
 
 
 def test_a_window_slides_and_processors_are_applied(pair: tuple[Any, Any]) -> None:

@@ -1,10 +1,12 @@
-"""Scores and logits of every step, for output_scores and output_logits."""
+"""Scores and logits of every step (output_scores, output_logits), and those of the chosen tokens."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ogpt.generation.choosing.arguments import Arguments
 from ogpt.generation.choosing.settings import GenerationSettings
@@ -76,6 +78,35 @@ def padding_id(settings: GenerationSettings) -> int:
     if settings.pad_token_id is not None:
         return settings.pad_token_id
     return settings.eos_token_id[0] if settings.eos_token_id else 0
+
+
+def transition_scores(
+    sequences: NDArray[Any],
+    scores: Sequence[Logits],
+    beam_indices: NDArray[Any] | None,
+    normalize_logits: bool,
+) -> Logits:
+    """The score of each generated token, (rows, new tokens).
+
+    Args:
+        sequences: From the output of `generate`, (rows, longest).
+        scores: From the same output, for each step (rows or beams, V).
+        beam_indices: From the same output, for beam search; -1 after the end of a beam.
+        normalize_logits: Turn scores into log-probabilities first.
+    """
+    stacked = np.stack(scores, axis=1)  # (rows or beams, steps, V)
+    if normalize_logits:
+        with np.errstate(invalid="ignore"):  # a row that has ended may have no token: NaN
+            shifted = stacked - stacked.max(axis=-1, keepdims=True)
+            stacked = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    if beam_indices is None:
+        new = sequences[:, sequences.shape[1] - stacked.shape[1] :]
+        found: Logits = np.take_along_axis(stacked, new[..., None], axis=-1)[..., 0]
+        return found
+    # a search may run for more steps than its best beam is long
+    new = sequences[:, sequences.shape[1] - beam_indices.shape[1] :]
+    of_beams = stacked[beam_indices.clip(min=0), np.arange(new.shape[1]), new]
+    return np.where(beam_indices < 0, np.zeros_like(of_beams), of_beams)
 
 
 def _aligned(prompts: Mapping[int, Sequence[tuple[Logits, Logits]]]) -> list[tuple[Logits, Logits]]:

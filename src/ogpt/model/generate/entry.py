@@ -28,7 +28,7 @@ from ogpt.generation.searching.beam import beam_search
 from ogpt.generation.searching.contrastive import contrastive_search
 from ogpt.generation.searching.sampling import search, slides
 from ogpt.generation.searching.text import Hypothesis
-from ogpt.generation.texts.recording import Record
+from ogpt.generation.texts.recording import Record, transition_scores
 from ogpt.generation.texts.request import tell_length
 from ogpt.generation.texts.writer import TokenizerLike
 from ogpt.model.decoder.torch_decoder import TorchDecoder
@@ -39,6 +39,8 @@ from ogpt.model.generate.prompts import Prompts, padding, prompt_ids, read_promp
 from ogpt.model.generate.stopping import StoppingCriteria, Stops
 from ogpt.model.language_model import LanguageModel
 from ogpt.model.outputs import GenerateBeamDecoderOnlyOutput, GenerateDecoderOnlyOutput
+from ogpt.model.tensors import array_of
+from ogpt.weights.precision import as_floats
 
 LogitsProcessor = Callable[[Tensor, Tensor], Tensor]
 """A function of (ids so far (1, T), logits (1, V)) that returns new logits (1, V). As in
@@ -229,16 +231,10 @@ class GenerativeLanguageModel(LanguageModel):
             beam_indices: From the same output, for beam search.
             normalize_logits: Turn scores into log-probabilities first. Those of beams already are.
         """
-        stacked = torch.stack(list(scores), dim=1)  # (rows or beams, steps, V)
-        if normalize_logits:
-            stacked = stacked.log_softmax(-1)
-        if beam_indices is None:
-            new = sequences[:, sequences.shape[1] - stacked.shape[1] :]
-            return stacked.gather(-1, new[..., None])[..., 0]
-        # a search may run for more steps than its best beam is long
-        new = sequences[:, sequences.shape[1] - beam_indices.shape[1] :]
-        steps = torch.arange(new.shape[1], device=new.device)
-        return stacked[beam_indices.clamp(min=0), steps, new].masked_fill(beam_indices < 0, 0.0)
+        steps = [as_floats(array_of(step)) for step in scores]
+        beams = None if beam_indices is None else array_of(beam_indices).data
+        found = transition_scores(array_of(sequences).data, steps, beams, normalize_logits)
+        return torch.from_numpy(found).to(sequences.device)
 
     def read_beside(self, folder: Path) -> None:
         """Read generation_config.json, if the folder has one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -9,12 +10,14 @@ import numpy as np
 import tensorflow as tf
 
 from ogpt.errors import SamplingError
+from ogpt.generation.choosing.arguments import Arguments
 from ogpt.generation.choosing.random_numbers import uniforms
 from ogpt.generation.choosing.settings import GenerationSettings
 from ogpt.generation.protocol.summaries import check_largest
 from ogpt.notices import tell
 from ogpt.tf.decoder.kept_decoder import same
 from ogpt.tf.generate.beam_loop import search_beams
+from ogpt.tf.generate.processing import check_supported
 from ogpt.tf.generate.prompts import TFPrompts
 from ogpt.tf.generate.whole_loop import TFLoopInputs, TFLoopOutput, continue_rows
 from ogpt.tf.language_model import TFLanguageModel
@@ -98,6 +101,29 @@ class TFCompiledLoops:
                 "num_return_sequences",
             )
         return out
+
+
+def check_compiled(asked: Arguments, processors: Sequence[Any] | None) -> None:
+    """Check that a compiled loop has what is asked for.
+
+    Args:
+        asked: The arguments of the call.
+        processors: Logits processors of the caller.
+
+    Raises:
+        SamplingError: it has not.
+    """
+    check_supported(asked.settings)
+    for name, wanted in (
+        ("logits_processor", bool(processors)),
+        ("output_scores", asked.output_scores),
+        ("output_logits", asked.output_logits),
+    ):
+        if wanted:
+            raise SamplingError(
+                f"{name} is set; allowed: only without jit_compile and outside a tf.function",
+                hint="omit it, or omit jit_compile",
+            )
 
 
 def bucket(width: int) -> int:

@@ -31,13 +31,17 @@ from ogpt.generation.searching.beam import beam_search
 from ogpt.generation.searching.contrastive import contrastive_search
 from ogpt.generation.searching.sampling import search, slides
 from ogpt.generation.searching.text import Hypothesis
-from ogpt.generation.texts.recording import Record, padding_id
+from ogpt.generation.texts.recording import Record, padding_id, transition_scores
 from ogpt.generation.texts.request import tell_length
 from ogpt.tf.decoder.kept_decoder import TFKeptDecoder
 from ogpt.tf.decoder.tensorflow_decoder import TensorFlowDecoder
 from ogpt.tf.dropout import draw_seed
-from ogpt.tf.generate.compiled import TFCompiledLoops, random_table, whole_loop
-from ogpt.tf.generate.processing import check_supported
+from ogpt.tf.generate.compiled import (
+    TFCompiledLoops,
+    check_compiled,
+    random_table,
+    whole_loop,
+)
 from ogpt.tf.generate.prompts import (
     TFPrompts,
     inner,
@@ -161,7 +165,7 @@ class TFGenerativeLanguageModel(TFLanguageModel):
         asked = read_arguments(given, batch.ids.shape[1], self.config.parity.length, room)
         tell_without_effect(asked.settings, batch.rows)
         if jit_compile or batch.shifted:
-            _check_compiled(asked, logits_processor)
+            check_compiled(asked, logits_processor)
             _check_room(self, max(batch.ends), asked.settings)
             out = self._compiled_loops.run(self, batch, asked.settings, seeded, jit_compile)
             return _from_loop(batch, out, asked, ids.dtype)
@@ -224,7 +228,7 @@ class TFGenerativeLanguageModel(TFLanguageModel):
         room = config.n_positions - T if known else 0
         asked = read_arguments(given, T if known else 0, config.parity.length, room)
         settings = asked.settings
-        _check_compiled(asked, processors)
+        check_compiled(asked, processors)
         if known:
             _check_room(self, T, settings)
         rows = ops.cast(ops.reshape(ids, (B, T)), "int32")
@@ -252,6 +256,26 @@ class TFGenerativeLanguageModel(TFLanguageModel):
         key = tf.stack([tf.cast(seed, tf.int64), tf.constant(0, tf.int64)])
         size = (B * settings.num_return_sequences, settings.max_new_tokens)
         return tf.random.stateless_uniform(size, key, dtype=tf.float64)
+
+    def compute_transition_scores(
+        self,
+        sequences: Tensor,
+        scores: Sequence[Tensor],
+        beam_indices: Tensor | None = None,
+        normalize_logits: bool = False,
+    ) -> Tensor:
+        """The score of each generated token, (rows, new tokens).
+
+        Args:
+            sequences: From the output of `generate`, (rows, longest).
+            scores: From the same output.
+            beam_indices: From the same output, for beam search.
+            normalize_logits: Turn scores into log-probabilities first. Those of beams already are.
+        """
+        beams = None if beam_indices is None else np.asarray(beam_indices)
+        steps = [np.asarray(step) for step in scores]
+        found = transition_scores(np.asarray(sequences), steps, beams, normalize_logits)
+        return tf.constant(found)
 
     def read_beside(self, folder: Path) -> None:
         """Read generation_config.json, if the folder has one."""
@@ -324,25 +348,6 @@ def _check_room(
         "without jit_compile have a sliding window",
         hint="shorten the prompt or lower max_new_tokens",
     )
-
-
-def _check_compiled(asked: Arguments, processors: Sequence[TFLogitsProcessor] | None) -> None:
-    """Check that a compiled loop has what is asked for.
-
-    Raises:
-        SamplingError: it has not.
-    """
-    check_supported(asked.settings)
-    for name, wanted in (
-        ("logits_processor", bool(processors)),
-        ("output_scores", asked.output_scores),
-        ("output_logits", asked.output_logits),
-    ):
-        if wanted:
-            raise SamplingError(
-                f"{name} is set; allowed: only without jit_compile and outside a tf.function",
-                hint="omit it, or omit jit_compile",
-            )
 
 
 def _from_loop(batch: TFPrompts, out: TFLoopOutput, asked: Arguments, dtype: Any) -> Any:
