@@ -29,10 +29,7 @@ KINDS: dict[str, str] = {
         "the text has {tokens} tokens, and the context length is {n_positions}: using only the "
         "last {kept} tokens before the choices, to leave room for the longest choice"
     ),
-    "compiling": (
-        "compiling generate() with XLA for {rows} prompts of at most {width} tokens: this takes a "
-        "while, once for each number of prompts, length and set of settings"
-    ),
+    "compiling": "compiling {what} with XLA: this takes a while, once for each {each}",
     "compile-unavailable": "training without torch.compile: {reason}",
     "no-accelerator": (
         "device {device} was requested, but there is no accelerator: running the model on the CPU"

@@ -385,7 +385,11 @@ def test_one_compilation_serves_a_bucket(told: list[Any]) -> None:
             wanted = other.generate(ids, seed=seed, **asked | {"jit_compile": False})
             assert np.array_equal(found, wanted)
     kinds = [notice.fields for notice in told if notice.kind == "compiling"]
-    assert kinds == [{"rows": 2, "width": 16}, {"rows": 2, "width": 32}]
+    prompts = (
+        "generate() for 2 prompts of at most 16 tokens",
+        "generate() for 2 prompts of at most 32 tokens",
+    )
+    assert tuple(one["what"] for one in kinds) == prompts
     loops = other._compiled_loops._loops
     assert [loop.experimental_get_tracing_count() for loop in loops.values()] == [1, 1]
     # the loops read the weights as they are
@@ -462,7 +466,7 @@ def test_what_shows_in_a_compiled_loop_only() -> None:
 
 def test_a_compilation_announces_itself() -> None:
     other = tf_small(n_positions=24)
-    with pytest.warns(OgptNotice, match="compiling .* XLA for 2 prompts of at most 16"):
+    with pytest.warns(OgptNotice, match="compiling .* for 2 prompts of at most 16 tokens with XLA"):
         other.generate(IDS.numpy(), max_new_tokens=1, jit_compile=True)
 
 

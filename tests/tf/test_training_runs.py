@@ -9,10 +9,13 @@ import pytest
 
 import ogpt
 from ogpt import notices
+from ogpt.config.pretrain_settings import TrainingSettings
 from ogpt.errors import ConfigError
 from ogpt.folders.model_folder import ModelFolder
 from ogpt.folders.run_folder import read_events
+from ogpt.training.tf_start import start_tf_language_model
 from ogpt.workflows.pretrain import PretrainResult
+from tests.model.small import small
 from tests.training.corpus import write_text
 from tests.workflows.finetuning import FAST, base_model, task_files
 
@@ -115,6 +118,20 @@ def test_models_that_cannot_start_a_run(base: Path, text: Path, tmp_path: Path) 
     weights.write_bytes(weights.read_bytes()[:-100])
     with pytest.raises(ogpt.errors.WeightsError):
         pretrained(tmp_path / "run", tmp_path / "model", text, backend="tensorflow")
+
+
+@pytest.mark.parametrize("compile", ["on", "auto", "off"])
+def test_a_compilation_announces_itself(compile: str) -> None:
+    """As in generate(); `auto` compiles runs that are long enough."""
+    config = small().config
+    settings = TrainingSettings(precision="float32", compile=compile, micro_batch_size=2)
+    for tokens in (100, 10**15):
+        with notices.collecting() as told:
+            step = start_tf_language_model(config, None, settings, tokens)
+        compiled = compile == "on" or (compile == "auto" and tokens > 100)
+        said = [one.message.partition(":")[0] for one in told]
+        assert said == ["compiling the training step with XLA"] * compiled
+        assert step.description["compile"] == ("XLA" if compiled else "off")
 
 
 # fine-tuning

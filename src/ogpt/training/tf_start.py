@@ -8,7 +8,7 @@ from ogpt.config.finetune_settings import FinetuneSection
 from ogpt.config.model import TOKENIZER_FINGERPRINT, OpenAIGPTConfig
 from ogpt.config.pretrain_settings import TrainingSettings
 from ogpt.folders.model_folder import ModelFolder
-from ogpt.notices import collecting
+from ogpt.notices import collecting, tell
 from ogpt.tasks.task_spec import TaskSpec
 from ogpt.tf.base import check_config
 from ogpt.tf.heads import TFOpenAIGPTLMHeadModel
@@ -44,6 +44,7 @@ def start_tf_language_model(
     model.notice_only_ogpt()
     flops = flops_per_token(config, config.n_positions) * tokens
     compiled = compiling_pays(settings.compile, flops)
+    _tell_compiling(compiled)
     return TFTrainStep(TFLanguageModeling(model), settings, compiled)
 
 
@@ -68,6 +69,7 @@ def start_tf_fine_tuning(
     model.notice_only_ogpt()
     # XLA compiles again for each length, which few fine-tunings earn back: only if asked for
     compiled = training.compile == "on"
+    _tell_compiling(compiled)
     objective = TFTaskObjective(
         model,
         spec,
@@ -86,6 +88,11 @@ def start_tf_fine_tuning(
             model.config, lengths.mean, head=head, frozen_layers=frozen
         ),
     )
+
+
+def _tell_compiling(compiled: bool) -> None:
+    if compiled:
+        tell("compiling", what="the training step", each="shape of a batch")
 
 
 def check_tf_initial_model(init: ModelFolder, settings: TrainingSettings) -> None:

@@ -1,4 +1,4 @@
-"""Scores and logits of every step (output_scores, output_logits), and those of the chosen tokens."""
+"""Scores and logits of every step, for output_scores and output_logits; those of chosen tokens."""
 
 from __future__ import annotations
 

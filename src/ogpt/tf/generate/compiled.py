@@ -80,7 +80,10 @@ class TFCompiledLoops:
         key = (B, W, jit_compile, repr(replace(settings, seed=0)), repr(model.config.parity))
         if key not in self._loops:
             if jit_compile:
-                tell("compiling", rows=B, width=W)
+                prompts = f"generate() for {B} prompts of at most {W} tokens"
+                tell(
+                    "compiling", what=prompts, each="number of prompts, length and set of settings"
+                )
             self._loops[key] = tf.function(
                 lambda given: whole_loop(model, given, replace(settings, seed=0)),
                 jit_compile=jit_compile,
