@@ -1,8 +1,10 @@
 """Model folders serve both frameworks: every format is read, what is written loads anywhere."""
 
 import json
+import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import torch
 
 from ogpt.config.lstm_config import LSTMConfig
 from ogpt.config.model import OpenAIGPTConfig
-from ogpt.errors import ConfigError, WeightsError
+from ogpt.errors import ConfigError, OgptError, WeightsError
 from ogpt.folders.model_folder import ModelFolder
 from ogpt.layout import H5_FILE, WEIGHTS_FILE
 from ogpt.model.classification import OpenAIGPTForSequenceClassification
@@ -312,10 +314,45 @@ def test_folders_of_other_networks(folder: Path) -> None:
     with pytest.raises(ConfigError, match="the configuration is a LSTMConfig; allowed") as caught:
         LM.from_pretrained(folder / "lstm")
     assert "PyTorch" in caught.value.hint
-    values = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**values, "model_type": "gpt2"}))
-    with pytest.raises(ConfigError, match="gpt2"):
+
+
+def changed_config(folder: Path, **changes: Any) -> None:
+    file = folder / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text("utf-8")), **changes}))
+
+
+def cut_weights(folder: Path) -> None:
+    file = folder / WEIGHTS_FILE
+    file.write_bytes(file.read_bytes()[:-100])
+
+
+def other_weights(folder: Path) -> None:
+    write_arrays(folder / WEIGHTS_FILE, {"wte.weight": Array("float32", np.ones(3, np.float32))})
+
+
+BAD_FOLDERS: dict[str, Any] = {
+    "missing": shutil.rmtree,
+    "another architecture": partial(changed_config, model_type="gpt2"),
+    "other sizes": partial(changed_config, vocab_size=41),
+    "more blocks": partial(changed_config, n_layer=3),
+    "quantized": partial(changed_config, quantization_config={"quant_method": "bitsandbytes"}),
+    "no configuration": lambda folder: (folder / "config.json").unlink(),
+    "damaged configuration": lambda folder: (folder / "config.json").write_text("{"),
+    "no weights": lambda folder: (folder / WEIGHTS_FILE).unlink(),
+    "cut off": cut_weights,
+    "weights of another model": other_weights,
+}
+
+
+@pytest.mark.parametrize("fault", BAD_FOLDERS)
+def test_folders_that_are_refused_as_in_pytorch(fault: str, folder: Path) -> None:
+    BAD_FOLDERS[fault](folder)
+    with pytest.raises(OgptError) as theirs, collecting():
+        OpenAIGPTLMHeadModel.from_pretrained(folder)
+    with pytest.raises(OgptError) as ours, collecting():
         LM.from_pretrained(folder)
+    assert type(ours.value) is type(theirs.value)
+    assert (str(ours.value), ours.value.hint) == (str(theirs.value), theirs.value.hint)
 
 
 def test_keras_on_another_framework() -> None:
