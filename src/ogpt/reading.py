@@ -119,7 +119,7 @@ def stdin_lines() -> Iterator[list[str]]:
     """Lines of standard input as UTF-8 text, in lists of as many as have arrived.
 
     It waits for one line, not for the end of the input: whoever writes a line into a pipe gets its
-    answer while the pipe stays open.
+    answer while the pipe stays open. Lines before one that is not UTF-8 come before its error.
 
     Raises:
         DataError: standard input is closed, or is not UTF-8.
@@ -136,6 +136,9 @@ def stdin_lines() -> Iterator[list[str]]:
             final = not piece
             *whole, rest = (rest + decoder.decode(piece, final)).split("\n")
         except UnicodeDecodeError as error:
+            *whole, _ = (rest + error.object[: error.start].decode()).split("\n")
+            if whole:
+                yield [line.removesuffix("\r") for line in whole]
             raise _stdin_not_utf8(error, read - waiting) from error
         except OSError as error:
             raise unreadable(Path("standard input"), error) from error

@@ -219,6 +219,33 @@ def test_standard_input(models, monkeypatch):
         piped("classes", "")
 
 
+@pytest.mark.parametrize(
+    ("name", "line", "options", "error"),
+    [
+        ("choices", b"{", {}, "example 3 is '{'; allowed for multiple-choice: a JSON object"),
+        ("classes", b'{"text": 3}', {}, "text of example 3 is 3, int; allowed: a text"),
+        ("classes", b'{"body": "a"}', {}, "example 3 has no column 'text'"),
+        ("classes", b" ", {}, "text 1 of example 3, ' ', has no tokens"),
+        ("classes", b"bad " * 90, {"on_too_long": "error"}, "example 3 is .* tokens too long"),
+        ("classes", b"a \xff", {}, "standard input is not utf-8: byte .* is 0xff"),
+    ],
+    ids=str,
+)
+def test_lines_before_a_damaged_one_are_answered(name, line, options, error, models, monkeypatch):
+    """Also where they arrive together with it."""
+    row = {"choices": ["good", "bad"]} if name == "choices" else {"text": "a good film"}
+    lines = [*[json.dumps(row).encode()] * 2, line, b"bad"]
+    stdin = io.TextIOWrapper(io.BytesIO(b"\n".join(lines)), "utf-8")
+    monkeypatch.setattr(sys, "stdin", stdin)
+    answers = []
+    with pytest.raises(DataError, match=error):
+        ogpt.predict(models[name], "-", on_prediction=answers.append, **options)
+    [expected] = ogpt.predict(models[name], [row])
+    assert [one.label for one in answers] == [expected.label] * 2
+    with pytest.raises(DataError):  # a list is checked before the work
+        ogpt.predict(models["choices"], [row, {}], on_prediction=pytest.fail)
+
+
 class Conversation(io.RawIOBase):
     """A pipe into which someone writes a line, reads its answer, and writes the next line."""
 

@@ -83,28 +83,47 @@ def predict(
     read = _read(data, spec, split)
     target = None if out is None else _target(path_of(out, "out"), spec, read.split, format)
     predictor = TorchTaskPredictor(folder, threads)
-    quiet = isinstance(data, str | Path) and str(data) == STDIN  # a progress bar for each line
+    piped = _is_stdin(data)  # without a progress bar for each line
     what = f"the {read.split} set" if read.split else "the data"
     found: list[Prediction] = []
-    for batch in read.batches:
+
+    def answers(batch: Sequence[Example]) -> list[Prediction]:
         examples = [replace(one, label=None) for one in batch]  # of which it must not know
         made = predictor.predict(
             examples,
             on_too_long=on_too_long,
             what=what,
-            reporter=silent if quiet else reporter,
+            reporter=silent if piped else reporter,
         )
-        predictions = task_predictions(spec, examples, made.encoded.kept.tolist(), made.logits)
-        found += predictions
-        if on_prediction is not None:
-            for one in predictions:
-                on_prediction(one)
+        return task_predictions(spec, examples, made.encoded.kept.tolist(), made.logits)
+
+    for batch in read.batches:
+        for predictions in _up_to_an_error(answers, batch) if piped else [answers(batch)]:
+            found += predictions
+            if on_prediction is not None:
+                for one in predictions:
+                    on_prediction(one)
     kept = sum(one.label is not None for one in found)
     check_some_kept(kept, len(found), folder.config.n_positions, what)
     if target is not None:
         with whole_file(target) as temporary:
             temporary.write_text("".join(written(found, spec, format)), "utf-8")
     return found
+
+
+def _up_to_an_error(
+    answers: Callable[[Sequence[Example]], list[Prediction]], batch: Sequence[Example]
+) -> Iterator[list[Prediction]]:
+    """The predictions of a batch; where an example has none, those before it, then its error."""
+    try:
+        together = answers(batch)
+    except DataError:
+        if len(batch) == 1:
+            raise
+        for one in batch:
+            yield answers([one])
+    else:
+        yield together
 
 
 def _check_format(format: str, spec: TaskSpec) -> None:
@@ -124,21 +143,35 @@ def _check_format(format: str, spec: TaskSpec) -> None:
 def _read(data: Any, spec: TaskSpec, split: str | None) -> _Read:
     if not isinstance(data, str | Path):
         return _Read(_of_rows(iter([list(data)]), spec), "")
-    if str(data) == STDIN:
-        return _Read(_of_rows(stdin_lines(), spec), "")
+    if _is_stdin(data):
+        return _Read(_of_rows(stdin_lines(), spec, piped=True), "")
     examples, split = read_task_file(path_of(data, "data"), spec, split, "test")
     return _Read(iter([examples]), split)
 
 
-def _of_rows(batches: Iterator[Sequence[Any]], spec: TaskSpec) -> Iterator[list[Example]]:
-    """The examples of rows, which are numbered from 1."""
+def _is_stdin(data: Any) -> bool:
+    return isinstance(data, str | Path) and str(data) == STDIN
+
+
+def _of_rows(
+    batches: Iterator[Sequence[Any]], spec: TaskSpec, *, piped: bool = False
+) -> Iterator[list[Example]]:
+    """The examples of rows, which are numbered from 1.
+
+    Of a pipe, those before a damaged row are answered before its error.
+    """
     count = 0
     for rows in batches:
         examples = []
         for number, row in enumerate(rows, count + 1):
             place = f"example {number}"
-            fields = row if isinstance(row, Mapping) else _parsed(row, spec, place)
-            examples.append(example_of(fields, spec.family, spec.columns, place))
+            try:
+                fields = row if isinstance(row, Mapping) else _parsed(row, spec, place)
+                examples.append(example_of(fields, spec.family, spec.columns, place))
+            except DataError:
+                if piped and examples:
+                    yield examples
+                raise
         count += len(rows)
         if examples:
             yield examples
