@@ -191,6 +191,8 @@ def test_every_family_trains_and_loads(family, rows, base, tmp_path):
         )
     assert {notice.kind for notice in notices} >= {"rows-repeated", "rows-leaked"}
     folder = ModelFolder.open(tmp_path / "run")
+    metrics = task_of(folder.config, folder.path).metrics
+    assert (metrics == ("accuracy",)) == (family == "multiple-choice")
     kind = getattr(transformers, folder.architecture)
     theirs, info = kind.from_pretrained(folder.path, output_loading_info=True)
     assert not info["missing_keys"]
@@ -250,6 +252,13 @@ def test_what_cannot_be_trained_is_refused_before_the_work(base, tmp_path):
     named = {"train": long, "valid": rows("0.jsonl", {"text": "a", "label": "0"})}
     with collecting():  # that they are left out
         refused(DataError, match, tmp_path, base, **named, overrides=skip)
+    few = ({"text": "a " * (99 if n < 5 else 3), "label": f"{n % 2}"} for n in range(12))
+    match = "there are 7 training examples that fit the model, fewer than a batch of 8"
+    named = {"train": rows("few.jsonl", *few), "valid": named["valid"]}
+    with collecting():
+        hint = refused(DataError, match, tmp_path, base, **named, overrides=skip)
+    assert "batch_size=1" in hint
+    assert "on_too_long=truncate" in hint
     same = tmp_path / "t.jsonl"
     refused(ConfigError, "are the same file", tmp_path, base, valid=same)
     refused(ConfigError, "the data is incomplete", tmp_path, base, valid=None)

@@ -24,7 +24,8 @@ METRICS: dict[Problem, tuple[str, ...]] = {
     "multi_label_classification": ("micro_f1", "macro_f1", "accuracy"),
     "regression": ("pearson", "spearman", "mse"),
 }
-"""Measures of the user's own data; the first one selects the best checkpoint."""
+"""Measures of the user's own data; the first one selects the best checkpoint. Multiple choice has
+accuracy alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,8 @@ def own_data(
             hint="training examples need one; name the column: --column label=NAME",
         )
     kind = problem or infer_problem(examples, family)
-    if family == "multiple-choice" and kind != "single_label_classification":
+    choices = family == "multiple-choice"  # their numbers are no classes, which have an F1
+    if choices and kind != "single_label_classification":
         raise ConfigError(
             f"--problem is {kind!r}; allowed for multiple-choice: single_label_classification",
             hint="omit --problem",
@@ -86,9 +88,9 @@ def own_data(
     spec = TaskSpec(
         family=family,
         problem=kind,
-        labels=() if family == "multiple-choice" else infer_labels(examples, kind),
+        labels=() if choices else infer_labels(examples, kind),
         columns=found,
-        metrics=METRICS[kind],
+        metrics=("accuracy",) if choices else METRICS[kind],
     )
     splits = {"valid": tuple(read_examples(valid, family, found, kind, labelled=True)[0])}
     tests = {"test": tuple(read_examples(test, family, found, kind)[0])} if test else {}
@@ -106,6 +108,30 @@ def notice_dropped(dropped: Mapping[str, int], spec: TaskSpec) -> None:
         tell("rows-dropped", count=count, of=title_after_of(spec), reason=reason)
 
 
+def check_enough(count: int, batch_size: int, spec: TaskSpec, *, skipped: bool = False) -> None:
+    """Check that there are training examples for one batch.
+
+    Args:
+        count: Of the examples that are trained on.
+        batch_size: Examples of a batch.
+        spec: The task, for messages.
+        skipped: Whether examples that are too long for the model were left out.
+
+    Raises:
+        DataError: there are fewer.
+    """
+    if count >= batch_size:
+        return
+    what = f"training examples{title_after_of(spec)}{' that fit the model' if skipped else ''}"
+    lower = f"lower the batch: --set finetune.batch_size={max(1, count // 4)}"
+    if skipped:
+        lower += ", or cut longer ones: --set finetune.on_too_long=truncate"
+    raise DataError(
+        f"there are {count} {what}, fewer than a batch of {batch_size}",
+        hint=lower if count else "check the training files: no row is left of them",
+    )
+
+
 def check_data(data: TaskData, batch_size: int) -> None:
     """Check the examples before training, and give notice of what is odd about them.
 
@@ -116,14 +142,7 @@ def check_data(data: TaskData, batch_size: int) -> None:
             of the validation set that the training set does not have.
     """
     spec = data.spec
-    if len(data.train) < batch_size:
-        raise DataError(
-            f"there are {len(data.train)} training examples{title_after_of(spec)}, fewer than a "
-            f"batch of {batch_size}",
-            hint=f"lower the batch: --set finetune.batch_size={max(1, len(data.train) // 4)}"
-            if data.train
-            else "check the training files: no row is left of them",
-        )
+    check_enough(len(data.train), batch_size, spec)
     label_array(data.train, spec)
     for name, examples in data.valid.items():
         if not examples or label_array(examples, spec) is None:
