@@ -164,3 +164,18 @@ def test_more_frozen_layers_than_there_are(base: Path, tmp_path: Path) -> None:
             "finetune.frozen_layers=9",
             backend="tensorflow",
         )
+
+
+def test_a_plan_of_a_fine_tuning(base: Path, tmp_path: Path) -> None:
+    found = ogpt.finetune_plan(
+        model=base,
+        out=tmp_path / "run",
+        family="classification",
+        **task_files(tmp_path),
+        overrides=[*FAST, "finetune.threads=0", "finetune.precision=float32"],
+        backend="tensorflow",
+    )
+    assert (found.train_examples, found.examples_per_step, found.missing) == (192, 8, ())
+    assert (found.device, found.dtype, found.compile) == ("cpu", "float32", "off")
+    assert found.eta_s > 0 < found.examples_per_s
+    assert not (tmp_path / "run").exists()
