@@ -118,7 +118,7 @@ def test_a_good_assistant_saves_calls(folder: Path, monkeypatch: pytest.MonkeyPa
     # each prompt, then one token and the drafted ones, all of which are right
     assert [count for decoder, count in calls if decoder is model] == [3, 5, 3, 1, 5, 3]
     for decoder in decoders:
-        with pytest.raises(DecoderError, match="closed"):
+        with pytest.raises(DecoderError, match="after close"):
             decoder.length(0)
 
 

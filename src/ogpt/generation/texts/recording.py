@@ -106,7 +106,8 @@ def transition_scores(
     # a search may run for more steps than its best beam is long
     new = sequences[:, sequences.shape[1] - beam_indices.shape[1] :]
     of_beams = stacked[beam_indices.clip(min=0), np.arange(new.shape[1]), new]
-    return np.where(beam_indices < 0, np.zeros_like(of_beams), of_beams)
+    kept: Logits = np.where(beam_indices < 0, np.zeros_like(of_beams), of_beams)
+    return kept
 
 
 def _aligned(prompts: Mapping[int, Sequence[tuple[Logits, Logits]]]) -> list[tuple[Logits, Logits]]:
