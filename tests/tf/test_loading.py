@@ -335,7 +335,6 @@ BAD_FOLDERS: dict[str, Any] = {
     "another architecture": partial(changed_config, model_type="gpt2"),
     "other sizes": partial(changed_config, vocab_size=41),
     "more blocks": partial(changed_config, n_layer=3),
-    "quantized": partial(changed_config, quantization_config={"quant_method": "bitsandbytes"}),
     "no configuration": lambda folder: (folder / "config.json").unlink(),
     "damaged configuration": lambda folder: (folder / "config.json").write_text("{"),
     "no weights": lambda folder: (folder / WEIGHTS_FILE).unlink(),
