@@ -32,23 +32,14 @@ def called_with(monkeypatch: pytest.MonkeyPatch, name: str, result: object, *wor
 def test_one_run(monkeypatch: pytest.MonkeyPatch) -> None:
     options, shown = called_with(monkeypatch, "finetune", {"best_step": 7})
     assert "seeds" not in options
-    assert options["on_too_long"] is None
     assert shown == "best_step  7\n"
 
 
 def test_a_plan(monkeypatch: pytest.MonkeyPatch) -> None:
     options, shown = called_with(
-        monkeypatch,
-        "finetune_plan",
-        {"eta_s": 61.0},
-        "--plan",
-        "--seeds",
-        "2",
-        "--on-too-long",
-        "skip",
+        monkeypatch, "finetune_plan", {"eta_s": 61.0}, "--plan", "--seeds", "2"
     )
     assert (options["seeds"], options["grid"]) == (2, ())
-    assert options["on_too_long"] == "skip"
     assert shown == "eta_s  1:01\n"
 
 

@@ -246,19 +246,19 @@ def test_what_cannot_be_trained_is_refused_before_the_work(base, tmp_path):
     wide = tmp_path / "wide.csv"
     wide.write_text("text,label\na,x\n", "utf-16")
     assert "-f utf-16" in refused(DataError, "is binary", tmp_path, base, train=wide)
-    skip = {"on_too_long": "skip"}
+    skip = [*FAST, "finetune.on_too_long=skip"]
     long = rows("long.jsonl", *({"text": "a " * 99, "label": f"{n % 2}"} for n in range(9)))
     match = "all 9 examples of the training set are too long for a model of 32 positions"
     named = {"train": long, "valid": rows("0.jsonl", {"text": "a", "label": "0"})}
     with collecting():  # that they are left out
-        refused(DataError, match, tmp_path, base, **named, **skip)
+        refused(DataError, match, tmp_path, base, **named, overrides=skip)
     few = ({"text": "a " * (99 if n < 5 else 3), "label": f"{n % 2}"} for n in range(12))
     match = "there are 7 training examples that fit the model, fewer than a batch of 8"
     named = {"train": rows("few.jsonl", *few), "valid": named["valid"]}
     with collecting():
-        hint = refused(DataError, match, tmp_path, base, **named, **skip)
+        hint = refused(DataError, match, tmp_path, base, **named, overrides=skip)
     assert "batch_size=1" in hint
-    assert "--on-too-long truncate" in hint
+    assert "on_too_long=truncate" in hint
     same = tmp_path / "t.jsonl"
     refused(ConfigError, "are the same file", tmp_path, base, valid=same)
     refused(ConfigError, "the data is incomplete", tmp_path, base, valid=None)

@@ -44,8 +44,7 @@ Backend = Annotated[
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Resume from the last checkpoint.")]
 Plan = Annotated[bool, typer.Option("--plan", help="Estimate cost and exit without training.")]
-TOO_LONG_HELP = "Examples that are too long: truncate, error or skip."
-TooLong = Annotated[str, typer.Option(help=TOO_LONG_HELP)]
+TooLong = Annotated[str, typer.Option(help="Examples that are too long: truncate, error or skip.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 

@@ -9,7 +9,7 @@ import typer
 
 from ogpt.cli.answers import answer, write
 from ogpt.cli.command import reporter
-from ogpt.cli.common_options import TOO_LONG_HELP, Backend, Config, Json, Plan, Resume
+from ogpt.cli.common_options import Backend, Config, Json, Plan, Resume
 from ogpt.cli.field_options import with_field_options
 from ogpt.cli.figures import sweep
 from ogpt.tasks.task_source import TaskSource
@@ -30,9 +30,6 @@ def finetune(
         typer.Option("--set", metavar="finetune.FIELD=VALUE", help="Set one field; repeatable."),
     ] = None,
     backend: Backend = None,
-    on_too_long: Annotated[
-        str | None, typer.Option(help=TOO_LONG_HELP, show_default="truncate")
-    ] = None,
     resume: Resume = False,
     seeds: Annotated[
         int,
@@ -60,7 +57,6 @@ def finetune(
         "config": config,
         "overrides": overrides or (),
         "backend": backend,
-        "on_too_long": on_too_long,
         "resume": resume,
         "reporter": reporter(),
     }

@@ -22,7 +22,6 @@ from ogpt.reporting import Reporter, silent
 from ogpt.storage import only_writer, storage_error
 from ogpt.tasks.batching import TaskBatches
 from ogpt.tasks.catalogue import paper_scores
-from ogpt.tasks.encoded_examples import OnTooLong
 from ogpt.tasks.task_data import TaskData
 from ogpt.tasks.task_source import TaskSource
 from ogpt.training.loop import BestBy, Loop, Measures, ValidationSet
@@ -74,7 +73,6 @@ def finetune(
     source: TaskSource | TaskData | None = None,
     recipe: str | None = None,
     backend: str | None = None,
-    on_too_long: OnTooLong | None = None,
     config: str | Path | None = None,
     overrides: str | Sequence[str] = (),
     resume: bool = False,
@@ -90,11 +88,8 @@ def finetune(
         recipe: paper or 2018-code; None: as the settings say, and by default paper.
         backend: torch or tensorflow; None: as the settings say, and by default torch. Checkpoints
             serve both, so a run may resume with the other one.
-        on_too_long: truncate, error or skip, for examples that the model is too short for; None: as
-            the settings say, and by default truncate.
         config: TOML file of settings.
-        overrides: One `finetune.field=value` or several; they override the arguments above
-            and the file.
+        overrides: One `finetune.field=value` or several; they override recipe and file.
         resume: Resume the run in `out` from its last checkpoint, with its own settings.
         reporter: Receives all events (`ogpt.reporting`).
         **named: Fields of TaskSource (task and data; or family, train, valid, test, columns,
@@ -114,7 +109,6 @@ def finetune(
         source=source,
         recipe=recipe,
         backend=backend,
-        on_too_long=on_too_long,
         config=config,
         overrides=overrides,
         resume=resume,

@@ -51,7 +51,6 @@ class FinetuneRequest:
     source: TaskSource | TaskData
     recipe: str | None = None
     backend: str | None = None
-    on_too_long: str | None = None
     config: Path | None = None
     overrides: tuple[str, ...] = ()
     resume: bool = False
@@ -65,7 +64,6 @@ class FinetuneRequest:
         source: TaskSource | TaskData | None = None,
         recipe: str | None = None,
         backend: str | None = None,
-        on_too_long: str | None = None,
         config: str | Path | None = None,
         overrides: str | Sequence[str] = (),
         resume: bool = False,
@@ -80,16 +78,15 @@ class FinetuneRequest:
             source=source,
             recipe=recipe,
             backend=backend,
-            on_too_long=on_too_long,
             config=None if config is None else path_of(config, "config"),
             overrides=(overrides,) if isinstance(overrides, str) else tuple(overrides),
             resume=resume,
         )
 
     def settings(self, file: Path | None) -> FinetuneSettings:
-        """The settings of a TOML file, named arguments and overrides; None: without a file."""
-        given = {name: getattr(self, name) for name in ("recipe", "backend", "on_too_long")}
-        chosen = [f"finetune.{name}={json.dumps(value)}" for name, value in given.items() if value]
+        """The settings of a TOML file, recipe and overrides; None: without a file."""
+        named = {"recipe": self.recipe, "backend": self.backend}
+        chosen = [f"finetune.{name}={json.dumps(value)}" for name, value in named.items() if value]
         return load_settings_of(FinetuneSettings, file=file, overrides=[*chosen, *self.overrides])
 
     def read(self) -> TaskData:
