@@ -82,6 +82,7 @@ class ResultStream(Generic[T]):
         self._items: deque[T] = deque()
         self._ready = threading.Condition()
         self._waiter: asyncio.Future[None] | None = None
+        self._whole = False  # the reader needs nothing before the end
         self._ended = False
         self._error: Exception | None = None
 
@@ -145,6 +146,11 @@ class ResultStream(Generic[T]):
                 self._waiter = None
         raise StopAsyncIteration
 
+    async def _all(self) -> list[T]:
+        """All that comes; the reader is woken once, at the end."""
+        self._whole = True
+        return [item async for item in self]
+
     def _has_next(self) -> bool:
         """Whether there is an item; raises the error after the last one."""
         if self._items:
@@ -164,7 +170,7 @@ class RequestStream(ResultStream[Piece]):
 
     async def gather(self) -> list[Generation]:
         """As `generations`, without holding up the event loop."""
-        return _in_order([piece async for piece in self])
+        return _in_order(await self._all())
 
 
 class WorkStream(ResultStream[T]):
@@ -176,7 +182,7 @@ class WorkStream(ResultStream[T]):
 
     async def gather(self) -> list[T]:
         """As `results`, without holding up the event loop."""
-        return [item async for item in self]
+        return await self._all()
 
 
 S = TypeVar("S", bound=ResultStream[Any])
@@ -185,12 +191,16 @@ S = TypeVar("S", bound=ResultStream[Any])
 def wake(streams: Iterable[S]) -> list[S]:
     """Wake the readers of streams, each event loop once; return those whose loop is closed."""
     waiting = defaultdict(list)
+    lost = []
     for stream in streams:
         with stream._ready:
             stream._ready.notify_all()
             if stream._waiter is not None:
-                waiting[stream._waiter.get_loop()].append((stream, stream._waiter))
-    lost = []
+                loop = stream._waiter.get_loop()
+                if stream._ended or not stream._whole:
+                    waiting[loop].append((stream, stream._waiter))
+                elif loop.is_closed():
+                    lost.append(stream)
     for loop, found in waiting.items():
         try:
             loop.call_soon_threadsafe(_resolve, [waiter for _, waiter in found])

@@ -75,6 +75,22 @@ class _Words(threading.local):
 _words = _Words()
 
 
+class _Memory(threading.local):
+    """Memory for a row of weights per thread: allocating it takes as long as filling it."""
+
+    def __init__(self) -> None:
+        self._held: NDArray[np.floating[Any]] = np.empty(0, np.float32)
+
+    def like(self, logits: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+        """Memory for as many numbers, of the same dtype."""
+        if len(self._held) < len(logits) or self._held.dtype != logits.dtype:
+            self._held = np.empty_like(logits)
+        return self._held[: len(logits)]
+
+
+_memory = _Memory()
+
+
 def sample(logits: NDArray[np.floating[Any]], number: float) -> int:
     """Sample a token from softmax(logits): invert the cumulative distribution at `number`.
 
@@ -84,7 +100,7 @@ def sample(logits: NDArray[np.floating[Any]], number: float) -> int:
         logits: (V,), at least one above -inf. Those at -inf are never sampled.
         number: In [0, 1).
     """
-    weights = logits - logits.max()
+    weights = np.subtract(logits, logits.max(), out=_memory.like(logits))
     np.exp(weights, out=weights)
     if len(weights) <= _BLOCK:
         sums = np.cumsum(weights, dtype=np.float64)

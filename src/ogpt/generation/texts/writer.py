@@ -8,7 +8,7 @@ shown as soon as its last character has all of its bytes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 from weakref import WeakKeyDictionary
 
 from ogpt.tokens.byte_words import BYTE_LETTERS
@@ -52,6 +52,18 @@ _BYTE_LEVEL: WeakKeyDictionary[TokenizerLike, bool] = WeakKeyDictionary()
 _CHARACTERS: WeakKeyDictionary[TokenizerLike, tuple[int, frozenset[str]]] = WeakKeyDictionary()
 
 
+class _Entry(NamedTuple):
+    """A vocabulary entry."""
+
+    text: str
+    """It alone, decoded."""
+    ends_word: bool
+
+
+_ENTRIES: WeakKeyDictionary[TokenizerLike, dict[int, _Entry]] = WeakKeyDictionary()
+"""The entries that were written, by id: looking one up again takes longer than the rest."""
+
+
 class Writer:
     """Turns the tokens of one continuation into text as they arrive.
 
@@ -80,6 +92,7 @@ class Writer:
         self.stopped = False
         self.stop_string = ""
         self._tokenizer = tokenizer
+        self._entries = _ENTRIES.setdefault(tokenizer, {})
         self._stop = tuple(stop)
         self._min_tokens = min_tokens
         self._surface = surface
@@ -97,14 +110,14 @@ class Writer:
         """
         self._n_tokens += 1
         self._word.append(token_id)
+        entry = self._entries.get(token_id)
+        if entry is None:
+            text = decode(self._tokenizer, [token_id])
+            entry = self._entries[token_id] = _Entry(text, ends_word(self._tokenizer, token_id))
         hidden = self._hidden()
         if self._n_tokens <= self._min_tokens:
             self._exempt = len(hidden)
-        complete = (
-            not hidden.endswith(REPLACEMENT)
-            if self._bytes
-            else ends_word(self._tokenizer, token_id)
-        )
+        complete = not hidden.endswith(REPLACEMENT) if self._bytes else entry.ends_word
         if self._bytes:  # the first bytes of a character, or of none: the next token shows which
             hidden = hidden.removesuffix(REPLACEMENT)
         found = [(at, stop) for stop in self._stop if (at := hidden.find(stop, self._exempt)) >= 0]
@@ -139,6 +152,8 @@ class Writer:
         if not self._word:
             return self._held
         space = " " if self._after_word else ""
+        if len(self._word) == 1:
+            return self._held + space + self._entries[self._word[0]].text
         return self._held + space + decode(self._tokenizer, self._word)
 
     def _undecided(self, hidden: str) -> int:
