@@ -274,6 +274,19 @@ def keeping() -> Iterator[list[Notice]]:
         yield kept
 
 
+@contextmanager
+def leaving_out(unwanted: Callable[[Notice], bool]) -> Iterator[None]:
+    """Pass on the notices of the block that are not `unwanted`: where they would be wrong."""
+    sink = _sink.get()
+
+    def pass_on(notice: Notice) -> None:
+        if not unwanted(notice):
+            sink(notice)
+
+    with listening(pass_on):
+        yield
+
+
 def refuse(notice: Notice) -> None:
     """Turn the first notice into an error: the sink of --strict.
 

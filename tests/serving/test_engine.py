@@ -99,6 +99,39 @@ def test_coroutines_get_the_same() -> None:
         assert asyncio.run(all_of(engine)) == [engine.submit(one).generations() for one in asked]
 
 
+def test_who_wants_the_whole_answer_is_woken_once() -> None:
+    """A reader of pieces is woken at each step, which costs the event loop much more."""
+    loop = asyncio.new_event_loop()
+    wakings: list[Any] = []
+    wake = loop.call_soon_threadsafe
+
+    def counted(*given: Any) -> Any:
+        wakings.append(given)
+        return wake(*given)
+
+    async def pieces(stream: RequestStream) -> list[Piece]:
+        return [piece async for piece in stream]
+
+    loop.call_soon_threadsafe = counted  # type: ignore[method-assign]
+    counts = []
+    for read in (pieces, RequestStream.gather):
+        gated = GatedDecoder(is_open=False)
+        with serving(gated) as engine:
+            task = loop.create_task(read(engine.submit(request(max_new_tokens=9))))
+            loop.run_until_complete(asyncio.sleep(0))
+            del wakings[:]
+            for _ in range(8):
+                gated.is_computing()
+                gated.permits.release()
+                loop.run_until_complete(asyncio.sleep(0.001))
+            gated.open()
+            loop.run_until_complete(task)
+        counts.append(len(wakings))
+    loop.close()
+    assert counts[0] > 5
+    assert counts[1] == 1
+
+
 # ---- one batch
 
 

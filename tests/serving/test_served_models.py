@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from ogpt.decoding.options import DecoderOptions
@@ -22,12 +23,14 @@ from ogpt.errors import (
 from ogpt.generation.choosing.settings import GenerationSettings
 from ogpt.generation.protocol.decoder import Decoder, Part
 from ogpt.generation.texts.request import Request, prepare
-from ogpt.model.double_heads import OpenAIGPTDoubleHeadsModel
 from ogpt.notices import collecting
 from ogpt.serving.request_stream import RequestTimes
 from ogpt.serving.served_models import ServedModel, ServedModels
+from ogpt.weights.arrays import Array
+from ogpt.weights.safetensors_file import open_safetensors, write_arrays
 from tests.serving.gated import until
 from tests.workflows.finetuning import base_model
+from tests.workflows.task_models import make
 
 NATIVE = DecoderOptions(decoder="native", threads=1)
 
@@ -221,15 +224,22 @@ def test_a_model_that_cannot_be_opened_fails_alone(
 def test_notices_of_loading_go_where_the_server_was_made(
     folders: dict[str, Path], tmp_path: Path
 ) -> None:
-    folder = shutil.copytree(folders["a"], tmp_path / "d")
-    with collecting():  # the head is new
-        OpenAIGPTDoubleHeadsModel.from_pretrained(folder).save_pretrained(folder)
+    folder = Path(shutil.copytree(folders["a"], tmp_path / "d"))
+    arrays = dict(open_safetensors(folder / "model.safetensors"))
+    arrays["adapter.weight"] = Array("float32", np.ones(3, np.float32))
+    write_arrays(folder / "model.safetensors", arrays)
     with collecting() as notices:
         models = ServedModels({"d": folder}, NATIVE, slots=1)
     with closing(models), collecting() as elsewhere:
         asyncio.run(answer(models))
-    assert [notice.kind for notice in notices] == ["weights-not-from-file"]  # a head
+    assert [notice.kind for notice in notices] == ["weights-not-from-file"]
     assert elsewhere == []
+
+
+def test_a_head_is_no_weight_too_many(tmp_path: Path) -> None:
+    with collecting() as notices, serve({"d": make("pairs", tmp_path / "d", bias=1.0)}) as models:
+        assert asyncio.run(answer(models))[0] == "d"
+    assert notices == []
 
 
 # ---- the end

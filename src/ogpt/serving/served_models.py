@@ -30,11 +30,14 @@ from ogpt.errors import (
     UnknownModel,
 )
 from ogpt.folders.model_folder import ModelFolder
+from ogpt.generation.protocol.decoder import Decoder
+from ogpt.notices import Notice, leaving_out
 from ogpt.serving.engine import Engine, Health
 from ogpt.serving.request_stream import RequestTimes
 from ogpt.serving.running_batch import EngineCounters
 from ogpt.tokens.bpe_tokenizer import BPETokenizer
 from ogpt.weights.model_weights import weights_file
+from ogpt.weights.shapes import WITH_HEAD, weight_shapes
 
 DEFAULT = "default"
 """Name of the first model, unless another one has it."""
@@ -253,7 +256,7 @@ class ServedModels:
             self._make_room()
             tokenizer = place.folder.tokenizer
             engine = Engine(
-                partial(open_decoder, place.folder, self._options, slots=self._slots),
+                partial(_open, place.folder, self._options, self._slots),
                 tokenizer,
                 max_queued=self._max_queued,
                 max_time=self._max_time,
@@ -311,6 +314,20 @@ def _place(name: str, spec: str | Path | ModelFolder) -> _Place:
     folder = ModelFolder.open(spec)
     created = weights_file(folder.path, folder.variant).stat().st_mtime
     return _Place(name, folder, folder.config, int(created))
+
+
+def _open(folder: ModelFolder, options: DecoderOptions, slots: int) -> Decoder:
+    """Open a decoder, without the notice that it does not use a head: `TaskHead` does."""
+    config, kind = folder.config, folder.architecture
+    shapes = weight_shapes(config, kind) if kind in WITH_HEAD else {}
+    heads = sorted(shapes.keys() - weight_shapes(config).keys())
+
+    def is_head(notice: Notice) -> bool:
+        report = str(notice.fields.get("report"))
+        return notice.kind == "weights-not-from-file" and report.endswith(f": {', '.join(heads)}")
+
+    with leaving_out(is_head):
+        return open_decoder(folder, options, slots=slots)
 
 
 def _state(place: _Place) -> State:
