@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import logging.config
+import logging
 import re
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from ogpt.serving.access_log import AccessLog, log_config
+from ogpt.serving.access_log import AccessLog, logging_to_stderr
 from ogpt.serving.metrics import ServerMetrics
 from tests.serving.asgi import LEAVES, ask, echo, parts
 from tests.serving.exposition import exposed
@@ -99,20 +97,21 @@ def test_what_is_no_request_is_not_logged(
     assert logged(caplog) == []
 
 
-def test_lines_go_to_stderr_with_their_time(capsys: pytest.CaptureFixture[str]) -> None:
-    loggers: dict[str, Any] = {name: logging.getLogger(name) for name in ("ogpt", "uvicorn")}
-    before = {name: (each.handlers, each.level, each.propagate) for name, each in loggers.items()}
-    try:
-        logging.config.dictConfig(json.loads(json.dumps(log_config())))
-        logging.getLogger("ogpt.serving.access_log").info("a line")
-        logging.getLogger("uvicorn.error").debug("none")
-    finally:
-        for name, (handlers, level, propagate) in before.items():
-            loggers[name].handlers, loggers[name].propagate = handlers, propagate
-            loggers[name].setLevel(level)
-    shown = capsys.readouterr()
-    assert shown.out == ""
-    assert re.fullmatch(
-        r"\d{4}(-\d\d){2}T(\d\d:){2}\d\d[+-]\d{4} INFO ogpt\.serving\.access_log a line\n",
-        shown.err,
-    )
+def test_lines_go_to_stderr_with_their_time(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = logging.getLogger("ogpt.serving.access_log")
+    with logging_to_stderr():  # the tests have set up logging
+        log.info("a line")
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    for _ in range(2):
+        with logging_to_stderr():
+            log.info("a line")
+            log.debug("none")
+            logging.getLogger("uvicorn.error").info("none")
+        log.info("none")
+        shown = capsys.readouterr()
+        assert shown.out == ""
+        time = r"\d{4}(-\d\d){2}T(\d\d:){2}\d\d[+-]\d{4}"
+        assert re.fullmatch(rf"{time} INFO ogpt\.serving\.access_log a line\n", shown.err)

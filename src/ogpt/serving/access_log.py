@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -16,6 +17,9 @@ LOGGER = logging.getLogger(__name__)
 
 CLIENT_LEFT = 499
 """Status in log and metrics of a request whose client left before the response, as in nginx."""
+
+_LINE = "%(asctime)s %(levelname)s %(name)s %(message)s"
+_TIME = "%Y-%m-%dT%H:%M:%S%z"
 
 
 class AccessLog:
@@ -72,27 +76,23 @@ class AccessLog:
             )
 
 
-def log_config(level: str = "INFO") -> dict[str, Any]:
-    """A configuration for `logging.config.dictConfig` and uvicorn: all lines go to stderr.
+@contextmanager
+def logging_to_stderr() -> Iterator[None]:
+    """Show the lines of this package, and the warnings of uvicorn, in the block.
 
-    Args:
-        level: Of the lines that are shown, a name of `logging`.
+    Where the program has set up logging, nothing changes.
     """
-    names = ("uvicorn", "ogpt")
-    return {
-        "version": 1,
-        "disable_existing_loggers": False,
-        "formatters": {
-            "line": {
-                "format": "%(asctime)s %(levelname)s %(name)s %(message)s",
-                "datefmt": "%Y-%m-%dT%H:%M:%S%z",
-            }
-        },
-        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-        "loggers": {
-            **{
-                name: {"handlers": ["stderr"], "level": level, "propagate": False} for name in names
-            },
-            "uvicorn.access": {"handlers": [], "propagate": False},  # in favour of AccessLog
-        },
-    }
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter(_LINE, _TIME))
+    levels = {} if logging.getLogger().hasHandlers() else {"ogpt": "INFO", "uvicorn": "WARNING"}
+    loggers = {name: logging.getLogger(name) for name in levels}
+    before = {name: logger.level for name, logger in loggers.items()}
+    for name, logger in loggers.items():
+        logger.addHandler(handler)
+        logger.setLevel(levels[name])
+    try:
+        yield
+    finally:
+        for name, logger in loggers.items():
+            logger.removeHandler(handler)
+            logger.setLevel(before[name])

@@ -15,6 +15,7 @@ import asyncio
 import hmac
 import logging
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable
 from hashlib import sha256
 from ipaddress import ip_address
@@ -74,7 +75,7 @@ def guards(settings: ServerSettings, metrics: ServerMetrics) -> list[Middleware]
     ]
 
 
-class Guard:
+class Guard(ABC):
     """Base of the middlewares that refuse a request by its head."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -88,9 +89,9 @@ class Guard:
         else:
             await _refuse(error, scope, receive, send)
 
+    @abstractmethod
     def refusal(self, scope: Scope) -> RequestRefused | None:
         """Why this request is refused; None: it is not."""
-        raise NotImplementedError
 
 
 async def _refuse(error: RequestRefused, scope: Scope, receive: Receive, send: Send) -> None:

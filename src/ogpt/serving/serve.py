@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging.config
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
@@ -14,7 +13,7 @@ from ogpt.decoding.options import DecoderOptions
 from ogpt.errors import ConfigError
 from ogpt.folders.model_folder import ModelFolder
 from ogpt.notices import tell
-from ogpt.serving.access_log import log_config
+from ogpt.serving.access_log import logging_to_stderr
 from ogpt.serving.app import create_app
 from ogpt.serving.http_server import HttpServer, address_of, listen_on
 from ogpt.serving.served_models import ServedModels
@@ -54,7 +53,6 @@ def serve(
     options = whole_or_named(DecoderOptions, options, named)
     if settings.api_key is None and settings.host not in LOOPBACK:
         tell("open-without-key", host=settings.host)
-    logging.config.dictConfig(log_config())
     served = ServedModels(
         _by_name(model, models or {}),
         options,
@@ -63,7 +61,7 @@ def serve(
         max_time=settings.max_time,
         in_memory=settings.models_in_memory,
     )
-    with closing(served), listen_on(settings) as listening:
+    with closing(served), listen_on(settings) as listening, logging_to_stderr():
         app = create_app(served, settings)
         asyncio.run(_load_default(served))
         server = HttpServer(app, settings, lambda: on_start(address_of(listening)))
