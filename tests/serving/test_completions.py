@@ -13,6 +13,7 @@ import pytest
 import ogpt
 from ogpt.decoding.native.native_decoder import NativeDecoder
 from ogpt.generation.protocol.decoder import Abilities
+from ogpt.serving.completion_text import CompletionText
 from ogpt.serving.engine import Engine
 from tests.serving.calls import CLIENT, PATH, answer, chunks, joined, post, refusal
 from tests.serving.running import Running, running, started, until
@@ -476,3 +477,21 @@ def test_an_error_while_streaming_is_an_event(
         assert last["error"]["type"] == "server_error"
         assert "no more" in last["error"]["message"]
         assert answer(found.url, **body)["choices"][0]["finish_reason"] == "length"
+
+
+def test_faults_of_the_server_are_not_shown_to_clients(
+    server: Running, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*given: Any) -> None:
+        raise ValueError("secret of the server")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(CompletionText, "piece", broken)
+        [event] = chunks(server.url, prompt="a bad")
+    with monkeypatch.context() as patched:
+        patched.setattr(CompletionText, "best", broken)
+        refused = refusal(server.url, 500, prompt="a bad")
+    for error in (event["error"], refused):
+        assert error["type"] == "server_error"
+        assert "secret" not in error["message"]
+    assert caplog.text.count("ValueError: secret of the server") >= 2

@@ -20,6 +20,7 @@ from ogpt.serving.http_server import HttpServer, listen_on
 from ogpt.serving.server_settings import ServerSettings
 from tests.cli.stand_ins import ok, record
 from tests.serving.calls import PATH, joined
+from tests.serving.running import PATIENCE, started
 
 
 def test_settings_out_of_range() -> None:
@@ -138,3 +139,13 @@ def test_a_process_drains_at_sigterm_and_loads_no_framework(small_folder: Path) 
     assert done == "data: [DONE]"
     [choice] = joined([json.loads(line.removeprefix("data: ")) for line in events if line])
     assert choice["finish_reason"] == "length"
+
+
+def test_a_second_signal_does_not_wait(small_folder: Path) -> None:
+    with started({"small": small_folder}) as found:
+        found.server.handle_exit(signal.SIGINT, None)
+        assert (found.server.should_exit, found.server.force_exit) == (True, False)
+        found.server.handle_exit(signal.SIGINT, None)
+        assert found.server.force_exit
+        found.thread.join(PATIENCE)
+        assert not found.thread.is_alive()
