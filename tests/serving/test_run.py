@@ -378,6 +378,18 @@ def test_a_decoder_that_fails_for_work_is_opened_again() -> None:
     assert bad.closed
 
 
+def test_a_call_that_the_decoder_refuses_is_no_failure_of_it(gated: GatedDecoder) -> None:
+    gated.open()
+    gated.error = DecoderError("no hidden states", hint="-")
+    with serving(gated) as engine:
+        for _ in range(MAX_FAILURES + 1):
+            with pytest.raises(DecoderError, match="no hidden states"):
+                engine.run(computing(1)).results()
+        gated.error = None
+        assert engine.run(computing(1)).results() == [1]
+        assert engine.counters().restarts == 0
+
+
 @pytest.mark.parametrize("waits", [False, True])
 def test_a_closed_engine_ends_work(gated: GatedDecoder, waits: bool) -> None:
     ended = threading.Event()

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import ogpt
 from ogpt.decoding.choice import open_decoder
@@ -22,8 +23,9 @@ from ogpt.serving.task_head import TaskHead
 from ogpt.tasks.transforms import Transform
 from ogpt.training.torch_task_predictor import TorchTaskPredictor
 from ogpt.weights.safetensors_file import open_safetensors, write_arrays
+from tests.tasks.small import tokenizer
 from tests.workflows.finetuning import base_model
-from tests.workflows.task_models import SPECS, make
+from tests.workflows.task_models import SHAPE, SPECS, make
 
 LONG = "what a good story this is , and how bad the end "
 ROWS: dict[str, list[Any]] = {
@@ -87,6 +89,36 @@ def test_every_family_is_that_of_pytorch(name: str, models: dict[str, ModelFolde
         else:
             assert one.label == other.label
             assert one.scores == pytest.approx(other.scores, rel=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore::ogpt.notices.OgptNotice")
+@pytest.mark.parametrize("labels", [3, 1])
+def test_a_classifier_of_another_program_is_that_of_the_pipeline(
+    labels: int, tmp_path: Path
+) -> None:
+    """It has no task: a text is classified by its last token."""
+    words = tokenizer()
+    config = ogpt.OpenAIGPTConfig(vocab_size=len(words), initializer_range=0.4, **SHAPE)
+    config.num_labels = labels
+    torch.manual_seed(2)
+    ogpt.OpenAIGPTForSequenceClassification(config).save_pretrained(tmp_path)
+    words.save_pretrained(tmp_path)
+    folder = ModelFolder.open(tmp_path)
+    texts = ["a good film", LONG * 9, "bad"]
+    head = TaskHead.open(folder)
+    logits = logits_of(folder, list(texts))
+    classify = ogpt.pipeline("text-classification", folder, function_to_apply="none", top_k=None)
+    for found, scored in zip(logits, classify(texts), strict=True):
+        expected = {row["label"]: row["score"] for row in scored}
+        assert dict(zip(folder.labels, found, strict=True)) == pytest.approx(expected, rel=1e-4)
+    one = head.predictions(head.examples(texts), logits)[0]
+    if labels == 1:
+        assert one.label == pytest.approx(logits[0][0])
+    else:
+        assert one.label == folder.labels[int(logits[0].argmax())]
+    with pytest.raises(DataError, match="has no tokens"):
+        head.logits(head.examples([" "]))
+    assert list(head.logits([])(None)) == []
 
 
 def of_the_token_before(decoder: Any, rows: Any) -> Iterator[np.ndarray]:

@@ -1,7 +1,8 @@
 """Classification and multiple choice over any decoder: the heads of a fine-tuned model in numpy.
 
-A head is one linear layer on the hidden state of the extract token (paper, section 3.3). The
-decoder computes the states, so that no framework is needed.
+A head is one linear layer on the hidden state of the extract token (paper, section 3.3), or of the
+last token of a text for a classifier of another program. The decoder computes the states, so that
+no framework is needed.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +21,10 @@ from ogpt.folders.model_folder import ModelFolder
 from ogpt.generation.protocol.decoder import Decoder, Part
 from ogpt.generation.texts.request import tell_unknown
 from ogpt.notices import tell
-from ogpt.tasks.example import Example
-from ogpt.tasks.example_sequences import example_sequences
+from ogpt.tasks.example import Example, Problem
+from ogpt.tasks.example_sequences import check_texts, example_sequences
 from ogpt.tasks.task_rows import ROLES, example_of
-from ogpt.tasks.task_spec import TaskSpec, task_of
+from ogpt.tasks.task_spec import CONFIG_KEY, TaskSpec, task_of
 from ogpt.tasks.task_tokens import task_tokens
 from ogpt.tasks.transforms import Ids, Transform
 from ogpt.tokens.bpe_tokenizer import BPETokenizer
@@ -31,6 +32,8 @@ from ogpt.weights.arrays import Array
 from ogpt.weights.names import stored_names
 from ogpt.weights.precision import as_floats
 from ogpt.weights.shapes import weight_shapes
+
+CLASSIFIER = "OpenAIGPTForSequenceClassification"
 
 Logits = NDArray[np.float32]
 """(labels,), (K,) of the choices of an example, or (1,)."""
@@ -43,29 +46,34 @@ class TaskHead:
     Args:
         spec: The task.
         tokenizer: Of the model.
-        transform: Makes the sequences of examples.
+        transform: Makes the sequences of examples; None: they are texts as the tokenizer makes
+            them.
         weight: (labels, C), or (1, C) for choices and scores.
         bias: (labels,) or (1,).
     """
 
     spec: TaskSpec
     tokenizer: BPETokenizer
-    transform: Transform
+    transform: Transform | None
     weight: NDArray[np.float32]
     bias: NDArray[np.float32]
 
     @classmethod
     def open(cls, folder: ModelFolder) -> TaskHead:
-        """Read the head of a model folder that `ogpt finetune` wrote.
+        """Read the head of a model folder that `ogpt finetune` wrote, or of another classifier.
 
         Raises:
-            ConfigError: the model was not fine-tuned on a task.
+            ConfigError: the model was not fine-tuned on a task, and is no classifier.
             TokenizerError: its tokenizer has no task tokens.
             WeightsError: file or architecture lack the head, or it has another shape.
         """
-        spec = task_of(folder.config, folder.path)
-        tokens = task_tokens(folder.tokenizer)
-        transform = Transform(tokens, folder.config.n_positions, spec.recipe == "2018-code")
+        transform = None
+        if folder.architecture == CLASSIFIER and not hasattr(folder.config, CONFIG_KEY):
+            spec = _classification(folder)
+        else:
+            spec = task_of(folder.config, folder.path)
+            tokens = task_tokens(folder.tokenizer)
+            transform = Transform(tokens, folder.config.n_positions, spec.recipe == "2018-code")
         weight, bias = _head(folder, spec)
         return cls(spec, folder.tokenizer, transform, weight, bias)
 
@@ -100,7 +108,8 @@ class TaskHead:
         Raises:
             DataError: a text without tokens.
         """
-        sequences = self._sequences(examples)
+        transform = self.transform
+        sequences = self._texts(examples) if transform is None else self._made(examples, transform)
 
         def work(decoder: Decoder) -> Iterator[Logits]:
             for rows in sequences:
@@ -128,14 +137,24 @@ class TaskHead:
             row[: len(found)] = found
         return task_predictions(self.spec, examples, range(len(logits)), array)
 
-    def _sequences(self, examples: Sequence[Example]) -> list[list[Ids]]:
+    def _texts(self, examples: Sequence[Example]) -> list[list[Ids]]:
+        """The texts as the tokenizer makes them, each a sequence."""
+        texts = [example.texts[0] for example in examples]
+        rows: list[Ids] = self.tokenizer(texts, truncation=True)["input_ids"] if texts else []
+        for example, ids in zip(examples, rows, strict=True):
+            check_texts(example, [ids], self.spec.family)
+        tell_unknown(self.tokenizer, [each for ids in rows for each in ids])
+        return [[ids] for ids in rows]
+
+    def _made(self, examples: Sequence[Example], transform: Transform) -> list[list[Ids]]:
+        """The sequences of the task (paper, figure 1)."""
         texts = [text for example in examples for text in example.texts]
         ids = iter([row.tolist() for row in self.tokenizer.encode_batch_arrays(texts)])
         parts = [[next(ids) for _ in example.texts] for example in examples]
         tell_unknown(self.tokenizer, [each for rows in parts for row in rows for each in row])
         family = self.spec.family
         made = [
-            example_sequences(example, rows, family, self.transform)
+            example_sequences(example, rows, family, transform)
             for example, rows in zip(examples, parts, strict=True)
         ]
         cut = [each.cut for each in made if each.cut]
@@ -158,6 +177,18 @@ def _last_states(decoder: Decoder, rows: Sequence[Ids]) -> Iterator[NDArray[Any]
         computed = decoder.run([Part(0, ids[shared:], "none")], hidden=True)
         assert computed.hidden is not None
         yield computed.hidden[0][-1]
+
+
+def _classification(folder: ModelFolder) -> TaskSpec:
+    """What a classifier of another program does, by its configuration."""
+    # without a problem_type, as the model's own loss
+    usual: Problem = "single_label_classification"
+    if folder.config.num_labels == 1:
+        usual = "regression"
+    stored = folder.config.problem_type
+    problem: Problem = next((one for one in get_args(Problem) if one == stored), usual)
+    labels = () if problem == "regression" else tuple(folder.labels)
+    return TaskSpec(family="classification", problem=problem, labels=labels)
 
 
 def _head(folder: ModelFolder, spec: TaskSpec) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

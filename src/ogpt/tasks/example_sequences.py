@@ -23,7 +23,7 @@ def example_sequences(
     Raises:
         DataError: a text has no tokens; context and question of a choice may be empty.
     """
-    _check_texts(example, parts, family)
+    check_texts(example, parts, family)
     match family:
         case "classification":
             return transform.classification(parts[0])
@@ -35,7 +35,12 @@ def example_sequences(
             return transform.multiple_choice(parts[0], parts[1], parts[2:])
 
 
-def _check_texts(example: Example, parts: Sequence[Ids], family: Family) -> None:
+def check_texts(example: Example, parts: Sequence[Ids], family: Family) -> None:
+    """Check that the texts of an example have tokens.
+
+    Raises:
+        DataError: one has none; context and question of a choice may be empty.
+    """
     optional = 2 if family == "multiple-choice" else 0
     for number, (text, ids) in enumerate(zip(example.texts, parts, strict=True)):
         if not ids and (number >= optional or text.strip()):
