@@ -7,6 +7,7 @@ import importlib
 import inspect
 import re
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -18,10 +19,13 @@ from typer.testing import CliRunner
 import ogpt
 from ogpt.cli.main import app
 from tests.contracts.sources import PACKAGE, ROOT
+from tests.serving.calls import chunks
+from tests.serving.running import running
 
 PAGE = ROOT / "docs" / "how-it-works.md"
 MOST = {
     "From a prompt to streamed text": 9,
+    "From a request to a streamed answer": 9,
     "From text to a checkpoint": 11,
     "From token ids to logits": 6,
 }
@@ -94,11 +98,13 @@ def calls(action: Callable[[], object]) -> dict[Step, int]:
             step = Step(code.co_filename.removeprefix(root), code.co_qualname)
             places.setdefault(step, len(places))
 
+    threading.setprofile(record)  # of the threads that the action starts
     sys.setprofile(record)
     try:
         action()
     finally:
         sys.setprofile(None)
+        threading.setprofile(None)
     return places
 
 
@@ -156,6 +162,15 @@ def test_a_prompt_takes_its_walk(folder: Path) -> None:
     options = ["--max-new-tokens", "8", "--top-k", "5"]
     places = calls(lambda: run("generate", folder, "the list", *options))
     check_order("From a prompt to streamed text", places)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_request_takes_its_walk(folder: Path) -> None:
+    def ask() -> None:
+        with running({"mine": folder}) as url:
+            assert chunks(url, prompt="the list", max_tokens=8, seed=1)
+
+    check_order("From a request to a streamed answer", calls(ask))
 
 
 @pytest.mark.filterwarnings("ignore")
