@@ -51,6 +51,9 @@ KINDS: dict[str, Body] = {
     "prompt": {"prompt": ["a bad cab", "a"], "seed": 9, "prompt_logprobs": 2, "max_tokens": 2},
     "long": {"prompt": [5, 6, 7, 14] * 30, "seed": 9, "prompt_logprobs": 1, "max_tokens": 60},
     "beams": {"prompt": "a bad", "use_beam_search": True, "best_of": 4, "n": 2, "logprobs": 1},
+    "contrastive": {"prompt": "a bad", "penalty_alpha": 0.6, "top_k": 4, "logprobs": 1},
+    "n-grams": {"prompt": "a bad cab", "temperature": 0, "no_repeat_ngram_size": 2},
+    "typical": {"prompt": "a bad", "seed": 3, "typical_p": 0.8},
     "readable": {"prompt": "a bad", "seed": 8, "surface": "readable", "max_tokens": 40},
     "constrained": {
         "prompt": "a bad",
@@ -206,6 +209,20 @@ def test_without_a_seed_texts_differ(server: Running) -> None:
     assert answer(server.url, **body)["choices"] != answer(server.url, **body)["choices"]
 
 
+def test_searches_and_penalties_have_an_effect(server: Running) -> None:
+    body: Body = {"prompt": "a bad", "temperature": 0, "max_tokens": 30}
+    plain = answer(server.url, **body)["choices"][0]["text"]
+    for more in (
+        {"no_repeat_ngram_size": 2},
+        {"penalty_alpha": 0.9, "top_k": 4},
+        {"repetition_penalty": 1.5},
+        {"temperature": 1, "seed": 3, "typical_p": 0.2},
+    ):
+        found = answer(server.url, **{**body, **more})
+        assert found["choices"][0]["text"] != plain, more
+        assert found["warnings"] == [], more
+
+
 def test_null_is_the_default(server: Running) -> None:
     body: Body = {"prompt": "a bad", "seed": 1}
     nulls = dict.fromkeys(("max_tokens", "n", "temperature", "stop", "logit_bias"))
@@ -295,6 +312,8 @@ REFUSED: list[tuple[Body, str | None, str]] = [
     ({"prompt": "a", "best_of": 2, "stream": True}, "best_of", "with stream"),
     ({"prompt": "a", "use_beam_search": True}, "best_of", "2 or more beams"),
     ({"prompt": "a", "use_beam_search": True, "best_of": 5}, "best_of", "at most 4"),
+    ({"prompt": "a", "penalty_alpha": 0.6, "top_k": 5}, "top_k", "at most 4"),
+    ({"prompt": "a", "penalty_alpha": 0.6}, "top_k", "2 or more with penalty_alpha"),
     ({"prompt": "a", "max_tokens": 0}, "max_tokens", "without echo"),
     ({"prompt": "a", "max_tokens": 0, "echo": True, "best_of": 2}, "best_of", "max_tokens 0"),
     ({"prompt": "a", "max_tokens": 999}, "max_tokens", "999; allowed: at most 50"),

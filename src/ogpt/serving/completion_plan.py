@@ -123,6 +123,8 @@ def _check_fields(body: CompletionRequest, n: int, best_of: int, limits: ServerS
         if wrong:
             raise RequestError.of_field(f"{param} {message}", hint=hint, param=param)
     at_most("best_of", best_of if beams else 1, limits.slots, "use fewer beams")
+    candidates = body.top_k or 0 if body.penalty_alpha else 0
+    at_most("top_k", candidates, limits.slots, "use fewer candidates with penalty_alpha")
     at_most("max_tokens", body.max_tokens or 0, limits.max_tokens, "ask for fewer tokens")
     for name in ("logprobs", "prompt_logprobs"):
         at_most(name, getattr(body, name) or 0, limits.max_logprobs, "ask for fewer top tokens")
@@ -131,7 +133,7 @@ def _check_fields(body: CompletionRequest, n: int, best_of: int, limits: ServerS
 def _settings(body: CompletionRequest, n: int, best_of: int, vocab_size: int) -> GenerationSettings:
     """The settings of a request; fields that are not given have the defaults of the settings."""
     beams = bool(body.use_beam_search)
-    greedy = beams or body.temperature == 0
+    greedy = beams or body.temperature == 0 or bool(body.penalty_alpha)
     values: dict[str, Any] = {
         "max_new_tokens": 16 if body.max_tokens is None else body.max_tokens,
         "min_new_tokens": body.min_tokens,
@@ -139,14 +141,17 @@ def _settings(body: CompletionRequest, n: int, best_of: int, vocab_size: int) ->
         "num_return_sequences": n if beams else best_of,
         "num_beams": best_of if beams else None,
         "length_penalty": body.length_penalty,
+        "penalty_alpha": body.penalty_alpha,
         "temperature": body.temperature or None,
         "top_p": body.top_p,
         "top_k": None if body.top_k is None else max(0, body.top_k),
         "min_p": body.min_p,
+        "typical_p": body.typical_p,
         "seed": None if greedy else _seed(body.seed),
         "presence_penalty": body.presence_penalty,
         "frequency_penalty": body.frequency_penalty,
         "repetition_penalty": body.repetition_penalty,
+        "no_repeat_ngram_size": body.no_repeat_ngram_size,
         "sequence_bias": _biases(body.logit_bias or {}, vocab_size),
         "ban": body.bad_words,
         "allowed_token_ids": _inside("allowed_token_ids", body.allowed_token_ids, vocab_size),

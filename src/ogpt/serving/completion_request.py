@@ -47,6 +47,7 @@ class CompletionRequest(ApiRequest):
     )
     use_beam_search: bool | None = Field(False, description="Search with beams.")
     length_penalty: float | None = setting("length_penalty")
+    penalty_alpha: float | None = setting("penalty_alpha")
     temperature: float | None = Field(
         1.0, ge=0, le=1e4, description="Sampling temperature; 0 always picks the top token."
     )
@@ -55,6 +56,7 @@ class CompletionRequest(ApiRequest):
         0, ge=-1, le=MAX_ID, description="Sample from the k most probable tokens; 0 or -1: all."
     )
     min_p: float | None = setting("min_p")
+    typical_p: float | None = setting("typical_p")
     seed: int | None = Field(
         None,
         ge=-(2**63),
@@ -64,6 +66,7 @@ class CompletionRequest(ApiRequest):
     presence_penalty: float | None = setting("presence_penalty")
     frequency_penalty: float | None = setting("frequency_penalty")
     repetition_penalty: float | None = setting("repetition_penalty")
+    no_repeat_ngram_size: int | None = setting("no_repeat_ngram_size")
     logit_bias: dict[str, Annotated[float, Field(ge=-100, le=100)]] | None = Field(
         None, max_length=MAX_BIASES, description="Number to add to the logit of each token id."
     )
