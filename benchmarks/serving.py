@@ -80,7 +80,11 @@ def others() -> dict[str, dict[str, Any]]:
 def sections(smoke: bool) -> list[Section]:
     """One for each number of clients."""
     prompt, new = (8, 6) if smoke else (32, 96)
-    return [Section(f"{clients} clients", clients, prompt, new, 4) for clients in CLIENTS]
+    return [Section(_named(clients), clients, prompt, new, 4) for clients in CLIENTS]
+
+
+def _named(clients: int) -> str:
+    return f"{clients} client{'s' if clients > 1 else ''}"
 
 
 def measure(given: Namespace, shape: dict[str, int], folder: Path) -> Result:

@@ -7,6 +7,7 @@ from base64 import b64encode
 from hashlib import sha256
 from typing import Annotated, Literal
 
+import pytest
 from fastapi import FastAPI
 from pydantic import BaseModel, Field
 
@@ -91,6 +92,13 @@ def test_each_operation_has_a_command() -> None:
         """  -H 'Content-Type: application/json' -d '{"prompt": "text"}'""",
         "curl http://127.0.0.1:8000/health",
     ]
+
+
+def test_the_page_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = app()
+    first = ask(asked, "/docs")
+    monkeypatch.setattr(asked, "openapi", None)
+    assert ask(asked, "/docs").body == first.body
 
 
 def test_the_page_runs_no_script_and_loads_nothing() -> None:

@@ -14,9 +14,9 @@ from starlette.types import Receive, Scope, Send
 
 from ogpt.serving.connection import limited_protocol
 from ogpt.serving.guard import MAX_HEAD_BYTES
+from tests.serving.running import PATIENCE, until
 
-PATIENCE = 20.0  # seconds until a test that waits has failed
-DEADLINE = 0.2  # seconds for a head in these tests
+DEADLINE = 0.4  # seconds for a head in these tests
 
 LARGE = 64 << 20
 """Bytes of a response that no buffer of the system holds."""
@@ -33,8 +33,8 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 @contextmanager
-def uvicorn_with(deadline: float) -> Iterator[int]:
-    """The port of a server of `application`."""
+def uvicorn_with(deadline: float) -> Iterator[uvicorn.Server]:
+    """A server of `application` on a free port."""
     config = uvicorn.Config(
         application,
         port=0,
@@ -46,25 +46,23 @@ def uvicorn_with(deadline: float) -> Iterator[int]:
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
-    end = time.monotonic() + PATIENCE
-    while not server.started:
-        assert time.monotonic() < end
-        time.sleep(0.005)
-    yield server.servers[0].sockets[0].getsockname()[1]
+    until(lambda: server.started)
+    yield server
     server.should_exit = True
     thread.join(PATIENCE)
     assert not thread.is_alive()
 
 
 @pytest.fixture(scope="module")
-def port() -> Iterator[int]:
+def server() -> Iterator[uvicorn.Server]:
     with uvicorn_with(DEADLINE) as found:
         yield found
 
 
 @contextmanager
-def connected(port: int) -> Iterator[socket.socket]:
-    with socket.create_connection(("127.0.0.1", port), PATIENCE) as client:
+def connected(server: uvicorn.Server) -> Iterator[socket.socket]:
+    address = server.servers[0].sockets[0].getsockname()
+    with socket.create_connection(address, PATIENCE) as client:
         yield client
 
 
@@ -92,14 +90,14 @@ def response(client: socket.socket, count: int = 1) -> bytes:
 
 
 @pytest.mark.parametrize("head", [b"", b"G", b"GET / HTTP/1.1\r\nhost: localhost\r\n"])
-def test_a_connection_without_a_whole_head_is_closed(port: int, head: bytes) -> None:
-    with connected(port) as client:
+def test_a_connection_without_a_whole_head_is_closed(server: uvicorn.Server, head: bytes) -> None:
+    with connected(server) as client:
         client.sendall(head)
         assert rest(client).startswith(b"HTTP/1.1 408 ")
 
 
-def test_a_head_in_drops_is_late_too(port: int) -> None:
-    with connected(port) as client:
+def test_a_head_in_drops_is_late_too(server: uvicorn.Server) -> None:
+    with connected(server) as client:
         client.sendall(b"GET / HTTP/1.1\r\n")
         client.settimeout(DEADLINE / 4)
         end = time.monotonic() + PATIENCE
@@ -113,8 +111,8 @@ def test_a_head_in_drops_is_late_too(port: int) -> None:
         assert found.startswith(b"HTTP/1.1 408 ")
 
 
-def test_later_heads_of_a_connection_have_a_deadline_too(port: int) -> None:
-    with connected(port) as client:
+def test_later_heads_of_a_connection_have_a_deadline_too(server: uvicorn.Server) -> None:
+    with connected(server) as client:
         for _ in range(2):
             client.sendall(WHOLE)
             assert response(client).startswith(b"HTTP/1.1 200 ")
@@ -122,28 +120,29 @@ def test_later_heads_of_a_connection_have_a_deadline_too(port: int) -> None:
         assert rest(client).startswith(b"HTTP/1.1 408 ")
 
 
-def test_whole_requests_have_time(port: int) -> None:
+def test_whole_requests_have_time(server: uvicorn.Server) -> None:
     """A request whose head is whole, and a connection between two requests, are not closed."""
-    with connected(port) as client:
+    with connected(server) as client:
         client.sendall(b"POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1\r\n\r\n")
-        time.sleep(2 * DEADLINE)
+        time.sleep(1.5 * DEADLINE)
         client.sendall(b"x" + WHOLE)
         assert response(client, 2).count(b"HTTP/1.1 200 ") == 2
-        time.sleep(2 * DEADLINE)
+        time.sleep(1.5 * DEADLINE)
         client.sendall(WHOLE)
         assert response(client).startswith(b"HTTP/1.1 200 ")
 
 
 @pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="an option of Linux")
-def test_a_client_that_does_not_read_is_left(port: int) -> None:
-    with connected(port) as client:
+def test_a_client_that_does_not_read_is_left(server: uvicorn.Server) -> None:
+    with connected(server) as client:
         client.sendall(WHOLE.replace(b"/v1/models", b"/large"))
-        time.sleep(8 * DEADLINE)
+        until(lambda: server.server_state.connections)
+        until(lambda: not server.server_state.connections)
         assert len(rest(client)) < LARGE
 
 
 def test_a_flood_of_headers_is_refused() -> None:
-    with uvicorn_with(PATIENCE) as port, connected(port) as client:
+    with uvicorn_with(PATIENCE) as server, connected(server) as client:
         client.sendall(b"GET / HTTP/1.1\r\n")
         sent, found = 0, b""
         client.settimeout(0.01)

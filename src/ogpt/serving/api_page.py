@@ -28,8 +28,11 @@ SERVER = "http://127.0.0.1:8000"
 
 @router.get("/docs", include_in_schema=False)
 def docs(request: Request) -> HTMLResponse:
-    """The API reference."""
-    page = api_page(request.app.openapi())
+    """The API reference. It is made once, as anybody may ask for it at any rate."""
+    state = request.app.state
+    if not hasattr(state, "api_page"):
+        state.api_page = api_page(request.app.openapi())
+    page: str = state.api_page
     style = re.search(r"<style>(.*?)</style>", page, re.DOTALL)
     digest = b64encode(sha256(style[1].encode() if style else b"").digest()).decode()
     policy = (
