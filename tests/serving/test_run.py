@@ -1,6 +1,7 @@
 """Work beside texts: its results, its turn, its slot, and how it ends."""
 
 import asyncio
+import random
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
@@ -20,6 +21,7 @@ from ogpt.errors import (
 )
 from ogpt.generation.protocol.decoder import Computed, Decoder, Part, Scores
 from ogpt.generation.protocol.likelihood import ChoiceScores, score, score_choices
+from ogpt.generation.texts.continuing import continuations
 from ogpt.notices import collecting, tell
 from ogpt.serving.borrowed_slot import BorrowedSlot
 from ogpt.serving.engine import MAX_FAILURES, Engine
@@ -109,6 +111,48 @@ def test_coroutines_get_the_same() -> None:
 
     with serving(GatedDecoder()) as engine:
         assert asyncio.run(all_of(engine)) == [[3], [3, 6, 9, 12]]
+
+
+def test_many_clients_leave_nothing_behind() -> None:
+    """Texts and work come, end, are late and are left, in any order."""
+    asked = [request(ids(1 + 7 * n, n), seed=n, max_new_tokens=1 + n) for n in range(6)]
+    expected = [list(continuations(small(), TOKENIZER, each)) for each in asked]
+    of_work = [list(work(small())) for work in (scores, choices, states)]
+    wrong: list[Any] = []
+
+    def client(engine: Engine, seed: int) -> None:
+        draw = random.Random(seed)
+        for _ in range(12):
+            kind, leaves = draw.randrange(9), draw.random() < 0.3
+            try:
+                if kind < 6:
+                    stream: Any = engine.submit(asked[kind])
+                else:
+                    late = draw.choice([None, 0.001])
+                    stream = engine.run((scores, choices, states)[kind - 6], late)
+                with stream:
+                    if leaves:
+                        next(stream, None)
+                    elif kind < 6:
+                        found = stream.generations()
+                        if found != [one for _, one in expected[kind]]:
+                            wrong.append(kind)
+                    elif not same([stream.results()], [of_work[kind - 6]]):
+                        wrong.append(kind)
+            except DeadlineExceeded:
+                pass
+
+    with serving(small(slots=5), prompt_tokens=9) as engine:
+        threads = [threading.Thread(target=client, args=(engine, seed)) for seed in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(PATIENCE)
+        until(lambda: engine.counters().running == 0)
+        counters, stepper = engine.counters(), engine._batch._stepper
+        assert wrong == []
+        assert (engine.health, counters.failed_steps, counters.waiting) == ("ready", 0, 0)
+        assert (stepper.idle, stepper.cache_usage, len(stepper._pool._idle)) == (True, 0, 5)
 
 
 # ---- its turn

@@ -133,6 +133,51 @@ def test_a_model_that_becomes_idle_makes_room(folders: dict[str, Path]) -> None:
         assert asyncio.run(work()) == "b"
 
 
+def test_a_model_that_is_always_in_use_leaves_in_turn(folders: dict[str, Path]) -> None:
+    """Its users finish, new ones wait; it is opened again for them."""
+
+    async def work() -> list[str]:
+        served: list[str] = []
+
+        async def stays(seconds: float) -> None:
+            while len(served) < 3:
+                async with models.using("a") as held:
+                    await asyncio.sleep(seconds)
+                    assert held.engine.health == "ready"
+
+        async def asks() -> None:
+            for name in ("b", "c", "b"):
+                served.append((await answer(models, name))[0])
+
+        await asyncio.gather(stays(0.003), stays(0.005), stays(0.007), asks())
+        return served
+
+    with serve(folders) as models:
+        assert asyncio.run(work()) == ["b", "c", "b"]
+        assert [place.users | place.waiting for place in models._places.values()] == [set()] * 3
+
+
+def test_a_model_that_is_spared_serves_those_who_waited(folders: dict[str, Path]) -> None:
+    """Another one became idle first."""
+
+    async def work() -> str:
+        async with models.using("a"):
+            async with models.using("b"):
+                third = asyncio.create_task(answer(models, "c"))
+                while not models._places["a"].leaving:
+                    await asyncio.sleep(0.001)
+                again = asyncio.create_task(answer(models, "a"))
+                await asyncio.sleep(0.01)
+                assert not again.done()
+            assert (await third)[0] == "c"
+            return (await again)[0]
+
+    with serve(folders, in_memory=2) as models:
+        assert asyncio.run(work()) == "a"
+        assert models.counters()["a"].requests == 1
+        assert [served.name for served in models.loaded()] == ["c", "a"]
+
+
 def test_a_model_is_opened_once_for_all_who_wait(folders: dict[str, Path]) -> None:
     async def work() -> list[tuple[str, list[int]]]:
         leaves = asyncio.create_task(answer(models))
@@ -145,7 +190,7 @@ def test_a_model_is_opened_once_for_all_who_wait(folders: dict[str, Path]) -> No
     with serve(folders) as models:
         assert {name for name, _ in asyncio.run(work())} == {"a"}
         assert len(models.loaded()) == 1
-        assert models._places["a"].users == 0
+        assert models._places["a"].users == set()
 
 
 def test_the_default_can_be_opened_before_requests(folders: dict[str, Path]) -> None:

@@ -1,7 +1,8 @@
 """The models of a server: opened on demand, closed when another one needs the place.
 
 Each open model has an engine of its own. The least recently used one that no request uses is
-closed first. Models are opened one at a time, in a thread, and requests wait for it.
+closed first. If all are in use, the least recently used one takes no new requests until it is
+closed, so that no model waits for ever. Models are opened one at a time, in a thread.
 """
 
 from __future__ import annotations
@@ -75,8 +76,17 @@ class _Place:
     served: ServedModel | None = None
     loading: Future[ServedModel] | None = None
     failed: bool = False
-    users: int = 0
-    """Requests that use it or wait for it."""
+    users: set[object] = field(default_factory=set)
+    """Requests that use it."""
+    waiting: set[object] = field(default_factory=set)
+    """Requests that wait until it is opened."""
+    leaving: bool = False
+    """It is closed when its users have ended; new requests wait until it is opened again."""
+
+    @property
+    def idle(self) -> bool:
+        """Whether it can be closed."""
+        return not self.users and (self.leaving or not self.waiting)
 
 
 class ServedModels:
@@ -191,17 +201,18 @@ class ServedModels:
             EngineUnavailable: the server drains, or the model cannot be opened.
             QueueFull: all open models are in use.
         """
-        place = self._find(name)
+        place, request = self._find(name), object()
         with self._changed:
             found = self._opened(place)
-            place.users += 1
+            (place.waiting if isinstance(found, Future) else place.users).add(request)
         try:
             if isinstance(found, Future):  # a request that leaves does not stop it for the others
                 found = await asyncio.shield(asyncio.wrap_future(found))
             yield found
         finally:
             with self._changed:
-                place.users -= 1
+                place.waiting.discard(request)
+                place.users.discard(request)
                 self._changed.notify_all()
 
     async def drain(self, timeout: float | None = None) -> bool:
@@ -242,7 +253,7 @@ class ServedModels:
 
     def _opened(self, place: _Place) -> ServedModel | Future[ServedModel]:
         """The model, used last from now, or the future of it; the lock is held."""
-        if place.served is not None:
+        if place.served is not None and not place.leaving:
             self._open[place.name] = self._open.pop(place.name)
             return place.served
         if place.loading is None:
@@ -253,6 +264,8 @@ class ServedModels:
     def _load(self, place: _Place) -> ServedModel:
         """Open a model; runs in the thread of the loader."""
         try:
+            if place.served is not None:  # another one was closed in its place
+                return self._in_use(place, place.served)
             self._make_room()
             tokenizer = place.folder.tokenizer
             engine = Engine(
@@ -265,9 +278,7 @@ class ServedModels:
             )
             found = (place.name, place.folder, place.config, tokenizer, place.created)
             served = ServedModel(*found, self._options, engine)
-            with self._changed:
-                place.served, self._open[place.name] = served, place
-            return served
+            return self._in_use(place, served)
         except EngineError:
             raise
         except OgptError as error:
@@ -278,28 +289,42 @@ class ServedModels:
             with self._changed:
                 place.failed, place.loading = place.served is None, None
 
+    def _in_use(self, place: _Place, served: ServedModel) -> ServedModel:
+        """Give a model to those who wait for it, before it can be closed again."""
+        with self._changed:
+            self._open.pop(place.name, None)
+            place.served, self._open[place.name] = served, place
+            place.users |= place.waiting
+            place.waiting.clear()
+        return served
+
     def _make_room(self) -> None:
         """Close the least recently used model that is not in use, if there are too many."""
         with self._changed:
-            self._changed.wait_for(lambda: self._draining or self._has_room(), self._patience)
-            self._require_no_drain()
+            leaving = None
             if not self._has_room():
+                leaving = next(iter(self._open.values()))
+                leaving.leaving = True
+            self._changed.wait_for(lambda: self._draining or self._has_room(), self._patience)
+            closed = next((each for each in self._open.values() if each.idle), None)
+            if leaving is not None:
+                leaving.leaving = False
+            self._require_no_drain()
+            if len(self._open) < self._in_memory:
+                return
+            if closed is None or closed.served is None:
                 raise QueueFull(
                     f"all {len(self._open)} open models are in use, and {self._in_memory} may be "
                     "open at once",
                     hint="send the request again later",
                 )
-            leaving = None
-            if len(self._open) >= self._in_memory:
-                place = next(each for each in self._open.values() if not each.users)
-                leaving, place.served = place.served, None
-                del self._open[place.name]
-        if leaving is not None:
-            leaving.engine.close()
+            engine, closed.served = closed.served.engine, None
+            del self._open[closed.name]
+        engine.close()
 
     def _has_room(self) -> bool:
         """Whether a model can be opened now; the lock is held."""
-        return len(self._open) < self._in_memory or not all(p.users for p in self._open.values())
+        return len(self._open) < self._in_memory or any(one.idle for one in self._open.values())
 
     def _require_no_drain(self) -> None:
         if self._draining:
