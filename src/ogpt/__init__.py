@@ -261,6 +261,8 @@ _FRAMEWORKS = {
     "uvicorn": ("uvicorn", "serve"),
     "httptools": ("httptools", "serve"),
     "prometheus_client": ("prometheus-client", "serve"),
+    "sqlalchemy": ("SQLAlchemy", "serve"),
+    "alembic": ("Alembic", "serve"),
 }
 """Name and extra of a framework or library, by the package that is missing."""
 

@@ -17,6 +17,7 @@
     │   └── HubError                      a failed download from the Hub or push to it
     ├── OutputExists (FileExistsError)    an output folder that holds other files
     ├── StorageError (OSError)            a failed write; the previous content is unchanged
+    │   └── DocumentsUnavailable          a database of documents that cannot be reached or used
     ├── TrainingDiverged (ArithmeticError)  a loss that is not a finite number
     ├── TrainingInterrupted (KeyboardInterrupt)   Ctrl-C, after the run was saved
     ├── SamplingError (ValueError)        an invalid prompt or decoding setting
@@ -27,6 +28,8 @@
     │   ├── EngineUnavailable             an engine that restarts, drains or is closed
     │   └── QueueFull                     too many requests wait; retry_after says when to try again
     ├── UnknownModel (LookupError)        the name of no model of a server
+    ├── UnknownDocument (LookupError)     a document, edit key or share link that a server lacks
+    ├── RevisionConflict                  a change of a document that was changed meanwhile
     ├── RequestRefused                    an HTTP request that no route of the server sees
     │   ├── HeadRefused                   a request line and headers that are too long
     │   ├── HostRefused                   a host name that is not of this server
@@ -132,6 +135,10 @@ class StorageError(OgptError, OSError):
         return str(self.args[0])
 
 
+class DocumentsUnavailable(StorageError):
+    """A database of documents that cannot be reached or used; nothing was written."""
+
+
 class TrainingDiverged(OgptError, ArithmeticError):
     """A loss or gradient that is not a finite number."""
 
@@ -184,6 +191,16 @@ class QueueFull(EngineError):
 
 class UnknownModel(OgptError, LookupError):
     """The name of no model of a server; the hint lists the models there are."""
+
+
+class UnknownDocument(OgptError, LookupError):
+    """A document, edit key or share link that a server does not have."""
+
+
+class RevisionConflict(OgptError):
+    """A change of an old revision of a document. `current`: the document as it is now."""
+
+    current: object = None
 
 
 class RequestRefused(OgptError):

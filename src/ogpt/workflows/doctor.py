@@ -27,7 +27,8 @@ EXTRAS = {
     "eval": ("scikit-learn", "scipy"),
     "report": ("matplotlib", "tensorboard"),
     "h5": ("h5py",),
-    "serve": ("fastapi", "uvicorn", "httptools", "prometheus_client"),
+    "serve": ("fastapi", "uvicorn", "httptools", "prometheus_client", "sqlalchemy", "alembic"),
+    "postgres": ("psycopg",),
     "chat": ("jinja2",),
 }
 """The optional packages, by the extra that installs them (as in pyproject.toml)."""

@@ -1,0 +1,1 @@
+"""Documents of the writing page, kept in a database."""
