@@ -10,11 +10,11 @@ from typer.testing import CliRunner
 from ogpt.cli.main import app
 from ogpt.evaluation.comparison import Comparison
 from ogpt.evaluation.zero_shot_probes import ProbeScore
+from ogpt.generation.texts.text_scores import Score
 from ogpt.workflows.convert import Conversion
 from ogpt.workflows.doctor import Check
 from ogpt.workflows.evaluate_probes import ProbesResult
 from ogpt.workflows.quantize import Quantization
-from ogpt.workflows.score import Score
 from tests.cli.stand_ins import ok, record
 
 

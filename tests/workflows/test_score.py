@@ -18,11 +18,11 @@ from ogpt.errors import (
     TokenOutOfRange,
 )
 from ogpt.generation.protocol.likelihood import score_choices
+from ogpt.generation.texts.text_scores import Score
 from ogpt.model.heads import OpenAIGPTLMHeadModel
 from ogpt.notices import collecting
 from ogpt.tokens.fast import OpenAIGPTTokenizerFast
 from ogpt.workflows import score as scoring
-from ogpt.workflows.score import Score
 from tests.markov import StandInDecoder, StandInTokenizer, contextual, log_softmax
 
 

@@ -10,13 +10,13 @@ from ogpt.reporting import measures
 if TYPE_CHECKING:
     from ogpt.evaluation.paper_results import Reproduction
     from ogpt.generation.texts.statistics import Statistics
+    from ogpt.generation.texts.text_scores import Score
     from ogpt.recipes.demo import DemoResult
     from ogpt.workflows.convert import Conversion
     from ogpt.workflows.evaluate_probes import ProbesResult
     from ogpt.workflows.finetune_sweep import FinetuneSweep
     from ogpt.workflows.generate import FileResult
     from ogpt.workflows.quantize import Quantization
-    from ogpt.workflows.score import Score
 
 
 def count(number: float) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,35 +12,12 @@ import numpy as np
 from ogpt.config.described import check_names
 from ogpt.decoding.choice import open_decoder
 from ogpt.decoding.options import DecoderOptions
-from ogpt.errors import ConfigError, ContextTooLong, SamplingError
+from ogpt.errors import ConfigError
 from ogpt.folders.model_folder import ModelFolder
-from ogpt.generation.protocol.likelihood import check_stride, cut_prefix, score_choices
+from ogpt.generation.protocol.likelihood import check_stride, score_choices
 from ogpt.generation.protocol.likelihood import score as score_windows
-from ogpt.generation.protocol.perplexity import perplexity
-from ogpt.generation.texts.request import check_unicode, tell_unknown
-from ogpt.generation.texts.writer import TokenizerLike
+from ogpt.generation.texts.text_scores import Score, encode_scored, fit_choices, score_of
 from ogpt.tokens.texts import as_texts
-
-
-@dataclass(frozen=True, slots=True)
-class Score:
-    """Log-probability of a text under a model."""
-
-    text: str
-    log_prob: float
-    """Sum over the scored tokens, in nats. The first token of a text without context is not
-    scored."""
-    mean: float
-    """log_prob per scored token."""
-    per_byte: float
-    """log_prob per UTF-8 byte of the text, which compares models of different vocabularies. Tokens
-    that are not scored count with the mean."""
-    perplexity: float
-    """exp(-mean)."""
-    tokens: list[str]
-    """The scored tokens."""
-    log_probs: list[float]
-    """Log-probability of each of them."""
 
 
 def score(
@@ -93,56 +69,15 @@ def score(
     folder = ModelFolder.open(model)
     n_positions, tokenizer = folder.config.n_positions, folder.tokenizer
     check_stride(stride, n_positions)
-    rows = [_encode(tokenizer, one, 1 if choices else 2) for one in texts]
-    endings = [_encode(tokenizer, choice, 1) for choice in choices]
-    context = _shortened(rows[0], endings, n_positions) if choices else []
-    with closing(open_decoder(folder, options, **named)) as opened:
-        if not choices:
+    rows = [encode_scored(tokenizer, one, 1 if choices else 2) for one in texts]
+    if not choices:
+        with closing(open_decoder(folder, options, **named)) as opened:
             read = (np.concatenate([*score_windows(opened, [ids], stride)]) for ids in rows)
             of_texts = zip(texts, rows, read, strict=True)
-            return [_score(tokenizer, one, ids, each.tolist()) for one, ids, each in of_texts]
+            return [score_of(tokenizer, one, ids, each.tolist()) for one, ids, each in of_texts]
+    endings = [encode_scored(tokenizer, choice, 1) for choice in choices]
+    context, endings = fit_choices(rows[0], endings, n_positions)
+    with closing(open_decoder(folder, options, **named)) as opened:
         found = score_choices(opened, context, endings)
     parts = zip(choices, endings, found, strict=True)
-    return [_score(tokenizer, choice, ending, scores[0]) for choice, ending, scores in parts]
-
-
-def _encode(tokenizer: TokenizerLike, text: str, least: int) -> list[int]:
-    check_unicode("the text", text)
-    ids = tokenizer.encode(text, add_special_tokens=False)
-    if len(ids) < least:
-        raise SamplingError(
-            f"the text {text!r} has {len(ids)} tokens; at least {least} "
-            f"{'is' if least == 1 else 'are'} needed",
-            hint="pass at least one word"
-            if least == 1
-            else "pass a longer text: the first token has no context and is not scored",
-        )
-    tell_unknown(tokenizer, ids)
-    return ids
-
-
-def _shortened(ids: list[int], choices: Sequence[Sequence[int]], n_positions: int) -> list[int]:
-    """The context of the choices: the end of the text that leaves room for the longest choice."""
-    longest = max(map(len, choices))
-    if longest > n_positions:
-        raise ContextTooLong(
-            f"a choice has {longest} tokens; the model has {n_positions} positions",
-            hint="score shorter choices",
-        )
-    return cut_prefix(ids, longest, n_positions)
-
-
-def _score(
-    tokenizer: TokenizerLike, text: str, ids: Sequence[int], log_probs: Sequence[float]
-) -> Score:
-    total = float(np.sum(log_probs, dtype=np.float64))
-    mean = total / len(log_probs)
-    return Score(
-        text=text,
-        log_prob=total,
-        mean=mean,
-        per_byte=mean * len(ids) / len(text.encode(errors="replace")),
-        perplexity=perplexity(-mean),
-        tokens=tokenizer.convert_ids_to_tokens(list(ids[-len(log_probs) :])),
-        log_probs=list(log_probs),
-    )
+    return [score_of(tokenizer, choice, ending, scores[0]) for choice, ending, scores in parts]
