@@ -1,0 +1,90 @@
+"""/v1/classify: labels of texts by a fine-tuned model, as `ogpt predict`."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, Field
+
+from ogpt.errors import ConfigError, DataError, RequestError
+from ogpt.serving.request_scope import Scope, listen, unless_gone
+from ogpt.serving.schemas import ERRORS, ApiRequest, ApiResponse, Usage
+from ogpt.serving.served_models import ServedModel
+from ogpt.serving.task_head import TaskHead
+
+router = APIRouter(tags=["labels"], responses=ERRORS)
+
+Row = str | dict[str, Any]
+"""A text, or the columns of an example, as `ogpt predict` reads them."""
+
+
+class ClassifyRequest(ApiRequest):
+    """Examples of the task that a model was fine-tuned on."""
+
+    input: Row | Annotated[list[Row], Field(min_length=1)] = Field(
+        description="A text, or an object with the columns of the task: premise and hypothesis; "
+        "sentence1 and sentence2; context, question and choices. Or a list of these."
+    )
+
+
+class LabelledExample(BaseModel):
+    """What a model predicts for one example."""
+
+    index: int = Field(description="Number of the example, from 0.")
+    label: str | list[str] | int | float = Field(
+        description="Name of the class, names of all that apply, number of the choice from 0, or "
+        "the score of a regression."
+    )
+    scores: dict[str, float] | list[float] | None = Field(
+        description="Probability by name of the class, or of each choice in order; null for a "
+        "regression."
+    )
+
+
+class ClassifyResponse(ApiResponse):
+    """Labels of examples, in the order of the request."""
+
+    object: Literal["list"] = "list"
+    model: str
+    data: list[LabelledExample]
+    usage: Usage
+
+
+@router.post("/v1/classify")
+async def classify(body: ClassifyRequest, request: Request, scope: Scope) -> ClassifyResponse:
+    """Labels of texts by a model that `ogpt finetune` wrote."""
+    with listen(request, body) as warnings:
+        served = await scope.enter_async_context(request.app.state.models.using(body.model))
+        head = await asyncio.to_thread(_head, served)
+        rows = body.input if isinstance(body.input, list) else [body.input]
+        try:
+            examples = head.examples(rows)
+            work = await asyncio.to_thread(head.logits, examples)
+        except DataError as error:
+            raise RequestError(str(error), hint=error.hint, param="input") from error
+        stream = scope.enter_context(served.engine.run(work))
+        found = await unless_gone(request, stream.gather())
+    predictions = head.predictions(examples, found)
+    return ClassifyResponse(
+        model=served.name,
+        data=[
+            LabelledExample(index=index, label=one.label, scores=one.scores)
+            for index, one in enumerate(predictions)
+        ],
+        usage=Usage.of_prompt(stream.times.prompt_tokens),
+        warnings=warnings,
+    )
+
+
+def _head(served: ServedModel) -> TaskHead:
+    """The head of a model.
+
+    Raises:
+        RequestError: it has none.
+    """
+    try:
+        return TaskHead.open(served.folder)
+    except ConfigError as error:
+        raise RequestError(str(error), hint=error.hint, param="model") from error

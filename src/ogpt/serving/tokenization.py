@@ -1,0 +1,122 @@
+"""The tokenizer of a model: /tokenize, /detokenize and /tokenizer_info, with vLLM's fields."""
+
+from __future__ import annotations
+
+import asyncio
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, Field
+
+from ogpt.generation.protocol.slots import check_ids
+from ogpt.generation.texts.request import check_unicode
+from ogpt.serving.prompt_fields import naming_fields
+from ogpt.serving.request_scope import Scope, listen
+from ogpt.serving.schemas import ERRORS, ApiRequest, ApiResponse
+from ogpt.tokens.surface import Surface
+
+router = APIRouter(tags=["tokenizer"], responses=ERRORS)
+
+
+class TokenizeRequest(ApiRequest):
+    """A text to tokenize."""
+
+    prompt: str = Field(description="Text to tokenize.")
+    add_special_tokens: bool = Field(
+        default=False,
+        description="Add the special tokens of the tokenizer; /v1/completions adds none.",
+    )
+    return_token_strs: bool = Field(False, description="Return the tokens too.")
+
+
+class TokenizeResponse(ApiResponse):
+    """Token ids of a text."""
+
+    count: int = Field(description="Number of tokens.")
+    max_model_len: int = Field(description="Context length of the model.")
+    tokens: list[int] = Field(description="Token ids.")
+    token_strs: list[str] | None = Field(
+        default=None, description="Entries of the vocabulary; one that ends a word ends with </w>."
+    )
+
+
+class DetokenizeRequest(ApiRequest):
+    """Token ids to decode."""
+
+    tokens: list[int] = Field(description="Token ids.")
+    surface: Surface = Field(
+        default="raw",
+        description="Text as the tokenizer decodes it (raw), or with the spaces and capitals of "
+        "English (readable).",
+    )
+
+
+class DetokenizeResponse(ApiResponse):
+    """Text of token ids."""
+
+    prompt: str = Field(description="The text.")
+
+
+class TokenizerInfo(BaseModel):
+    """Facts of a tokenizer; a special token that it does not have is null."""
+
+    tokenizer_class: str
+    pre_tokenizer: str = Field(description="How text is split into words.")
+    model_max_length: int = Field(description="Context length of the model.")
+    vocab_size: int
+    bos_token: str | None
+    eos_token: str | None
+    pad_token: str | None
+    unk_token: str | None
+
+
+@router.post("/tokenize")
+async def tokenize(body: TokenizeRequest, request: Request, scope: Scope) -> TokenizeResponse:
+    """Token ids of a text, as /v1/completions computes them."""
+    with listen(request, body) as warnings:
+        with naming_fields("prompt"):
+            check_unicode("prompt", body.prompt)
+        served = await scope.enter_async_context(request.app.state.models.using(body.model))
+        ids = await asyncio.to_thread(
+            served.tokenizer.encode, body.prompt, add_special_tokens=body.add_special_tokens
+        )
+    named = served.tokenizer.convert_ids_to_tokens(ids) if body.return_token_strs else None
+    return TokenizeResponse(
+        count=len(ids),
+        max_model_len=served.config.n_positions,
+        tokens=ids,
+        token_strs=named,
+        warnings=warnings,
+    )
+
+
+@router.post("/detokenize")
+async def detokenize(body: DetokenizeRequest, request: Request, scope: Scope) -> DetokenizeResponse:
+    """Text of token ids."""
+    with listen(request, body) as warnings:
+        served = await scope.enter_async_context(request.app.state.models.using(body.model))
+        with naming_fields("tokens"):
+            ids = check_ids(body.tokens, served.config.vocab_size) if body.tokens else []
+        text = await asyncio.to_thread(
+            served.tokenizer.decode,
+            ids,
+            clean_up_tokenization_spaces=False,
+            surface=body.surface,
+        )
+    return DetokenizeResponse(prompt=text, warnings=warnings)
+
+
+@router.get("/tokenizer_info")
+async def tokenizer_info(request: Request, scope: Scope, model: str | None = None) -> TokenizerInfo:
+    """Special tokens of a model's tokenizer, which lm-evaluation-harness asks for."""
+    served = await scope.enter_async_context(request.app.state.models.using(model))
+    tokenizer = served.tokenizer
+    return TokenizerInfo(
+        tokenizer_class=type(tokenizer).__name__,
+        pre_tokenizer=tokenizer.pre_tokenizer,
+        model_max_length=served.config.n_positions,
+        vocab_size=len(tokenizer),
+        bos_token=tokenizer.bos_token,
+        eos_token=tokenizer.eos_token,
+        pad_token=tokenizer.pad_token,
+        unk_token=tokenizer.unk_token,
+    )

@@ -1,0 +1,457 @@
+"""Routes beside the completions: equal to the functions of ogpt that they serve."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from ogpt.serving.app import create_app
+from ogpt.serving.served_models import ServedModels
+from ogpt.serving.server_settings import ServerSettings
+from starlette.testclient import TestClient
+
+import ogpt
+from ogpt.decoding.options import DecoderOptions
+from ogpt.errors import DecoderError, RequestError
+from ogpt.folders.model_folder import ModelFolder
+from ogpt.notices import collecting
+from ogpt.serving import autocomplete, embeddings
+from tests.markov import StandInDecoder
+from tests.tasks.task_folders import CLASSES, NUMBER, make
+from tests.workflows.finetuning import base_model
+
+TEXT = "a good film with a bad end"
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    new = tmp_path_factory.mktemp
+    return {
+        "small": base_model(new("small"), n_positions=48),
+        "classes": make(new("classes"), "bert", CLASSES),
+        "number": make(new("number"), "bytes", NUMBER),
+    }
+
+
+def serving(folders: dict[str, Path], **settings: Any) -> TestClient:
+    with collecting():  # heads are not weights of the language model
+        models = ServedModels(folders, DecoderOptions(threads=1), slots=2, in_memory=len(folders))
+    return TestClient(create_app(models, ServerSettings(**settings)))
+
+
+@pytest.fixture(scope="module")
+def client(folders: dict[str, Path]) -> Iterator[TestClient]:
+    with serving(folders) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def strict(folders: dict[str, Path]) -> Iterator[TestClient]:
+    with serving({"small": folders["small"]}, strict=True) as client:
+        yield client
+
+
+def answer(client: TestClient, path: str, **fields: Any) -> dict[str, Any]:
+    response = client.post(path, json=fields)
+    assert response.status_code == 200, response.text
+    found: dict[str, Any] = response.json()
+    return found
+
+
+def error(client: TestClient, path: str, **fields: Any) -> dict[str, Any]:
+    """The error of a request that is refused because of a field of its own."""
+    response = client.post(path, json=fields)
+    assert response.status_code == 400, response.text
+    found: dict[str, Any] = response.json()["error"]
+    assert found["type"] == "invalid_request_error"
+    return found
+
+
+# ---- tokenizer
+
+
+def test_tokenize_and_detokenize(client: TestClient, folders: dict[str, Path]) -> None:
+    tokenizer = ModelFolder.open(folders["small"]).tokenizer
+    ids = tokenizer.encode(TEXT, add_special_tokens=False)
+    found = answer(client, "/tokenize", prompt=TEXT, return_token_strs=True)
+    assert found == {
+        "count": len(ids),
+        "max_model_len": 48,
+        "tokens": ids,
+        "token_strs": tokenizer.convert_ids_to_tokens(ids),
+        "warnings": [],
+    }
+    assert answer(client, "/tokenize", prompt="")["tokens"] == []
+    assert answer(client, "/detokenize", tokens=ids)["prompt"] == TEXT
+    assert answer(client, "/detokenize", tokens=[])["prompt"] == ""
+    read = answer(client, "/detokenize", tokens=ids, surface="readable")["prompt"]
+    assert read == "A good film with a bad end"
+
+
+def test_special_tokens_are_added_on_request(client: TestClient, folders: dict[str, Path]) -> None:
+    tokenizer = ModelFolder.open(folders["classes"]).tokenizer
+    asked = {"model": "classes", "prompt": TEXT}
+    plain = answer(client, "/tokenize", **asked)["tokens"]
+    around = answer(client, "/tokenize", **asked, add_special_tokens=True)["tokens"]
+    assert around == tokenizer.encode(TEXT)
+    assert around[1:-1] == plain
+
+
+def test_facts_of_a_tokenizer(client: TestClient) -> None:
+    info = client.get("/tokenizer_info").json()
+    assert (info["bos_token"], info["eos_token"], info["unk_token"]) == (None, None, "<unk>")
+    assert (info["pre_tokenizer"], info["model_max_length"]) == ("bert", 48)
+    of_bytes = client.get("/tokenizer_info", params={"model": "number"}).json()
+    assert of_bytes["pre_tokenizer"] == "bytes"
+    assert client.get("/tokenizer_info", params={"model": "gone"}).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "param", "message"),
+    [
+        ("/tokenize", {}, "prompt", "missing"),
+        ("/tokenize", {"prompt": ["a", "b"]}, "prompt", "string"),
+        ("/detokenize", {"tokens": [10**30]}, "tokens", "allowed: 0 to"),
+        ("/detokenize", {"tokens": [1, -1]}, "tokens", "token id -1 at place 1; allowed: 0 to"),
+        ("/detokenize", {"tokens": [True]}, "tokens", "integer"),
+        ("/detokenize", {"tokens": [1], "surface": "loud"}, "surface", "raw"),
+    ],
+)
+def test_wrong_fields_of_the_tokenizer(
+    client: TestClient, path: str, fields: dict[str, Any], param: str | None, message: str
+) -> None:
+    found = error(client, path, **fields)
+    assert message in found["message"]
+    assert found["param"] == param
+
+
+# ---- scores
+
+
+def test_choices_are_scored_as_by_ogpt_score(client: TestClient, folders: dict[str, Path]) -> None:
+    choices = ["good end", "bad", "story this is"]
+    found = answer(client, "/v1/score", prompt="a film with a", choices=choices)
+    expected = ogpt.score(folders["small"], "a film with a", choices=choices, threads=1)
+    for index, (one, other) in enumerate(zip(found["data"], expected, strict=True)):
+        assert one == {
+            "object": "score",
+            "index": index,
+            "text": other.text,
+            "log_prob": other.log_prob,
+            "mean": other.mean,
+            "per_byte": other.per_byte,
+            "tokens": other.tokens,
+            "log_probs": other.log_probs,
+        }
+    for norm, index in found["best"].items():
+        assert index == int(np.argmax([getattr(one, norm) for one in expected]))
+    assert set(found["best"]) == {"log_prob", "mean", "per_byte"}
+    context = answer(client, "/tokenize", prompt="a film with a")["count"]
+    count = context + sum(len(one.tokens) for one in expected)
+    assert found["usage"]["total_tokens"] == found["usage"]["prompt_tokens"] == count
+    # a fault: choices after another context
+    other_context = answer(client, "/v1/score", prompt="a film with the", choices=choices)
+    assert other_context["data"][0]["log_prob"] != expected[0].log_prob
+
+
+def test_a_context_that_is_cut_is_a_warning(
+    client: TestClient, strict: TestClient, folders: dict[str, Path]
+) -> None:
+    asked = {"prompt": "good " * 50, "choices": ["bad end"]}
+    found = answer(client, "/v1/score", **asked)
+    assert [one["code"] for one in found["warnings"]] == ["prefix-cut"]
+    assert "the last 47 tokens before the choices" in found["warnings"][0]["message"]
+    assert "the last 47 tokens" in error(strict, "/v1/score", **asked)["message"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "param", "message"),
+    [
+        ({"prompt": "a"}, "choices", "missing"),
+        ({"prompt": "a", "choices": []}, "choices", "at least 1"),
+        ({"prompt": "", "choices": ["a"]}, "prompt", "has 0 tokens; at least 1"),
+        ({"prompt": "a", "choices": ["a", " "]}, "choices", "has 0 tokens; at least 1"),
+        ({"prompt": "a", "choices": ["good " * 49]}, None, "49 tokens; the model has 48"),
+        ({"prompt": "a", "choices": [7]}, "choices", "string"),
+    ],
+)
+def test_wrong_fields_of_a_score(
+    client: TestClient, fields: dict[str, Any], param: str | None, message: str
+) -> None:
+    found = error(client, "/v1/score", **fields)
+    assert message in found["message"]
+    assert found["param"] == param
+
+
+# ---- embeddings
+
+
+@torch.no_grad()
+def states_of(folder: Path, text: str) -> np.ndarray:
+    """The last hidden states (T, C) of a text, by PyTorch."""
+    ids = ModelFolder.open(folder).tokenizer.encode(text, add_special_tokens=False)
+    model = ogpt.OpenAIGPTModel.from_pretrained(folder).eval()
+    states: np.ndarray = model(torch.tensor([ids])).last_hidden_state[0].double().numpy()
+    return states
+
+
+def test_embeddings_are_means_of_hidden_states(
+    client: TestClient, folders: dict[str, Path]
+) -> None:
+    texts = [TEXT, "bad"]
+    found = answer(client, "/v1/embeddings", input=texts, normalize=False)
+    assert [one["index"] for one in found["data"]] == [0, 1]
+    count = sum(len(states_of(folders["small"], text)) for text in texts)
+    used = {"prompt_tokens": count, "completion_tokens": 0, "total_tokens": count}
+    assert found["usage"] == used
+    for one, text in zip(found["data"], texts, strict=True):
+        states = states_of(folders["small"], text)
+        np.testing.assert_allclose(one["embedding"], states.mean(0), atol=1e-5)
+    faulty = states_of(folders["small"], TEXT)[:-1].mean(0)  # without the last token
+    assert np.abs(found["data"][0]["embedding"] - faulty).max() > 1e-3
+
+
+def test_the_last_state_and_unit_length(client: TestClient, folders: dict[str, Path]) -> None:
+    [one] = answer(client, "/v1/embeddings", input=TEXT, pooling="last")["data"]
+    last = states_of(folders["small"], TEXT)[-1]
+    np.testing.assert_allclose(one["embedding"], last / np.linalg.norm(last), atol=1e-5)
+
+
+def test_forms_of_embeddings_are_equal(client: TestClient) -> None:
+    ids = answer(client, "/tokenize", prompt=TEXT)["tokens"]
+    [one] = answer(client, "/v1/embeddings", input=TEXT)["data"]
+    for same in ([TEXT], ids, [ids]):
+        assert answer(client, "/v1/embeddings", input=same)["data"] == [one]
+    size = len(one["embedding"])
+    asked = {"input": TEXT, "encoding_format": "base64", "dimensions": size}
+    [packed] = answer(client, "/v1/embeddings", **asked)["data"]
+    unpacked = np.frombuffer(base64.b64decode(packed["embedding"]), "<f4")
+    np.testing.assert_array_equal(unpacked, np.array(one["embedding"], dtype=np.float32))
+
+
+def test_a_long_text_is_cut_on_request_only(client: TestClient) -> None:
+    text = "good " * 50
+    found = error(client, "/v1/embeddings", input=text)
+    assert "50 tokens" in found["message"]
+    assert "truncate_prompt_tokens" in found["message"]
+    assert found["code"] == "context_length_exceeded"
+    for most, kept in ((-1, 48), (2, 2)):
+        cut = answer(client, "/v1/embeddings", input=text, truncate_prompt_tokens=most)
+        assert [one["code"] for one in cut["warnings"]] == ["text-truncated"]
+        same = answer(client, "/v1/embeddings", input="good " * kept)
+        assert cut["data"] == same["data"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "param", "message"),
+    [
+        ({"input": []}, "input", "an empty list; allowed: one text or more"),
+        ({"input": [[]]}, "input", "no tokens"),
+        ({"input": ["a", ""]}, "input", "prompt 2 '' has no tokens"),
+        ({"input": [10**30]}, "input", "allowed: 0 to"),
+        ({"input": "a", "dimensions": 5}, "dimensions", "allowed: 32"),
+        ({"input": "a", "pooling": "max"}, "pooling", "mean"),
+        ({"input": {"a": 1}}, "input", "string"),
+    ],
+)
+def test_wrong_fields_of_embeddings(
+    client: TestClient, fields: dict[str, Any], param: str | None, message: str
+) -> None:
+    found = error(client, "/v1/embeddings", **fields)
+    assert message in found["message"]
+    assert found["param"] == param
+
+
+def test_a_decoder_without_hidden_states_is_refused() -> None:
+    decoder = StandInDecoder(lambda held: np.zeros(5), 5)
+    with pytest.raises(RequestError, match="has no hidden states") as caught:
+        next(embeddings.pooled(decoder, [[1]], "mean"))
+    assert "--decoder native" in caught.value.hint
+
+
+class NotANumber(StandInDecoder):
+    """Hidden states that are NaN."""
+
+    def _hidden(self, parts: Any) -> tuple[np.ndarray, ...]:
+        return tuple(np.full((len(part.ids), 3), np.nan) for part in parts)
+
+
+def test_hidden_states_that_are_not_numbers_are_refused() -> None:
+    decoder = NotANumber(lambda held: np.zeros(5), 5)
+    decoder.abilities = decoder.abilities._replace(hidden_states=True)
+    with pytest.raises(DecoderError, match="2 tokens have a mean of nan"):
+        next(embeddings.pooled(decoder, [[1, 2]], "last"))
+
+
+# ---- labels
+
+
+def test_labels_equal_those_of_ogpt_predict(client: TestClient, folders: dict[str, Path]) -> None:
+    texts = ["a good film", "bad bad end"]
+    rows: list[str | dict[str, str]] = [texts[0], {"text": texts[1]}]
+    found = answer(client, "/v1/classify", model="classes", input=rows)
+    expected = ogpt.predict(folders["classes"], texts, threads=1)
+    for index, (one, other) in enumerate(zip(found["data"], expected, strict=True)):
+        assert (one["index"], one["label"]) == (index, other.label)
+        assert one["scores"] == pytest.approx(other.scores, abs=1e-5)
+    assert found["usage"]["prompt_tokens"] == 3 + 2 + 3 + 2  # start and extract
+    [alone] = answer(client, "/v1/classify", model="classes", input=texts[0])["data"]
+    assert alone == found["data"][0]
+
+
+def test_a_score_of_a_pair(client: TestClient, folders: dict[str, Path]) -> None:
+    pair = {"premise": "a good film", "hypothesis": "bad end"}
+    [one] = answer(client, "/v1/classify", model="number", input=pair)["data"]
+    [expected] = ogpt.predict(folders["number"], [pair], threads=1)
+    assert one["label"] == pytest.approx(expected.label, abs=1e-5)
+    assert one["scores"] is None
+    turned = {"premise": "bad end", "hypothesis": "a good film"}
+    [other] = ogpt.predict(folders["number"], [turned], threads=1)
+    assert one["label"] != pytest.approx(other.label, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("fields", "param", "message"),
+    [
+        ({"input": "a"}, "model", "ogpt finetune"),  # the first model is no classifier
+        ({"model": "classes", "input": []}, "input", "1"),
+        ({"model": "classes", "input": {"texts": "a"}}, "input", "no column 'text'"),
+        ({"model": "classes", "input": [{"text": 7}]}, "input", "text of example 1 is 7"),
+        ({"model": "number", "input": "a"}, "input", "no column 'hypothesis'"),
+        ({"model": "classes", "input": 7}, "input", "string"),
+    ],
+)
+def test_wrong_fields_of_labels(
+    client: TestClient, fields: dict[str, Any], param: str, message: str
+) -> None:
+    found = error(client, "/v1/classify", **fields)
+    assert message in found["message"]
+    assert found["param"] == param
+
+
+# ---- autocomplete
+
+
+def test_three_sentences(
+    client: TestClient, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(autocomplete, "new_seed", lambda: 5)
+    asked = {"context": "A good", "model_size": "small", "top_p": 0.8, "temperature": 1.2}
+    found = answer(client, "/autocomplete/small/any", **asked, max_time=60, length=6)
+    settings = {"top_p": 0.8, "temperature": 1.2, "top_k": 256, "max_new_tokens": 6, "seed": 5}
+    expected = ogpt.generate(
+        folders["small"],
+        "A good",
+        num_return_sequences=3,
+        surface="readable",
+        threads=1,
+        **settings,  # type: ignore[arg-type]  # of several types
+    )
+    assert [one["value"] for one in found["sentences"]] == [one.text for one in expected]
+    assert 0 < max(one["time"] for one in found["sentences"]) <= found["time"]
+    assert found["warnings"] == []
+    two = answer(client, "/autocomplete/small/any", **asked, length=6, n_samples=2)
+    assert two["sentences"][0]["value"] == expected[0].text
+    assert len(two["sentences"]) == 2
+
+
+def test_another_call_gives_other_sentences(client: TestClient) -> None:
+    asked = {"context": "a good film", "length": 30, "top_p": 1.0}
+    values = [
+        tuple(
+            one["value"] for one in answer(client, "/autocomplete/default/x", **asked)["sentences"]
+        )
+        for _ in range(2)
+    ]
+    assert values[0] != values[1]
+
+
+def test_the_end_of_a_long_context_is_used(
+    client: TestClient, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(autocomplete, "new_seed", lambda: 5)
+    monkeypatch.setattr(autocomplete, "CONTEXT_TOKENS", 5)
+    long = answer(client, "/autocomplete/small/x", context="bad " + "good " * 20, length=4)
+    assert [one["code"] for one in long["warnings"]] == ["text-truncated"]
+    short = answer(client, "/autocomplete/small/x", context="good " * 5, length=4)
+    assert short["warnings"] == []
+    values = [[one["value"] for one in each["sentences"]] for each in (long, short)]
+    assert values[0] == values[1]
+
+
+def test_the_path_names_the_model(folders: dict[str, Path]) -> None:
+    with serving({"gpt": folders["small"], "gpt/large": folders["number"]}) as client:
+        asked = {"context": "a good", "length": 2}
+        answer(client, "/autocomplete/gpt/small", **asked)
+        states = client.app.state.models.states()  # type: ignore[attr-defined]  # of FastAPI
+        assert states == {"gpt": "ready", "gpt/large": "unloaded"}
+        answer(client, "/autocomplete/gpt/large", **asked)
+        assert states != client.app.state.models.states()  # type: ignore[attr-defined]  # as above
+        response = client.post("/autocomplete/gone/small", json=asked)
+        assert response.status_code == 404
+        assert "gone" in response.json()["error"]["message"]
+        named = answer(client, "/autocomplete/gpt/small", **asked, model="gpt/large")
+        assert [one["code"] for one in named["warnings"]] == ["setting-without-effect"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "param", "message"),
+    [
+        ({}, "context", "missing"),
+        ({"context": ""}, "context", "no tokens"),
+        ({"context": "a", "n_samples": 4}, "n_samples", "3"),
+        ({"context": "a", "temperature": 0}, "temperature", "0"),
+        ({"context": "a", "top_p": 2}, "top_p", "1"),
+        ({"context": "a", "length": 0}, "length", "1"),
+        ({"context": "a", "max_time": -1}, "max_time", "0"),
+    ],
+)
+def test_wrong_fields_of_autocomplete(
+    client: TestClient, fields: dict[str, Any], param: str | None, message: str
+) -> None:
+    found = error(client, "/autocomplete/small/x", **fields)
+    assert message in found["message"]
+    assert found["param"] == param
+
+
+# ---- all of them
+
+
+@pytest.mark.parametrize(
+    ("path", "fields"),
+    [
+        ("/tokenize", {"prompt": "a"}),
+        ("/detokenize", {"tokens": [1]}),
+        ("/v1/score", {"prompt": "a", "choices": ["a"]}),
+        ("/v1/embeddings", {"input": "a"}),
+        ("/autocomplete/small/x", {"context": "a", "length": 1}),
+    ],
+)
+def test_unknown_fields_are_warnings(
+    client: TestClient, strict: TestClient, path: str, fields: dict[str, Any]
+) -> None:
+    assert answer(client, path, **fields)["warnings"] == []
+    [warning] = answer(client, path, **fields, suffix="x")["warnings"]
+    assert warning["code"] == "fields-ignored"
+    assert "suffix" in warning["message"]
+    assert "suffix" in error(strict, path, **fields, suffix="x")["message"]
+    answer(strict, path, **fields)
+
+
+def test_a_body_with_half_a_surrogate_pair_is_refused(client: TestClient) -> None:
+    for path, body in (
+        ("/tokenize", b'{"prompt": "a \\ud83d"}'),
+        ("/v1/score", b'{"prompt": "a", "choices": ["\\ud83d"]}'),
+        ("/v1/embeddings", b'{"input": ["\\ud83d"]}'),
+        ("/v1/classify", b'{"model": "classes", "input": {"text": "\\ud83d"}}'),
+        ("/autocomplete/small/x", b'{"context": "\\ud83d"}'),
+    ):
+        headers = {"content-type": "application/json"}
+        response = client.post(path, content=body, headers=headers)
+        assert response.status_code == 400, path
+        assert "surrogate" in response.json()["error"]["message"]
