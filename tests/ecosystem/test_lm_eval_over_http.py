@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import datasets
-import lm_eval
 import pytest
 from lm_eval.api.instance import Instance
+from lm_eval.evaluator import evaluate
 from lm_eval.models.huggingface import HFLM
 from lm_eval.models.openai_completions import LocalCompletionsAPI
+from lm_eval.tasks import TaskManager
 
 from ogpt.integrations import transformers as door
 from tests.ecosystem import small
@@ -100,7 +101,9 @@ def test_a_task_over_http(url: str, path: Path) -> None:
     """local-completions with `ogpt serve`: a task of choices has the scores of a local model."""
     found = []
     for model in (of_server(url), in_process(path)):
-        results = lm_eval.simple_evaluate(model, tasks=[dict(TASK)], bootstrap_iters=0)
+        task = TaskManager(include_defaults=False).load([dict(TASK)])
+        results = evaluate(model, task, bootstrap_iters=0)
+        assert results is not None
         scores = results["results"]["endings"]
         samples = [one["filtered_resps"] for one in results["samples"]["endings"]]
         found.append((scores["acc,none"], scores["acc_norm,none"], samples))

@@ -156,9 +156,6 @@ def test_errors_are_the_clients_own(client: Any) -> None:
     messages = [{"role": "user", "content": "hello"}]
     with pytest.raises(openai.APIStatusError, match="/v1/completions"):
         client.chat.completions.create(model="small", messages=messages)
-    wrong = client.with_options(api_key="guessed")
-    with pytest.raises(openai.AuthenticationError):
-        wrong.models.list()
 
 
 def test_many_clients_at_the_same_time(url: str, client: Any) -> None:

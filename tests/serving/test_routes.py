@@ -10,9 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from ogpt.serving.app import create_app
-from ogpt.serving.served_models import ServedModels
-from ogpt.serving.server_settings import ServerSettings
 from starlette.testclient import TestClient
 
 import ogpt
@@ -21,6 +18,9 @@ from ogpt.errors import DecoderError, RequestError
 from ogpt.folders.model_folder import ModelFolder
 from ogpt.notices import collecting
 from ogpt.serving import autocomplete, embeddings
+from ogpt.serving.app import create_app
+from ogpt.serving.served_models import ServedModels
+from ogpt.serving.server_settings import ServerSettings
 from tests.markov import StandInDecoder
 from tests.tasks.task_folders import CLASSES, NUMBER, make
 from tests.workflows.finetuning import base_model
@@ -178,6 +178,8 @@ def test_a_context_that_is_cut_is_a_warning(
         ({"prompt": "a", "choices": ["a", " "]}, "choices", "has 0 tokens; at least 1"),
         ({"prompt": "a", "choices": ["good " * 49]}, None, "49 tokens; the model has 48"),
         ({"prompt": "a", "choices": [7]}, "choices", "string"),
+        ({"prompt": "a", "choices": ["a"] * 2049}, "choices", "2049 texts; allowed: at most 2048"),
+        ({"prompt": "a " * 9000, "choices": ["a " * 8000]}, "choices", "allowed: at most 16384"),
     ],
 )
 def test_wrong_fields_of_a_score(
@@ -257,6 +259,7 @@ def test_a_long_text_is_cut_on_request_only(client: TestClient) -> None:
         ({"input": "a", "dimensions": 5}, "dimensions", "allowed: 32"),
         ({"input": "a", "pooling": "max"}, "pooling", "mean"),
         ({"input": {"a": 1}}, "input", "string"),
+        ({"input": ["a"] * 2049}, "input", "2049 texts; allowed: at most 2048"),
     ],
 )
 def test_wrong_fields_of_embeddings(
@@ -324,6 +327,7 @@ def test_a_score_of_a_pair(client: TestClient, folders: dict[str, Path]) -> None
         ({"model": "classes", "input": [{"text": 7}]}, "input", "text of example 1 is 7"),
         ({"model": "number", "input": "a"}, "input", "no column 'hypothesis'"),
         ({"model": "classes", "input": 7}, "input", "string"),
+        ({"model": "classes", "input": ["a"] * 2049}, "input", "2049 texts; allowed: at most 2048"),
     ],
 )
 def test_wrong_fields_of_labels(

@@ -8,7 +8,16 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from fastapi.responses import PlainTextResponse
 
-from ogpt.serving import api_page, completions, server_status
+from ogpt.serving import (
+    api_page,
+    autocomplete,
+    classify,
+    completions,
+    embeddings,
+    scoring,
+    server_status,
+    tokenization,
+)
 from ogpt.serving.guard import guards
 from ogpt.serving.http_errors import add_handlers
 from ogpt.serving.metrics import ServerMetrics
@@ -17,7 +26,16 @@ from ogpt.serving.served_models import ServedModels
 from ogpt.serving.server_settings import ServerSettings
 from ogpt.version import __version__
 
-ROUTERS = (completions.router, server_status.router, api_page.router)
+ROUTERS = (
+    completions.router,
+    scoring.router,
+    classify.router,
+    embeddings.router,
+    tokenization.router,
+    autocomplete.router,
+    server_status.router,
+    api_page.router,
+)
 
 DESCRIPTION = """
 Models of OpenAI GPT over HTTP, in the shapes of OpenAI's API.

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
 from ogpt.errors import ConfigError, DataError, RequestError
+from ogpt.serving.prompt_fields import MAX_TEXTS, check_count
 from ogpt.serving.request_scope import Scope, listen, unless_gone
 from ogpt.serving.schemas import ERRORS, ApiRequest, ApiResponse, Usage
 from ogpt.serving.served_models import ServedModel
@@ -59,11 +60,12 @@ async def classify(body: ClassifyRequest, request: Request, scope: Scope) -> Cla
         served = await scope.enter_async_context(request.app.state.models.using(body.model))
         head = await asyncio.to_thread(_head, served)
         rows = body.input if isinstance(body.input, list) else [body.input]
+        check_count("input", len(rows), MAX_TEXTS)
         try:
             examples = head.examples(rows)
             work = await asyncio.to_thread(head.logits, examples)
         except DataError as error:
-            raise RequestError(str(error), hint=error.hint, param="input") from error
+            raise RequestError.of_field(str(error), hint=error.hint, param="input") from error
         stream = scope.enter_context(served.engine.run(work))
         found = await unless_gone(request, stream.gather())
     predictions = head.predictions(examples, found)
@@ -87,4 +89,4 @@ def _head(served: ServedModel) -> TaskHead:
     try:
         return TaskHead.open(served.folder)
     except ConfigError as error:
-        raise RequestError(str(error), hint=error.hint, param="model") from error
+        raise RequestError.of_field(str(error), hint=error.hint, param="model") from error

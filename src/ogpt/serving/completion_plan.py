@@ -57,6 +57,7 @@ def plan_completion(
         body.prompt,
         served,
         limits,
+        most=limits.max_n,
         truncate=body.truncate_prompt_tokens,
         side=body.truncation_side or "left",
     )

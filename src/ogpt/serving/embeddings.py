@@ -100,7 +100,7 @@ def pooled(decoder: Decoder, rows: Sequence[Sequence[int]], pooling: Pooling) ->
         DecoderError: hidden states that are not finite.
     """
     if not decoder.abilities.hidden_states:
-        raise RequestError(
+        raise RequestError.of_field(
             "the decoder of this model has no hidden states; allowed: one that has them",
             hint="start the server with --decoder native or torch",
             param="model",
@@ -129,7 +129,7 @@ def _rows(served: ServedModel, body: EmbeddingRequest, limits: ServerSettings) -
     """
     size, n_positions = served.config.n_embd, served.config.n_positions
     if body.dimensions not in (None, size):
-        raise RequestError(
+        raise RequestError.of_field(
             f"dimensions is {body.dimensions}; allowed: {size}, the size of the hidden states",
             hint="omit it",
             param="dimensions",
@@ -149,7 +149,8 @@ def _rows(served: ServedModel, body: EmbeddingRequest, limits: ServerSettings) -
 def _shown(vector: Vector, body: EmbeddingRequest) -> list[float] | str:
     """A vector as the request asks for it."""
     if body.normalize:
-        vector = vector / max(float(np.linalg.norm(vector)), np.finfo(np.float32).tiny)
+        smallest = float(np.finfo(np.float32).tiny)
+        vector = vector / np.float32(max(smallest, float(np.linalg.norm(vector))))
     if body.encoding_format == "base64":
         return base64.b64encode(vector.astype("<f4").tobytes()).decode()
     found: list[float] = vector.tolist()

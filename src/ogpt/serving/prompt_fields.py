@@ -30,6 +30,9 @@ NAMES = {
 }
 """Fields of requests, by the settings that they become."""
 
+MAX_TEXTS = 2048
+"""Texts of a request that generates nothing; the limit of OpenAI's embeddings."""
+
 Texts = str | list[str] | list[int] | list[list[int]]
 """A text, several, the token ids of one, or of several."""
 
@@ -64,12 +67,41 @@ def at_most(name: str, value: int, most: int, hint: str) -> None:
         )
 
 
+def check_total(param: str, total: int, limits: ServerSettings) -> None:
+    """Check the number of tokens of a request.
+
+    Raises:
+        RequestError: it is above the limit of the server; the message names the field `param`.
+    """
+    if total > limits.max_prompt_tokens:
+        raise RequestError.of_field(
+            f"{param} has {total} tokens; allowed: at most {limits.max_prompt_tokens}",
+            hint="send less",
+            param=param,
+        )
+
+
+def check_count(param: str, count: int, most: int) -> None:
+    """Check the number of texts of a request, before they are tokenized.
+
+    Raises:
+        RequestError: it is above the limit; the message names the field `param`.
+    """
+    if count > most:
+        raise RequestError.of_field(
+            f"{param} has {count} texts; allowed: at most {most}",
+            hint="divide them among several requests",
+            param=param,
+        )
+
+
 def prompts_of(
     given: Texts,
     served: ServedModel,
     limits: ServerSettings,
     *,
     param: str = "prompt",
+    most: int = MAX_TEXTS,
     truncate: int | None = None,
     side: Literal["left", "right"] = "left",
 ) -> list[Prompt]:
@@ -80,11 +112,13 @@ def prompts_of(
         served: The model.
         limits: Of the server.
         param: Name of the field.
+        most: Number of texts that are allowed.
         truncate: Number of tokens to keep of each; -1: the context length; None: all.
         side: Where tokens are dropped.
 
     Raises:
-        RequestError: no text, one without tokens, ids outside the vocabulary, or too many tokens.
+        RequestError: no text or too many, one without tokens, ids outside the vocabulary, or too
+            many tokens.
     """
     every: Sequence[str | list[int]] = _every(given)
     if not every:
@@ -93,6 +127,7 @@ def prompts_of(
             hint="pass a text",
             param=param,
         )
+    check_count(param, len(every), most)
     tokenizer, config = served.tokenizer, served.config
     with naming_fields(param):
         prompts = [
@@ -110,13 +145,7 @@ def prompts_of(
     if truncate is not None:
         length = config.n_positions if truncate == -1 else truncate
         prompts = truncated(tokenizer, prompts, length, side)
-    total = sum(len(one.ids) for one in prompts)
-    if total > limits.max_prompt_tokens:
-        raise RequestError.of_field(
-            f"{param} has {total} tokens; allowed: at most {limits.max_prompt_tokens}",
-            hint="send less, or pass truncate_prompt_tokens",
-            param=param,
-        )
+    check_total(param, sum(len(one.ids) for one in prompts), limits)
     tell_unknown(tokenizer, [token_id for one in prompts if one.typed for token_id in one.ids])
     return prompts
 

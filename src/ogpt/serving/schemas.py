@@ -54,6 +54,11 @@ class Usage(BaseModel):
     completion_tokens: int
     total_tokens: int
 
+    @classmethod
+    def of_prompt(cls, tokens: int) -> Usage:
+        """The usage of a request that generates nothing."""
+        return cls(prompt_tokens=tokens, completion_tokens=0, total_tokens=tokens)
+
 
 class ErrorDetail(BaseModel):
     """What was wrong, in OpenAI's shape."""
