@@ -174,3 +174,8 @@ def test_many_clients_at_the_same_time(url: str, client: Any) -> None:
 
     assert asyncio.run(streamed()) == alone
     assert len(set(alone)) > 1
+
+
+def test_a_guessed_key_is_refused(client: Any) -> None:
+    with pytest.raises(openai.AuthenticationError, match="API key"):
+        client.with_options(api_key="guessed").models.list()

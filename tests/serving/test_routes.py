@@ -16,7 +16,6 @@ import ogpt
 from ogpt.decoding.options import DecoderOptions
 from ogpt.errors import DecoderError, RequestError
 from ogpt.folders.model_folder import ModelFolder
-from ogpt.notices import collecting
 from ogpt.serving import autocomplete, embeddings
 from ogpt.serving.app import create_app
 from ogpt.serving.served_models import ServedModels
@@ -39,9 +38,9 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def serving(folders: dict[str, Path], **settings: Any) -> TestClient:
-    with collecting():  # heads are not weights of the language model
-        models = ServedModels(folders, DecoderOptions(threads=1), slots=2, in_memory=len(folders))
-    return TestClient(create_app(models, ServerSettings(**settings)))
+    models = ServedModels(folders, DecoderOptions(threads=1), slots=2, in_memory=len(folders))
+    app = create_app(models, ServerSettings(**settings))
+    return TestClient(app, base_url="http://localhost")
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,6 @@ import pytest
 import typer.main
 
 from ogpt.cli.main import app
-from ogpt.notices import collecting
 from tests.contracts.sources import ROOT
 from tests.serving.running import running
 from tests.tasks.task_folders import CLASSES, make
@@ -50,8 +49,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         "mine": base_model(new("mine"), n_positions=64),
         "sentiment": make(new("sentiment"), "bert", CLASSES),
     }
-    # the head of a classifier is not a weight of the language model
-    with collecting(), running(folders, models_in_memory=2) as url:
+    with running(folders, models_in_memory=2) as url:
         yield url
 
 
