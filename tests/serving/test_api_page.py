@@ -18,7 +18,7 @@ from tests.serving.asgi import ask
 class Inner(BaseModel):
     """A part of a request."""
 
-    deep: int = 1
+    deep: Annotated[int, Field(ge=0, le=2**31)] = 1
 
 
 class Asked(BaseModel):
@@ -40,7 +40,13 @@ class Answered(BaseModel):
 
 
 def app() -> FastAPI:
-    found = FastAPI(title="ogpt", version="1.2", description="A\nserver.\n\nTwo.", docs_url=None)
+    found = FastAPI(
+        title="ogpt",
+        version="1.2",
+        description="A\nserver.\n\nTwo.",
+        docs_url=None,
+        responses={401: {"description": "No key."}, "4XX": {"description": "Another."}},
+    )
     found.include_router(router)
 
     @found.post("/v1/complete/{model}")
@@ -65,9 +71,21 @@ def tree() -> ET.Element:
 def test_operations_and_fields_are_listed() -> None:
     page = tree()
     assert [one.text for one in page.iter("h1")] == ["ogpt 1.2"]
-    assert [one.text for one in page.iter("h2")] == ["POST /v1/complete/{model}", "GET /health"]
+    assert [one.text for one in page.iter("h2")] == [
+        "POST /v1/complete/{model}",
+        "GET /health",
+        "Inner",
+        "Errors",
+    ]
     texts = [one.text for one in page.iter("p")]
-    assert texts == ["A server.", "Two.", "Complete a text.", "Slowly.", "Health"]
+    assert texts == [
+        "A server.",
+        "Two.",
+        "Complete a text.",
+        "Slowly.",
+        "Health",
+        "A part of a request.",
+    ]
     rows = ["|".join(cell.text or "" for cell in row) for row in page.iter("tr")]
     assert rows == [
         "parameter|type|default|",
@@ -83,12 +101,17 @@ def test_operations_and_fields_are_listed() -> None:
         'kind|"only"|"only"|',
         "field of the response|type|default|",
         "text|string|required|",
+        "field|type|default|",
+        "deep|integer (at least 0)|1|",
+        "status|",
+        "401|No key.",
+        "4XX|Another.",
     ]
 
 
 def test_each_operation_has_a_command() -> None:
     assert [one.text for one in tree().iter("pre")] == [
-        "curl http://127.0.0.1:8000/v1/complete/{model} \\\n"
+        "curl http://127.0.0.1:8000/v1/complete/MODEL \\\n"
         """  -H 'Content-Type: application/json' -d '{"prompt": "text"}'""",
         "curl http://127.0.0.1:8000/health",
     ]

@@ -346,6 +346,13 @@ def test_forms_are_not_json(server: str, kind: str) -> None:
     assert ask(server, "/v1/completions", "POST", body, headers)[0] == 415
 
 
+def test_the_page_lists_every_path(server: str) -> None:
+    status, page = ask(server, "/docs", "GET")
+    assert status == 200
+    for path in ask(server, "/openapi.json", "GET")[1]["paths"]:
+        assert f" {path}</h2>" in page.decode()
+
+
 def test_every_path_needs_the_key(server: str) -> None:
     document = ask(server, "/openapi.json", "GET")[1]
     assert len(document["paths"]) > 5

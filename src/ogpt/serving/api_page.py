@@ -51,9 +51,15 @@ def api_page(document: Mapping[str, Any]) -> str:
     """
     info, models = document["info"], document.get("components", {}).get("schemas", {})
     blocks: list[Block] = []
+    errors: dict[str, str] = {}
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             blocks += _operation(method.upper(), path, operation, models)
+            found = operation.get("responses", {}).items()
+            errors |= {status: each["description"] for status, each in found if status >= "4"}
+    blocks += _objects(models)
+    if errors:
+        blocks += [Heading("Errors"), Grid(["status", ""], sorted(errors.items()), 2)]
     header = as_html([Paragraph(text) for text in _paragraphs(info.get("description", ""))])
     return framed(f"{info['title']} {info['version']}", header, as_html(blocks))
 
@@ -75,11 +81,40 @@ def _operation(method: str, path: str, operation: Schema, models: Schema) -> Ite
     answer = _content(operation.get("responses", {}).get("200", {}), models)
     if rows := _rows(answer, models):
         yield _grid("field of the response", rows)
-    command = f"curl {SERVER}{path}"
+    command = f"curl {SERVER}{re.sub('[{](.+?)[}]', lambda name: name[1].upper(), path)}"
+    if method != "GET" and not body:
+        command += f" -X {method}"
     if body:
         example = next(iter(body.get("examples", [])), None) or _example(body, models)
         command += f" \\\n  -H 'Content-Type: application/json' -d '{json.dumps(example)}'"
     yield CodeBlock(command)
+
+
+def _objects(models: Schema) -> Iterator[Block]:
+    """The objects that others have as fields."""
+    inner = {
+        _model_name(each)
+        for schema in models.values()
+        for field in schema.get("properties", {}).values()
+        for each in _references(field)
+    }
+    for name in sorted(inner):
+        if rows := _rows(models[name], models):
+            yield Heading(name)
+            yield from map(Paragraph, _paragraphs(models[name].get("description", "")))
+            yield _grid("field", rows)
+
+
+def _references(schema: Any) -> Iterator[Schema]:
+    """The references to models anywhere in a schema."""
+    if isinstance(schema, Mapping):
+        if "$ref" in schema:
+            yield schema
+        for each in schema.values():
+            yield from _references(each)
+    elif isinstance(schema, list):
+        for each in schema:
+            yield from _references(each)
 
 
 def _paragraphs(text: str) -> list[str]:
@@ -137,10 +172,15 @@ def _kind(schema: Schema, models: Schema) -> str:
         kind += f" of {_kind(schema.get('items', {}), models)}"
     elif isinstance(schema.get("additionalProperties"), Mapping):
         kind += f" of {_kind(schema['additionalProperties'], models)}"
-    limits = [f"{words} {schema[name]:g}" for name, words in _LIMITS.items() if name in schema]
+    limits = [
+        f"{words} {schema[name]:,.10g}"
+        for name, words in _LIMITS.items()
+        if abs(schema.get(name, _FAR)) < _FAR
+    ]
     return f"{kind} ({', '.join(limits)})" if limits else kind
 
 
+_FAR = 2**31 - 1  # limits of the numbers themselves are not shown
 _LIMITS = {
     "minimum": "at least",
     "exclusiveMinimum": "more than",
