@@ -194,7 +194,7 @@ class CallerGuard(Guard):
     Args:
         app: The application.
         api_keys: Any of them is accepted, as `Authorization: Bearer KEY`; none: no key is needed.
-        requests_per_minute: Of each caller, in any minute; 0: no limit.
+        requests_per_minute: Of each caller on average, and the most at once; 0: no limit.
         clock: In seconds.
     """
 
@@ -242,7 +242,7 @@ class RequestRate:
     """How long callers must wait to keep a rate (the generic cell rate algorithm).
 
     Args:
-        per_minute: Requests of one caller in any minute, in whatever rhythm; 0: no limit.
+        per_minute: Requests of one caller on average, and the most at once; 0: no limit.
         clock: In seconds.
     """
 
@@ -257,7 +257,7 @@ class RequestRate:
         return len(self._due)
 
     def wait(self, caller: str) -> int:
-        """Count a request of the caller; return 0, or seconds to wait, and then it counts not."""
+        """Count a request of the caller and return 0; or the seconds to wait, uncounted."""
         if not self.per_minute:
             return 0
         now, period = self._clock(), _WINDOW / self.per_minute
