@@ -256,6 +256,25 @@ def test_a_full_queue_refuses(gated: GatedDecoder) -> None:
         assert engine.counters().refused == 1
 
 
+def test_who_has_left_has_no_place_in_the_queue(gated: GatedDecoder) -> None:
+    """At once, not when the step has ended that is being computed; and nobody is counted twice."""
+    with serving(gated, max_queued=1) as engine:
+        leave = [engine.submit(request(seed=seed, max_new_tokens=90)) for seed in range(2)]
+        gated.is_computing()
+        work = engine.run(lambda decoder: iter([decoder.length(0)]))
+        for stream in (*leave, work):
+            stream.cancel()
+        streams = [engine.submit(request(seed=seed)) for seed in range(3)]
+        with pytest.raises(QueueFull, match="3 texts run or wait"):
+            engine.submit(request())
+        gated.open()
+        assert [len(stream.generations()) for stream in streams] == [1] * 3
+        for stream in streams:
+            stream.cancel()
+        assert sum(engine._load()) == 0
+        assert engine.counters().cancelled == 3
+
+
 def test_values_outside_their_range() -> None:
     with pytest.raises(ConfigError, match="max_queued is -1; allowed: 0 or more") as caught:
         Engine(GatedDecoder, TOKENIZER, max_queued=-1)

@@ -252,7 +252,9 @@ class Engine:
         self._changed.notify_all()
 
     def _require_room(self, now: float) -> None:
-        load, most = sum(self._load()), self._batch.decoder.slots + self._max_queued
+        leaving = sum(job.count for job in self._cancelled)  # until the next step
+        load = sum(self._load()) - leaving
+        most = self._batch.decoder.slots + self._max_queued
         if not load:
             self._ends = deque([now], maxlen=self._max_queued + 1)
         if load >= most:

@@ -31,11 +31,11 @@ class Job:
     """Of the texts that have not ended, by their numbers in the Stepper."""
     last: dict[int, float] = field(default_factory=dict)
     """When texts had their last token, by number. These end by themselves at the deadline."""
+    count: int = field(init=False)
+    """Number of texts that have not ended."""
 
-    @property
-    def count(self) -> int:
-        """Number of its texts."""
-        return len(self.texts)
+    def __post_init__(self) -> None:
+        self.count = len(self.texts)
 
 
 @dataclass(slots=True)
@@ -259,6 +259,7 @@ class RunningBatch:
     def _end_text(self, number: int, job: Job) -> None:
         """Forget a text that has ended; the last one ends its request."""
         del self._jobs[number], job.drafts[number]
+        job.count -= 1
         if not job.drafts:
             self._end(job)
 
@@ -273,6 +274,7 @@ class RunningBatch:
             self._stepper.cancel(number)
             del self._jobs[number]
         job.drafts.clear()
+        job.count = 0
         job.stream.times.ended = self._clock()
         job.stream.end(error)
         self._touched[job.stream] = job

@@ -42,9 +42,8 @@ class Work(Generic[T]):
     results: Iterator[T] | None = None
     left: bool = False
     """Its reader has left while it was computed."""
-
-    count = 1
-    """Of the texts that it counts as."""
+    count: int = 1
+    """Of the texts that it counts as; 0 when it has ended."""
 
 
 class RunningWork:
@@ -184,6 +183,7 @@ class RunningWork:
     def _end(self, work: Work[Any], error: Exception | None = None) -> None:
         """End work and return its slot."""
         self._line.remove(work)
+        work.count = 0
         work.left = True  # no more calls of the decoder, while it is closed
         close = getattr(work.results, "close", None)
         if close is not None:
