@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from tests.ecosystem import small
 from tests.serving.running import running
 
 LIBRARY = "lm_eval"
+GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "serve.md"
 
 ROWS = [
     {"text": "the sea was", "choices": ["calm", "small", "the old man"], "label": 0},
@@ -119,7 +121,11 @@ def test_a_prefix_token_of_our_own(url: str, path: Path) -> None:
     """local-completions with `ogpt serve`: a prefix token stands before texts without context."""
     tokenizer = door.OpenAIGPTTokenizerFast.from_pretrained(path)
     prefix = tokenizer.encode("sea")[0]
-    model = of_server(url, custom_prefix_token_id=prefix)
+    [line] = re.findall(r"--model_args (\S+)", GUIDE.read_text("utf-8"))
+    arguments = line.replace("http://localhost:8000/v1/completions", url)
+    arguments = arguments.replace("max_length=512", "max_length=32")
+    arguments = arguments.replace("token_id=1", f"token_id={prefix}")
+    model = LocalCompletionsAPI.create_from_arg_string(arguments)
     reference = in_process(path)
     reference.custom_prefix_token_id = prefix
     assert model.prefix_token_id == reference.prefix_token_id == prefix

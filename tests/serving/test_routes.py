@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import base64
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import numpy as np
 import pytest
 import torch
 from starlette.testclient import TestClient
 
 import ogpt
+from ogpt.decoding.native.native_decoder import NativeDecoder
 from ogpt.decoding.options import DecoderOptions
 from ogpt.errors import DecoderError, RequestError
 from ogpt.folders.model_folder import ModelFolder
@@ -21,7 +24,10 @@ from ogpt.serving.app import create_app
 from ogpt.serving.served_models import ServedModels
 from ogpt.serving.server_settings import ServerSettings
 from tests.markov import StandInDecoder
+from tests.serving.calls import CLIENT
+from tests.serving.running import Running, until
 from tests.tasks.task_folders import CLASSES, NUMBER, make
+from tests.workflows import task_models
 from tests.workflows.finetuning import base_model
 
 TEXT = "a good film with a bad end"
@@ -34,6 +40,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "small": base_model(new("small"), n_positions=48),
         "classes": make(new("classes"), "bert", CLASSES),
         "number": make(new("number"), "bytes", NUMBER),
+        **{name: task_models.make(name, new(name)) for name in ROWS},
     }
 
 
@@ -306,13 +313,37 @@ def test_labels_equal_those_of_ogpt_predict(client: TestClient, folders: dict[st
     assert alone == found["data"][0]
 
 
-def test_a_score_of_a_pair(client: TestClient, folders: dict[str, Path]) -> None:
-    pair = {"premise": "a good film", "hypothesis": "bad end"}
-    [one] = answer(client, "/v1/classify", model="number", input=pair)["data"]
-    [expected] = ogpt.predict(folders["number"], [pair], threads=1)
+PAIR = {"premise": "a good film", "hypothesis": "bad end"}
+ROWS: dict[str, list[dict[str, Any]]] = {
+    "several": [{"text": "a good film"}, {"text": "bad"}],
+    "pairs": [PAIR, {"premise": "bad end", "hypothesis": "a good film"}],
+    "scores": [{"sentence1": "a good film", "sentence2": "bad end"}],
+    "choices": [
+        {"context": "a film", "question": "", "choices": ["good", "bad end", "a story"]},
+        {"context": "bad", "question": "what", "choices": ["bad", "good"]},
+    ],
+}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_every_family_is_that_of_ogpt_predict(
+    client: TestClient, folders: dict[str, Path], name: str
+) -> None:
+    found = answer(client, "/v1/classify", model=name, input=ROWS[name])["data"]
+    expected = ogpt.predict(folders[name], ROWS[name], threads=1)
+    for one, other in zip(found, expected, strict=True):
+        if name == "scores":
+            assert (one["label"], one["scores"]) == (pytest.approx(other.label, abs=1e-4), None)
+        else:
+            assert one["label"] == other.label
+            assert one["scores"] == pytest.approx(other.scores, abs=1e-5)
+
+
+def test_the_order_of_a_pair_counts(client: TestClient, folders: dict[str, Path]) -> None:
+    [one] = answer(client, "/v1/classify", model="number", input=PAIR)["data"]
+    [expected] = ogpt.predict(folders["number"], [PAIR], threads=1)
     assert one["label"] == pytest.approx(expected.label, abs=1e-5)
-    assert one["scores"] is None
-    turned = {"premise": "bad end", "hypothesis": "a good film"}
+    turned = {"premise": PAIR["hypothesis"], "hypothesis": PAIR["premise"]}
     [other] = ogpt.predict(folders["number"], [turned], threads=1)
     assert one["label"] != pytest.approx(other.label, abs=1e-4)
 
@@ -458,3 +489,31 @@ def test_a_body_with_half_a_surrogate_pair_is_refused(client: TestClient) -> Non
         response = client.post(path, content=body, headers=headers)
         assert response.status_code == 400, path
         assert "surrogate" in response.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("path", "fields"),
+    [
+        ("/v1/score", {"prompt": "a", "choices": ["b"] * 400}),
+        ("/v1/embeddings", {"input": ["a"] * 400}),
+        ("/autocomplete/small/x", {"context": "a", "length": 4000}),
+    ],
+)
+def test_a_client_that_leaves_cancels_its_work(
+    server: Running, monkeypatch: pytest.MonkeyPatch, path: str, fields: dict[str, Any]
+) -> None:
+    def slowed(compute: Any) -> Any:
+        def call(*given: Any, **named: Any) -> Any:
+            time.sleep(0.005)
+            return compute(*given, **named)
+
+        return call
+
+    for name in ("run", "score"):
+        monkeypatch.setattr(NativeDecoder, name, slowed(getattr(NativeDecoder, name)))
+    before = server.models.counters()["small"].cancelled
+    with pytest.raises(httpx2.ReadTimeout):
+        CLIENT.post(f"{server.url}{path}", json=fields, timeout=httpx2.Timeout(10, read=0.2))
+    until(lambda: server.models.counters()["small"].cancelled > before)
+    counters = server.models.counters()["small"]
+    assert (counters.running, counters.waiting) == (0, 0)
