@@ -135,11 +135,11 @@ def test_who_wants_the_whole_answer_is_woken_once() -> None:
 # ---- one batch
 
 
-@pytest.mark.parametrize(("prompt_tokens", "kept"), [(256, True), (0, False)])
+@pytest.mark.parametrize(("prompt_tokens", "kept"), [(128, True), (0, False)])
 def test_running_streams_never_wait_for_prompts(
     gated: GatedDecoder, prompt_tokens: int, kept: bool
 ) -> None:
-    """Each has a token in every step, of at most 256 prompt tokens; without a limit it breaks."""
+    """Each has a token in every step, of at most 128 prompt tokens; without a limit it breaks."""
     with serving(gated, prompt_tokens=prompt_tokens) as engine:
         running = engine.submit(request(max_new_tokens=20, prompt_lookup_num_tokens=0))
         gated.is_computing()
@@ -149,7 +149,7 @@ def test_running_streams_never_wait_for_prompts(
         assert long.generations() == alone(GatedDecoder(), request(ids(700)))
     beside = gated.parts[1:20]
     assert all(len(parts[0].ids) == 1 for parts in beside)
-    assert all(sum(len(part.ids) for part in parts[1:]) <= 256 for parts in beside) == kept
+    assert all(sum(len(part.ids) for part in parts[1:]) <= 128 for parts in beside) == kept
 
 
 def test_beginnings_in_common_are_computed_once(gated: GatedDecoder) -> None:
@@ -212,17 +212,17 @@ def test_times_of_tokens_and_what_was_found_in_the_cache(gated: GatedDecoder) ->
     """The clock counts calls of the decoder; a prompt of two continuations is computed once."""
     ended: list[RequestTimes] = []
     gated.open()
-    asked = request(ids(130), num_return_sequences=2, max_new_tokens=4, seed=1)
+    asked = request(ids(120), num_return_sequences=2, max_new_tokens=4, seed=1)
     with serving(gated, clock=lambda: float(len(gated.parts)), on_end=ended.append) as engine:
         engine.submit(asked).generations()
-        engine.submit(request(ids(130), num_beams=2, do_sample=False)).generations()
+        engine.submit(request(ids(120), num_beams=2, do_sample=False)).generations()
         counters = engine.counters()
     sampled, beams = ended
     assert (sampled.first_token, sampled.ended) == (1.0, 4.0)
     assert sampled.gaps == [1.0] * 6
-    assert (sampled.prompt_tokens, sampled.generation_tokens, sampled.n) == (130, 8, 2)
+    assert (sampled.prompt_tokens, sampled.generation_tokens, sampled.n) == (120, 8, 2)
     assert (beams.generation_tokens, beams.n, beams.gaps) == (5, 1, [1.0] * 4)
-    assert (counters.prefix_cache_queries, counters.prefix_cache_hits) == (3 * 130, 130 + 128)
+    assert (counters.prefix_cache_queries, counters.prefix_cache_hits) == (3 * 120, 120 + 64)
     assert counters.cache_usage == 0
 
 
@@ -348,7 +348,7 @@ def test_a_cancelled_prompt_ends_with_its_chunk(gated: GatedDecoder) -> None:
         gated.open()
         until(lambda: engine.counters().cancelled == 2)
         assert engine.submit(request()).generations()
-    assert [len(part.ids) for part in gated.parts[0]] == [256]
+    assert [len(part.ids) for part in gated.parts[0]] == [128]
     assert sum(len(part.ids) for part in gated.parts[1]) == len(request().prompts[0].ids)
 
 

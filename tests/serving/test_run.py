@@ -158,11 +158,11 @@ def test_many_clients_leave_nothing_behind() -> None:
 # ---- its turn
 
 
-@pytest.mark.parametrize(("prompt_tokens", "kept"), [(256, True), (2000, False)])
+@pytest.mark.parametrize(("prompt_tokens", "kept"), [(128, True), (2000, False)])
 def test_running_texts_wait_for_one_chunk_at_most(
     gated: GatedDecoder, prompt_tokens: int, kept: bool
 ) -> None:
-    """Between two tokens there is a call for work, of at most 256 tokens; without a limit more."""
+    """Between two tokens there is a call for work, of at most 128 tokens; without a limit more."""
     with serving(gated, prompt_tokens=prompt_tokens) as engine:
         text = engine.submit(request(max_new_tokens=40, prompt_lookup_num_tokens=0))
         gated.is_computing()
@@ -175,7 +175,7 @@ def test_running_texts_wait_for_one_chunk_at_most(
     between = [calls[a + 1 : b] for a, b in pairwise(of_text)]
     assert max(map(len, between)) == 1
     tokens = [sum(len(part.ids) for part in parts) for some in between for parts in some]
-    assert (max(tokens) <= 256) == kept
+    assert (max(tokens) <= 128) == kept
 
 
 def test_work_takes_turns() -> None:
@@ -331,7 +331,7 @@ def test_work_whose_reader_leaves_ends_before_its_next_call(gated: GatedDecoder)
         until(lambda: engine.counters().running == 0)
         assert engine.submit(request()).generations()
     assert errors == ["the reader of the work has left; allowed: a reader"] * 3
-    assert [len(part.ids) for part in gated.parts[0]] == [256]
+    assert [len(part.ids) for part in gated.parts[0]] == [128]
     assert len(gated.parts[1]) == 1
     assert gated.parts[1][0].ids == request().prompts[0].ids
 

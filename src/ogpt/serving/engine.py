@@ -27,7 +27,6 @@ from typing import Any, Literal
 from ogpt.errors import ConfigError, EngineUnavailable, QueueFull
 from ogpt.generation.protocol.decoder import Abilities, Decoder
 from ogpt.generation.searching.speculation import Clock
-from ogpt.generation.searching.stepper import PROMPT_TOKENS
 from ogpt.generation.texts.continuing import texts
 from ogpt.generation.texts.request import Request
 from ogpt.generation.texts.writer import TokenizerLike
@@ -37,6 +36,9 @@ from ogpt.serving.running_work import RunningWork, Work
 
 MAX_FAILURES = 3
 """Steps that may fail in a row before the decoder is opened again."""
+
+PROMPT_TOKENS = 128
+"""Of prompts in a step: running texts wait for them between two tokens (docs/log.md)."""
 
 STEP_TIMEOUT = 60.0
 """Seconds: the longest step, a chunk of a prompt beside texts, takes a small part of that."""
@@ -236,7 +238,6 @@ class Engine:
         return began is not None and self._clock() - began > self._step_timeout
 
     def _seconds(self, max_time: float | None) -> float:
-        """How long a request may take that asks for `max_time`."""
         limits = [each for each in (max_time, self._max_time) if each is not None]
         return min(limits, default=inf)
 
