@@ -7,7 +7,7 @@ import pytest
 
 from tests.serving.gated import GatedDecoder
 from tests.serving.postgresql import PostgreSQL, postgresql
-from tests.serving.running import Running, started
+from tests.serving.running import Running, running, started
 from tests.serving.small import save_small
 
 
@@ -30,6 +30,16 @@ def server(small_folder: Path) -> Iterator[Running]:
     """A server with one model."""
     with started({"small": small_folder}) as found:
         yield found
+
+
+@pytest.fixture(scope="module")
+def server_with_documents(
+    small_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """A server that keeps documents in SQLite."""
+    file = tmp_path_factory.mktemp("documents") / "documents.sqlite3"
+    with running({"small": small_folder}, documents=str(file)) as url:
+        yield url
 
 
 @pytest.fixture(autouse=True)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from ogpt.decoding.options import DecoderOptions
 from ogpt.serving.app import create_app
+from ogpt.serving.documents.document_store import DocumentStore
 from ogpt.serving.http_server import HttpServer, address_of
 from ogpt.serving.served_models import ServedModels
 from ogpt.serving.server_settings import ServerSettings
@@ -49,9 +50,10 @@ def started(folders: Mapping[str, Path], **settings: Any) -> Iterator[Running]:
         max_time=checked.max_time,
         in_memory=checked.models_in_memory,
     )
+    documents = DocumentStore.open(checked.documents) if checked.documents else None
     ready = threading.Event()
     with socket.create_server(("127.0.0.1", 0), backlog=2048) as listening:
-        server = HttpServer(create_app(models, checked), checked, ready.set)
+        server = HttpServer(create_app(models, checked, documents), checked, ready.set)
         thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
         thread.start()
         try:
@@ -61,6 +63,8 @@ def started(folders: Mapping[str, Path], **settings: Any) -> Iterator[Running]:
             server.should_exit = True
             thread.join(PATIENCE)
             models.close()
+            if documents is not None:
+                documents.close()
 
 
 @contextmanager

@@ -80,6 +80,37 @@ def test_a_server_starts_and_stops(small_folder: Path, monkeypatch: pytest.Monke
     assert notices == []
 
 
+def test_where_documents_are_kept_is_said(
+    small_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[Any] = []
+    monkeypatch.setattr(
+        HttpServer, "run", lambda self, sockets: found.append(self.config.app.state.documents)
+    )
+    said: list[str] = []
+    common: dict[str, Any] = {
+        "port": 0,
+        "threads": 1,
+        "reporter": lambda kind, text: said.append(text),
+    }
+    file = str(tmp_path / "documents.sqlite3")
+    ogpt.serve(small_folder, documents=file, **common)
+    ogpt.serve(small_folder, **common)
+    ogpt.serve(small_folder, keep_documents=False, **common)
+    assert [store and store.place for store in found] == [
+        file,
+        str(tmp_path / "data" / "ogpt" / "documents.sqlite3"),
+        None,
+    ]
+    assert said == [
+        f"documents are kept in {file}",
+        f"documents are kept in {found[1].place}",
+        "documents are not kept (--no-documents)",
+    ]
+    with pytest.raises(ConfigError, match="a URL of 'mysql'"):
+        ogpt.serve(small_folder, documents="mysql://host/name", **common)
+
+
 def test_an_address_of_ipv6() -> None:
     if not socket.has_ipv6:
         pytest.skip("this machine has no IPv6")
@@ -122,7 +153,8 @@ def test_a_process_drains_at_sigterm_and_loads_no_framework(small_folder: Path) 
     ) as process:
         try:
             assert process.stderr is not None
-            line = process.stderr.readline()
+            kept, line = process.stderr.readline(), process.stderr.readline()
+            assert "documents are kept in " in kept
             url = next(word for word in line.split() if word.startswith("http://"))
             body = {"prompt": "a bad", "max_tokens": 3000, "seed": 1, "stream": True}
             with httpx2.stream("POST", f"{url}{PATH}", json=body, timeout=30) as response:

@@ -40,6 +40,7 @@ def serve(
         model,
         models=parse_models(models or []),
         api_key=api_key,
+        reporter=show,
         on_start=lambda url: show("message", text=f"serving at {url} (Ctrl-C stops it)"),
         **named,
     )

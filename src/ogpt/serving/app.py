@@ -13,14 +13,18 @@ from ogpt.serving import (
     autocomplete,
     classify,
     completions,
+    document_routes,
     embeddings,
     scoring,
     server_status,
+    span_verification,
     tokenization,
 )
+from ogpt.serving.documents.document_store import DocumentStore
 from ogpt.serving.guard import guards
 from ogpt.serving.http_errors import add_handlers
 from ogpt.serving.metrics import ServerMetrics
+from ogpt.serving.model_hashes import ModelHashes
 from ogpt.serving.schemas import ERRORS
 from ogpt.serving.served_models import ServedModels
 from ogpt.serving.server_settings import ServerSettings
@@ -33,6 +37,8 @@ ROUTERS = (
     embeddings.router,
     tokenization.router,
     autocomplete.router,
+    document_routes.router,
+    span_verification.router,
     server_status.router,
     api_page.router,
 )
@@ -41,11 +47,13 @@ DESCRIPTION = """
 Models of OpenAI GPT over HTTP, in the shapes of OpenAI's API.
 
 A server with an API key needs the header `Authorization: Bearer KEY` on all paths but /health,
-/ready, /docs and /openapi.json.
+/ready, /docs, /openapi.json and, for reading, /share.
 """
 
 
-def create_app(models: ServedModels, settings: ServerSettings) -> FastAPI:
+def create_app(
+    models: ServedModels, settings: ServerSettings, documents: DocumentStore | None = None
+) -> FastAPI:
     """Make the application.
 
     When it is shut down, running requests have `drain_timeout` seconds; then the models are closed.
@@ -53,6 +61,7 @@ def create_app(models: ServedModels, settings: ServerSettings) -> FastAPI:
     Args:
         models: What it serves.
         settings: Limits and access.
+        documents: Where documents are kept; None: nowhere.
     """
     metrics = ServerMetrics(models.counters)
     models.on_end = metrics.observe_request
@@ -67,6 +76,8 @@ def create_app(models: ServedModels, settings: ServerSettings) -> FastAPI:
     )
     app.state.models = models
     app.state.settings = settings
+    app.state.documents = documents
+    app.state.hashes = ModelHashes(models.folders)
     for router in ROUTERS:
         app.include_router(router)
     app.add_api_route(

@@ -48,6 +48,9 @@ MAX_HEAD_BYTES = 65536
 OPEN_PATHS = frozenset({"/health", "/ready", "/docs", "/openapi.json"})
 """Need no key and have no rate: they are for browsers, and for what runs the server."""
 
+OPEN_FOLDERS = ("/share/",)
+"""Likewise for reading all paths below: whoever has a share link may read its document."""
+
 LOGGER = logging.getLogger(__name__)
 
 _WINDOW = 60.0  # seconds that a rate refers to
@@ -59,8 +62,9 @@ def guards(settings: ServerSettings, metrics: ServerMetrics) -> list[Middleware]
     cors = Middleware(
         CORSMiddleware,
         allow_origins=origins,
-        allow_methods=("GET", "POST"),
-        allow_headers=("Authorization",),
+        allow_methods=("GET", "POST", "PUT", "DELETE"),
+        allow_headers=("Authorization", "Edit-Key", "If-Match"),
+        expose_headers=("ETag",),
     )
     keys = [settings.api_key] if settings.api_key else []
     return [
@@ -212,7 +216,9 @@ class CallerGuard(Guard):
     def refusal(self, scope: Scope) -> RequestRefused | None:
         """See Guard."""
         # the root path is before every path
-        if scope["path"].removeprefix(scope.get("root_path", "")) in OPEN_PATHS:
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        read = scope["method"] in ("GET", "HEAD") and path.startswith(OPEN_FOLDERS)
+        if read or path in OPEN_PATHS:
             return None
         key = self._key(scope)
         address = (scope.get("client") or ("",))[0]

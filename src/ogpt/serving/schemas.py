@@ -81,8 +81,9 @@ ERRORS: dict[int | str, dict[str, Any]] = {
         (400, "A field that cannot be served."),
         (401, "No API key, or a wrong one."),
         (403, "A page of another site."),
-        (404, "There is no such model or path."),
+        (404, "There is no such model, document or path."),
         (408, "The time of the request was over."),
+        (409, "The document was changed meanwhile."),
         (413, "The body is too large."),
         (415, "The body is not JSON."),
         (421, "A host name that is not allowed."),
@@ -90,6 +91,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
         (431, "The request line and headers are too long."),
         (500, "The request failed in the server."),
         (503, "The server cannot accept requests now; send it again later."),
+        (507, "The disk of the documents is full."),
     )
 }
 """Answers of every route besides its own, for the OpenAPI page."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,10 @@ from ogpt.decoding.options import DecoderOptions
 from ogpt.errors import ConfigError
 from ogpt.folders.model_folder import ModelFolder
 from ogpt.notices import tell
+from ogpt.reporting import Reporter, silent
 from ogpt.serving.access_log import logging_to_stderr
 from ogpt.serving.app import create_app
+from ogpt.serving.documents.document_store import DocumentStore
 from ogpt.serving.http_server import HttpServer, address_of, listen_on
 from ogpt.serving.served_models import ServedModels
 from ogpt.serving.server_settings import LOOPBACK, ServerSettings
@@ -27,6 +29,7 @@ def serve(
     settings: ServerSettings | None = None,
     options: DecoderOptions | None = None,
     on_start: Callable[[str], None] = lambda url: None,
+    reporter: Reporter = silent,
     **named: Any,
 ) -> None:
     """Serve models over HTTP, in the shapes of OpenAI's API, until SIGTERM or Ctrl-C.
@@ -39,6 +42,7 @@ def serve(
         settings: Address, access and limits.
         options: Which decoder runs the models, and how.
         on_start: Receives the URL of the server when it accepts connections.
+        reporter: Receives a message that says where documents are kept.
         **named: Fields of ServerSettings and DecoderOptions, in place of those in `settings` and
             `options`.
 
@@ -46,7 +50,8 @@ def serve(
         ConfigError: a setting outside its range, or an address that cannot be listened on.
         UnknownArgument: a name that is no setting and no option.
         CheckpointError, TokenizerError, WeightsError: a model that is missing or damaged.
-        BackendMissing: the decoder's package is not installed.
+        StorageError, DamagedData: the documents cannot be opened.
+        BackendMissing: the package of the decoder, or of PostgreSQL, is not installed.
     """
     check_names(serve, named, ServerSettings, DecoderOptions)
     settings = whole_or_named(ServerSettings, settings, named)
@@ -61,8 +66,13 @@ def serve(
         max_time=settings.max_time,
         in_memory=settings.models_in_memory,
     )
-    with closing(served), listen_on(settings) as listening, logging_to_stderr():
-        app = create_app(served, settings)
+    with (
+        closing(served),
+        _documents(settings, reporter) as documents,
+        listen_on(settings) as listening,
+        logging_to_stderr(),
+    ):
+        app = create_app(served, settings, documents)
         asyncio.run(_load_default(served))
         server = HttpServer(app, settings, lambda: on_start(address_of(listening)))
         server.run([listening])
@@ -85,6 +95,18 @@ def _by_name(
             hint="give the second one another name",
         )
     return {name: model, **more}
+
+
+def _documents(
+    settings: ServerSettings, reporter: Reporter
+) -> AbstractContextManager[DocumentStore | None]:
+    """The documents, open for the block; None: none are kept."""
+    if not settings.keep_documents:
+        reporter("message", text="documents are not kept (--no-documents)")
+        return nullcontext()
+    store = DocumentStore.open(settings.documents)
+    reporter("message", text=f"documents are kept in {store.place}")
+    return closing(store)
 
 
 async def _load_default(models: ServedModels) -> None:

@@ -14,6 +14,7 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 ADDRESS = "Address and access"
 LIMITS = "Limits"
+DOCUMENTS = "Documents"
 
 
 @with_field_docs
@@ -70,6 +71,20 @@ class ServerSettings:
         String(least=0),
         "pass for example /gpt, or an empty text",
         Option(panel=ADDRESS),
+    )
+    documents: str | None = described(
+        None,
+        "Where documents are kept: a file of SQLite, or postgresql://USER@HOST/NAME.",
+        String(optional=True),
+        "omit it for a file in your data folder",
+        Option(panel=DOCUMENTS, metavar="PATH|URL", shown_default="a file in your data folder"),
+    )
+    keep_documents: bool = described(
+        True,
+        "Keep documents.",
+        Switch(),
+        "True keeps documents, False does not",
+        Option("--no-documents", DOCUMENTS, switches_off="Keep no documents."),
     )
     slots: int = described(
         32,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Literal
 
@@ -28,6 +29,8 @@ class ModelCard(BaseModel):
     parent: str | None = None
     max_model_len: int
     """Context length in tokens."""
+    model_hash: str | None
+    """Of configuration, tokenizer and weights; the list has those that were computed already."""
     state: str
     """unloaded, loading, ready, or why it does not serve."""
 
@@ -57,19 +60,20 @@ class ServerHealth(BaseModel):
 async def list_models(request: Request) -> ModelList:
     """List the models; requests pass the `id` of one as `model`."""
     models: ServedModels = request.app.state.models
-    return ModelList(data=[_card(models, name) for name in models.names])
+    return ModelList(data=[_card(request, name) for name in models.names])
 
 
 @router.get("/v1/models/{name:path}", responses=ERRORS)
 async def get_model(request: Request, name: str) -> ModelCard:
-    """Describe one model."""
+    """Describe one model, with its hash, which the first time reads all weights."""
     models: ServedModels = request.app.state.models
     if name not in models.names:
         raise UnknownModel(
             f"the model is {name!r}; allowed: {', '.join(map(repr, models.names))}",
             hint="pass one of these",
         )
-    return _card(models, name)
+    await asyncio.to_thread(request.app.state.hashes.of, name)
+    return _card(request, name)
 
 
 @router.get("/health", response_model=ServerHealth, responses=ERRORS)
@@ -95,13 +99,15 @@ async def version() -> Version:
     return Version(version=__version__)
 
 
-def _card(models: ServedModels, name: str) -> ModelCard:
+def _card(request: Request, name: str) -> ModelCard:
+    models: ServedModels = request.app.state.models
     return ModelCard(
         id=name,
         created=models.created[name],
         root=name,
         max_model_len=models.folders[name].config.n_positions,
         state=models.states()[name],
+        model_hash=request.app.state.hashes.known(name),
     )
 
 

@@ -1,0 +1,158 @@
+"""Documents over HTTP: made, changed and deleted with an edit key, and read by share links.
+
+The edit key is the header `Edit-Key`, and not a part of the path, which servers and proxies log. A
+change names the revision that it changes (`If-Match`). If there is a newer one, the answer is 409
+and holds that one, so that nobody's words are lost.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Annotated, Any, cast
+
+from fastapi import APIRouter, Depends, Header, Request
+from pydantic import BaseModel
+from starlette.responses import Response
+
+from ogpt.errors import RequestError, RevisionConflict, UnknownDocument
+from ogpt.serving.documents.document_content import (
+    DocumentContent,
+    NewDocument,
+    OwnDocument,
+    ShownDocument,
+)
+from ogpt.serving.documents.document_store import DocumentStore, StoredDocument
+from ogpt.serving.http_errors import error_response
+from ogpt.serving.schemas import ERRORS
+
+router = APIRouter()
+
+
+async def _store(request: Request) -> DocumentStore:
+    store: DocumentStore | None = request.app.state.documents
+    if store is None:
+        raise UnknownDocument(
+            "this server keeps no documents", hint="start it without --no-documents"
+        )
+    return store
+
+
+Documents = Annotated[DocumentStore, Depends(_store)]
+EditKey = Annotated[str, Header(alias="Edit-Key", description="Of the document.")]
+IfMatch = Annotated[
+    str, Header(alias="If-Match", description='The revision that was changed, such as "3".')
+]
+
+
+class KeptDocuments(BaseModel):
+    """Whether the server keeps documents."""
+
+    kept: bool
+
+
+class ShareLink(BaseModel):
+    """Where everybody can read a document."""
+
+    share_id: str
+    path: str
+    """Of the page, from the root of the server's host."""
+
+
+@router.get("/documents", responses=ERRORS)
+async def documents(request: Request) -> KeptDocuments:
+    """Whether this server keeps documents; their list is known to nobody but their owners."""
+    return KeptDocuments(kept=request.app.state.documents is not None)
+
+
+@router.post("/documents", status_code=201, response_model=NewDocument, responses=ERRORS)
+def create_document(body: DocumentContent, store: Documents) -> Response:
+    """Keep a new document."""
+    document, edit_key = store.create(body.as_json())
+    return _answer({**_own(document), "edit_key": edit_key}, document, 201)
+
+
+@router.get("/documents/{document_id}", response_model=OwnDocument, responses=ERRORS)
+def get_document(document_id: str, store: Documents, edit_key: EditKey = "") -> Response:
+    """Read a document."""
+    document = store.get(document_id, edit_key)
+    return _answer(_own(document), document)
+
+
+@router.put("/documents/{document_id}", response_model=OwnDocument, responses=ERRORS)
+def save_document(
+    document_id: str,
+    body: DocumentContent,
+    store: Documents,
+    edit_key: EditKey = "",
+    if_match: IfMatch = "",
+) -> Response:
+    """Change a document; 409, with the newer `document`, if it was changed meanwhile."""
+    revision = _revision(if_match)
+    try:
+        document = store.save(document_id, edit_key, revision, body.as_json())
+    except RevisionConflict as error:
+        now = cast("StoredDocument", error.current)
+        refused: dict[str, Any] = json.loads(bytes(error_response(error).body))
+        refused["document"] = _own(now)
+        return _answer(refused, now, 409)
+    return _answer(_own(document), document)
+
+
+@router.delete("/documents/{document_id}", status_code=204, responses=ERRORS)
+def delete_document(document_id: str, store: Documents, edit_key: EditKey = "") -> None:
+    """Delete a document and its share link, for ever."""
+    store.delete(document_id, edit_key)
+
+
+@router.post("/documents/{document_id}/share", responses=ERRORS)
+def share_document(
+    request: Request, document_id: str, store: Documents, edit_key: EditKey = ""
+) -> ShareLink:
+    """Make a link by which everybody can read the document, or return the one there is."""
+    share_id = store.share(document_id, edit_key)
+    root: str = request.scope.get("root_path", "")
+    return ShareLink(share_id=share_id, path=f"{root}/share/{share_id}")
+
+
+@router.delete("/documents/{document_id}/share", status_code=204, responses=ERRORS)
+def revoke_share(document_id: str, store: Documents, edit_key: EditKey = "") -> None:
+    """Make the share link invalid."""
+    store.revoke(document_id, edit_key)
+
+
+@router.get("/share/{share_id}/document", response_model=ShownDocument, responses=ERRORS)
+def get_shared_document(share_id: str, store: Documents) -> Response:
+    """Read a document by its share link; no key is needed."""
+    document = store.shared(share_id)
+    return _answer(_shown(document), document)
+
+
+def _shown(document: StoredDocument) -> dict[str, Any]:
+    return {
+        **json.loads(document.content),
+        "revision": document.revision,
+        "created": document.created,
+        "updated": document.updated,
+    }
+
+
+def _own(document: StoredDocument) -> dict[str, Any]:
+    return {**_shown(document), "id": document.id, "share_id": document.share_id}
+
+
+def _answer(fields: dict[str, Any], document: StoredDocument, status: int = 200) -> Response:
+    headers = {"etag": f'"{document.revision}"', "cache-control": "no-store"}
+    return Response(json.dumps(fields), status, headers, "application/json")
+
+
+def _revision(if_match: str) -> int:
+    """The revision of an If-Match header; proxies may make a weak one of it."""
+    found = re.fullmatch(r'(?:W/)?"?([0-9]{1,9})"?', if_match.strip(), re.ASCII)
+    if found is None:
+        raise RequestError.of_field(
+            f"the header If-Match is {if_match[:40]!r}; allowed: the revision that was changed",
+            hint='pass for example If-Match: "3"',
+            param="If-Match",
+        )
+    return int(found[1])

@@ -1,0 +1,93 @@
+"""What a document holds: spans of text, each written by a human or by a model.
+
+Fields that are not named here are kept as they are, so that a page can keep more with a document.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ogpt.errors import RequestError
+
+MAX_SPANS = 100_000
+
+_OF_THE_STORE = ("id", "edit_key", "revision", "created", "updated", "share_id")
+# a page may send a document back as it received it
+
+
+class _Kept(BaseModel):
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        extra="allow", strict=True, allow_inf_nan=False, frozen=True
+    )
+
+
+class Provenance(_Kept):
+    """How a span was generated, so that it can be generated again."""
+
+    model: str = Field(description="Name of the model on the server.")
+    model_hash: str = Field(description="From GET /v1/models/NAME.")
+    prompt: str | list[int] = Field(description="As it was sent to /v1/completions.")
+    seed: int = Field(description="As it was sent to /v1/completions.")
+    settings: dict[str, Any] = Field({}, description="Other fields of that request.")
+    index: int = Field(0, ge=0, description="Of the choice that was accepted.")
+    created: float | None = Field(None, description="Unix time in seconds.")
+
+
+class DocumentSpan(_Kept):
+    """Text of one author."""
+
+    text: str
+    by: Literal["human", "machine"]
+    provenance: Provenance | None = None
+
+
+class DocumentContent(_Kept):
+    """A document as the page sends it."""
+
+    title: str = ""
+    spans: Annotated[list[DocumentSpan], Field(max_length=MAX_SPANS)] = []
+
+    def as_json(self) -> str:
+        """The form in which it is kept: JSON in ASCII.
+
+        Raises:
+            RequestError: a value that JSON does not have (NaN), or deep nesting.
+        """
+        try:
+            fields = {"title": "", "spans": [], **self.model_dump(exclude_unset=True)}
+            kept = {name: value for name, value in fields.items() if name not in _OF_THE_STORE}
+            return json.dumps(kept, allow_nan=False)
+        except (ValueError, RecursionError) as error:
+            raise RequestError.of_field(
+                f"the document cannot be kept as JSON: {error}",
+                hint="send finite numbers, and fields that are not deeply nested",
+                param="spans",
+            ) from error
+
+
+class ShownDocument(DocumentContent):
+    """A document as it is shown to everybody who has its share link."""
+
+    revision: int
+    """1, and one more with each change."""
+    created: int
+    """Unix time in seconds."""
+    updated: int
+
+
+class OwnDocument(ShownDocument):
+    """A document as it is shown to those who have its edit key."""
+
+    id: str
+    share_id: str | None
+    """None: it has no share link."""
+
+
+class NewDocument(OwnDocument):
+    """A document that was just made."""
+
+    edit_key: str
+    """Needed for everything but reading by a share link. It is not shown again."""

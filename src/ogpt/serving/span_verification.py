@@ -1,0 +1,169 @@
+"""Verification of machine text: it is generated again from its provenance, and compared."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import AsyncExitStack
+from typing import Literal
+
+from fastapi import APIRouter, Request
+from pydantic import Field, ValidationError
+
+from ogpt.errors import RequestError, UnknownModel
+from ogpt.serving.completion_plan import plan_completion
+from ogpt.serving.completion_request import CompletionRequest
+from ogpt.serving.completion_text import CompletionText, joined
+from ogpt.serving.document_routes import Documents, EditKey
+from ogpt.serving.documents.document_content import DocumentContent, DocumentSpan, Provenance
+from ogpt.serving.documents.document_store import StoredDocument
+from ogpt.serving.request_scope import Scope, listen, unless_gone
+from ogpt.serving.schemas import ERRORS, MAX_ID, ApiRequest, ApiResponse
+from ogpt.serving.served_models import ServedModel
+
+router = APIRouter()
+
+_NOT_OF_THE_TEXT = {"stream", "stream_options", "max_time"}
+"""Fields of a request that say when its text comes, and not what it is."""
+
+
+class VerifyRequest(ApiRequest):
+    """Which span to generate again."""
+
+    model: str | None = Field(
+        None, description="Name of the model; none: one with the hash in the provenance."
+    )
+    span: int = Field(ge=0, le=MAX_ID, description="Index of a span of the document.")
+
+
+class Verification(ApiResponse):
+    """Whether a span is what the model generates from its provenance."""
+
+    result: Literal["equal", "part", "different", "other_model"]
+    """equal: byte for byte; part: the span is a part of the text, such as its first words;
+    different: it is not, or the decoder or processor computes other bits; other_model: no model of
+    this server has the hash in the provenance, and nothing was generated."""
+    text: str | None
+    """What was generated."""
+    model: str
+    model_hash: str
+
+
+@router.post("/documents/{document_id}/verify", responses=ERRORS)
+async def verify_span(
+    request: Request,
+    document_id: str,
+    body: VerifyRequest,
+    store: Documents,
+    scope: Scope,
+    edit_key: EditKey = "",
+) -> Verification:
+    """Generate a span of a document again, and compare."""
+    document = await asyncio.to_thread(store.get, document_id, edit_key)
+    return await _verification(request, document, body, scope)
+
+
+@router.post("/share/{share_id}/verify", responses=ERRORS)
+async def verify_shared_span(
+    request: Request, share_id: str, body: VerifyRequest, store: Documents, scope: Scope
+) -> Verification:
+    """Generate a span of a shared document again, and compare."""
+    document = await asyncio.to_thread(store.shared, share_id)
+    return await _verification(request, document, body, scope)
+
+
+async def _verification(
+    request: Request, document: StoredDocument, body: VerifyRequest, scope: AsyncExitStack
+) -> Verification:
+    span, provenance = _span(document, body.span)
+    with listen(request, body) as warnings:
+        name, found = await asyncio.to_thread(_model, request, provenance, body.model)
+        if found != provenance.model_hash:
+            text, result = None, "other_model"
+        else:
+            served = await scope.enter_async_context(request.app.state.models.using(name))
+            text = await _regenerated(request, provenance, served, scope)
+            result = "equal" if text == span.text else "part" if span.text in text else "different"
+    return Verification.model_validate(
+        {
+            "result": result,
+            "text": text,
+            "model": name,
+            "model_hash": found,
+            "warnings": warnings,
+        }
+    )
+
+
+def _span(document: StoredDocument, index: int) -> tuple[DocumentSpan, Provenance]:
+    """A span that has a provenance."""
+    spans = DocumentContent.model_validate(json.loads(document.content)).spans
+    if index >= len(spans):
+        raise RequestError.of_field(
+            f"span is {index}; allowed: below {len(spans)}, the number of spans",
+            hint="read the document again: it may have been changed",
+            param="span",
+        )
+    span = spans[index]
+    if span.by == "human" or span.provenance is None:
+        raise RequestError.of_field(
+            f"span {index} is {'human text' if span.by == 'human' else 'without provenance'}; "
+            "allowed: a machine span with provenance",
+            hint="choose another span",
+            param="span",
+        )
+    return span, span.provenance
+
+
+def _model(request: Request, provenance: Provenance, asked: str | None) -> tuple[str, str]:
+    """Name and hash of the model to use; if none has the right hash, of the likeliest one."""
+    names, hashes = request.app.state.models.names, request.app.state.hashes
+    if asked is not None and asked not in names:
+        raise UnknownModel(
+            f"the model is {asked!r}; allowed: {', '.join(map(repr, names))}",
+            hint="pass one of these",
+        )
+    # the one of the same name first: reading the weights of all models takes time
+    ordered = sorted(names, key=lambda name: name != provenance.model)
+    for name in [asked] if asked else ordered:
+        if hashes.of(name) == provenance.model_hash:
+            return name, provenance.model_hash
+    first = asked or ordered[0]
+    return first, hashes.of(first)
+
+
+async def _regenerated(
+    request: Request, provenance: Provenance, served: ServedModel, scope: AsyncExitStack
+) -> str:
+    """The text of the choice that was accepted."""
+    body = _completion_request(provenance)
+    plan = await asyncio.to_thread(plan_completion, body, served, request.app.state.settings)
+    if plan.request is None or provenance.index >= len(plan.prompts) * plan.n:
+        raise RequestError.of_field(
+            f"the provenance names the choice {provenance.index}, which its settings do not "
+            "generate; allowed: a choice of the request",
+            hint="the provenance is wrong: choose another span",
+            param="span",
+        )
+    stream = scope.enter_context(served.engine.submit(plan.request))
+    generations = await unless_gone(request, stream.gather())
+    text = CompletionText(body, plan, served.tokenizer)
+    return joined([*text.starts(), *text.best(generations)])[provenance.index].text
+
+
+def _completion_request(provenance: Provenance) -> CompletionRequest:
+    """The request that generated a span."""
+    settings = {
+        name: value for name, value in provenance.settings.items() if name not in _NOT_OF_THE_TEXT
+    }
+    fields = {**settings, "prompt": provenance.prompt, "seed": provenance.seed}
+    try:
+        return CompletionRequest.model_validate(fields)
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        place = ".".join(map(str, wrong["loc"]))
+        raise RequestError.of_field(
+            f"the provenance is no request: {place!r}: {wrong['msg']}",
+            hint="it is wrong: choose another span",
+            param="span",
+        ) from error

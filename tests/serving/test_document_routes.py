@@ -1,0 +1,348 @@
+"""Documents over HTTP: made, changed, shared, verified and deleted."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from ogpt.errors import RequestError
+from ogpt.serving.documents.document_content import (
+    MAX_SPANS,
+    DocumentContent,
+    DocumentSpan,
+)
+from ogpt.serving.documents.document_store import DocumentStore
+from tests.serving.calls import CLIENT, answer
+from tests.serving.running import running, started
+
+Fields = dict[str, Any]
+
+HOSTILE = "<script>alert(1)</script>\u202e\u0000\U0001f600 'x' \"y\" \\u0041\r\n"
+TEXT: Fields = {
+    "title": "A story",
+    "spans": [{"text": "Once ", "by": "human"}, {"text": HOSTILE, "by": "machine"}],
+}
+
+SPAN = DocumentSpan(text="", by="human")
+
+
+@pytest.fixture
+def url(small_folder: Path, database: str) -> Iterator[str]:
+    """A server that keeps documents in an empty database."""
+    with running({"small": small_folder}, documents=database) as found:
+        yield found
+
+
+def call(
+    method: str, url: str, key: str = "", changes: int | None = None, **body: Any
+) -> httpx.Response:
+    """Call a route; `changes` is the revision that the body changes."""
+    headers = {"edit-key": key} if key else {}
+    if changes is not None:
+        headers["if-match"] = f'"{changes}"'
+    return CLIENT.request(method, url, headers=headers, json=body or None)
+
+
+def made(url: str, **fields: Any) -> tuple[str, str]:
+    """Path and edit key of a new document."""
+    response = call("POST", f"{url}/documents", **(fields or TEXT))
+    assert response.status_code == 201, response.text
+    return f"{url}/documents/{response.json()['id']}", response.json()["edit_key"]
+
+
+def refused(response: httpx.Response, status: int, code: str | None) -> str:
+    """The message of an error."""
+    assert response.status_code == status, response.text
+    error = response.json()["error"]
+    assert error["code"] == code
+    return str(error["message"])
+
+
+def test_the_life_of_a_document(url: str) -> None:
+    assert call("GET", f"{url}/documents").json() == {"kept": True}
+    response = call("POST", f"{url}/documents", **TEXT)
+    document = response.json()
+    assert (response.status_code, response.headers["etag"]) == (201, '"1"')
+    assert response.headers["cache-control"] == "no-store"
+    assert document == {
+        **TEXT,
+        "id": document["id"],
+        "edit_key": document["edit_key"],
+        "revision": 1,
+        "created": document["created"],
+        "updated": document["created"],
+        "share_id": None,
+    }
+    key = document.pop("edit_key")
+    path = f"{url}/documents/{document['id']}"
+    assert call("GET", path, key).json() == document
+    changed = call("PUT", path, key, 1, title="Another", spans=[])
+    assert changed.status_code == 200, changed.text
+    assert (changed.json()["title"], changed.json()["revision"]) == ("Another", 2)
+    assert changed.headers["etag"] == '"2"'
+    gone = call("DELETE", path, key)
+    assert (gone.status_code, gone.content) == (204, b"")
+    assert "it may have been deleted" in refused(call("GET", path, key), 404, "document_not_found")
+
+
+def test_two_tabs_lose_no_words(url: str) -> None:
+    path, key = made(url)
+    ours = call("PUT", path, key, 1, title="ours").json()
+    theirs = call("PUT", path, key, 1, title="theirs")
+    assert "has revision 2 now; the change is of 1" in refused(theirs, 409, "revision_conflict")
+    assert theirs.json()["document"] == ours == call("GET", path, key).json()
+    assert theirs.headers["etag"] == '"2"'
+    assert call("PUT", path, key, 1, title="ours").json() == ours, "sent again"
+    assert call("PUT", path, key, 2, title="ours and theirs").json()["revision"] == 3
+
+
+def test_a_document_may_come_back_as_it_was_received(url: str) -> None:
+    path, key = made(url)
+    received = call("GET", path, key).json()
+    again = call("PUT", path, key, 1, **received, lens={"surprisal": [0.5, None]})
+    kept = {**received, "lens": {"surprisal": [0.5, None]}, "revision": 2}
+    assert again.json() == {**kept, "updated": again.json()["updated"]}
+
+
+def test_half_a_surrogate_pair_is_kept(url: str) -> None:
+    """A browser can send it: an emoji that was deleted by half."""
+    text = '{"title": "\\ud83d", "spans": [{"text": "\\ud83d", "by": "human"}]}'
+    headers = {"content-type": "application/json"}
+    kept = CLIENT.post(f"{url}/documents", content=text, headers=headers)
+    assert {name: kept.json()[name] for name in ("title", "spans")} == json.loads(text)
+
+
+def test_the_edit_key_is_needed(url: str) -> None:
+    path, key = made(url)
+    other, other_key = made(url)
+    for wrong in ("", other_key, "a" * 32):
+        for method, end, revision in (
+            ("GET", "", None),
+            ("PUT", "", 1),
+            ("DELETE", "", None),
+            ("POST", "/share", None),
+            ("DELETE", "/share", None),
+            ("POST", "/verify", None),
+        ):
+            body = {"span": 1} if end == "/verify" else TEXT if revision else {}
+            refused(call(method, path + end, wrong, revision, **body), 404, "document_not_found")
+    assert call("GET", path, key).json()["revision"] == 1
+    assert call("GET", other, other_key).status_code == 200
+    for name in ("no", "a%00b", "%F0%9F%98%80"):
+        refused(call("GET", f"{url}/documents/{name}", key), 404, "document_not_found")
+
+
+def test_share_links(url: str) -> None:
+    path, key = made(url)
+    link = call("POST", f"{path}/share", key).json()
+    assert link["path"] == f"/share/{link['share_id']}"
+    assert call("POST", f"{path}/share", key).json() == link
+    shared = call("GET", f"{url}{link['path']}/document")
+    assert {name: shared.json()[name] for name in TEXT} == TEXT
+    assert set(shared.json()) == {*TEXT, "revision", "created", "updated"}, "no id, no key"
+    assert call("GET", path, key).json()["share_id"] == link["share_id"]
+    assert call("DELETE", f"{path}/share", key).status_code == 204
+    message = refused(call("GET", f"{url}{link['path']}/document"), 404, "document_not_found")
+    assert "may have been revoked" in message
+    assert call("POST", f"{path}/share", key).json() != link
+
+
+def test_wrong_bodies_and_headers(url: str) -> None:
+    path, key = made(url)
+    for body, message in (
+        ('{"title": 5}', "title: input should be a valid string"),
+        ('{"spans": [{"text": "a", "by": "nobody"}]}', "spans: input should be 'human'"),
+        ('{"spans": [{"by": "human"}]}', "spans"),
+        ('{"lens": NaN}', "cannot be kept as JSON: Out of range float values"),
+        ("[]", "the body is wrong"),
+    ):
+        headers = {"edit-key": key, "if-match": "1", "content-type": "application/json"}
+        response = CLIENT.put(path, content=body, headers=headers)
+        assert response.status_code == 400, (body[:60], response.text[:500])
+        assert message in response.json()["error"]["message"]
+    for revision in ("", "*", '"x"', "-1", "1" * 30):
+        headers = {"edit-key": key, "if-match": revision}
+        wrong = CLIENT.put(path, json=TEXT, headers=headers)
+        assert "allowed: the revision" in refused(wrong, 400, "invalid_value")
+        assert wrong.json()["error"]["param"] == "If-Match"
+    weak = CLIENT.put(path, json={"title": "b"}, headers={"edit-key": key, "if-match": 'W/"1"'})
+    assert weak.json()["revision"] == 2
+
+
+def test_the_size_of_a_document_is_limited() -> None:
+    with pytest.raises(ValueError, match="at most 100000"):
+        DocumentContent(spans=[SPAN] * (MAX_SPANS + 1))
+    deep: list[Any] = []
+    for _ in range(10_000):
+        deep = [deep]
+    with pytest.raises(RequestError, match="cannot be kept as JSON") as caught:
+        DocumentContent.model_validate({"lens": deep}).as_json()
+    assert "not deeply nested" in caught.value.hint
+
+
+def test_documents_survive_the_server(small_folder: Path, database: str) -> None:
+    with running({"small": small_folder}, documents=database) as url:
+        path, key = made(url)
+        before = call("GET", path, key).json()
+    with running({"small": small_folder}, documents=database) as url:
+        assert call("GET", f"{url}/documents/{before['id']}", key).json() == before
+
+
+def test_a_full_disk(small_folder: Path, tmp_path: Path) -> None:
+    file = tmp_path / "documents.sqlite3"
+    with started({"small": small_folder}, documents=str(file)) as found:
+        path, key = made(found.url)
+        before = call("GET", path, key).json()
+        store: DocumentStore = found.server.config.app.state.documents  # type: ignore[union-attr]
+        with store._readers.connect() as connection:
+            connection.exec_driver_sql("PRAGMA max_page_count = 1")  # not less than it has
+        spans = [{"text": "a" * 10**6, "by": "human"}]
+        large = call("PUT", path, key, 1, title="", spans=spans)
+        assert "the disk is full" in refused(large, 507, "storage_failed")
+        assert str(tmp_path) not in large.text
+        assert call("GET", path, key).json() == before
+
+
+class TestWithoutDocuments:
+    def test_all_routes_say_so(self, server: Any) -> None:
+        assert call("GET", f"{server.url}/documents").json() == {"kept": False}
+        for method, end in (("POST", ""), ("GET", "/a"), ("DELETE", "/a"), ("POST", "/a/share")):
+            body = TEXT if (method, end) == ("POST", "") else {}
+            response = call(method, f"{server.url}/documents{end}", "key", **body)
+            message = refused(response, 404, "document_not_found")
+            assert "this server keeps no documents (start it without --no-documents)" in message
+
+
+class TestAccess:
+    def test_shared_documents_need_no_api_key(self, small_folder: Path, tmp_path: Path) -> None:
+        where = str(tmp_path / "documents.sqlite3")
+        headers = {"authorization": "Bearer secret"}
+        with running({"small": small_folder}, documents=where, api_key="secret") as url:
+            refused(call("POST", f"{url}/documents", **TEXT), 401, "invalid_api_key")
+            made = CLIENT.post(f"{url}/documents", json=TEXT, headers=headers).json()
+            headers["edit-key"] = made["edit_key"]
+            path = f"{url}/documents/{made['id']}"
+            refused(call("GET", path, made["edit_key"]), 401, "invalid_api_key")
+            link = CLIENT.post(f"{path}/share", headers=headers).json()["path"]
+            assert call("GET", f"{url}{link}/document").json()["title"] == TEXT["title"]
+            # it computes: not for everybody
+            verify = call("POST", f"{url}{link}/verify", span=1)
+            refused(verify, 401, "invalid_api_key")
+
+    def test_pages_of_other_origins_may_edit_if_allowed(
+        self, small_folder: Path, tmp_path: Path
+    ) -> None:
+        settings = {
+            "documents": str(tmp_path / "documents.sqlite3"),
+            "allowed_origins": ["https://a.org"],
+        }
+        with running({"small": small_folder}, **settings) as url:
+            asked = CLIENT.options(
+                f"{url}/documents/a",
+                headers={
+                    "origin": "https://a.org",
+                    "access-control-request-method": "PUT",
+                    "access-control-request-headers": "edit-key, if-match",
+                },
+            )
+            assert asked.status_code == 200, asked.text
+            seen = CLIENT.get(f"{url}/documents", headers={"origin": "https://a.org"})
+            assert seen.headers["access-control-expose-headers"] == "ETag"
+
+
+class TestVerify:
+    def written(self, url: str, **settings: Any) -> Fields:
+        """A machine span, as the page makes it."""
+        settings = {"max_tokens": 8, "temperature": 0.8, "n": 3, "surface": "readable", **settings}
+        prompt, seed, index = "a bad cab", 7, 1
+        found = answer(url, prompt=prompt, seed=seed, **settings)["choices"][index]
+        model_hash = call("GET", f"{url}/v1/models/small").json()["model_hash"]
+        provenance = {
+            "model": "small",
+            "model_hash": model_hash,
+            "prompt": prompt,
+            "seed": seed,
+            "settings": settings,
+            "index": index,
+            "created": 1.5,
+        }
+        return {"text": found["text"], "by": "machine", "provenance": provenance}
+
+    def verified(self, url: str, spans: list[Fields], span: int = 0, **more: Any) -> httpx.Response:
+        path, key = made(url, title="", spans=spans)
+        return call("POST", f"{path}/verify", key, span=span, **more)
+
+    def test_the_same_bytes(self, server_with_documents: str) -> None:
+        url = server_with_documents
+        human = {"text": "I say: ", "by": "human"}
+        for settings in ({}, {"stream": False, "max_time": 60.0}, {"best_of": 4}, {"echo": True}):
+            span = self.written(url, **settings)
+            found = self.verified(url, [human, span], 1).json()
+            assert found == {
+                "result": "equal",
+                "text": span["text"],
+                "model": "small",
+                "model_hash": span["provenance"]["model_hash"],
+                "warnings": [],
+            }
+            assert found["text"]
+
+    def test_a_part_and_a_forgery(self, server_with_documents: str) -> None:
+        url = server_with_documents
+        span = self.written(url)
+        part = {**span, "text": span["text"][:5]}
+        assert self.verified(url, [part]).json()["result"] == "part"
+        for forged in (
+            {**span, "text": span["text"] + " and more"},
+            {**span, "provenance": {**span["provenance"], "seed": 8}},
+            {**span, "provenance": {**span["provenance"], "index": 2}},
+        ):
+            found = self.verified(url, [forged]).json()
+            assert found["result"] == "different"
+            assert found["text"] != forged["text"]
+
+    def test_by_a_share_link(self, server_with_documents: str) -> None:
+        url = server_with_documents
+        path, key = made(url, spans=[self.written(url)])
+        link = call("POST", f"{path}/share", key).json()["path"]
+        assert call("POST", f"{url}{link}/verify", span=0).json()["result"] == "equal"
+        refused(call("POST", f"{url}/share/none/verify", span=0), 404, "document_not_found")
+
+    def test_models(self, server_with_documents: str) -> None:
+        url = server_with_documents
+        span = self.written(url)
+        renamed = {**span, "provenance": {**span["provenance"], "model": "of another server"}}
+        found = self.verified(url, [renamed]).json()
+        assert (found["result"], found["model"]) == ("equal", "small")
+        assert self.verified(url, [span], model="small").json()["result"] == "equal"
+        other = {**span, "provenance": {**span["provenance"], "model_hash": "0" * 64}}
+        found = self.verified(url, [other]).json()
+        assert (found["result"], found["text"]) == ("other_model", None)
+        assert found["model_hash"] == span["provenance"]["model_hash"]
+        wrong = self.verified(url, [span], model="none")
+        assert "'none'; allowed: 'small'" in refused(wrong, 404, "model_not_found")
+
+    def test_what_cannot_be_verified(self, server_with_documents: str) -> None:
+        url = server_with_documents
+        span = self.written(url)
+
+        def other(**fields: Any) -> Fields:
+            return {**span, "provenance": {**span["provenance"], **fields}}
+
+        for wrong, message in (
+            ({"text": "mine", "by": "human"}, "span 0 is human text"),
+            ({"text": "its", "by": "machine"}, "span 0 is without provenance"),
+            (other(index=3), "names the choice 3"),
+            (other(settings={"max_tokens": 0, "echo": True}), "names the choice 1"),
+            (other(settings={"temperature": "hot"}), "is no request: 'temperature'"),
+            (other(settings={"max_tokens": 10**6}), "max_tokens is 1000000; allowed"),
+        ):
+            response = self.verified(url, [wrong])
+            assert message in refused(response, 400, "invalid_value")
+        outside = self.verified(url, [span], 5)
+        assert "span is 5; allowed: below 1" in refused(outside, 400, "invalid_value")
+        warned = self.verified(url, [span], colour="red").json()["warnings"]
+        assert [each["code"] for each in warned] == ["fields-ignored"]
