@@ -18,6 +18,7 @@ Names load on first use, so that `import ogpt` is fast and loads no framework:
     ogpt.predict             labels of examples by a fine-tuned model
     ogpt.pipeline            continuations, labels or features of texts, as transformers' pipelines
     ogpt.serve               models over HTTP, in the shapes of OpenAI's API
+    ogpt.export_documents    documents of a server to a file; import_documents: from one
     ogpt.load                tokenizer and PyTorch model of a model folder or Hub id
     ogpt.convert             a checkpoint to a model folder or OpenAI's files
     ogpt.quantize            a model to 8 or 4 bits, and the change in loss
@@ -69,6 +70,8 @@ if TYPE_CHECKING:
     from ogpt.model.transformer import OpenAIGPTModel as OpenAIGPTModel
     from ogpt.pipelines.pipeline import pipeline as pipeline
     from ogpt.recipes.demo import demo as demo
+    from ogpt.serving.export_documents import export_documents as export_documents
+    from ogpt.serving.import_documents import import_documents as import_documents
     from ogpt.serving.serve import serve as serve
     from ogpt.serving.server_settings import ServerSettings as ServerSettings
     from ogpt.tf.classification import (
@@ -162,11 +165,13 @@ _HOMES = {
     "errors": "ogpt.errors",
     "evaluate": "ogpt.workflows.evaluate:evaluate",
     "evaluate_probes": "ogpt.workflows.evaluate_probes:evaluate_probes",
+    "export_documents": "ogpt.serving.export_documents:export_documents",
     "finetune": "ogpt.workflows.finetune:finetune",
     "finetune_plan": "ogpt.workflows.finetune_plan:finetune_plan",
     "finetune_sweep": "ogpt.workflows.finetune_sweep:finetune_sweep",
     "generate": "ogpt.workflows.generate:generate",
     "generate_file": "ogpt.workflows.generate:generate_file",
+    "import_documents": "ogpt.serving.import_documents:import_documents",
     "info": "ogpt.workflows.info:info",
     "load": "ogpt.workflows.load:load",
     "notices": "ogpt.notices",
@@ -230,11 +235,13 @@ __all__ = [
     "errors",
     "evaluate",
     "evaluate_probes",
+    "export_documents",
     "finetune",
     "finetune_plan",
     "finetune_sweep",
     "generate",
     "generate_file",
+    "import_documents",
     "info",
     "load",
     "notices",

@@ -25,8 +25,10 @@ EXAMPLES = 40
 
 
 @pytest.fixture(scope="module")
-def url(small_folder: Path) -> Iterator[str]:
-    with running({"small": small_folder}, max_tokens=16, max_n=4, max_time=5.0) as found:
+def url(small_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    documents = str(tmp_path_factory.mktemp("documents") / "documents.sqlite3")
+    limits = {"max_tokens": 16, "max_n": 4, "max_time": 5.0}
+    with running({"small": small_folder}, documents=documents, **limits) as found:
         yield found
 
 

@@ -25,6 +25,7 @@ from ogpt.cli.prepare import prepare
 from ogpt.cli.pretrain import pretrain
 from ogpt.cli.quantize import quantize
 from ogpt.cli.reproduce import reproduce
+from ogpt.cli.saved_documents import documents
 from ogpt.cli.score import score
 from ogpt.cli.serve import serve
 from ogpt.cli.train_tokenizer import train_tokenizer
@@ -32,7 +33,7 @@ from ogpt.version import __version__
 
 GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
     "Train": (demo, train_tokenizer, prepare, pretrain, finetune, reproduce),
-    "Use": (generate, serve, score, evaluate, predict, quantize, convert),
+    "Use": (generate, serve, documents, score, evaluate, predict, quantize, convert),
     "Look": (info,),
     "Machine": (doctor,),
 }

@@ -39,15 +39,20 @@ from ogpt.errors import (
 )
 from ogpt.serving.schemas import ErrorBody, ErrorDetail
 
+_OF_DOCUMENTS: dict[type[OgptError], tuple[int, str, str | None]] = {
+    UnknownDocument: (404, "invalid_request_error", "document_not_found"),
+    RevisionConflict: (409, "invalid_request_error", "revision_conflict"),
+    DocumentsUnavailable: (503, "server_error", "unavailable"),
+    StorageError: (507, "server_error", "storage_failed"),
+}
 STATUSES: dict[type[OgptError], tuple[int, str, str | None]] = {
+    **_OF_DOCUMENTS,
     RequestError: (400, "invalid_request_error", "invalid_value"),
     ContextTooLong: (400, "invalid_request_error", "context_length_exceeded"),
     SamplingError: (400, "invalid_request_error", "invalid_value"),
     TokenOutOfRange: (400, "invalid_request_error", "invalid_value"),
     StrictNotice: (400, "invalid_request_error", "strict"),
     UnknownModel: (404, "invalid_request_error", "model_not_found"),
-    UnknownDocument: (404, "invalid_request_error", "document_not_found"),
-    RevisionConflict: (409, "invalid_request_error", "revision_conflict"),
     DeadlineExceeded: (408, "server_error", "deadline_exceeded"),
     HeadRefused: (431, "invalid_request_error", "head_too_large"),
     HostRefused: (421, "invalid_request_error", "host_not_allowed"),
@@ -58,8 +63,6 @@ STATUSES: dict[type[OgptError], tuple[int, str, str | None]] = {
     BodyTimeout: (408, "invalid_request_error", "receive_timeout"),
     QueueFull: (429, "rate_limit_error", "rate_limit_exceeded"),
     EngineUnavailable: (503, "server_error", "unavailable"),
-    DocumentsUnavailable: (503, "server_error", "unavailable"),
-    StorageError: (507, "server_error", "storage_failed"),
 }
 """Status, type and code of each class of errors; those of a base count for classes without."""
 

@@ -42,7 +42,7 @@ class Verification(ApiResponse):
     result: Literal["equal", "part", "different", "other_model"]
     """equal: byte for byte; part: the span is a part of the text, such as its first words;
     different: it is not, or the decoder or processor computes other bits; other_model: no model of
-    this server has the hash in the provenance, and nothing was generated."""
+    this server has the hash in the provenance, and no text was generated."""
     text: str | None
     """What was generated."""
     model: str
@@ -116,7 +116,7 @@ def _span(document: StoredDocument, index: int) -> tuple[DocumentSpan, Provenanc
 
 
 def _model(request: Request, provenance: Provenance, asked: str | None) -> tuple[str, str]:
-    """Name and hash of the model to use; if none has the right hash, of the likeliest one."""
+    """Name and hash of the model to use; if none has the right hash, of the first one."""
     names, hashes = request.app.state.models.names, request.app.state.hashes
     if asked is not None and asked not in names:
         raise UnknownModel(
