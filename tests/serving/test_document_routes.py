@@ -228,6 +228,7 @@ class TestAccess:
             refused(call("GET", path, made["edit_key"]), 401, "invalid_api_key")
             link = CLIENT.post(f"{path}/share", headers=headers).json()["path"]
             assert call("GET", f"{url}{link}/document").json()["title"] == TEXT["title"]
+            assert "A story" in call("GET", f"{url}{link}").text
             # it computes: not for everybody
             verify = call("POST", f"{url}{link}/verify", span=1)
             refused(verify, 401, "invalid_api_key")

@@ -17,6 +17,7 @@ from ogpt.serving import (
     embeddings,
     scoring,
     server_status,
+    share_page,
     span_verification,
     tokenization,
 )
@@ -38,6 +39,7 @@ ROUTERS = (
     tokenization.router,
     autocomplete.router,
     document_routes.router,
+    share_page.router,
     span_verification.router,
     server_status.router,
     api_page.router,

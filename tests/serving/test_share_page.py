@@ -1,0 +1,106 @@
+"""The page of a shared document: what it shows, and what hostile documents cannot do."""
+
+from html.parser import HTMLParser
+from typing import Any
+
+from tests.serving.calls import CLIENT, post
+
+PROVENANCE = {
+    "model": "small",
+    "model_hash": "ab" * 32,
+    "prompt": "a",
+    "seed": 7,
+    "settings": {"temperature": 0.5, "max_tokens": 4},
+}
+HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>&amp; $title \u202e\ud83d\x00 "
+
+
+class Seen(HTMLParser):
+    """The elements of a page, with its text."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.text: dict[str, str] = {}
+        self._open: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += attrs
+        if tag not in ("meta", "img"):
+            self._open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag, "elements are closed in order"
+
+    def handle_data(self, data: str) -> None:
+        for tag in self._open:
+            self.text[tag] = self.text.get(tag, "") + data
+
+
+def shared(url: str, **document: Any) -> str:
+    """The path of the page of a new document."""
+    made = post(url, "/documents", **document).json()
+    headers = {"edit-key": made["edit_key"]}
+    link = CLIENT.post(f"{url}/documents/{made['id']}/share", headers=headers).json()
+    return f"{url}{link['path']}"
+
+
+def test_the_text_with_the_words_of_models_marked(server_with_documents: str) -> None:
+    spans = [
+        {"text": "Once upon\n a time ", "by": "human"},
+        {"text": "a bad", "by": "machine", "provenance": PROVENANCE},
+        {"text": " cab", "by": "machine"},
+    ]
+    response = CLIENT.get(shared(server_with_documents, title=" A story ", spans=spans))
+    assert (response.status_code, response.headers["content-type"]) == (
+        200,
+        "text/html; charset=utf-8",
+    )
+    seen = Seen(response.text)
+    assert seen.text["title"] == seen.text["h1"] == "A story"
+    assert seen.text["article"] == "Once upon\n a time a bad cab"
+    assert seen.text["mark"] == "a bad cab"
+    titles = [value for name, value in seen.attributes if name == "title"]
+    assert titles == [
+        f"model small, hash {'ab' * 6}, temperature 0.5, seed 7",
+        "model unknown",
+    ]
+    assert "written by a model: 43% of all." in seen.text["footer"]
+    assert f"small, hash {'ab' * 32}" in seen.text["li"]
+
+
+def test_documents_without_a_title_or_machine_text(server_with_documents: str) -> None:
+    page = shared(server_with_documents, spans=[{"text": "Mine.", "by": "human"}])
+    seen = Seen(CLIENT.get(page).text)
+    assert (seen.text["h1"], "mark" in seen.text) == ("Untitled", False)
+    assert seen.text["footer"] == "All words were written by a human."
+
+
+def test_hostile_documents_are_text(server_with_documents: str) -> None:
+    wrong = {**PROVENANCE, "model": HOSTILE, "settings": {"temperature": HOSTILE}}
+    spans = [
+        {"text": HOSTILE, "by": "human"},
+        {"text": HOSTILE + "a" * 10_000, "by": "machine", "provenance": wrong},
+    ]
+    response = CLIENT.get(shared(server_with_documents, title=HOSTILE, spans=spans))
+    seen = Seen(response.text)
+    assert not {"script", "img"} & set(seen.tags)
+    assert not any(name.startswith("on") for name, _ in seen.attributes)
+    assert seen.text["article"].count("<script>alert(1)</script>") == 2
+    assert "$title" in seen.text["h1"]
+    policy = response.headers["content-security-policy"]
+    assert policy.startswith("default-src 'none'; style-src 'sha256-")
+    assert "unsafe" not in policy
+    headers = ("referrer-policy", "cache-control", "x-robots-tag")
+    assert [response.headers[name] for name in headers] == ["no-referrer", "no-store", "noindex"]
+
+
+def test_revoked_links(server_with_documents: str) -> None:
+    response = CLIENT.get(f"{server_with_documents}/share/none")
+    assert response.status_code == 404
+    said = Seen(response.text).text["article"]
+    assert said == "There is no such shared document; its link may have been revoked."
+    assert CLIENT.head(f"{server_with_documents}/share/none").status_code == 404
