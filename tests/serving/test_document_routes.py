@@ -206,6 +206,18 @@ def test_a_full_disk(small_folder: Path, tmp_path: Path) -> None:
         assert call("GET", path, key).json() == before
 
 
+def test_documents_may_be_larger_than_other_requests(small_folder: Path, tmp_path: Path) -> None:
+    where = str(tmp_path / "documents.sqlite3")
+    limits = {"max_body_bytes": 1024, "max_document_bytes": 4096}
+    with running({"small": small_folder}, documents=where, **limits) as url:
+        path, key = made(url, title="a" * 3000)
+        assert call("GET", path, key).json()["title"] == "a" * 3000
+        large = call("PUT", path, key, 1, title="a" * 5000)
+        assert "higher --max-document-bytes" in refused(large, 413, "body_too_large")
+        other = call("POST", f"{url}/v1/completions", prompt="a" * 3000)
+        assert "higher --max-body-bytes" in refused(other, 413, "body_too_large")
+
+
 class TestWithoutDocuments:
     def test_all_routes_say_so(self, server: Any) -> None:
         assert call("GET", f"{server.url}/documents").json() == {"kept": False}

@@ -119,7 +119,8 @@ def test_nginx_waits_longer_than_a_request_may_take() -> None:
     assert found
     assert min(found) > options["--max-time"].default
     [size] = re.findall(r"client_max_body_size (\d+)m;", PAGE)
-    assert int(size) * 2**20 >= options["--max-body-bytes"].default
+    for limit in ("--max-body-bytes", "--max-document-bytes"):
+        assert int(size) * 2**20 >= options[limit].default
 
 
 def test_every_option_in_the_text_exists() -> None:

@@ -74,7 +74,11 @@ def guards(settings: ServerSettings, metrics: ServerMetrics) -> list[Middleware]
         *([cors] if origins else []),
         Middleware(CallerGuard, keys, settings.requests_per_minute),
         Middleware(
-            BodyGuard, settings.max_body_bytes, settings.receive_timeout, settings.log_prompts
+            BodyGuard,
+            settings.max_body_bytes,
+            settings.receive_timeout,
+            settings.log_prompts,
+            settings.max_document_bytes,
         ),
     ]
 
@@ -285,15 +289,22 @@ class BodyGuard:
         max_bytes: Of a body.
         seconds: Deadline for the body, from its head on.
         is_logged: Whether bodies, and so prompts, are logged.
+        document_bytes: Maximum of a document; None: `max_bytes`.
     """
 
     def __init__(
-        self, app: ASGIApp, max_bytes: int, seconds: float, is_logged: bool = False
+        self,
+        app: ASGIApp,
+        max_bytes: int,
+        seconds: float,
+        is_logged: bool = False,
+        document_bytes: int | None = None,
     ) -> None:
         self.app = app
         self._max_bytes = max_bytes
         self._seconds = seconds
         self._is_logged = is_logged
+        self._document_bytes = max_bytes if document_bytes is None else document_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on with its body, or refuse it."""
@@ -317,12 +328,15 @@ class BodyGuard:
 
     async def _body(self, scope: Scope, receive: Receive) -> bytearray | RequestRefused | None:
         """The body, or why it is refused; None if the client has left."""
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        is_document = path.startswith("/documents")
+        most = self._document_bytes if is_document else self._max_bytes
         declared = Headers(scope=scope).get("content-length", "")
         body, size = bytearray(), int(declared[:20]) if declared.isdecimal() else 0
         try:
             async with asyncio.timeout(self._seconds):
                 more = True
-                while more and size <= self._max_bytes:
+                while more and size <= most:
                     message = await receive()
                     if message["type"] == "http.disconnect":
                         return None
@@ -334,9 +348,10 @@ class BodyGuard:
                 f"the body did not arrive in {self._seconds:g} s",
                 hint="send it faster, or start the server with a higher --receive-timeout",
             )
-        if size <= self._max_bytes:
+        if size <= most:
             return body
         return BodyRefused(
-            f"the body has more than {self._max_bytes} bytes",
-            hint="send less, or start the server with a higher --max-body-bytes",
+            f"the body has more than {most} bytes",
+            hint="send less, or start the server with a higher "
+            f"--max-{'document' if is_document else 'body'}-bytes",
         )

@@ -86,6 +86,13 @@ class ServerSettings:
         "True keeps documents, False does not",
         Option("--no-documents", DOCUMENTS, switches_off="Keep no documents."),
     )
+    max_document_bytes: int = described(
+        16 * 2**20,
+        "Maximum size of a document in bytes, with the provenance of its machine text.",
+        Whole(1024),
+        "pass at least 1024",
+        Option(panel=DOCUMENTS),
+    )
     slots: int = described(
         32,
         "Number of texts generated at the same time; each holds a KV cache.",
