@@ -109,7 +109,8 @@ def query_and_key_swapped(other: Any, given: Given, patch: Patch) -> None:
 
 
 def mask_dropped(other: Any, given: Given, patch: Patch) -> None:
-    given["position_ids"] = np.maximum(given.pop("attention_mask").cumsum(-1) - 1, 0)
+    # positions that start at 1: from 0 on, they would tell padding as packed texts
+    given["position_ids"] = np.maximum(given.pop("attention_mask").cumsum(-1), 1)
 
 
 def one_future_token_seen(other: Any, given: Given, patch: Patch) -> None:

@@ -8,7 +8,11 @@ import torch
 from tests.model.golden import answers, arguments, distance, golden_model, recorded
 from tests.tf.twins import twin
 
-pytestmark = pytest.mark.slow
+# what transformers reads as text, ours reads as text with a notice
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:there is no attention_mask"),
+]
 TOLERANCE = 1e-5
 CASES = [
     (name, case)
