@@ -113,6 +113,10 @@ KINDS: dict[str, str] = {
     ),
     "arguments-ignored": "ignoring arguments that no model accepts: {names}",
     "nothing-to-learn": "all labels are {ignored}, the value to ignore: the loss is zero",
+    "adapter-on-head": (
+        "PEFT adapts {layer} and sees no layer of the transformer: load the model with "
+        "ogpt.integrations.transformers to adapt those"
+    ),
     "weights-not-from-file": "{name}: {report}",
     "dtype-narrowed": "the file stores {stored}: rounding the weights to {dtype}",
     "run-started": "no run to resume in {path}: starting a new one",

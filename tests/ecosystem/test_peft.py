@@ -11,7 +11,9 @@ import torch
 import transformers
 from peft import PeftModel, get_peft_model
 
+import ogpt
 from ogpt.integrations import transformers as door
+from ogpt.notices import collecting
 from tests.ecosystem import small
 
 LIBRARY = "peft"
@@ -107,6 +109,10 @@ def test_all_linear_adapts_every_layer() -> None:
     }
     layers = ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj")
     assert found == {f"{block}.{layer}" for block in range(2) for layer in layers}
+    own = ogpt.OpenAIGPTLMHeadModel(small.config().own)  # of which PEFT sees the head alone
+    with collecting() as notices:
+        get_peft_model(own, peft.LoraConfig(target_modules="all-linear"))
+    assert [notice.fields for notice in notices] == [{"layer": "lm_head"}]
 
 
 @pytest.mark.filterwarnings("ignore:Position ids are not supported")  # of PEFT, with version 5

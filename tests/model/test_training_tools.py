@@ -14,14 +14,33 @@ from ogpt.model.classification import OpenAIGPTForSequenceClassification
 from ogpt.model.double_heads import OpenAIGPTDoubleHeadsModel
 from ogpt.model.heads import OpenAIGPTLMHeadModel
 from ogpt.model.transformer import OpenAIGPTModel
+from ogpt.notices import collecting
 from tests.model.small import KINDS, Kind, draw_ids, small
 
 IDS = draw_ids(2, 6)
+CLASSIFIER = OpenAIGPTForSequenceClassification
 
 
 def labels_of(kind: Kind) -> list[str]:
     """The arguments that Trainer takes for labels, which must be in every batch it evaluates."""
     return [name for name in inspect.signature(kind.forward).parameters if "label" in name]
+
+
+class Adapter(torch.nn.Linear):
+    """As PEFT makes one of a layer."""
+
+    __module__ = "peft.tuners.lora.layer"
+
+
+def test_an_adapter_of_a_head_is_reported() -> None:
+    """PEFT's all-linear finds no other layer of these classes."""
+    for kind, name in ((OpenAIGPTLMHeadModel, "lm_head"), (CLASSIFIER, "score")):
+        model, layer = small(kind), Adapter(16, 40, bias=False)
+        with collecting() as notices:
+            setattr(model, name, layer)
+        assert [notice.fields for notice in notices] == [{"layer": name}]
+        assert "ogpt.integrations.transformers" in notices[0].message
+        assert getattr(model, name) is layer
 
 
 def test_names_of_labels() -> None:

@@ -125,6 +125,7 @@ class OpenAIGPTPreTrainedModel(transformers.PreTrainedModel, _Start):
     """The class of ogpt."""
     _no_split_modules: ClassVar[list[str]] = ["Block"]
     _skip_keys_device_placement: ClassVar[list[str]] = ["past_key_values"]
+    __setattr__ = nn.Module.__setattr__  # PEFT sees all layers here
     _supports_sdpa = True
     _supports_flash_attn = True
     # buffers in files of older versions

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -15,6 +15,7 @@ from ogpt.errors import ConfigError
 from ogpt.model.attention import best_attention, check_attention
 from ogpt.model.model_facts import ModelFacts
 from ogpt.model.resizing import resized
+from ogpt.notices import tell
 from ogpt.weights.names import PREFIX
 
 
@@ -43,6 +44,13 @@ class Model(ModelFacts):
         self._require_grads_hook: RemovableHandle | None = None
         self.all_tied_weights_keys: dict[str, str] = {}
         """Names of tied weights, with the weight that each is tied to."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute; PEFT puts an adapter in the place of a layer so."""
+        # It knows nn.Linear and transformers' Conv1D: of our layers, the heads alone.
+        if type(value).__module__.startswith("peft.tuners."):
+            tell("adapter-on-head", layer=name)
+        super().__setattr__(name, value)
 
     @property
     def base_model(self) -> Model:
