@@ -357,6 +357,7 @@ def test_the_order_of_a_pair_counts(client: TestClient, folders: dict[str, Path]
         ({"model": "classes", "input": [{"text": 7}]}, "input", "text of example 1 is 7"),
         ({"model": "number", "input": "a"}, "input", "no column 'hypothesis'"),
         ({"model": "classes", "input": 7}, "input", "string"),
+        ({"model": "classes", "input": ["a " * 90] * 300}, "input", "allowed: at most 16384"),
         ({"model": "classes", "input": ["a"] * 2049}, "input", "2049 texts; allowed: at most 2048"),
     ],
 )

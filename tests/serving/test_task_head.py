@@ -58,7 +58,7 @@ def opened(folder: ModelFolder, **asked: Any) -> Any:
 def logits_of(folder: ModelFolder, rows: list[Any]) -> list[np.ndarray]:
     head = TaskHead.open(folder)
     with closing(opened(folder)) as decoder:
-        return list(head.logits(head.examples(rows))(decoder))
+        return list(head.logits(head.sequences(head.examples(rows)))(decoder))
 
 
 def is_equal(folder: ModelFolder, rows: list[Any]) -> bool:
@@ -117,7 +117,7 @@ def test_a_classifier_of_another_program_is_that_of_the_pipeline(
     else:
         assert one.label == folder.labels[int(logits[0].argmax())]
     with pytest.raises(DataError, match="has no tokens"):
-        head.logits(head.examples([" "]))
+        head.sequences(head.examples([" "]))
     assert list(head.logits([])(None)) == []
 
 
@@ -166,7 +166,7 @@ def test_a_planted_fault_shows(
 def test_it_runs_in_an_engine_in_chunks(models: dict[str, ModelFolder]) -> None:
     folder, rows = models["choices"], ROWS["choices"]
     head = TaskHead.open(folder)
-    work = head.logits(head.examples(rows))
+    work = head.logits(head.sequences(head.examples(rows)))
     opening = partial(opened, folder, slots=2)
     with closing(Engine(opening, folder.tokenizer, prompt_tokens=5)) as engine:
         found = engine.run(work).results()
@@ -185,7 +185,7 @@ def test_a_quantized_model_keeps_its_head(models: dict[str, ModelFolder], tmp_pa
 def test_what_is_cut_and_what_is_unknown_is_noticed(models: dict[str, ModelFolder]) -> None:
     head = TaskHead.open(models["classes"])
     with collecting() as notices:
-        head.logits(head.examples(["a film", LONG * 9, "東京"]))
+        head.sequences(head.examples(["a film", LONG * 9, "東京"]))
     assert [notice.kind for notice in notices] == ["prompt-unknown", "examples-cut"]
     assert notices[1].fields["count"] == 1
 
@@ -198,7 +198,7 @@ def test_rows_that_do_not_fit_the_task_are_refused(models: dict[str, ModelFolder
     with pytest.raises(DataError, match="example 1 has no column 'hypothesis'"):
         head.examples(["a text alone"])
     with pytest.raises(DataError, match="has no tokens"):
-        head.logits(head.examples([{"premise": "a", "hypothesis": " "}]))
+        head.sequences(head.examples([{"premise": "a", "hypothesis": " "}]))
     assert head.predictions([], []) == []
 
 

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
 from ogpt.errors import ConfigError, DataError, RequestError
-from ogpt.serving.prompt_fields import MAX_TEXTS, check_count
+from ogpt.serving.prompt_fields import MAX_TEXTS, check_count, check_total
 from ogpt.serving.request_scope import Scope, listen, unless_gone
 from ogpt.serving.schemas import ERRORS, ApiRequest, ApiResponse, Usage
 from ogpt.serving.served_models import ServedModel
@@ -63,10 +63,12 @@ async def classify(body: ClassifyRequest, request: Request, scope: Scope) -> Cla
         check_count("input", len(rows), MAX_TEXTS)
         try:
             examples = head.examples(rows)
-            work = await asyncio.to_thread(head.logits, examples)
+            sequences = await asyncio.to_thread(head.sequences, examples)
         except DataError as error:
             raise RequestError.of_field(str(error), hint=error.hint, param="input") from error
-        stream = scope.enter_context(served.engine.run(work))
+        tokens = sum(len(ids) for each in sequences for ids in each)
+        check_total("input", tokens, request.app.state.settings)
+        stream = scope.enter_context(served.engine.run(head.logits(sequences)))
         found = await unless_gone(request, stream.gather())
     predictions = head.predictions(examples, found)
     return ClassifyResponse(
@@ -75,7 +77,7 @@ async def classify(body: ClassifyRequest, request: Request, scope: Scope) -> Cla
             LabelledExample(index=index, label=one.label, scores=one.scores)
             for index, one in enumerate(predictions)
         ],
-        usage=Usage.of_prompt(stream.times.prompt_tokens),
+        usage=Usage.of_prompt(tokens),
         warnings=warnings,
     )
 

@@ -94,22 +94,29 @@ class TaskHead:
             found.append(Example(made.texts, place=made.place, id=made.id))
         return found
 
-    def logits(self, examples: Sequence[Example]) -> Callable[[Decoder], Iterator[Logits]]:
-        """Tokenize examples; return what computes their logits with a decoder, one after the other.
+    def sequences(self, examples: Sequence[Example]) -> list[list[Ids]]:
+        """The sequences of each example: one, two orders, or one for each choice.
 
         What does not fit the model is cut, with the notice `examples-cut`.
 
         Args:
             examples: From `examples`.
 
-        Returns:
-            Work for `Engine.run`; it needs hidden states, and uses slot 0.
-
         Raises:
             DataError: a text without tokens.
         """
         transform = self.transform
-        sequences = self._texts(examples) if transform is None else self._made(examples, transform)
+        return self._texts(examples) if transform is None else self._made(examples, transform)
+
+    def logits(self, sequences: Sequence[Sequence[Ids]]) -> Callable[[Decoder], Iterator[Logits]]:
+        """Make what computes the logits of examples with a decoder, one after the other.
+
+        Args:
+            sequences: From `sequences`.
+
+        Returns:
+            Work for `Engine.run`; it needs hidden states, and uses slot 0.
+        """
 
         def work(decoder: Decoder) -> Iterator[Logits]:
             for rows in sequences:
