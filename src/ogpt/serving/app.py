@@ -20,6 +20,7 @@ from ogpt.serving import (
     share_page,
     span_verification,
     tokenization,
+    writing_page,
 )
 from ogpt.serving.documents.document_store import DocumentStore
 from ogpt.serving.guard import guards
@@ -43,13 +44,14 @@ ROUTERS = (
     span_verification.router,
     server_status.router,
     api_page.router,
+    writing_page.router,
 )
 
 DESCRIPTION = """
 Models of OpenAI GPT over HTTP, in the shapes of OpenAI's API.
 
-A server with an API key needs the header `Authorization: Bearer KEY` on all paths but /health,
-/ready, /docs, /openapi.json and, for reading, /share.
+A server with an API key needs the header `Authorization: Bearer KEY` on all paths but those of the
+writing page (/ and /static), /health, /ready, /docs, /openapi.json and, for reading, /share.
 """
 
 

@@ -45,10 +45,10 @@ from ogpt.serving.server_settings import ServerSettings
 MAX_HEAD_BYTES = 65536
 """Request line and headers together."""
 
-OPEN_PATHS = frozenset({"/health", "/ready", "/docs", "/openapi.json"})
+OPEN_PATHS = frozenset({"/", "/health", "/ready", "/docs", "/openapi.json"})
 """Need no key and have no rate: they are for browsers, and for what runs the server."""
 
-OPEN_FOLDERS = ("/share/",)
+OPEN_FOLDERS = ("/share/", "/static/")
 """Likewise for reading all paths below: whoever has a share link may read its document."""
 
 LOGGER = logging.getLogger(__name__)

@@ -1,0 +1,104 @@
+/** Calls of the server that served this page: the key, errors, and streams. */
+
+const BASE = new URL("../../", import.meta.url); // this file is static/page/api.js
+const KEY = "ogpt.key";
+
+/** An answer that is not 2xx. */
+export class ApiError extends Error {
+  constructor(status, message, param = null) {
+    super(message);
+    this.status = status;
+    this.param = param;
+  }
+}
+
+/** The server cannot be reached. */
+export class ServerAway extends Error {}
+
+/** Set by the page: `askKey(wrong)` returns a promise of a key, or of null. */
+export const hooks = { askKey: async () => null, onAway: () => {} };
+
+let asking = null;
+
+/** Send a request and return the response, which is 2xx. */
+export async function send(path, { method = "GET", body, headers = {}, signal } = {}) {
+  for (let wrong = false; ; wrong = true) {
+    const response = await reach(path, { method, body, headers, signal });
+    if (response.ok) return response;
+    const error = await errorOf(response);
+    if (response.status !== 401) throw error;
+    const sent = localStorage.getItem(KEY);
+    asking ??= hooks.askKey(wrong || sent !== null).finally(() => (asking = null));
+    const key = await asking;
+    if (!key) throw error;
+    localStorage.setItem(KEY, key);
+  }
+}
+
+/** Send a request and return the JSON of its answer. */
+export async function json(path, options) {
+  return (await send(path, options)).json();
+}
+
+/** Yield the events of a completion that is streamed. An error event is raised. */
+export async function* completions(body, signal) {
+  const response = await send("v1/completions", {
+    method: "POST",
+    body: { ...body, stream: true },
+    signal,
+  });
+  let held = "";
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  for (;;) {
+    const { done, value } = await away(reader.read());
+    if (done) throw new ServerAway("the answer ended early");
+    held += value;
+    const events = held.split("\n\n");
+    held = events.pop();
+    for (const event of events) {
+      const data = event.replace(/^data: /, "");
+      if (data === "[DONE]") return;
+      const found = JSON.parse(data);
+      if (found.error) throw new ApiError(500, found.error.message, found.error.param);
+      yield found;
+    }
+  }
+}
+
+async function reach(path, { method, body, headers, signal }) {
+  const key = localStorage.getItem(KEY);
+  const all = { ...headers };
+  if (key) all.authorization = `Bearer ${key}`;
+  if (body !== undefined) all["content-type"] = "application/json";
+  return away(
+    fetch(new URL(path, BASE), {
+      method,
+      headers: all,
+      body: body === undefined ? undefined : JSON.stringify(body),
+      signal,
+      cache: "no-store",
+    }),
+  );
+}
+
+/** A failed connection becomes ServerAway; a request that the page ended stays AbortError. */
+async function away(promise) {
+  try {
+    return await promise;
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    hooks.onAway();
+    throw new ServerAway("the server cannot be reached");
+  }
+}
+
+async function errorOf(response) {
+  let message = `the server answered ${response.status}`;
+  let param = null;
+  try {
+    ({ message, param } = (await response.json()).error);
+  } catch {
+    // no error of this server's: a proxy's
+  }
+  return new ApiError(response.status, message, param);
+}

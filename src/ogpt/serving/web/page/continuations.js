@@ -1,0 +1,85 @@
+/**
+ * One request for continuations: streams them in, and knows how each came to be.
+ *
+ * `items` are {text, done}; `onPart` is called whenever one has grown or ended.
+ */
+
+import { completions } from "./api.js";
+import { machineSlice } from "./text_document.js";
+
+export class Continuations {
+  constructor(body, model, onPart) {
+    this.body = body;
+    this.items = Array.from({ length: body.n }, () => ({ text: "", done: false }));
+    this.warnings = [];
+    this.running = true;
+    this._model = model;
+    this._onPart = onPart;
+    this._sources = [];
+    this._stop = new AbortController();
+  }
+
+  /** Read the stream to its end; what arrived before an error or a stop stays. */
+  async run() {
+    try {
+      for await (const event of completions(this.body, this._stop.signal)) {
+        this.warnings.push(...(event.warnings ?? []));
+        for (const { index, text, finish_reason: reason } of event.choices) {
+          const item = this.items[index];
+          item.text += text;
+          item.done = reason !== null;
+          this._follow();
+          this._onPart(item);
+        }
+      }
+    } catch (error) {
+      if (error.name !== "AbortError") throw error;
+    } finally {
+      this.running = false;
+    }
+  }
+
+  stop() {
+    this._stop.abort();
+  }
+
+  /**
+   * Where the text of an item comes from, so that it can be generated again. It is one object for
+   * each item, which follows the item while it grows.
+   */
+  provenance(index) {
+    if (!this._sources[index]) {
+      const { prompt, seed, model, ...settings } = this.body;
+      this._sources[index] = {
+        model: model ?? this._model.id,
+        model_hash: this._model.model_hash ?? null,
+        settings,
+        seed,
+        prompt,
+        index,
+        created: new Date().toISOString(),
+      };
+      this._follow();
+    }
+    return this._sources[index];
+  }
+
+  _follow() {
+    this._sources.forEach((source, index) => {
+      const { text, done } = this.items[index];
+      Object.assign(source, { text, complete: done });
+    });
+  }
+}
+
+/** Characters at the start of a continuation that the text before it makes needless. */
+export function needless(text, before) {
+  return before === "" || /\s$/.test(before) ? text.length - text.trimStart().length : 0;
+}
+
+/** What to insert for a continuation, so that it does not run into the word after the caret. */
+export function insertion(text, before, after, source) {
+  const slice = machineSlice(text.slice(needless(text, before)), source);
+  const touches = /^[\p{L}\p{N}]/u.test(after) && /\S$/.test(slice.text);
+  return touches ? { text: `${slice.text} `, machine: slice.machine } : slice;
+}

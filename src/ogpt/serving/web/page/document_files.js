@@ -1,0 +1,101 @@
+/** Documents as files: text, Markdown, and one HTML page that keeps who wrote what. */
+
+import { sliceOf, spansOf } from "./text_document.js";
+
+const DATA = /<script type="application\/json" id="ogpt-document">([\s\S]*?)<\/script>/;
+
+export const FORMATS = Object.freeze({
+  txt: { type: "text/plain", make: ({ slice }) => slice.text },
+  md: { type: "text/markdown", make: markdown },
+  html: { type: "text/html", make: page },
+});
+
+/** Offer a document as a download. */
+export function download(title, slice, format) {
+  const { type, make } = FORMATS[format];
+  const blob = new Blob([make({ title, slice })], { type: `${type};charset=utf-8` });
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(blob);
+  link.download = `${fileName(title || slice.text)}.${format}`;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+}
+
+/** Read a file: {title, spans}. A page of ours keeps its marks; all else is text of a person. */
+export async function readFile(file) {
+  const text = await file.text();
+  const found = text.match(DATA);
+  if (found) {
+    const { title, spans } = JSON.parse(found[1]);
+    return { title: String(title ?? ""), spans: spansOf(sliceOf(spans)) };
+  }
+  const title = file.name.replace(/\.[^.]*$/, "");
+  return { title, spans: [{ text: text.replace(/\r\n?/g, "\n"), by: "human" }] };
+}
+
+/** Machine text is bold, as Write With Transformer showed it. */
+export function markdown({ title, slice }) {
+  const parts = spansOf(slice).map(({ text, by }) => {
+    const plain = text.replace(/[\\`*_[\]<>#]/g, "\\$&");
+    return by === "machine" ? plain.replace(/\S(?:.*\S)?/g, "**$&**") : plain;
+  });
+  const body = parts.join("").replace(/\n+/g, "\n\n");
+  return title ? `# ${title}\n\n${body}\n` : `${body}\n`;
+}
+
+/** A page that needs no server and runs no script. */
+export function page({ title, slice }) {
+  const spans = spansOf(slice);
+  const body = spans.map(({ text, by, provenance }) =>
+    by === "machine"
+      ? `<mark title="${escaped(described(provenance))}">${escaped(text)}</mark>`
+      : escaped(text),
+  );
+  const data = JSON.stringify({ title, spans }).replaceAll("<", "\\u003c");
+  const name = escaped(title || "Untitled");
+  return `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>${name}</title>
+<style>
+:root { color-scheme: light dark; }
+body { max-width: 38rem; margin: 4rem auto; padding: 0 1.25rem; font: 1.15rem/1.7 ui-serif, Georgia, serif; }
+article { white-space: pre-wrap; overflow-wrap: anywhere; }
+mark { color: inherit; background: light-dark(#e6efe9, #22352f); text-decoration: underline; text-decoration-color: light-dark(#2f6b5b, #8fc7b5); text-decoration-thickness: 1px; text-underline-offset: 0.2em; }
+footer { margin-top: 4rem; font: 0.85rem/1.5 ui-sans-serif, system-ui, sans-serif; }
+</style>
+</head>
+<body>
+<h1 dir="auto">${name}</h1>
+<article dir="auto">${body.join("")}</article>
+<footer>Underlined text was written by a model. Point at it to see which one.</footer>
+<script type="application/json" id="ogpt-document">${data}</script>
+</body>
+</html>
+`;
+}
+
+/** One line on how a model came to write a text. */
+export function described(source) {
+  const { model, model_hash: hash, seed, settings = {} } = source ?? {};
+  const parts = [`model ${model ?? "unknown"}`];
+  if (hash) parts.push(`hash ${String(hash).slice(0, 12)}`);
+  for (const name of ["temperature", "top_p", "top_k", "best_of"]) {
+    if (settings[name] !== undefined) parts.push(`${name.replace("_", "-")} ${settings[name]}`);
+  }
+  if (seed !== undefined) parts.push(`seed ${seed}`);
+  return parts.join(", ");
+}
+
+function escaped(text) {
+  const names = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;" };
+  return text.replace(/[&<>"']/g, (sign) => names[sign]);
+}
+
+function fileName(text) {
+  const words = text.trim().slice(0, 60).replace(/[^\p{L}\p{N}]+/gu, "-");
+  return words.replace(/^-+|-+$/g, "").toLowerCase() || "untitled";
+}

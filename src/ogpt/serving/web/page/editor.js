@@ -1,0 +1,128 @@
+/**
+ * The editor: one document, its history and its view. Every change goes through `edit`.
+ *
+ * Events: "change" after an edit or another document, "select" when the caret moves.
+ */
+
+import { EditorInput } from "./editor_input.js";
+import { EditorView } from "./editor_view.js";
+import { History } from "./history.js";
+import { EMPTY, TextDocument, humanSlice } from "./text_document.js";
+
+export class Editor extends EventTarget {
+  constructor(root) {
+    super();
+    this.root = root;
+    this.view = new EditorView(root);
+    this.history = new History();
+    this.document = null;
+    this._selection = { start: 0, end: 0, backward: false };
+    this.open(EMPTY);
+    this.input = new EditorInput(this);
+    document.addEventListener("selectionchange", () => {
+      if (!this.input.composing && this.view.selection()) this._told("select");
+    });
+  }
+
+  /** The selection; of an editor without focus, the last one. */
+  get selection() {
+    this._selection = this.view.selection() ?? this._selection;
+    const { length } = this.document;
+    const { start, end, backward } = this._selection;
+    return { start: Math.min(start, length), end: Math.min(end, length), backward };
+  }
+
+  /** Show another document. */
+  open(slice) {
+    this.document = new TextDocument(slice);
+    this.history.clear();
+    this._selection = { start: 0, end: 0, backward: false };
+    this.view.ghost = null;
+    this.view.tokens = [];
+    this.view.show(this.document);
+    this._told("change");
+  }
+
+  /**
+   * Replace a part of the document and put the caret behind what was inserted.
+   * `kind` is "type", "delete" or another word; runs of the first two are undone together.
+   */
+  edit(start, end, slice, kind = "other") {
+    const before = this.selection;
+    const removed = this._replace(start, end, slice);
+    this.history.add({ start, removed, inserted: slice, kind, before });
+    this.select(start + slice.text.length);
+    this._told("change");
+  }
+
+  undo() {
+    const edit = this.history.undo();
+    if (!edit) return false;
+    this._replace(edit.start, edit.start + edit.inserted.text.length, edit.removed);
+    this._moved(edit.before);
+    return true;
+  }
+
+  redo() {
+    const edit = this.history.redo();
+    if (!edit) return false;
+    this._replace(edit.start, edit.start + edit.removed.text.length, edit.inserted);
+    this._moved({ start: edit.start + edit.inserted.text.length });
+    return true;
+  }
+
+  select(start, end = start) {
+    this._selection = { start, end, backward: false };
+    if (this.root.contains(document.activeElement)) this.view.select(this._selection);
+  }
+
+  focus() {
+    const selection = this.selection;
+    this.root.focus({ preventScroll: true });
+    this.view.select(selection);
+  }
+
+  /** Take in what the browser changed in the page by itself: text of an input method. */
+  takeIn() {
+    const shown = this.view.shownText();
+    const { text } = this.document;
+    const most = Math.min(shown.length, text.length);
+    let start = 0;
+    while (start < most && shown[start] === text[start]) start += 1;
+    let tail = 0;
+    while (tail < most - start && shown.at(-1 - tail) === text.at(-1 - tail)) tail += 1;
+    const added = shown.slice(start, shown.length - tail);
+    const removed = this.document.replace(start, text.length - tail, humanSlice(added));
+    const caret = start + added.length;
+    this.view.show(this.document); // the browser may have made nodes of its own
+    if (removed.text || added) {
+      const before = { start: start + removed.text.length };
+      this.history.add({ start, removed, inserted: humanSlice(added), kind: "compose", before });
+    }
+    this.select(caret);
+    this._told("change");
+  }
+
+  _replace(start, end, slice) {
+    const removed = this.document.replace(start, end, slice);
+    this.view.ghost = shifted(this.view.ghost, start);
+    this.view.tokens = this.view.tokens.filter((token) => token.end <= start);
+    this.view.update(start, end - start, slice.text.length);
+    return removed;
+  }
+
+  _moved({ start, end = start }) {
+    this.focus();
+    this.select(start, end);
+    this._told("change");
+  }
+
+  _told(name) {
+    this.dispatchEvent(new Event(name));
+  }
+}
+
+/** An edit before a ghost, or at it, takes it away. */
+function shifted(ghost, start) {
+  return ghost && ghost.offset < start ? ghost : null;
+}

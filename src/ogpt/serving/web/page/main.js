@@ -1,0 +1,152 @@
+/** Builds the page of its parts. */
+
+import { ServerAway, hooks } from "./api.js";
+import { Announcer } from "./announcer.js";
+import { download, readFile } from "./document_files.js";
+import { DocumentList } from "./document_list.js";
+import { Editor } from "./editor.js";
+import { nextStart } from "./example_starts.js";
+import { GhostText } from "./ghost_text.js";
+import { keyDialog } from "./key_dialog.js";
+import { EditorKeys } from "./editor_keys.js";
+import { Models } from "./models.js";
+import { OpenDocument } from "./open_document.js";
+import { Panels } from "./panels.js";
+import { Preferences } from "./preferences.js";
+import { showSeen } from "./seen_by_model.js";
+import { ServerWatch } from "./server_watch.js";
+import { Settings } from "./settings.js";
+import { SettingsPanel } from "./settings_panel.js";
+import { StatusLine } from "./status_line.js";
+import { SuggestionList } from "./suggestion_list.js";
+import { humanSlice } from "./text_document.js";
+import { TokenCount } from "./token_count.js";
+
+const $ = (id) => document.getElementById(id);
+
+const announcer = new Announcer($("live"), $("note"));
+const settings = new Settings();
+const models = new Models(settings);
+const editor = new Editor($("editor"));
+
+/** What the parts of the page share. */
+const context = {
+  editor,
+  settings,
+  models,
+  announcer,
+  failed(error) {
+    if (error instanceof ServerAway) announcer.say("The server cannot be reached");
+    else announcer.show(`The server refused: ${error.message}`, "error");
+  },
+  onState: () => showState(),
+};
+
+hooks.askKey = keyDialog($("key"));
+
+const list = new SuggestionList($("suggestions"), context);
+const ghost = new GhostText(context);
+const panel = new SettingsPanel($("settings"), settings);
+const opened = new OpenDocument(editor, $("title"));
+const documents = new DocumentList($("documents-panel"), opened, announcer);
+const preferences = new Preferences($("preferences"), (values) => {
+  document.documentElement.dataset.theme = values.theme;
+  ghost.enable(values.ghost);
+});
+const panels = new Panels(editor, () => documents.show());
+const status = new StatusLine(context, opened);
+new EditorKeys({ ...context, list, ghost, preferences });
+new TokenCount($("tokens"), context);
+new ServerWatch($("away"), announcer, () => loadModels());
+
+function showState() {
+  const running = list.running || ghost.running;
+  $("stop").hidden = !running;
+  $("suggest").hidden = running;
+  $("undo").disabled = !editor.history.canUndo;
+  $("redo").disabled = !editor.history.canRedo;
+  status.show();
+  $("again").hidden = running || list.open || status.source === null;
+}
+
+/** Take the machine text at the caret away and ask for other continuations in its place. */
+function regenerate() {
+  const { end } = editor.selection;
+  const range = editor.document.sourceAt(end);
+  if (!range) return;
+  editor.focus();
+  editor.edit(range.start, range.end, humanSlice(""), "cut");
+  list.ask();
+}
+
+function shuffle() {
+  const start = humanSlice(nextStart(editor.document.text));
+  if (editor.document.words().human + editor.document.words().machine > 25) {
+    opened.create("", [{ text: start.text, by: "human" }]);
+  } else {
+    editor.edit(0, editor.document.length, start, "shuffle");
+  }
+  editor.focus();
+  editor.select(editor.document.length);
+}
+
+async function importFile() {
+  const [file] = $("file").files;
+  $("file").value = "";
+  if (!file) return;
+  try {
+    const { title, spans } = await readFile(file);
+    opened.create(title, spans);
+    announcer.show(`Imported ${file.name} as a new document.`);
+  } catch {
+    announcer.show(`${file.name} cannot be read: it is damaged.`, "error");
+  }
+}
+
+async function loadModels() {
+  try {
+    await models.load();
+    panel.setModels(models.cards);
+    editor.dispatchEvent(new Event("select"));
+  } catch (error) {
+    context.failed(error);
+  }
+}
+
+$("undo").addEventListener("click", () => editor.undo());
+$("redo").addEventListener("click", () => editor.redo());
+$("shuffle").addEventListener("click", shuffle);
+$("suggest").addEventListener("click", () => {
+  editor.focus();
+  list.ask();
+});
+$("stop").addEventListener("click", () => {
+  list.stop();
+  ghost.hide();
+  showState();
+});
+$("again").addEventListener("click", regenerate);
+$("seen").addEventListener("click", () => showSeen($("seen-dialog"), context));
+$("import").addEventListener("click", () => $("file").click());
+$("file").addEventListener("change", importFile);
+$("menu").addEventListener("click", ({ target }) => {
+  const format = target.dataset.export;
+  if (format) download($("title").value, editor.document.slice(), format);
+  $("menu").hidePopover();
+});
+for (const name of ["change", "select"]) {
+  editor.addEventListener(name, () => {
+    if (name === "change") list.close();
+    showState();
+  });
+}
+settings.addEventListener("change", () => models.learn().catch(context.failed));
+opened.addEventListener("apart", () => {
+  announcer.show("Another tab changed this document. Your version is kept as a document of its own.");
+});
+
+opened.start();
+panels.start();
+editor.focus();
+editor.select(editor.document.length);
+loadModels();

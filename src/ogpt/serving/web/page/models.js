@@ -1,0 +1,33 @@
+/** The models of the server, and the one that is chosen. */
+
+import { json } from "./api.js";
+
+const UNKNOWN = { id: "default", max_model_len: 512, model_hash: null };
+
+export class Models {
+  constructor(settings) {
+    this.cards = [];
+    this._settings = settings;
+  }
+
+  async load() {
+    const { data } = await json("v1/models");
+    this.cards = data;
+    await this.learn();
+  }
+
+  /** The card of the chosen model; the first of the server where none is chosen. */
+  chosen() {
+    const { model } = this._settings.values;
+    return this.cards.find(({ id }) => id === model) ?? this.cards[0] ?? UNKNOWN;
+  }
+
+  /** Ask for the hash of the chosen model's files, for the provenance of its texts. */
+  async learn() {
+    const card = this.chosen();
+    if (card === UNKNOWN || card.model_hash) return;
+    const path = card.id.split("/").map(encodeURIComponent).join("/");
+    const { model_hash: hash } = await json(`v1/models/${path}`);
+    card.model_hash = hash ?? null;
+  }
+}

@@ -1,0 +1,31 @@
+/** How the page behaves and looks, whatever is written. */
+
+const KEY = "ogpt.preferences";
+const DEFAULTS = { ghost: false, tab: true, theme: "auto" };
+
+export class Preferences {
+  constructor(form, onChange) {
+    this.values = { ...DEFAULTS, ...read() };
+    this._onChange = onChange;
+    const { ghost, tab, theme } = form.elements;
+    ghost.checked = this.values.ghost;
+    tab.checked = this.values.tab;
+    theme.value = this.values.theme;
+    form.addEventListener("change", () => {
+      this.values = { ghost: ghost.checked, tab: tab.checked, theme: theme.value };
+      localStorage.setItem(KEY, JSON.stringify(this.values));
+      onChange(this.values);
+    });
+    onChange(this.values);
+  }
+}
+
+function read() {
+  try {
+    const { ghost, tab, theme } = JSON.parse(localStorage.getItem(KEY)) ?? {};
+    const known = ["auto", "light", "dark"].includes(theme);
+    return { ghost: ghost === true, tab: tab !== false, theme: known ? theme : "auto" };
+  } catch {
+    return {};
+  }
+}

@@ -1,0 +1,199 @@
+/**
+ * The list of continuations at the caret. Keys and the mouse choose; Tab asks for others.
+ *
+ * The caret stays in the text: the list is announced through aria-activedescendant.
+ */
+
+import { Continuations, insertion } from "./continuations.js";
+import { newSeed, requestOf } from "./settings.js";
+
+export class SuggestionList {
+  constructor(element, context) {
+    this.element = element;
+    this.context = context; // {editor, settings, models, announcer, failed, onState}
+    this.options = element.querySelector(".options");
+    this.request = null;
+    this.offset = 0;
+    this.selected = 0;
+    this._keyboard = false; // the mouse selects only when it moves
+    element.addEventListener("pointerdown", (event) => event.preventDefault());
+    element.addEventListener("pointermove", () => (this._keyboard = false));
+    element.addEventListener("click", (event) => this._clicked(event));
+    this.options.addEventListener("pointerover", (event) => this._hovered(event));
+    element.querySelector(".again").addEventListener("click", () => this.ask());
+    element.querySelector(".stop").addEventListener("click", () => this.stop());
+    element.querySelector(".close").addEventListener("click", () => this.close());
+    window.addEventListener("resize", () => this.place());
+    document.addEventListener("scroll", () => this.place(), { passive: true });
+  }
+
+  get open() {
+    return !this.element.hidden;
+  }
+
+  get running() {
+    return this.request?.running ?? false;
+  }
+
+  /** Ask for continuations at the caret. */
+  async ask() {
+    const { editor, settings, models, announcer } = this.context;
+    const { end } = editor.selection;
+    const before = editor.document.text.slice(0, end);
+    if (before.trim() === "") {
+      announcer.show("Write a few words first, or choose an example with Shuffle.");
+      return;
+    }
+    this.stop();
+    this.offset = end;
+    this.selected = 0;
+    const model = models.chosen();
+    const body = requestOf(settings.values, before, model.max_model_len, newSeed());
+    const request = new Continuations(body, model, () => this._grown(request));
+    this.request = request;
+    this._fill();
+    this.element.hidden = false;
+    this.place();
+    announcer.say("Asking for suggestions");
+    this.context.onState();
+    try {
+      await request.run();
+    } catch (error) {
+      if (this.request === request) this.close();
+      this.context.failed(error);
+      return;
+    }
+    if (this.request === request) this._ended();
+  }
+
+  /** End the request; what has arrived stays. */
+  stop() {
+    this.request?.stop();
+  }
+
+  close() {
+    if (!this.open) return;
+    this.stop();
+    this.request = null;
+    this.element.hidden = true;
+    this.context.editor.root.removeAttribute("aria-activedescendant");
+    this.context.onState();
+  }
+
+  /** Put a suggestion into the text. */
+  accept(index = this.selected) {
+    const { editor, announcer } = this.context;
+    const { request, offset } = this;
+    const text = request?.items[index]?.text ?? "";
+    if (text.trim() === "") return;
+    const source = request.provenance(index);
+    this.close();
+    const before = editor.document.text.slice(0, offset);
+    const after = editor.document.text.slice(offset, offset + 1);
+    editor.focus();
+    editor.edit(offset, offset, insertion(text, before, after, source), "accept");
+    announcer.say(`Inserted: ${text.trim()}`);
+  }
+
+  /** Handle a key of the editor; true if it was for the list. */
+  key(event) {
+    if (!this.open || event.isComposing || event.ctrlKey || event.metaKey || event.altKey) {
+      return false;
+    }
+    const { key } = event;
+    const count = this.request.items.length;
+    if (key === "ArrowDown" || key === "ArrowUp") {
+      this._keyboard = true;
+      this._select((this.selected + (key === "ArrowDown" ? 1 : count - 1)) % count);
+    } else if (key === "Enter") {
+      this.accept();
+    } else if (key === "Escape") {
+      this.close();
+      this.context.announcer.say("Suggestions closed");
+    } else if (/^[1-9]$/.test(key) && Number(key) <= count) {
+      this.accept(Number(key) - 1);
+    } else {
+      return false;
+    }
+    return true;
+  }
+
+  /** Below the caret; above it where there is more room. Narrow screens have it at the bottom. */
+  place() {
+    if (!this.open) return;
+    const { style } = this.element;
+    if (matchMedia("(max-width: 40rem)").matches) {
+      style.removeProperty("left");
+      style.removeProperty("top");
+      return;
+    }
+    const caret = this.context.editor.view.rectOf(this.offset);
+    const { width, height } = this.element.getBoundingClientRect();
+    const bottom = document.querySelector("footer").getBoundingClientRect().top;
+    const below = caret.bottom + 8 + height <= bottom || caret.top < height + 8;
+    const left = Math.max(12, Math.min(caret.left - 16, innerWidth - width - 12));
+    style.left = `${left}px`;
+    style.top = `${below ? caret.bottom + 8 : caret.top - height - 8}px`;
+    this.element.dataset.side = below ? "below" : "above";
+  }
+
+  _fill() {
+    const options = this.request.items.map((item, index) => {
+      const option = document.createElement("li");
+      option.id = `suggestion-${index + 1}`;
+      option.role = "option";
+      const number = document.createElement("span");
+      number.className = "number";
+      number.textContent = index + 1;
+      const text = document.createElement("span");
+      text.className = "text";
+      text.dir = "auto";
+      option.append(number, text);
+      return option;
+    });
+    this.options.replaceChildren(...options);
+    this.element.setAttribute("aria-busy", "true");
+    this._select(0);
+  }
+
+  _grown(request) {
+    if (this.request !== request) return;
+    request.items.forEach(({ text, done }, index) => {
+      const option = this.options.children[index];
+      const ended = done || !request.running;
+      option.querySelector(".text").textContent = text.trim() || (ended ? "(nothing)" : "");
+      option.classList.toggle("done", ended);
+    });
+    this.place();
+  }
+
+  _ended() {
+    const { announcer, onState } = this.context;
+    this._grown(this.request);
+    this.element.setAttribute("aria-busy", "false");
+    const count = this.request.items.filter(({ text }) => text.trim()).length;
+    const first = this.request.items[this.selected].text.trim();
+    announcer.say(`${count} ${count === 1 ? "suggestion" : "suggestions"}. ${first}`);
+    onState();
+  }
+
+  _select(index) {
+    this.selected = index;
+    [...this.options.children].forEach((option, place) => {
+      option.setAttribute("aria-selected", String(place === index));
+    });
+    const option = this.options.children[index];
+    option.scrollIntoView({ block: "nearest" });
+    this.context.editor.root.setAttribute("aria-activedescendant", option.id);
+  }
+
+  _hovered(event) {
+    const option = event.target.closest("li");
+    if (option && !this._keyboard) this._select([...this.options.children].indexOf(option));
+  }
+
+  _clicked(event) {
+    const option = event.target.closest("li");
+    if (option) this.accept([...this.options.children].indexOf(option));
+  }
+}

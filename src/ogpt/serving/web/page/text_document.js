@@ -1,0 +1,124 @@
+/**
+ * A text, and which parts of it a model wrote. Nothing here touches the page.
+ *
+ * A slice is {text, machine}, where machine is [{start, end, source}] in order: `source` says how
+ * the model came to write the part. All offsets are UTF-16 units, as in the DOM.
+ */
+
+export const EMPTY = Object.freeze({ text: "", machine: Object.freeze([]) });
+
+/** What a person typed or pasted. */
+export function humanSlice(text) {
+  return { text, machine: [] };
+}
+
+/** What a model wrote. */
+export function machineSlice(text, source) {
+  return { text, machine: text ? [{ start: 0, end: text.length, source }] : [] };
+}
+
+export class TextDocument {
+  constructor(slice = EMPTY) {
+    this.text = slice.text;
+    this.machine = slice.machine.map((range) => ({ ...range }));
+  }
+
+  get length() {
+    return this.text.length;
+  }
+
+  /** A part of the document. */
+  slice(start = 0, end = this.length) {
+    return { text: this.text.slice(start, end), machine: within(this.machine, start, end, -start) };
+  }
+
+  /** Replace a part and return what was there: `replace` with that undoes it. */
+  replace(start, end, slice) {
+    const removed = this.slice(start, end);
+    const added = slice.text.length;
+    this.text = this.text.slice(0, start) + slice.text + this.text.slice(end);
+    this.machine = joined([
+      ...within(this.machine, 0, start, 0),
+      ...within(slice.machine, 0, added, start),
+      ...within(this.machine, end, Infinity, start + added - end),
+    ]);
+    return removed;
+  }
+
+  /** The part of a model around an offset, or null. At an edge, the part that ends there. */
+  sourceAt(offset) {
+    return this.machine.find(({ start, end }) => start < offset && offset <= end) ?? null;
+  }
+
+  /** Words by who wrote their first letter. */
+  words() {
+    const found = { human: 0, machine: 0 };
+    const word = /[\p{L}\p{N}][\p{L}\p{N}\p{M}'’-]*/gu;
+    let next = 0;
+    for (let match = word.exec(this.text); match; match = word.exec(this.text)) {
+      while (next < this.machine.length && this.machine[next].end <= match.index) next += 1;
+      const by = next < this.machine.length && this.machine[next].start <= match.index;
+      found[by ? "machine" : "human"] += 1;
+    }
+    return found;
+  }
+}
+
+/** The parts of ranges inside [from, to), moved by `shift`. */
+function within(ranges, from, to, shift) {
+  const found = [];
+  for (const { start, end, source } of ranges) {
+    const first = Math.max(start, from);
+    const last = Math.min(end, to);
+    if (first < last) found.push({ start: first + shift, end: last + shift, source });
+  }
+  return found;
+}
+
+/** Neighbours of the same source become one range. */
+function joined(ranges) {
+  const found = [];
+  for (const range of ranges) {
+    const before = found.at(-1);
+    if (before && before.end === range.start && before.source === range.source) {
+      before.end = range.end;
+    } else {
+      found.push({ ...range });
+    }
+  }
+  return found;
+}
+
+/** A slice as the spans of a saved document. */
+export function spansOf(slice) {
+  const spans = [];
+  let at = 0;
+  const human = (end) => {
+    if (at < end) spans.push({ text: slice.text.slice(at, end), by: "human" });
+  };
+  for (const { start, end, source } of slice.machine) {
+    human(start);
+    spans.push({ text: slice.text.slice(start, end), by: "machine", provenance: source });
+    at = end;
+  }
+  human(slice.text.length);
+  return spans;
+}
+
+/**
+ * The slice of a saved document. Whatever else a file holds is left out: a text that is no string
+ * makes it an error, and only "machine" is machine.
+ */
+export function sliceOf(spans) {
+  let text = "";
+  const machine = [];
+  for (const span of spans) {
+    if (typeof span?.text !== "string") throw new TypeError("a span has no text");
+    const start = text.length;
+    text += span.text.replace(/\r\n?/g, "\n");
+    if (span.by === "machine" && text.length > start) {
+      machine.push({ start, end: text.length, source: span.provenance ?? {} });
+    }
+  }
+  return { text, machine };
+}

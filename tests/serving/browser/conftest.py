@@ -1,0 +1,68 @@
+"""Fixtures of the tests that drive a real browser: Debian's Chromium, through Playwright."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.serving.running import Running
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+CHROMIUM = shutil.which("chromium")
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """One browser for all tests; each test has a profile of its own."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+    if CHROMIUM is None:
+        pytest.skip("Chromium is not installed (Debian: apt install chromium)")
+    with playwright.sync_playwright() as driver:
+        # without a sandbox: tests run as root in containers
+        arguments = ["--no-sandbox", "--disable-dev-shm-usage"]
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield browser
+        browser.close()
+
+
+NewPage = Callable[..., "Page"]
+
+
+@pytest.fixture
+def new_page(chromium: Browser, server: Running) -> Iterator[NewPage]:
+    """Makes open pages in a profile of the test: `new_page(url, **options of the profile)`.
+
+    The console of each must stay empty.
+    """
+    contexts: list[Any] = []
+    messages: list[str] = []
+
+    def make(url: str = server.url, context: Any = None, **options: Any) -> Page:
+        if context is None:
+            options = {"viewport": {"width": 1200, "height": 800}, **options}
+            context = chromium.new_context(**options)
+            contexts.append(context)
+        page: Page = context.new_page()
+        page.set_default_timeout(20_000)
+        page.on("console", lambda message: messages.append(f"{message.type}: {message.text}"))
+        page.on("pageerror", lambda error: messages.append(f"error: {error}"))
+        page.goto(f"{url}/")
+        page.wait_for_function("document.activeElement.id === 'editor'")
+        return page
+
+    make.messages = messages  # type: ignore[attr-defined]
+    yield make
+    for context in contexts:
+        context.close()
+    assert messages == []
+
+
+@pytest.fixture
+def page(new_page: NewPage) -> Page:
+    """The page of a new visitor."""
+    return new_page()

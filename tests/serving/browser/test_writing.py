@@ -1,0 +1,227 @@
+"""Writing with the model: typing, suggestions by keyboard and mouse, undo, regenerate."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.serving.browser.writer import (
+    SUGGESTIONS,
+    accepted,
+    announced,
+    machine,
+    suggested,
+    text,
+)
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+    from tests.serving.browser.conftest import NewPage
+
+pytestmark = pytest.mark.slow
+
+TYPED = "A  bad “cab” ,\n\n  Faced a Bead…  "
+
+
+def test_what_is_typed_stays_as_it_is(page: Page) -> None:
+    page.keyboard.type(TYPED)
+    assert text(page) == TYPED
+    for _ in range(3):
+        page.keyboard.press("ArrowLeft")
+    page.keyboard.press("Enter")
+    page.keyboard.press("Backspace")
+    page.keyboard.insert_text("é")  # as an input method does
+    assert text(page) == f"{TYPED[:-3]}é{TYPED[-3:]}"
+    page.keyboard.press("Control+a")
+    page.keyboard.press("Delete")
+    assert (text(page), page.locator("#words").text_content()) == ("", "0 words") or text(
+        page
+    ) == ""
+
+
+def test_a_suggestion_by_keyboard(page: Page) -> None:
+    page.keyboard.type("a bad cab")
+    first = suggested(page)
+    assert len(first) == 3
+    assert all(first)
+    assert announced(page).startswith("3 suggestions")
+    assert suggested(page) != first  # Tab again: others
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    third = page.locator(f"{SUGGESTIONS}[aria-selected=true] .text").text_content() or ""
+    assert page.get_attribute("#editor", "aria-activedescendant") == "suggestion-3"
+    page.keyboard.press("Enter")
+    assert [part.strip() for part in machine(page)] == [third]
+    assert text(page).startswith("a bad cab")
+    page.keyboard.type(" bed")
+    assert text(page).endswith(f"{third} bed")
+    assert "by the model" in (
+        page.wait_for_selector("#words:has-text('model')").text_content() or ""
+    )
+
+
+def test_escape_and_numbers_and_the_mouse(page: Page) -> None:
+    page.keyboard.type("a bad cab")
+    suggested(page)
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#suggestions", state="hidden")
+    assert machine(page) == []
+    _, second, _ = suggested(page)
+    page.keyboard.press("2")
+    assert [part.strip() for part in machine(page)] == [second]
+    page.keyboard.press("Control+z")
+    assert text(page) == "a bad cab"
+    _, _, third = suggested(page)
+    page.hover(f"{SUGGESTIONS} >> nth=2")
+    assert page.get_attribute("#editor", "aria-activedescendant") == "suggestion-3"
+    page.click(f"{SUGGESTIONS} >> nth=2")
+    assert [part.strip() for part in machine(page)] == [third]
+
+
+def test_suggestions_in_the_middle_of_a_text(page: Page) -> None:
+    page.keyboard.type("a bad cab")
+    page.keyboard.press("Home")
+    page.keyboard.press("Control+ArrowRight")
+    page.keyboard.press("Control+ArrowRight")
+    page.keyboard.press("Control+Space")
+    page.wait_for_selector("#suggestions[aria-busy=false]")
+    page.keyboard.press("Enter")
+    [inside] = machine(page)
+    assert text(page).startswith("a bad")
+    assert text(page).endswith("cab")
+    assert inside in text(page)
+
+
+def test_undo_and_redo_know_who_wrote(page: Page) -> None:
+    page.keyboard.type("a bad cab")
+    accepted(page)
+    whole, marked = text(page), machine(page)
+    page.keyboard.press("Control+a")
+    page.keyboard.press("Backspace")
+    assert (text(page), machine(page)) == ("", [])
+    page.click("#undo")
+    assert (text(page), machine(page)) == (whole, marked)
+    page.keyboard.press("Control+z")
+    assert (text(page), machine(page)) == ("a bad cab", [])
+    page.keyboard.press("Control+Shift+z")
+    assert (text(page), machine(page)) == (whole, marked)
+    for _ in range(9):
+        page.keyboard.press("Control+z")
+    assert text(page) == ""
+    assert page.is_disabled("#undo")
+
+
+def test_regenerate_replaces_what_the_model_wrote(page: Page) -> None:
+    page.keyboard.type("a bad cab")
+    accepted(page)
+    page.click("#again")
+    page.wait_for_selector("#suggestions[aria-busy=false]")
+    assert text(page) == "a bad cab"
+    page.keyboard.press("Enter")
+    assert len(machine(page)) == 1
+
+
+def test_what_a_writer_changes_inside_machine_text_is_the_writers(page: Page) -> None:
+    page.keyboard.type("a bad cab")
+    accepted(page)
+    whole = text(page)
+    for _ in range(2):
+        page.keyboard.press("ArrowLeft")
+    page.keyboard.type("XY")
+    assert text(page) == f"{whole[:-2]}XY{whole[-2:]}"
+    assert len(machine(page)) == 2
+    page.keyboard.press("Control+z")
+    assert len(machine(page)) == 1
+
+
+def test_copied_text_keeps_who_wrote_it(new_page: NewPage) -> None:
+    page = new_page(permissions=["clipboard-read", "clipboard-write"])
+    page.keyboard.type("a bad cab")
+    accepted(page)
+    whole, [marked] = text(page), machine(page)
+    page.keyboard.press("Control+a")
+    page.keyboard.press("Control+c")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Control+v")
+    assert text(page) == whole * 2
+    assert machine(page) == [marked, marked]
+    page.evaluate("navigator.clipboard.writeText('<b>x</b>\\r\\ny')")
+    page.keyboard.press("Control+a")
+    page.keyboard.press("Control+v")
+    assert (text(page), machine(page)) == ("<b>x</b>\ny", [])
+
+
+def test_tab_can_be_left_to_the_browser(page: Page) -> None:
+    page.keyboard.type("a bad cab")
+    page.keyboard.press("Escape")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.id") != "editor"
+    page.click("#toggle-settings")
+    page.uncheck("input[name=tab]")
+    page.click("#editor")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.id") != "editor"
+    assert page.is_hidden("#suggestions")
+
+
+def test_stop_keeps_what_has_arrived(page: Page) -> None:
+    """Answers of a server that never ends."""
+    event = '{"choices":[{"index":%d,"text":" bead","finish_reason":null}]}'
+    page.add_init_script("")
+    page.evaluate(
+        """(event) => {
+          const real = window.fetch;
+          window.fetch = (url, options) => String(url).endsWith("/v1/completions")
+            ? Promise.resolve(new Response(new ReadableStream({start(controller) {
+                for (const index of [0, 1, 2]) controller.enqueue(new TextEncoder().encode(
+                  `data: ${event.replace("%d", index)}\\n\\n`));
+                options.signal.addEventListener("abort", () =>
+                  controller.error(new DOMException("stopped", "AbortError")));
+              }})))
+            : real(url, options);
+        }""",
+        event,
+    )
+    page.keyboard.type("a bad")
+    page.keyboard.press("Tab")
+    page.wait_for_selector(f"{SUGGESTIONS}:has-text('bead') >> nth=2")
+    page.click("#stop")
+    page.wait_for_selector("#suggestions[aria-busy=false]")
+    page.keyboard.press("Enter")
+    assert (text(page), machine(page)) == ("a bad bead", [" bead"])
+
+
+def test_an_empty_page_asks_for_words(page: Page) -> None:
+    page.keyboard.press("Tab")
+    assert "few words first" in announced(page)
+    page.click("#shuffle")
+    start = text(page)
+    assert len(start) > 30
+    page.click("#shuffle")
+    assert text(page) != start
+    page.keyboard.press("Control+z")
+    assert text(page) == start
+
+
+def test_ghost_text(page: Page) -> None:
+    page.click("#toggle-settings")
+    page.check("input[name=ghost]")
+    page.click("#editor")
+    page.keyboard.type("a bad cab")
+    page.wait_for_selector("#editor .ghost")
+    assert (machine(page), page.locator("#words").text_content()) == ([], "3 words")
+    page.wait_for_function("document.getElementById('live').textContent.includes('Suggestion')")
+    ghost = page.locator("#editor .ghost").text_content() or ""
+    page.keyboard.press("Control+ArrowRight")
+    [word] = machine(page)
+    assert ghost.startswith(word)
+    assert page.locator("#editor .ghost").text_content() == ghost[len(word) :]
+    page.keyboard.press("Tab")
+    assert machine(page) == [ghost]
+    page.keyboard.type(".")
+    page.wait_for_selector("#editor .ghost")
+    page.keyboard.press("Escape")
+    assert page.locator("#editor .ghost").count() == 0
+    assert "".join(machine(page)) == ghost

@@ -1,0 +1,49 @@
+"""What a writer sees and does on the page."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+SUGGESTIONS = "#suggestions li"
+ENDED = "#suggestions[aria-busy=false]"
+
+
+def text(page: Page) -> str:
+    """The text as the page shows it: a block for each line."""
+    lines: list[str] = page.eval_on_selector_all(
+        "#editor > .line", "lines => lines.map((line) => line.textContent)"
+    )
+    return "\n".join(lines)
+
+
+def machine(page: Page) -> list[str]:
+    """The parts that are marked as the model's."""
+    return page.locator("#editor mark").all_text_contents()
+
+
+def suggested(page: Page) -> list[str]:
+    """Ask with Tab, and wait for all suggestions."""
+    page.keyboard.press("Tab")
+    page.wait_for_selector(ENDED)
+    return page.locator(f"{SUGGESTIONS} .text").all_text_contents()
+
+
+def accepted(page: Page) -> str:
+    """Ask, and accept the first suggestion."""
+    first = suggested(page)[0]
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#suggestions", state="hidden")
+    return first
+
+
+def saved(page: Page) -> None:
+    """Wait until the document is saved."""
+    page.wait_for_function("document.getElementById('saved').value === 'Saved'")
+
+
+def announced(page: Page) -> str:
+    """The last message for screen readers."""
+    return page.locator("#live").text_content() or ""
