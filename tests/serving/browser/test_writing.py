@@ -13,6 +13,7 @@ from tests.serving.browser.writer import (
     machine,
     suggested,
     text,
+    until,
 )
 
 if TYPE_CHECKING:
@@ -212,7 +213,7 @@ def test_ghost_text(page: Page) -> None:
     page.keyboard.type("a bad cab")
     page.wait_for_selector("#editor .ghost")
     assert (machine(page), page.locator("#words").text_content()) == ([], "3 words")
-    page.wait_for_function("document.getElementById('live').textContent.includes('Suggestion')")
+    until(page, "document.getElementById('live').textContent.includes('Suggestion')")
     ghost = page.locator("#editor .ghost").text_content() or ""
     page.keyboard.press("Control+ArrowRight")
     [word] = machine(page)

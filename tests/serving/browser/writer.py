@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
+PATIENCE = 20
+"""Seconds until a test that waits has failed."""
 SUGGESTIONS = "#suggestions li"
 ENDED = "#suggestions[aria-busy=false]"
+
+
+def until(page: Page, expression: str) -> None:
+    """Wait until an expression of JavaScript is true; the page's policy allows no `eval` in it."""
+    end = time.monotonic() + PATIENCE
+    while not page.evaluate(expression):
+        assert time.monotonic() < end, f"it does not happen: {expression}"
+        page.wait_for_timeout(30)
 
 
 def text(page: Page) -> str:
@@ -41,7 +52,7 @@ def accepted(page: Page) -> str:
 
 def saved(page: Page) -> None:
     """Wait until the document is saved."""
-    page.wait_for_function("document.getElementById('saved').value === 'Saved'")
+    until(page, "document.getElementById('saved').value === 'Saved'")
 
 
 def announced(page: Page) -> str:

@@ -2,18 +2,20 @@
 
 export class EditorKeys {
   constructor(context) {
-    this.context = context; // {editor, list, ghost, preferences, announcer}
+    this.context = context; // {editor, list, ghost, card, preferences, announcer}
     this._leaving = false; // Escape lets the next Tab leave the text
     context.editor.root.addEventListener("keydown", (event) => this._key(event));
     context.editor.root.addEventListener("focus", () => (this._leaving = false));
   }
 
   _key(event) {
-    const { editor, list, ghost, preferences, announcer } = this.context;
+    const { editor, list, ghost, card, preferences, announcer } = this.context;
     if (event.isComposing) return;
     const command = event.ctrlKey || event.metaKey;
     const tab = event.key === "Tab" && !command && !event.altKey;
     if (list.key(event) || ghost.key(event)) {
+      event.preventDefault();
+    } else if (event.key === "ArrowDown" && event.altKey && card.openAtCaret()) {
       event.preventDefault();
     } else if (event.key === " " && event.ctrlKey) {
       event.preventDefault();

@@ -80,6 +80,18 @@ export class EditorView {
     return low;
   }
 
+  /** Offset of the end of the last line that begins above a height of the window. */
+  lineEndAbove(height) {
+    let low = 0;
+    let high = this._lines.length - 1;
+    while (low < high) {
+      const middle = (low + high + 1) >> 1;
+      if (this._lines[middle].getBoundingClientRect().top <= height) low = middle;
+      else high = middle - 1;
+    }
+    return (this._starts[low + 1] ?? this._document.length + 1) - 1;
+  }
+
   /** The text that the page shows, which the browser may have changed. */
   shownText() {
     return [...this.root.childNodes].map(textOf).join("\n");

@@ -1,14 +1,16 @@
 /** Builds the page of its parts. */
 
 import { ServerAway, hooks } from "./api.js";
+import { AlternativesCard } from "./alternatives_card.js";
 import { Announcer } from "./announcer.js";
 import { download, readFile } from "./document_files.js";
 import { DocumentList } from "./document_list.js";
 import { Editor } from "./editor.js";
+import { EditorKeys } from "./editor_keys.js";
 import { nextStart } from "./example_starts.js";
 import { GhostText } from "./ghost_text.js";
 import { keyDialog } from "./key_dialog.js";
-import { EditorKeys } from "./editor_keys.js";
+import { LookInside } from "./look_inside.js";
 import { Models } from "./models.js";
 import { OpenDocument } from "./open_document.js";
 import { Panels } from "./panels.js";
@@ -46,16 +48,22 @@ hooks.askKey = keyDialog($("key"));
 
 const list = new SuggestionList($("suggestions"), context);
 const ghost = new GhostText(context);
+const inside = new LookInside(context);
+const card = new AlternativesCard($("alternatives"), { editor, inside, announcer });
 const panel = new SettingsPanel($("settings"), settings);
 const opened = new OpenDocument(editor, $("title"));
 const documents = new DocumentList($("documents-panel"), opened, announcer);
 const preferences = new Preferences($("preferences"), (values) => {
   document.documentElement.dataset.theme = values.theme;
   ghost.enable(values.ghost);
+  $("inside").setAttribute("aria-pressed", String(values.inside));
+  $("legend").hidden = !values.inside;
+  editor.root.classList.toggle("inside", values.inside);
+  inside.enable(values.inside);
 });
 const panels = new Panels(editor, () => documents.show());
-const status = new StatusLine(context, opened);
-new EditorKeys({ ...context, list, ghost, preferences });
+const status = new StatusLine({ editor, inside }, opened);
+new EditorKeys({ ...context, list, ghost, card, preferences });
 new TokenCount($("tokens"), context);
 new ServerWatch($("away"), announcer, () => loadModels());
 
@@ -108,11 +116,15 @@ async function loadModels() {
     await models.load();
     panel.setModels(models.cards);
     editor.dispatchEvent(new Event("select"));
+    inside.enable(preferences.values.inside);
   } catch (error) {
     context.failed(error);
   }
 }
 
+$("inside").addEventListener("click", () => {
+  preferences.set({ inside: !preferences.values.inside });
+});
 $("undo").addEventListener("click", () => editor.undo());
 $("redo").addEventListener("click", () => editor.redo());
 $("shuffle").addEventListener("click", shuffle);

@@ -1,5 +1,6 @@
 /** The line below the text: words by writer, where the text at the caret comes from, saving. */
 
+import { surprise } from "./alternatives_card.js";
 import { described } from "./document_files.js";
 
 const REST = 250;
@@ -7,6 +8,7 @@ const REST = 250;
 export class StatusLine {
   constructor(context, opened) {
     this.editor = context.editor;
+    this.inside = context.inside;
     this.opened = opened;
     this.source = null; // of the text at the caret
     this._timer = 0;
@@ -22,7 +24,9 @@ export class StatusLine {
   show() {
     const { selection } = this.editor;
     this.source = this.editor.document.sourceAt(selection.end)?.source ?? null;
-    this.parts.origin.value = this.source ? `At the caret: ${described(this.source)}` : "";
+    const token = this.inside.enabled ? this.inside.tokenAt(selection.end) : null;
+    const facts = [this.source ? described(this.source) : "", token ? surprise(token) : ""];
+    this.parts.origin.value = facts.filter(Boolean).join("; ");
     this.parts.origin.title = this.parts.origin.value;
   }
 

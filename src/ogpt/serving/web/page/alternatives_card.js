@@ -1,0 +1,138 @@
+/**
+ * The card of a token: how surprising it was, and what else was probable. A click swaps it.
+ *
+ * It opens under the pointer, and with Alt+Down at the caret, where it takes the focus.
+ */
+
+import { humanSlice } from "./text_document.js";
+
+const DELAY = 150;
+
+export class AlternativesCard {
+  constructor(card, context) {
+    this.card = card;
+    this.context = context; // {editor, inside, announcer}
+    this.token = null;
+    this._timer = 0;
+    const { root } = context.editor;
+    root.addEventListener("pointermove", (event) => this._pointed(event));
+    root.addEventListener("pointerleave", () => this._later(null));
+    card.addEventListener("pointerenter", () => clearTimeout(this._timer));
+    card.addEventListener("pointerleave", () => this._later(null));
+    card.addEventListener("click", (event) => this._clicked(event));
+    card.addEventListener("keydown", (event) => this._key(event));
+    context.editor.addEventListener("change", () => this.hide());
+    document.addEventListener("scroll", () => this.hide(), { passive: true });
+  }
+
+  /** Open it for the token at the caret; false if there is none. */
+  openAtCaret() {
+    const token = this.context.inside.tokenAt(this.context.editor.selection.end);
+    if (!token) return false;
+    this.show(token);
+    this.card.querySelector("button").focus();
+    return true;
+  }
+
+  show(token) {
+    const { editor } = this.context;
+    this.token = token;
+    const shown = editor.document.text.slice(token.start, token.end);
+    this.card.querySelector(".token").textContent = shown;
+    this.card.querySelector(".bits").textContent = surprise(token);
+    const items = token.alternatives.map((each) => this._item(each, shown));
+    this.card.querySelector("ol").replaceChildren(...items);
+    this.card.hidden = false;
+    const place = editor.view.rectOf(token.start);
+    const { width, height } = this.card.getBoundingClientRect();
+    const below = place.bottom + height + 12 < innerHeight;
+    this.card.style.left = `${Math.max(8, Math.min(place.left, innerWidth - width - 8))}px`;
+    this.card.style.top = `${below ? place.bottom + 2 : place.top - height - 2}px`;
+  }
+
+  hide() {
+    clearTimeout(this._timer);
+    if (this.card.contains(document.activeElement)) this.context.editor.focus();
+    this.card.hidden = true;
+    this.token = null;
+  }
+
+  _item({ text, probability, name }, shown) {
+    const item = document.createElement("li");
+    const button = document.createElement("button");
+    button.type = "button";
+    const word = document.createElement("span");
+    word.textContent = text.trim() || name.replace("</w>", "").trim() || "line break";
+    const bar = document.createElement("span");
+    bar.className = "chance";
+    bar.style.setProperty("--part", probability);
+    const number = document.createElement("span");
+    number.className = "percent";
+    number.textContent = percent(probability);
+    button.append(word, bar, number);
+    if (word.textContent === shown.toLowerCase()) button.setAttribute("aria-current", "true");
+    item.append(button);
+    return item;
+  }
+
+  _pointed(event) {
+    if (!this.context.inside.enabled || event.buttons || event.pointerType === "touch") return;
+    const place = document.caretPositionFromPoint?.(event.clientX, event.clientY);
+    if (!place || !this.context.editor.root.contains(place.offsetNode)) return;
+    const offset = this.context.editor.view.offsetOf(place.offsetNode, place.offset);
+    const { tokens } = this.context.editor.view;
+    const token = tokens.find(({ start, end }) => start <= offset && offset < end) ?? null;
+    if (token !== this.token) this._later(token);
+  }
+
+  _later(token) {
+    clearTimeout(this._timer);
+    this._timer = setTimeout(() => {
+      if (token) this.show(token);
+      else if (!this.card.contains(document.activeElement)) this.hide();
+    }, DELAY);
+  }
+
+  _clicked(event) {
+    const button = event.target.closest("li button");
+    if (!button) return;
+    const index = [...this.card.querySelectorAll("li button")].indexOf(button);
+    const { editor, announcer } = this.context;
+    const { start, end, alternatives, endsWord } = this.token;
+    const chosen = alternatives[index];
+    const before = editor.document.text.slice(start, end);
+    let text = chosen.text.trim();
+    if (!text) return;
+    if (/^\p{Lu}/u.test(before)) text = text[0].toUpperCase() + text.slice(1);
+    if (chosen.endsWord && !endsWord) text += " ";
+    this.hide();
+    editor.focus();
+    editor.edit(start, end, humanSlice(text), "swap");
+    announcer.say(`${before} became ${text}`);
+  }
+
+  _key(event) {
+    const buttons = [...this.card.querySelectorAll("li button")];
+    const at = buttons.indexOf(document.activeElement);
+    if (event.key === "Escape") {
+      this.hide();
+    } else if (event.key === "ArrowDown" || event.key === "ArrowUp") {
+      const step = event.key === "ArrowDown" ? 1 : buttons.length - 1;
+      buttons[(at + step) % buttons.length].focus();
+    } else {
+      return;
+    }
+    event.preventDefault();
+  }
+}
+
+/** Surprisal in words. */
+export function surprise({ bits, rank }) {
+  const place = rank ? `choice ${rank} of the model` : "no likely choice of the model";
+  return `${bits.toFixed(1)} bits of surprise, ${place}`;
+}
+
+function percent(probability) {
+  const value = 100 * probability;
+  return value < 0.1 ? "< 0.1 %" : `${value.toFixed(value < 10 ? 1 : 0)} %`;
+}

@@ -1,0 +1,57 @@
+/** How the model saw a text: each token with its surprisal and what else was probable. */
+
+import { json } from "./api.js";
+import { tokenPlaces } from "./token_places.js";
+
+const TOP = 6;
+const STEPS = [3, 6, 9, 12]; // bits at which the next colour begins
+
+/**
+ * Score a text. Returns tokens in order: {start, end, bits, level, rank, alternatives}, with places
+ * in the text. Alternatives are {text, probability, endsWord}, the most probable first.
+ */
+export async function tokenScores(text, model, signal) {
+  const body = {
+    model: model.id,
+    prompt: text,
+    max_tokens: 0,
+    echo: true,
+    logprobs: TOP,
+    prompt_logprobs: TOP,
+  };
+  const { choices } = await json("v1/completions", { method: "POST", body, signal });
+  const [{ text: raw, logprobs, prompt_logprobs: candidates }] = choices;
+  const signs = Array.from(raw); // offsets count characters, not UTF-16 units
+  const { text_offset: offsets } = logprobs;
+  const pieces = offsets.map((start, index) => signs.slice(start, offsets[index + 1]).join(""));
+  return tokenPlaces(pieces, text).flatMap((place, index) => {
+    const logProb = logprobs.token_logprobs[index];
+    if (!place || logProb === null) return [];
+    const bits = -logProb / Math.LN2;
+    const own = logprobs.tokens[index];
+    const others = alternatives(logprobs.top_logprobs[index], candidates[index]);
+    const more = others.findIndex(({ name }) => name === own);
+    return [
+      {
+        ...place,
+        bits,
+        level: STEPS.filter((step) => bits >= step).length,
+        rank: more < TOP ? more + 1 : null,
+        endsWord: own.endsWith("</w>"),
+        alternatives: others.slice(0, TOP),
+      },
+    ];
+  });
+}
+
+/** Entries of the vocabulary and their texts come apart; equal log-probabilities join them. */
+function alternatives(top, candidates) {
+  const names = Object.entries(top).sort(([, one], [, other]) => other - one);
+  const texts = Object.values(candidates).sort((one, other) => other.logprob - one.logprob);
+  return names.slice(0, texts.length).map(([name, logProb], index) => ({
+    name,
+    text: texts[index].decoded_token,
+    probability: Math.exp(logProb),
+    endsWord: name.endsWith("</w>"),
+  }));
+}
