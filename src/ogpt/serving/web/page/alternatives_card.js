@@ -4,6 +4,7 @@
  * It opens under the pointer, and with Alt+Down at the caret, where it takes the focus.
  */
 
+import { TOP } from "./token_scores.js";
 import { humanSlice } from "./text_document.js";
 
 const DELAY = 150;
@@ -128,7 +129,7 @@ export class AlternativesCard {
 
 /** Surprisal in words. */
 export function surprise({ bits, rank }) {
-  const place = rank ? `choice ${rank} of the model` : "no likely choice of the model";
+  const place = rank ? `choice ${rank} of the model` : `not among its first ${TOP} choices`;
   return `${bits.toFixed(1)} bits of surprise, ${place}`;
 }
 

@@ -135,6 +135,7 @@ $("suggest").addEventListener("click", () => {
 $("stop").addEventListener("click", () => {
   list.stop();
   ghost.hide();
+  editor.focus(); // the keys of the list work on
   showState();
 });
 $("again").addEventListener("click", regenerate);

@@ -153,6 +153,7 @@ export class SuggestionList {
     });
     this.options.replaceChildren(...options);
     this.element.setAttribute("aria-busy", "true");
+    this._warn("");
     this._select(0);
   }
 
@@ -170,11 +171,21 @@ export class SuggestionList {
   _ended() {
     const { announcer, onState } = this.context;
     this._grown(this.request);
+    // how much is read is on the page anyway
+    const warnings = this.request.warnings.filter(({ code }) => code !== "text-truncated");
+    this._warn(warnings.map(({ message }) => message).join(" "));
     this.element.setAttribute("aria-busy", "false");
     const count = this.request.items.filter(({ text }) => text.trim()).length;
     const first = this.request.items[this.selected].text.trim();
     announcer.say(`${count} ${count === 1 ? "suggestion" : "suggestions"}. ${first}`);
     onState();
+  }
+
+  _warn(text) {
+    const warning = this.element.querySelector(".warning");
+    warning.textContent = text;
+    warning.hidden = text === "";
+    this.place();
   }
 
   _select(index) {

@@ -3,7 +3,8 @@
 import { json } from "./api.js";
 import { tokenPlaces } from "./token_places.js";
 
-const TOP = 6;
+/** Alternatives of a token. */
+export const TOP = 6;
 const STEPS = [3, 6, 9, 12]; // bits at which the next colour begins
 
 /**
@@ -18,12 +19,13 @@ export async function tokenScores(text, model, signal) {
     echo: true,
     logprobs: TOP,
     prompt_logprobs: TOP,
+    return_token_ids: true,
   };
   const { choices } = await json("v1/completions", { method: "POST", body, signal });
-  const [{ text: raw, logprobs, prompt_logprobs: candidates }] = choices;
-  const signs = Array.from(raw); // offsets count characters, not UTF-16 units
-  const { text_offset: offsets } = logprobs;
-  const pieces = offsets.map((start, index) => signs.slice(start, offsets[index + 1]).join(""));
+  const [{ logprobs, prompt_logprobs: candidates, prompt_token_ids: ids }] = choices;
+  const pieces = ids.map(
+    (id, index) => candidates[index]?.[id].decoded_token ?? logprobs.tokens[index].replace("</w>", ""),
+  );
   return tokenPlaces(pieces, text).flatMap((place, index) => {
     const logProb = logprobs.token_logprobs[index];
     if (!place || logProb === null) return [];
