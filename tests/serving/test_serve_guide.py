@@ -21,6 +21,7 @@ import pytest
 import typer.main
 
 from ogpt.cli.main import app
+from ogpt.serving.completion_request import CompletionRequest
 from tests.contracts.sources import ROOT
 from tests.serving.running import running
 from tests.tasks.task_folders import CLASSES, make
@@ -127,3 +128,9 @@ def test_every_option_in_the_text_exists() -> None:
     named = set(re.findall(r"`(--[a-z-]+)", PAGE)) - {"--choices"}  # of ogpt score
     assert len(named) > 10
     assert named <= set(options_of_serve()) | {"--strict"}
+
+
+def test_every_field_of_a_completion_is_explained() -> None:
+    section = PAGE.partition("### Completions")[2].partition("\n### ")[0]
+    named = set(re.findall(r"`(\w+)`", section))
+    assert CompletionRequest.model_fields.keys() <= named
