@@ -266,8 +266,10 @@ def test_what_is_ignored_or_truncated_is_reported(server: Running) -> None:
 
 
 def test_a_strict_server_refuses_instead(small_folder: Path) -> None:
-    with running({"small": small_folder}, strict=True) as url:
-        assert answer(url, prompt="a bad", user="me")["warnings"] == []
+    with running({"small": small_folder}, strict=True, max_tokens=8) as url:
+        found = answer(url, prompt="a bad", user="me")
+        assert found["warnings"] == []
+        assert found["usage"]["completion_tokens"] == 8  # 16 without this limit
         error = refusal(url, 400, prompt="a bad", beams=3)
         assert error["code"] == "strict"
         assert "'beams'" in error["message"]

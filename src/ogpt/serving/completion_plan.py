@@ -12,7 +12,7 @@ from ogpt.errors import RequestError
 from ogpt.generation.choosing.settings import GenerationSettings
 from ogpt.generation.texts.request import Prompt, Request, request_of, with_end_tokens
 from ogpt.notices import tell
-from ogpt.serving.completion_request import CompletionRequest
+from ogpt.serving.completion_request import DEFAULT_TOKENS, CompletionRequest
 from ogpt.serving.prompt_fields import at_most, naming_fields, prompts_of
 from ogpt.serving.served_models import ServedModel
 from ogpt.serving.server_settings import ServerSettings
@@ -73,7 +73,7 @@ def plan_completion(
     request = None
     if body.max_tokens != 0:
         config = served.config
-        settings = _settings(body, n, best_of, config.vocab_size)
+        settings = _settings(body, n, best_of, served, limits)
         if not body.ignore_eos:
             settings = with_end_tokens(settings, config)
         with naming_fields():
@@ -131,12 +131,16 @@ def _check_fields(body: CompletionRequest, n: int, best_of: int, limits: ServerS
         at_most(name, getattr(body, name) or 0, limits.max_logprobs, "ask for fewer top tokens")
 
 
-def _settings(body: CompletionRequest, n: int, best_of: int, vocab_size: int) -> GenerationSettings:
+def _settings(
+    body: CompletionRequest, n: int, best_of: int, served: ServedModel, limits: ServerSettings
+) -> GenerationSettings:
     """The settings of a request; fields that are not given have the defaults of the settings."""
+    vocab_size = served.config.vocab_size
+    default = min(DEFAULT_TOKENS, limits.max_tokens)
     beams = bool(body.use_beam_search)
     greedy = beams or body.temperature == 0 or bool(body.penalty_alpha)
     values: dict[str, Any] = {
-        "max_new_tokens": 16 if body.max_tokens is None else body.max_tokens,
+        "max_new_tokens": default if body.max_tokens is None else body.max_tokens,
         "min_new_tokens": body.min_tokens,
         "do_sample": not greedy,
         "num_return_sequences": n if beams else best_of,

@@ -10,6 +10,9 @@ from ogpt.config.ranges import MAX_SEED
 from ogpt.serving.schemas import MAX_ID, ApiRequest, setting
 
 TokenId = Annotated[int, Field(ge=0, le=MAX_ID)]
+DEFAULT_TOKENS = 16
+"""`max_tokens` of a request that does not say, as in OpenAI's API."""
+
 MAX_STOPS = 64
 """Strings or ids of a request that end a text, and texts that are banned."""
 
@@ -34,7 +37,11 @@ class CompletionRequest(ApiRequest):
     )
     suffix: str | None = Field(None, description="Not supported: reported as a warning.")
     max_tokens: int | None = Field(
-        16, ge=0, le=MAX_ID, description="Maximum number of new tokens; 0 with echo only scores."
+        None,
+        ge=0,
+        le=MAX_ID,
+        description="Maximum number of new tokens; 0 with echo only scores. Default: 16, or the "
+        "limit of the server if that is lower.",
     )
     min_tokens: int | None = setting("min_new_tokens")
     n: int | None = Field(1, ge=1, le=MAX_ID, description="Number of continuations per prompt.")
