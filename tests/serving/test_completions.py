@@ -188,6 +188,25 @@ def test_why_a_continuation_ended(server: Running) -> None:
     assert (choice["finish_reason"], choice["stop_reason"]) == ("length", None)
 
 
+@pytest.mark.parametrize("most", [0, 4])
+def test_a_prompt_that_is_not_scored_in_time_is_answered(server: Running, most: int) -> None:
+    """With its tokens, which have no log-probabilities, and the finish reason of the deadline."""
+    body = {"prompt": [IDS, [9, 3]], "echo": True, "logprobs": 1, "prompt_logprobs": 1, "seed": 1}
+    for found in (
+        answer(server.url, **body, max_tokens=most, max_time=1e-9)["choices"],
+        joined(chunks(server.url, **body, max_tokens=most, max_time=1e-9)),
+    ):
+        for choice, ids in zip(found, body["prompt"], strict=True):
+            assert choice["finish_reason"] == "max_time"
+            reported = choice["logprobs"]
+            assert len(reported["tokens"]) == len(reported["text_offset"]) >= len(ids)
+            assert reported["token_logprobs"][: len(ids)] == [None] * len(ids)
+            assert choice["prompt_logprobs"] == [None] * len(ids)
+    whole = answer(server.url, **body, max_tokens=most)["choices"]
+    assert [choice["finish_reason"] for choice in whole] == ["length"] * 2
+    assert None not in whole[0]["logprobs"]["token_logprobs"][1:]
+
+
 def test_the_best_of_several(server: Running) -> None:
     body: Body = {"prompt": ["a bad", "head"], "seed": 4, "max_tokens": 5, "logprobs": 0}
     every = answer(server.url, **body, n=4)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from ogpt.generation.protocol.likelihood import TopLogProbs
+from ogpt.generation.searching.text import FinishReason
 from ogpt.generation.texts.continuing import Generation
 from ogpt.generation.texts.request import Prompt
 from ogpt.generation.texts.writer import TokenizerLike, stop_forms
@@ -39,6 +40,8 @@ class CompletionText:
         self._body = body
         self._plan = plan
         self._tokenizer = tokenizer
+        self._scored = [1] * len(plan.prompts)  # the first token has no context
+        self._late: set[int] = set()  # prompts that were not scored in time
         self._reports = [
             TokenReport(
                 tokenizer,
@@ -68,6 +71,7 @@ class CompletionText:
     def scores(self, scores: PromptScores) -> Iterator[CompletionChoice]:
         """What log-probabilities of a prompt add to its choices."""
         body, plan = self._body, self._plan
+        self._scored[scores.number] += len(scores.ids)
         first = scores.number * plan.n
         for index in range(first, first + plan.n):
             choice = _part(index)
@@ -85,11 +89,19 @@ class CompletionText:
                 )
             yield choice
 
+    def unscored(self) -> Iterator[CompletionChoice]:
+        """What prompts add that were not scored in time: tokens without log-probabilities."""
+        for number, prompt in enumerate(self._plan.prompts):
+            if rest := prompt.ids[self._scored[number] :]:
+                self._late.add(number)
+                unknown: list[None] = [None] * len(rest)
+                yield from self.scores(PromptScores(number, rest, unknown, [()] * len(rest)))
+
     def ends(self) -> Iterator[CompletionChoice]:
         """The ends of choices for which nothing is generated."""
         for index, _ in self._indexed():
             choice = _part(index)
-            choice.finish_reason = "length"
+            choice.finish_reason = self._reason(index, "length")
             yield choice
 
     def piece(self, piece: Piece) -> CompletionChoice | None:
@@ -158,8 +170,12 @@ class CompletionText:
             choice.token_ids = ids
 
     def _end(self, choice: CompletionChoice, generation: Generation) -> None:
-        choice.finish_reason = generation.finish_reason
+        choice.finish_reason = self._reason(choice.index, generation.finish_reason)
         choice.stop_reason = self._stop_reason(generation)
+
+    def _reason(self, index: int, found: FinishReason) -> FinishReason:
+        """Why a choice ends, of which the prompt may lack log-probabilities."""
+        return "max_time" if index // self._plan.n in self._late else found
 
     def _stop_reason(self, generation: Generation) -> int | str | None:
         """The stop string of the request, or the token id, that ended a continuation."""

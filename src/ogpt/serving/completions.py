@@ -14,7 +14,7 @@ from uuid import uuid4
 from fastapi import APIRouter, Request
 from starlette.responses import Response, StreamingResponse
 
-from ogpt.errors import OgptError
+from ogpt.errors import DeadlineExceeded, OgptError
 from ogpt.notices import tell
 from ogpt.serving.completion_plan import CompletionPlan, plan_completion
 from ogpt.serving.completion_request import CompletionRequest
@@ -108,8 +108,7 @@ class _Answer:
     async def whole(self) -> Completion:
         """The answer in one piece."""
         parts = [*self.text.starts()]
-        async for scores in _each(self.scores):
-            parts += self.text.scores(scores)
+        parts += [part async for part in self._of_prompts()]
         if self.pieces is None:
             parts += self.text.ends()
         else:
@@ -139,9 +138,8 @@ class _Answer:
         """The parts of all choices, as they come."""
         for part in self.text.starts():
             yield part
-        async for scores in _each(self.scores):
-            for part in self.text.scores(scores):
-                yield part
+        async for part in self._of_prompts():
+            yield part
         if self.pieces is None:
             for part in self.text.ends():
                 yield part
@@ -149,6 +147,17 @@ class _Answer:
         async for piece in self.pieces:
             if (added := self.text.piece(piece)) is not None:
                 yield added
+
+    async def _of_prompts(self) -> AsyncIterator[CompletionChoice]:
+        """What log-probabilities of the prompts add; at the deadline, as far as there are any."""
+        try:
+            if self.scores is not None:
+                async for scores in self.scores:
+                    for part in self.text.scores(scores):
+                        yield part
+        except DeadlineExceeded:
+            for part in self.text.unscored():
+                yield part
 
     def _event(self, choices: list[CompletionChoice], **more: Any) -> bytes:
         options = self.body.stream_options
@@ -164,12 +173,6 @@ class _Answer:
             completion_tokens=completion_tokens,
             total_tokens=prompt_tokens + completion_tokens,
         )
-
-
-async def _each(scores: WorkStream[PromptScores] | None) -> AsyncIterator[PromptScores]:
-    if scores is not None:
-        async for each in scores:
-            yield each
 
 
 def _json(answer: Completion) -> bytes:

@@ -15,8 +15,9 @@ class PromptScores(NamedTuple):
     number: int
     """Of the prompt."""
     ids: list[int]
-    log_probs: list[float]
-    tops: list[TopLogProbs]
+    log_probs: Sequence[float | None]
+    """None for a token that was not scored."""
+    tops: Sequence[TopLogProbs]
     """The most probable tokens at each position, as many as requested."""
 
 
