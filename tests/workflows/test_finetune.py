@@ -259,6 +259,11 @@ def test_what_cannot_be_trained_is_refused_before_the_work(base, tmp_path):
         hint = refused(DataError, match, tmp_path, base, **named, overrides=skip)
     assert "batch_size=1" in hint
     assert "on_too_long=truncate" in hint
+    one = ({"text": "a " * (99 if n % 2 else 3), "label": f"{n % 2}"} for n in range(20))
+    named["train"] = rows("one.jsonl", *one)
+    with collecting():
+        match = "all 10 training examples have the label .0.; allowed: 2 classes"
+        refused(DataError, match, tmp_path, base, **named, overrides=skip)
     same = tmp_path / "t.jsonl"
     refused(ConfigError, "are the same file", tmp_path, base, valid=same)
     refused(ConfigError, "the data is incomplete", tmp_path, base, valid=None)

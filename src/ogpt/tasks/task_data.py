@@ -108,7 +108,7 @@ def notice_dropped(dropped: Mapping[str, int], spec: TaskSpec) -> None:
         tell("rows-dropped", count=count, of=title_after_of(spec), reason=reason)
 
 
-def check_enough(count: int, batch_size: int, spec: TaskSpec, *, skipped: bool = False) -> None:
+def _check_enough(count: int, batch_size: int, spec: TaskSpec, *, skipped: bool = False) -> None:
     """Check that there are training examples for one batch.
 
     Args:
@@ -142,7 +142,7 @@ def check_data(data: TaskData, batch_size: int) -> None:
             of the validation set that the training set does not have.
     """
     spec = data.spec
-    check_enough(len(data.train), batch_size, spec)
+    _check_enough(len(data.train), batch_size, spec)
     label_array(data.train, spec)
     for name, examples in data.valid.items():
         if not examples or label_array(examples, spec) is None:
@@ -152,17 +152,35 @@ def check_data(data: TaskData, batch_size: int) -> None:
             )
     notice_dropped(data.dropped, spec)
     if spec.labels and spec.problem == "single_label_classification":
-        counts = Counter(str(example.label) for example in data.train).most_common()
+        counts = _classes(data.train, spec)
         (most, many), (least, few) = counts[0], counts[-1]
-        if len(counts) == 1:
-            raise DataError(
-                f"all {many} training examples{title_after_of(spec)} have the label {most!r}; "
-                "allowed: 2 classes or more",
-                hint="one class alone cannot be learned: add examples of another class",
-            )
         if many >= IMBALANCE * few:
             tell("classes-imbalanced", most=most, many=many, least=least, few=few)
     _notice_repeats(data)
+
+
+def check_kept(examples: Sequence[Example], batch_size: int, spec: TaskSpec) -> None:
+    """Check the training examples that are left when those too long for the model were skipped.
+
+    Raises:
+        DataError: fewer examples than a batch, or one class alone.
+    """
+    _check_enough(len(examples), batch_size, spec, skipped=True)
+    if spec.labels and spec.problem == "single_label_classification":
+        _classes(examples, spec)
+
+
+def _classes(examples: Sequence[Example], spec: TaskSpec) -> list[tuple[str, int]]:
+    """The classes of training examples with their counts, the most frequent one first."""
+    counts = Counter(str(example.label) for example in examples).most_common()
+    if len(counts) == 1:
+        [(label, count)] = counts
+        raise DataError(
+            f"all {count} training examples{title_after_of(spec)} have the label {label!r}; "
+            "allowed: 2 classes or more",
+            hint="one class alone cannot be learned: add examples of another class",
+        )
+    return counts
 
 
 def _notice_repeats(data: TaskData) -> None:

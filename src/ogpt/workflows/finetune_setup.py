@@ -25,7 +25,7 @@ from ogpt.tasks.batching import TaskBatches
 from ogpt.tasks.encoded_examples import EncodedExamples, check_some_kept, encode_examples
 from ogpt.tasks.example import Example
 from ogpt.tasks.read_source import read_source
-from ogpt.tasks.task_data import TaskData, check_data, check_enough, title_after_of
+from ogpt.tasks.task_data import TaskData, check_data, check_kept, title_after_of
 from ogpt.tasks.task_source import TaskSource
 from ogpt.tasks.task_spec import TaskSpec
 from ogpt.tasks.task_tokens import add_task_tokens
@@ -200,7 +200,8 @@ def set_up_finetune(request: FinetuneRequest, settings: FinetuneSettings) -> Fin
 
     train = batches(data.train, "training")
     if train.n_windows < len(data.train):  # --on-too-long skip
-        check_enough(train.n_windows, section.batch_size, data.spec, skipped=True)
+        kept = [data.train[index] for index in train.encoded.kept.tolist()]
+        check_kept(kept, section.batch_size, data.spec)
     valid = {name: batches(examples, name) for name, examples in data.valid.items()}
     # a validation set that is scored as a test set too is encoded once
     known = {id(examples): valid[name] for name, examples in data.valid.items()}
