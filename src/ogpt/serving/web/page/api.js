@@ -1,6 +1,7 @@
 /** Calls of the server that served this page: the key, errors, and streams. */
 
-const BASE = new URL("../../", import.meta.url); // this file is static/page/api.js
+/** Where the server is. */
+export const BASE = new URL("../../", import.meta.url); // this file is static/page/api.js
 const KEY = "ogpt.key";
 
 /** An answer that is not 2xx. */

@@ -1,5 +1,6 @@
 /** The list of documents in this browser. */
 
+import { unshare } from "./shared_document.js";
 import { listed, remove, stored } from "./store.js";
 
 export class DocumentList {
@@ -18,6 +19,17 @@ export class DocumentList {
     const found = listed();
     this.items.replaceChildren(...found.map((each) => this._item(each)));
     this.items.parentElement.querySelector(".none").hidden = found.length > 0;
+  }
+
+  /** Delete a document, and what readers see of it. */
+  async _delete(id) {
+    remove(id);
+    try {
+      await unshare(id);
+      this.announcer.show("The document was deleted.");
+    } catch {
+      this.announcer.show("The document was deleted here, but its share link still works.", "error");
+    }
   }
 
   _item({ id, title, start, updated }) {
@@ -50,10 +62,9 @@ export class DocumentList {
       const found = stored(id);
       if (found) this.open.open(found);
     } else if (button.dataset.sure) {
-      remove(id);
+      this._delete(id);
       if (id === this.open.current.id) this.open.forget();
       this.show();
-      this.announcer.show("The document was deleted.");
     } else {
       button.dataset.sure = "yes";
       button.textContent = "Really delete?";

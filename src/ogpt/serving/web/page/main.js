@@ -17,6 +17,7 @@ import { Panels } from "./panels.js";
 import { Preferences } from "./preferences.js";
 import { showSeen } from "./seen_by_model.js";
 import { ServerWatch } from "./server_watch.js";
+import { ShareDialog } from "./share_dialog.js";
 import { Settings } from "./settings.js";
 import { SettingsPanel } from "./settings_panel.js";
 import { StatusLine } from "./status_line.js";
@@ -63,6 +64,7 @@ const preferences = new Preferences($("preferences"), (values) => {
 });
 const panels = new Panels(editor, () => documents.show());
 const status = new StatusLine({ editor, inside }, opened);
+const sharing = new ShareDialog($("share-dialog"), $("share-text"), { ...context, opened });
 new EditorKeys({ ...context, list, ghost, card, preferences });
 new TokenCount($("tokens"), context);
 new ServerWatch($("away"), announcer, () => loadModels());
@@ -117,6 +119,7 @@ async function loadModels() {
     panel.setModels(models.cards);
     editor.dispatchEvent(new Event("select"));
     inside.enable(preferences.values.inside);
+    await sharing.offer();
   } catch (error) {
     context.failed(error);
   }

@@ -18,6 +18,7 @@ export class Panels {
       });
     }
     this.editor.root.addEventListener("pointerdown", () => {
+      if (matchMedia("(min-width: 64rem)").matches) return; // the text is beside it
       PANELS.filter((name) => !partsOf(name).panel.hidden).forEach((name) => hide(name));
     });
   }

@@ -1,0 +1,87 @@
+"""The page for everyone: axe finds nothing, the keyboard reaches all, and nothing is too small."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.serving.browser.writer import accepted, suggested
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+    from tests.serving.browser.conftest import NewPage
+
+pytestmark = pytest.mark.slow
+
+WIDE = {"width": 1280, "height": 800}
+PHONE = {"width": 360, "height": 700}
+
+
+def violations(page: Page) -> list[str]:
+    """What axe finds against WCAG 2.2 AA."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is missing")
+    rules = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+    found = axe.Axe().run(page, options={"runOnly": rules}).response["violations"]
+    return [f"{each['id']}: {node['html']}" for each in found for node in each["nodes"]]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("viewport", [WIDE, PHONE], ids=["wide", "phone"])
+def test_axe_finds_nothing(new_page: NewPage, viewport: dict[str, int], scheme: str) -> None:
+    page = new_page(viewport=viewport, color_scheme=scheme, bypass_csp=True)
+    assert violations(page) == []
+    page.keyboard.type("a bad cab")
+    accepted(page)
+    suggested(page)
+    assert violations(page) == []
+    page.keyboard.press("Escape")
+    page.click("#inside")
+    page.wait_for_selector("#editor [class*=level-]")
+    page.click("#editor")
+    page.keyboard.press("Control+End")
+    page.keyboard.press("Alt+ArrowDown")
+    assert violations(page) == []
+    page.keyboard.press("Escape")
+    for name in ("settings", "documents"):
+        page.click(f"#toggle-{name}")
+        assert violations(page) == []
+        page.click(f"#{name}-panel .close")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_a_planted_fault_is_found(new_page: NewPage) -> None:
+    page = new_page(bypass_csp=True)
+    page.evaluate("document.getElementById('undo').removeAttribute('aria-label')")
+    page.evaluate("document.getElementById('undo').removeAttribute('title')")
+    assert [each.partition(":")[0] for each in violations(page)] == ["button-name"]
+
+
+def test_every_control_is_reached_by_keyboard(page: Page) -> None:
+    page.keyboard.press("Escape")
+    reached = set()
+    for _ in range(30):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate("document.activeElement.id"))
+        if page.evaluate("document.activeElement.id") == "editor":
+            page.keyboard.press("Escape")
+    assert {
+        "toggle-documents",
+        "title",
+        "shuffle",
+        "inside",
+        "more",
+        "suggest",
+        "editor",
+    } <= reached
+
+
+def test_reduced_motion(new_page: NewPage) -> None:
+    page = new_page(reduced_motion="reduce")
+    moving = page.evaluate(
+        """[...document.querySelectorAll("*")].filter((each) =>
+             parseFloat(getComputedStyle(each).transitionDuration) > 0 ||
+             getComputedStyle(each).animationName !== "none").length"""
+    )
+    assert moving == 0
