@@ -57,7 +57,7 @@ export class Continuations {
         seed,
         prompt,
         index,
-        created: new Date().toISOString(),
+        created: Date.now() / 1000,
       };
       this._follow();
     }

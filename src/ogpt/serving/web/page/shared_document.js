@@ -24,7 +24,7 @@ export function copyOf(id) {
 
 /** Share a document, or update its copy; return the path of the page for readers. */
 export async function share(id, title, spans) {
-  const body = { title, spans: spans.map(wellFormed) };
+  const body = sendable(title, spans);
   const copy = (await updated(copyOf(id), body)) ?? (await made(body));
   localStorage.setItem(PREFIX + id, JSON.stringify(copy));
   const { share_id: shared } = await json(`documents/${copy.id}/share`, {
@@ -73,7 +73,17 @@ async function updated(copy, body) {
   }
 }
 
-/** JSON of the server has no halves of surrogate pairs. */
-function wellFormed(span) {
-  return { ...span, text: span.text.toWellFormed() };
+/** A document as the server takes it: whole characters, and no half of a provenance. */
+function sendable(title, spans) {
+  const whole = spans.map(({ text, by, provenance }) =>
+    verifiable(provenance) ? { text, by, provenance } : { text, by },
+  );
+  const wellFormed = (_, value) => (typeof value === "string" ? value.toWellFormed() : value);
+  return JSON.parse(JSON.stringify({ title, spans: whole }, wellFormed));
+}
+
+/** Whether a model's text can be generated again from what is known of it. */
+function verifiable(source) {
+  const texts = [source?.model, source?.model_hash, source?.prompt];
+  return texts.every((each) => typeof each === "string") && Number.isInteger(source.seed);
 }
