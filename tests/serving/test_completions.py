@@ -321,6 +321,7 @@ REFUSED: list[tuple[Body, str | None, str]] = [
     ({"prompt": [1.5]}, "prompt", "seen"),
     ({"prompt": "a \ud83d"}, "prompt", "surrogate"),
     ({"prompt": [1] * 101}, "prompt", "101 tokens; allowed: at most 100"),
+    ({"prompt": "a bad " * 10**5}, "prompt", "prompt has at least "),  # not tokenized
     ({"prompt": "a", "temperature": -1}, "temperature", "seen: -1"),
     ({"prompt": "a", "temperature": "1"}, "temperature", "valid number"),
     ({"prompt": "a", "top_p": 0}, "top_p", "greater than 0"),

@@ -478,6 +478,26 @@ def test_unknown_fields_are_warnings(
     answer(strict, path, **fields)
 
 
+def test_texts_of_megabytes_are_refused_before_they_are_tokenized(
+    folders: dict[str, Path],
+) -> None:
+    """By their length in characters: no entry of the vocabulary has more than so many."""
+    long = "x" * 10_000
+    with serving(folders, max_prompt_tokens=20) as client:
+        for path, body, param in (
+            ("/tokenize", {"prompt": long}, "prompt"),
+            ("/v1/embeddings", {"input": ["a", long]}, "input"),
+            ("/v1/score", {"prompt": long, "choices": ["a"]}, "prompt"),
+            ("/v1/score", {"prompt": "a", "choices": ["a", long]}, "choices"),
+            ("/v1/classify", {"model": "classes", "input": [long]}, "input"),
+        ):
+            response = client.post(path, json=body)
+            error = response.json()["error"]
+            assert (response.status_code, error["param"]) == (400, param), path
+            assert error["message"].startswith(f"{param} has at least "), path
+        assert client.post("/tokenize", json={"prompt": " " * 10_000 + "a"}).status_code == 200
+
+
 def test_a_body_with_half_a_surrogate_pair_is_refused(client: TestClient) -> None:
     for path, body in (
         ("/tokenize", b'{"prompt": "a \\ud83d"}'),

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
 from ogpt.errors import ConfigError, DataError, RequestError
-from ogpt.serving.prompt_fields import MAX_TEXTS, check_count, check_total
+from ogpt.serving.prompt_fields import MAX_TEXTS, check_characters, check_count, check_total
 from ogpt.serving.request_scope import Scope, listen, unless_gone
 from ogpt.serving.schemas import ERRORS, ApiRequest, ApiResponse, Usage
 from ogpt.serving.served_models import ServedModel
@@ -63,6 +63,8 @@ async def classify(body: ClassifyRequest, request: Request, scope: Scope) -> Cla
         check_count("input", len(rows), MAX_TEXTS)
         try:
             examples = head.examples(rows)
+            texts = [text for example in examples for text in example.texts]
+            check_characters("input", texts, served.tokenizer, request.app.state.settings)
             sequences = await asyncio.to_thread(head.sequences, examples)
         except DataError as error:
             raise RequestError.of_field(str(error), hint=error.hint, param="input") from error

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal
+from weakref import WeakKeyDictionary
 
 from ogpt.errors import RequestError, SamplingError, TokenizerError, TokenOutOfRange
 from ogpt.generation.texts.request import (
@@ -16,6 +17,7 @@ from ogpt.generation.texts.request import (
     text_prompt,
     truncated,
 )
+from ogpt.generation.texts.writer import TokenizerLike
 from ogpt.serving.served_models import ServedModel
 from ogpt.serving.server_settings import ServerSettings
 
@@ -35,6 +37,10 @@ MAX_TEXTS = 2048
 
 Texts = str | list[str] | list[int] | list[list[int]]
 """A text, several, the token ids of one, or of several."""
+
+
+_LONGEST: WeakKeyDictionary[TokenizerLike, int] = WeakKeyDictionary()
+"""Characters of the longest entry of a vocabulary."""
 
 
 @contextmanager
@@ -67,18 +73,36 @@ def at_most(name: str, value: int, most: int, hint: str) -> None:
         )
 
 
-def check_total(param: str, total: int, limits: ServerSettings) -> None:
-    """Check the number of tokens of a request.
+def check_total(param: str, total: int, limits: ServerSettings, about: str = "") -> None:
+    """Check the number of tokens of a request, which the message calls exact unless `about` is set.
 
     Raises:
         RequestError: it is above the limit of the server; the message names the field `param`.
     """
     if total > limits.max_prompt_tokens:
         raise RequestError.of_field(
-            f"{param} has {total} tokens; allowed: at most {limits.max_prompt_tokens}",
+            f"{param} has {about}{total} tokens; allowed: at most {limits.max_prompt_tokens}",
             hint="send less",
             param=param,
         )
+
+
+def check_characters(
+    param: str, texts: Sequence[str], tokenizer: TokenizerLike, limits: ServerSettings
+) -> None:
+    """Check the length of texts before they are tokenized, which takes seconds for megabytes.
+
+    Raises:
+        RequestError: they have too many tokens even if all are the longest of the vocabulary; the
+            message names the field `param`.
+    """
+    longest = _LONGEST.get(tokenizer)
+    if longest is None:
+        longest = _LONGEST[tokenizer] = max(map(len, tokenizer.get_vocab()))
+    most = limits.max_prompt_tokens * longest
+    if sum(map(len, texts)) > most:
+        count = sum(len(word) for text in texts for word in text.split())
+        check_total(param, -(-count // longest), limits, "at least ")
 
 
 def check_count(param: str, count: int, most: int) -> None:
@@ -129,6 +153,7 @@ def prompts_of(
         )
     check_count(param, len(every), most)
     tokenizer, config = served.tokenizer, served.config
+    check_characters(param, [one for one in every if isinstance(one, str)], tokenizer, limits)
     with naming_fields(param):
         prompts = [
             text_prompt(tokenizer, one, name)

@@ -10,7 +10,13 @@ from pydantic import BaseModel, Field
 
 from ogpt.generation.protocol.likelihood import Choices, score_choices
 from ogpt.generation.texts.text_scores import Score, encode_scored, fit_choices, score_of
-from ogpt.serving.prompt_fields import MAX_TEXTS, check_count, check_total, naming_fields
+from ogpt.serving.prompt_fields import (
+    MAX_TEXTS,
+    check_characters,
+    check_count,
+    check_total,
+    naming_fields,
+)
 from ogpt.serving.request_scope import Scope, listen, unless_gone
 from ogpt.serving.schemas import ERRORS, ApiRequest, ApiResponse, Usage
 from ogpt.serving.served_models import ServedModel
@@ -88,6 +94,8 @@ async def score(body: ScoreRequest, request: Request, scope: Scope) -> ScoreResp
 def _encoded(served: ServedModel, body: ScoreRequest, limits: ServerSettings) -> Choices:
     """The token ids of a request."""
     check_count("choices", len(body.choices), MAX_TEXTS)
+    for param, texts in (("prompt", [body.prompt]), ("choices", body.choices)):
+        check_characters(param, texts, served.tokenizer, limits)
     with naming_fields("prompt"):
         context = encode_scored(served.tokenizer, body.prompt, 1)
     with naming_fields("choices"):

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from ogpt.generation.protocol.slots import check_ids
 from ogpt.generation.texts.request import check_unicode
-from ogpt.serving.prompt_fields import naming_fields
+from ogpt.serving.prompt_fields import check_characters, naming_fields
 from ogpt.serving.request_scope import Scope, listen
 from ogpt.serving.schemas import ERRORS, ApiRequest, ApiResponse
 from ogpt.tokens.surface import Surface
@@ -76,8 +76,10 @@ async def tokenize(body: TokenizeRequest, request: Request, scope: Scope) -> Tok
         with naming_fields("prompt"):
             check_unicode("prompt", body.prompt)
         served = await scope.enter_async_context(request.app.state.models.using(body.model))
+        tokenizer, settings = served.tokenizer, request.app.state.settings
+        check_characters("prompt", [body.prompt], tokenizer, settings)
         ids = await asyncio.to_thread(
-            served.tokenizer.encode, body.prompt, add_special_tokens=body.add_special_tokens
+            tokenizer.encode, body.prompt, add_special_tokens=body.add_special_tokens
         )
     named = served.tokenizer.convert_ids_to_tokens(ids) if body.return_token_strs else None
     return TokenizeResponse(
