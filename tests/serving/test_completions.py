@@ -498,6 +498,28 @@ def test_draining_finishes_what_runs(small_folder: Path) -> None:
             post(found.url, prompt="a")
 
 
+@pytest.mark.usefixtures("slow")
+def test_what_is_not_drained_in_time_is_answered_with_an_error(small_folder: Path) -> None:
+    with (
+        started({"small": small_folder}, drain_timeout=0.1) as found,
+        ThreadPoolExecutor(2) as pool,
+    ):
+        whole, stream = (
+            pool.submit(CLIENT.post, f"{found.url}{PATH}", json={**ENDLESS, "stream": streams})
+            for streams in (False, True)
+        )
+        until(lambda: found.models.counters()["small"].running == 2)
+        found.server.should_exit = True
+        answered = whole.result(20)
+        assert answered.status_code == 503
+        assert "closed" in answered.json()["error"]["message"]
+        *_, error, done, _ = stream.result(20).text.split("\n\n")
+        assert json.loads(error.removeprefix("data: "))["error"]["message"]
+        assert done == "data: [DONE]"
+        found.thread.join(10)
+        assert not found.thread.is_alive()
+
+
 def test_an_error_while_streaming_is_an_event(
     small_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

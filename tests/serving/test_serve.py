@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -13,7 +14,7 @@ import httpx2
 import pytest
 
 import ogpt
-from ogpt.errors import ConfigError, UnknownArgument
+from ogpt.errors import ConfigError, UnknownArgument, WeightsError
 from ogpt.notices import collecting
 from ogpt.serving import serve as of_serve
 from ogpt.serving.http_server import HttpServer, listen_on
@@ -45,6 +46,16 @@ def test_an_address_in_use(small_folder: Path) -> None:
         with pytest.raises(ConfigError, match=f"cannot listen on 127.0.0.1, port {port}") as caught:
             ogpt.serve(small_folder, port=port)
     assert "another host or port" in caught.value.hint
+
+
+def test_faults_of_the_default_model_are_found_before_the_server_starts(
+    small_folder: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(small_folder, tmp_path / "d"))
+    for file in folder.glob("*.safetensors"):
+        file.write_bytes(file.read_bytes()[:200])
+    with pytest.raises(WeightsError, match="damaged"):
+        ogpt.serve(folder, port=0, keep_documents=False)
 
 
 def test_names_of_models(small_folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Callable
 from math import ceil
@@ -12,10 +13,14 @@ from fastapi import FastAPI
 
 from ogpt.errors import ConfigError
 from ogpt.serving.connection import limited_protocol
+from ogpt.serving.served_models import ServedModels
 from ogpt.serving.server_settings import ServerSettings
 
 KEEP_ALIVE = 75
 """Seconds that an idle connection is kept: more than the 60 of nginx, which must close first."""
+
+ANSWER_TIME = 5
+"""Seconds that answers have to be sent when the models are drained; then they are cut off."""
 
 
 class HttpServer(uvicorn.Server):
@@ -42,15 +47,25 @@ class HttpServer(uvicorn.Server):
                 proxy_headers=False,
                 root_path=settings.root_path,
                 timeout_keep_alive=KEEP_ALIVE,
-                timeout_graceful_shutdown=ceil(settings.drain_timeout),
+                timeout_graceful_shutdown=ceil(settings.drain_timeout) + ANSWER_TIME,
             )
         )
         self._on_start = on_start
+        self._models: ServedModels = app.state.models
+        self._drain_timeout = settings.drain_timeout
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, and say so."""
         await super().startup(sockets)
         self._on_start()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Drain the models at once; what has not ended in time is answered with an error."""
+        draining = asyncio.create_task(self._models.drain(self._drain_timeout))
+        await super().shutdown(sockets)
+        if self.force_exit:
+            await asyncio.to_thread(self._models.close)
+        await draining
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Drain at the first signal, and stop at once at the second.

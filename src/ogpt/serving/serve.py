@@ -10,7 +10,7 @@ from typing import Any
 
 from ogpt.config.described import check_names, whole_or_named
 from ogpt.decoding.options import DecoderOptions
-from ogpt.errors import ConfigError
+from ogpt.errors import ConfigError, EngineUnavailable
 from ogpt.folders.model_folder import ModelFolder
 from ogpt.notices import tell
 from ogpt.reporting import Reporter, silent
@@ -111,5 +111,8 @@ def _documents(
 
 async def _load_default(models: ServedModels) -> None:
     """Load the default model, so that its faults are found before the server starts."""
-    async with models.using():
-        pass
+    try:
+        async with models.using():
+            pass
+    except EngineUnavailable as error:
+        raise error.__cause__ or error from None

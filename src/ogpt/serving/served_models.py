@@ -8,6 +8,7 @@ closed, so that no model waits for ever. Models are opened one at a time, in a t
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -39,6 +40,8 @@ from ogpt.serving.running_batch import EngineCounters
 from ogpt.tokens.bpe_tokenizer import BPETokenizer
 from ogpt.weights.model_weights import weights_file
 from ogpt.weights.shapes import WITH_HEAD, weight_shapes
+
+_LOG = logging.getLogger("ogpt.serving")
 
 DEFAULT = "default"
 """Name of the first model, unless another one has it."""
@@ -282,8 +285,11 @@ class ServedModels:
         except EngineError:
             raise
         except OgptError as error:
+            # clients need not know where models lie
+            _LOG.error("the model %r cannot be opened: %s (%s)", place.name, error, error.hint)
             raise EngineUnavailable(
-                f"the model {place.name!r} cannot be opened: {error}", hint=error.hint
+                f"the model {place.name!r} cannot be opened; the server's log has the reason",
+                hint="use another model, or send the request again later",
             ) from error
         finally:
             with self._changed:
