@@ -33,6 +33,7 @@
     ├── RequestRefused                    an HTTP request that no route of the server sees
     │   ├── HeadRefused                   a request line and headers that are too long
     │   ├── HostRefused                   a host name that is not of this server
+    │   │   └── HostInvalid               a request without a host, or with several
     │   ├── OriginRefused                 a page of another site
     │   ├── KeyRefused                    no API key, or a wrong one
     │   ├── RateExceeded                  too many requests; retry_after says when to try again
@@ -213,6 +214,10 @@ class HeadRefused(RequestRefused):
 
 class HostRefused(RequestRefused):
     """A host name that is not of this server, as in DNS rebinding."""
+
+
+class HostInvalid(HostRefused):
+    """A request without a host, or with several."""
 
 
 class OriginRefused(RequestRefused):

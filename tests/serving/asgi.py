@@ -74,6 +74,7 @@ def ask(
         "path": path,
         "raw_path": path.encode(),
         "query_string": b"",
+        "http_version": "1.1",
         "root_path": "",
         "headers": sent,
         "client": client,

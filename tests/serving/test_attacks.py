@@ -71,7 +71,7 @@ def answered(client: http.client.HTTPConnection) -> tuple[int, Any]:
     response = client.getresponse()
     text = response.read()
     is_json = response.headers["content-type"] == "application/json"
-    answer = json.loads(text) if is_json else text
+    answer = json.loads(text) if is_json and text else text
     if response.status >= 400:
         assert answer["error"].keys() == {"message", "type", "param", "code"}
         assert answer["error"]["message"]
@@ -250,6 +250,9 @@ def _received(client: socket.socket) -> bytes:
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
         b"GET\r\n\r\n",
         b"GET / HTTP/9.9\r\n\r\n",
+        b"GET http://evil.example/health HTTP/1.1\r\nhost: localhost\r\n\r\n",
+        b"OPTIONS * HTTP/1.1\r\nhost: localhost\r\n\r\n",
+        b"GET /health HTTP/1.1\r\nconnection: close\r\n\r\n",
         b"GET / HTTP/1.1\r\nhost: a\r\n b\x00: c\r\n\r\n",
         b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: -1\r\n\r\n",
         b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n",
@@ -299,6 +302,16 @@ def test_long_heads(server: str) -> None:
 )
 def test_paths_that_lead_nowhere(server: str, path: str) -> None:
     assert ask(server, path, "GET", headers=ALLOWED)[0] == 404
+
+
+@pytest.mark.parametrize("path", ["/health", "/ready", "/v1/models", "/metrics", "/docs"])
+def test_head_is_get_without_a_body(
+    server: str, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    assert ask(server, path, "HEAD", headers=ALLOWED) == (200, b"")
+    assert ask(server, path, "GET", headers=ALLOWED)[1]
+    until(lambda: f'"HEAD {path}" 200' in caplog.text)
 
 
 def test_names_of_models_are_no_paths(server: str) -> None:

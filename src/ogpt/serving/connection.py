@@ -8,6 +8,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from ogpt.errors import HeadRefused
 from ogpt.serving.guard import MAX_HEAD_BYTES
 
 
@@ -55,6 +56,8 @@ def limited_protocol(seconds: float) -> type[asyncio.Protocol]:
 
         def on_headers_complete(self) -> None:
             self.end_head()
+            if not self.url.startswith(b"/"):  # it may name another host than the header does
+                raise HeadRefused("the target is no path", hint="send a path")
             super().on_headers_complete()
 
         def begin_head(self) -> None:

@@ -31,6 +31,7 @@ from ogpt.errors import (
     BodyRefused,
     BodyTimeout,
     HeadRefused,
+    HostInvalid,
     HostRefused,
     KeyRefused,
     OriginRefused,
@@ -70,6 +71,7 @@ def guards(settings: ServerSettings, metrics: ServerMetrics) -> list[Middleware]
     return [
         Middleware(AccessLog, metrics),
         Middleware(HeadGuard),
+        Middleware(HeadMethod),
         Middleware(HostGuard, (*settings.allowed_hosts, settings.host), origins),
         *([cors] if origins else []),
         Middleware(CallerGuard, keys, settings.requests_per_minute),
@@ -108,6 +110,22 @@ async def _refuse(error: RequestRefused, scope: Scope, receive: Receive, send: S
     if isinstance(error, KeyRefused):
         response.headers["WWW-Authenticate"] = "Bearer"
     await response(scope, receive, send)
+
+
+class HeadMethod:
+    """Answers HEAD as GET; the server leaves the body out (RFC 9110, section 9.3.2)."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on."""
+        if scope["type"] == "http" and scope["method"] == "HEAD":
+            inner = {**scope, "method": "GET"}
+            await self.app(inner, receive, send)
+            scope["route"] = inner.get("route")  # for the access log
+        else:
+            await self.app(scope, receive, send)
 
 
 class HeadGuard(Guard):
@@ -151,7 +169,11 @@ class HostGuard(Guard):
         """See Guard."""
         headers = Headers(scope=scope)
         hosts, origins = headers.getlist("host"), headers.getlist("origin")
-        if len(hosts) > 1 or not all(map(self._allows_host, hosts)):
+        if len(hosts) > 1 or (not hosts and scope["http_version"] == "1.1"):
+            return HostInvalid(
+                f"the request has {len(hosts)} headers Host; allowed: 1", hint="send one of them"
+            )
+        if not all(map(self._allows_host, hosts)):
             return HostRefused(
                 f"the host is {', '.join(hosts)!r}; allowed: IP addresses, "
                 f"{', '.join(sorted(self._hosts))}",
