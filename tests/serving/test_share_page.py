@@ -1,9 +1,14 @@
 """The page of a shared document: what it shows, and what hostile documents cannot do."""
 
+import shutil
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
-from tests.serving.calls import CLIENT, post
+import pytest
+
+from tests.serving.calls import CLIENT, answer, post
+from tests.serving.running import running
 
 PROVENANCE = {
     "model": "small",
@@ -29,7 +34,7 @@ class Seen(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
         self.attributes += attrs
-        if tag not in ("meta", "img"):
+        if tag not in ("meta", "link", "img"):
             self._open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
@@ -95,7 +100,47 @@ def test_hostile_documents_are_text(server_with_documents: str) -> None:
     assert policy.startswith("default-src 'none'; style-src 'sha256-")
     assert "unsafe" not in policy
     headers = ("referrer-policy", "cache-control", "x-robots-tag")
-    assert [response.headers[name] for name in headers] == ["no-referrer", "no-store", "noindex"]
+    assert [response.headers[name] for name in headers] == ["same-origin", "no-store", "noindex"]
+
+
+def test_machine_text_is_verified_by_a_button(server_with_documents: str) -> None:
+    url = server_with_documents
+    settings = {"max_tokens": 8, "surface": "readable"}
+    text = answer(url, prompt="a bad", seed=7, **settings)["choices"][0]["text"]
+    model_hash = CLIENT.get(f"{url}/v1/models/small").json()["model_hash"]
+    source = {**PROVENANCE, "prompt": "a bad", "model_hash": model_hash, "settings": settings}
+    spans: list[dict[str, Any]] = [
+        {"text": "Mine. ", "by": "human"},
+        {"text": text, "by": "machine", "provenance": source},
+        {"text": text[:4], "by": "machine", "provenance": source},
+    ]
+    wrong = [
+        {"text": "A forgery.", "by": "machine", "provenance": source},
+        {"text": text, "by": "machine", "provenance": PROVENANCE},  # another model's
+        {"text": text, "by": "machine", "provenance": {**source, "settings": {"n": "two"}}},
+    ]
+    page = shared(url, title="Good", spans=spans)
+    assert "button" in Seen(CLIENT.get(page).text).tags
+    good = CLIENT.post(page)
+    assert good.status_code == 200
+    assert "2 of 2 underlined passages" in Seen(good.text).text["footer"]
+    assert 'class="differs"' not in good.text
+    bad = CLIENT.post(shared(url, title="Bad", spans=spans + wrong))
+    assert "2 of 5 underlined passages" in Seen(bad.text).text["footer"]
+    assert "wavy line" in Seen(bad.text).text["footer"]
+    assert bad.text.count('class="differs"') == 3
+    assert "form-action 'self'" in bad.headers["content-security-policy"]
+
+
+def test_a_page_that_cannot_be_verified_has_no_button(small_folder: Path, tmp_path: Path) -> None:
+    spans = [{"text": "a", "by": "machine", "provenance": PROVENANCE}]
+    where = str(tmp_path / "documents.sqlite3")
+    with running({"small": small_folder}, documents=where) as url:
+        page = shared(url, spans=spans).removeprefix(url)
+    with running({"small": small_folder}, documents=where, api_key="secret") as url:
+        found = CLIENT.get(f"{url}{page}")
+        assert (found.status_code, "button" in Seen(found.text).tags) == (200, False)
+        assert CLIENT.post(f"{url}{page}").status_code == 401
 
 
 def test_revoked_links(server_with_documents: str) -> None:
@@ -104,3 +149,26 @@ def test_revoked_links(server_with_documents: str) -> None:
     said = Seen(response.text).text["article"]
     assert said == "There is no such shared document; its link may have been revoked."
     assert CLIENT.head(f"{server_with_documents}/share/none").status_code == 404
+    assert CLIENT.post(f"{server_with_documents}/share/none").text == response.text
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs Chromium")
+def test_in_a_browser(server_with_documents: str) -> None:
+    """The form has an origin that the server allows, and the console stays clean."""
+    sync_api = pytest.importorskip("playwright.sync_api")
+    spans = [{"text": HOSTILE, "by": "machine", "provenance": PROVENANCE}]
+    page = shared(server_with_documents, title=HOSTILE, spans=spans)
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"))
+        tab = browser.new_page()
+        said: list[str] = []
+        tab.on("console", lambda message: said.append(message.text))
+        tab.on("dialog", lambda dialog: said.append(dialog.message))
+        tab.goto(page)
+        tab.get_by_role("button").click()
+        tab.get_by_role("status").wait_for()
+        assert "0 of 1 underlined passages" in tab.get_by_role("status").inner_text()
+        assert "<script>alert(1)</script>" in tab.get_by_role("article").inner_text()
+        browser.close()
+    assert said == []

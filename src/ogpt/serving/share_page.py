@@ -1,10 +1,12 @@
-"""GET /share/ID: a shared document as a page to read, which marks what a model wrote.
+"""/share/ID: a shared document as a page to read, which marks what a model wrote.
 
-The page runs no script and loads no other file. Whatever a document holds is shown as text.
+A button verifies it: each machine span is generated again and compared. The page runs no script and
+loads no other file. Whatever a document holds is shown as text.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from base64 import b64encode
@@ -16,11 +18,14 @@ from importlib import resources
 from string import Template
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from starlette.responses import HTMLResponse
 
-from ogpt.errors import UnknownDocument
+from ogpt.errors import ContextTooLong, RequestError, StrictNotice, UnknownDocument
 from ogpt.serving.document_routes import Documents
+from ogpt.serving.documents.document_store import DocumentStore, StoredDocument
+from ogpt.serving.request_scope import Scope
+from ogpt.serving.span_verification import VerifyRequest, verification
 
 router = APIRouter(include_in_schema=False)
 
@@ -28,17 +33,74 @@ SHOWN_SETTINGS = ("temperature", "top_p", "top_k", "best_of")
 """Of a request, beside model, hash and seed."""
 
 
+MAX_VERIFIED = 50
+"""Spans that a click on the button generates again, the first ones of the document."""
+
+_BUTTON = '<form method="post"><button>Verify: generate the underlined words again</button></form>'
+
+
 @router.api_route("/share/{share_id}", methods=["GET", "HEAD"])
-def share_page(share_id: str, store: Documents) -> HTMLResponse:
+def share_page(request: Request, share_id: str, store: Documents) -> HTMLResponse:
     """A shared document; 404 if the link was revoked."""
+    found = _shared(store, share_id)
+    if isinstance(found, HTMLResponse):
+        return found
+    spans = json.loads(found.content)["spans"]
+    # a form cannot send a key
+    can_verify = request.app.state.settings.api_key is None and any(map(_is_verifiable, spans))
+    return _page(found, {}, _BUTTON if can_verify else "")
+
+
+@router.post("/share/{share_id}")
+async def verified_share_page(
+    request: Request, share_id: str, store: Documents, scope: Scope
+) -> HTMLResponse:
+    """The page, with the machine spans verified."""
+    found = await asyncio.to_thread(_shared, store, share_id)
+    if isinstance(found, HTMLResponse):
+        return found
+    spans = json.loads(found.content)["spans"]
+    wanted = [index for index, span in enumerate(spans) if _is_verifiable(span)][:MAX_VERIFIED]
+    results: dict[int, bool] = {}
+    for index in wanted:
+        try:
+            verified = await verification(
+                request, found, VerifyRequest.model_validate({"span": index}), scope
+            )
+            results[index] = verified.result in ("equal", "part")
+        except (RequestError, ContextTooLong, StrictNotice):  # no request that is served
+            results[index] = False
+    good = sum(results.values())
+    said = (
+        f"Generated again now: {good} of {len(results)} underlined passages are, byte for byte, "
+        "what their model writes from its recorded prompt, settings and seed."
+    )
+    if good < len(results):
+        said += (
+            " The others have a wavy line: they were changed, or this server has another model, "
+            "decoder or processor."
+        )
+    return _page(found, results, f'<p role="status">{said}</p>')
+
+
+def _shared(store: DocumentStore, share_id: str) -> StoredDocument | HTMLResponse:
+    """The document, or a page that says that there is none."""
     try:
-        document = store.shared(share_id)
+        return store.shared(share_id)
     except UnknownDocument as error:
         return _answer("Not shared", escape(f"{str(error).capitalize()}."), "", 404)
+
+
+def _page(document: StoredDocument, verified: Mapping[int, bool], more: str) -> HTMLResponse:
     content = json.loads(document.content)
     spans = content["spans"]
     title = str(content["title"]).strip() or "Untitled"
-    return _answer(title, "".join(map(_span, spans)), "".join(_footer(spans)))
+    text = "".join(_span(span, verified.get(index, True)) for index, span in enumerate(spans))
+    return _answer(title, text, "".join(_footer(spans)) + more)
+
+
+def _is_verifiable(span: Mapping[str, Any]) -> bool:
+    return span["by"] == "machine" and span.get("provenance") is not None
 
 
 def _answer(title: str, text: str, footer: str, status: int = 200) -> HTMLResponse:
@@ -47,7 +109,9 @@ def _answer(title: str, text: str, footer: str, status: int = 200) -> HTMLRespon
     headers = {
         "Content-Security-Policy": policy,
         "Cache-Control": "no-store",  # a revoked link is revoked everywhere
-        "Referrer-Policy": "no-referrer",  # the address is the right to read
+        # The address is the right to read: other sites never see it. With no-referrer, browsers
+        # would send the form with the origin null, which the server refuses.
+        "Referrer-Policy": "same-origin",
         "X-Content-Type-Options": "nosniff",
         "X-Robots-Tag": "noindex",
     }
@@ -62,16 +126,17 @@ def _template() -> tuple[Template, str]:
     found = re.search(r"<style>(.*?)</style>", page, re.DOTALL)
     digest = b64encode(sha256(found[1].encode() if found else b"").digest()).decode()
     policy = (
-        f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'; "
-        "frame-ancestors 'none'"
+        f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; "
+        "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
     )
     return Template(page), policy
 
 
-def _span(span: Mapping[str, Any]) -> str:
+def _span(span: Mapping[str, Any], is_good: bool) -> str:
     if span["by"] == "human":
         return escape(span["text"])
-    return f'<mark title="{escape(_origin(span))}">{escape(span["text"])}</mark>'
+    kind = "" if is_good else ' class="differs"'
+    return f'<mark{kind} title="{escape(_origin(span))}">{escape(span["text"])}</mark>'
 
 
 def _origin(span: Mapping[str, Any]) -> str:
@@ -98,7 +163,7 @@ def _footer(spans: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     origins = dict.fromkeys(
         f"{span['provenance']['model']}, hash {span['provenance']['model_hash']}"
         for span in spans
-        if span["by"] == "machine" and span.get("provenance")
+        if _is_verifiable(span)
     )
     if origins:
         yield "<ul>" + "".join(f"<li>{escape(each)}</li>" for each in origins) + "</ul>"

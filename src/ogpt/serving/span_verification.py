@@ -60,7 +60,7 @@ async def verify_span(
 ) -> Verification:
     """Generate a span of a document again, and compare."""
     document = await asyncio.to_thread(store.get, document_id, edit_key)
-    return await _verification(request, document, body, scope)
+    return await verification(request, document, body, scope)
 
 
 @router.post("/share/{share_id}/verify", responses=ERRORS)
@@ -69,12 +69,24 @@ async def verify_shared_span(
 ) -> Verification:
     """Generate a span of a shared document again, and compare."""
     document = await asyncio.to_thread(store.shared, share_id)
-    return await _verification(request, document, body, scope)
+    return await verification(request, document, body, scope)
 
 
-async def _verification(
+async def verification(
     request: Request, document: StoredDocument, body: VerifyRequest, scope: AsyncExitStack
 ) -> Verification:
+    """Generate a span again, and compare.
+
+    Args:
+        request: Of the client that waits for it.
+        document: Holds the span.
+        body: Which span.
+        scope: Closed when the answer was sent, or the client has left.
+
+    Raises:
+        RequestError: no machine span, or one whose provenance generates nothing.
+        UnknownModel: the name in `body` is of no model.
+    """
     span, provenance = _span(document, body.span)
     with listen(request, body) as warnings:
         name, found = await asyncio.to_thread(_model, request, provenance, body.model)
