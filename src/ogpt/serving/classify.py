@@ -24,7 +24,7 @@ Row = str | dict[str, Any]
 class ClassifyRequest(ApiRequest):
     """Examples of the task that a model was fine-tuned on."""
 
-    input: Row | Annotated[list[Row], Field(min_length=1)] = Field(
+    input: Row | Annotated[list[Row], Field(fail_fast=True, min_length=1)] = Field(
         description="A text, or an object with the columns of the task: premise and hypothesis; "
         "sentence1 and sentence2; context, question and choices. Or a list of these."
     )

@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from ogpt.config.ranges import MAX_SEED
-from ogpt.serving.schemas import MAX_ID, ApiRequest, setting
+from ogpt.serving.prompt_fields import Texts
+from ogpt.serving.schemas import MAX_ID, ApiRequest, Strings, TokenIds, entries, setting
 
-TokenId = Annotated[int, Field(ge=0, le=MAX_ID)]
 DEFAULT_TOKENS = 16
 """`max_tokens` of a request that does not say, as in OpenAI's API."""
 
@@ -18,6 +18,8 @@ MAX_STOPS = 64
 
 MAX_BIASES = 1024
 """Entries of logit_bias: each costs time at every token, for all requests."""
+
+Biases = Annotated[dict[str, Annotated[float, Field(ge=-100, le=100)]], entries(MAX_BIASES)]
 
 
 class StreamOptions(BaseModel):
@@ -32,9 +34,7 @@ class StreamOptions(BaseModel):
 class CompletionRequest(ApiRequest):
     """A prompt to continue, and how. null stands for the default of a field."""
 
-    prompt: str | list[str] | list[TokenId] | list[list[TokenId]] = Field(
-        description="A text, several, the token ids of one, or of several."
-    )
+    prompt: Texts = Field(description="A text, several, the token ids of one, or of several.")
     suffix: str | None = Field(None, description="Not supported: reported as a warning.")
     max_tokens: int | None = Field(
         None,
@@ -74,17 +74,17 @@ class CompletionRequest(ApiRequest):
     frequency_penalty: float | None = setting("frequency_penalty")
     repetition_penalty: float | None = setting("repetition_penalty")
     no_repeat_ngram_size: int | None = setting("no_repeat_ngram_size")
-    logit_bias: dict[str, Annotated[float, Field(ge=-100, le=100)]] | None = Field(
-        None, max_length=MAX_BIASES, description="Number to add to the logit of each token id."
+    logit_bias: Biases | None = Field(
+        None, description="Number to add to the logit of each token id."
     )
-    bad_words: list[str] | None = Field(
+    bad_words: Strings | None = Field(
         None, max_length=MAX_STOPS, description="Texts that are never generated."
     )
-    allowed_token_ids: list[TokenId] | None = setting("allowed_token_ids")
-    stop: str | Annotated[list[str], Field(max_length=MAX_STOPS)] | None = Field(
+    allowed_token_ids: TokenIds | None = setting("allowed_token_ids")
+    stop: str | Annotated[Strings, Field(max_length=MAX_STOPS)] | None = Field(
         None, description="Text, or several, that ends a continuation, which does not include it."
     )
-    stop_token_ids: list[TokenId] | None = Field(
+    stop_token_ids: TokenIds | None = Field(
         None, max_length=MAX_STOPS, description="Token ids that end a continuation."
     )
     ignore_eos: bool | None = Field(
@@ -112,7 +112,9 @@ class CompletionRequest(ApiRequest):
         False, description="Name tokens in logprobs by id, as token_id:5."
     )
     stream: bool | None = Field(False, description="Send text as it is generated.")
-    stream_options: StreamOptions | None = Field(None, description="Of a stream.")
+    stream_options: Annotated[StreamOptions, entries(8)] | None = Field(
+        None, description="Of a stream."
+    )
     truncate_prompt_tokens: int | None = Field(
         None,
         ge=-1,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Literal
+from typing import Annotated, Literal
 from weakref import WeakKeyDictionary
 
 from ogpt.errors import RequestError, SamplingError, TokenizerError, TokenOutOfRange
@@ -18,6 +18,7 @@ from ogpt.generation.texts.request import (
     truncated,
 )
 from ogpt.generation.texts.writer import TokenizerLike
+from ogpt.serving.schemas import LIST, Strings, TokenIds
 from ogpt.serving.served_models import ServedModel
 from ogpt.serving.server_settings import ServerSettings
 
@@ -35,7 +36,7 @@ NAMES = {
 MAX_TEXTS = 2048
 """Texts of a request that generates nothing; the limit of OpenAI's embeddings."""
 
-Texts = str | list[str] | list[int] | list[list[int]]
+Texts = str | Strings | TokenIds | Annotated[list[TokenIds], LIST]
 """A text, several, the token ids of one, or of several."""
 
 
@@ -152,6 +153,7 @@ def prompts_of(
             param=param,
         )
     check_count(param, len(every), most)
+    check_total(param, sum(len(one) for one in every if isinstance(one, list)), limits)
     tokenizer, config = served.tokenizer, served.config
     check_characters(param, [one for one in every if isinstance(one, str)], tokenizer, limits)
     with naming_fields(param):

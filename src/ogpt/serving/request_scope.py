@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from typing import Annotated, Any, TypeVar
 
@@ -15,6 +15,8 @@ from ogpt.notices import Notice, listening, tell
 from ogpt.serving.schemas import ApiRequest, ApiWarning
 
 T = TypeVar("T")
+
+_MOST_NAMES, _LONGEST_NAME = 20, 100  # of fields in a warning, and characters of each
 
 
 async def _scope() -> AsyncIterator[AsyncExitStack]:
@@ -45,9 +47,16 @@ def listen(request: Request, body: ApiRequest) -> Iterator[list[ApiWarning]]:
 
     with listening(take):
         if body.unknown:
-            # escaped: JSON can name a field with half a surrogate pair, which no answer can hold
-            tell("fields-ignored", names=", ".join(map(ascii, body.unknown)))
+            tell("fields-ignored", names=_names(body.unknown))
         yield warnings
+
+
+def _names(unknown: Sequence[str]) -> str:
+    """Names of fields, as much of them as an answer should repeat."""
+    # escaped: JSON can name a field with half a surrogate pair, which no answer can hold
+    shown = ", ".join(ascii(name[:_LONGEST_NAME]) for name in unknown[:_MOST_NAMES])
+    more = len(unknown) - _MOST_NAMES
+    return f"{shown} and {more} more" if more > 0 else shown
 
 
 async def unless_gone(request: Request, answer: Coroutine[Any, Any, T]) -> T:

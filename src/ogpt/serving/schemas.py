@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 from ogpt.config.described import descriptions
 from ogpt.config.ranges import Number, Whole
@@ -12,6 +13,28 @@ from ogpt.generation.choosing.settings import GenerationSettings
 
 MAX_ID = 2**31 - 1
 """Upper bound of whole numbers in a request: the native core uses 32-bit integers."""
+
+
+MAX_ITEMS = 2**18
+"""Items of a list: far more than a request can use, and few enough to be checked at once."""
+
+LIST = Field(fail_fast=True, max_length=MAX_ITEMS)
+TokenIds = Annotated[list[Annotated[int, Field(ge=0, le=MAX_ID)]], LIST]
+Strings = Annotated[list[str], LIST]
+"""The first wrong item ends the check of a list: a body of a million would make as many errors."""
+
+
+def entries(most: int) -> BeforeValidator:
+    """Refuse an object with more entries than `most` before any of them is checked."""
+
+    def check(value: Any) -> Any:
+        if isinstance(value, dict) and len(value) > most:
+            raise PydanticCustomError(
+                "too_long", "at most {most} entries are allowed", {"most": most}
+            )
+        return value
+
+    return BeforeValidator(check)
 
 
 class ApiRequest(BaseModel):

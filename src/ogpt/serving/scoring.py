@@ -18,7 +18,7 @@ from ogpt.serving.prompt_fields import (
     naming_fields,
 )
 from ogpt.serving.request_scope import Scope, listen, unless_gone
-from ogpt.serving.schemas import ERRORS, ApiRequest, ApiResponse, Usage
+from ogpt.serving.schemas import ERRORS, ApiRequest, ApiResponse, Strings, Usage
 from ogpt.serving.served_models import ServedModel
 from ogpt.serving.server_settings import ServerSettings
 
@@ -29,7 +29,7 @@ class ScoreRequest(ApiRequest):
     """A context and the choices that may follow it."""
 
     prompt: str = Field(description="The context, of one token or more.")
-    choices: list[str] = Field(
+    choices: Strings = Field(
         min_length=1, description="Continuations of the context; each is tokenized by itself."
     )
 

@@ -9,9 +9,9 @@ from pydantic import BaseModel, Field
 
 from ogpt.generation.protocol.slots import check_ids
 from ogpt.generation.texts.request import check_unicode
-from ogpt.serving.prompt_fields import check_characters, naming_fields
+from ogpt.serving.prompt_fields import check_characters, check_total, naming_fields
 from ogpt.serving.request_scope import Scope, listen
-from ogpt.serving.schemas import ERRORS, ApiRequest, ApiResponse
+from ogpt.serving.schemas import ERRORS, ApiRequest, ApiResponse, TokenIds
 from ogpt.tokens.surface import Surface
 
 router = APIRouter(tags=["tokenizer"], responses=ERRORS)
@@ -42,7 +42,7 @@ class TokenizeResponse(ApiResponse):
 class DetokenizeRequest(ApiRequest):
     """Token ids to decode."""
 
-    tokens: list[int] = Field(description="Token ids.")
+    tokens: TokenIds = Field(description="Token ids.")
     surface: Surface = Field(
         default="raw",
         description="Text as the tokenizer decodes it (raw), or with the spaces and capitals of "
@@ -96,6 +96,7 @@ async def detokenize(body: DetokenizeRequest, request: Request, scope: Scope) ->
     """Text of token ids."""
     with listen(request, body) as warnings:
         served = await scope.enter_async_context(request.app.state.models.using(body.model))
+        check_total("tokens", len(body.tokens), request.app.state.settings)
         with naming_fields("tokens"):
             ids = check_ids(body.tokens, served.config.vocab_size) if body.tokens else []
         text = await asyncio.to_thread(
