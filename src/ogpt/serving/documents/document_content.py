@@ -29,7 +29,9 @@ class Provenance(_Kept):
 
     model: str = Field(description="Name of the model on the server.")
     model_hash: str = Field(description="From GET /v1/models/NAME.")
-    prompt: str | list[int] = Field(description="As it was sent to /v1/completions.")
+    prompt: str | Annotated[list[int], Field(fail_fast=True)] = Field(
+        description="As it was sent to /v1/completions."
+    )
     seed: int = Field(description="As it was sent to /v1/completions.")
     settings: dict[str, Any] = Field({}, description="Other fields of that request.")
     index: int = Field(0, ge=0, description="Of the choice that was accepted.")
@@ -48,7 +50,7 @@ class DocumentContent(_Kept):
     """A document as the page sends it."""
 
     title: str = ""
-    spans: Annotated[list[DocumentSpan], Field(max_length=MAX_SPANS)] = []
+    spans: Annotated[list[DocumentSpan], Field(fail_fast=True, max_length=MAX_SPANS)] = []
 
     def as_json(self) -> str:
         """The form in which it is kept: JSON in ASCII.
