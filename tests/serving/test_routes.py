@@ -184,18 +184,23 @@ def test_a_context_that_is_cut_is_a_warning(
         ({"prompt": "a", "choices": []}, "choices", "at least 1"),
         ({"prompt": "", "choices": ["a"]}, "prompt", "has 0 tokens; at least 1"),
         ({"prompt": "a", "choices": ["a", " "]}, "choices", "has 0 tokens; at least 1"),
-        ({"prompt": "a", "choices": ["good " * 49]}, None, "49 tokens; the model has 48"),
         ({"prompt": "a", "choices": [7]}, "choices", "string"),
         ({"prompt": "a", "choices": ["a"] * 2049}, "choices", "2049 texts; allowed: at most 2048"),
         ({"prompt": "a " * 9000, "choices": ["a " * 8000]}, "choices", "allowed: at most 16384"),
     ],
 )
 def test_wrong_fields_of_a_score(
-    client: TestClient, fields: dict[str, Any], param: str | None, message: str
+    client: TestClient, fields: dict[str, Any], param: str, message: str
 ) -> None:
     found = error(client, "/v1/score", **fields)
     assert message in found["message"]
     assert found["param"] == param
+
+
+def test_a_choice_longer_than_the_context_is_refused(client: TestClient) -> None:
+    found = error(client, "/v1/score", prompt="a", choices=["good " * 49])
+    assert "49 tokens; the model has 48" in found["message"]
+    assert found["code"] == "context_length_exceeded"
 
 
 # ---- embeddings
@@ -355,7 +360,11 @@ def test_the_order_of_a_pair_counts(client: TestClient, folders: dict[str, Path]
 @pytest.mark.parametrize(
     ("fields", "param", "message"),
     [
-        ({"input": "a"}, "model", "ogpt finetune"),  # the first model is no classifier
+        (
+            {"input": "a"},
+            "model",
+            "'small' has no classification head; allowed: 'classes', 'number'",
+        ),
         ({"model": "classes", "input": []}, "input", "1"),
         ({"model": "classes", "input": {"texts": "a"}}, "input", "no column 'text'"),
         ({"model": "classes", "input": [{"text": 7}]}, "input", "text of example 1 is 7"),

@@ -8,12 +8,12 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
-from ogpt.errors import ConfigError, DataError, RequestError
+from ogpt.errors import DataError, RequestError
 from ogpt.serving.prompt_fields import MAX_TEXTS, check_characters, check_count, check_total
 from ogpt.serving.request_scope import Scope, listen, unless_gone
 from ogpt.serving.schemas import ERRORS, ApiRequest, ApiResponse, Usage
-from ogpt.serving.served_models import ServedModel
-from ogpt.serving.task_head import TaskHead
+from ogpt.serving.served_models import ServedModel, ServedModels
+from ogpt.serving.task_head import TaskHead, has_task
 
 router = APIRouter(tags=["labels"], responses=ERRORS)
 
@@ -58,7 +58,7 @@ async def classify(body: ClassifyRequest, request: Request, scope: Scope) -> Cla
     """Labels of texts by a model that `ogpt finetune` wrote."""
     with listen(request, body) as warnings:
         served = await scope.enter_async_context(request.app.state.models.using(body.model))
-        head = await asyncio.to_thread(_head, served)
+        head = await asyncio.to_thread(_head, served, request.app.state.models)
         rows = body.input if isinstance(body.input, list) else [body.input]
         check_count("input", len(rows), MAX_TEXTS)
         try:
@@ -84,13 +84,18 @@ async def classify(body: ClassifyRequest, request: Request, scope: Scope) -> Cla
     )
 
 
-def _head(served: ServedModel) -> TaskHead:
+def _head(served: ServedModel, models: ServedModels) -> TaskHead:
     """The head of a model.
 
     Raises:
         RequestError: it has none.
     """
-    try:
-        return TaskHead.open(served.folder)
-    except ConfigError as error:
-        raise RequestError.of_field(str(error), hint=error.hint, param="model") from error
+    if not has_task(served.folder):
+        others = [repr(name) for name, folder in models.folders.items() if has_task(folder)]
+        raise RequestError.of_field(
+            f"the model {served.name!r} has no classification head; allowed: "
+            f"{', '.join(others) or 'none of this server'}",
+            hint="name a model that was trained to classify",
+            param="model",
+        )
+    return TaskHead.open(served.folder)

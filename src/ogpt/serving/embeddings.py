@@ -14,7 +14,8 @@ from pydantic import BaseModel, Field
 
 from ogpt.errors import ContextTooLong, DecoderError, RequestError
 from ogpt.generation.protocol.decoder import Decoder, Part
-from ogpt.serving.prompt_fields import Texts, prompts_of
+from ogpt.generation.texts.request import Prompt
+from ogpt.serving.prompt_fields import Texts, naming_fields, prompts_of
 from ogpt.serving.request_scope import Scope, listen, unless_gone
 from ogpt.serving.schemas import ERRORS, MAX_ID, ApiRequest, ApiResponse, Usage
 from ogpt.serving.served_models import ServedModel
@@ -137,13 +138,19 @@ def _rows(served: ServedModel, body: EmbeddingRequest, limits: ServerSettings) -
     prompts = prompts_of(
         body.input, served, limits, param="input", truncate=body.truncate_prompt_tokens
     )
-    for prompt in prompts:
-        if len(prompt.ids) > n_positions:
-            raise ContextTooLong(
-                f"{prompt.name} has {len(prompt.ids)} tokens; the context length is {n_positions}",
-                hint="pass truncate_prompt_tokens: -1 to use its last tokens",
-            )
+    with naming_fields("input"):
+        for prompt in prompts:
+            _check_length(prompt, n_positions)
     return [prompt.ids for prompt in prompts]
+
+
+def _check_length(prompt: Prompt, n_positions: int) -> None:
+    count = len(prompt.ids)
+    if count > n_positions:
+        raise ContextTooLong(
+            f"{prompt.name} has {count} tokens; the context length is {n_positions}",
+            hint="pass truncate_prompt_tokens: -1 to use its last tokens",
+        )
 
 
 def _shown(vector: Vector, body: EmbeddingRequest) -> list[float] | str:

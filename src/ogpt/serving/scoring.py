@@ -101,7 +101,8 @@ def _encoded(served: ServedModel, body: ScoreRequest, limits: ServerSettings) ->
     with naming_fields("choices"):
         endings = [encode_scored(served.tokenizer, choice, 1) for choice in body.choices]
     check_total("choices", len(context) + sum(map(len, endings)), limits)
-    return fit_choices(context, endings, served.config.n_positions)
+    with naming_fields("choices"):
+        return fit_choices(context, endings, served.config.n_positions)
 
 
 def _shown(index: int, one: Score) -> ScoredChoice:

@@ -68,7 +68,7 @@ class TaskHead:
             WeightsError: file or architecture lack the head, or it has another shape.
         """
         transform = None
-        if folder.architecture == CLASSIFIER and not hasattr(folder.config, CONFIG_KEY):
+        if has_task(folder) and not hasattr(folder.config, CONFIG_KEY):
             spec = _classification(folder)
         else:
             spec = task_of(folder.config, folder.path)
@@ -169,6 +169,11 @@ class TaskHead:
             what, total, tokens = "the request", len(made), sum(cut)
             tell("examples-cut", what=what, count=len(cut), total=total, tokens=tokens)
         return [each.ids for each in made]
+
+
+def has_task(folder: ModelFolder) -> bool:
+    """Whether a model was fine-tuned on a task, or is another program's classifier."""
+    return folder.architecture == CLASSIFIER or hasattr(folder.config, CONFIG_KEY)
 
 
 def _last_states(decoder: Decoder, rows: Sequence[Ids]) -> Iterator[NDArray[Any]]:
