@@ -83,3 +83,25 @@ def test_candidates_of_a_prompt() -> None:
     ]
     assert list(third) == ["5", "1"]
     assert third["5"].decoded_token == "e"
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "token_id", "step"), [(StandInTokenizer(), 1, 1), (Bytes(), 0x80, None)]
+)
+def test_a_word_without_end_costs_no_more_at_each_token(
+    tokenizer: Any, token_id: int, step: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded = []
+    decode = tokenizer.decode
+
+    def counted(ids: list[int], **named: Any) -> Any:
+        decoded.append(len(ids))
+        return decode(ids, **named)
+
+    monkeypatch.setattr(tokenizer, "decode", counted, raising=False)
+    offsets = RawOffsets(tokenizer)
+    found = [offsets.append(token_id) for _ in range(1000)]
+    assert found == sorted(found)
+    assert max(decoded) <= 16
+    if step is not None:
+        assert found == list(range(0, 1000 * step, step))

@@ -14,6 +14,8 @@ from ogpt.generation.texts.writer import (
 )
 from ogpt.serving.completion_response import CompletionLogprobs, PromptLogprobs, TokenLogprob
 
+_MOST_HELD = 16  # tokens whose bytes may still be those of one character, which has four
+
 
 class RawOffsets:
     """Finds where each token begins in the raw text of all of them.
@@ -27,23 +29,27 @@ class RawOffsets:
         self._tokenizer = tokenizer
         self._bytes = is_byte_level(tokenizer)
         self._space = after_word and not self._bytes
-        self._end = 0  # of the last complete word
+        self._end = 0  # of the last token, or the last whole character
         self._word: list[int] = []
 
     def append(self, token_id: int) -> int:
         """Append a token; return the number of characters before it."""
-        start = self._end + self._space
+        offset = self._end + self._space
+        if self._bytes:
+            return offset + self._append_bytes(token_id)
+        self._end = offset + len(decode(self._tokenizer, [token_id]))
+        self._space = ends_word(self._tokenizer, token_id)
+        return offset
+
+    def _append_bytes(self, token_id: int) -> int:
+        """Append bytes; return the number of characters since the last whole one."""
         held = decode(self._tokenizer, self._word) if self._word else ""
-        offset = start + len(held.rstrip(REPLACEMENT) if self._bytes else held)
         self._word.append(token_id)
         whole = decode(self._tokenizer, self._word)
-        # bytes of a character are decoded together
-        complete = (
-            not whole.endswith(REPLACEMENT) if self._bytes else ends_word(self._tokenizer, token_id)
-        )
-        if complete:
-            self._end, self._word, self._space = start + len(whole), [], not self._bytes
-        return offset
+        # the bytes of a character are decoded together, unless they are none
+        if not whole.endswith(REPLACEMENT) or len(self._word) == _MOST_HELD:
+            self._end, self._word = self._end + len(whole), []
+        return len(held.rstrip(REPLACEMENT))
 
 
 class TokenReport:
