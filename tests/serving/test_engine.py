@@ -256,6 +256,24 @@ def test_a_full_queue_refuses(gated: GatedDecoder) -> None:
         assert engine.counters().refused == 1
 
 
+def test_a_request_of_many_texts_needs_as_many_places(gated: GatedDecoder) -> None:
+    """One that needs more than there are is accepted when it is alone."""
+    with serving(gated, max_queued=2) as engine:
+        large = engine.submit(request(num_return_sequences=9, seed=1))
+        with pytest.raises(QueueFull, match="9 texts run or wait; allowed: 4, with the 1 of this"):
+            engine.submit(request())
+        gated.open()
+        assert len(large.generations()) == 9
+    other = GatedDecoder(is_open=False)
+    with serving(other, max_queued=2) as engine:
+        one = engine.submit(request(seed=2))
+        with pytest.raises(QueueFull, match="1 texts run or wait; allowed: 4, with the 4 of this"):
+            engine.submit(request(num_return_sequences=4, seed=1))
+        several = engine.submit(request(num_return_sequences=3, seed=1))
+        other.open()
+        assert (len(one.generations()), len(several.generations())) == (1, 3)
+
+
 def test_who_has_left_has_no_place_in_the_queue(gated: GatedDecoder) -> None:
     """At once, not when the step has ended that is being computed; and nobody is counted twice."""
     with serving(gated, max_queued=1) as engine:

@@ -69,7 +69,8 @@ class Engine:
     Args:
         open_decoder: Opens the decoder: now, and again after it has failed.
         tokenizer: Of the model.
-        max_queued: Number of texts that may be in the engine beyond the slots of the decoder.
+        max_queued: Number of texts that may be in the engine beyond the slots of the decoder. A
+            request of more texts is accepted when there are no others.
         max_time: Seconds from `submit` after which a request ends, whatever it asks for; None: no
             limit.
         prompt_tokens: Number of prompt tokens in a step, and of tokens of work between two steps.
@@ -172,7 +173,7 @@ class Engine:
         batch.check(job)
         with self._changed:
             self._require_ready(batch)
-            self._require_room(now)
+            self._require_room(now, job.count)
             self._counters.prompt_tokens += tokens
             self._queue(job)
         return stream
@@ -200,7 +201,7 @@ class Engine:
         one = Work(stream, work, self._seconds(max_time), copy_context())
         with self._changed:
             self._require_ready(self._batch)
-            self._require_room(now)
+            self._require_room(now, one.count)
             self._queue(one)
         return stream
 
@@ -252,17 +253,16 @@ class Engine:
         self._added.append(job)
         self._changed.notify_all()
 
-    def _require_room(self, now: float) -> None:
+    def _require_room(self, now: float, count: int) -> None:
         leaving = sum(job.count for job in self._cancelled)  # until the next step
         load = sum(self._load()) - leaving
         most = self._batch.decoder.slots + self._max_queued
         if not load:
             self._ends = deque([now], maxlen=self._max_queued + 1)
-        if load >= most:
+        if load and load + count > most:  # alone, a request may be larger
             self._counters.refused += 1
-            error = QueueFull(
-                f"{load} texts run or wait; allowed: {most}", hint="send the request again later"
-            )
+            seen = f"{load} texts run or wait; allowed: {most}, with the {count} of this request"
+            error = QueueFull(seen, hint="send the request again later")
             since = now - self._ends[0]  # in which about max_queued texts ended
             error.retry_after = max(1, min(ceil(since), MAX_RETRY_AFTER))
             raise error
