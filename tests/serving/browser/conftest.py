@@ -49,7 +49,7 @@ def new_page(chromium: Browser, server: Running) -> Iterator[NewPage]:
             context = chromium.new_context(**options)
             contexts.append(context)
         page: Page = context.new_page()
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(30_000)
         page.on("console", lambda message: messages.append(f"{message.type}: {message.text}"))
         page.on("pageerror", lambda error: messages.append(f"error: {error}"))
         page.goto(f"{url}/")

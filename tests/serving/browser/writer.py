@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-PATIENCE = 60
+PATIENCE = 30
 """Seconds until a test that waits has failed."""
 SUGGESTIONS = "#suggestions li"
 ENDED = "#suggestions[aria-busy=false]"
