@@ -207,6 +207,15 @@ def test_a_prompt_that_is_not_scored_in_time_is_answered(server: Running, most: 
     assert None not in whole[0]["logprobs"]["token_logprobs"][1:]
 
 
+def test_log_probabilities_of_prompts_are_bounded(server: Running) -> None:
+    """Each of n choices repeats those of its prompt."""
+    long: Body = {"prompt": [5, 14] * 2000, "n": 16, "max_tokens": 1}
+    for param, more in (("logprobs", {"echo": True}), ("prompt_logprobs", {})):
+        error = refusal(server.url, 400, **long, **more, **{param: 2})
+        assert error["param"] == param
+        assert "are 192000 numbers; allowed: at most 131072" in error["message"]
+
+
 def test_the_best_of_several(server: Running) -> None:
     body: Body = {"prompt": ["a bad", "head"], "seed": 4, "max_tokens": 5, "logprobs": 0}
     every = answer(server.url, **body, n=4)

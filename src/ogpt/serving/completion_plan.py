@@ -17,6 +17,9 @@ from ogpt.serving.prompt_fields import at_most, naming_fields, prompts_of
 from ogpt.serving.served_models import ServedModel
 from ogpt.serving.server_settings import ServerSettings
 
+MOST_REPORTED = 1 << 17
+"""Log-probabilities of prompts in one answer: it is written in a fraction of a second."""
+
 
 @dataclass(frozen=True, slots=True)
 class CompletionPlan:
@@ -70,6 +73,15 @@ def plan_completion(
         )
     if body.suffix:
         tell("setting-without-effect", setting="suffix", reason="the model only continues texts")
+    wanted = [body.prompt_logprobs, body.logprobs if body.echo else None]
+    scored = [top for top in wanted if top is not None]
+    reported = n * sum(len(one.ids) for one in prompts) * sum(1 + top for top in scored)
+    if reported > MOST_REPORTED:
+        raise RequestError.of_field(
+            f"logprobs of the prompts are {reported} numbers; allowed: at most {MOST_REPORTED}",
+            hint="lower n, logprobs or the number of prompt tokens",
+            param="prompt_logprobs" if body.prompt_logprobs is not None else "logprobs",
+        )
     request = None
     if body.max_tokens != 0:
         config = served.config
@@ -79,8 +91,6 @@ def plan_completion(
         with naming_fields():
             size = (config.n_positions, config.vocab_size)
             request = request_of(served.tokenizer, *size, prompts, settings)
-    wanted = [body.prompt_logprobs, body.logprobs if body.echo else None]
-    scored = [top for top in wanted if top is not None]
     return CompletionPlan(prompts, request, n, max(scored) if scored else None)
 
 
