@@ -1,5 +1,6 @@
 """POST /v1/completions: what it answers, whole and streamed, alone and among others."""
 
+import gzip
 import json
 import time
 from collections.abc import Callable
@@ -112,7 +113,8 @@ def test_the_chunks_of_a_stream(server: Running) -> None:
     assert all("usage" not in chunk and len(chunk["choices"]) == 1 for chunk in plain)
     assert len({chunk["id"] for chunk in plain}) == 1
     *parts, last = chunks(server.url, **body, stream_options={"include_usage": True})
-    assert (last["choices"], "usage" in parts[0]) == ([], False)
+    assert last["choices"] == []
+    assert all(part["usage"] is None for part in parts)
     assert last["usage"] == {"prompt_tokens": 8, "completion_tokens": 10, "total_tokens": 18}
     stats = {"continuous_usage_stats": True}
     counted = chunks(server.url, **body, logprobs=0, stream_options=stats)
@@ -145,9 +147,16 @@ def test_log_probabilities_are_those_of_the_model(server: Running, small_folder:
 
 
 def test_offsets_show_where_tokens_begin(server: Running) -> None:
-    for echo in (False, True):
-        body: Body = {"prompt": "a bad cab", "seed": 6, "max_tokens": 12, "logprobs": 0}
-        [choice] = answer(server.url, **body, echo=echo)["choices"]
+    plain: Body = {"prompt": "a bad cab"}
+    for prompt in (
+        plain,
+        {**plain, "echo": True},
+        {"prompt": "A  BAD \u00e9 cab, ", "echo": True},
+        {**plain, "echo": True, "truncate_prompt_tokens": 2},
+        {**plain, "echo": True, "truncate_prompt_tokens": 2, "truncation_side": "right"},
+        {"prompt": [3, 4, 12, 5], "echo": True},
+    ):
+        [choice] = answer(server.url, **prompt, seed=6, max_tokens=12, logprobs=0)["choices"]
         logprobs = choice["logprobs"]
         for token, offset in zip(logprobs["tokens"], logprobs["text_offset"], strict=True):
             assert choice["text"].startswith(token.removesuffix("</w>"), offset)
@@ -260,7 +269,7 @@ def test_null_is_the_default(server: Running) -> None:
 def test_truncated_prompts(server: Running) -> None:
     body: Body = {"prompt": [3, 12, 5, 14], "seed": 8, "return_token_ids": True, "echo": True}
     for asked, kept, text in (
-        ({"truncate_prompt_tokens": 2}, [5, 14], "ccee"),
+        ({"truncate_prompt_tokens": 2}, [5, 14], "ee"),
         ({"truncate_prompt_tokens": 2, "truncation_side": "right"}, [3, 12], "cc"),
         ({"truncate_prompt_tokens": -1}, [3, 12, 5, 14], "ccee"),
     ):
@@ -271,6 +280,7 @@ def test_truncated_prompts(server: Running) -> None:
         alone = answer(server.url, prompt=kept, seed=8, return_token_ids=True)["choices"][0]
         assert found["choices"][0]["token_ids"] == alone["token_ids"]
         assert found["choices"][0]["text"].replace(" ", "").startswith(text)
+        assert found["choices"][0]["text"].startswith(text[:2])
 
 
 # ---- warnings
@@ -323,7 +333,8 @@ REFUSED: list[tuple[Body, str | None, str]] = [
     ({"prompt": []}, "prompt", "empty list"),
     ({"prompt": ""}, "prompt", "has no tokens"),
     ({"prompt": ["a", ""]}, "prompt", "prompt 2 '' has no tokens"),
-    ({"prompt": [[1], []]}, "prompt", "at least one"),
+    ({"prompt": [[1], []]}, "prompt", "ids of prompt 2 has no tokens"),
+    ({"prompt": [[1], [19]]}, "prompt", "position 0 of prompt 2 is 19"),
     ({"prompt": [-1]}, "prompt", "greater than or equal to 0"),
     ({"prompt": [19]}, "prompt", "is 19; allowed: 0 to 18"),
     ({"prompt": [10**30]}, "prompt", "less than or equal"),
@@ -338,7 +349,10 @@ REFUSED: list[tuple[Body, str | None, str]] = [
     ({"prompt": "a", "n": 0}, "n", "greater than or equal to 1"),
     ({"prompt": "a", "n": 9}, "n", "asks for 9 continuations; allowed: at most 8"),
     ({"prompt": ["a"] * 3, "n": 3}, "n", "9 continuations"),
-    ({"prompt": "a", "n": 2, "temperature": 0}, "n", "greedy continuations are all equal"),
+    ({"prompt": "a", "n": 2, "temperature": 0}, "n", "raise temperature"),
+    ({"prompt": "a", "n": 2, "penalty_alpha": 0.6, "top_k": 4}, "n", "all continuations are eq"),
+    ({"prompt": "a", "allowed_token_ids": []}, "allowed_token_ids", "one id or more"),
+    ({"prompt": "a", "repetition_penalty": 1e-300}, "repetition_penalty", "0.001"),
     ({"prompt": "a", "n": 3, "best_of": 2}, "best_of", "at least n (3)"),
     ({"prompt": "a", "best_of": 2, "stream": True}, "best_of", "with stream"),
     ({"prompt": "a", "use_beam_search": True}, "best_of", "2 or more beams"),
@@ -384,6 +398,7 @@ def test_with_beams_a_text_must_fit_the_context(narrow: str) -> None:
     beams: Body = {"prompt": [1] * 30, "use_beam_search": True, "best_of": 2}
     error = refusal(narrow, 400, **beams, max_tokens=40)
     assert error["code"] == "context_length_exceeded"
+    assert "lower max_tokens" in error["message"]
 
 
 @pytest.mark.parametrize(
@@ -392,12 +407,12 @@ def test_with_beams_a_text_must_fit_the_context(narrow: str) -> None:
         (b"{", "not JSON"),
         (b"[1]", "the body is wrong"),
         (b'"a"', "the body is wrong"),
-        (b"", "the body is wrong"),
+        (b"", "the body is empty"),
         (b'{"prompt": "a", "temperature": NaN}', "finite number"),
         (b'{"prompt": "a", "temperature": 1e999}', "finite number"),
-        (b'{"prompt": "a", "max_tokens": ' + b"9" * 5000 + b"}", "parsing the body"),
-        (b'{"prompt": ' + b"[" * 100_000 + b"}", "parsing the body"),
-        (b'{"prompt": "\xff"}', "parsing the body"),
+        (b'{"prompt": "a", "max_tokens": ' + b"9" * 5000 + b"}", "5000 digits"),
+        (b'{"prompt": ' + b"[" * 100_000 + b"}", "nested too deeply"),
+        (b'{"prompt": "\xff"}', "not UTF-8: byte 12"),
     ],
 )
 def test_bodies_that_are_no_request(narrow: str, content: bytes, fragment: str) -> None:
@@ -418,6 +433,10 @@ def test_other_content_types_models_paths_and_methods(narrow: str) -> None:
     assert (error["param"], error["code"]) == ("model", "model_not_found")
     assert "'small'" in error["message"]
     assert answer(narrow, prompt="a", model="default")["model"] == "small"
+    packed = {"content-type": "application/json", "content-encoding": "gzip"}
+    refused = CLIENT.post(f"{narrow}{PATH}", content=gzip.compress(body.encode()), headers=packed)
+    assert refused.status_code == 415
+    assert "'gzip'; allowed: none" in refused.json()["error"]["message"]
     chat = post(narrow, "/v1/chat/completions", messages=[])
     assert chat.status_code == 404
     assert "/v1/completions" in chat.json()["error"]["message"]

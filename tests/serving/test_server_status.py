@@ -60,3 +60,11 @@ def test_under_the_path_of_a_proxy(small_folder: Path) -> None:
     with running({"small": small_folder}, root_path="/gpt") as url:
         assert CLIENT.get(f"{url}/v1/models").json()["data"][0]["id"] == "small"
         assert CLIENT.get(f"{url}/openapi.json").json()["servers"] == [{"url": "/gpt"}]
+
+
+def test_head_wherever_there_is_get(server: Running) -> None:
+    for path in ("/health", "/v1/models", "/version"):
+        response = CLIENT.head(f"{server.url}{path}")
+        assert (response.status_code, response.content) == (200, b"")
+        assert response.headers["content-type"] == "application/json"
+    assert CLIENT.head(f"{server.url}/v1/completions").status_code == 405

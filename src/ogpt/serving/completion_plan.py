@@ -97,9 +97,17 @@ def plan_completion(
 def _check_fields(body: CompletionRequest, n: int, best_of: int, limits: ServerSettings) -> None:
     """Check fields that limit each other."""
     beams = bool(body.use_beam_search)
+    greedy = body.temperature == 0 or bool(body.penalty_alpha)
     scores_only = body.max_tokens == 0
     for wrong, param, message, hint in (
         (best_of < n, "best_of", f"is {best_of}; allowed: at least n ({n})", "raise best_of"),
+        (
+            greedy and best_of > 1 and not beams,
+            "n",
+            f"and best_of are {n} and {best_of}; allowed without sampling: 1, as all continuations "
+            "are equal",
+            "raise temperature, or pass use_beam_search",
+        ),
         (
             best_of > n and body.stream and not beams,
             "best_of",
@@ -187,6 +195,12 @@ def _seed(seed: int | None) -> int:
 
 
 def _inside(name: str, ids: list[int] | None, vocab_size: int) -> list[int] | None:
+    if ids == [] and name != "logit_bias":
+        raise RequestError.of_field(
+            f"{name} is an empty list; allowed: one id or more",
+            hint="omit it to allow all tokens",
+            param=name,
+        )
     if ids and max(ids) >= vocab_size:
         raise RequestError.of_field(
             f"{name} has the id {max(ids)}; allowed: 0 to {vocab_size - 1}",

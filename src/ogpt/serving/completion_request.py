@@ -72,7 +72,9 @@ class CompletionRequest(ApiRequest):
     )
     presence_penalty: float | None = setting("presence_penalty")
     frequency_penalty: float | None = setting("frequency_penalty")
-    repetition_penalty: float | None = setting("repetition_penalty")
+    repetition_penalty: float | None = Field(
+        None, ge=1e-3, le=1e3, description="Penalize tokens already in the text; 1 disables."
+    )
     no_repeat_ngram_size: int | None = setting("no_repeat_ngram_size")
     logit_bias: Biases | None = Field(
         None, description="Number to add to the logit of each token id."

@@ -12,7 +12,7 @@ from ogpt.generation.protocol.likelihood import TopLogProbs
 from ogpt.generation.searching.text import FinishReason
 from ogpt.generation.texts.continuing import Generation
 from ogpt.generation.texts.request import Prompt
-from ogpt.generation.texts.writer import TokenizerLike, stop_forms
+from ogpt.generation.texts.writer import TokenizerLike, decode, ends_word, stop_forms
 from ogpt.serving.completion_plan import CompletionPlan
 from ogpt.serving.completion_request import CompletionRequest
 from ogpt.serving.completion_response import CompletionChoice, CompletionLogprobs
@@ -57,7 +57,7 @@ class CompletionText:
         """What the prompts add to the choices before anything is computed."""
         body = self._body
         for index, prompt in self._indexed():
-            choice = _part(index, prompt.text if body.echo else "")
+            choice = _part(index, self._echoed(prompt) if body.echo else "")
             first = prompt.ids[:1]
             if body.echo and body.logprobs is not None:
                 choice.logprobs = self._reports[index].part(first, [None])
@@ -150,6 +150,18 @@ class CompletionText:
     def _beams(self) -> bool:
         request = self._plan.request
         return request is not None and request.settings.num_beams > 1
+
+    def _echoed(self, prompt: Prompt) -> str:
+        """The prompt before its continuation: as it was sent, or the raw text of its tokens.
+
+        Raw, where offsets count in it, and where tokens of it were dropped.
+        """
+        raw = self._body.logprobs is not None and self._body.surface != "readable"
+        if prompt.whole and not raw:
+            return prompt.text
+        # a prompt that ends with white space has its space, which no token holds, already
+        gap = not prompt.after_word and ends_word(self._tokenizer, prompt.ids[-1])
+        return decode(self._tokenizer, prompt.ids) + " " * gap
 
     def _indexed(self) -> Iterator[tuple[int, Prompt]]:
         n = self._plan.n

@@ -163,6 +163,8 @@ class _Answer:
         options = self.body.stream_options
         if options is not None and options.continuous_usage_stats:
             more["usage"] = self._usage()
+        elif options is not None and options.include_usage:
+            more.setdefault("usage", None)  # OpenAI's, in all chunks but the last
         return b"data: " + _json(Completion(**self.common, choices=choices, **more)) + b"\n\n"
 
     def _usage(self) -> Usage:

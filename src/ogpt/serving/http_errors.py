@@ -145,9 +145,23 @@ async def _of_http(request: Request, error: Exception) -> Response:
         404: f"there is no {request.url.path!r} (/docs lists what there is)",
         405: f"{request.url.path!r} is not for {request.method} (/docs lists what there is)",
     }.get(status, str(error.detail))
+    if status == 400 and error.__cause__ is not None:
+        status, message = _unreadable(request, error.__cause__)
     kind = "invalid_request_error" if status < 500 else "server_error"
     body = error_body(message, kind, None, _CODES.get(status))
     return Response(body, status, error.headers, "application/json")
+
+
+def _unreadable(request: Request, cause: BaseException) -> tuple[int, str]:
+    """Status and message for a body that the framework could not read as JSON."""
+    encoding = request.headers.get("content-encoding", "identity")
+    if encoding != "identity":
+        return 415, f"the content encoding is {encoding!r}; allowed: none (send it uncompressed)"
+    if isinstance(cause, UnicodeDecodeError):
+        return 400, f"the body is not UTF-8: byte {cause.start} (send JSON in UTF-8)"
+    if isinstance(cause, RecursionError):
+        return 400, "the body is nested too deeply (send lists of texts or ids)"
+    return 400, f"the body cannot be read: {cause} (send JSON)"
 
 
 async def _invalid(request: Request, error: Exception) -> Response:
@@ -171,6 +185,8 @@ async def _invalid(request: Request, error: Exception) -> Response:
 def _described(found: Sequence[Mapping[str, Any]]) -> tuple[str | None, str]:
     """The first field that is wrong, and what was seen and is allowed there."""
     place = [str(each) for each in found[0]["loc"] if each != "body"]
+    if not place and found[0]["type"] == "missing":
+        return None, "the body is empty; allowed: a JSON object"
     if not place:
         return None, f"the body is wrong: {found[0]['msg']}"
     param = place[0]

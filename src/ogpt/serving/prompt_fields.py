@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Annotated, Literal
 from weakref import WeakKeyDictionary
 
-from ogpt.errors import RequestError, SamplingError, TokenizerError, TokenOutOfRange
+from ogpt.errors import ContextTooLong, RequestError, SamplingError, TokenizerError, TokenOutOfRange
 from ogpt.generation.texts.request import (
     Prompt,
     ids_prompt,
@@ -53,13 +53,21 @@ def naming_fields(param: str | None = None) -> Iterator[None]:
 
     Raises:
         RequestError: in place of SamplingError, TokenizerError and TokenOutOfRange.
+        ContextTooLong: as it was, with the names of fields.
     """
     try:
         yield
     except (SamplingError, TokenizerError, TokenOutOfRange) as error:
-        message = re.sub(r"\w+", lambda word: NAMES.get(word[0], word[0]), str(error))
+        message = _by_fields(str(error))
         named = param or message.partition(" ")[0]
         raise RequestError.of_field(message, hint=error.hint, param=named) from error
+    except ContextTooLong as error:
+        raise ContextTooLong(_by_fields(str(error)), hint=_by_fields(error.hint)) from error
+
+
+def _by_fields(message: str) -> str:
+    """A message with the names of fields in place of those of settings."""
+    return re.sub(r"\w+", lambda word: NAMES.get(word[0], word[0]), message)
 
 
 def at_most(name: str, value: int, most: int, hint: str) -> None:

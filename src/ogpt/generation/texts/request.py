@@ -46,6 +46,8 @@ class Prompt:
     """Whether the text is the caller's; otherwise it was decoded from ids."""
     name: str = THE_PROMPT
     """What messages call it."""
+    whole: bool = True
+    """Whether the ids are those of the whole text."""
 
     def surface(self, tokenizer: TokenizerLike, settings: GenerationSettings) -> Readable | None:
         """What makes the continuation readable; None if its raw text is wanted, or is readable."""
@@ -197,7 +199,7 @@ def truncated(
     found = []
     for one in prompts:
         if side == "left":
-            found.append(replace(one, ids=one.ids[-length:]))
+            found.append(replace(one, ids=one.ids[-length:], whole=len(one.ids) <= length))
         else:
             ids = one.ids[:length]
             text, after_word = decode(tokenizer, ids), ends_word(tokenizer, ids[-1])
@@ -296,15 +298,16 @@ def ids_prompt(
         TokenOutOfRange: one is outside the vocabulary.
     """
     prompt = [index(token_id) for token_id in ids]
+    of = "" if name == THE_PROMPT else f" of {name}"
     for position, token_id in enumerate(prompt):
         if not 0 <= token_id < vocab_size:
             raise TokenOutOfRange(
-                f"the id at position {position} is {token_id}; allowed: 0 to {vocab_size - 1}",
+                f"the id at position {position}{of} is {token_id}; allowed: 0 to {vocab_size - 1}",
                 hint="use ids of this model's tokenizer",
             )
     if not prompt:
         raise SamplingError(
-            "ids has no tokens; at least one is required",
+            f"ids{of} has no tokens; at least one is required",
             hint="pass at least one token id",
         )
     after_word = ends_word(tokenizer, prompt[-1])
