@@ -147,6 +147,18 @@ def test_the_command(small_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Non
             ok("serve", str(small_folder), "--model", "a=b", "--model", wrong)
 
 
+def test_an_empty_key_is_no_open_server(
+    small_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = record(monkeypatch, "serve")
+    monkeypatch.setenv("OGPT_API_KEY", "")
+    with pytest.raises(AssertionError, match="OGPT_API_KEY is empty; allowed: a key"):
+        ok("serve", str(small_folder))
+    monkeypatch.delenv("OGPT_API_KEY")
+    ok("serve", str(small_folder))
+    assert recorder.options["api_key"] is None
+
+
 SERVE = """
 import sys
 from ogpt.cli.main import app

@@ -60,6 +60,11 @@ def test_under_the_path_of_a_proxy(small_folder: Path) -> None:
     with running({"small": small_folder}, root_path="/gpt") as url:
         assert CLIENT.get(f"{url}/v1/models").json()["data"][0]["id"] == "small"
         assert CLIENT.get(f"{url}/openapi.json").json()["servers"] == [{"url": "/gpt"}]
+        for path in ("/nothing", "/gpt/nothing"):
+            missing = CLIENT.get(f"{url}{path}").json()["error"]["message"]
+            assert missing == f"there is no '{path}' (/gpt/docs lists what there is)"
+        other = CLIENT.put(f"{url}/v1/models").json()["error"]["message"]
+        assert other == "'/v1/models' is not for PUT (/gpt/docs lists what there is)"
 
 
 def test_head_wherever_there_is_get(server: Running) -> None:

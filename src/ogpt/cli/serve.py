@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Any
 
 import typer
@@ -34,6 +35,12 @@ def serve(
 ) -> None:
     """Serve models over HTTP, in the shapes of OpenAI's API."""
     import ogpt
+
+    if api_key is None and "OGPT_API_KEY" in os.environ:  # whoever set it wanted a key
+        raise ConfigError(
+            "OGPT_API_KEY is empty; allowed: a key of one character or more",
+            hint="set it to a key, or unset it to serve without one",
+        )
 
     show = reporter()
     ogpt.serve(

@@ -141,9 +141,11 @@ async def _of_http(request: Request, error: Exception) -> Response:
     """An error of the framework: no such path, another method, a body that is no text."""
     assert isinstance(error, HTTPException)
     status = error.status_code
+    root: str = request.scope.get("root_path", "")
+    path = request.scope["path"].removeprefix(root)
     message = {
-        404: f"there is no {request.url.path!r} (/docs lists what there is)",
-        405: f"{request.url.path!r} is not for {request.method} (/docs lists what there is)",
+        404: f"there is no {path!r} ({root}/docs lists what there is)",
+        405: f"{path!r} is not for {request.method} ({root}/docs lists what there is)",
     }.get(status, str(error.detail))
     if status == 400 and error.__cause__ is not None:
         status, message = _unreadable(request, error.__cause__)
