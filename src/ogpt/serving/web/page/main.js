@@ -62,7 +62,10 @@ const preferences = new Preferences($("preferences"), (values) => {
   editor.root.classList.toggle("inside", values.inside);
   inside.enable(values.inside);
 });
-const panels = new Panels(editor, () => documents.show());
+const panels = new Panels(editor, () => {
+  opened.save(); // so that the list has it
+  documents.show();
+});
 const status = new StatusLine({ editor, inside }, opened);
 const sharing = new ShareDialog($("share-dialog"), $("share-text"), { ...context, opened });
 new EditorKeys({ ...context, list, ghost, card, preferences });
