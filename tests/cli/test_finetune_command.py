@@ -54,3 +54,10 @@ def test_a_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
     assert chosen == "chosen by validation accuracy: o/seed-0000"
     _, shown = called_with(monkeypatch, "finetune_sweep", made, "--seeds", "3", "--json")
     assert json.loads(shown)["best_run"] == "o/seed-0000"
+
+
+def test_examples_that_are_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    called = record(monkeypatch, "finetune", {"best_step": 7})
+    ok("finetune", *WORDS, "--on-too-long", "skip")
+    assert called.options["overrides"] == ["finetune.on_too_long=skip"]
+    assert "on_too_long" not in called.options

@@ -258,7 +258,7 @@ def test_what_cannot_be_trained_is_refused_before_the_work(base, tmp_path):
     with collecting():
         hint = refused(DataError, match, tmp_path, base, **named, overrides=skip)
     assert "batch_size=1" in hint
-    assert "on_too_long=truncate" in hint
+    assert "--on-too-long truncate" in hint
     one = ({"text": "a " * (99 if n % 2 else 3), "label": f"{n % 2}"} for n in range(20))
     named["train"] = rows("one.jsonl", *one)
     with collecting():

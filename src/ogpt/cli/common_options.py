@@ -44,7 +44,8 @@ Backend = Annotated[
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Resume from the last checkpoint.")]
 Plan = Annotated[bool, typer.Option("--plan", help="Estimate cost and exit without training.")]
-TooLong = Annotated[str, typer.Option(help="Examples that are too long: truncate, error or skip.")]
+TOO_LONG_HELP = "Examples that are too long: truncate, error or skip."
+TooLong = Annotated[str, typer.Option(help=TOO_LONG_HELP)]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,13 +10,28 @@ import typer
 
 from ogpt.cli.answers import answer, write
 from ogpt.cli.command import reporter
-from ogpt.cli.common_options import Backend, Config, Json, Plan, Resume
+from ogpt.cli.common_options import TOO_LONG_HELP, Backend, Config, Json, Plan, Resume
 from ogpt.cli.field_options import with_field_options
 from ogpt.cli.figures import sweep
+from ogpt.config.described import Option, described
+from ogpt.config.ranges import OneOf
 from ogpt.tasks.task_source import TaskSource
 
 
-@with_field_options(TaskSource)
+@dataclass(frozen=True, slots=True)
+class SettingOptions:
+    """Settings that have an option beside `--set`."""
+
+    on_too_long: str | None = described(
+        None,
+        TOO_LONG_HELP,
+        OneOf((None, "truncate", "error", "skip")),
+        "omit it to truncate",
+        Option(panel="Data", shown_default="truncate"),
+    )
+
+
+@with_field_options(TaskSource, SettingOptions)
 def finetune(
     out: Annotated[Path, typer.Option(help="Folder of the run.")],
     model: Annotated[
@@ -49,6 +65,8 @@ def finetune(
     """Fine-tune a model on a task with labels (paper, section 3.2)."""
     import ogpt
 
+    if (on_too_long := named.pop("on_too_long")) is not None:
+        overrides = [*(overrides or ()), f"finetune.on_too_long={on_too_long}"]
     arguments = {
         **named,
         "model": model,

@@ -21,7 +21,7 @@ from ogpt.tokens.bpe_tokenizer import BPETokenizer
 
 OnTooLong = Literal["truncate", "error", "skip"]
 """What to do with an example that the model is too short for."""
-_CUT = "allow cutting with --on-too-long truncate (finetune: --set finetune.on_too_long=truncate)"
+_CUT = "allow cutting with --on-too-long truncate"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

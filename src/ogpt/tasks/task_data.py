@@ -125,7 +125,7 @@ def _check_enough(count: int, batch_size: int, spec: TaskSpec, *, skipped: bool 
     what = f"training examples{title_after_of(spec)}{' that fit the model' if skipped else ''}"
     lower = f"lower the batch: --set finetune.batch_size={max(1, count // 4)}"
     if skipped:
-        lower += ", or cut longer ones: --set finetune.on_too_long=truncate"
+        lower += ", or cut longer ones: --on-too-long truncate"
     raise DataError(
         f"there are {count} {what}, fewer than a batch of {batch_size}",
         hint=lower if count else "check the training files: no row is left of them",
