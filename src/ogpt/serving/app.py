@@ -24,7 +24,6 @@ from ogpt.serving import (
 )
 from ogpt.serving.documents.document_store import DocumentStore
 from ogpt.serving.guard import guards
-from ogpt.serving.head_requests import HeadRequests
 from ogpt.serving.http_errors import add_handlers
 from ogpt.serving.metrics import ServerMetrics
 from ogpt.serving.model_hashes import ModelHashes
@@ -89,7 +88,6 @@ def create_app(
         "/metrics", metrics.endpoint, response_class=PlainTextResponse, responses=ERRORS
     )
     add_handlers(app)
-    app.add_middleware(HeadRequests)
     return app
 
 
