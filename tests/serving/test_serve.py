@@ -54,8 +54,10 @@ def test_faults_of_the_default_model_are_found_before_the_server_starts(
     folder = Path(shutil.copytree(small_folder, tmp_path / "d"))
     for file in folder.glob("*.safetensors"):
         file.write_bytes(file.read_bytes()[:200])
+    documents = tmp_path / "documents.sqlite3"
     with pytest.raises(WeightsError, match="damaged"):
-        ogpt.serve(folder, port=0, keep_documents=False)
+        ogpt.serve(folder, port=0, documents=str(documents))
+    assert not documents.exists()
 
 
 def test_names_of_models(small_folder: Path) -> None:

@@ -10,20 +10,26 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ogpt.decoding.choice import open_decoder
 from ogpt.decoding.options import DecoderOptions
 from ogpt.errors import (
     CheckpointError,
     ConfigError,
+    DecoderError,
     EngineUnavailable,
+    OgptError,
     QueueFull,
     TokenizerError,
     UnknownModel,
+    WeightsError,
     WeightsNotFound,
 )
+from ogpt.folders.model_folder import ModelFolder
 from ogpt.generation.choosing.settings import GenerationSettings
 from ogpt.generation.protocol.decoder import Decoder, Part
 from ogpt.generation.texts.request import Request, prepare
 from ogpt.notices import collecting
+from ogpt.serving import served_models
 from ogpt.serving.request_stream import RequestTimes
 from ogpt.serving.served_models import ServedModel, ServedModels
 from ogpt.weights.arrays import Array
@@ -240,14 +246,35 @@ def test_a_folder_without_weights_is_found_at_once(
         ServedModels({"d": tmp_path / "d"}, NATIVE)
 
 
+@pytest.mark.parametrize(
+    ("name", "error"), [("tokenizer.json", TokenizerError), ("model.safetensors", WeightsError)]
+)
+def test_a_damaged_model_is_found_at_once(
+    folders: dict[str, Path], tmp_path: Path, name: str, error: type[OgptError]
+) -> None:
+    """Also one that is not the default."""
+    shutil.copytree(folders["a"], tmp_path / "d")
+    file = tmp_path / "d" / name
+    file.write_bytes(file.read_bytes()[:50])
+    with pytest.raises(error):
+        ServedModels({"a": folders["a"], "d": tmp_path / "d"}, NATIVE)
+
+
 def test_a_model_that_cannot_be_opened_fails_alone(
-    folders: dict[str, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+    folders: dict[str, Path],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """All who wait get the error, and the next request tries again."""
     shutil.copytree(folders["a"], tmp_path / "d")
-    file = tmp_path / "d" / "tokenizer.json"
-    whole = file.read_text("utf-8")
-    file.write_text(whole[:50], "utf-8")
+
+    def opened(folder: ModelFolder, *given: Any, **named: Any) -> Decoder:
+        if folder.path == tmp_path / "d":
+            raise DecoderError(f"no memory for {folder.path}", hint="free some")
+        return open_decoder(folder, *given, **named)
+
+    monkeypatch.setattr(served_models, "open_decoder", opened)
 
     async def both(models: ServedModels) -> list[Any]:
         asked = (answer(models, "d"), answer(models, "d"))
@@ -257,14 +284,13 @@ def test_a_model_that_cannot_be_opened_fails_alone(
         for error in asyncio.run(both(models)):
             with pytest.raises(EngineUnavailable, match="the model 'd' cannot be opened; the serv"):
                 raise error
-            assert isinstance(error.__cause__, TokenizerError)
+            assert isinstance(error.__cause__, DecoderError)
             assert str(tmp_path) not in f"{error} {error.hint}"
         assert str(tmp_path) in caplog.text
         assert models.states() == {"a": "unloaded", "d": "failed"}
         assert asyncio.run(answer(models, "a"))[0] == "a"
-    file.write_text(whole, "utf-8")
-    with serve({"d": tmp_path / "d"}) as models:
-        assert asyncio.run(answer(models))[0] == "d"
+        monkeypatch.undo()
+        assert asyncio.run(answer(models, "d"))[0] == "d"
 
 
 def test_notices_of_loading_go_where_the_server_was_made(

@@ -68,14 +68,14 @@ def serve(
     )
     with (
         closing(served),
-        _documents(settings, reporter) as documents,
         listen_on(settings) as listening,
         logging_to_stderr(),
     ):
-        app = create_app(served, settings, documents)
         asyncio.run(_load_default(served))
-        server = HttpServer(app, settings, lambda: on_start(address_of(listening)))
-        server.run([listening])
+        with _documents(settings, reporter) as documents:  # last: a failed start makes no file
+            app = create_app(served, settings, documents)
+            server = HttpServer(app, settings, lambda: on_start(address_of(listening)))
+            server.run([listening])
 
 
 def name_of(model: str | Path | ModelFolder) -> str:

@@ -95,8 +95,8 @@ class _Place:
 class ServedModels:
     """The models of a server, by name.
 
-    The folders are found at once; weights and tokenizers are read on demand. Methods that are no
-    coroutines may be called from any thread.
+    Folders are checked at once, also their tokenizers and the headers of weights; decoders are
+    opened on demand. Methods that are no coroutines may be called from any thread.
 
     Args:
         specs: Model folder, run, or id of the Hub, by the name that requests use. The first one is
@@ -341,8 +341,10 @@ class ServedModels:
 
 
 def _place(name: str, spec: str | Path | ModelFolder) -> _Place:
-    """Find a model; its configuration is read, and its weights are looked for."""
     folder = ModelFolder.open(spec)
+    weights = "weights" if folder.quantized is None else "quantized_weights"
+    for part in ("config", "tokenizer", weights):
+        getattr(folder, part)  # raises an error where it is damaged
     created = weights_file(folder.path, folder.variant).stat().st_mtime
     return _Place(name, folder, folder.config, int(created))
 
