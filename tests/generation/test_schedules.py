@@ -70,7 +70,7 @@ def test_planted_faults_are_seen(fault: str, monkeypatch: pytest.MonkeyPatch) ->
         schedules.alone(seed)  # without the fault
     for owner, name, broken in FAULTS[fault]:
         monkeypatch.setattr(owner, name, broken)
-    assert sum(not same(seed) for seed in range(120)) > 2
+    assert sum(not same(seed) for seed in range(240)) > 2
 
 
 def test_hashes_that_collide_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

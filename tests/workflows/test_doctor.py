@@ -2,6 +2,7 @@
 
 import ctypes
 import platform
+import re
 import shutil
 import sys
 import sysconfig
@@ -45,7 +46,7 @@ def test_packages_are_those_of_pyproject() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 
     def names(requirements: list[str]) -> tuple[str, ...]:
-        return tuple(requirement.partition(">")[0] for requirement in requirements)
+        return tuple(re.split("[>[]", requirement)[0] for requirement in requirements)
 
     assert names(project["dependencies"]) == diagnosing.CORE
     extras = project["optional-dependencies"]

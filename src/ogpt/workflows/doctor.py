@@ -27,7 +27,7 @@ EXTRAS = {
     "eval": ("scikit-learn", "scipy"),
     "report": ("matplotlib", "tensorboard"),
     "h5": ("h5py",),
-    "serve": ("fastapi", "uvicorn", "httptools", "prometheus_client", "sqlalchemy", "alembic"),
+    "serve": ("fastapi", "uvicorn", "httptools", "prometheus-client", "sqlalchemy", "alembic"),
     "postgres": ("psycopg",),
     "chat": ("jinja2",),
 }
