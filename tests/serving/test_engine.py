@@ -24,6 +24,7 @@ from ogpt.generation.texts.continuing import Generation, continuations
 from ogpt.generation.texts.request import Request
 from ogpt.serving.engine import MAX_FAILURES, Engine
 from ogpt.serving.request_stream import Piece, RequestStream, RequestTimes
+from ogpt.serving.running_batch import EngineCounters
 from tests.markov import StandInTokenizer
 from tests.native.models import native, small_model
 from tests.serving.gated import PATIENCE, TOKENIZER, GatedDecoder, V, ids, request, serving, until
@@ -40,6 +41,10 @@ class CompanyDecoder(NativeDecoder):
 
 def alone(decoder: Decoder, asked: Request) -> list[Generation]:
     return [one for _, one in sorted(continuations(decoder, TOKENIZER, asked), key=lambda o: o[0])]
+
+
+def logged(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [each.getMessage() for each in caplog.records if each.name.startswith("ogpt")]
 
 
 # ---- the same tokens, alone and in company
@@ -206,6 +211,18 @@ def test_counters_and_times(gated: GatedDecoder) -> None:
     assert counters.steps == len(gated.parts)
     times = streams[0].times
     assert (times.submitted, times.started, times.first_token, times.ended) == (5.0, 6.0, 6.0, 6.0)
+
+
+def test_counters_outlive_the_engine_and_its_load_does_not(gated: GatedDecoder) -> None:
+    kept = EngineCounters()
+    with serving(gated, counters=kept) as engine:
+        streams = [engine.submit(request(seed=seed)) for seed in range(3)]
+        gated.is_computing()
+        until(lambda: engine.counters().running == 2)
+        assert engine.counters().waiting == 1
+        gated.open()
+        assert [len(stream.generations()) for stream in streams] == [1] * 3
+    assert (kept.requests, kept.running, kept.waiting) == (3, 0, 0)
 
 
 def test_times_of_tokens_and_what_was_found_in_the_cache(gated: GatedDecoder) -> None:
@@ -399,7 +416,9 @@ def test_readers_whose_event_loop_is_closed_are_cancelled(gated: GatedDecoder) -
 # ---- failures
 
 
-def test_a_step_that_fails_ends_only_its_requests(gated: GatedDecoder) -> None:
+def test_a_step_that_fails_ends_only_its_requests(
+    gated: GatedDecoder, caplog: pytest.LogCaptureFixture
+) -> None:
     with serving(gated) as engine:
         failing = [engine.submit(request(seed=seed, max_new_tokens=90)) for seed in range(2)]
         gated.is_computing()
@@ -418,6 +437,8 @@ def test_a_step_that_fails_ends_only_its_requests(gated: GatedDecoder) -> None:
         assert waiting.generations() == alone(GatedDecoder(), request(seed=7))
         counters = engine.counters()
         assert (engine.health, counters.failed, counters.failed_steps) == ("ready", 2, 1)
+    assert logged(caplog) == ["a step of the decoder has failed"]
+    assert "DecoderError: no memory" in caplog.text
 
 
 def test_a_text_that_fails_ends_only_its_request(gated: GatedDecoder) -> None:
@@ -446,7 +467,7 @@ class BrokenTokenizer(StandInTokenizer):
         return super().decode(ids, **options)
 
 
-def test_a_tokenizer_that_fails_ends_only_that_request() -> None:
+def test_a_tokenizer_that_fails_ends_only_that_request(caplog: pytest.LogCaptureFixture) -> None:
     only = [token for token in range(V) if token != 5]
     with closing(Engine(GatedDecoder, BrokenTokenizer())) as engine:
         other = engine.submit(request(suppress_tokens=[5]))
@@ -455,11 +476,16 @@ def test_a_tokenizer_that_fails_ends_only_that_request() -> None:
         assert len(other.generations()) == 1
         assert (engine.health, engine.counters().failed) == ("ready", 1)
         until(lambda: sum(engine._load()) == 0)
+    assert logged(caplog) == ["a request has failed"]
+    assert "LookupError: no text for 5" in caplog.text
 
 
 @pytest.mark.parametrize("fatal", [False, True])
-def test_a_dead_engine_is_seen_and_restarts(fatal: bool) -> None:
-    """After some failures in a row, or at once where an error ends the thread's work."""
+def test_a_dead_engine_is_seen_and_restarts(fatal: bool, caplog: pytest.LogCaptureFixture) -> None:
+    """After some failures in a row, or at once where an error ends the thread's work.
+
+    The log has all reasons: of the failures, and of the decoder that cannot be opened.
+    """
     bad, good = GatedDecoder(), GatedDecoder()
     bad.error = SystemExit("of the thread") if fatal else DecoderError("gone", hint="-")
     attempts = iter([bad, None, good])
@@ -486,6 +512,12 @@ def test_a_dead_engine_is_seen_and_restarts(fatal: bool) -> None:
         assert bad.closed
         assert engine.submit(request()).generations() == alone(GatedDecoder(), request())
         assert engine.counters().restarts == 1
+    *failures, reopening_failed = logged(caplog)
+    failed = ["the engine has failed"] if fatal else ["a step of the decoder has failed"] * 3
+    assert failures == failed
+    assert reopening_failed == "the decoder cannot be opened again; next attempt in 0.1 s"
+    assert ("SystemExit: of the thread" if fatal else "DecoderError: gone") in caplog.text
+    assert "DecoderError: not yet" in caplog.text
 
 
 def test_a_call_that_does_not_return_is_seen(gated: GatedDecoder) -> None:

@@ -47,12 +47,14 @@ def test_counters_of_each_model_are_read_when_asked_for() -> None:
     counters["a"].prompt_tokens, counters["a"].running = 12, 3
     counters["b"].cache_usage, counters["b"].prefix_cache_hits = 0.25, 8
     counters["b"].finished["stop"] = 2
+    counters["b"].work_tokens = 9
     found = exposed(metrics)
     assert found["ogpt:prompt_tokens_total"] == {("a",): 12, ("b",): 0}
     assert found["ogpt:num_requests_running"] == {("a",): 3, ("b",): 0}
     assert found["ogpt:kv_cache_usage_perc"]["b",] == 0.25
     assert found["ogpt:prefix_cache_hits_total"]["b",] == 8
     assert found["ogpt:request_success_total"]["stop", "b"] == 2
+    assert found["ogpt:work_tokens_total"]["b",] == 9
     del counters["a"]
     assert exposed(metrics)["ogpt:prompt_tokens_total"] == {("b",): 0}
 

@@ -14,6 +14,7 @@ What can fail, and what it ends:
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import deque
@@ -34,6 +35,7 @@ from ogpt.serving.request_stream import RequestStream, RequestTimes, T, WorkStre
 from ogpt.serving.running_batch import EngineCounters, Job, RunningBatch
 from ogpt.serving.running_work import RunningWork, Work
 
+LOGGER = logging.getLogger(__name__)
 MAX_FAILURES = 3
 """Steps that may fail in a row before the decoder is opened again."""
 
@@ -141,8 +143,9 @@ class Engine:
     def counters(self) -> EngineCounters:
         """A copy of the counters."""
         with self._changed:
-            self._counters.running, self._counters.waiting = self._load()
-            return deepcopy(self._counters)
+            found = deepcopy(self._counters)  # they outlive the engine, its load does not
+            found.running, found.waiting = self._load()
+        return found
 
     def submit(self, request: Request) -> RequestStream:
         """Queue a request; return its pieces as they come.
@@ -254,8 +257,7 @@ class Engine:
         self._changed.notify_all()
 
     def _require_room(self, now: float, count: int) -> None:
-        leaving = sum(job.count for job in self._cancelled)  # until the next step
-        load = sum(self._load()) - leaving
+        load = sum(self._load()) - sum(job.count for job in self._cancelled)  # those are leaving
         most = self._batch.decoder.slots + self._max_queued
         if not load:
             self._ends = deque([now], maxlen=self._max_queued + 1)
@@ -297,9 +299,10 @@ class Engine:
     def _live(self) -> None:
         """The thread: serve; after a failure end all requests and open the decoder again."""
         while True:
-            # whatever has failed, no reader may wait for ever
-            with suppress(BaseException):
+            try:
                 self._serve()
+            except BaseException:  # whatever has failed, no reader may wait for ever
+                LOGGER.exception("the engine has failed")
             with self._changed:
                 if self._health == "ready":
                     self._health = "dead"
@@ -328,9 +331,9 @@ class Engine:
                 if not self._busy:
                     self._changed.notify_all()  # `drain` waits for this
                 self._changed.wait_for(
-                    lambda: self._busy or self._added or self._cancelled or self._closed
+                    lambda: self._busy or self._added or self._cancelled or self._health == "closed"
                 )
-            if self._closed:
+            if self._health == "closed":
                 return
             self._take_step()
             self._work.advance()
@@ -351,7 +354,7 @@ class Engine:
     def _step_texts(self) -> None:
         """The step between two calls of the decoder for work."""
         self._take_step()
-        if self._failed or self._closed:
+        if self._failed or self._health == "closed":
             raise self._unavailable()
 
     @property
@@ -363,10 +366,6 @@ class Engine:
     def _failed(self) -> bool:
         """Whether the decoder shall be opened again."""
         return self._batch.failures >= MAX_FAILURES
-
-    @property
-    def _closed(self) -> bool:
-        return self._health == "closed"
 
     def _add(self) -> None:
         """Take in new requests; the lock is held, so that none is uncounted."""
@@ -387,7 +386,8 @@ class Engine:
         while self._health == "dead":
             try:
                 self._open()
-            except Exception:  # noqa: BLE001  # health says that it is dead
+            except Exception:  # health says that it is dead
+                LOGGER.exception("the decoder cannot be opened again; next attempt in %g s", pause)
                 with self._changed:
                     self._changed.wait_for(lambda: self._health != "dead", pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)

@@ -39,6 +39,7 @@ COUNTERS = {
     "requests_failed": ("failed", "Requests that ended with an error."),
     "prompt_tokens": ("prompt_tokens", "Prompt tokens of accepted requests."),
     "generation_tokens": ("generation_tokens", "Tokens that were generated."),
+    "work_tokens": ("work_tokens", "Tokens computed for scores, labels and embeddings."),
     "prefix_cache_queries": ("prefix_cache_queries", "Prompt tokens looked up in the KV cache."),
     "prefix_cache_hits": ("prefix_cache_hits", "Prompt tokens found in the KV cache."),
     "iterations": ("steps", "Steps of the engine."),

@@ -5,6 +5,7 @@ Nothing here knows of threads: `engine` calls it from one.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import get_args
@@ -17,6 +18,8 @@ from ogpt.generation.searching.stepper import Stepper
 from ogpt.generation.searching.text import Event, Failed, FinishReason, Hypotheses, Text, Token
 from ogpt.generation.texts.continuing import Draft
 from ogpt.serving.request_stream import Piece, RequestStream, RequestTimes, wake
+
+LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, eq=False)
@@ -40,7 +43,7 @@ class Job:
 
 @dataclass(slots=True)
 class EngineCounters:
-    """Counts since the engine was opened; `running` and `waiting` are those of now."""
+    """Counts of a model, over all of its engines; `running` and `waiting` are those of now."""
 
     requests: int = 0
     """Accepted."""
@@ -160,7 +163,8 @@ class RunningBatch:
             self._counters.steps += bool(self._jobs)
             try:
                 events = self._stepper.step()
-            except Exception as error:  # noqa: BLE001  # whatever it is, waiting requests continue
+            except Exception as error:  # whatever it is, waiting requests continue
+                LOGGER.exception("a step of the decoder has failed")
                 self.failures += 1
                 self._counters.failed_steps += 1
                 for job in self._running():
@@ -288,8 +292,11 @@ class RunningBatch:
 
 
 def as_ours(error: Exception) -> OgptError:
-    """An error of ogpt as it is, and any other one as an EngineError."""
-    return error if isinstance(error, OgptError) else _unexpected(error)
+    """An error of ogpt as it is; any other one is logged and becomes an EngineError."""
+    if isinstance(error, OgptError):
+        return error
+    LOGGER.error("a request has failed", exc_info=error)
+    return _unexpected(error)
 
 
 def _unexpected(error: Exception) -> EngineError:
