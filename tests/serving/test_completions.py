@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ import pytest
 
 import ogpt
 from ogpt.decoding.native.native_decoder import NativeDecoder
+from ogpt.errors import WeightsError
 from ogpt.generation.protocol.decoder import Abilities
+from ogpt.serving import completion_plan
 from ogpt.serving.completion_text import CompletionText
 from ogpt.serving.engine import Engine
 from tests.serving.calls import CLIENT, PATH, answer, chunks, joined, post, refusal
@@ -219,10 +222,32 @@ def test_a_prompt_that_is_not_scored_in_time_is_answered(server: Running, most: 
 def test_log_probabilities_of_prompts_are_bounded(server: Running) -> None:
     """Each of n choices repeats those of its prompt."""
     long: Body = {"prompt": [5, 14] * 2000, "n": 16, "max_tokens": 1}
-    for param, more in (("logprobs", {"echo": True}), ("prompt_logprobs", {})):
+    for param, more, count in (
+        ("logprobs", {"echo": True}, 192_048),
+        ("prompt_logprobs", {}, 192_000),
+    ):
         error = refusal(server.url, 400, **long, **more, **{param: 2})
         assert error["param"] == param
-        assert "are 192000 numbers; allowed: at most 131072" in error["message"]
+        assert f"are {count} numbers; allowed: at most 131072" in error["message"]
+
+
+def test_log_probabilities_of_new_tokens_are_bounded(
+    server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of all prompts and continuations; a stream reports them one by one."""
+    monkeypatch.setattr(completion_plan, "MOST_REPORTED", 2 * 2 * 6 * 5)
+    body: Body = {"prompt": ["a bad", "head"], "n": 2, "max_tokens": 6, "seed": 1}
+    choices = answer(server.url, **body, logprobs=4)["choices"]
+    assert [len(choice["logprobs"]["tokens"]) for choice in choices] == [6] * 4
+    more = {**body, "max_tokens": 7, "logprobs": 4}
+    error = refusal(server.url, 400, **more)
+    assert error["param"] == "logprobs"
+    assert "logprobs are 140 numbers; allowed: at most 120" in error["message"]
+    assert "with stream" in error["message"]
+    assert len(joined(chunks(server.url, **more))) == 4
+    assert refusal(server.url, 400, **{**more, "max_tokens": None})["message"].startswith(
+        f"logprobs are {4 * 16 * 5} numbers"
+    )
 
 
 def test_the_best_of_several(server: Running) -> None:
@@ -263,7 +288,9 @@ def test_searches_and_penalties_have_an_effect(server: Running) -> None:
 def test_null_is_the_default(server: Running) -> None:
     body: Body = {"prompt": "a bad", "seed": 1}
     nulls = dict.fromkeys(("max_tokens", "n", "temperature", "stop", "logit_bias"))
-    assert answer(server.url, **body, **nulls)["choices"] == answer(server.url, **body)["choices"]
+    expected = answer(server.url, **body)["choices"]
+    assert answer(server.url, **body, **nulls)["choices"] == expected
+    assert answer(server.url, **body, logit_bias={})["choices"] == expected
 
 
 def test_truncated_prompts(server: Running) -> None:
@@ -347,8 +374,11 @@ REFUSED: list[tuple[Body, str | None, str]] = [
     ({"prompt": "a", "top_p": 0}, "top_p", "greater than 0"),
     ({"prompt": "a", "top_p": True}, "top_p", "seen: True"),
     ({"prompt": "a", "n": 0}, "n", "greater than or equal to 1"),
-    ({"prompt": "a", "n": 9}, "n", "asks for 9 continuations; allowed: at most 8"),
-    ({"prompt": ["a"] * 3, "n": 3}, "n", "9 continuations"),
+    ({"prompt": "a", "n": 9}, "n", "n is 9; allowed: at most 8"),
+    ({"prompt": "a", "n": 2**40}, "n", f"n is {2**40}; allowed: at most 8"),
+    ({"prompt": ["a"] * 3, "n": 10**4299}, "n", "n is 1000"),
+    ({"prompt": "a", "best_of": 2**40}, "best_of", "allowed: at most 8"),
+    ({"prompt": ["a"] * 3, "n": 3}, "n", "asks for 9 continuations; allowed: at most 8"),
     ({"prompt": "a", "n": 2, "temperature": 0}, "n", "raise temperature"),
     ({"prompt": "a", "n": 2, "penalty_alpha": 0.6, "top_k": 4}, "n", "all continuations are eq"),
     ({"prompt": "a", "allowed_token_ids": []}, "allowed_token_ids", "one id or more"),
@@ -362,6 +392,7 @@ REFUSED: list[tuple[Body, str | None, str]] = [
     ({"prompt": "a", "max_tokens": 0}, "max_tokens", "without echo"),
     ({"prompt": "a", "max_tokens": 0, "echo": True, "best_of": 2}, "best_of", "max_tokens 0"),
     ({"prompt": "a", "max_tokens": 999}, "max_tokens", "999; allowed: at most 50"),
+    ({"prompt": "a", "max_tokens": 2**40}, "max_tokens", "allowed: at most 50"),
     ({"prompt": "a", "min_tokens": 20}, "min_tokens", "at most max_tokens (16)"),
     ({"prompt": "a", "logprobs": 9}, "logprobs", "9; allowed: at most 5"),
     ({"prompt": "a", "prompt_logprobs": 9}, "prompt_logprobs", "at most 5"),
@@ -570,11 +601,17 @@ def test_an_error_while_streaming_is_an_event(
         assert answer(found.url, **body)["choices"][0]["finish_reason"] == "length"
 
 
+@pytest.mark.parametrize("kind", [ValueError, partial(WeightsError, hint="check the folder")])
 def test_faults_of_the_server_are_not_shown_to_clients(
-    server: Running, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    kind: Callable[[str], Exception],
+    server: Running,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    """Errors of ours that are no client's fault name folders."""
+
     def broken(*given: Any) -> None:
-        raise ValueError("secret of the server")
+        raise kind("secret of the server")
 
     with monkeypatch.context() as patched:
         patched.setattr(CompletionText, "piece", broken)
@@ -585,4 +622,5 @@ def test_faults_of_the_server_are_not_shown_to_clients(
     for error in (event["error"], refused):
         assert error["type"] == "server_error"
         assert "secret" not in error["message"]
-    assert caplog.text.count("ValueError: secret of the server") >= 2
+        assert "its log says why" in error["message"]
+    assert caplog.text.count("Error: secret of the server") >= 2

@@ -432,6 +432,26 @@ def test_the_end_of_a_long_context_is_used(
     assert values[0] == values[1]
 
 
+def test_limits_of_the_server_lower_the_defaults(
+    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(autocomplete, "new_seed", lambda: 5)
+    with serving({"small": folders["small"]}, max_tokens=4, max_n=2) as client:
+        path, asked = "/autocomplete/small/x", {"context": "a good"}
+        values = [
+            [one["value"] for one in answer(client, path, **asked, **more)["sentences"]]
+            for more in ({}, {"length": 4, "n_samples": 2}, {"length": 3})
+        ]
+        assert len(values[0]) == 2
+        assert values[0] == values[1] != values[2]
+        found = error(client, path, **asked, n_samples=3)
+        assert found["param"] == "n_samples"
+        assert "n_samples is 3; allowed: at most 2" in found["message"]
+        assert (
+            "length is 5; allowed: at most 4" in error(client, path, **asked, length=5)["message"]
+        )
+
+
 def test_the_path_names_the_model(folders: dict[str, Path]) -> None:
     with serving({"gpt": folders["small"], "gpt/large": folders["number"]}) as client:
         asked = {"context": "a good", "length": 2}
@@ -457,6 +477,7 @@ def test_the_path_names_the_model(folders: dict[str, Path]) -> None:
         ({"context": "a", "top_p": 2}, "top_p", "1"),
         ({"context": "a", "length": 0}, "length", "1"),
         ({"context": "a", "max_time": -1}, "max_time", "0"),
+        ({"context": "a", "length": 4097}, "length", "4097; allowed: at most 4096"),
     ],
 )
 def test_wrong_fields_of_autocomplete(

@@ -7,7 +7,6 @@ fields, backend/README.md the defaults. Clones of the page speak it.
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
 
 from fastapi import APIRouter, Request
@@ -16,6 +15,7 @@ from pydantic import BaseModel, Field
 from ogpt.generation.choosing.settings import GenerationSettings
 from ogpt.generation.texts import request as text_request
 from ogpt.notices import tell
+from ogpt.serving.completion_plan import new_seed
 from ogpt.serving.prompt_fields import at_most, prompts_of
 from ogpt.serving.request_scope import Scope, listen, unless_gone
 from ogpt.serving.request_stream import RequestStream
@@ -87,11 +87,17 @@ def _asked(
     served: ServedModel, body: AutocompleteRequest, limits: ServerSettings
 ) -> text_request.Request:
     """What the engine is asked for."""
-    at_most("length", body.length, limits.max_tokens, "ask for fewer tokens")
+    length, n_samples = body.length, body.n_samples
+    if "length" not in body.model_fields_set:
+        length = min(length, limits.max_tokens)
+    if "n_samples" not in body.model_fields_set:
+        n_samples = min(n_samples, limits.max_n)
+    at_most("length", length, limits.max_tokens, "ask for fewer tokens")
+    at_most("n_samples", n_samples, limits.max_n, "ask for fewer sentences")
     prompts = prompts_of(body.context, served, limits, param="context", truncate=CONTEXT_TOKENS)
     settings = GenerationSettings(
-        max_new_tokens=body.length,
-        num_return_sequences=body.n_samples,
+        max_new_tokens=length,
+        num_return_sequences=n_samples,
         top_p=body.top_p,
         top_k=body.top_k,
         temperature=body.temperature,
@@ -107,11 +113,6 @@ def _asked(
         prompts,
         text_request.with_end_tokens(settings, config),
     )
-
-
-def new_seed() -> int:
-    """A seed that nobody can predict."""
-    return secrets.randbits(63)
 
 
 async def _sentences(stream: RequestStream, start: float) -> list[Sentence]:

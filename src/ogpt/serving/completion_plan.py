@@ -18,7 +18,7 @@ from ogpt.serving.served_models import ServedModel
 from ogpt.serving.server_settings import ServerSettings
 
 MOST_REPORTED = 1 << 17
-"""Log-probabilities of prompts in one answer: it is written in a fraction of a second."""
+"""Log-probabilities in one answer: it is written in a fraction of a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +76,13 @@ def plan_completion(
     wanted = [body.prompt_logprobs, body.logprobs if body.echo else None]
     scored = [top for top in wanted if top is not None]
     reported = n * sum(len(one.ids) for one in prompts) * sum(1 + top for top in scored)
+    if body.logprobs is not None and not body.stream:  # a stream reports them one by one
+        reported += n * len(prompts) * _max_tokens(body, limits) * (1 + body.logprobs)
     if reported > MOST_REPORTED:
         raise RequestError.of_field(
-            f"logprobs of the prompts are {reported} numbers; allowed: at most {MOST_REPORTED}",
-            hint="lower n, logprobs or the number of prompt tokens",
+            f"logprobs are {reported} numbers; allowed: at most {MOST_REPORTED}",
+            hint="lower n, logprobs, max_tokens or the number of prompt tokens; with stream, new "
+            "tokens do not count",
             param="prompt_logprobs" if body.prompt_logprobs is not None else "logprobs",
         )
     request = None
@@ -141,6 +144,8 @@ def _check_fields(body: CompletionRequest, n: int, best_of: int, limits: ServerS
     ):
         if wrong:
             raise RequestError.of_field(f"{param} {message}", hint=hint, param=param)
+    for name, count in (("n", n), ("best_of", best_of)):
+        at_most(name, count, limits.max_n, "ask for fewer continuations")
     at_most("best_of", best_of if beams else 1, limits.slots, "use fewer beams")
     candidates = body.top_k or 0 if body.penalty_alpha else 0
     at_most("top_k", candidates, limits.slots, "use fewer candidates with penalty_alpha")
@@ -154,11 +159,10 @@ def _settings(
 ) -> GenerationSettings:
     """The settings of a request; fields that are not given have the defaults of the settings."""
     vocab_size = served.config.vocab_size
-    default = min(DEFAULT_TOKENS, limits.max_tokens)
     beams = bool(body.use_beam_search)
     greedy = beams or body.temperature == 0 or bool(body.penalty_alpha)
     values: dict[str, Any] = {
-        "max_new_tokens": default if body.max_tokens is None else body.max_tokens,
+        "max_new_tokens": _max_tokens(body, limits),
         "min_new_tokens": body.min_tokens,
         "do_sample": not greedy,
         "num_return_sequences": n if beams else best_of,
@@ -170,7 +174,7 @@ def _settings(
         "top_k": None if body.top_k is None else max(0, body.top_k),
         "min_p": body.min_p,
         "typical_p": body.typical_p,
-        "seed": None if greedy else _seed(body.seed),
+        "seed": None if greedy else new_seed() if body.seed is None else body.seed & MAX_SEED,
         "presence_penalty": body.presence_penalty,
         "frequency_penalty": body.frequency_penalty,
         "repetition_penalty": body.repetition_penalty,
@@ -189,13 +193,18 @@ def _settings(
         return GenerationSettings(**given)
 
 
-def _seed(seed: int | None) -> int:
-    """A seed of the engine; OpenAI's are signed."""
-    return secrets.randbits(63) if seed is None else seed & MAX_SEED
+def _max_tokens(body: CompletionRequest, limits: ServerSettings) -> int:
+    """The most tokens of a continuation."""
+    return min(DEFAULT_TOKENS, limits.max_tokens) if body.max_tokens is None else body.max_tokens
+
+
+def new_seed() -> int:
+    """A seed that nobody can predict."""
+    return secrets.randbits(63)
 
 
 def _inside(name: str, ids: list[int] | None, vocab_size: int) -> list[int] | None:
-    if ids == [] and name != "logit_bias":
+    if ids == []:
         raise RequestError.of_field(
             f"{name} is an empty list; allowed: one id or more",
             hint="omit it to allow all tokens",
@@ -221,5 +230,5 @@ def _biases(biases: Mapping[str, float], vocab_size: int) -> dict[tuple[int, ...
                 param="logit_bias",
             )
         found[(int(key),)] = bias
-    _inside("logit_bias", [token_id for (token_id,) in found], vocab_size)
+    _inside("logit_bias", [token_id for (token_id,) in found] or None, vocab_size)
     return found

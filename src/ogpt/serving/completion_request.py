@@ -39,16 +39,14 @@ class CompletionRequest(ApiRequest):
     max_tokens: int | None = Field(
         None,
         ge=0,
-        le=MAX_ID,
         description="Maximum number of new tokens; 0 with echo only scores. Default: 16, or the "
         "limit of the server if that is lower.",
     )
     min_tokens: int | None = setting("min_new_tokens")
-    n: int | None = Field(1, ge=1, le=MAX_ID, description="Number of continuations per prompt.")
+    n: int | None = Field(1, ge=1, description="Number of continuations per prompt.")
     best_of: int | None = Field(
         None,
         ge=1,
-        le=MAX_ID,
         description="Generate this number of continuations and return the n with the highest mean "
         "log-probability; with use_beam_search, the number of beams. Default: n.",
     )

@@ -34,7 +34,7 @@ UNBUFFERED = {"cache-control": "no-store", "x-accel-buffering": "no"}
 """Headers of a stream: nothing on its way holds it back."""
 
 DONE = b"data: [DONE]\n\n"
-_LOG = logging.getLogger("ogpt.serving")
+LOGGER = logging.getLogger(__name__)
 
 
 @router.post("/v1/completions", response_model=Completion, responses=ERRORS)
@@ -128,9 +128,9 @@ class _Answer:
             options = self.body.stream_options
             if options is not None and options.include_usage:
                 yield self._event([], **first, usage=self._usage())
-        except Exception as error:  # noqa: BLE001  # whatever it is, the client learns of it
+        except Exception as error:  # whatever it is, the client learns of it
             if not isinstance(error, OgptError):
-                _LOG.exception("a stream ended with an error")
+                LOGGER.exception("a stream ended with an error")
             yield b"data: " + bytes(error_response(error).body) + b"\n\n"
         yield DONE
 

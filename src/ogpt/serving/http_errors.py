@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
+from starlette.types import Scope
 
 from ogpt.errors import (
     BodyRefused,
@@ -20,6 +22,7 @@ from ogpt.errors import (
     ContextTooLong,
     DeadlineExceeded,
     DocumentsUnavailable,
+    EngineError,
     EngineUnavailable,
     HeadRefused,
     HostInvalid,
@@ -39,6 +42,10 @@ from ogpt.errors import (
     UnknownModel,
 )
 from ogpt.serving.schemas import ErrorBody, ErrorDetail
+
+LOGGER = logging.getLogger(__name__)
+
+_OURS = (500, "server_error", None)
 
 _OF_DOCUMENTS: dict[type[OgptError], tuple[int, str, str | None]] = {
     UnknownDocument: (404, "invalid_request_error", "document_not_found"),
@@ -65,10 +72,12 @@ STATUSES: dict[type[OgptError], tuple[int, str, str | None]] = {
     BodyTimeout: (408, "invalid_request_error", "receive_timeout"),
     QueueFull: (429, "rate_limit_error", "rate_limit_exceeded"),
     EngineUnavailable: (503, "server_error", "unavailable"),
+    EngineError: _OURS,
 }
-"""Status, type and code of each class of errors; those of a base count for classes without."""
+"""Status, type and code of each class of errors; those of a base count for classes without.
 
-_OURS = (500, "server_error", None)
+Others of ours, such as of a folder, are faults of the server.
+"""
 
 LONGEST = 2000
 """Characters of a message: it may show a value that the client sent."""
@@ -102,21 +111,29 @@ def error_response(error: Exception) -> Response:
     """The answer to a request that ended with an error.
 
     Args:
-        error: One of ours; any other is answered with 500, and its text is not shown.
+        error: One of STATUSES; any other is answered with 500, and its text is not shown. One of
+            ours is logged here, and others are where they are caught.
     """
     headers = {}
-    if isinstance(error, OgptError):
-        status, kind, code = next(
-            (STATUSES[each] for each in type(error).__mro__ if each in STATUSES), _OURS
-        )
+    known = [STATUSES[each] for each in type(error).__mro__ if each in STATUSES]
+    if isinstance(error, OgptError) and known:
+        status, kind, code = known[0]
         param = "model" if isinstance(error, UnknownModel) else getattr(error, "param", None)
         body = error_body(f"{error} ({error.hint})", kind, param, code)
         if isinstance(error, QueueFull | RateExceeded):
             headers["retry-after"] = str(error.retry_after)
     else:
+        if isinstance(error, OgptError):
+            LOGGER.error("a request has failed", exc_info=error)
         status, kind, code = _OURS
         body = error_body("the request failed in the server (its log says why)", kind, None, code)
     return Response(body, status, headers, "application/json")
+
+
+def route_path(scope: Scope) -> str:
+    """The path of a request without the root path, which is before every path."""
+    path: str = scope["path"]
+    return path.removeprefix(scope.get("root_path", ""))
 
 
 def add_handlers(app: FastAPI) -> None:
@@ -142,7 +159,7 @@ async def _of_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     status = error.status_code
     root: str = request.scope.get("root_path", "")
-    path = request.scope["path"].removeprefix(root)
+    path = route_path(request.scope)
     message = {
         404: f"there is no {path!r} ({root}/docs lists what there is)",
         405: f"{path!r} is not for {request.method} ({root}/docs lists what there is)",
