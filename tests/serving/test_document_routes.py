@@ -330,7 +330,9 @@ class TestVerify:
         renamed = {**span, "provenance": {**span["provenance"], "model": "of another server"}}
         found = self.verified(url, [renamed]).json()
         assert (found["result"], found["model"]) == ("equal", "small")
-        assert self.verified(url, [span], model="small").json()["result"] == "equal"
+        for name in ("small", "default"):
+            named = self.verified(url, [span], model=name).json()
+            assert (named["result"], named["model"]) == ("equal", "small")
         other = {**span, "provenance": {**span["provenance"], "model_hash": "0" * 64}}
         found = self.verified(url, [other]).json()
         assert (found["result"], found["text"]) == ("other_model", None)

@@ -19,7 +19,7 @@ from ogpt.decoding.native.native_decoder import NativeDecoder
 from ogpt.decoding.options import DecoderOptions
 from ogpt.errors import DecoderError, RequestError
 from ogpt.folders.model_folder import ModelFolder
-from ogpt.serving import autocomplete, embeddings
+from ogpt.serving import autocomplete, embeddings, task_head
 from ogpt.serving.app import create_app
 from ogpt.serving.served_models import ServedModels
 from ogpt.serving.server_settings import ServerSettings
@@ -115,6 +115,16 @@ def test_facts_of_a_tokenizer(client: TestClient) -> None:
     of_bytes = client.get("/tokenizer_info", params={"model": "number"}).json()
     assert of_bytes["pre_tokenizer"] == "bytes"
     assert client.get("/tokenizer_info", params={"model": "gone"}).status_code == 404
+
+
+def test_a_tokenizer_needs_no_open_model(folders: dict[str, Path]) -> None:
+    with serving({name: folders[name] for name in ("small", "number")}) as client:
+        for model in ("default", "number"):
+            ids = answer(client, "/tokenize", model=model, prompt=TEXT)["tokens"]
+            assert answer(client, "/detokenize", model=model, tokens=ids)["prompt"] == TEXT
+            assert client.get("/tokenizer_info", params={"model": model}).status_code == 200
+        states = client.app.state.models.states()  # type: ignore[attr-defined]  # of FastAPI
+        assert states == {"small": "unloaded", "number": "unloaded"}
 
 
 @pytest.mark.parametrize(
@@ -320,6 +330,13 @@ def test_labels_equal_those_of_ogpt_predict(client: TestClient, folders: dict[st
     assert found["usage"]["prompt_tokens"] == 3 + 2 + 3 + 2  # start and extract
     [alone] = answer(client, "/v1/classify", model="classes", input=texts[0])["data"]
     assert alone == found["data"][0]
+
+
+def test_a_head_is_read_when_the_server_starts(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(task_head, "_head")
+    assert answer(client, "/v1/classify", model="classes", input="a good film")["data"]
 
 
 PAIR = {"premise": "a good film", "hypothesis": "bad end"}

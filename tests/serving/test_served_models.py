@@ -34,7 +34,6 @@ from ogpt.serving.request_stream import RequestTimes
 from ogpt.serving.served_models import ServedModel, ServedModels
 from ogpt.weights.arrays import Array
 from ogpt.weights.safetensors_file import open_safetensors, write_arrays
-from tests.serving.gated import until
 from tests.workflows.finetuning import base_model
 from tests.workflows.task_models import make
 
@@ -81,6 +80,7 @@ def test_models_are_opened_on_demand(folders: dict[str, Path]) -> None:
         assert models.states() == {"a": "unloaded", "b": "ready", "c": "unloaded"}
         for name in (None, "default", "a"):
             assert asyncio.run(answer(models, name)) == ("a", expected[1])
+            assert models.name_of(name) == "a"
         assert [served.name for served in models.loaded()] == ["b", "a"]
         assert models.folders["a"].config.n_positions == 32
         written = (folders["a"] / "model.safetensors").stat().st_mtime
@@ -93,6 +93,7 @@ def test_models_are_opened_on_demand(folders: dict[str, Path]) -> None:
 
 def test_a_model_of_the_name_default_is_found(folders: dict[str, Path]) -> None:
     with serve({"one": folders["a"], "default": folders["b"]}) as models:
+        assert models.name_of("default") == "default"
         assert asyncio.run(answer(models, "default"))[0] == "default"
         assert asyncio.run(answer(models))[0] == "one"
 
@@ -199,15 +200,6 @@ def test_a_model_is_opened_once_for_all_who_wait(folders: dict[str, Path]) -> No
         assert models._places["a"].users == set()
 
 
-def test_the_default_can_be_opened_before_requests(folders: dict[str, Path]) -> None:
-    with serve(folders) as models:
-        models.preload()
-        models.preload()
-        until(lambda: models.states()["a"] == "ready")
-        models.preload()
-        assert asyncio.run(answer(models))[0] == "a"
-
-
 # ---- refused, and what fails
 
 
@@ -258,6 +250,15 @@ def test_a_damaged_model_is_found_at_once(
     file.write_bytes(file.read_bytes()[:50])
     with pytest.raises(error):
         ServedModels({"a": folders["a"], "d": tmp_path / "d"}, NATIVE)
+
+
+def test_a_model_without_the_head_of_its_task_is_found_at_once(tmp_path: Path) -> None:
+    folder = make("pairs", tmp_path / "d")
+    arrays = dict(open_safetensors(folder / "model.safetensors"))
+    del arrays["score.weight"]
+    write_arrays(folder / "model.safetensors", arrays)
+    with pytest.raises(WeightsError, match=r"score.weight in .* is missing"):
+        ServedModels({"d": folder}, NATIVE)
 
 
 def test_a_model_that_cannot_be_opened_fails_alone(

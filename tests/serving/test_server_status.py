@@ -6,7 +6,7 @@ import pytest
 
 from ogpt.version import __version__
 from tests.serving.calls import CLIENT, answer
-from tests.serving.running import Running, running, started, until
+from tests.serving.running import Running, running, started
 from tests.serving.small import save_small
 
 
@@ -16,7 +16,8 @@ def test_models_and_version(server: Running) -> None:
     [card] = listed["data"]
     assert (card["id"], card["object"], card["owned_by"]) == ("small", "model", "ogpt")
     assert card["max_model_len"] == 40
-    assert CLIENT.get(f"{server.url}/v1/models/small").json()["id"] == "small"
+    for name in ("small", "default"):
+        assert CLIENT.get(f"{server.url}/v1/models/{name}").json()["id"] == "small"
     missing = CLIENT.get(f"{server.url}/v1/models/org/large")
     assert (missing.status_code, missing.json()["error"]["param"]) == (404, "model")
     assert "'org/large'; allowed: 'small'" in missing.json()["error"]["message"]
@@ -44,8 +45,8 @@ def test_ready_once_the_default_model_is_loaded(small_folder: Path) -> None:
         waiting = CLIENT.get(f"{found.url}/ready")
         assert (waiting.status_code, waiting.json()["status"]) == (503, "unloaded")
         assert CLIENT.get(f"{found.url}/health").status_code == 200
-        found.models.preload()
-        until(lambda: CLIENT.get(f"{found.url}/ready").status_code == 200)
+        answer(found.url, prompt="a", max_tokens=1)
+        assert CLIENT.get(f"{found.url}/ready").status_code == 200
 
 
 def test_health_of_a_dead_engine(small_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,11 @@
 """The page of a shared document: what it shows, and what hostile documents cannot do."""
 
+import json
+import re
 import shutil
+import threading
+from base64 import b64encode
+from hashlib import sha256
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -8,7 +13,8 @@ from typing import Any
 import pytest
 
 from tests.serving.calls import CLIENT, answer, post
-from tests.serving.running import running
+from tests.serving.running import running, started
+from tests.serving.small import save_small
 
 PROVENANCE = {
     "model": "small",
@@ -51,6 +57,15 @@ def shared(url: str, **document: Any) -> str:
     headers = {"edit-key": made["edit_key"]}
     link = CLIENT.post(f"{url}/documents/{made['id']}/share", headers=headers).json()
     return f"{url}{link['path']}"
+
+
+def machine_span(url: str, name: str) -> dict[str, Any]:
+    """A span that a model of the server writes now."""
+    settings = {"max_tokens": 8}
+    text = answer(url, model=name, prompt="a bad", seed=7, **settings)["choices"][0]["text"]
+    card = CLIENT.get(f"{url}/v1/models/{name}").json()
+    source = {"model": name, "model_hash": card["model_hash"], "prompt": "a bad", "seed": 7}
+    return {"text": text, "by": "machine", "provenance": {**source, "settings": settings}}
 
 
 def test_the_text_with_the_words_of_models_marked(server_with_documents: str) -> None:
@@ -97,7 +112,9 @@ def test_hostile_documents_are_text(server_with_documents: str) -> None:
     assert seen.text["article"].count("<script>alert(1)</script>") == 2
     assert "$title" in seen.text["h1"]
     policy = response.headers["content-security-policy"]
-    assert policy.startswith("default-src 'none'; style-src 'sha256-")
+    [style] = re.findall(r"<style>(.*?)</style>", response.text, re.DOTALL)
+    digest = b64encode(sha256(style.encode()).digest()).decode()
+    assert policy.startswith(f"default-src 'none'; style-src 'sha256-{digest}'; ")
     assert "unsafe" not in policy
     headers = ("referrer-policy", "cache-control", "x-robots-tag")
     assert [response.headers[name] for name in headers] == ["same-origin", "no-store", "noindex"]
@@ -130,6 +147,44 @@ def test_machine_text_is_verified_by_a_button(server_with_documents: str) -> Non
     assert "wavy line" in Seen(bad.text).text["footer"]
     assert bad.text.count('class="differs"') == 3
     assert "form-action 'self'" in bad.headers["content-security-policy"]
+
+
+def test_models_of_which_one_is_in_memory_verify_one_page(
+    small_folder: Path, tmp_path: Path
+) -> None:
+    """The page holds no model while it waits for the other one."""
+    folders = {"one": small_folder, "two": save_small(tmp_path / "two", seed=4)}
+    with running(folders, documents=str(tmp_path / "documents.sqlite3")) as url:
+        page = shared(url, spans=[machine_span(url, name) for name in ("one", "two", "one")])
+        found = CLIENT.post(page)
+        assert found.status_code == 200, found.text
+        assert "3 of 3 underlined passages" in Seen(found.text).text["footer"]
+
+
+def test_a_document_is_parsed_once_and_not_in_the_loop(
+    small_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Documents may have megabytes."""
+    threads: list[threading.Thread] = []
+    loads = json.loads
+
+    def seen(text: Any, **options: Any) -> Any:
+        if "spans" in str(text):
+            threads.append(threading.current_thread())
+        return loads(text, **options)
+
+    where = str(tmp_path / "documents.sqlite3")
+    with started({"small": small_folder}, documents=where) as server:
+        page = shared(server.url, spans=[machine_span(server.url, "small")] * 3)
+        monkeypatch.setattr(json, "loads", seen)
+        calls = (
+            CLIENT.post(page),
+            CLIENT.get(page),
+            post(server.url, f"{page.removeprefix(server.url)}/verify", span=2),
+        )
+        assert [each.status_code for each in calls] == [200] * 3
+        assert len(threads) == 3
+        assert server.thread not in threads
 
 
 def test_a_page_that_cannot_be_verified_has_no_button(small_folder: Path, tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ async def classify(body: ClassifyRequest, request: Request, scope: Scope) -> Cla
     """Labels of texts by a model that `ogpt finetune` wrote."""
     with listen(request, body) as warnings:
         served = await scope.enter_async_context(request.app.state.models.using(body.model))
-        head = await asyncio.to_thread(_head, served, request.app.state.models)
+        head = _head(served, request.app.state.models)
         rows = body.input if isinstance(body.input, list) else [body.input]
         check_count("input", len(rows), MAX_TEXTS)
         try:
@@ -90,7 +90,7 @@ def _head(served: ServedModel, models: ServedModels) -> TaskHead:
     Raises:
         RequestError: it has none.
     """
-    if not has_task(served.folder):
+    if served.head is None:
         others = [repr(name) for name, folder in models.folders.items() if has_task(folder)]
         raise RequestError.of_field(
             f"the model {served.name!r} has no classification head; allowed: "
@@ -98,4 +98,4 @@ def _head(served: ServedModel, models: ServedModels) -> TaskHead:
             hint="name a model that was trained to classify",
             param="model",
         )
-    return TaskHead.open(served.folder)
+    return served.head

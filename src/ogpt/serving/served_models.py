@@ -37,11 +37,12 @@ from ogpt.notices import Notice, leaving_out
 from ogpt.serving.engine import Engine, Health
 from ogpt.serving.request_stream import RequestTimes
 from ogpt.serving.running_batch import EngineCounters
+from ogpt.serving.task_head import TaskHead, has_task
 from ogpt.tokens.bpe_tokenizer import BPETokenizer
 from ogpt.weights.model_weights import weights_file
 from ogpt.weights.shapes import WITH_HEAD, weight_shapes
 
-_LOG = logging.getLogger("ogpt.serving")
+LOGGER = logging.getLogger(__name__)
 
 DEFAULT = "default"
 """Name of the first model, unless another one has it."""
@@ -63,6 +64,8 @@ class ServedModel:
     tokenizer: BPETokenizer
     created: int
     """When its weights were written, in seconds since 1970."""
+    head: TaskHead | None
+    """None: it was not fine-tuned on a task."""
     options: DecoderOptions
     engine: Engine
 
@@ -75,6 +78,7 @@ class _Place:
     folder: ModelFolder
     config: OpenAIGPTConfig
     created: int
+    head: TaskHead | None
     counters: EngineCounters = field(default_factory=EngineCounters)
     served: ServedModel | None = None
     loading: Future[ServedModel] | None = None
@@ -95,8 +99,9 @@ class _Place:
 class ServedModels:
     """The models of a server, by name.
 
-    Folders are checked at once, also their tokenizers and the headers of weights; decoders are
-    opened on demand. Methods that are no coroutines may be called from any thread.
+    Folders are checked at once, also their tokenizers, the headers of weights and the heads of
+    tasks; decoders are opened on demand. Methods that are no coroutines may be called from any
+    thread.
 
     Args:
         specs: Model folder, run, or id of the Hub, by the name that requests use. The first one is
@@ -115,7 +120,7 @@ class ServedModels:
     Raises:
         ConfigError: no models, or a number outside its range.
         CheckpointError: a folder that is no model; HubError: a failed download.
-        WeightsError: a folder without weights.
+        WeightsError: a folder without weights, or without the head of its task.
     """
 
     def __init__(
@@ -169,6 +174,24 @@ class ServedModels:
         """When the weights were written, in seconds since 1970, by name."""
         return {name: place.created for name, place in self._places.items()}
 
+    def name_of(self, asked: str | None = None) -> str:
+        """The name of the model that a request asks for.
+
+        Args:
+            asked: Its `model`; None or "default": the first one.
+
+        Raises:
+            UnknownModel: there is no such model.
+        """
+        if asked is None or (asked == DEFAULT and DEFAULT not in self._places):
+            return self.default
+        if asked not in self._places:
+            raise UnknownModel(
+                f"the model is {asked!r}; allowed: {', '.join(map(repr, self._places))}",
+                hint="pass one of these, or omit model for the first one",
+            )
+        return asked
+
     def states(self) -> dict[str, State]:
         """Whether each model is open, and whether it accepts requests."""
         with self._changed:
@@ -187,24 +210,19 @@ class ServedModels:
                 for name, place in self._places.items()
             }
 
-    def preload(self) -> None:
-        """Start to open the default model."""
-        with self._changed:
-            self._opened(self._places[self.default])
-
     @asynccontextmanager
     async def using(self, name: str | None = None) -> AsyncIterator[ServedModel]:
         """A model, opened if it is not open; it stays open until the end of the block.
 
         Args:
-            name: Of the model; None or "default": the first one.
+            name: See `name_of`.
 
         Raises:
             UnknownModel: there is no such model.
             EngineUnavailable: the server drains, or the model cannot be opened.
             QueueFull: all open models are in use.
         """
-        place, request = self._find(name), object()
+        place, request = self._places[self.name_of(name)], object()
         with self._changed:
             found = self._opened(place)
             (place.waiting if isinstance(found, Future) else place.users).add(request)
@@ -244,16 +262,6 @@ class ServedModels:
         for served in self.loaded():
             served.engine.close()
 
-    def _find(self, name: str | None) -> _Place:
-        if name is None or (name == DEFAULT and DEFAULT not in self._places):
-            name = self.default
-        if name not in self._places:
-            raise UnknownModel(
-                f"the model is {name!r}; allowed: {', '.join(map(repr, self._places))}",
-                hint="pass one of these, or omit model for the first one",
-            )
-        return self._places[name]
-
     def _opened(self, place: _Place) -> ServedModel | Future[ServedModel]:
         """The model, used last from now, or the future of it; the lock is held."""
         if place.served is not None and not place.leaving:
@@ -279,14 +287,14 @@ class ServedModels:
                 counters=place.counters,
                 on_end=lambda times: self.on_end(place.name, times),
             )
-            found = (place.name, place.folder, place.config, tokenizer, place.created)
+            found = (place.name, place.folder, place.config, tokenizer, place.created, place.head)
             served = ServedModel(*found, self._options, engine)
             return self._in_use(place, served)
         except EngineError:
             raise
         except OgptError as error:
             # clients need not know where models lie
-            _LOG.error("the model %r cannot be opened: %s (%s)", place.name, error, error.hint)
+            LOGGER.error("the model %r cannot be opened: %s (%s)", place.name, error, error.hint)
             raise EngineUnavailable(
                 f"the model {place.name!r} cannot be opened; the server's log has the reason",
                 hint="use another model, or send the request again later",
@@ -346,7 +354,8 @@ def _place(name: str, spec: str | Path | ModelFolder) -> _Place:
     for part in ("config", "tokenizer", weights):
         getattr(folder, part)  # raises an error where it is damaged
     created = weights_file(folder.path, folder.variant).stat().st_mtime
-    return _Place(name, folder, folder.config, int(created))
+    head = TaskHead.open(folder) if has_task(folder) else None
+    return _Place(name, folder, folder.config, int(created), head)
 
 
 def _open(folder: ModelFolder, options: DecoderOptions, slots: int) -> Decoder:

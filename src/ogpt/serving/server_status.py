@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from typing import Literal
 
@@ -10,7 +9,6 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel
 from starlette.responses import JSONResponse
 
-from ogpt.errors import UnknownModel
 from ogpt.serving.schemas import ERRORS
 from ogpt.serving.served_models import ServedModels
 from ogpt.version import __version__
@@ -67,13 +65,9 @@ async def list_models(request: Request) -> ModelList:
 async def get_model(request: Request, name: str) -> ModelCard:
     """Describe one model, with its hash, which the first time reads all weights."""
     models: ServedModels = request.app.state.models
-    if name not in models.names:
-        raise UnknownModel(
-            f"the model is {name!r}; allowed: {', '.join(map(repr, models.names))}",
-            hint="pass one of these",
-        )
-    await asyncio.to_thread(request.app.state.hashes.of, name)
-    return _card(request, name)
+    found = models.name_of(name)
+    await request.app.state.hashes.of(found)
+    return _card(request, found)
 
 
 @router.get("/health", response_model=ServerHealth, responses=ERRORS)

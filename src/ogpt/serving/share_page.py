@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
-from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack
 from functools import cache
-from hashlib import sha256
 from html import escape
 from importlib import resources
 from string import Template
@@ -23,9 +21,10 @@ from starlette.responses import HTMLResponse
 
 from ogpt.errors import ContextTooLong, RequestError, StrictNotice, UnknownDocument
 from ogpt.serving.document_routes import Documents
-from ogpt.serving.documents.document_store import DocumentStore, StoredDocument
-from ogpt.serving.request_scope import Scope
+from ogpt.serving.documents.document_content import DocumentSpan
+from ogpt.serving.documents.document_store import DocumentStore
 from ogpt.serving.span_verification import VerifyRequest, verification
+from ogpt.serving.style_policy import style_policy
 
 router = APIRouter(include_in_schema=False)
 
@@ -45,28 +44,28 @@ def share_page(request: Request, share_id: str, store: Documents) -> HTMLRespons
     found = _shared(store, share_id)
     if isinstance(found, HTMLResponse):
         return found
-    spans = json.loads(found.content)["spans"]
     # a form cannot send a key
-    can_verify = request.app.state.settings.api_key is None and any(map(_is_verifiable, spans))
+    has_key = request.app.state.settings.api_key is not None
+    can_verify = not has_key and any(map(_is_verifiable, found["spans"]))
     return _page(found, {}, _BUTTON if can_verify else "")
 
 
 @router.post("/share/{share_id}")
-async def verified_share_page(
-    request: Request, share_id: str, store: Documents, scope: Scope
-) -> HTMLResponse:
+async def verified_share_page(request: Request, share_id: str, store: Documents) -> HTMLResponse:
     """The page, with the machine spans verified."""
     found = await asyncio.to_thread(_shared, store, share_id)
     if isinstance(found, HTMLResponse):
         return found
-    spans = json.loads(found.content)["spans"]
+    spans = found["spans"]
     wanted = [index for index, span in enumerate(spans) if _is_verifiable(span)][:MAX_VERIFIED]
     results: dict[int, bool] = {}
     for index in wanted:
+        span = DocumentSpan.model_validate(spans[index])
+        body = VerifyRequest.model_validate({"span": index})
         try:
-            verified = await verification(
-                request, found, VerifyRequest.model_validate({"span": index}), scope
-            )
+            # each span gives its model back: the next one may need the place
+            async with AsyncExitStack() as scope:
+                verified = await verification(request, span, body, scope)
             results[index] = verified.result in ("equal", "part")
         except (RequestError, ContextTooLong, StrictNotice):  # no request that is served
             results[index] = False
@@ -80,19 +79,19 @@ async def verified_share_page(
             " The others have a wavy line: they were changed, or this server has another model, "
             "decoder or processor."
         )
-    return _page(found, results, f'<p role="status">{said}</p>')
+    return await asyncio.to_thread(_page, found, results, f'<p role="status">{said}</p>')
 
 
-def _shared(store: DocumentStore, share_id: str) -> StoredDocument | HTMLResponse:
-    """The document, or a page that says that there is none."""
+def _shared(store: DocumentStore, share_id: str) -> dict[str, Any] | HTMLResponse:
+    """Title and spans of the document, or a page that says that there is none."""
     try:
-        return store.shared(share_id)
+        content: dict[str, Any] = json.loads(store.shared(share_id).content)
     except UnknownDocument as error:
         return _answer("Not shared", escape(f"{str(error).capitalize()}."), "", 404)
+    return content
 
 
-def _page(document: StoredDocument, verified: Mapping[int, bool], more: str) -> HTMLResponse:
-    content = json.loads(document.content)
+def _page(content: Mapping[str, Any], verified: Mapping[int, bool], more: str) -> HTMLResponse:
     spans = content["spans"]
     title = str(content["title"]).strip() or "Untitled"
     text = "".join(_span(span, verified.get(index, True)) for index, span in enumerate(spans))
@@ -121,15 +120,9 @@ def _answer(title: str, text: str, footer: str, status: int = 200) -> HTMLRespon
 
 @cache
 def _template() -> tuple[Template, str]:
-    """The page, and a content security policy that allows its style only."""
+    """The page, and its content security policy."""
     page = resources.files("ogpt.serving").joinpath("share_page.html").read_text("utf-8")
-    found = re.search(r"<style>(.*?)</style>", page, re.DOTALL)
-    digest = b64encode(sha256(found[1].encode() if found else b"").digest()).decode()
-    policy = (
-        f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; "
-        "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
-    )
-    return Template(page), policy
+    return Template(page), style_policy(page, has_form=True)
 
 
 def _span(span: Mapping[str, Any], is_good: bool) -> str:

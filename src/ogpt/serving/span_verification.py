@@ -10,12 +10,12 @@ from typing import Literal
 from fastapi import APIRouter, Request
 from pydantic import Field, ValidationError
 
-from ogpt.errors import RequestError, UnknownModel
+from ogpt.errors import RequestError
 from ogpt.serving.completion_plan import plan_completion
 from ogpt.serving.completion_request import CompletionRequest
 from ogpt.serving.completion_text import CompletionText, joined
 from ogpt.serving.document_routes import Documents, EditKey
-from ogpt.serving.documents.document_content import DocumentContent, DocumentSpan, Provenance
+from ogpt.serving.documents.document_content import DocumentSpan, Provenance
 from ogpt.serving.documents.document_store import StoredDocument
 from ogpt.serving.request_scope import Scope, listen, unless_gone
 from ogpt.serving.schemas import ERRORS, MAX_ID, ApiRequest, ApiResponse
@@ -60,7 +60,8 @@ async def verify_span(
 ) -> Verification:
     """Generate a span of a document again, and compare."""
     document = await asyncio.to_thread(store.get, document_id, edit_key)
-    return await verification(request, document, body, scope)
+    span = await asyncio.to_thread(_span, document, body.span)
+    return await verification(request, span, body, scope)
 
 
 @router.post("/share/{share_id}/verify", responses=ERRORS)
@@ -69,27 +70,28 @@ async def verify_shared_span(
 ) -> Verification:
     """Generate a span of a shared document again, and compare."""
     document = await asyncio.to_thread(store.shared, share_id)
-    return await verification(request, document, body, scope)
+    span = await asyncio.to_thread(_span, document, body.span)
+    return await verification(request, span, body, scope)
 
 
 async def verification(
-    request: Request, document: StoredDocument, body: VerifyRequest, scope: AsyncExitStack
+    request: Request, span: DocumentSpan, body: VerifyRequest, scope: AsyncExitStack
 ) -> Verification:
     """Generate a span again, and compare.
 
     Args:
         request: Of the client that waits for it.
-        document: Holds the span.
-        body: Which span.
-        scope: Closed when the answer was sent, or the client has left.
+        span: Of the document.
+        body: Number of the span, and which model to use.
+        scope: Holds the model until it is closed.
 
     Raises:
         RequestError: no machine span, or one whose provenance generates nothing.
         UnknownModel: the name in `body` is of no model.
     """
-    span, provenance = _span(document, body.span)
+    provenance = _provenance(span, body.span)
     with listen(request, body) as warnings:
-        name, found = await asyncio.to_thread(_model, request, provenance, body.model)
+        name, found = await _model(request, provenance, body.model)
         if found != provenance.model_hash:
             text, result = None, "other_model"
         else:
@@ -107,16 +109,20 @@ async def verification(
     )
 
 
-def _span(document: StoredDocument, index: int) -> tuple[DocumentSpan, Provenance]:
-    """A span that has a provenance."""
-    spans = DocumentContent.model_validate(json.loads(document.content)).spans
+def _span(document: StoredDocument, index: int) -> DocumentSpan:
+    """A span of a document."""
+    spans = json.loads(document.content)["spans"]
     if index >= len(spans):
         raise RequestError.of_field(
             f"span is {index}; allowed: below {len(spans)}, the number of spans",
             hint="read the document again: it may have been changed",
             param="span",
         )
-    span = spans[index]
+    return DocumentSpan.model_validate(spans[index])
+
+
+def _provenance(span: DocumentSpan, index: int) -> Provenance:
+    """How a span was generated; `index` is its number in the document."""
     if span.by == "human" or span.provenance is None:
         raise RequestError.of_field(
             f"span {index} is {'human text' if span.by == 'human' else 'without provenance'}; "
@@ -124,24 +130,21 @@ def _span(document: StoredDocument, index: int) -> tuple[DocumentSpan, Provenanc
             hint="choose another span",
             param="span",
         )
-    return span, span.provenance
+    return span.provenance
 
 
-def _model(request: Request, provenance: Provenance, asked: str | None) -> tuple[str, str]:
+async def _model(request: Request, provenance: Provenance, asked: str | None) -> tuple[str, str]:
     """Name and hash of the model to use; if none has the right hash, of the first one."""
-    names, hashes = request.app.state.models.names, request.app.state.hashes
-    if asked is not None and asked not in names:
-        raise UnknownModel(
-            f"the model is {asked!r}; allowed: {', '.join(map(repr, names))}",
-            hint="pass one of these",
-        )
-    # the one of the same name first: reading the weights of all models takes time
-    ordered = sorted(names, key=lambda name: name != provenance.model)
-    for name in [asked] if asked else ordered:
-        if hashes.of(name) == provenance.model_hash:
+    models, hashes = request.app.state.models, request.app.state.hashes
+    if asked is None:
+        # the one of the same name first: reading the weights of all models takes time
+        names = sorted(models.names, key=lambda name: name != provenance.model)
+    else:
+        names = [models.name_of(asked)]
+    for name in names:
+        if await hashes.of(name) == provenance.model_hash:
             return name, provenance.model_hash
-    first = asked or ordered[0]
-    return first, hashes.of(first)
+    return names[0], await hashes.of(names[0])
 
 
 async def _regenerated(

@@ -7,11 +7,13 @@ import asyncio
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
+from ogpt.folders.model_folder import ModelFolder
 from ogpt.generation.protocol.slots import check_ids
 from ogpt.generation.texts.request import check_unicode
 from ogpt.serving.prompt_fields import check_characters, check_total, naming_fields
-from ogpt.serving.request_scope import Scope, listen
+from ogpt.serving.request_scope import listen
 from ogpt.serving.schemas import ERRORS, ApiRequest, ApiResponse, TokenIds
+from ogpt.serving.served_models import ServedModels
 from ogpt.tokens.surface import Surface
 
 router = APIRouter(tags=["tokenizer"], responses=ERRORS)
@@ -70,21 +72,21 @@ class TokenizerInfo(BaseModel):
 
 
 @router.post("/tokenize")
-async def tokenize(body: TokenizeRequest, request: Request, scope: Scope) -> TokenizeResponse:
+async def tokenize(body: TokenizeRequest, request: Request) -> TokenizeResponse:
     """Token ids of a text, as /v1/completions computes them."""
     with listen(request, body) as warnings:
         with naming_fields("prompt"):
             check_unicode("prompt", body.prompt)
-        served = await scope.enter_async_context(request.app.state.models.using(body.model))
-        tokenizer, settings = served.tokenizer, request.app.state.settings
+        folder = _folder(request, body.model)
+        tokenizer, settings = folder.tokenizer, request.app.state.settings
         check_characters("prompt", [body.prompt], tokenizer, settings)
         ids = await asyncio.to_thread(
             tokenizer.encode, body.prompt, add_special_tokens=body.add_special_tokens
         )
-    named = served.tokenizer.convert_ids_to_tokens(ids) if body.return_token_strs else None
+    named = tokenizer.convert_ids_to_tokens(ids) if body.return_token_strs else None
     return TokenizeResponse(
         count=len(ids),
-        max_model_len=served.config.n_positions,
+        max_model_len=folder.config.n_positions,
         tokens=ids,
         token_strs=named,
         warnings=warnings,
@@ -92,15 +94,15 @@ async def tokenize(body: TokenizeRequest, request: Request, scope: Scope) -> Tok
 
 
 @router.post("/detokenize")
-async def detokenize(body: DetokenizeRequest, request: Request, scope: Scope) -> DetokenizeResponse:
+async def detokenize(body: DetokenizeRequest, request: Request) -> DetokenizeResponse:
     """Text of token ids."""
     with listen(request, body) as warnings:
-        served = await scope.enter_async_context(request.app.state.models.using(body.model))
+        folder = _folder(request, body.model)
         check_total("tokens", len(body.tokens), request.app.state.settings)
         with naming_fields("tokens"):
-            ids = check_ids(body.tokens, served.config.vocab_size) if body.tokens else []
+            ids = check_ids(body.tokens, folder.config.vocab_size) if body.tokens else []
         text = await asyncio.to_thread(
-            served.tokenizer.decode,
+            folder.tokenizer.decode,
             ids,
             clean_up_tokenization_spaces=False,
             surface=body.surface,
@@ -109,17 +111,27 @@ async def detokenize(body: DetokenizeRequest, request: Request, scope: Scope) ->
 
 
 @router.get("/tokenizer_info")
-async def tokenizer_info(request: Request, scope: Scope, model: str | None = None) -> TokenizerInfo:
+async def tokenizer_info(request: Request, model: str | None = None) -> TokenizerInfo:
     """Special tokens of a model's tokenizer, which lm-evaluation-harness asks for."""
-    served = await scope.enter_async_context(request.app.state.models.using(model))
-    tokenizer = served.tokenizer
+    folder = _folder(request, model)
+    tokenizer = folder.tokenizer
     return TokenizerInfo(
         tokenizer_class=type(tokenizer).__name__,
         pre_tokenizer=tokenizer.pre_tokenizer,
-        model_max_length=served.config.n_positions,
+        model_max_length=folder.config.n_positions,
         vocab_size=len(tokenizer),
         bos_token=tokenizer.bos_token,
         eos_token=tokenizer.eos_token,
         pad_token=tokenizer.pad_token,
         unk_token=tokenizer.unk_token,
     )
+
+
+def _folder(request: Request, model: str | None) -> ModelFolder:
+    """The folder of a model, which need not be open to tokenize.
+
+    Raises:
+        UnknownModel: there is no such model.
+    """
+    models: ServedModels = request.app.state.models
+    return models.folders[models.name_of(model)]
