@@ -140,6 +140,26 @@ class TestDocuments:
             assert caught.value.hint == "ask for another link"
         assert store.share(document.id, key) != link
 
+    def test_the_content_is_read_only_where_it_is_needed(self, store: DocumentStore) -> None:
+        document, key = store.create("{}")
+        seen: list[str] = []
+
+        @sa.event.listens_for(store._writers, "before_cursor_execute")
+        def see(connection: object, cursor: object, statement: str, *more: object) -> None:
+            seen.append(statement)
+
+        def reads_content() -> int:
+            count = sum("SELECT" in one and "content" in one for one in seen)
+            assert any("SELECT" in one for one in seen)
+            seen.clear()
+            return count
+
+        store.save(document.id, key, 1, "new")
+        assert reads_content() == 1
+        for change in (store.share, store.revoke, store.delete):
+            change(document.id, key)
+            assert reads_content() == 0
+
     def test_backup(self, store: DocumentStore, tmp_path: Path) -> None:
         keys = {}
         for number in range(3):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import logging
+from typing import Any
 
 import pytest
 from starlette.types import Message, Receive, Scope, Send
@@ -169,6 +170,20 @@ def test_open_paths_need_no_key() -> None:
         assert ask(guard, path).status == 200
         assert ask(guard, f"/gpt{path}", root_path="/gpt").status == 200
     assert ask(guard, "/gpt/metrics", root_path="/gpt").status == 401
+
+
+def test_shared_documents_need_no_key_and_have_a_rate() -> None:
+    guard = CallerGuard(echo, KEYS, 2, Clock())
+    assert [ask(guard, "/share/a", method=each).status for each in ("GET", "HEAD", "GET")] == [
+        200,
+        200,
+        429,
+    ]
+    assert ask(guard, "/static/a.js").status == 200  # files have none
+    assert ask(guard, "/share/a", bearer(KEYS[0])).status == 200
+    other: dict[str, Any] = {"client": ("192.0.2.2", 1)}
+    assert ask(guard, "/gpt/share/a", root_path="/gpt", **other).status == 200
+    assert ask(guard, "/share/a", method="POST", **other).status == 401
 
 
 def test_keys_are_compared_whole_and_all(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,8 +49,12 @@ MAX_HEAD_BYTES = 65536
 OPEN_PATHS = frozenset({"/", "/health", "/ready", "/docs", "/openapi.json"})
 """Need no key and have no rate: they are for browsers, and for what runs the server."""
 
-OPEN_FOLDERS = ("/share/", "/static/")
-"""Likewise for reading all paths below: whoever has a share link may read its document."""
+OPEN_FOLDER = "/static/"
+"""Likewise for reading all paths below."""
+
+SHARED_FOLDER = "/share/"
+"""Reading all paths below needs no key: whoever has a share link may read its document. It has a
+rate, as each of them reads the database."""
 
 LOGGER = logging.getLogger(__name__)
 
@@ -243,8 +247,8 @@ class CallerGuard(Guard):
         """See Guard."""
         # the root path is before every path
         path = scope["path"].removeprefix(scope.get("root_path", ""))
-        read = scope["method"] in ("GET", "HEAD") and path.startswith(OPEN_FOLDERS)
-        if read or path in OPEN_PATHS:
+        reads = scope["method"] in ("GET", "HEAD")
+        if path in OPEN_PATHS or (reads and path.startswith(OPEN_FOLDER)):
             return None
         key = self._key(scope)
         address = (scope.get("client") or ("",))[0]
@@ -255,7 +259,8 @@ class CallerGuard(Guard):
             )
             error.retry_after = wait
             return error
-        if self._digests and key is None:
+        needs_key = self._digests and not (reads and path.startswith(SHARED_FOLDER))
+        if needs_key and key is None:
             return KeyRefused(
                 "the API key is missing or wrong", hint="send the header Authorization: Bearer KEY"
             )

@@ -51,6 +51,9 @@ class StoredDocument:
     """None: it has no share link."""
 
 
+_COLUMNS = StoredDocument.__slots__
+
+
 class DocumentStore:
     """The documents of a database. Methods may be called from any thread.
 
@@ -110,7 +113,7 @@ class DocumentStore:
         key, now = secrets.token_urlsafe(24), int(time.time())
         document = StoredDocument(secrets.token_urlsafe(16), 1, content, now, now, None)
         with self._writing() as connection:
-            values = {name: getattr(document, name) for name in StoredDocument.__slots__}
+            values = {name: getattr(document, name) for name in _COLUMNS}
             connection.execute(DOCUMENTS.insert().values(key_hash=_hash(key), **values))
         return document, key
 
@@ -121,7 +124,7 @@ class DocumentStore:
             UnknownDocument: there is none, or the key is another one.
         """
         with database_errors(), self._readers.begin() as connection:
-            return _document(_checked(connection, document_id, edit_key))
+            return _document(_checked(connection, document_id, edit_key, *_COLUMNS))
 
     def save(self, document_id: str, edit_key: str, revision: int, content: str) -> StoredDocument:
         """Change a document, unless somebody else has changed it.
@@ -139,17 +142,15 @@ class DocumentStore:
             RevisionConflict: the document has another revision, which is its `current`.
         """
         with self._writing() as connection:
-            found = _document(_checked(connection, document_id, edit_key))
-            if found.revision == revision + 1 and found.content == content:
-                return found
-            # compared by the database too: in PostgreSQL another writer may be between these lines
+            _checked(connection, document_id, edit_key)
+            # compared by the database: in PostgreSQL another writer may be between these lines
             changed = connection.execute(
                 DOCUMENTS.update()
                 .where(DOCUMENTS.c.id == document_id, DOCUMENTS.c.revision == revision)
                 .values(revision=revision + 1, content=content, updated=int(time.time()))
             ).rowcount
-            now = _document(_checked(connection, document_id, edit_key))
-        if not changed:
+            now = _document(_checked(connection, document_id, edit_key, *_COLUMNS))
+        if not changed and (now.revision, now.content) != (revision + 1, content):
             error = RevisionConflict(
                 f"the document has revision {now.revision} now; the change is of {revision}",
                 hint="join both texts, and save them as a change of the newer revision",
@@ -182,7 +183,7 @@ class DocumentStore:
                 .where(DOCUMENTS.c.id == document_id, DOCUMENTS.c.share_id.is_(None))
                 .values(share_id=secrets.token_urlsafe(16))
             )
-            return str(_checked(connection, document_id, edit_key)["share_id"])
+            return str(_checked(connection, document_id, edit_key, "share_id")["share_id"])
 
     def revoke(self, document_id: str, edit_key: str) -> None:
         """Make the share link invalid for ever; `share` makes another one.
@@ -203,7 +204,7 @@ class DocumentStore:
             UnknownDocument: there is none, or the link was revoked.
         """
         with database_errors(), self._readers.begin() as connection:
-            row = _row(connection, share_id, "share_id")
+            row = _row(connection, "share_id", share_id, _COLUMNS)
         if row is None:
             raise UnknownDocument(
                 "there is no such shared document; its link may have been revoked",
@@ -234,7 +235,7 @@ class DocumentStore:
         added = present = 0
         with database_errors(self.place), self._writers.begin() as connection:
             for row in rows:
-                if _row(connection, row["id"]) is None:
+                if _row(connection, "id", row["id"], ("id",)) is None:
                     connection.execute(DOCUMENTS.insert().values(**row))
                     added += 1
                 else:
@@ -253,16 +254,17 @@ def _hash(edit_key: str) -> str:
     return sha256(edit_key.encode()).hexdigest()
 
 
-def _row(connection: Connection, value: str, column: str = "id") -> RowMapping | None:
+def _row(connection: Connection, key: str, value: str, columns: Iterable[str]) -> RowMapping | None:
+    """Columns of the row that has this value in the column `key`."""
     if not _ID.fullmatch(value):  # clients send anything; databases refuse some characters
         return None
-    found = select(DOCUMENTS).where(DOCUMENTS.c[column] == value)
+    found = select(*(DOCUMENTS.c[name] for name in columns)).where(DOCUMENTS.c[key] == value)
     return connection.execute(found).mappings().one_or_none()
 
 
-def _checked(connection: Connection, document_id: str, edit_key: str) -> RowMapping:
-    """The row of a document, for those who have its key."""
-    row = _row(connection, document_id)
+def _checked(connection: Connection, document_id: str, edit_key: str, *columns: str) -> RowMapping:
+    """Columns of a document, for those who have its key; its content may have megabytes."""
+    row = _row(connection, "id", document_id, ("key_hash", *columns))
     if row is None or not hmac.compare_digest(str(row["key_hash"]), _hash(edit_key)):
         raise UnknownDocument(
             "there is no such document, or the edit key is of another one",
@@ -272,4 +274,4 @@ def _checked(connection: Connection, document_id: str, edit_key: str) -> RowMapp
 
 
 def _document(row: RowMapping) -> StoredDocument:
-    return StoredDocument(**{name: row[name] for name in StoredDocument.__slots__})
+    return StoredDocument(**{name: row[name] for name in _COLUMNS})
