@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import json
 import re
-from base64 import b64encode
 from collections.abc import Iterator, Mapping
-from hashlib import sha256
 from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
 from ogpt.evaluation.page import Block, CodeBlock, Grid, Heading, Paragraph, as_html, framed
+from ogpt.serving.style_policy import style_policy
 
 Schema = Mapping[str, Any]
 
@@ -31,14 +30,9 @@ def docs(request: Request) -> HTMLResponse:
     """The API reference. It is made once, as anybody may ask for it at any rate."""
     state = request.app.state
     if not hasattr(state, "api_page"):
-        state.api_page = api_page(request.app.openapi())
-    page: str = state.api_page
-    style = re.search(r"<style>(.*?)</style>", page, re.DOTALL)
-    digest = b64encode(sha256(style[1].encode() if style else b"").digest()).decode()
-    policy = (
-        f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; "
-        "form-action 'none'; frame-ancestors 'none'"
-    )
+        page = api_page(request.app.openapi())
+        state.api_page = page, style_policy(page)
+    page, policy = state.api_page
     headers = {"Content-Security-Policy": policy, "X-Content-Type-Options": "nosniff"}
     return HTMLResponse(page, headers=headers)
 
