@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.serving.browser.writer import until
+from tests.serving.browser.writer import PLAIN_HOST, until
 from tests.serving.running import Running
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ def chromium() -> Iterator[Browser]:
     with playwright.sync_playwright() as driver:
         # without a sandbox: tests run as root in containers
         arguments = ["--no-sandbox", "--disable-dev-shm-usage"]
+        arguments.append(f"--host-resolver-rules=MAP {PLAIN_HOST} 127.0.0.1")
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=arguments)
         yield browser
         browser.close()

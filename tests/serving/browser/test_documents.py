@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.serving.browser.writer import accepted, machine, saved, text, until
+from tests.serving.browser.writer import (
+    PLAIN_HOST,
+    accepted,
+    announced,
+    machine,
+    saved,
+    text,
+    until,
+)
+from tests.serving.running import running
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -92,7 +102,7 @@ def test_two_tabs_on_one_document(new_page: NewPage) -> None:
     assert all(each.startswith("one two") for each in kept)
 
 
-def test_a_browser_without_room(page: Page) -> None:
+def test_a_browser_without_room(page: Page, tmp_path: Path) -> None:
     page.evaluate(
         """() => { Storage.prototype.setItem = () => {
              throw new DOMException("", "QuotaExceededError"); }; }"""
@@ -100,6 +110,82 @@ def test_a_browser_without_room(page: Page) -> None:
     page.keyboard.type("a bad cab")
     page.wait_for_selector("#saved[data-kind=full]")
     assert "Not saved" in (page.locator("#saved").text_content() or "")
+    # nothing takes the place of what is not saved
+    page.click("#shuffle")
+    page.wait_for_selector("#menu :text('Export as text')")
+    assert "No room" in announced(page)
+    page.click("#toggle-documents")
+    page.click(".panel .new")
+    path = tmp_path / "other.txt"
+    path.write_text("other")
+    page.set_input_files("#file", path)
+    page.wait_for_selector("#note[data-kind=error]")
+    assert text(page) == "a bad cab"
+    page.context.set_offline(True)
+    page.wait_for_selector("#away")
+    assert page.is_hidden("#away .safe")
+    page.context.set_offline(False)
+    page.wait_for_selector("#away", state="hidden")
+    asked: list[str] = []
+
+    def answer(dialog: Any) -> None:
+        asked.append(dialog.type)
+        dialog.dismiss()
+
+    page.on("dialog", answer)
+    page.evaluate("location.reload()")
+    page.wait_for_timeout(300)
+    assert (asked, text(page)) == (["beforeunload"], "a bad cab")
+    # a file is as good as a saved document
+    page.keyboard.press("Escape")  # the menu and the panel
+    exported(page, "txt")
+    page.click("#toggle-documents")
+    page.click(".panel .new")
+    assert text(page) == ""
+
+
+def test_two_tabs_without_room(page: Page) -> None:
+    page.keyboard.type("one")
+    saved(page)
+    page.evaluate(
+        """() => {
+          const key = "ogpt.document." + location.hash.slice(1);
+          const found = JSON.parse(localStorage.getItem(key));
+          localStorage.setItem(key, JSON.stringify({ ...found, revision: found.revision + 1 }));
+          window.real = Storage.prototype.setItem;
+          Storage.prototype.setItem = () => { throw new DOMException("", "QuotaExceededError"); };
+        }"""
+    )
+    for words in (" two", " three"):
+        page.keyboard.type(words)
+        page.wait_for_timeout(600)  # each is tried
+    assert page.get_attribute("#saved", "data-kind") == "full"
+    assert (page.input_value("#title"), page.is_hidden("#note")) == ("", True)
+    page.evaluate("() => { Storage.prototype.setItem = window.real; }")
+    page.keyboard.type(" four")
+    saved(page)
+    assert page.input_value("#title") == "Untitled (this tab)"
+    assert "separate document" in announced(page)
+
+
+def test_a_page_over_plain_http(new_page: NewPage, small_folder: Path, tmp_path: Path) -> None:
+    settings = {"allowed_hosts": [PLAIN_HOST], "documents": str(tmp_path / "kept.sqlite3")}
+    with running({"small": small_folder}, **settings) as url:
+        page = new_page(url.replace("127.0.0.1", PLAIN_HOST))
+        assert page.evaluate("[isSecureContext, typeof crypto.randomUUID]") == [False, "undefined"]
+        page.keyboard.type("a bad cab")
+        accepted(page)
+        saved(page)
+        page.click("#more")
+        page.click("#share-text")
+        page.click("#share-dialog .copy")
+        page.wait_for_selector("#share-dialog .state:has-text('Ctrl+C')")
+        link = page.evaluate("getSelection().toString()")
+        assert link == page.input_value("#share-dialog input")
+        page.close()
+    messages = new_page.messages  # type: ignore[attr-defined]
+    assert all("Cross-Origin-Opener-Policy" in each for each in messages)  # for HTTPS only
+    messages.clear()
 
 
 STORED = """JSON.parse(localStorage.getItem("ogpt.document." + location.hash.slice(1)))"""
@@ -149,6 +235,36 @@ def test_a_damaged_file(page: Page, tmp_path: Path) -> None:
     page.set_input_files("#file", path)
     page.wait_for_selector("#note[data-kind=error]")
     assert text(page) == ""
+
+
+KNOWN = {"model": "small", "seed": 3, "settings": {"top_p": {"valueOf": 1}, "top_k": 5}}
+"""With a setting that is neither text nor number."""
+
+
+@pytest.mark.parametrize(
+    "provenance",
+    [
+        {"settings": None},
+        {"model": {"toString": 1}, "model_hash": [], "seed": {}},
+        KNOWN,
+    ],
+)
+def test_a_file_with_a_hostile_provenance(page: Page, tmp_path: Path, provenance: Any) -> None:
+    content = {"title": "t", "spans": [{"text": "abc", "by": "machine", "provenance": provenance}]}
+    path = tmp_path / "hostile.html"
+    path.write_text(
+        f'<script type="application/json" id="ogpt-document">{json.dumps(content)}</script>'
+    )
+    page.set_input_files("#file", path)
+    page.wait_for_selector("#editor mark")
+    page.click("#editor mark")
+    page.keyboard.press("End")
+    until(page, "document.getElementById('origin').value.startsWith('model ')")
+    origin = page.evaluate("document.getElementById('origin').value")
+    assert ("top-k 5, seed 3" in origin) == (provenance == KNOWN)
+    assert "object" not in origin
+    _, kept = exported(page, "html")
+    assert "<mark title=" in kept.read_text("utf-8")
 
 
 def test_hostile_text_is_text(page: Page, tmp_path: Path) -> None:

@@ -77,3 +77,35 @@ def test_colours_and_alternatives(page: Page) -> None:
     page.wait_for_selector("#alternatives")
     page.click("#inside")
     assert page.locator(colours).count() == 0
+
+
+def test_scores_do_not_paint_over_a_composed_word(page: Page) -> None:
+    page.keyboard.type("a bad cab ")
+    page.evaluate(
+        """() => {
+          const real = window.fetch;
+          window.held = 0;
+          window.fetch = async (url, options) => {
+            const answer = await real(url, options);
+            if (String(url).endsWith("/v1/completions") && !window.released) {
+              window.held += 1;
+              await new Promise((resolve) => (window.release = resolve));
+            }
+            return answer;
+          };
+        }"""
+    )
+    page.click("#inside")
+    until(page, "window.held === 1")
+    page.click("#editor")
+    page.keyboard.press("Control+End")
+    keyboard = page.context.new_cdp_session(page)
+    keyboard.send("Input.imeSetComposition", {"text": "か", "selectionStart": 1, "selectionEnd": 1})
+    assert text(page) == "a bad cab か"
+    page.evaluate("() => { window.released = true; window.release(); }")
+    page.wait_for_timeout(300)
+    assert text(page) == "a bad cab か"
+    assert page.locator("#editor [class*=level-]").count() == 0
+    keyboard.send("Input.insertText", {"text": "蚊"})
+    page.wait_for_selector("#editor [class*=level-]")
+    assert text(page) == "a bad cab 蚊"

@@ -58,6 +58,32 @@ def test_a_key_is_asked_for_once(new_page: NewPage, small_folder: Path) -> None:
     refused.clear()
 
 
+def test_only_what_the_writer_wants_asks_for_a_key(new_page: NewPage, small_folder: Path) -> None:
+    with running({"small": small_folder}, api_key="secret") as url:
+        page = new_page(url, wait=False)
+        page.click("#key button[value=cancel]")
+        page.click("#editor")
+        with page.expect_response("**/tokenize") as response:
+            page.keyboard.type("a bad")
+        assert response.value.status == 401
+        page.keyboard.type(" cab")
+        assert (page.is_hidden("#key"), text(page)) == (True, "a bad cab")
+        page.keyboard.press("Tab")
+        page.fill("#key input", "ключ")  # no header can hold it
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#key .wrong")
+        assert page.is_hidden("#away")
+        page.fill("#key input", "secret")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#suggestions[aria-busy=false]")
+        page.keyboard.press("Enter")
+        assert len(machine(page)) == 1
+        page.close()
+    refused = new_page.messages  # type: ignore[attr-defined]
+    assert all("401" in each for each in refused)
+    refused.clear()
+
+
 def test_what_the_server_refuses_is_shown(new_page: NewPage, small_folder: Path) -> None:
     with running({"small": small_folder}, max_n=2) as url:
         page = new_page(url)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.serving.browser.writer import (
+    ENDED,
     SUGGESTIONS,
     accepted,
     announced,
@@ -117,11 +118,20 @@ def test_undo_and_redo_know_who_wrote(page: Page) -> None:
 def test_regenerate_replaces_what_the_model_wrote(page: Page) -> None:
     page.keyboard.type("a bad cab")
     accepted(page)
+    whole, first = text(page), machine(page)
     page.click("#again")
-    page.wait_for_selector("#suggestions[aria-busy=false]")
-    assert text(page) == "a bad cab"
+    page.wait_for_selector(ENDED)
+    page.keyboard.press("Escape")
+    assert (text(page), machine(page)) == (whole, first)  # until another is accepted
+    page.click("#again")
+    page.wait_for_selector(ENDED)
+    suggested(page)  # Tab: others for the same place
+    chosen = page.locator(f"{SUGGESTIONS} .text").first.text_content()
     page.keyboard.press("Enter")
-    assert len(machine(page)) == 1
+    [marked] = machine(page)
+    assert (marked.strip(), text(page)) == (chosen, f"a bad cab{marked}")
+    page.keyboard.press("Control+z")
+    assert (text(page), machine(page)) == (whole, first)
 
 
 def test_what_a_writer_changes_inside_machine_text_is_the_writers(page: Page) -> None:
@@ -152,6 +162,22 @@ def test_copied_text_keeps_who_wrote_it(new_page: NewPage) -> None:
     page.keyboard.press("Control+a")
     page.keyboard.press("Control+v")
     assert (text(page), machine(page)) == ("<b>x</b>\ny", [])
+
+
+def test_a_picture_does_not_replace_the_text(new_page: NewPage) -> None:
+    page = new_page(permissions=["clipboard-read", "clipboard-write"])
+    page.keyboard.type("a bad cab")
+    page.evaluate(
+        """async () => {
+          const picture = await new OffscreenCanvas(1, 1).getContext("2d").canvas.convertToBlob();
+          await navigator.clipboard.write([new ClipboardItem({ "image/png": picture })]);
+        }"""
+    )
+    page.keyboard.press("Control+a")
+    page.keyboard.press("Control+v")
+    page.keyboard.press("End")
+    page.keyboard.type(".")
+    assert text(page) == "a bad cab."
 
 
 def test_tab_can_be_left_to_the_browser(page: Page) -> None:
@@ -204,6 +230,13 @@ def test_an_empty_page_asks_for_words(page: Page) -> None:
     assert text(page) != start
     page.keyboard.press("Control+z")
     assert text(page) == start
+    # what was written stays: the example is a document beside it
+    page.keyboard.press("Control+a")
+    page.keyboard.insert_text("灯台は十一年間暗かった" * 9)
+    page.click("#shuffle")
+    assert len(text(page)) > 30
+    page.click("#toggle-documents")
+    assert page.locator(".documents li").count() == 2
 
 
 def test_ghost_text(page: Page) -> None:
@@ -226,3 +259,22 @@ def test_ghost_text(page: Page) -> None:
     page.keyboard.press("Escape")
     assert page.locator("#editor .ghost").count() == 0
     assert "".join(machine(page)) == ghost
+
+
+def test_ghost_text_without_tab(page: Page) -> None:
+    page.click("#toggle-settings")
+    page.check("input[name=ghost]")
+    page.uncheck("input[name=tab]")
+    page.click("#editor")
+    page.keyboard.type("a bad cab")
+    page.wait_for_selector("#editor .ghost")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.id") != "editor"
+    assert machine(page) == []
+    page.click("#editor")
+    page.keyboard.press("Control+End")
+    page.keyboard.press("Control+Space")
+    page.wait_for_selector(ENDED)
+    assert page.locator("#editor .ghost").count() == 0
+    page.keyboard.press("Enter")
+    assert len(machine(page)) == 1

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
 PATIENCE = 30
 """Seconds until a test that waits has failed."""
+PLAIN_HOST = "writing.test"
+"""This machine, under a name that is no secure context over plain HTTP."""
 SUGGESTIONS = "#suggestions li"
 ENDED = "#suggestions[aria-busy=false]"
 

@@ -3,6 +3,7 @@
 /** Where the server is. */
 export const BASE = new URL("../../", import.meta.url); // this file is static/page/api.js
 const KEY = "ogpt.key";
+const SENDABLE = /^[\x20-\x7e]+$/; // what the header of a key can hold
 
 /** An answer that is not 2xx. */
 export class ApiError extends Error {
@@ -21,18 +22,22 @@ export const hooks = { askKey: async () => null, onAway: () => {} };
 
 let asking = null;
 
-/** Send a request and return the response, which is 2xx. */
-export async function send(path, { method = "GET", body, headers = {}, signal } = {}) {
+/**
+ * Send a request and return the response, which is 2xx.
+ *
+ * Where the server wants a key, the page asks for it only with `asks`, for what the writer wants
+ * now: a dialog that opens by itself would take the words that are being typed.
+ */
+export async function send(path, { method = "GET", body, headers = {}, signal, asks } = {}) {
   for (let wrong = false; ; wrong = true) {
     const response = await reach(path, { method, body, headers, signal });
     if (response.ok) return response;
     const error = await errorOf(response);
-    if (response.status !== 401) throw error;
-    const sent = localStorage.getItem(KEY);
-    asking ??= hooks.askKey(wrong || sent !== null).finally(() => (asking = null));
+    if (response.status !== 401 || !asks) throw error;
+    asking ??= hooks.askKey(wrong || keptKey() !== null).finally(() => (asking = null));
     const key = await asking;
     if (!key) throw error;
-    localStorage.setItem(KEY, key);
+    if (SENDABLE.test(key)) localStorage.setItem(KEY, key);
   }
 }
 
@@ -42,11 +47,12 @@ export async function json(path, options) {
 }
 
 /** Yield the events of a completion that is streamed. An error event is raised. */
-export async function* completions(body, signal) {
+export async function* completions(body, signal, asks) {
   const response = await send("v1/completions", {
     method: "POST",
     body: { ...body, stream: true },
     signal,
+    asks,
   });
   let held = "";
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
@@ -66,8 +72,13 @@ export async function* completions(body, signal) {
   }
 }
 
-async function reach(path, { method, body, headers, signal }) {
+function keptKey() {
   const key = localStorage.getItem(KEY);
+  return key !== null && SENDABLE.test(key) ? key : null;
+}
+
+async function reach(path, { method, body, headers, signal }) {
+  const key = keptKey();
   const all = { ...headers };
   if (key) all.authorization = `Bearer ${key}`;
   if (body !== undefined) all["content-type"] = "application/json";

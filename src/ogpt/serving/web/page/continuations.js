@@ -19,10 +19,13 @@ export class Continuations {
     this._stop = new AbortController();
   }
 
-  /** Read the stream to its end; what arrived before an error or a stop stays. */
-  async run() {
+  /**
+   * Read the stream to its end; what arrived before an error or a stop stays. `asks`: the writer
+   * wants it now, so the page may ask for a key.
+   */
+  async run(asks = false) {
     try {
-      for await (const event of completions(this.body, this._stop.signal)) {
+      for await (const event of completions(this.body, this._stop.signal, asks)) {
         this.warnings.push(...(event.warnings ?? []));
         for (const { index, text, finish_reason: reason } of event.choices) {
           const item = this.items[index];

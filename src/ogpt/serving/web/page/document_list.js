@@ -21,15 +21,20 @@ export class DocumentList {
     this.items.parentElement.querySelector(".none").hidden = found.length > 0;
   }
 
-  /** Delete a document, and what readers see of it. */
+  /** Delete a document after its copy on the server: nothing else could end the share link. */
   async _delete(id) {
-    remove(id);
     try {
       await unshare(id);
-      this.announcer.show("The document was deleted.");
     } catch {
-      this.announcer.show("The document was deleted here, but its share link still works.", "error");
+      this.announcer.show("Not deleted: the server did not end its share link. Try again.", "error");
+      this.show();
+      return;
     }
+    remove(id);
+    if (id === this.open.current.id) this.open.forget();
+    else this.open.save(); // there may be room for it now
+    this.show();
+    this.announcer.show("The document was deleted.");
   }
 
   _item({ id, title, start, updated }) {
@@ -63,8 +68,6 @@ export class DocumentList {
       if (found) this.open.open(found);
     } else if (button.dataset.sure) {
       this._delete(id);
-      if (id === this.open.current.id) this.open.forget();
-      this.show();
     } else {
       button.dataset.sure = "yes";
       button.textContent = "Really delete?";

@@ -54,8 +54,8 @@ export class EditorInput {
   _insert(event) {
     const breaks = event.inputType === "insertParagraph" || event.inputType === "insertLineBreak";
     const given = breaks ? humanSlice("\n") : inserted(event);
+    if (given.text === "") return; // a picture: what is selected stays
     const { start, end } = this._target(event);
-    if (given.text === "" && start === end) return;
     const typed = event.inputType === "insertText" || breaks;
     this.editor.edit(start, end, given, typed ? "type" : "paste");
   }

@@ -19,10 +19,12 @@ export class EditorKeys {
       event.preventDefault();
     } else if (event.key === " " && event.ctrlKey) {
       event.preventDefault();
-      this._ask();
+      ghost.hide();
+      list.ask();
     } else if (tab && !event.shiftKey && preferences.values.tab && !this._leaving) {
       event.preventDefault();
-      this._ask();
+      if (ghost.enabled && !list.open) ghost.ask(true);
+      else list.ask();
     } else if (event.key === "Escape") {
       this._leaving = true;
       announcer.say("Tab leaves the text now");
@@ -36,11 +38,5 @@ export class EditorKeys {
     } else if (!tab) {
       this._leaving = false;
     }
-  }
-
-  _ask() {
-    const { list, ghost } = this.context;
-    if (ghost.enabled && !list.open) ghost.ask();
-    else list.ask();
   }
 }

@@ -15,6 +15,11 @@ export const STARTS = Object.freeze([
   "The doctor looked at the picture for a long time and then asked who had painted it.",
 ]);
 
+/** Whether nothing was written yet, or only a beginning was put there. */
+export function isStart(text) {
+  return text.trim() === "" || STARTS.includes(text);
+}
+
 /** Another beginning than the last one. */
 export function nextStart(last) {
   const others = STARTS.filter((start) => start !== last);

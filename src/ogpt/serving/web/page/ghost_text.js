@@ -1,7 +1,8 @@
 /**
- * Ghost text: one continuation, shown in grey behind the caret after a rest in typing.
+ * Ghost text: one continuation, shown in grey after the caret after a rest in typing.
  *
- * Tab takes all of it, Ctrl+Right the next word, Shift+Tab asks for another, Escape hides it.
+ * Tab takes all of it, Ctrl+Right the next word, Shift+Tab asks for another, Escape hides it. Tab
+ * is left to the browser where the writer wants that.
  */
 
 import { ServerAway } from "./api.js";
@@ -15,6 +16,7 @@ export class GhostText {
   constructor(context) {
     this.context = context; // {editor, settings, models, announcer, failed, onState}
     this.enabled = false;
+    this.tab = true; // whether Tab is for the ghost
     this._timer = 0;
     this._request = null;
     this._taken = 0; // characters of the continuation that are in the text
@@ -33,8 +35,9 @@ export class GhostText {
     return this._request?.running ?? false;
   }
 
-  enable(enabled) {
+  enable(enabled, tab) {
     this.enabled = enabled;
+    this.tab = tab;
     if (!enabled) this.hide();
   }
 
@@ -45,8 +48,8 @@ export class GhostText {
     if (this.shown) this.context.editor.view.setGhost(null);
   }
 
-  /** Ask for a continuation at the caret. */
-  async ask() {
+  /** Ask for a continuation at the caret; `asks`: the writer wants it now. */
+  async ask(asks = false) {
     const { editor, settings, models, announcer, failed, onState } = this.context;
     const { start, end } = editor.selection;
     const before = editor.document.text.slice(0, end);
@@ -59,9 +62,10 @@ export class GhostText {
     this._taken = 0;
     onState();
     try {
-      await request.run();
+      await request.run(asks);
       if (this._request === request && this.shown) {
-        announcer.say(`Suggestion: ${editor.view.ghost.text.trim()}. Tab inserts it.`);
+        const how = this.tab ? "Tab inserts it." : "Control Right inserts its next word.";
+        announcer.say(`Suggestion: ${editor.view.ghost.text.trim()}. ${how}`);
       }
     } catch (error) {
       if (!(error instanceof ServerAway)) failed(error); // the page says so itself
@@ -96,8 +100,8 @@ export class GhostText {
   key(event) {
     if (!this.shown || event.isComposing) return false;
     const forward = event.key === "ArrowRight" && (event.ctrlKey || event.altKey);
-    if (event.key === "Tab" && !event.ctrlKey && !event.altKey) {
-      if (event.shiftKey) this.ask();
+    if (event.key === "Tab" && this.tab && !event.ctrlKey && !event.altKey) {
+      if (event.shiftKey) this.ask(true);
       else this.accept();
     } else if (forward) {
       this.accept(true);
@@ -119,7 +123,8 @@ export class GhostText {
     if (!this.enabled) return;
     this._timer = setTimeout(() => {
       const { editor } = this.context;
-      if (!this.shown && document.activeElement === editor.root) this.ask();
+      const writing = document.activeElement === editor.root && !editor.input.composing;
+      if (writing && !this.shown) this.ask();
     }, REST);
   }
 
@@ -130,7 +135,7 @@ export class GhostText {
     const skipped = needless(whole, editor.document.text.slice(0, offset));
     const at = offset + this._taken;
     const text = whole.slice(skipped + this._taken);
-    if (!text || editor.selection.start !== at) return;
+    if (!text || editor.input.composing || editor.selection.start !== at) return;
     editor.view.setGhost({ offset: at, text });
     this._keepCaret();
   }

@@ -57,6 +57,10 @@ export class LookInside {
     this._asked = asked;
     try {
       const tokens = await tokenScores(text, models.chosen(), asked.signal);
+      if (editor.input.composing) {
+        this._last = null; // painting now would erase the composed word: its end scores again
+        return;
+      }
       const same = editor.document.text.slice(start, end) === text;
       if (!this.enabled || this._asked !== asked || !same) return;
       editor.view.setTokens(

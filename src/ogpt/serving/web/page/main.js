@@ -7,7 +7,7 @@ import { download, readFile } from "./document_files.js";
 import { DocumentList } from "./document_list.js";
 import { Editor } from "./editor.js";
 import { EditorKeys } from "./editor_keys.js";
-import { nextStart } from "./example_starts.js";
+import { isStart, nextStart } from "./example_starts.js";
 import { GhostText } from "./ghost_text.js";
 import { keyDialog } from "./key_dialog.js";
 import { LookInside } from "./look_inside.js";
@@ -56,7 +56,7 @@ const opened = new OpenDocument(editor, $("title"));
 const documents = new DocumentList($("documents-panel"), opened, announcer);
 const preferences = new Preferences($("preferences"), (values) => {
   document.documentElement.dataset.theme = values.theme;
-  ghost.enable(values.ghost);
+  ghost.enable(values.ghost, values.tab);
   $("inside").setAttribute("aria-pressed", String(values.inside));
   $("legend").hidden = !values.inside;
   editor.root.classList.toggle("inside", values.inside);
@@ -70,7 +70,7 @@ const status = new StatusLine({ editor, inside }, opened);
 const sharing = new ShareDialog($("share-dialog"), $("share-text"), { ...context, opened });
 new EditorKeys({ ...context, list, ghost, card, preferences });
 new TokenCount($("tokens"), context);
-new ServerWatch($("away"), announcer, () => loadModels());
+new ServerWatch($("away"), announcer, opened, () => loadModels());
 
 function showState() {
   const running = list.running || ghost.running;
@@ -82,23 +82,19 @@ function showState() {
   $("again").hidden = running || list.open || status.source === null;
 }
 
-/** Take the machine text at the caret away and ask for other continuations in its place. */
+/** Ask for other continuations in the place of the machine text at the caret. */
 function regenerate() {
   const { end } = editor.selection;
   const range = editor.document.sourceAt(end);
   if (!range) return;
   editor.focus();
-  editor.edit(range.start, range.end, humanSlice(""), "cut");
-  list.ask();
+  list.ask(range);
 }
 
 function shuffle() {
   const start = humanSlice(nextStart(editor.document.text));
-  if (editor.document.words().human + editor.document.words().machine > 25) {
-    opened.create("", [{ text: start.text, by: "human" }]);
-  } else {
-    editor.edit(0, editor.document.length, start, "shuffle");
-  }
+  if (isStart(editor.document.text)) editor.edit(0, editor.document.length, start, "shuffle");
+  else if (!opened.create("", [{ text: start.text, by: "human" }])) return;
   editor.focus();
   editor.select(editor.document.length);
 }
@@ -109,22 +105,21 @@ async function importFile() {
   if (!file) return;
   try {
     const { title, spans } = await readFile(file);
-    opened.create(title, spans);
-    announcer.show(`Imported ${file.name} as a new document.`);
+    if (opened.create(title, spans)) announcer.show(`Imported ${file.name} as a new document.`);
   } catch {
     announcer.show(`${file.name} cannot be read: it is damaged.`, "error");
   }
 }
 
-async function loadModels() {
+async function loadModels(asks = false) {
   try {
-    await models.load();
+    await models.load(asks);
     panel.setModels(models.cards);
     editor.dispatchEvent(new Event("select"));
     inside.enable(preferences.values.inside);
     await sharing.offer();
   } catch (error) {
-    context.failed(error);
+    if (!(error instanceof ServerAway)) context.failed(error); // the page says so itself
   }
 }
 
@@ -150,7 +145,10 @@ $("import").addEventListener("click", () => $("file").click());
 $("file").addEventListener("change", importFile);
 $("menu").addEventListener("click", ({ target }) => {
   const format = target.dataset.export;
-  if (format) download($("title").value, editor.document.slice(), format);
+  if (format) {
+    download($("title").value, editor.document.slice(), format);
+    opened.markExported();
+  }
   $("menu").hidePopover();
 });
 for (const name of ["change", "select"]) {
@@ -161,11 +159,15 @@ for (const name of ["change", "select"]) {
 }
 settings.addEventListener("change", () => models.learn().catch(context.failed));
 opened.addEventListener("apart", () => {
-  announcer.show("Another tab changed this document. Your version is kept as a document of its own.");
+  announcer.show("Another tab changed this document. Your version is kept as a separate document.");
+});
+opened.addEventListener("unsaved", () => {
+  announcer.show("No room to save this document: export it or delete another one first.", "error");
+  $("menu").togglePopover(true);
 });
 
 opened.start();
 panels.start();
 editor.focus();
 editor.select(editor.document.length);
-loadModels();
+loadModels(true);

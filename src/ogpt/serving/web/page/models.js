@@ -10,8 +10,9 @@ export class Models {
     this._settings = settings;
   }
 
-  async load() {
-    const { data } = await json("v1/models");
+  /** Ask for the models; `asks`: for a key too, if one is needed. */
+  async load(asks) {
+    const { data } = await json("v1/models", { asks });
     this.cards = data;
     await this.learn();
   }

@@ -13,12 +13,16 @@ export class OpenDocument extends EventTarget {
     this.title = title; // the field
     this.current = created();
     this.saved = true;
+    this.exported = false; // as it is now
     this.problem = null;
     this._timer = 0;
     this._loading = false;
     editor.addEventListener("change", () => this._changed());
     title.addEventListener("input", () => this._changed());
     addEventListener("pagehide", () => this.save());
+    addEventListener("beforeunload", (event) => {
+      if (!this._left()) event.preventDefault();
+    });
     document.addEventListener("visibilitychange", () => {
       if (document.hidden) this.save();
     });
@@ -31,17 +35,23 @@ export class OpenDocument extends EventTarget {
     this.open((id && stored(id)) || created());
   }
 
+  /** Open a document; false, with an event "unsaved", if words of this one would be lost. */
   open(found) {
-    this.save();
+    if (!this._left()) {
+      this.dispatchEvent(new Event("unsaved"));
+      return false;
+    }
     this._show(found);
     this._remember();
     this.dispatchEvent(new Event("list"));
+    return true;
   }
 
-  /** Open a new document with some text. */
+  /** Open a new document with some text; false as `open`. */
   create(title = "", spans = []) {
-    this.open(created(title, spans));
+    if (!this.open(created(title, spans))) return false;
     if (spans.length) this._changed();
+    return true;
   }
 
   /** Save now what is not saved. */
@@ -67,6 +77,11 @@ export class OpenDocument extends EventTarget {
     this.dispatchEvent(new Event("list"));
   }
 
+  /** The writer has the document as a file: it may be left without room for it. */
+  markExported() {
+    this.exported = true;
+  }
+
   /** Leave a document that was deleted. */
   forget() {
     clearTimeout(this._timer);
@@ -79,21 +94,30 @@ export class OpenDocument extends EventTarget {
       return save(changed);
     } catch (error) {
       if (!(error instanceof Conflict)) throw error;
-      return save(this._apart(changed));
+      return this._apart(changed);
     }
   }
 
-  /** Ours becomes a document of its own: the other tab's stays as it is. */
+  /** Ours becomes a separate document: the other tab's stays as it is. */
   _apart(changed) {
     const { id, created: time } = created();
-    this.title.value = `${changed.title || "Untitled"} (this tab)`;
+    const title = `${changed.title || "Untitled"} (this tab)`;
+    const kept = save({ ...changed, id, created: time, revision: 0, title });
+    this.title.value = title;
     this.dispatchEvent(new Event("apart"));
-    return { ...changed, id, created: time, revision: 0, title: this.title.value };
+    return kept;
+  }
+
+  /** Whether the document can be left: it is saved, or exported as it is. */
+  _left() {
+    this.save();
+    return this.saved || this.exported;
   }
 
   _changed() {
     if (this._loading) return;
     this.saved = false;
+    this.exported = false;
     clearTimeout(this._timer);
     this._timer = setTimeout(() => this.save(), REST);
     this._told(this.problem);
@@ -102,6 +126,7 @@ export class OpenDocument extends EventTarget {
   _elsewhere(id, found) {
     this.dispatchEvent(new Event("list"));
     if (id !== this.current.id || !found || found.revision === this.current.revision) return;
+    if (this.editor.input.composing) return; // saved as a separate document later
     if (this.saved) this._show(found);
     else this.save();
   }
@@ -116,6 +141,7 @@ export class OpenDocument extends EventTarget {
     if (same) this.editor.select(Math.min(selection.end, this.editor.document.length));
     this._loading = false;
     this.saved = true;
+    this.exported = false;
     this._told(null);
   }
 

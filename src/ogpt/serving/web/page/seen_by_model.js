@@ -13,7 +13,7 @@ export async function showSeen(dialog, { editor, settings, models, failed }) {
   try {
     if (before.trim()) {
       const body = { prompt: before, model: card.id, return_token_strs: true };
-      found = await json("tokenize", { method: "POST", body });
+      found = await json("tokenize", { method: "POST", body, asks: true });
     }
   } catch (error) {
     failed(error);

@@ -6,13 +6,17 @@ const FIRST = 1000;
 const LONGEST = 15000;
 
 export class ServerWatch {
-  constructor(banner, announcer, onBack) {
+  constructor(banner, announcer, opened, onBack) {
     this.banner = banner;
     this.announcer = announcer;
+    this.opened = opened;
     this.onBack = onBack;
     this.away = false;
     this._wait = FIRST;
     hooks.onAway = () => this._lost();
+    opened.addEventListener("state", () => {
+      banner.querySelector(".safe").hidden = opened.problem !== null;
+    });
     addEventListener("online", () => {
       if (this.away) this._ask();
     });
@@ -23,7 +27,8 @@ export class ServerWatch {
     if (this.away) return;
     this.away = true;
     this.banner.hidden = false;
-    this.announcer.say("The server cannot be reached. Your text is safe in this browser.");
+    const safe = this.opened.problem ? "" : " Your text is safe in this browser.";
+    this.announcer.say(`The server cannot be reached.${safe}`);
     this._wait = FIRST;
     this._later();
   }

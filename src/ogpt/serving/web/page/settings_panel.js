@@ -51,7 +51,7 @@ export class SettingsPanel {
     const chosen = this.settings.preset;
     const names = Object.keys(this.settings.presets);
     const options = names.map((name) => new Option(name, name));
-    if (!chosen) options.unshift(new Option("Own settings", ""));
+    if (!chosen) options.unshift(new Option("Custom", ""));
     preset.replaceChildren(...options);
     preset.value = chosen ?? "";
     forget.hidden = !chosen || chosen in BUILT_IN;

@@ -36,17 +36,26 @@ export class ShareDialog {
       failed(error);
       return;
     }
-    this.dialog.querySelector(".state").textContent = again
-      ? "The page for readers shows the text as it is now."
-      : "Whoever has this link can read the text. Share again to show later changes.";
+    this._state(
+      again
+        ? "The page for readers shows the text as it is now."
+        : "Whoever has this link can read the text. Share again to show later changes.",
+    );
     this.dialog.querySelector("a").href = this.link.value;
     this.dialog.showModal();
     this.link.select();
   }
 
   async _copy() {
+    this.link.focus();
     this.link.select();
-    await navigator.clipboard.writeText(this.link.value);
+    try {
+      await navigator.clipboard.writeText(this.link.value);
+    } catch {
+      // not allowed, or plain HTTP, which has no clipboard
+      this._state("The link is selected: copy it with Ctrl+C.");
+      return;
+    }
     this.context.announcer.say("The link was copied");
     this.dialog.querySelector(".copy").textContent = "Copied";
   }
@@ -55,10 +64,14 @@ export class ShareDialog {
     const { opened, announcer, failed } = this.context;
     try {
       await unshare(opened.current.id);
-      announcer.show("The link leads nowhere now, and the server's copy is deleted.");
+      announcer.show("The link no longer works, and the server's copy is deleted.");
     } catch (error) {
       failed(error);
     }
     this.dialog.close();
+  }
+
+  _state(text) {
+    this.dialog.querySelector(".state").textContent = text;
   }
 }

@@ -30,17 +30,18 @@ export async function share(id, title, spans) {
   const { share_id: shared } = await json(`documents/${copy.id}/share`, {
     method: "POST",
     headers: { "Edit-Key": copy.edit_key },
+    asks: true,
   });
   return `share/${shared}`;
 }
 
-/** Delete the copy: the link leads nowhere then. */
+/** Delete the copy: the link no longer works then. */
 export async function unshare(id) {
   const copy = copyOf(id);
   if (copy) {
     try {
       const headers = { "Edit-Key": copy.edit_key };
-      await send(`documents/${copy.id}`, { method: "DELETE", headers });
+      await send(`documents/${copy.id}`, { method: "DELETE", headers, asks: true });
     } catch (error) {
       if (error.status !== 404) throw error; // it is gone already
     }
@@ -49,7 +50,7 @@ export async function unshare(id) {
 }
 
 async function made(body) {
-  const { id, edit_key, revision } = await json("documents", { method: "POST", body });
+  const { id, edit_key, revision } = await json("documents", { method: "POST", body, asks: true });
   return { id, edit_key, revision };
 }
 
@@ -60,7 +61,7 @@ async function updated(copy, body) {
   const headers = { "Edit-Key": edit_key };
   try {
     // another tab may have shared it since: the text of this one is what its writer sees
-    const { revision: newest } = await json(`documents/${id}`, { headers });
+    const { revision: newest } = await json(`documents/${id}`, { headers, asks: true });
     const { revision } = await json(`documents/${id}`, {
       method: "PUT",
       body,

@@ -14,6 +14,7 @@ export class SuggestionList {
     this.options = element.querySelector(".options");
     this.request = null;
     this.offset = 0;
+    this.replaced = null; // {start, end} of what gives way to the suggestion
     this.selected = 0;
     this._keyboard = false; // the mouse selects only when it moves
     element.addEventListener("pointerdown", (event) => event.preventDefault());
@@ -35,17 +36,18 @@ export class SuggestionList {
     return this.request?.running ?? false;
   }
 
-  /** Ask for continuations at the caret. */
-  async ask() {
+  /** Ask for continuations at the caret, or for what can replace a range; again: for others. */
+  async ask(replaced = this.replaced) {
     const { editor, settings, models, announcer } = this.context;
-    const { end } = editor.selection;
-    const before = editor.document.text.slice(0, end);
+    const offset = replaced?.start ?? editor.selection.end;
+    const before = editor.document.text.slice(0, offset);
     if (before.trim() === "") {
       announcer.show("Write a few words first, or choose an example with Shuffle.");
       return;
     }
     this.stop();
-    this.offset = end;
+    this.offset = offset;
+    this.replaced = replaced;
     this.selected = 0;
     const model = models.chosen();
     const body = requestOf(settings.values, before, model.max_model_len, newSeed());
@@ -57,7 +59,7 @@ export class SuggestionList {
     announcer.say("Asking for suggestions");
     this.context.onState();
     try {
-      await request.run();
+      await request.run(true);
     } catch (error) {
       if (this.request === request) this.close();
       this.context.failed(error);
@@ -75,6 +77,7 @@ export class SuggestionList {
     if (!this.open) return;
     this.stop();
     this.request = null;
+    this.replaced = null;
     this.element.hidden = true;
     this.context.editor.root.removeAttribute("aria-activedescendant");
     this.context.onState();
@@ -87,11 +90,12 @@ export class SuggestionList {
     const text = request?.items[index]?.text ?? "";
     if (text.trim() === "") return;
     const source = request.provenance(index);
+    const end = this.replaced?.end ?? offset;
     this.close();
     const before = editor.document.text.slice(0, offset);
-    const after = editor.document.text.slice(offset, offset + 1);
+    const after = editor.document.text.slice(end, end + 1);
     editor.focus();
-    editor.edit(offset, offset, insertion(text, before, after, source), "accept");
+    editor.edit(offset, end, insertion(text, before, after, source), "accept");
     announcer.say(`Inserted: ${text.trim()}`);
   }
 
@@ -127,7 +131,7 @@ export class SuggestionList {
       style.removeProperty("top");
       return;
     }
-    const caret = this.context.editor.view.rectOf(this.offset);
+    const caret = this.context.editor.view.rectOf(this.replaced?.end ?? this.offset);
     const { width, height } = this.element.getBoundingClientRect();
     const bottom = document.querySelector("footer").getBoundingClientRect().top;
     const below = caret.bottom + 8 + height <= bottom || caret.top < height + 8;

@@ -105,6 +105,18 @@ export function spansOf(slice) {
   return spans;
 }
 
+/** What is known of a model's text, and the type of each; its settings come beside. */
+const FACTS = Object.freeze({
+  model: "string",
+  model_hash: "string",
+  seed: "number",
+  prompt: "string",
+  index: "number",
+  created: "number",
+  text: "string",
+  complete: "boolean",
+});
+
 /**
  * The slice of a saved document. Whatever else a file holds is left out: a text that is no string
  * makes it an error, and only "machine" is machine.
@@ -117,8 +129,19 @@ export function sliceOf(spans) {
     const start = text.length;
     text += span.text.replace(/\r\n?/g, "\n");
     if (span.by === "machine" && text.length > start) {
-      machine.push({ start, end: text.length, source: span.provenance ?? {} });
+      machine.push({ start, end: text.length, source: sourceOf(span.provenance) });
     }
   }
   return { text, machine };
+}
+
+function sourceOf(given) {
+  const known = Object.entries(FACTS).filter(([name, type]) => typeof given?.[name] === type);
+  const settings = Object.entries(given?.settings ?? {}).filter(([, value]) =>
+    ["string", "number", "boolean"].includes(typeof value),
+  );
+  return {
+    ...Object.fromEntries(known.map(([name]) => [name, given[name]])),
+    settings: Object.fromEntries(settings),
+  };
 }
