@@ -39,7 +39,7 @@ from ogpt.errors import (
     RequestRefused,
 )
 from ogpt.serving.access_log import AccessLog
-from ogpt.serving.http_errors import error_response
+from ogpt.serving.http_errors import error_response, route_path
 from ogpt.serving.metrics import ServerMetrics
 from ogpt.serving.server_settings import ServerSettings
 
@@ -245,8 +245,7 @@ class CallerGuard(Guard):
 
     def refusal(self, scope: Scope) -> RequestRefused | None:
         """See Guard."""
-        # the root path is before every path
-        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        path = route_path(scope)
         reads = scope["method"] in ("GET", "HEAD")
         if path in OPEN_PATHS or (reads and path.startswith(OPEN_FOLDER)):
             return None
@@ -355,8 +354,7 @@ class BodyGuard:
 
     async def _body(self, scope: Scope, receive: Receive) -> bytearray | RequestRefused | None:
         """The body, or why it is refused; None if the client has left."""
-        path = scope["path"].removeprefix(scope.get("root_path", ""))
-        is_document = path.startswith("/documents")
+        is_document = route_path(scope).startswith("/documents")
         most = self._document_bytes if is_document else self._max_bytes
         declared = Headers(scope=scope).get("content-length", "")
         body, size = bytearray(), int(declared[:20]) if declared.isdecimal() else 0
