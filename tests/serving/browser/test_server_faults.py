@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.serving.browser.writer import accepted, announced, machine, saved, text
+from tests.serving.browser.writer import accepted, announced, machine, saved, text, until
 from tests.serving.running import running
 
 if TYPE_CHECKING:
@@ -78,6 +78,9 @@ def test_only_what_the_writer_wants_asks_for_a_key(new_page: NewPage, small_fold
         page.wait_for_selector("#suggestions[aria-busy=false]")
         page.keyboard.press("Enter")
         assert len(machine(page)) == 1
+        # what the start of the page could not have is there now
+        page.click("#toggle-settings")
+        until(page, "[...document.getElementById('model').options].length > 0")
         page.close()
     refused = new_page.messages  # type: ignore[attr-defined]
     assert all("401" in each for each in refused)

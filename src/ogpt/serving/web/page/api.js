@@ -17,8 +17,11 @@ export class ApiError extends Error {
 /** The server cannot be reached. */
 export class ServerAway extends Error {}
 
-/** Set by the page: `askKey(wrong)` returns a promise of a key, or of null. */
-export const hooks = { askKey: async () => null, onAway: () => {} };
+/**
+ * Set by the page: `askKey(wrong)` returns a promise of a key, or of null; `onKey()` is called when
+ * the server has accepted one.
+ */
+export const hooks = { askKey: async () => null, onKey: () => {}, onAway: () => {} };
 
 let asking = null;
 
@@ -31,10 +34,14 @@ let asking = null;
 export async function send(path, { method = "GET", body, headers = {}, signal, asks } = {}) {
   for (let wrong = false; ; wrong = true) {
     const response = await reach(path, { method, body, headers, signal });
-    if (response.ok) return response;
+    if (response.ok) {
+      if (wrong) hooks.onKey();
+      return response;
+    }
     const error = await errorOf(response);
     if (response.status !== 401 || !asks) throw error;
-    asking ??= hooks.askKey(wrong || keptKey() !== null).finally(() => (asking = null));
+    const sent = localStorage.getItem(KEY);
+    asking ??= hooks.askKey(wrong || sent !== null).finally(() => (asking = null));
     const key = await asking;
     if (!key) throw error;
     if (SENDABLE.test(key)) localStorage.setItem(KEY, key);
@@ -72,13 +79,8 @@ export async function* completions(body, signal, asks) {
   }
 }
 
-function keptKey() {
-  const key = localStorage.getItem(KEY);
-  return key !== null && SENDABLE.test(key) ? key : null;
-}
-
 async function reach(path, { method, body, headers, signal }) {
-  const key = keptKey();
+  const key = localStorage.getItem(KEY);
   const all = { ...headers };
   if (key) all.authorization = `Bearer ${key}`;
   if (body !== undefined) all["content-type"] = "application/json";

@@ -32,6 +32,8 @@ const settings = new Settings();
 const models = new Models(settings);
 const editor = new Editor($("editor"));
 
+let locked = false; // no key was given for the list of models
+
 /** What the parts of the page share. */
 const context = {
   editor,
@@ -46,6 +48,9 @@ const context = {
 };
 
 hooks.askKey = keyDialog($("key"));
+hooks.onKey = () => {
+  if (locked) loadModels();
+};
 
 const list = new SuggestionList($("suggestions"), context);
 const ghost = new GhostText(context);
@@ -112,6 +117,7 @@ async function importFile() {
 }
 
 async function loadModels(asks = false) {
+  locked = false;
   try {
     await models.load(asks);
     panel.setModels(models.cards);
@@ -119,6 +125,7 @@ async function loadModels(asks = false) {
     inside.enable(preferences.values.inside);
     await sharing.offer();
   } catch (error) {
+    locked = error.status === 401;
     if (!(error instanceof ServerAway)) context.failed(error); // the page says so itself
   }
 }
