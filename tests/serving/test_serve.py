@@ -14,9 +14,10 @@ import httpx2
 import pytest
 
 import ogpt
-from ogpt.errors import ConfigError, UnknownArgument, WeightsError
+from ogpt.errors import ConfigError, DecoderError, UnknownArgument, WeightsError
 from ogpt.notices import collecting
 from ogpt.serving import serve as of_serve
+from ogpt.serving import served_models
 from ogpt.serving.http_server import HttpServer, listen_on
 from ogpt.serving.server_settings import ServerSettings
 from tests.cli.stand_ins import ok, record
@@ -58,6 +59,19 @@ def test_faults_of_the_default_model_are_found_before_the_server_starts(
     with pytest.raises(WeightsError, match="damaged"):
         ogpt.serve(folder, port=0, documents=str(documents))
     assert not documents.exists()
+
+
+def test_a_decoder_that_cannot_be_opened_ends_the_start(
+    small_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With its own error: who starts the server may know where models lie."""
+
+    def fail(*given: Any, **named: Any) -> None:
+        raise DecoderError("no memory", hint="free some")
+
+    monkeypatch.setattr(served_models, "open_decoder", fail)
+    with pytest.raises(DecoderError, match="no memory"):
+        ogpt.serve(small_folder, port=0)
 
 
 def test_names_of_models(small_folder: Path) -> None:
