@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from tokenizers import AddedToken
 
@@ -65,6 +67,26 @@ def test_added_tokens_are_the_same_on_both_bert_paths(flag: str) -> None:
         assert both[0](text)["input_ids"] == ids, text
         assert both[1].encode(text) == ids, text
         assert both[1](text)["input_ids"] == ids, text
+
+
+@pytest.mark.parametrize("special", [False, True])
+@pytest.mark.parametrize("normalized", [False, True])
+@every_tokenizer
+def test_a_token_that_is_not_normalized_keeps_its_case(
+    name: str, normalized: bool, special: bool, tmp_path: Path
+) -> None:
+    tokenizer = fresh(name)
+    if name == "fast" or tokenizer.pre_tokenizer == "bert":
+        any_case = normalized
+    else:  # the slow class of transformers 4 matches special tokens in their case
+        any_case = normalized and not special
+    token = AddedToken("York", normalized=normalized, special=special)
+    tokenizer.add_tokens([token], special_tokens=special)
+    tokenizer.save_pretrained(tmp_path)
+    for one in (tokenizer, type(tokenizer).from_pretrained(tmp_path)):
+        assert one.tokenize("a York a")[1] == "York"
+        assert ("York" in one.tokenize("a york a")) is any_case
+        assert (1000 in one.encode_batch_arrays(["a YORK a"])[0]) is any_case
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ogpt.config.fields import from_first
-from ogpt.config.model import OpenAIGPTConfig
+from ogpt.config.model import TOKENIZER_FINGERPRINT, OpenAIGPTConfig
 from ogpt.errors import ConfigError
 
 
@@ -31,6 +31,8 @@ def changed(config: OpenAIGPTConfig, **values: object) -> OpenAIGPTConfig:
     copy = type(config).from_dict(config.to_dict())
     for name, value in values.items():
         setattr(copy, name, value)
+    if copy.vocab_size != config.vocab_size:  # the recorded tokenizer no longer fits
+        vars(copy).pop(TOKENIZER_FINGERPRINT, None)
     copy.check()
     return copy
 

@@ -14,8 +14,9 @@ Importing this file changes no other model; `register` makes the Auto classes us
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
+from copy import deepcopy
 from functools import wraps
 from typing import Any, ClassVar
 
@@ -28,9 +29,11 @@ from transformers.models.auto import tokenization_auto
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.gpt2.modeling_gpt2 import GPT2DoubleHeadsModelOutput
 
-from ogpt.config.changes import check_heads
+from ogpt.config.changes import changed
+from ogpt.config.model import TOKENIZER_FINGERPRINT
 from ogpt.config.model import OpenAIGPTConfig as OwnConfig
 from ogpt.errors import ConfigError
+from ogpt.integrations.own_cache import OwnCacheGeneration
 from ogpt.model.attention import check_attention
 from ogpt.model.base import Model
 from ogpt.model.classification import OpenAIGPTForSequenceClassification as OwnClassifier
@@ -38,7 +41,6 @@ from ogpt.model.double_heads import OpenAIGPTDoubleHeadsModel as OwnDoubleHeads
 from ogpt.model.heads import OpenAIGPTLMHeadModel as OwnLMHead
 from ogpt.model.transformer import Conv1D as OwnConv1D
 from ogpt.model.transformer import OpenAIGPTModel as OwnTransformer
-from ogpt.notices import tell
 from ogpt.tokens.fast import OpenAIGPTTokenizerFast as OwnTokenizerFast
 from ogpt.tokens.tokenizer import OpenAIGPTTokenizer as OwnTokenizer
 
@@ -123,6 +125,8 @@ class OpenAIGPTPreTrainedModel(transformers.PreTrainedModel, _Start):
     supports_gradient_checkpointing = True
     network_class: ClassVar[type[Model]]
     """The class of ogpt."""
+    config: Any
+    attn_implementation: str
     _no_split_modules: ClassVar[list[str]] = ["Block"]
     _skip_keys_device_placement: ClassVar[list[str]] = ["past_key_values"]
     __setattr__ = nn.Module.__setattr__  # PEFT sees all layers here
@@ -171,28 +175,36 @@ class OpenAIGPTPreTrainedModel(transformers.PreTrainedModel, _Start):
                 if not getattr(weight, "_is_hf_initialized", False):
                     self.base_model.initialize(name, weight)
 
-    def get_input_embeddings(self) -> nn.Module:
-        """The token embedding."""
-        found: nn.Module = self.base_model.tokens_embed
-        return found
-
-    def set_input_embeddings(self, value: nn.Module) -> None:
-        """Replace the token embedding."""
-        self.base_model.tokens_embed = value
-
-    def get_output_embeddings(self) -> nn.Module | None:
-        """The language-model head, or None."""
-        return getattr(self, "lm_head", None)
-
-    def set_output_embeddings(self, new_embeddings: nn.Module) -> None:
-        """Replace the language-model head."""
-        self.lm_head = new_embeddings
+    # What names or changes parts of the network is ogpt's; transformers loads, saves and ties.
+    # Its base comes first among the bases, and some of its methods refuse or leave config as it is.
+    get_input_embeddings = Model.get_input_embeddings
+    set_input_embeddings = Model.set_input_embeddings
+    get_output_embeddings = Model.get_output_embeddings
+    set_output_embeddings = Model.set_output_embeddings
+    get_position_embeddings = Model.get_position_embeddings
+    resize_position_embeddings = Model.resize_position_embeddings
+    resize_token_embeddings = Model.resize_token_embeddings
+    get_decoder = Model.get_decoder
+    set_decoder = Model.set_decoder
+    gradient_checkpointing_disable = Model.gradient_checkpointing_disable
+    is_gradient_checkpointing = Model.is_gradient_checkpointing
+    activation_checkpointing_enable = Model.activation_checkpointing_enable
+    activation_checkpointing_disable = Model.activation_checkpointing_disable
+    is_activation_checkpointing = Model.is_activation_checkpointing
 
     def prune_heads(self, heads_to_prune: dict[int, list[int]]) -> None:
         """Remove attention heads, as in ogpt."""
-        self.config.pruned_heads = check_heads(self.config.own, heads_to_prune)
-        for layer, heads in heads_to_prune.items():
-            self.base_model.get_submodule(f"h.{layer}.attn").prune_heads(heads)
+        self.config.pruned_heads = self.config.own.pruned_heads  # version 5 lacks the field
+        Model.prune_heads(self, heads_to_prune)
+
+    def _change_config(self, **values: Any) -> None:
+        config = deepcopy(self.config)
+        if values.get("vocab_size", config.vocab_size) != config.vocab_size:
+            vars(config).pop(TOKENIZER_FINGERPRINT, None)
+        self._take_config(changed(config.own, **values))  # of the models inside
+        for name, value in values.items():
+            setattr(config, name, value)
+        self.config = config
 
     def set_attn_implementation(self, attn_implementation: str, **_: Any) -> None:
         """Choose how attention is computed: sdpa, eager or flash_attention_2."""
@@ -201,40 +213,12 @@ class OpenAIGPTPreTrainedModel(transformers.PreTrainedModel, _Start):
         self.attn_implementation = self.base_model.attn_implementation = chosen
 
     def gradient_checkpointing_enable(
-        self, gradient_checkpointing_kwargs: Mapping[str, Any] | None = None, **options: Any
+        self, gradient_checkpointing_kwargs: Any = None, *given: Any, **options: Any
     ) -> None:
         """Save memory in training, as in ogpt; adapters over frozen weights work too."""
-        Model.gradient_checkpointing_enable(self, gradient_checkpointing_kwargs, **options)
+        Model.gradient_checkpointing_enable(self, gradient_checkpointing_kwargs, *given, **options)
         if getattr(self, "_hf_peft_config_loaded", False):
             self.enable_input_require_grads()
-
-    def gradient_checkpointing_disable(self) -> None:
-        """Store activations for backward again."""
-        Model.gradient_checkpointing_disable(self)
-
-
-_BY_MASK = ("cache_position", "position_ids")
-"""Inputs of transformers' models that the network finds by the mask and the cache."""
-
-
-class _OwnCache:
-    """Lets transformers' generate() use the KV cache of the network."""
-
-    @classmethod
-    def _supports_default_dynamic_cache(cls) -> bool:
-        return False  # the network makes its own cache
-
-    def generate(self, *inputs: Any, **kwargs: Any) -> Any:
-        """Continue prompts, with the arguments and results of transformers."""
-        if kwargs.pop("position_ids", None) is not None:
-            reason = "the network finds positions by attention_mask"
-            tell("setting-without-effect", setting="position_ids", reason=reason)
-        return super().generate(*inputs, **kwargs)
-
-    def prepare_inputs_for_generation(self, *inputs: Any, **kwargs: Any) -> dict[str, Any]:
-        """The arguments of the next call of the network; generate() looks for the name kwargs."""
-        found: dict[str, Any] = super().prepare_inputs_for_generation(*inputs, **kwargs)
-        return {name: value for name, value in found.items() if name not in _BY_MASK}
 
 
 def _returning(kind: Any, forward: Callable[..., Any]) -> Callable[..., Any]:
@@ -258,7 +242,9 @@ class OpenAIGPTModel(OpenAIGPTPreTrainedModel, OwnTransformer):
 _TIED: Any = {"lm_head.weight": "transformer.tokens_embed.weight"}
 
 
-class OpenAIGPTLMHeadModel(OpenAIGPTPreTrainedModel, _OwnCache, GenerationMixin, OwnLMHead):
+class OpenAIGPTLMHeadModel(
+    OpenAIGPTPreTrainedModel, OwnCacheGeneration, GenerationMixin, OwnLMHead
+):
     """ogpt.OpenAIGPTLMHeadModel as a type of transformers."""
 
     network_class = OwnLMHead
@@ -267,7 +253,7 @@ class OpenAIGPTLMHeadModel(OpenAIGPTPreTrainedModel, _OwnCache, GenerationMixin,
 
 
 class OpenAIGPTDoubleHeadsModel(
-    OpenAIGPTPreTrainedModel, _OwnCache, GenerationMixin, OwnDoubleHeads
+    OpenAIGPTPreTrainedModel, OwnCacheGeneration, GenerationMixin, OwnDoubleHeads
 ):
     """ogpt.OpenAIGPTDoubleHeadsModel as a type of transformers."""
 

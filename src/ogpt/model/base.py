@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from ogpt.config.changes import changed, check_heads, padded
-from ogpt.config.model import TOKENIZER_FINGERPRINT, OpenAIGPTConfig
+from ogpt.config.model import OpenAIGPTConfig
 from ogpt.errors import ConfigError
 from ogpt.model.attention import best_attention, check_attention
 from ogpt.model.model_facts import ModelFacts
@@ -195,14 +195,12 @@ class Model(ModelFacts):
 
     def _resize_vocabulary(self, rows: int, std: float | None) -> None:
         """Change vocab_size and a head with its own weight; `std` as in `resized`."""
-        config = changed(self.config, vocab_size=rows)
-        if rows != self.config.vocab_size:  # the recorded tokenizer no longer fits
-            vars(config).pop(TOKENIZER_FINGERPRINT, None)
-        self._take_config(config)
+        self._change_config(vocab_size=rows)
         head = self.get_output_embeddings()
-        if head is not None and not config.tie_word_embeddings:
-            head.weight = resized(head.weight, rows, std)
+        if head is not None:
             head.out_features = rows
+            if not self.config.tie_word_embeddings:
+                head.weight = resized(head.weight, rows, std)
 
     def get_position_embeddings(self) -> nn.Embedding:
         """The position embedding.
@@ -230,7 +228,7 @@ class Model(ModelFacts):
             ConfigError: fewer than 1.
         """
         rows = new_num_position_embeddings
-        self._take_config(changed(self.config, n_positions=rows))
+        self._change_config(n_positions=rows)
         if not hasattr(self.base_model, "positions_embed"):  # an LSTM: no weight depends on it
             return
         table = self.get_position_embeddings()
@@ -248,9 +246,12 @@ class Model(ModelFacts):
             ConfigError: a layer or head that does not exist, or no head left in a layer.
         """
         pruned = check_heads(self.config, heads_to_prune)
-        self._take_config(changed(self.config, pruned_heads=pruned))
+        self._change_config(pruned_heads=pruned)
         for layer, heads in pruned.items():  # those that are removed already are skipped
             self.base_model.get_submodule(f"h.{layer}.attn").prune_heads(heads)  # type: ignore[operator]  # an Attention
+
+    def _change_config(self, **values: object) -> None:
+        self._take_config(changed(self.config, **values))
 
     def _take_config(self, config: OpenAIGPTConfig) -> None:
         """Use `config` in this model and the models inside it."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -32,6 +32,8 @@ class KVCache:
         dtype: Of the keys and values.
         device: Where they are stored.
     """
+
+    is_compileable: ClassVar[bool] = False  # transformers' generate() compiles no step over it
 
     def __init__(
         self,

@@ -133,7 +133,7 @@ def check_embedding_ids(
     if not is_readable(ids) or ids.numel() == 0:
         return
     low, high = (int(value) for value in torch.aminmax(ids))
-    rows = table.num_embeddings
+    rows = len(table.weight)  # an adapter of PEFT has no num_embeddings
     if low < 0 or high >= rows:
         value = low if low < 0 else high
         raise refused("no-embedding", what=what, value=value, last=rows - 1, hint=hint)

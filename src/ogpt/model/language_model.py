@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from ogpt.config.changes import changed
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.model.cache import KVCache
 from ogpt.model.lstm import LSTMModel
@@ -81,6 +80,6 @@ class LanguageModel(OpenAIGPTPreTrainedModel):
 
     def untie_weights(self) -> None:
         """Give the head its own weight, at first a copy of the token embedding."""
-        self._take_config(changed(self.config, tie_word_embeddings=False))
+        self._change_config(tie_word_embeddings=False)
         self.lm_head.weight = nn.Parameter(self.transformer.tokens_embed.weight.detach().clone())
         self.tie_weights()

@@ -40,7 +40,7 @@ class AddedInText:
 def _pattern(token: AddedToken) -> str:
     """Make a regular expression for an added token (a group) and the white space it strips."""
     content = f"({re.escape(token.content)})"
-    if not token.special:
+    if token.normalized and not token.special:
         content = f"(?i:{content})"
     if token.single_word:
         content = rf"(?<!\w){content}(?!\w)"
