@@ -1,16 +1,20 @@
 """Greedy generation in TensorFlow, batch 1: the loop that XLA compiles, and what it replaces.
 
 GPT-1's shape with random weights in float32, a prompt of 32 tokens (prefill is timed too) and 256
-new tokens. Runs in the environment of `make test-tf`; `make bench-tf` starts it.
+new tokens. Runs in the environment of `make test-tf`; `make bench-tf` starts it. transformers 4.57,
+whose TensorFlow classes have no cache, runs in the environment of `make bench-peers`, and generates
+all tokens: minutes a round.
 
-The eager loop without a cache processes the whole text for each token. It would take minutes, so
-only every 16th of its steps is timed, and counts 16 times. Compilation is not timed: it is a figure
-of its own.
+Our own eager loop without a cache processes the whole text for each token too. Only every 16th of
+its steps is timed, and counts 16 times. Compilation is not timed: it is a figure of its own.
 """
 
 from __future__ import annotations
 
+from argparse import Namespace
 from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -20,6 +24,9 @@ import torch
 from benchmarks.contenders import fill
 from benchmarks.decoding import PROMPT, prompt
 from benchmarks.measuring import Result, Table, arguments, interleave, rates, save, spread, timed
+from benchmarks.peers import environments
+from benchmarks.peers.protocol import Setup
+from benchmarks.peers.remote import Remote
 from benchmarks.training_step import GPT1, SMOKE
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.generation.choosing.settings import GenerationSettings
@@ -37,6 +44,8 @@ XLA = "TensorFlow, XLA"
 DECODER = "TensorFlow decoder"
 EAGER = "TensorFlow, eager, no cache"
 TORCH = "PyTorch decoder"
+PEER = "transformers 4.57, TensorFlow, eager"
+ENVIRONMENT = "transformers_tf"
 EVERY = 16
 """Of so many steps of the eager loop one is timed."""
 
@@ -57,13 +66,29 @@ def without_cache(model: Any, text: list[int], first: int) -> float:
     return EVERY * sum(timed(lambda n=n: step(n)) for n in range(first, len(text), EVERY))
 
 
+def transformers(model: Any, shape: dict[str, int], threads: int, folder: Path) -> Remote | None:
+    """Start transformers with the same weights; None if its environment is missing."""
+    if not environments.is_set_up(ENVIRONMENT):
+        return None
+    model.save_pretrained(folder, safe_serialization=False)
+    python = environments.python(ENVIRONMENT)
+    setup = Setup("float32", shape, threads, folder)
+    return Remote(python, f"benchmarks.peers.{ENVIRONMENT}_peer", setup)
+
+
 def main() -> None:
     given = arguments(__doc__, 5, new_tokens=256)
+    with TemporaryDirectory() as folder:
+        measure(given, Path(folder))
+
+
+def measure(given: Namespace, folder: Path) -> None:
     shape = {**SMOKE, "n_positions": 64} if given.smoke else GPT1
     new = 32 if given.smoke else given.new_tokens
     torch.set_num_threads(given.threads)
     tf.config.threading.set_intra_op_parallelism_threads(given.threads)
-    model = OpenAIGPTLMHeadModel(OpenAIGPTConfig(**shape)).eval()
+    # transformers' TensorFlow classes compute the exact GELU, whatever `afn` says
+    model = OpenAIGPTLMHeadModel(OpenAIGPTConfig(**shape, parity={"gelu": "erf"})).eval()
     fill(model)
     other = TFOpenAIGPTLMHeadModel(model.config)
     arrays = {name: array_of(tensor) for name, tensor in model.stored_tensors().items()}
@@ -92,7 +117,20 @@ def main() -> None:
     }
     for name in decoders:
         contenders[name]()  # the first run traces, and allocates memory
+    peer = transformers(other, shape, given.threads, folder)
+    if peer is not None:
+        written[PEER] = []
+
+        def theirs() -> float:
+            answer = peer.generate([ids], new)
+            written[PEER] += answer.ids
+            return answer.seconds
+
+        peer.read([ids])  # allocates memory
+        contenders[PEER] = theirs
     samples = interleave(contenders, given.rounds)
+    if peer is not None:
+        peer.close()
     texts = {tuple(one) for each in written.values() for one in each}
     if len(texts) > 1 and not given.smoke:
         raise SystemExit("the contenders wrote different texts")
@@ -100,15 +138,26 @@ def main() -> None:
     result = Result("tf_generation", "Generation in TensorFlow", settings, samples)
     rows = [[name, spread(rates(new, seconds), 1)] for name, seconds in samples.items()]
     result.tables.append(Table(["float32, batch 1", "tokens/s, median (lowest to highest)"], rows))
-    result.target("times eager without a cache", result.compare(XLA, EAGER), at_least=5.0)
+    result.compare(XLA, EAGER)
+    slow = EAGER if peer is None else PEER
+    result.target(f"times {slow}", result.compare(XLA, slow), at_least=5.0)
     result.target("times the PyTorch decoder", result.compare(XLA, TORCH), at_least=0.8)
     result.compare(DECODER, TORCH)
     result.add_pairs()
-    result.figures = {"seconds_of_first_call": first_call, "distinct_texts": len(texts)}
+    result.figures = {
+        "seconds_of_first_call": first_call,
+        "distinct_texts": len(texts),
+        "peer_versions": {} if peer is None else peer.versions,
+    }
     result.notes.append(
         f"All contenders write the same text. The first call, which compiles, takes "
-        f"{first_call:.0f} s. Every {EVERY}th step of the eager loop is timed."
+        f"{first_call:.0f} s. Of our eager loop, every {EVERY}th step is timed."
     )
+    if peer is None:
+        result.notes.append(f"Not installed (`make bench-peers`): {PEER}.")
+    else:
+        versions = ", ".join(f"{name} {version}" for name, version in peer.versions.items())
+        result.notes.append(f"{PEER}: {versions}; no cache, all {new} tokens are timed.")
     save(result, given)
 
 

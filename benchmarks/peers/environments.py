@@ -13,7 +13,7 @@ import venv
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PEERS = ("openvino", "ctranslate2", "llama_cpp")
+PEERS = ("openvino", "ctranslate2", "llama_cpp", "transformers_tf")
 """Each has NAME.txt (its requirements) and NAME_peer.py beside this file."""
 
 BUILD = {

@@ -11,8 +11,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
-import psutil
-
 from benchmarks.peers.protocol import Setup
 
 ROOT = Path(__file__).parents[2]
@@ -65,6 +63,8 @@ class Remote:
 
     def cpu_seconds(self) -> float:
         """CPU time of all threads since the start."""
+        import psutil  # the environment of TensorFlow lacks it
+
         times = psutil.Process(self._process.pid).cpu_times()
         return times.user + times.system
 
