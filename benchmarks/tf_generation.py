@@ -23,7 +23,17 @@ import torch
 
 from benchmarks.contenders import fill
 from benchmarks.decoding import PROMPT, prompt
-from benchmarks.measuring import Result, Table, arguments, interleave, rates, save, spread, timed
+from benchmarks.measuring import (
+    Result,
+    Table,
+    agreeing,
+    arguments,
+    interleave,
+    rates,
+    save,
+    spread,
+    timed,
+)
 from benchmarks.peers import environments
 from benchmarks.peers.protocol import Setup
 from benchmarks.peers.remote import Remote
@@ -123,6 +133,9 @@ def measure(given: Namespace, folder: Path) -> None:
 
         def theirs() -> float:
             answer = peer.generate([ids], new)
+            equal = agreeing(answer.ids[0], written[XLA][0])
+            if equal < new and not given.smoke:  # now, not after minutes
+                raise SystemExit(f"{PEER} writes another text after {equal} tokens")
             written[PEER] += answer.ids
             return answer.seconds
 

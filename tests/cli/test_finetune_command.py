@@ -12,6 +12,7 @@ WORDS = [
     *("--model", "m", "--out", "o"),
     *("--family", "entailment", "--train", "t", "--valid", "v", "--column", "label=gold"),
 ]
+TENSORFLOW = ("--backend", "tensorflow")
 GIVEN = {"model": Path("m"), "out": Path("o"), "overrides": ["finetune.epochs=1"], "resume": True}
 
 
@@ -32,13 +33,20 @@ def called_with(monkeypatch: pytest.MonkeyPatch, name: str, result: object, *wor
 def test_one_run(monkeypatch: pytest.MonkeyPatch) -> None:
     options, shown = called_with(monkeypatch, "finetune", {"best_step": 7})
     assert "seeds" not in options
+    assert options["backend"] is None
     assert shown == "best_step  7\n"
+
+
+def test_another_backend(monkeypatch: pytest.MonkeyPatch) -> None:
+    options, _ = called_with(monkeypatch, "finetune", {"best_step": 7}, *TENSORFLOW)
+    assert options["backend"] == "tensorflow"
 
 
 def test_a_plan(monkeypatch: pytest.MonkeyPatch) -> None:
     options, shown = called_with(
-        monkeypatch, "finetune_plan", {"eta_s": 61.0}, "--plan", "--seeds", "2"
+        monkeypatch, "finetune_plan", {"eta_s": 61.0}, "--plan", "--seeds", "2", *TENSORFLOW
     )
+    assert options["backend"] == "tensorflow"
     assert (options["seeds"], options["grid"]) == (2, ())
     assert shown == "eta_s  1:01\n"
 
@@ -47,7 +55,8 @@ def test_a_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
     point = SweepPoint({}, (Path("o/seed-0000"),), {}, {})
     made = FinetuneSweep(Path("o"), "accuracy", (point,), 0, Path("o/seed-0000"), {"test": 0.56})
     words = ("--grid", "finetune.batch_size=8,16", "--grid", "finetune.epochs=1,2")
-    options, shown = called_with(monkeypatch, "finetune_sweep", made, *words)
+    options, shown = called_with(monkeypatch, "finetune_sweep", made, *words, *TENSORFLOW)
+    assert options["backend"] == "tensorflow"
     assert options["grid"] == ["finetune.batch_size=8,16", "finetune.epochs=1,2"]
     *_, paper, chosen = shown.splitlines()
     assert paper == "test accuracy              0.5600  in the paper"

@@ -97,6 +97,7 @@ def test_prepare(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_pretrain(monkeypatch: pytest.MonkeyPatch, flag: list[str], name: str) -> None:
     called = record(monkeypatch, name, {"tokens_per_s": 1_234.5})
     words = "--preset tiny --data a b --valid v --tokenizer t --init i --out o --config c.toml"
+    words += " --backend tensorflow"
     result = ok(
         "pretrain",
         *words.split(),
@@ -120,7 +121,7 @@ def test_pretrain(monkeypatch: pytest.MonkeyPatch, flag: list[str], name: str) -
         "overrides": ["a.b=1", "c.d=2"],
         "resume": True,
         "probes": Path("p"),
-        "backend": None,
+        "backend": "tensorflow",
     }
     assert result.stdout == "tokens_per_s  1,234\n"
 

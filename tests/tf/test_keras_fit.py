@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ogpt.errors import ConfigError
+from ogpt.errors import ConfigError, TokenOutOfRange
 from ogpt.model.classification import OpenAIGPTForSequenceClassification
 from ogpt.model.double_heads import OpenAIGPTDoubleHeadsModel
 from ogpt.model.heads import OpenAIGPTLMHeadModel
 from ogpt.model.transformer import OpenAIGPTModel
+from ogpt.notices import collecting
 from ogpt.tf.double_heads import LM_COEF
 from ogpt.workflows.add_pad_token import add_pad_token
 from tests.contracts.sources import ROOT
@@ -110,11 +111,13 @@ def test_predict(kind: Kind) -> None:
         assert isinstance(found[name], np.ndarray)
         assert gap(found[name], value) < 1e-5
     tuples = tf_small(kind, return_dict=False)
+    tuples.compile(jit_compile=False)
     assert gap(tuples.predict(inputs, verbose=0)[0], expected[0]) < 1e-5
 
 
 def test_predict_with_hidden_states() -> None:
     model = tf_small(output_hidden_states=True)
+    model.compile(jit_compile=False)
     inputs, _ = batch(OpenAIGPTLMHeadModel)
     found = model.predict(inputs, batch_size=4, verbose=0)
     assert [one.shape for one in found.hidden_states] == [(8, 6, 16)] * 3
@@ -127,11 +130,56 @@ def test_xla_and_mixed_precision(dtype: str) -> None:
     model = kind(config(), dtype=dtype)
     optimizer = keras.optimizers.Adam(1e-2, gradient_accumulation_steps=2)
     model.compile(optimizer, jit_compile=True)
-    losses = model.fit(dataset(OpenAIGPTLMHeadModel), shuffle=False, epochs=12, verbose=0).history[
-        "loss"
+    data, losses = dataset(OpenAIGPTLMHeadModel), []
+    with collecting() as notices:
+        for epochs in (2, 10):
+            losses += model.fit(data, shuffle=False, epochs=epochs, verbose=0).history["loss"]
+    assert [notice.message.partition(":")[0] for notice in notices] == [
+        "compiling fit(), evaluate() and predict() with XLA"
     ]
     assert losses[-1] < losses[0]
     assert {str(variable.dtype) for variable in model.trainable_variables} == {"float32"}
+
+
+def test_ids_without_an_embedding_are_refused_before_a_compiled_step() -> None:
+    inputs, labels = batch(CLASSIFIER)
+    classes = labels["labels"]
+    model = tf_small(CLASSIFIER, **NONE)
+    model.compile(jit_compile=True)
+    far = np.full((8, 6), 16)
+    ids = inputs["input_ids"].copy()
+    ids[7, 5] = 40
+    for bad, found in (
+        (ids, "token id 40 was passed; allowed: 0 to 39"),
+        (tf.constant(-ids), "token id -40 was passed"),
+        ([ids, inputs["attention_mask"]], "token id 40"),
+        ({**inputs, "input_ids": ids}, "token id 40"),
+        ({**inputs, "token_type_ids": ids}, "token type id 40"),
+        ({**inputs, "position_ids": far}, "position id 16 was passed; allowed: 0 to 15"),
+    ):
+        with pytest.raises(TokenOutOfRange, match=found):
+            model.fit(bad, classes, verbose=0)
+        with pytest.raises(TokenOutOfRange, match=found):
+            model.evaluate(bad, classes, verbose=0)
+        with pytest.raises(TokenOutOfRange, match=found):
+            model.predict(bad, verbose=0)
+    with pytest.raises(TokenOutOfRange, match="token id 40"):
+        model.fit(inputs, classes, validation_data=(ids, classes), verbose=0)
+
+
+def test_what_a_tokenizer_returns() -> None:
+    words = tokenizer()
+    model = tf_small(CLASSIFIER, vocab_size=len(words), n_positions=32, **NONE)
+    add_pad_token(words, model)
+    given = words(["a film", "the end of this story"], padding=True, return_tensors="np")
+    labels = np.array([0, 2])
+    expected = model(given, labels=labels)
+    model.compile(keras.optimizers.SGD(0.0), jit_compile=False)
+    assert gap(model.predict(given, verbose=0).logits, expected.logits) < 1e-5
+    assert gap(model.evaluate(given, labels, verbose=0), expected.loss) < 1e-5
+    history = model.fit(given, labels, validation_data=(given, labels), verbose=0).history
+    assert gap(history["loss"][0], expected.loss) < 1e-5
+    assert gap(history["val_loss"][0], expected.loss) < 1e-5
 
 
 def test_two_replicas_learn_what_one_does() -> None:
@@ -311,6 +359,44 @@ def test_resized_embeddings(tied: bool) -> None:
     assert model.get_output_embeddings() is (
         model.get_input_embeddings() if tied else model.lm_head
     )
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_another_head(tied: bool, tmp_path: Path) -> None:
+    model = tf_small(tie_word_embeddings=tied)
+    given, ids = model.config, draw_ids(2, 5).numpy()
+    head = keras.layers.Dense(40, use_bias=False)
+    head.build((None, 16))
+    model.set_output_embeddings(head)
+    assert model.get_output_embeddings() is head
+    assert (given.tie_word_embeddings, model.config.tie_word_embeddings) == (tied, False)
+    out = model(ids).logits
+    hidden = model.transformer(ids).last_hidden_state
+    assert gap(out, hidden @ head.kernel) < 1e-5
+    assert any(variable is head.kernel for variable in model.trainable_variables)
+    model.save_pretrained(tmp_path)
+    for kind in (OpenAIGPTLMHeadModel, type(model)):
+        again = kind.from_pretrained(tmp_path)
+        logits = again(draw_ids(2, 5) if kind is OpenAIGPTLMHeadModel else ids).logits
+        found = logits.detach() if kind is OpenAIGPTLMHeadModel else logits
+        assert gap(found, out) < 1e-5
+    wide, biased = keras.layers.Dense(41, use_bias=False), keras.layers.Dense(40)
+    for wrong in (wide, biased):
+        wrong.build((None, 16))
+    for wrong, message in (
+        (wide, r"the shape \(16, 41\); allowed: \(16, 40\), no bias"),
+        (biased, r"the shape \(16, 40\) and a bias; allowed"),
+        (keras.layers.Embedding(40, 16), "the shape None; allowed"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            model.set_output_embeddings(wrong)
+    assert model.get_output_embeddings() is head
+
+
+@pytest.mark.parametrize("kind", TWINS)
+def test_dummy_inputs(kind: Kind) -> None:
+    model = tf_small(kind)
+    assert model(model.dummy_inputs)[0].shape[0] == 3
 
 
 def test_new_rows_at_random_and_heads_that_there_are_not() -> None:

@@ -92,6 +92,11 @@ class TFModel(keras.Model):
             if one.variable.trainable or not only_trainable
         )
 
+    @property
+    def dummy_inputs(self) -> dict[str, Tensor]:
+        """Arguments of `call` that every model takes: 3 rows of 5 tokens."""
+        return {"input_ids": ops.zeros((3, 5), "int32")}
+
     # embeddings and heads
 
     def get_input_embeddings(self) -> keras.layers.Embedding:

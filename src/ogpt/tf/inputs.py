@@ -6,6 +6,7 @@ a model all of them are N rows; `TFInputShape.restore` undoes it for the outputs
 Checks of values (ids within the vocabulary, masks of 0 and 1) run for eager tensors in the memory
 of the CPU only: in a traced graph, as in fit() and tf.function, there are no values yet. There
 TensorFlow itself refuses ids without an embedding on the CPU; under XLA and on a GPU it does not.
+So fit(), evaluate() and predict() check ids that they get as arrays before the first step.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from operator import mul
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 from keras import ops
 
 from ogpt.config.call_errors import (
@@ -26,6 +28,7 @@ from ogpt.config.call_errors import (
     refused,
     unknown_argument,
 )
+from ogpt.config.model import OpenAIGPTConfig
 from ogpt.errors import ConfigError, UnknownArgument
 from ogpt.notices import tell
 from ogpt.tf.tensors import Size, Tensor
@@ -133,7 +136,7 @@ def to_rows(
 
 def readable(x: Tensor) -> bool:
     """Whether reading the values of a tensor is possible, and waits for no accelerator."""
-    return hasattr(x, "numpy") and "CPU" in x.device
+    return hasattr(x, "numpy") and "CPU" in str(getattr(x, "device", ""))
 
 
 def check_embedding_ids(ids: Tensor, rows: int, what: str, hint: str = SAME_TOKENIZER) -> None:
@@ -142,9 +145,33 @@ def check_embedding_ids(ids: Tensor, rows: int, what: str, hint: str = SAME_TOKE
     Raises:
         TokenOutOfRange: an id has no row (eager CPU tensors).
     """
-    if not readable(ids) or 0 in ids.shape:
-        return
-    low, high = int(ops.min(ids)), int(ops.max(ids))
+    if readable(ids) and 0 not in ids.shape:
+        _check_range(int(ops.min(ids)), int(ops.max(ids)), rows, what, hint)
+
+
+def check_ids_in_memory(given: Mapping[str, Any], config: OpenAIGPTConfig) -> None:
+    """Check ids before a compiled step, where an id without an embedding would go unnoticed.
+
+    Args:
+        given: Arguments of a call by name; those of integers in numpy arrays are checked.
+        config: Of the model.
+
+    Raises:
+        TokenOutOfRange: an id has no row.
+    """
+    for name, what, rows in (
+        ("input_ids", "token id", config.vocab_size),
+        ("token_type_ids", "token type id", config.vocab_size),
+        ("position_ids", "position id", config.n_positions),
+    ):
+        ids = given.get(name)
+        if ids is not None and readable(ids):
+            ids = ids.numpy()
+        if isinstance(ids, np.ndarray) and ids.dtype.kind in "iu" and ids.size:
+            _check_range(int(ids.min()), int(ids.max()), rows, what, SAME_TOKENIZER)
+
+
+def _check_range(low: int, high: int, rows: int, what: str, hint: str) -> None:
     if low < 0 or high >= rows:
         value = low if low < 0 else high
         raise refused("no-embedding", what=what, value=value, last=rows - 1, hint=hint)
@@ -274,7 +301,7 @@ def named_arguments(
         )
     arguments = {**by_name, **named}
     for name, value in arguments.items():
-        if name in names and name not in _SETTINGS and value is not None and not _is_tensor(value):
+        if name in names and name not in _SETTINGS and value is not None and not is_tensor(value):
             raise ConfigError(
                 f"{name} is a {type(value).__name__}; allowed: a tf.Tensor or a numpy array",
                 hint='use tf.constant(...), or call the tokenizer with return_tensors="tf"',
@@ -282,13 +309,14 @@ def named_arguments(
     return arguments
 
 
-def _is_tensor(x: object) -> bool:
+def is_tensor(x: object) -> bool:
+    """Whether an object is a tensor or a numpy array."""
     return hasattr(x, "shape") and hasattr(x, "dtype")
 
 
 def _are_inputs(values: Sequence[Any]) -> bool:
     """Whether a list holds the inputs in their order, not the ids of a text."""
-    return all(value is None or _is_tensor(value) for value in values)
+    return all(value is None or is_tensor(value) for value in values)
 
 
 def known_options(

@@ -11,8 +11,9 @@ import tensorflow as tf
 
 from ogpt.config.model_output import ModelOutput
 from ogpt.errors import ConfigError
+from ogpt.notices import tell
 from ogpt.tf.base import TFModel
-from ogpt.tf.inputs import named_arguments
+from ogpt.tf.inputs import check_ids_in_memory, is_tensor, named_arguments
 from ogpt.tf.keras_data import Collate, Row, keras_dataset, stacked
 from ogpt.tf.tensors import Tensor
 
@@ -31,6 +32,8 @@ class TFTrainableModel(TFModel):
     own_loss = True
     """Whether fit() uses the loss that `call` returns; compile(loss=...) replaces it."""
 
+    _announced = False  # whether the notice of XLA came since compile()
+
     def compile(self, optimizer: Any = "rmsprop", loss: Any = None, **options: Any) -> None:
         """Prepare for fit() and evaluate().
 
@@ -40,6 +43,7 @@ class TFTrainableModel(TFModel):
             **options: metrics, jit_compile, run_eagerly, ... as in keras.Model.compile.
         """
         self.own_loss = loss is None
+        self._announced = False
         super().compile(optimizer=optimizer, loss=loss, **options)
 
     def train_step(self, data: Any) -> Any:
@@ -75,15 +79,50 @@ class TFTrainableModel(TFModel):
             return out
         return {name: value for name, value in out.items() if not name.endswith("loss")}
 
+    def fit(self, x: Any = None, y: Any = None, *arguments: Any, **options: Any) -> Any:
+        """Train.
+
+        Args:
+            x: Inputs as in `call`, also a BatchEncoding; or a tf.data.Dataset of batches of them.
+            y: Labels, if they are not among the inputs.
+            *arguments: As in keras.Model.fit.
+            **options: As in keras.Model.fit.
+
+        Raises:
+            TokenOutOfRange: an id without an embedding among inputs in memory. Those of a data set
+                are not checked: see `ogpt.tf.inputs`.
+        """
+        held_out = options.get("validation_data")
+        if isinstance(held_out, tuple):
+            options["validation_data"] = (self._inputs(held_out[0]), *held_out[1:])
+        return super().fit(self._inputs(x), y, *arguments, **options)
+
+    def evaluate(self, x: Any = None, y: Any = None, *arguments: Any, **options: Any) -> Any:
+        """The loss and the metrics.
+
+        Args:
+            x: As in fit.
+            y: As in fit.
+            *arguments: As in keras.Model.evaluate.
+            **options: As in keras.Model.evaluate.
+
+        Raises:
+            TokenOutOfRange: as in fit.
+        """
+        return super().evaluate(self._inputs(x), y, *arguments, **options)
+
     def predict(self, x: Any, *arguments: Any, **options: Any) -> Any:
         """The outputs for all batches, as numpy arrays in the output class of the model.
 
         Args:
-            x: Inputs as in `call`, or a tf.data.Dataset of batches of them.
+            x: As in fit.
             *arguments: As in keras.Model.predict.
             **options: As in keras.Model.predict.
+
+        Raises:
+            TokenOutOfRange: as in fit.
         """
-        found = super().predict(x, *arguments, **options)
+        found = super().predict(self._inputs(x), *arguments, **options)
         return self.output_class(**found) if isinstance(found, dict) else found
 
     def prepare_tf_dataset(
@@ -185,6 +224,17 @@ class TFTrainableModel(TFModel):
         """
         wanted = x.get(self.label_name) if self.own_loss else y
         return super().compute_metrics(x, wanted, _scores(y_pred), sample_weight)
+
+    def _inputs(self, x: Any) -> Any:
+        """Inputs as Keras takes them; ids in memory are checked, as a compiled step cannot."""
+        if isinstance(x, Mapping):
+            x = dict(x)  # Keras takes a subclass of dict, such as BatchEncoding, for one array
+        if is_tensor(x) or isinstance(x, dict | list | tuple):
+            check_ids_in_memory(named_arguments(self.call, (x,), {}), self.config)
+        if self.jit_compile and not self.run_eagerly and not self._announced:
+            self._announced = True
+            tell("compiling", what="fit(), evaluate() and predict()", each="shape of a batch")
+        return x
 
     def _labelled(self, data: Any) -> Any:
         """A batch with its labels among the inputs, if the loss is the model's own."""

@@ -7,9 +7,11 @@ from typing import Any
 import keras
 from keras import ops
 
+from ogpt.config.changes import changed
 from ogpt.config.model import OpenAIGPTConfig
+from ogpt.errors import ConfigError
 from ogpt.tf.attention import cached
-from ogpt.tf.base import dense, stored_dense
+from ogpt.tf.base import dense, replace_layer, stored_dense
 from ogpt.tf.cache import TFKVCache
 from ogpt.tf.pretrained import TFOpenAIGPTPreTrainedModel
 from ogpt.tf.tensors import StoredVariable, Tensor
@@ -60,6 +62,29 @@ class TFLanguageModel(TFOpenAIGPTPreTrainedModel):
     def get_output_embeddings(self) -> keras.layers.Layer:
         """The language-model head; the token embedding if they are tied."""
         return self.get_input_embeddings() if self.lm_head is None else self.lm_head
+
+    def set_output_embeddings(self, new_embeddings: keras.layers.Dense) -> None:
+        """Replace the language-model head, which is no longer tied to the token embedding.
+
+        The model gets a copy of its configuration. Call compile() again afterwards.
+
+        Args:
+            new_embeddings: A built layer without a bias, with a kernel (n_embd, vocab_size).
+
+        Raises:
+            ConfigError: another shape, or a bias.
+        """
+        wanted = (self.config.n_embd, self.config.vocab_size)
+        kernel = getattr(new_embeddings, "kernel", None)
+        found = None if kernel is None else tuple(kernel.shape)
+        if found != wanted or new_embeddings.use_bias:
+            bias = " and a bias" * bool(getattr(new_embeddings, "use_bias", False))
+            raise ConfigError(
+                f"the head has a kernel of the shape {found}{bias}; allowed: {wanted}, no bias",
+                hint="build a keras.layers.Dense(vocab_size, use_bias=False) for n_embd inputs",
+            )
+        self.config = self.transformer.config = changed(self.config, tie_word_embeddings=False)
+        replace_layer(self, "lm_head", new_embeddings)
 
     def stored_variables(self) -> dict[str, StoredVariable]:
         """The variables that a file stores, by the names of PyTorch's weights; tied ones once."""

@@ -130,35 +130,37 @@ class TFOpenAIGPTPreTrainedModel(TFTrainableModel):
             write_card(Path(folder))
             return push_folder(folder, repo_id, **options)
 
+    @property
+    def input_signature(self) -> dict[str, tf.TensorSpec]:
+        """The inputs of a SavedModel by name: int32, (B, T), or for double heads (B, K, T)."""
+        choices = "mc_token_ids" in _names(self)
+        tokens = [None, None, None] if choices else [None, None]
+        axes = {"input_ids": tokens, "attention_mask": tokens}
+        if choices:
+            axes["mc_token_ids"] = tokens[:2]
+        return {name: tf.TensorSpec(one, tf.int32, name=name) for name, one in axes.items()}
+
     def export_saved_model(self, folder: str | Path) -> None:
         """Write a SavedModel that TensorFlow's own loader and TensorFlow Serving run.
 
-        Its signature `serving_default` takes input_ids and attention_mask, int32, (B, T) or for
-        double heads (B, K, T); mc_token_ids, (B, K), too for those. It returns the fields of the
-        model's output by name.
+        Its signatures, `serving_default` for int32 and `int64_serving`, take input_ids and
+        attention_mask, (B, T) or for double heads (B, K, T); mc_token_ids, (B, K), too for those.
+        They return the fields of the model's output by name.
 
         Args:
             folder: Of the SavedModel; its parent is created if missing.
         """
-        axes = [None, None, None] if "mc_token_ids" in _names(self) else [None, None]
-        tokens = tf.TensorSpec(axes, tf.int32)
-        signature = [tokens, tokens]
-        names = ["input_ids", "attention_mask"]
-        if len(axes) == 3:
-            signature.append(tf.TensorSpec(axes[:2], tf.int32))
-            names.append("mc_token_ids")
+        signature = self.input_signature
 
         def serve(*given: Any) -> dict[str, Any]:
-            out = self(**dict(zip(names, given, strict=True)), return_dict=True)
+            out = self(**dict(zip(signature, given, strict=True)), return_dict=True)
             return {name: value for name, value in out.items() if not isinstance(value, tuple)}
 
-        specs = [
-            tf.TensorSpec(one.shape, one.dtype, name=name)
-            for name, one in zip(names, signature, strict=True)
-        ]
         archive = keras.export.ExportArchive()
         archive.track(self)
-        archive.add_endpoint("serving_default", serve, specs)
+        for endpoint, dtype in (("serving_default", tf.int32), ("int64_serving", tf.int64)):
+            specs = [tf.TensorSpec(one.shape, dtype, name=one.name) for one in signature.values()]
+            archive.add_endpoint(endpoint, serve, specs)
         archive.write_out(str(folder), verbose=False)
 
     @overload
