@@ -36,4 +36,4 @@ class TransformersTF:
 
 
 if __name__ == "__main__":
-    serve(("transformers", "tensorflow-cpu", "tf_keras"), TransformersTF)
+    serve(("transformers", "tensorflow", "tf_keras"), TransformersTF)
