@@ -68,7 +68,7 @@ SITE := -c 'import site; print(site.getsitepackages()[0])'
 test-ecosystem: $(ECOSYSTEMS:%=.venv-transformers-%/.ready)
 	for version in $(ECOSYSTEMS); do PYTHONPATH=src HF_HUB_OFFLINE=1 \
 	  .venv-transformers-$$version/bin/python -m pytest -q -n 0 -W ignore::FutureWarning \
-	  tests/ecosystem || exit 1; done
+	  tests/ecosystem tests/integrations || exit 1; done
 	$(BIN)/python -m tests.ecosystem.table
 
 test-all: test test-slow test-tf test-ecosystem

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import datasets
 import pytest
 from lm_eval.api.instance import Instance
 from lm_eval.evaluator import evaluate
@@ -17,27 +16,11 @@ from lm_eval.tasks import TaskManager
 
 from ogpt.integrations import transformers as door
 from tests.ecosystem import small
+from tests.ecosystem.endings import TASK
 from tests.serving.running import running
 
 LIBRARY = "lm_eval"
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "serve.md"
-
-ROWS = [
-    {"text": "the sea was", "choices": ["calm", "small", "the old man"], "label": 0},
-    {"text": "a small boat", "choices": ["on the calm sea", "was happy"], "label": 0},
-    {"text": "the old man", "choices": ["calm boat", "and the sea"], "label": 1},
-    {"text": "", "choices": ["he was very happy", "sea"], "label": 0},
-]
-TASK = {
-    "task": "endings",
-    "custom_dataset": lambda **_: {"test": datasets.Dataset.from_list(ROWS)},
-    "test_split": "test",
-    "output_type": "multiple_choice",
-    "doc_to_text": "text",
-    "doc_to_choice": "choices",
-    "doc_to_target": "label",
-    "metric_list": [{"metric": "acc"}, {"metric": "acc_norm"}],
-}
 
 
 @pytest.fixture(scope="module")

@@ -84,6 +84,42 @@ def test_adapters(name: str, task: str, tmp_path: Path) -> None:
         torch.testing.assert_close(values(adapted.merge_and_unload()), after, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("task", KINDS)
+def test_an_adapter_of_the_token_embedding(task: str, tmp_path: Path) -> None:
+    """LoRA on the token embedding: trained, saved, loaded over transformers' GPT-1, merged."""
+    base = small.model(KINDS[task], num_labels=3, initializer_range=0.3)
+    base.save_pretrained(tmp_path / "base")
+    before = values(base)
+    asked = {"target_modules": ["tokens_embed"], "init_lora_weights": False}
+    adapted = get_peft_model(base, peft.LoraConfig(task_type=task, r=4, **asked))
+    train(adapted, task)
+    after = values(adapted)
+    assert not torch.allclose(after, before, atol=1e-3)
+    with pytest.raises(ogpt.errors.TokenOutOfRange):
+        adapted(input_ids=small.IDS + 40)
+    adapted.save_pretrained(tmp_path / "adapter")
+    theirs = getattr(transformers, KINDS[task].__name__).from_pretrained(tmp_path / "base").eval()
+    again = PeftModel.from_pretrained(theirs, tmp_path / "adapter").eval()
+    torch.testing.assert_close(values(again), after, rtol=1e-4, atol=1e-4)
+    if task != "CAUSAL_LM":  # there the head is tied to what is merged
+        torch.testing.assert_close(values(adapted.merge_and_unload()), after, rtol=1e-4, atol=1e-4)
+
+
+def test_prefix_tuning_is_refused_where_transformers_drops_it(tmp_path: Path) -> None:
+    """Prefix tuning is refused: it gives keys and values of its own, which GPT-1 lacks."""
+
+    def prefixed(model: Any) -> Any:
+        asked = peft.PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3)
+        return get_peft_model(model, asked)
+
+    base = small.model(door.OpenAIGPTLMHeadModel)
+    base.save_pretrained(tmp_path)
+    theirs = transformers.OpenAIGPTLMHeadModel.from_pretrained(tmp_path).eval()
+    torch.testing.assert_close(values(prefixed(theirs)), values(base))
+    with pytest.raises(ogpt.errors.ConfigError, match="past_key_values"):
+        values(prefixed(base))
+
+
 def test_an_adapter_of_transformers_model_loads_over_ours(tmp_path: Path) -> None:
     """LoRA trained on transformers' GPT-1, loaded over ours."""
     small.model(door.OpenAIGPTLMHeadModel).save_pretrained(tmp_path / "base")

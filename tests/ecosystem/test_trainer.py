@@ -156,6 +156,16 @@ def test_options(kind: Any, tmp_path: Path) -> None:
     assert smooth.evaluate()["eval_loss"] > 0
 
 
+@pytest.mark.parametrize("library", [transformers, door], ids=lambda library: library.__name__)
+def test_double_heads_name_their_labels(library: Any, tmp_path: Path) -> None:
+    """Trainer: the double-heads model reports eval_loss with label_names, as transformers' does."""
+    small.model(door.OpenAIGPTDoubleHeadsModel).save_pretrained(tmp_path / "model")
+    made = library.OpenAIGPTDoubleHeadsModel.from_pretrained(tmp_path / "model")
+    assert "eval_loss" not in trainer(made, tmp_path / "run").evaluate()
+    found = trainer(made, tmp_path / "run", label_names=["labels"]).evaluate()
+    assert found["eval_loss"] > 0
+
+
 def test_our_own_classes_train_and_evaluate(tmp_path: Path) -> None:
     """Trainer: ogpt's own classes train and evaluate; it refuses to save tied weights of theirs."""
     torch.manual_seed(0)

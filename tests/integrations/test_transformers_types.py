@@ -37,6 +37,24 @@ def test_the_network_and_its_initial_weights_are_ours(kind: Any, tmp_path: Path)
         torch.testing.assert_close(again(IDS)[0], own(IDS)[0], rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_flipped_bit_of_a_bin_file_is_found(zipped: bool, tmp_path: Path) -> None:
+    model = built(OpenAIGPTLMHeadModel, small())
+    model.config.save_pretrained(tmp_path)
+    file = tmp_path / "pytorch_model.bin"
+    weights = {name: weight.clone() for name, weight in model.state_dict().items()}
+    torch.save(weights, file, _use_new_zipfile_serialization=zipped)
+    again = OpenAIGPTLMHeadModel.from_pretrained(tmp_path).eval()
+    torch.testing.assert_close(again(IDS).logits, model(IDS).logits)
+    if not zipped:  # no checksums
+        return
+    content = bytearray(file.read_bytes())
+    content[content.index(weights["transformer.h.1.ln_2.weight"].numpy().tobytes()) + 2] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(ogpt.errors.WeightsError, match="checksum"):
+        OpenAIGPTLMHeadModel.from_pretrained(tmp_path)
+
+
 def test_tools_find_transformers_layers() -> None:
     model = built(OpenAIGPTLMHeadModel, small())
     names = {

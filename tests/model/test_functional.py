@@ -1,8 +1,7 @@
-"""What torch.func, torch.export.save and ONNX do with a model."""
+"""What torch.func and torch.export.save do with a model."""
 
 import copy
 import io
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -112,26 +111,3 @@ def test_the_cache_of_an_lstm_is_a_tree() -> None:
     found = torch.utils._pytree.tree_map(lambda leaf: leaf, cache)
     assert type(found) is LSTMCache
     assert all(torch.equal(a, b) for a, b in zip(found.last(), cache.last(), strict=True))
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")  # the exporter's own
-@pytest.mark.parametrize("kind", KINDS)
-def test_onnx(kind: Kind, tmp_path: Path) -> None:
-    runtime = pytest.importorskip("onnxruntime")
-    pytest.importorskip("onnxscript")
-    model, axes = small(kind), {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
-    program = torch.onnx.export(
-        model,
-        (IDS,),
-        kwargs={"attention_mask": MASK},
-        dynamo=True,
-        dynamic_shapes={"input_ids": axes, "attention_mask": axes},
-    )
-    program.save(tmp_path / "model.onnx")
-    session = runtime.InferenceSession(tmp_path / "model.onnx")
-    ids, mask = draw_ids(3, 4), (torch.arange(4) >= torch.tensor([[0], [2], [1]])).long()
-    given = {"input_ids": ids.numpy(), "attention_mask": mask.numpy()}
-    expected = model(ids, attention_mask=mask).to_tuple()
-    for found, value in zip(session.run(None, given), expected, strict=True):
-        assert apart(torch.from_numpy(found), value) < 1e-5

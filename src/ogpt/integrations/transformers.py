@@ -18,6 +18,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from copy import deepcopy
 from functools import wraps
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -43,6 +44,7 @@ from ogpt.model.transformer import Conv1D as OwnConv1D
 from ogpt.model.transformer import OpenAIGPTModel as OwnTransformer
 from ogpt.tokens.fast import OpenAIGPTTokenizerFast as OwnTokenizerFast
 from ogpt.tokens.tokenizer import OpenAIGPTTokenizer as OwnTokenizer
+from ogpt.weights.zip_records import check_records
 
 _VERSION_4 = transformers.__version__.startswith("4.")
 _LINKED = OwnConfig.defaults.keys() - {"label2id"}  # it follows from id2label
@@ -168,6 +170,16 @@ class OpenAIGPTPreTrainedModel(transformers.PreTrainedModel, _Start):
                 hint="load it without, then use ogpt.integrations.torchao.quantize",
             )
         return super().from_pretrained(*inputs, **options)
+
+    @classmethod
+    def _load_pretrained_model(
+        cls, model: Any, state_dict: Any, checkpoint_files: Any, *inputs: Any, **options: Any
+    ) -> Any:
+        for file in map(Path, checkpoint_files or ()):
+            if file.suffix == ".bin":  # torch.load compares no checksums
+                check_records(file)
+        given = (model, state_dict, checkpoint_files)
+        return super()._load_pretrained_model(*given, *inputs, **options)
 
     def _init_weights(self, module: nn.Module) -> None:
         with torch.no_grad():

@@ -47,8 +47,9 @@ class Model(ModelFacts):
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute; PEFT puts an adapter in the place of a layer so."""
-        # It knows nn.Linear and transformers' Conv1D: of our layers, the heads alone.
-        if type(value).__module__.startswith("peft.tuners."):
+        # It finds nn.Linear and transformers' Conv1D: of our layers, the heads alone.
+        adapts = type(value).__module__.startswith("peft.tuners.")
+        if adapts and isinstance(getattr(self, name, None), nn.Linear):
             tell("adapter-on-head", layer=name)
         super().__setattr__(name, value)
 

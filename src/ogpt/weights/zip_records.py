@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ogpt.errors import WeightsError
-from ogpt.weights.opened import damaged
+from ogpt.weights.opened import Opened, damaged
 from ogpt.weights.tensor_pickle import TRUST, described
 
 ZIP_MAGIC = b"PK\x03\x04"
@@ -77,6 +77,24 @@ class _Bounded:
         if size > _DIRECTORY_LIMIT:
             raise ValueError(f"it has {size} bytes; allowed: {_DIRECTORY_LIMIT}")
         return self._stream.read(size)
+
+
+def check_records(file: Path) -> None:
+    """Compare each record of a zip archive with its checksum; any other file has none.
+
+    Args:
+        file: Such as pytorch_model.bin.
+
+    Raises:
+        WeightsError: the file is missing or damaged, or a checksum differs.
+    """
+    opened = Opened(file)
+    if opened.read(0, min(len(ZIP_MAGIC), opened.size)) != ZIP_MAGIC:
+        return
+    with open(file, "rb") as stream:
+        records = zip_records(file, stream)
+    for name, record in records.items():
+        record.check(file, name, opened.read)
 
 
 def zip_records(file: Path, stream: BufferedReader) -> dict[str, ZipRecord]:
