@@ -1,6 +1,7 @@
 """`ogpt pretrain` and `ogpt finetune` with TensorFlow: the same runs as with PyTorch."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,13 @@ import pytest
 import ogpt
 from ogpt import notices
 from ogpt.config.pretrain_settings import TrainingSettings
+from ogpt.data.shards import Shards
 from ogpt.errors import ConfigError
 from ogpt.folders.model_folder import ModelFolder
-from ogpt.folders.run_folder import read_events
+from ogpt.folders.run_folder import RunFolder, read_events
 from ogpt.training.tf_start import start_tf_language_model
 from ogpt.workflows.pretrain import PretrainResult
+from tests.cli.stand_ins import ok
 from tests.model.small import small
 from tests.training.corpus import write_text
 from tests.workflows.finetuning import FAST, base_model, task_files
@@ -84,7 +87,10 @@ def test_a_run_leaves_what_pytorchs_leaves(runs: dict[str, PretrainResult]) -> N
     assert ogpt.OpenAIGPTLMHeadModel.from_pretrained(path).num_parameters() > 0
 
 
+@pytest.mark.parametrize(("first", "second"), [("torch", "tensorflow"), ("tensorflow", "torch")])
 def test_a_run_resumes_with_the_other_framework(
+    first: str,
+    second: str,
     runs: dict[str, PretrainResult],
     base: Path,
     text: Path,
@@ -104,10 +110,46 @@ def test_a_run_resumes_with_the_other_framework(
     with monkeypatch.context() as patch:
         patch.setattr(Loop, "_stop_if_requested", stop)
         with pytest.raises(TrainingInterrupted):
-            pretrained(tmp_path / "run", base, text)
-    pretrained(tmp_path / "run", base, text, backend="tensorflow", resume=True)
+            pretrained(tmp_path / "run", base, text, backend=first)
+    pretrained(tmp_path / "run", base, text, backend=second, resume=True)
     expected = losses(runs["torch"].out)
     assert np.abs(np.subtract(losses(tmp_path / "run"), expected)).max() < 1e-4
+
+
+def test_a_new_model_of_a_preset_with_the_options_of_run_clm(text: Path, tmp_path: Path) -> None:
+    """One option of each kind that the guide maps, by what it changes."""
+    settings = [
+        *("model.n_layer=1", "model.n_head=2", "model.n_embd=32"),  # --config_overrides
+        "model.n_positions=16",  # --block_size
+        *("tokenizer.vocab_size=300", "tokenizer.pre_tokenizer=bytes"),  # --use_fast_tokenizer
+        "data.valid_fraction=0.3",  # --validation_split_percentage
+        *("training.max_steps=3", "training.warmup_steps=1"),
+        *("training.batch_size=4", "training.micro_batch_size=2"),  # gradient accumulation
+        "training.precision=bfloat16",  # --fp16
+        "training.compile=on",  # --xla
+        "training.log_every=1",
+    ]
+    out = tmp_path / "run"
+    sets = [word for setting in settings for word in ("--set", setting)]
+    words = ("--backend", "tensorflow", "--preset", "tiny", "--data", str(text), "--out", str(out))
+    result = ok("pretrain", *words, *sets)
+    assert "compiling the training step with XLA" in result.stderr
+    assert json.loads(ok("info", str(out), "--json").stdout)["settings"]["training"][
+        "weight_decay"
+    ] == pytest.approx(0.1)  # the preset's
+    assert RunFolder.open(out).facts["finished"]
+    events = [e for e in read_events(out / "metrics.jsonl") if e["event"] == "train"]
+    assert [(e["step"], e["tokens"]) for e in events] == [(n, 4 * 16) for n in (1, 2, 3)]
+    path = ModelFolder.open(out).path
+    card = (path / "README.md").read_text("utf-8")
+    assert "tensorflow" in card
+    assert "bfloat16" in card
+    config = ogpt.OpenAIGPTConfig.from_pretrained(path)
+    assert (config.n_layer, config.n_positions, config.vocab_size) == (1, 16, 300)
+    assert json.loads((path / "tokenizer_config.json").read_text())["pre_tokenizer"] == "bytes"
+    shards = Shards.open(out / "shards")
+    held_out = len(shards.valid) / (len(shards.valid) + len(shards.train))
+    assert 0.15 < held_out < 0.45
 
 
 def test_models_that_cannot_start_a_run(base: Path, text: Path, tmp_path: Path) -> None:
@@ -153,6 +195,42 @@ def test_a_task_is_learned(tmp_path: Path) -> None:
     rows = [json.loads(line) for line in files["test"].read_text("utf-8").splitlines()]
     right = [p.label == row["label"] for p, row in zip(predictions, rows, strict=True)]
     assert np.mean(right) == accuracy.value
+
+
+@pytest.mark.parametrize("first", ["torch", "tensorflow"])
+def test_a_fine_tuning_moves_at_a_checkpoint(first: str, base: Path, tmp_path: Path) -> None:
+    """From one checkpoint both have the same losses, for 24 steps."""
+    files = task_files(tmp_path)
+    asked = [f"finetune.{one}" for one in ("epochs=2", "log_every=1", "classifier_dropout=0")]
+
+    def stop(kind: str, /, **fields: Any) -> None:
+        if kind == "checkpoint":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tuned(tmp_path / "torch", base, files, *asked, backend=first, reporter=stop)
+    shutil.copytree(tmp_path / "torch", tmp_path / "tensorflow")
+    found = []
+    for backend in ("torch", "tensorflow"):
+        tuned(tmp_path / backend, base, files, *asked, backend=backend, resume=True)
+        assert RunFolder.open(tmp_path / backend).facts["machine"]["framework"].startswith(backend)
+        found.append(losses(tmp_path / backend))
+    assert [len(one) for one in found] == [48, 48]
+    expected, mine = (one[24:] for one in found)
+    assert np.abs(np.subtract(mine, expected)).max() < 1e-4
+    # the planted fault: other batches
+    assert np.abs(np.subtract(mine[1:], expected[:-1])).max() > 1e-3
+
+
+def test_the_command_line_fine_tunes_with_tensorflow(base: Path, tmp_path: Path) -> None:
+    files = [word for name, f in task_files(tmp_path).items() for word in (f"--{name}", str(f))]
+    words = ("--model", str(base), "--out", str(tmp_path / "run"), "--family", "classification")
+    sets = [*FAST, "finetune.threads=0", "finetune.precision=float32", "finetune.max_steps=2"]
+    overrides = [word for setting in sets for word in ("--set", setting)]
+    ok("finetune", "--backend", "tensorflow", *words, *files, *overrides)
+    facts = RunFolder.open(tmp_path / "run").facts
+    assert facts["machine"]["framework"].startswith("tensorflow")
+    assert facts["steps"] == 2
 
 
 def test_more_frozen_layers_than_there_are(base: Path, tmp_path: Path) -> None:
