@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import transformers
 
+import ogpt
+from ogpt.integrations import transformers as door
 from ogpt.model.transformer import OpenAIGPTModel
 from tests.integrations.small import CLASSES
 
@@ -53,6 +55,17 @@ def hidden(kind: type, own: type) -> Iterator[str]:
 def test_every_name_of_ours_is_ours_or_has_a_reason(kind: Any) -> None:
     assert [name for name in hidden(kind, kind.network_class) if name not in THEIRS] == []
     assert all(any(hasattr(each.network_class, name) for each in CLASSES) for name in THEIRS)
+
+
+@pytest.mark.parametrize(
+    ("kind", "own"),
+    [
+        (door.OpenAIGPTTokenizer, ogpt.OpenAIGPTTokenizer),
+        (door.OpenAIGPTTokenizerFast, ogpt.OpenAIGPTTokenizerFast),
+    ],
+)
+def test_every_name_of_a_tokenizer_is_ours(kind: type, own: type) -> None:
+    assert list(hidden(kind, own)) == []
 
 
 def test_a_hidden_name_is_found() -> None:
