@@ -44,6 +44,7 @@ $(TF_VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(TF_VENV)
 	$(TF_VENV)/bin/python -m pip --disable-pip-version-check install --quiet -c constraints.txt \
 	  numpy tokenizers huggingface_hub filelock typer rich h5py torch tensorflow-cpu keras scikit-learn scipy \
+	  fastapi uvicorn httptools prometheus-client sqlalchemy alembic \
 	  pytest pytest-cov pytest-timeout pytest-xdist
 	@touch $@
 
