@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -148,9 +149,11 @@ def save(result: Result, arguments: argparse.Namespace) -> None:
 def facts(arguments: argparse.Namespace) -> dict[str, Any]:
     """Facts of the run: date, command, machine, threads, versions."""
     script = Path(sys.argv[0])
+    # where a result was written is no part of it, and names a folder of one machine
+    words = ["DIR" if before == "--out" else word for before, word in pairwise(sys.argv)]
     return {
         "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
-        "command": shlex.join(["python", "-m", f"benchmarks.{script.stem}", *sys.argv[1:]]),
+        "command": shlex.join(["python", "-m", f"benchmarks.{script.stem}", *words]),
         "smoke": arguments.smoke,
         "machine": {
             "processor": processor.name(),
