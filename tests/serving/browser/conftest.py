@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 CHROMIUM = shutil.which("chromium")
 
 
-@pytest.fixture(scope="session")
+# not for the session: Playwright keeps an event loop running in this thread, and other files need
+# one of their own
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """One browser for all tests; each test has a profile of its own."""
+    """One browser for the tests of a file; each test has a profile of its own."""
     playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
     if CHROMIUM is None:
         pytest.skip("Chromium is not installed (Debian: apt install chromium)")
