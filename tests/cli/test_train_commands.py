@@ -35,6 +35,8 @@ def test_demo(monkeypatch: pytest.MonkeyPatch) -> None:
         TASK,
         Path("r.html"),
         "ogpt generate",
+        "ogpt serve",
+        "http://h/",
     )
     called = record(monkeypatch, "demo", made)
     result = ok("--quiet", "demo")
@@ -52,6 +54,7 @@ def test_demo(monkeypatch: pytest.MonkeyPatch) -> None:
         "",
         "report: r.html",
         "generate with it: ogpt generate",
+        "write with it: ogpt serve, then open http://h/",
     ]
 
 

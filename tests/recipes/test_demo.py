@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from ogpt.recipes import demo as recipe
 from ogpt.recipes import package_task
 from ogpt.recipes.demo import demo, verdict
 from ogpt.recipes.report import ModelScore
+from ogpt.serving.server_settings import ServerSettings
 from tests.recipes.conftest import write_library
 
 TOY = (
@@ -95,8 +97,12 @@ def test_the_whole_story(tmp_path: Path) -> None:
         assert 0 <= score.low <= score.value <= score.high <= 1
         assert f"{score.value:.1%}" in page
 
-    # the command that is shown works
+    # the commands that are shown work, and the report has them
     assert result.command == f"ogpt generate '{out}' \"The function returns\""
+    assert result.serve_command == f"ogpt serve '{out}'"
+    assert result.page_address == f"http://127.0.0.1:{ServerSettings().port}/"
+    assert escape(result.serve_command) in page
+    assert f'<a href="{result.page_address}">' in page
     assert ogpt.generate(out, recipe.PROMPTS[0], max_new_tokens=3)[0].text
 
 

@@ -16,7 +16,8 @@ STORY = Story(
     summary="What <b>it</b> is.",
     verdict="It wins.",
     won=True,
-    commands=['ogpt generate "runs/a b" "The function returns"'],
+    commands=['ogpt generate "runs/a b" "The function returns"', "ogpt serve"],
+    page_address="http://127.0.0.1:8000/",
     scores=[ModelScore("GPT", 4.0, 54.6, 1.5), ModelScore("trigram", 4.5, 90.02, 1.7)],
     scores_note="On 7 tokens.",
     samples=[Sample("The $x", ' </blockquote><script>alert("1")</script>')],
@@ -51,7 +52,7 @@ class Page(HTMLParser):
         self.loads += [
             str(value)
             for name, value in attrs
-            if name in ("src", "href", "xlink:href", "srcset", "data")
+            if name in ("src", "href", "xlink:href", "srcset", "data") and tag != "a"
         ]
         if tag not in self.VOID:
             self.open.append(tag)
@@ -92,7 +93,8 @@ def test_the_page_loads_nothing(html: str) -> None:
     page = Page(html)
     assert all(load.startswith(("#", "data:,")) for load in page.loads)
     assert not re.search(r"@import|url\((?!#)", html)
-    assert set(re.findall(r"https?://[^\"' ]+", html)) == {"http://www.w3.org/1999/xlink"}
+    links = {"http://www.w3.org/1999/xlink", STORY.page_address}
+    assert set(re.findall(r"https?://[^\"' <]+", html)) == links
 
 
 def test_both_colour_schemes_know_every_colour(html: str) -> None:

@@ -240,6 +240,7 @@ def demo_story(result: DemoResult) -> str:
         f"{result.task.verdict}\n",
         f"report: {result.report}",
         f"generate with it: {result.command}",
+        f"write with it: {result.serve_command}, then open {result.page_address}",
     ]
     return "\n".join(lines)
 

@@ -30,6 +30,7 @@ from ogpt.recipes.package_task import TaskComparison, compare
 from ogpt.recipes.report import ModelScore, Sample, Story, write_report
 from ogpt.recipes.run_metrics import Metrics, read_metrics
 from ogpt.reporting import Reporter, silent
+from ogpt.serving.server_settings import ServerSettings
 from ogpt.storage import path_of, write_json
 from ogpt.weights.shapes import parameter_count
 from ogpt.workflows.generate import generate
@@ -63,7 +64,11 @@ class DemoResult:
     """How well it learns a task, with and without pre-training."""
     report: Path
     command: str
-    """A command that uses the model."""
+    """A command that generates text with the model."""
+    serve_command: str
+    """A command that shows a page to write on with the model."""
+    page_address: str
+    """Where that page is while the command runs."""
 
 
 def demo(
@@ -113,12 +118,16 @@ def demo(
     )
     won = scores[0].loss < min(score.loss for score in scores[1:])
     command = f'ogpt generate {shlex.quote(str(out))} "{PROMPTS[0]}"'
+    serve_command = f"ogpt serve {shlex.quote(str(out))}"
+    server = ServerSettings()
+    page_address = f"http://{server.host}:{server.port}/"
     story = Story(
         title="A small GPT on Python's documentation",
         summary=_summary(out, shards, metrics),
         verdict=verdict(scores),
         won=won,
-        commands=[command],
+        commands=[command, serve_command],
+        page_address=page_address,
         scores=scores,
         scores_note=(
             f"{losses['tokens']:,} tokens of {shards.valid.n_documents} documents that no model "
@@ -135,7 +144,18 @@ def demo(
         facts=_facts(out, shards, metrics),
     )
     report = write_report(out, story)
-    return DemoResult(out, scores, won, story.verdict, tuple(story.samples), task, report, command)
+    return DemoResult(
+        out,
+        scores,
+        won,
+        story.verdict,
+        tuple(story.samples),
+        task,
+        report,
+        command,
+        serve_command,
+        page_address,
+    )
 
 
 def verdict(scores: Sequence[ModelScore]) -> str:

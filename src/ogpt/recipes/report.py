@@ -50,7 +50,9 @@ class Story:
     won: bool
     """Whether the model has the lowest loss of all."""
     commands: Sequence[str]
-    """How to use the model."""
+    """How to use the model; the last one serves it."""
+    page_address: str
+    """Where the writing page is while that command runs."""
     scores: Sequence[ModelScore]
     """The model first, then its baselines."""
     scores_note: str
@@ -73,6 +75,7 @@ def write_report(run: Path, story: Story) -> Path:
     template = Template((resources.files("ogpt.recipes") / "report.html").read_text("utf-8"))
     body = template.substitute(
         commands=escape("\n".join(story.commands)),
+        page_address=escape(story.page_address),
         scores="\n".join(
             _score_row(score, "model" if score is story.scores[0] else "opponent")
             for score in story.scores
