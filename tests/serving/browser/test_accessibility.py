@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.serving.browser.writer import accepted, suggested
+from tests.serving.running import running
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from playwright.sync_api import Page
 
     from tests.serving.browser.conftest import NewPage
@@ -51,6 +54,40 @@ def test_axe_finds_nothing(new_page: NewPage, viewport: dict[str, int], scheme: 
         assert violations(page) == []
         page.click(f"#{name}-panel .close")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_in_menu_and_dialogs(
+    new_page: NewPage, small_folder: Path, tmp_path: Path, scheme: str
+) -> None:
+    settings = {"documents": str(tmp_path / "kept.sqlite3")}
+    with running({"small": small_folder}, **settings) as url:
+        shown = {"color_scheme": scheme, "reduced_motion": "reduce"}
+        page = new_page(url, viewport=PHONE if scheme == "dark" else WIDE, bypass_csp=True, **shown)
+        page.keyboard.type("a bad cab")
+        accepted(page)
+        for name in ("share", "picture"):
+            page.click("#more")
+            assert violations(page) == []
+            page.click(f"#{name}-text")
+            page.wait_for_selector(f"#{name}-dialog[open]")
+            assert violations(page) == []
+            if name == "share":
+                link = page.input_value("#share-dialog input")
+            page.keyboard.press("Escape")
+        page.click("#toggle-settings")
+        page.click("#seen")
+        page.wait_for_selector("#seen-dialog[open]")
+        assert violations(page) == []
+        page.evaluate("document.getElementById('seen-dialog').close()")
+        page.evaluate("document.getElementById('key').showModal()")
+        assert violations(page) == []
+        page.goto(link)
+        assert violations(page) == []
+        page.click("button")
+        page.wait_for_selector("[role=status]")
+        assert violations(page) == []
+        page.close()
 
 
 def test_a_planted_fault_is_found(new_page: NewPage) -> None:

@@ -37,7 +37,12 @@ def test_50_000_words(page: Page, tmp_path: Path) -> None:
     page.evaluate(WATCH)
     page.keyboard.type("a deed ")
     assert page.evaluate("[...window.changed].map((each) => each.className)") == ["line"]
-    assert "a deed " in (page.locator(f"#editor .line >> nth={LINES // 2}").text_content() or "")
+    session = page.context.new_cdp_session(page)
+    composed = {"text": "蚊", "selectionStart": 1, "selectionEnd": 1}
+    session.send("Input.imeSetComposition", composed)
+    session.send("Input.insertText", {"text": "蚊"})  # as an input method ends a word
+    assert page.evaluate("[...window.changed].map((each) => each.className)") == ["line"]
+    assert "a deed 蚊" in (page.locator(f"#editor .line >> nth={LINES // 2}").text_content() or "")
     page.keyboard.press("Control+Space")
     page.wait_for_selector("#suggestions[aria-busy=false]")
     page.keyboard.press("Enter")

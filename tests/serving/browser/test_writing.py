@@ -239,6 +239,56 @@ def test_an_empty_page_asks_for_words(page: Page) -> None:
     assert page.locator(".documents li").count() == 2
 
 
+COUNTS = r"""async () => {
+  const { TextDocument, humanSlice, machineSlice } = await import("/static/page/text_document.js");
+  const parts = ["", " ", "a", "b\u00e9\u2019s", "-", "\n", "an 12 b", "\u{1d4b3}y", "\u706f"];
+  let state = 7;
+  const any = (number) => (state = (state * 48271) % 2147483647) % number;
+  const text = new TextDocument();
+  const wrong = [];
+  for (let step = 0; step < 2000; step += 1) {
+    const start = any(text.length + 1);
+    const end = Math.min(text.length, start + any(4));
+    const part = parts[any(parts.length)];
+    text.replace(start, end, any(2) ? humanSlice(part) : machineSlice(part, {}));
+    const kept = JSON.stringify(text.words());
+    const whole = JSON.stringify(new TextDocument(text.slice()).words());
+    if (kept !== whole) wrong.push(`${step}: ${kept}, not ${whole}`);
+  }
+  return { wrong, length: text.length };
+}"""
+
+
+def test_words_counted_edit_by_edit_are_those_of_the_whole(page: Page) -> None:
+    found = page.evaluate(COUNTS)
+    assert found["wrong"] == []
+    assert found["length"] > 300
+
+
+def is_caret_in_view(page: Page) -> bool:
+    found: bool = page.evaluate(
+        """() => {
+          const range = getSelection().getRangeAt(0);
+          const [first] = range.getClientRects();
+          const { top, bottom } = first ?? range.startContainer.getBoundingClientRect();
+          const edge = (name) => document.querySelector(name).getBoundingClientRect();
+          return top >= edge("header").bottom && bottom <= edge("footer").top;
+        }"""
+    )
+    return found
+
+
+def test_the_caret_stays_in_view(page: Page) -> None:
+    for _ in range(60):
+        page.keyboard.press("Enter")
+    assert is_caret_in_view(page)
+    page.keyboard.type("a bad cab")
+    page.evaluate("scrollTo(0, 0)")
+    assert not is_caret_in_view(page)
+    page.keyboard.press("Control+z")
+    assert is_caret_in_view(page)
+
+
 def test_ghost_text(page: Page) -> None:
     page.click("#toggle-settings")
     page.check("input[name=ghost]")

@@ -14,9 +14,14 @@ export const FORMATS = Object.freeze({
 export function download(title, slice, format) {
   const { type, make } = FORMATS[format];
   const blob = new Blob([make({ title, slice })], { type: `${type};charset=utf-8` });
+  offer(blob, title || slice.text, format);
+}
+
+/** Offer a file as a download, with a name from some text. */
+export function offer(blob, text, ending) {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(blob);
-  link.download = `${fileName(title || slice.text)}.${format}`;
+  link.download = `${fileName(text)}.${ending}`;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }

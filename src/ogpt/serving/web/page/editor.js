@@ -52,6 +52,7 @@ export class Editor extends EventTarget {
     const removed = this._replace(start, end, slice);
     this.history.add({ start, removed, inserted: slice, kind, before });
     this.select(start + slice.text.length);
+    this.view.reveal(start + slice.text.length);
     this._told("change");
   }
 
@@ -94,7 +95,7 @@ export class Editor extends EventTarget {
     const added = shown.slice(start, shown.length - tail);
     const removed = this.document.replace(start, text.length - tail, humanSlice(added));
     const caret = start + added.length;
-    this.view.show(this.document); // the browser may have made nodes of its own
+    this.view.takeOver(start, removed.text.length, added.length);
     if (removed.text || added) {
       const before = { start: start + removed.text.length };
       this.history.add({ start, removed, inserted: humanSlice(added), kind: "compose", before });
@@ -114,6 +115,7 @@ export class Editor extends EventTarget {
   _moved({ start, end = start }) {
     this.focus();
     this.select(start, end);
+    this.view.reveal(end);
     this._told("change");
   }
 

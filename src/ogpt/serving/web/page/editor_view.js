@@ -50,6 +50,17 @@ export class EditorView {
     this._markEmpty();
   }
 
+  /** As `update`, where the browser has made the edit, maybe with nodes of its own. */
+  takeOver(start, removed, added) {
+    const children = [...this.root.childNodes];
+    const ours = children.length === this._lines.length;
+    if (ours && children.every((child, index) => child === this._lines[index])) {
+      this.update(start, removed, added);
+    } else {
+      this.show(this._document);
+    }
+  }
+
   /** Show a ghost, or none: {offset, text}. */
   setGhost(ghost) {
     const places = [this.ghost, ghost].filter(Boolean).map(({ offset }) => this.lineAt(offset));
@@ -94,7 +105,8 @@ export class EditorView {
 
   /** The text that the page shows, which the browser may have changed. */
   shownText() {
-    return [...this.root.childNodes].map(textOf).join("\n");
+    const read = this.ghost ? textOf : ({ textContent }) => textContent; // which is quick
+    return [...this.root.childNodes].map(read).join("\n");
   }
 
   /** The selection as {start, end, backward}, or null if it is elsewhere. */
@@ -156,6 +168,16 @@ export class EditorView {
     range.setStart(...this.placeOf(offset));
     const [first] = range.getClientRects();
     return first ?? this._lines[this.lineAt(offset)].getBoundingClientRect();
+  }
+
+  /** Scroll an offset into view: the browser does so only after edits of its own. */
+  reveal(offset) {
+    const { scrollPaddingTop, scrollPaddingBottom } = getComputedStyle(document.documentElement);
+    const { top, bottom } = this.rectOf(offset);
+    const above = top - parseFloat(scrollPaddingTop);
+    const below = bottom - (innerHeight - parseFloat(scrollPaddingBottom));
+    if (below > 0) scrollBy(0, below);
+    else if (above < 0) scrollBy(0, above);
   }
 
   _markEmpty() {

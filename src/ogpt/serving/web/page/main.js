@@ -14,6 +14,7 @@ import { LookInside } from "./look_inside.js";
 import { Models } from "./models.js";
 import { OpenDocument } from "./open_document.js";
 import { Panels } from "./panels.js";
+import { PictureDialog } from "./picture_dialog.js";
 import { Preferences } from "./preferences.js";
 import { showSeen } from "./seen_by_model.js";
 import { ServerWatch } from "./server_watch.js";
@@ -73,6 +74,7 @@ const panels = new Panels(editor, () => {
 });
 const status = new StatusLine({ editor, inside }, opened);
 const sharing = new ShareDialog($("share-dialog"), $("share-text"), { ...context, opened });
+new PictureDialog($("picture-dialog"), $("picture-text"), { editor, title: $("title"), announcer });
 new EditorKeys({ ...context, list, ghost, card, preferences });
 new TokenCount($("tokens"), context);
 new ServerWatch($("away"), announcer, opened, () => loadModels());

@@ -5,6 +5,8 @@
  * the model came to write the part. All offsets are UTF-16 units, as in the DOM.
  */
 
+const SPACE = /\s/;
+
 export const EMPTY = Object.freeze({ text: "", machine: Object.freeze([]) });
 
 /** What a person typed or pasted. */
@@ -21,6 +23,7 @@ export class TextDocument {
   constructor(slice = EMPTY) {
     this.text = slice.text;
     this.machine = slice.machine.map((range) => ({ ...range }));
+    this._words = this._count(0, this.length);
   }
 
   get length() {
@@ -36,12 +39,16 @@ export class TextDocument {
   replace(start, end, slice) {
     const removed = this.slice(start, end);
     const added = slice.text.length;
+    const { first, last } = this._around(start, end);
+    const before = this._count(first, last);
     this.text = this.text.slice(0, start) + slice.text + this.text.slice(end);
     this.machine = joined([
       ...within(this.machine, 0, start, 0),
       ...within(slice.machine, 0, added, start),
       ...within(this.machine, end, Infinity, start + added - end),
     ]);
+    const after = this._count(first, last + start + added - end);
+    for (const by of ["human", "machine"]) this._words[by] += after[by] - before[by];
     return removed;
   }
 
@@ -52,12 +59,27 @@ export class TextDocument {
 
   /** Words by who wrote their first letter. */
   words() {
+    return { ...this._words };
+  }
+
+  /** A part with the whole words around it: an edit changes the count of no others. */
+  _around(start, end) {
+    let [first, last] = [start, end];
+    while (first > 0 && !SPACE.test(this.text[first - 1])) first -= 1;
+    while (last < this.length && !SPACE.test(this.text[last])) last += 1;
+    return { first, last };
+  }
+
+  /** Words that begin in [from, to), which cuts no word. */
+  _count(from, to) {
     const found = { human: 0, machine: 0 };
     const word = /[\p{L}\p{N}][\p{L}\p{N}\p{M}'’-]*/gu;
+    word.lastIndex = from;
     let next = 0;
-    for (let match = word.exec(this.text); match; match = word.exec(this.text)) {
-      while (next < this.machine.length && this.machine[next].end <= match.index) next += 1;
-      const by = next < this.machine.length && this.machine[next].start <= match.index;
+    for (const { index } of this.text.matchAll(word)) {
+      if (index >= to) break;
+      while (next < this.machine.length && this.machine[next].end <= index) next += 1;
+      const by = next < this.machine.length && this.machine[next].start <= index;
       found[by ? "machine" : "human"] += 1;
     }
     return found;
