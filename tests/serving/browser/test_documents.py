@@ -57,6 +57,29 @@ def test_a_page_that_is_closed_at_once_loses_nothing(new_page: NewPage) -> None:
     assert text(new_page(context=page.context)) == "a bad cab faced"
 
 
+def test_a_new_list_of_documents_keeps_the_focus(page: Page) -> None:
+    focused = "document.activeElement.textContent"
+    page.keyboard.type("first")
+    page.click("#toggle-documents")
+    page.click("#documents-panel .new")
+    page.click("#editor")
+    page.keyboard.type("second")
+    saved(page)
+    page.focus(".documents .open:has-text('first')")
+    page.keyboard.press("Enter")  # the list is shown again, with this document as the open one
+    assert "first" in page.evaluate(focused)
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#note:has-text('was deleted')")
+    assert "second" in page.evaluate(focused)
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.keyboard.press("Enter")
+    until(page, "document.querySelectorAll('.documents li').length === 0")
+    assert "New document" in page.evaluate(focused)
+
+
 def test_the_list_of_documents(page: Page) -> None:
     page.keyboard.type("first")
     page.click("#toggle-documents")

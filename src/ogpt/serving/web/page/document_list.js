@@ -5,6 +5,7 @@ import { listed, remove, stored } from "./store.js";
 
 export class DocumentList {
   constructor(panel, open, announcer) {
+    this.panel = panel;
     this.items = panel.querySelector(".documents");
     this.open = open;
     this.announcer = announcer;
@@ -17,8 +18,30 @@ export class DocumentList {
 
   show() {
     const found = listed();
+    const focused = this._focused();
     this.items.replaceChildren(...found.map((each) => this._item(each)));
-    this.items.parentElement.querySelector(".none").hidden = found.length > 0;
+    this.panel.querySelector(".none").hidden = found.length > 0;
+    if (focused) this._focus(focused);
+  }
+
+  /** Which button has the focus: a new list would lose it. */
+  _focused() {
+    const button = document.activeElement;
+    const item = button.closest(".documents > li");
+    if (!item) return null;
+    const place = [...this.items.children].indexOf(item);
+    return { id: item.dataset.id, className: button.className, place };
+  }
+
+  /** The same button, or a neighbour of the document that is gone. */
+  _focus({ id, className, place }) {
+    const items = [...this.items.children];
+    const same = items.find((item) => item.dataset.id === id);
+    const found =
+      same?.querySelector(`.${className}`) ??
+      (items[place] ?? items.at(-1))?.querySelector(".open") ??
+      this.panel.querySelector(".new");
+    found.focus({ preventScroll: true });
   }
 
   /** Delete a document after its copy on the server: nothing else could end the share link. */
