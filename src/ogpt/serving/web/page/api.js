@@ -88,7 +88,7 @@ async function reach(path, { method, body, headers, signal }) {
     fetch(new URL(path, BASE), {
       method,
       headers: all,
-      body: body === undefined ? undefined : JSON.stringify(body),
+      body: body === undefined ? undefined : JSON.stringify(body, wellFormed),
       signal,
       cache: "no-store",
     }),
@@ -115,4 +115,9 @@ async function errorOf(response) {
     // no error of this server's: a proxy's
   }
   return new ApiError(response.status, message, param);
+}
+
+/** Half a surrogate pair, which the server refuses, is sent as a replacement character. */
+function wellFormed(_, value) {
+  return typeof value === "string" ? value.toWellFormed() : value;
 }

@@ -90,8 +90,9 @@ function caption(spans, words, all) {
   if (words.machine === 0) return `${part}Every word was written by a human.`;
   const names = spans.map(({ provenance }) => provenance?.model).filter(Boolean);
   const models = [...new Set(names)].slice(0, 3).join(", ");
+  const by = models ? `the model ${models}` : "a model";
   const percent = Math.round((100 * words.machine) / shown);
-  return `${part}The underlined words (${percent} %) were written by ${models || "a model"}.`;
+  return `${part}The underlined words (${percent} %) were written by ${by}.`;
 }
 
 /** As much of a slice as fits, up to the end of a word. */
