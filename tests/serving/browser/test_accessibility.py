@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.serving.browser.writer import accepted, suggested
+from tests.serving.browser.writer import ENDED, SUGGESTIONS, accepted, machine, suggested
 from tests.serving.running import running
 
 if TYPE_CHECKING:
@@ -114,6 +114,21 @@ def test_every_control_is_reached_by_keyboard(page: Page) -> None:
         "suggest",
         "editor",
     } <= reached
+
+
+def test_on_a_phone(new_page: NewPage) -> None:
+    page = new_page(viewport=PHONE, has_touch=True, is_mobile=True)
+    placeholder = "getComputedStyle(document.getElementById('editor'), '::before').content"
+    assert "tap Suggest" in page.evaluate(placeholder)  # there is no Tab
+    page.tap("#toggle-documents")
+    page.tap("#documents-panel .new")
+    assert page.is_hidden("#documents-panel")  # it would hide the text
+    page.keyboard.type("a bad cab")
+    page.tap("#suggest")
+    page.wait_for_selector(ENDED)
+    assert page.locator("#suggestions kbd:visible").count() == 0
+    page.tap(f"{SUGGESTIONS} >> nth=1")
+    assert len(machine(page)) == 1
 
 
 def test_reduced_motion(new_page: NewPage) -> None:

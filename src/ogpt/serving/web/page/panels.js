@@ -17,8 +17,13 @@ export class Panels {
         if (event.key === "Escape") this.show(name, false);
       });
     }
+    partsOf("documents").panel.addEventListener("click", ({ target }) => {
+      if (isBeside() || !target.closest(".new, .open")) return;
+      hide("documents");
+      this.editor.focus();
+    });
     this.editor.root.addEventListener("pointerdown", () => {
-      if (matchMedia("(min-width: 64rem)").matches) return; // the text is beside it
+      if (isBeside()) return;
       PANELS.filter((name) => !partsOf(name).panel.hidden).forEach((name) => hide(name));
     });
   }
@@ -35,6 +40,11 @@ export class Panels {
     if (name === "documents") this.onDocuments();
     panel.querySelector(".close").focus();
   }
+}
+
+/** Whether there is room for the text beside a panel. */
+function isBeside() {
+  return matchMedia("(min-width: 64rem)").matches;
 }
 
 function hide(name) {
