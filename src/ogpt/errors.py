@@ -181,7 +181,12 @@ class DeadlineExceeded(EngineError, TimeoutError):
 
 
 class EngineUnavailable(EngineError):
-    """An engine that restarts, drains or is closed accepts no requests."""
+    """An engine that restarts, drains or is closed accepts no requests.
+
+    `retry_after`: whole seconds until it may, or until a balancer knows of another one.
+    """
+
+    retry_after: int = 5
 
 
 class QueueFull(EngineError):

@@ -111,6 +111,20 @@ def test_pieces_come_out_with_their_word() -> None:
     assert shown == ["", "", " aba", " b", "", "", " .a"]
 
 
+def test_a_word_without_end_takes_as_long_for_each_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[int] = []
+    decoding = StandInTokenizer.decode
+
+    def counted(tokenizer: StandInTokenizer, ids: list[int], **named: bool) -> str:
+        decoded.append(len(ids))
+        return decoding(tokenizer, ids, **named)
+
+    monkeypatch.setattr(StandInTokenizer, "decode", counted)
+    ids = ids_of("a", "b", ".") * 100
+    assert "".join(written(Writer(TOKENIZER), ids)) == "ab." * 100
+    assert sum(decoded) < 3 * len(ids)
+
+
 def test_text_that_may_become_a_stop_string_waits() -> None:
     ids = ids_of("a</w>", ".</w>", "a</w>", ".</w>", "b</w>")
     writer = Writer(TOKENIZER, stop=[". b"])

@@ -206,7 +206,7 @@ def test_counters_and_times(gated: GatedDecoder) -> None:
     assert (counters.requests, counters.failed, counters.refused) == (3, 0, 0)
     assert counters.generation_tokens == 15
     assert counters.prompt_tokens == 3 * len(request().prompts[0].ids)
-    assert counters.finished == {"stop": 0, "length": 3, "max_time": 0}
+    assert counters.finished == {"stop": 0, "length": 3, "max_time": 0, "abort": 0}
     assert (counters.running, counters.waiting) == (0, 0)
     assert counters.steps == len(gated.parts)
     times = streams[0].times
@@ -571,11 +571,47 @@ def test_a_drained_engine_finishes_what_it_has(gated: GatedDecoder) -> None:
         assert (engine.health, gated.closed) == ("closed", True)
 
 
-def test_what_is_not_drained_in_time_ends_with_an_error(gated: GatedDecoder) -> None:
+@pytest.mark.parametrize("asked", [{}, {"num_beams": 2, "do_sample": False}])
+def test_texts_that_are_not_drained_in_time_end_as_they_are(
+    gated: GatedDecoder, asked: dict[str, Any]
+) -> None:
+    """Also one that waits. Who asked for less time than the server had has its own reason."""
+    now = 0.0
+    with serving(gated, clock=lambda: now) as engine:
+        running = [
+            engine.submit(request(max_new_tokens=1900, max_time=most, **asked))
+            for most in (None, 5)[: 1 if asked else 2]
+        ]
+        waiting = engine.submit(request(ids(3)))
+        gated.permits.release(3)
+        for _ in range(4):
+            gated.is_computing()
+        now = 6.0
+        thread = threading.Timer(0.05, gated.open)
+        thread.start()
+        assert not engine.drain(timeout=0)
+        reasons = []
+        for stream in running:
+            [one] = stream.generations()
+            reasons.append(one.finish_reason)
+            assert 3 <= len(one.ids) <= 5
+            whole = alone(GatedDecoder(), request(max_new_tokens=50, **asked))
+            assert asked or one.ids == whole[0].ids[: len(one.ids)]
+        assert reasons == ["abort", "max_time"][: len(running)]
+        assert [one.finish_reason for one in waiting.generations()] == ["abort"]
+        assert engine.counters().finished["abort"] == 2
+        assert gated.closed
+
+
+def test_what_cannot_be_drained_ends_with_an_error(
+    gated: GatedDecoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A call of the decoder that does not return in time."""
+    monkeypatch.setattr("ogpt.serving.engine.LAST_STEP", 0.02)
     with serving(gated) as engine:
         stream = engine.submit(request(max_new_tokens=1900))
         gated.is_computing()
-        thread = threading.Timer(0.05, gated.permits.release)
+        thread = threading.Timer(0.3, gated.permits.release)
         thread.start()
         assert not engine.drain(timeout=0)
         with pytest.raises(EngineUnavailable, match="the engine is closed"):

@@ -28,6 +28,7 @@ from tests.serving.running import PATIENCE, started
 def test_settings_out_of_range() -> None:
     for name, value, allowed in (
         ("host", "", "a text of one character or more"),
+        ("trusted_proxies", ("localhost",), "IP addresses and networks"),
         ("root_path", None, "a text"),
         ("api_key", "", "a text of one character or more, or None"),
         ("port", 70_000, "0 to 65535"),

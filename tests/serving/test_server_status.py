@@ -1,11 +1,12 @@
 """Models, health and readiness of a server."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
 from ogpt.version import __version__
-from tests.serving.calls import CLIENT, answer
+from tests.serving.calls import CLIENT, answer, post
 from tests.serving.running import Running, running, started
 from tests.serving.small import save_small
 
@@ -66,6 +67,30 @@ def test_under_the_path_of_a_proxy(small_folder: Path) -> None:
             assert missing == f"there is no '{path}' (/gpt/docs lists what there is)"
         other = CLIENT.put(f"{url}/v1/models").json()["error"]["message"]
         assert other == "'/v1/models' is not for PUT (/gpt/docs lists what there is)"
+
+
+def test_clients_behind_a_trusted_proxy_have_rates_of_their_own(small_folder: Path) -> None:
+    """The proxy appends the address of its client; what a client sends before that is ignored."""
+
+    def statuses(url: str) -> list[int]:
+        return [
+            CLIENT.get(f"{url}/v1/models", headers={"X-Forwarded-For": chain}).status_code
+            for chain in ("192.0.2.1", "192.0.2.9, 192.0.2.1", "192.0.2.2")
+        ]
+
+    with running({"small": small_folder}, requests_per_minute=1) as url:
+        assert statuses(url) == [200, 429, 429]
+    trusted = ["127.0.0.1"]
+    with running({"small": small_folder}, requests_per_minute=1, trusted_proxies=trusted) as url:
+        assert statuses(url) == [200, 429, 200]
+
+
+def test_what_does_not_serve_says_when_to_ask_again(small_folder: Path) -> None:
+    with started({"small": small_folder}) as found:
+        asyncio.run(found.models.drain(0))
+        refused = post(found.url, prompt="a")
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")
+        assert refused.json()["error"]["code"] == "unavailable"
 
 
 def test_head_wherever_there_is_get(server: Running) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_network
 from math import inf, isfinite, isnan
 from numbers import Integral, Real
 from pathlib import Path
@@ -182,6 +183,20 @@ class Texts:
 
     def __str__(self) -> str:
         return "texts of one character or more"
+
+
+class Networks(Texts):
+    """An IP address or network, or several."""
+
+    def keep(self, value: Any) -> tuple[str, ...]:
+        """The addresses and networks as a tuple."""
+        found = super().keep(value)
+        for each in found:
+            ip_network(each)
+        return found
+
+    def __str__(self) -> str:
+        return "IP addresses and networks"
 
 
 class TokenIds:

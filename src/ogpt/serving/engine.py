@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from contextvars import copy_context
 from copy import deepcopy
-from math import ceil, inf
+from math import ceil
 from typing import Any, Literal
 
 from ogpt.errors import ConfigError, EngineUnavailable, QueueFull
@@ -31,6 +31,7 @@ from ogpt.generation.searching.speculation import Clock
 from ogpt.generation.texts.continuing import texts
 from ogpt.generation.texts.request import Request
 from ogpt.generation.texts.writer import TokenizerLike
+from ogpt.serving.deadline import Deadline
 from ogpt.serving.request_stream import RequestStream, RequestTimes, T, WorkStream
 from ogpt.serving.running_batch import EngineCounters, Job, RunningBatch
 from ogpt.serving.running_work import RunningWork, Work
@@ -48,6 +49,9 @@ STEP_TIMEOUT = 60.0
 MAX_RETRY_AFTER = 60
 """Seconds: the most that a refused client is asked to wait."""
 
+LAST_STEP = 3.0
+"""Seconds that texts have to end with their newest token when they are not drained in time."""
+
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 60.0  # seconds between two attempts to open the decoder
 _LOOK = 0.5  # seconds between two looks at a thread that may hang
 
@@ -57,10 +61,6 @@ return; draining: finishes what it has; closed: all has ended."""
 
 OnEnd = Callable[[RequestTimes], None]
 """Receives the times of each request that has ended, in the engine's thread. It must not raise."""
-
-
-def _ignore(times: RequestTimes) -> None:
-    """The `OnEnd` of an engine whose times nobody needs."""
 
 
 class Engine:
@@ -97,7 +97,7 @@ class Engine:
         prompt_tokens: int = PROMPT_TOKENS,
         step_timeout: float = STEP_TIMEOUT,
         counters: EngineCounters | None = None,
-        on_end: OnEnd = _ignore,
+        on_end: OnEnd = lambda times: None,
         clock: Clock = time.monotonic,
     ) -> None:
         if max_queued < 0:
@@ -119,6 +119,7 @@ class Engine:
         self._clock = clock
         self._counters = counters or EngineCounters()
         self._health: Health = "ready"
+        self._drained = threading.Event()
         self._changed = threading.Condition()  # guards all below
         self._added: list[Job | Work[Any]] = []
         self._cancelled: list[Job | Work[Any]] = []
@@ -162,17 +163,14 @@ class Engine:
             DecoderError: a text needs more slots than the decoder has.
             TokenOutOfRange: a setting has an id outside the vocabulary.
         """
-        now = self._clock()
-        deadline = now + self._seconds(request.settings.max_time)
-
-        def late() -> bool:
-            return self._clock() > deadline
-
-        batch = self._batch
+        now, batch = self._clock(), self._batch
+        deadline = self._deadline(request.settings.max_time)
         tokens = sum(len(prompt.ids) for prompt in request.prompts)
         n = len(request.prompts) * request.settings.num_return_sequences
         stream = RequestStream(lambda: self._cancel(job), RequestTimes(now, tokens, n))
-        job = Job(stream, list(texts(batch.decoder, self._tokenizer, request, late)), late)
+        job = Job(
+            stream, list(texts(batch.decoder, self._tokenizer, request, deadline.passed)), deadline
+        )
         batch.check(job)
         with self._changed:
             self._require_ready(batch)
@@ -201,7 +199,7 @@ class Engine:
         """
         now = self._clock()
         stream = WorkStream[T](lambda: self._cancel(one), RequestTimes(now))
-        one = Work(stream, work, self._seconds(max_time), copy_context())
+        one = Work(stream, work, self._deadline(max_time), copy_context())
         with self._changed:
             self._require_ready(self._batch)
             self._require_room(now, one.count)
@@ -212,16 +210,19 @@ class Engine:
         """Accept no more requests, finish all there are, then close.
 
         Args:
-            timeout: Seconds; what has not ended then, ends with an error. None: no limit.
+            timeout: Seconds; texts that have not ended then end as they are, with finish reason
+                "abort", and work with an error. None: no limit.
 
         Returns:
-            Whether all requests were finished.
+            Whether all requests were finished in time.
         """
         with self._changed:
             if self._health != "closed":
                 self._health = "draining"
             self._changed.notify_all()
             done = self._changed.wait_for(lambda: not sum(self._load()), timeout)
+            self._drained.set()
+            self._changed.wait_for(lambda: not sum(self._load()), LAST_STEP)
         self.close()
         return done
 
@@ -241,9 +242,8 @@ class Engine:
         began = self._step_began
         return began is not None and self._clock() - began > self._step_timeout
 
-    def _seconds(self, max_time: float | None) -> float:
-        limits = [each for each in (max_time, self._max_time) if each is not None]
-        return min(limits, default=inf)
+    def _deadline(self, max_time: float | None) -> Deadline:
+        return Deadline(self._clock, (max_time, self._max_time), self._drained)
 
     def _require_ready(self, batch: RunningBatch) -> None:
         """Check, under the lock, that requests are accepted by this batch."""

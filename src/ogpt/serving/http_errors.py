@@ -120,7 +120,7 @@ def error_response(error: Exception) -> Response:
         status, kind, code = known[0]
         param = "model" if isinstance(error, UnknownModel) else getattr(error, "param", None)
         body = error_body(f"{error} ({error.hint})", kind, param, code)
-        if isinstance(error, QueueFull | RateExceeded):
+        if isinstance(error, EngineUnavailable | QueueFull | RateExceeded):
             headers["retry-after"] = str(error.retry_after)
     else:
         if isinstance(error, OgptError):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import get_args
 
 from ogpt.errors import EngineError, OgptError
@@ -17,6 +17,7 @@ from ogpt.generation.searching.speculation import Clock
 from ogpt.generation.searching.stepper import Stepper
 from ogpt.generation.searching.text import Event, Failed, FinishReason, Hypotheses, Text, Token
 from ogpt.generation.texts.continuing import Draft
+from ogpt.serving.deadline import Deadline
 from ogpt.serving.request_stream import Piece, RequestStream, RequestTimes, wake
 
 LOGGER = logging.getLogger(__name__)
@@ -28,8 +29,7 @@ class Job:
 
     stream: RequestStream
     texts: list[tuple[Draft, Text]]
-    late: Callable[[], bool]
-    """Whether the deadline has passed."""
+    deadline: Deadline
     drafts: dict[int, Draft] = field(default_factory=dict)
     """Of the texts that have not ended, by their numbers in the Stepper."""
     last: dict[int, float] = field(default_factory=dict)
@@ -206,10 +206,10 @@ class RunningBatch:
     def _expire(self) -> None:
         """End the texts without a token whose deadline has passed."""
         for number, job in list(self._jobs.items()):
-            if number not in job.last and job.late():
+            if number not in job.last and job.deadline.passed():
                 self._stepper.cancel(number)
                 draft = job.drafts[number]
-                text = draft.end("max_time")
+                text = draft.end(job.deadline.reason())
                 for place in range(draft.number, draft.number + draft.count):
                     self._put(job, Piece(place, text, None, draft.generation()))
                 self._end_text(number, job)
@@ -255,8 +255,11 @@ class RunningBatch:
             self._end_text(number, job)
 
     def _put(self, job: Job, piece: Piece) -> None:
-        if piece.generation is not None:
-            self._counters.finished[piece.generation.finish_reason] += 1
+        if (ended := piece.generation) is not None:
+            if ended.finish_reason == "max_time":
+                ended = replace(ended, finish_reason=job.deadline.reason())
+            self._counters.finished[ended.finish_reason] += 1
+            piece = piece._replace(generation=ended)
         job.stream.put(piece)
         self._touched[job.stream] = job
 

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic
 
-from ogpt.errors import DeadlineExceeded, EngineError
+from ogpt.errors import EngineError
 from ogpt.generation.protocol.decoder import Decoder
 from ogpt.generation.searching.speculation import Clock
 from ogpt.serving.borrowed_slot import BorrowedSlot
+from ogpt.serving.deadline import Deadline
 from ogpt.serving.request_stream import RequestTimes, T, WorkStream, wake
 from ogpt.serving.running_batch import EngineCounters, RunningBatch, as_ours
 
@@ -32,8 +33,7 @@ class Work(Generic[T]):
 
     stream: WorkStream[T]
     start: Callable[[Decoder], Iterator[T]]
-    seconds: float
-    """That it may take, from its submission."""
+    deadline: Deadline
     context: Context
     """Of the caller, so that notices reach it."""
     loan: int | None = None
@@ -105,8 +105,8 @@ class RunningWork:
 
     def advance(self) -> None:
         """Compute the next result of the work whose turn it is."""
-        for work in [one for one in self._line if self._late(one)]:
-            self._fail(work, _deadline(work))
+        for work in [one for one in self._line if one.deadline.passed()]:
+            self._fail(work, work.deadline.error())
         self._ask()
         if turn := next(filter(self._slot_of, self._line), None):
             self._line.remove(turn)
@@ -166,11 +166,8 @@ class RunningWork:
             raise EngineError(
                 "the reader of the work has left; allowed: a reader", hint="end the work here"
             )
-        if self._late(work):
-            raise _deadline(work)
-
-    def _late(self, work: Work[Any]) -> bool:
-        return self._clock() - work.stream.times.submitted > work.seconds
+        if work.deadline.passed():
+            raise work.deadline.error()
 
     def _fail(self, work: Work[Any], error: Exception) -> None:
         """End work with an error."""
@@ -210,10 +207,3 @@ def _next(work: Work[Any]) -> Any:
     if work.results is None:
         work.results = work.start(work.decoder)
     return next(work.results)
-
-
-def _deadline(work: Work[Any]) -> DeadlineExceeded:
-    return DeadlineExceeded(
-        f"the request did not end in {work.seconds:g} s, the time allowed",
-        hint="raise max_time, or send less in one request",
-    )

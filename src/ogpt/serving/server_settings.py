@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ogpt.config.described import Option, described, keep_fields, with_field_docs
-from ogpt.config.ranges import Number, String, Switch, Texts, Whole
+from ogpt.config.ranges import Networks, Number, String, Switch, Texts, Whole
 from ogpt.errors import ConfigError
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -64,6 +64,13 @@ class ServerSettings:
         Texts(),
         "pass for example https://example.org",
         Option("--allow-origin", ADDRESS, "URL"),
+    )
+    trusted_proxies: Sequence[str] = described(
+        (),
+        "Address or network of a proxy whose X-Forwarded-For names the client; repeatable.",
+        Networks(),
+        "pass for example 127.0.0.1 or 10.0.0.0/8",
+        Option("--trusted-proxy", ADDRESS, "ADDRESS"),
     )
     root_path: str = described(
         "",

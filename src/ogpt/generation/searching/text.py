@@ -23,9 +23,9 @@ from ogpt.generation.protocol.likelihood import TopLogProbs
 from ogpt.generation.protocol.logits import Logits
 from ogpt.generation.searching.speculation import Clock, Pace
 
-FinishReason = Literal["stop", "length", "max_time"]
+FinishReason = Literal["stop", "length", "max_time", "abort"]
 """stop: a stop string or an end token; length: max_new_tokens were generated; max_time: the time
-was over first."""
+was over first; abort: the server was stopped first."""
 
 
 class Token(NamedTuple):

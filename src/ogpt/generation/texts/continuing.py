@@ -45,7 +45,7 @@ class Generation:
     """The new tokens, including those of a stop string and the end token."""
     finish_reason: FinishReason
     """stop: a stop string or an end token; length: max_new_tokens were generated; max_time: the
-    time was over first."""
+    time was over first; abort: the server was stopped first."""
     log_probs: list[float]
     """Log-probability of each new token under the model, whatever the settings."""
     n_prompt_tokens: int

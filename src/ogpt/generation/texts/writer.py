@@ -101,6 +101,7 @@ class Writer:
         self._after_word = after_word  # the next text follows a complete word
         self._held = ""  # complete words that are not shown yet
         self._word: list[int] = []  # the pieces of the unfinished word
+        self._spelled = ""  # they, decoded
         self._exempt = 0  # hidden characters that no stop string may begin in
 
     def write(self, token_id: int) -> str:
@@ -109,11 +110,11 @@ class Writer:
         Nothing may be written after `stopped`.
         """
         self._n_tokens += 1
-        self._word.append(token_id)
         entry = self._entries.get(token_id)
         if entry is None:
             text = decode(self._tokenizer, [token_id])
             entry = self._entries[token_id] = _Entry(text, ends_word(self._tokenizer, token_id))
+        self._spell(token_id, entry)
         hidden = self._hidden()
         if self._n_tokens <= self._min_tokens:
             self._exempt = len(hidden)
@@ -151,10 +152,18 @@ class Writer:
         """All text so far that is not shown yet."""
         if not self._word:
             return self._held
-        space = " " if self._after_word else ""
+        return self._held + " " * self._after_word + self._spelled
+
+    def _spell(self, token_id: int, entry: _Entry) -> None:
+        """Append a token to the unfinished word."""
+        self._word.append(token_id)
         if len(self._word) == 1:
-            return self._held + space + self._entries[self._word[0]].text
-        return self._held + space + decode(self._tokenizer, self._word)
+            self._spelled = entry.text
+        elif self._bytes:  # of one character, mostly
+            self._spelled = decode(self._tokenizer, self._word)
+        else:  # decoding the whole word at each token would take the square of its length
+            last = self._entries[self._word[-2]].text
+            self._spelled += decode(self._tokenizer, self._word[-2:]).removeprefix(last)
 
     def _undecided(self, hidden: str) -> int:
         """Start of the first text that may still become a stop string."""
