@@ -601,19 +601,3 @@ def test_texts_that_are_not_drained_in_time_end_as_they_are(
         assert [one.finish_reason for one in waiting.generations()] == ["abort"]
         assert engine.counters().finished["abort"] == 2
         assert gated.closed
-
-
-def test_what_cannot_be_drained_ends_with_an_error(
-    gated: GatedDecoder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A call of the decoder that does not return in time."""
-    monkeypatch.setattr("ogpt.serving.engine.LAST_STEP", 0.02)
-    with serving(gated) as engine:
-        stream = engine.submit(request(max_new_tokens=1900))
-        gated.is_computing()
-        thread = threading.Timer(0.3, gated.permits.release)
-        thread.start()
-        assert not engine.drain(timeout=0)
-        with pytest.raises(EngineUnavailable, match="the engine is closed"):
-            stream.generations()
-        assert gated.closed
