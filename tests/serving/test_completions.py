@@ -20,7 +20,7 @@ from ogpt.serving import completion_plan
 from ogpt.serving.completion_text import CompletionText
 from ogpt.serving.engine import Engine
 from tests.serving.calls import CLIENT, PATH, answer, chunks, joined, post, refusal
-from tests.serving.running import Running, running, started, until
+from tests.serving.running import PATIENCE, Running, running, started, until
 from tests.serving.small import VOCAB
 
 Body = dict[str, Any]
@@ -538,8 +538,8 @@ def test_a_full_queue_refuses(small_folder: Path) -> None:
 
 
 def test_draining_finishes_what_runs(small_folder: Path) -> None:
-    body: Body = {"prompt": "a bad", "max_tokens": 1500, "seed": 1}
-    with started({"small": small_folder}) as found:
+    body: Body = {"prompt": "a bad", "max_tokens": 500, "seed": 1}
+    with started({"small": small_folder}, drain_timeout=PATIENCE) as found:
         expected = answer(found.url, **body)["choices"]
         with CLIENT.stream(
             "POST", f"{found.url}{PATH}", json={**body, "stream": True}, timeout=30
