@@ -39,12 +39,14 @@ def until(reached: Callable[[], Any]) -> None:
 
 
 @contextmanager
-def started(folders: Mapping[str, Path], **settings: Any) -> Iterator[Running]:
+def started(
+    folders: Mapping[str, Path], decoder: str = "auto", **settings: Any
+) -> Iterator[Running]:
     """Serve models with some settings."""
     checked = ServerSettings(**{"slots": 8, "drain_timeout": 5, **settings})
     models = ServedModels(
         folders,
-        DecoderOptions(threads=1),
+        DecoderOptions(decoder=decoder, threads=1),
         slots=checked.slots,
         max_queued=checked.max_queued,
         max_time=checked.max_time,

@@ -12,8 +12,8 @@ VOCAB = {
 }
 
 
-def save_small(folder: Path, seed: int = 3) -> Path:
+def save_small(folder: Path, seed: int = 3, n_layer: int = 1) -> Path:
     """Write its folder; other seeds have other weights."""
-    small_model(seed, vocab_size=len(VOCAB), n_layer=1).save_pretrained(folder)
+    small_model(seed, vocab_size=len(VOCAB), n_layer=n_layer).save_pretrained(folder)
     OpenAIGPTTokenizerFast(vocab=VOCAB, merges=[]).save_pretrained(folder)
     return folder

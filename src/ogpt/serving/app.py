@@ -19,6 +19,7 @@ from ogpt.serving import (
     server_status,
     share_page,
     span_verification,
+    token_attention,
     tokenization,
     writing_page,
 )
@@ -37,6 +38,7 @@ ROUTERS = (
     scoring.router,
     classify.router,
     embeddings.router,
+    token_attention.router,
     tokenization.router,
     autocomplete.router,
     document_routes.router,

@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import numpy as np
 
 from ogpt.errors import OgptError
-from ogpt.generation.protocol.decoder import Computed, Decoder, Part, Scores
+from ogpt.generation.protocol.decoder import (
+    AttentionDecoder,
+    Attentions,
+    Computed,
+    Decoder,
+    Part,
+    Scores,
+)
 from ogpt.generation.protocol.slots import (
     check_cut,
     check_open,
@@ -84,6 +91,13 @@ class BorrowedSlot:
         return Scores(
             np.concatenate(log_probs), np.concatenate(top_ids), np.concatenate(top_log_probs)
         )
+
+    def attend(self, slot: int, token_id: int) -> Attentions:
+        """Append a token and return its attention; see AttentionDecoder."""
+        [(_, ids, _)] = self._checked([Part(slot, [token_id])])
+        attend = cast(AttentionDecoder, self._decoder).attend
+        with self._unchanged_on_error():
+            return self._call(1, partial(attend, self._slot, ids[0]))
 
     def length(self, slot: int) -> int:
         """Number of tokens in the slot."""

@@ -12,10 +12,9 @@ from fastapi import APIRouter, Request
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
-from ogpt.errors import ContextTooLong, DecoderError, RequestError
+from ogpt.errors import DecoderError, RequestError
 from ogpt.generation.protocol.decoder import Decoder, Part
-from ogpt.generation.texts.request import Prompt
-from ogpt.serving.prompt_fields import Texts, naming_fields, prompts_of
+from ogpt.serving.prompt_fields import Texts, check_context, prompts_of
 from ogpt.serving.request_scope import Scope, listen, unless_gone
 from ogpt.serving.schemas import ERRORS, MAX_ID, ApiRequest, ApiResponse, Usage
 from ogpt.serving.served_models import ServedModel
@@ -138,19 +137,9 @@ def _rows(served: ServedModel, body: EmbeddingRequest, limits: ServerSettings) -
     prompts = prompts_of(
         body.input, served, limits, param="input", truncate=body.truncate_prompt_tokens
     )
-    with naming_fields("input"):
-        for prompt in prompts:
-            _check_length(prompt, n_positions)
+    for prompt in prompts:
+        check_context(prompt, n_positions)
     return [prompt.ids for prompt in prompts]
-
-
-def _check_length(prompt: Prompt, n_positions: int) -> None:
-    count = len(prompt.ids)
-    if count > n_positions:
-        raise ContextTooLong(
-            f"{prompt.name} has {count} tokens; the context length is {n_positions}",
-            hint="pass truncate_prompt_tokens: -1 to use its last tokens",
-        )
 
 
 def _shown(vector: Vector, body: EmbeddingRequest) -> list[float] | str:

@@ -185,6 +185,20 @@ def prompts_of(
     return prompts
 
 
+def check_context(prompt: Prompt, n_positions: int) -> None:
+    """Check that a text which is not continued fits the context.
+
+    Raises:
+        ContextTooLong: it does not.
+    """
+    count = len(prompt.ids)
+    if count > n_positions:
+        raise ContextTooLong(
+            f"{prompt.name} has {count} tokens; the context length is {n_positions}",
+            hint="pass truncate_prompt_tokens: -1 to use its last tokens",
+        )
+
+
 def _every(given: Texts) -> Sequence[str | list[int]]:
     """The texts, or token ids of texts, of a field that may hold one or several."""
     if isinstance(given, str):

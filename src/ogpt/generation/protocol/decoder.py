@@ -26,6 +26,7 @@ class Abilities(NamedTuple):
     hidden_states: bool
     """`Decoder.run` can return hidden states."""
     attentions: bool
+    """The decoder is an `AttentionDecoder`."""
     device_sampling: bool
     """The decoder is a `DeviceSampler`."""
     bitwise: bool
@@ -65,6 +66,10 @@ class Scores(NamedTuple):
     """(T, top) the most probable tokens, in descending order."""
     top_log_probs: NDArray[np.float32]
     """(T, top) log-probabilities of `top_ids`."""
+
+
+Attentions = tuple[NDArray[np.floating[Any]], ...]
+"""For each layer attention probabilities (heads, S) of one token; pruned heads are absent."""
 
 
 class Draw(NamedTuple):
@@ -146,6 +151,22 @@ class Decoder(Protocol):
 
     def close(self) -> None:
         """Release memory and threads. The decoder must not be used afterwards."""
+        ...
+
+
+class AttentionDecoder(Decoder, Protocol):
+    """A decoder that also returns attention probabilities."""
+
+    def attend(self, slot: int, token_id: int) -> Attentions:
+        """Append one token; return how it attends to all tokens of the slot.
+
+        Args:
+            slot: Where the token is appended.
+            token_id: The token.
+
+        Returns:
+            For each layer (heads, S), S counting the new token. Each row sums to 1.
+        """
         ...
 
 

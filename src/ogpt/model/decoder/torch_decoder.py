@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ogpt.generation.protocol.decoder import Abilities, Computed, Part, Scores
+from ogpt.generation.protocol.decoder import Abilities, Attentions, Computed, Part, Scores
 from ogpt.generation.protocol.slots import (
     check_cut,
     check_open,
@@ -20,9 +20,10 @@ from ogpt.generation.protocol.slots import (
 from ogpt.model.cache import KVCache
 from ogpt.model.decoder.bare_prompt import BarePrompt
 from ogpt.model.decoder.scores import score_hidden
-from ogpt.model.decoder.states import computed
+from ogpt.model.decoder.states import computed, numpy_of
 from ogpt.model.language_model import LanguageModel
 from ogpt.model.lstm import LSTMModel
+from ogpt.model.outputs import BaseModelOutput
 
 
 class TorchDecoder:
@@ -69,10 +70,10 @@ class TorchDecoder:
             steps = [part for part in parts if len(part.ids) == 1]
             if steps:  # parts of one token are one batch
                 slots = [part.slot for part in steps]
-                states.update(zip(slots, self._read(steps), strict=True))
+                states.update(zip(slots, self._read(steps).last_hidden_state, strict=True))
             for part in parts:
                 if len(part.ids) > 1:
-                    states[part.slot] = self._read([part])[0]
+                    states[part.slot] = self._read([part]).last_hidden_state[0]
             return computed(
                 parts,
                 [states[part.slot] for part in parts],
@@ -93,7 +94,7 @@ class TorchDecoder:
                 inputs_embeds=None if given.embeds is None else given.embeds[None],
                 token_type_ids=None if kinds is None else self._tensor([kinds]),
                 position_ids=None if places is None else self._tensor([places]),
-            )
+            ).last_hidden_state
             part = Part(slot, given.ids)
             found = computed([part], [states[0]], self.model.lm_head, self.vocab_size, hidden)
         self._types[slot] = None if kinds is None else kinds[-1]
@@ -106,8 +107,17 @@ class TorchDecoder:
         labels = check_targets(ids, targets, top, self.vocab_size)
         parts = self._checked([Part(slot, ids)])
         with self._all_or_nothing():
-            states = self._read(parts)[0]
+            states = self._read(parts).last_hidden_state[0]
             return score_hidden(states, self.model.lm_head, labels, self.vocab_size, top)
+
+    @torch.inference_mode()
+    def attend(self, slot: int, token_id: int) -> Attentions:
+        """Append a token and return its attention; see AttentionDecoder."""
+        parts = self._checked([Part(slot, [token_id])])
+        with self._all_or_nothing():
+            layers = self._read(parts, output_attentions=True).attentions
+        assert layers is not None
+        return tuple(numpy_of(layer[0, :, 0]) for layer in layers)  # (1, n_head, 1, S)
 
     def length(self, slot: int) -> int:
         """Number of tokens in the slot."""
@@ -153,8 +163,8 @@ class TorchDecoder:
             self.cache.lengths[:] = lengths
             raise
 
-    def _read(self, parts: Sequence[Part]) -> Tensor:
-        """Append parts of equal length T; return their last hidden states (parts, T, C)."""
+    def _read(self, parts: Sequence[Part], **wanted: bool) -> BaseModelOutput:
+        """Append parts of equal length T; `wanted` are outputs beside the last hidden states."""
         slots = [part.slot for part in parts]
         kinds, shifts = ([held[slot] for slot in slots] for held in (self._types, self._shifts))
         self.cache.active = slots
@@ -166,14 +176,15 @@ class TorchDecoder:
             position_ids=self.cache.positions(T) + self._tensor(shifts)[:, None]
             if any(shifts)
             else None,
+            **wanted,
         )
 
-    def _append(self, slots: Sequence[int], ids: Tensor | None, **inputs: Tensor | None) -> Tensor:
+    def _append(self, slots: Sequence[int], ids: Tensor | None, **inputs: Any) -> BaseModelOutput:
         self.cache.active = list(slots)
-        hidden: Tensor = self.model.transformer(
+        found: BaseModelOutput = self.model.transformer(
             ids, past_key_values=self.cache, return_dict=True, **inputs
-        ).last_hidden_state
-        return hidden
+        )
+        return found
 
     def _tensor(self, values: Sequence[Any]) -> Tensor:
         return torch.tensor(values, dtype=torch.int64, device=self.model.device)
