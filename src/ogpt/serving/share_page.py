@@ -28,7 +28,15 @@ from ogpt.serving.style_policy import style_policy
 
 router = APIRouter(include_in_schema=False)
 
-SHOWN_SETTINGS = ("temperature", "top_p", "top_k", "best_of")
+SHOWN_SETTINGS = (
+    "temperature",
+    "top_p",
+    "top_k",
+    "typical_p",
+    "penalty_alpha",
+    "best_of",
+    "no_repeat_ngram_size",
+)
 """Of a request, beside model, hash and seed."""
 
 

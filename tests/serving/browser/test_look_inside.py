@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 from tests.serving.browser.writer import accepted, machine, text, until
+from tests.serving.calls import CLIENT
+from tests.serving.running import running
+from tests.serving.small import save_small
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
+
+    from tests.serving.browser.conftest import NewPage
 
 pytestmark = pytest.mark.slow
 
@@ -79,6 +86,81 @@ def test_colours_and_alternatives(page: Page) -> None:
     assert page.locator(colours).count() == 0
 
 
+MOVED = """async ([old, start, end, added]) => {
+  const { movedTokens } = await import("./static/page/token_places.js");
+  const tokens = [...old.matchAll(/\\S+/g)].map(({ index, 0: word }) =>
+    ({ start: index, end: index + word.length }));
+  const text = old.slice(0, start) + added + old.slice(end);
+  const moved = movedTokens(tokens, text, start, old.slice(start, end), added.length);
+  return moved.map(({ start, end, stale }) => (stale ? "~" : "") + text.slice(start, end));
+}"""
+
+
+EDITS: list[tuple[str, tuple[int, int, str], list[str]]] = [
+    ("a bad cab", (1, 1, "x"), ["~bad", "~cab"]),
+    ("a bad cab", (5, 5, " x"), ["a", "bad", "~cab"]),
+    ("a bad cab", (5, 6, ""), ["a"]),
+    ("a bad  cab", (5, 6, ""), ["a", "bad", "~cab"]),
+    ("a bad cab", (4, 5, ""), ["a", "~cab"]),
+    ("a bad cab", (3, 8, "o o"), ["a"]),
+    ("a bad cab", (2, 6, ""), ["a", "~cab"]),
+    ("a bad cab", (9, 9, " x"), ["a", "bad", "cab"]),
+    ("a\nbad\ncab", (0, 0, "x\n"), ["~a", "~bad", "~cab"]),
+    ("a bad cab", (0, 9, ""), []),
+]
+
+
+def test_an_edit_moves_the_tokens_after_it(page: Page) -> None:
+    for typed, edit, expected in EDITS:
+        assert page.evaluate(MOVED, [typed, *edit]) == expected, (typed, edit)
+
+
+def test_colours_and_lines_through_edits_streams_and_stops(page: Page) -> None:
+    page.keyboard.type("a bad cab\na bed faced a cab")
+    page.click("#inside")
+    colours = "#editor [class*=level-]"
+    page.wait_for_selector(colours)
+    styles = page.eval_on_selector_all(
+        "#legend span", "all => all.map((each) => getComputedStyle(each).borderBottomStyle)"
+    )
+    assert styles == ["none", "dotted", "dashed", "solid", "double"]
+    until(page, f"document.querySelectorAll('{colours}').length >= 9")
+    page.click("#editor")
+    page.keyboard.press("Control+Home")
+    page.keyboard.type("x ")  # what follows keeps its colours, and then gets new ones
+    assert page.locator("#editor .line:nth-child(2) [class*=level-]").count() >= 5
+    keyboard = page.context.new_cdp_session(page)
+    keyboard.send("Input.imeSetComposition", {"text": "か", "selectionStart": 1, "selectionEnd": 1})
+    keyboard.send("Input.insertText", {"text": "蚊 "})
+    page.keyboard.press("Control+End")
+    until(page, "document.getElementById('origin').value.includes('bits of surprise')")
+    page.keyboard.press("Alt+ArrowDown")
+    chosen = page.locator("#alternatives li button span").first.text_content() or ""
+    page.keyboard.press("Enter")
+    assert text(page) == f"x 蚊 a bad cab\na bed faced a ca{chosen}"
+    page.keyboard.press("Control+z")
+    # a request that runs, and one that was stopped, change no colour
+    page.evaluate(
+        """() => {
+          const real = window.fetch;
+          window.fetch = (url, options) => String(options?.body).includes('"stream":true')
+            ? new Promise((_, refuse) => options.signal.addEventListener("abort",
+                () => refuse(options.signal.reason)))
+            : real(url, options);
+        }"""
+    )
+    scored = "document.getElementById('editor').lastChild.lastChild.nodeType === 1"
+    until(page, scored)
+    before = page.locator("#editor").inner_html()
+    page.keyboard.press("Tab")
+    page.wait_for_selector("#suggestions[aria-busy=true]")
+    assert page.locator(colours).count() >= 9
+    page.click("#stop")
+    page.keyboard.press("Escape")
+    until(page, scored)
+    assert page.locator("#editor").inner_html() == before
+
+
 def test_scores_do_not_paint_over_a_composed_word(page: Page) -> None:
     page.keyboard.type("a bad cab ")
     page.evaluate(
@@ -109,3 +191,56 @@ def test_scores_do_not_paint_over_a_composed_word(page: Page) -> None:
     keyboard.send("Input.insertText", {"text": "蚊"})
     page.wait_for_selector("#editor [class*=level-]")
     assert text(page) == "a bad cab 蚊"
+
+
+def attended(page: Page) -> None:
+    """Open the attention of the last token of the text, by keyboard."""
+    page.keyboard.type("a bad cab")
+    page.click("#inside")
+    page.wait_for_selector("#editor [class*=level-]")
+    page.click("#editor")
+    page.keyboard.press("Control+End")
+    page.keyboard.press("Alt+ArrowDown")
+    page.keyboard.press("ArrowUp")  # the last one in the card
+    page.keyboard.press("Enter")
+    until(page, "document.getElementById('attention-dialog').getAttribute('aria-busy') === 'false'")
+
+
+def test_attention_by_layer_and_head(new_page: NewPage, tmp_path: Path) -> None:
+    folder = save_small(tmp_path, n_layer=2)
+    with running({"small": folder}, decoder="torch") as url:
+        page = new_page(url, has_touch=True)
+        attended(page)
+        answer = CLIENT.post(f"{url}/v1/attention", json={"prompt": "a bad cab"}).json()
+        expected = np.array(answer["attentions"])  # (layers, heads, tokens)
+
+        def shows(shares: Any) -> bool:
+            shown = page.locator("#attention-dialog .amount").all_text_contents()
+            return shown == [f"{round(100 * one)} %" if one >= 0.01 else "" for one in shares]
+
+        assert page.locator("#attention-title").text_content() == "Attention of “b”"
+        assert shows(expected[1].mean(0))
+        page.locator("#head").fill("2")
+        assert shows(expected[1, 1])
+        page.locator("#layer").fill("1")
+        assert shows(expected[0, 1])
+        assert not shows(expected[0, 0])
+        most = page.locator("#attention-dialog .strongest").text_content() or ""
+        assert most.startswith("Strongest: “")
+        assert f"{round(100 * expected[0, 1].max())} %" in most
+        page.click("#attention-dialog .before")
+        page.wait_for_selector("text='Attention of “a”'")
+        assert page.locator("#attention-dialog li").count() == expected.shape[2] - 1
+        assert page.input_value("#layer") == "1"
+        page.keyboard.press("Escape")
+        assert page.evaluate("document.activeElement.id") == "editor"
+        page.locator("#editor [class*=level-]").nth(1).tap()
+        page.wait_for_selector("#alternatives")
+        assert page.locator("#alternatives .token").text_content() == "a"
+
+
+def test_a_decoder_without_attention(page: Page, new_page: NewPage) -> None:
+    attended(page)
+    assert "ogpt serve MODEL --decoder torch" in page.locator("#attention-dialog").inner_text()
+    assert page.is_hidden("#attention-dialog .found")
+    new_page.messages.clear()  # type: ignore[attr-defined]  # the refusal

@@ -1,7 +1,7 @@
 /**
  * The card of a token: how surprising it was, and what else was probable. A click swaps it.
  *
- * It opens under the pointer, and with Alt+Down at the caret, where it takes the focus.
+ * It opens under the pointer or a finger, and with Alt+Down at the caret, where it takes the focus.
  */
 
 import { TOP } from "./token_scores.js";
@@ -12,12 +12,13 @@ const DELAY = 150;
 export class AlternativesCard {
   constructor(card, context) {
     this.card = card;
-    this.context = context; // {editor, inside, announcer}
+    this.context = context; // {editor, inside, announcer, attention}
     this.token = null;
     this._timer = 0;
     const { root } = context.editor;
     root.addEventListener("pointermove", (event) => this._pointed(event));
     root.addEventListener("pointerleave", () => this._later(null));
+    root.addEventListener("click", (event) => this._tapped(event));
     card.addEventListener("pointerenter", () => clearTimeout(this._timer));
     card.addEventListener("pointerleave", () => this._later(null));
     card.addEventListener("click", (event) => this._clicked(event));
@@ -28,7 +29,9 @@ export class AlternativesCard {
 
   /** Open it for the token at the caret; false if there is none. */
   openAtCaret() {
-    const token = this.context.inside.tokenAt(this.context.editor.selection.end);
+    const { editor, inside } = this.context;
+    const { end } = editor.selection;
+    const token = inside.tokenAt(end) ?? inside.tokenFrom(end);
     if (!token) return false;
     this.show(token);
     this.card.querySelector("button").focus();
@@ -78,12 +81,23 @@ export class AlternativesCard {
 
   _pointed(event) {
     if (!this.context.inside.enabled || event.buttons || event.pointerType === "touch") return;
-    const place = document.caretPositionFromPoint?.(event.clientX, event.clientY);
-    if (!place || !this.context.editor.root.contains(place.offsetNode)) return;
-    const offset = this.context.editor.view.offsetOf(place.offsetNode, place.offset);
-    const { tokens } = this.context.editor.view;
-    const token = tokens.find(({ start, end }) => start <= offset && offset < end) ?? null;
+    const token = this._under(event);
     if (token !== this.token) this._later(token);
+  }
+
+  _tapped(event) {
+    if (!this.context.inside.enabled || event.pointerType !== "touch") return;
+    const token = this._under(event);
+    if (token) this.show(token);
+    else this.hide();
+  }
+
+  /** The token under the pointer, or null. */
+  _under({ clientX, clientY }) {
+    const { editor, inside } = this.context;
+    const place = document.caretPositionFromPoint?.(clientX, clientY);
+    if (!place || !editor.root.contains(place.offsetNode)) return null;
+    return inside.tokenFrom(editor.view.offsetOf(place.offsetNode, place.offset));
   }
 
   _later(token) {
@@ -95,6 +109,12 @@ export class AlternativesCard {
   }
 
   _clicked(event) {
+    if (event.target.closest(".attend")) {
+      const { token } = this;
+      this.hide();
+      this.context.attention.open(token);
+      return;
+    }
     const button = event.target.closest("li button");
     if (!button) return;
     const index = [...this.card.querySelectorAll("li button")].indexOf(button);
@@ -113,7 +133,7 @@ export class AlternativesCard {
   }
 
   _key(event) {
-    const buttons = [...this.card.querySelectorAll("li button")];
+    const buttons = [...this.card.querySelectorAll("button")];
     const at = buttons.indexOf(document.activeElement);
     if (event.key === "Escape") {
       this.hide();

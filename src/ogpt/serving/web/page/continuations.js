@@ -7,6 +7,9 @@
 import { completions } from "./api.js";
 import { machineSlice } from "./text_document.js";
 
+/** What the page says where there is nothing to continue. */
+export const NO_TEXT = "Write a few words first, or choose an example with Shuffle.";
+
 export class Continuations {
   constructor(body, model, onPart) {
     this.body = body;

@@ -1,5 +1,6 @@
 /** Documents as files: text, Markdown, and one HTML page that keeps who wrote what. */
 
+import { settingsNamed } from "./settings.js";
 import { sliceOf, spansOf } from "./text_document.js";
 
 const DATA = /<script type="application\/json" id="ogpt-document">([\s\S]*?)<\/script>/;
@@ -88,9 +89,7 @@ export function described(source) {
   const { model, model_hash: hash, seed, settings = {} } = source ?? {};
   const parts = [`model ${model ?? "unknown"}`];
   if (hash) parts.push(`hash ${String(hash).slice(0, 12)}`);
-  for (const name of ["temperature", "top_p", "top_k", "best_of"]) {
-    if (settings[name] !== undefined) parts.push(`${name.replace("_", "-")} ${settings[name]}`);
-  }
+  parts.push(...settingsNamed(settings));
   if (seed !== undefined) parts.push(`seed ${seed}`);
   return parts.join(", ");
 }

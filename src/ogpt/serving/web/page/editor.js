@@ -8,6 +8,7 @@ import { EditorInput } from "./editor_input.js";
 import { EditorView } from "./editor_view.js";
 import { History } from "./history.js";
 import { EMPTY, TextDocument, humanSlice } from "./text_document.js";
+import { movedTokens } from "./token_places.js";
 
 export class Editor extends EventTarget {
   constructor(root) {
@@ -94,6 +95,7 @@ export class Editor extends EventTarget {
     while (tail < most - start && shown.at(-1 - tail) === text.at(-1 - tail)) tail += 1;
     const added = shown.slice(start, shown.length - tail);
     const removed = this.document.replace(start, text.length - tail, humanSlice(added));
+    this._moveTokens(start, removed.text, added.length);
     const caret = start + added.length;
     this.view.takeOver(start, removed.text.length, added.length);
     if (removed.text || added) {
@@ -107,9 +109,13 @@ export class Editor extends EventTarget {
   _replace(start, end, slice) {
     const removed = this.document.replace(start, end, slice);
     this.view.ghost = shifted(this.view.ghost, start);
-    this.view.tokens = this.view.tokens.filter((token) => token.end <= start);
+    this._moveTokens(start, removed.text, slice.text.length);
     this.view.update(start, end - start, slice.text.length);
     return removed;
+  }
+
+  _moveTokens(start, removed, added) {
+    this.view.tokens = movedTokens(this.view.tokens, this.document.text, start, removed, added);
   }
 
   _moved({ start, end = start }) {

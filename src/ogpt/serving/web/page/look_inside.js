@@ -1,7 +1,8 @@
 /**
  * Looking inside: colours every token of the text in view by its surprisal, whoever wrote it.
  *
- * Scores are asked for after a rest in typing or scrolling, and always belong to the text as it is.
+ * Scores are asked for after a rest in typing or scrolling. Until they come, an edit moves the
+ * colours after it; what is said of a token always belongs to the text as it is.
  */
 
 import { ServerAway } from "./api.js";
@@ -17,7 +18,10 @@ export class LookInside {
     this._timer = 0;
     this._asked = null;
     this._last = null;
-    context.editor.addEventListener("change", () => this._later());
+    context.editor.addEventListener("change", () => {
+      this._last = null; // an edit and its undoing give the same text, and other tokens
+      this._later();
+    });
     context.settings.addEventListener("change", () => this._later());
     document.addEventListener("scroll", () => this._later(), { passive: true });
   }
@@ -33,10 +37,16 @@ export class LookInside {
     }
   }
 
-  /** The token around an offset, or null. */
+  /** The token before an offset or around it, or null. */
   tokenAt(offset) {
-    const { tokens } = this.context.editor.view;
-    return tokens.find(({ start, end }) => start < offset && offset <= end) ?? null;
+    const at = ({ start, end, stale }) => !stale && start < offset && offset <= end;
+    return this.context.editor.view.tokens.find(at) ?? null;
+  }
+
+  /** The token after an offset or around it, or null. */
+  tokenFrom(offset) {
+    const from = ({ start, end, stale }) => !stale && start <= offset && offset < end;
+    return this.context.editor.view.tokens.find(from) ?? null;
   }
 
   _later() {
@@ -68,8 +78,12 @@ export class LookInside {
       );
       this.context.onState();
     } catch (error) {
+      if (error.name === "AbortError") return;
       this._last = null;
-      if (error.name !== "AbortError" && !(error instanceof ServerAway)) failed(error);
+      const { view } = editor;
+      // no scores replace those of the text before the edit
+      if (!editor.input.composing) view.setTokens(view.tokens.filter(({ stale }) => !stale));
+      if (!(error instanceof ServerAway)) failed(error);
     }
   }
 

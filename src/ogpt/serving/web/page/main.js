@@ -3,6 +3,8 @@
 import { ServerAway, hooks } from "./api.js";
 import { AlternativesCard } from "./alternatives_card.js";
 import { Announcer } from "./announcer.js";
+import { AttentionDialog } from "./attention_dialog.js";
+import { DecoderComparison } from "./decoder_comparison.js";
 import { download, readFile } from "./document_files.js";
 import { DocumentList } from "./document_list.js";
 import { Editor } from "./editor.js";
@@ -56,7 +58,8 @@ hooks.onKey = () => {
 const list = new SuggestionList($("suggestions"), context);
 const ghost = new GhostText(context);
 const inside = new LookInside(context);
-const card = new AlternativesCard($("alternatives"), { editor, inside, announcer });
+const attention = new AttentionDialog($("attention-dialog"), context);
+const card = new AlternativesCard($("alternatives"), { editor, inside, announcer, attention });
 const panel = new SettingsPanel($("settings"), settings);
 const opened = new OpenDocument(editor, $("title"));
 const documents = new DocumentList($("documents-panel"), opened, announcer);
@@ -73,6 +76,7 @@ const panels = new Panels(editor, () => {
   documents.show();
 });
 const status = new StatusLine({ editor, inside }, opened);
+const comparison = new DecoderComparison($("compare-dialog"), context);
 const sharing = new ShareDialog($("share-dialog"), $("share-text"), { ...context, opened });
 new PictureDialog($("picture-dialog"), $("picture-text"), { editor, title: $("title"), announcer });
 new EditorKeys({ ...context, list, ghost, card, preferences });
@@ -149,6 +153,9 @@ $("stop").addEventListener("click", () => {
   showState();
 });
 $("again").addEventListener("click", regenerate);
+document.querySelectorAll(".compare").forEach((button) => {
+  button.addEventListener("click", () => comparison.open());
+});
 $("seen").addEventListener("click", () => showSeen($("seen-dialog"), context));
 $("import").addEventListener("click", () => $("file").click());
 $("file").addEventListener("change", importFile);

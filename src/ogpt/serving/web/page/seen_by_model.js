@@ -29,7 +29,8 @@ export async function showSeen(dialog, { editor, settings, models, failed }) {
   list.scrollTop = list.scrollHeight;
 }
 
-function chip(token) {
+/** An item of the list for a token of the vocabulary. */
+export function chip(token) {
   const item = document.createElement("li");
   item.textContent = token.replace("</w>", "") || "␣";
   item.classList.toggle("whole", token.endsWith("</w>"));

@@ -39,6 +39,17 @@ export const RANGES = Object.freeze({
   max_time: [1, 60, 1],
 });
 
+const NAMES = {
+  temperature: "temperature",
+  top_p: "top-p",
+  top_k: "top-k",
+  typical_p: "typical-p",
+  penalty_alpha: "penalty alpha",
+  best_of: "beams",
+  no_repeat_ngram_size: "no repeated n-grams of",
+};
+const WITHOUT_EFFECT = { top_p: 1, top_k: 0 };
+
 export class Settings extends EventTarget {
   constructor() {
     super();
@@ -87,6 +98,19 @@ export class Settings extends EventTarget {
  * @param seed of the request; `n` and `length` differ from the settings for ghost text
  */
 export function requestOf(values, before, window, seed, n = values.count, length = values.length) {
+  const body = promptOf(values, before, window, seed, n, length);
+  if (values.method === "sampling") {
+    const { temperature, top_p, top_k } = values;
+    return { ...body, temperature, top_p, top_k };
+  }
+  if (values.method === "beams") {
+    return { ...body, use_beam_search: true, best_of: Math.max(values.beams, n) };
+  }
+  return { ...body, n: 1, temperature: 0 };
+}
+
+/** The part of a request that does not say how tokens are chosen; see requestOf. */
+export function promptOf(values, before, window, seed, n = 1, length = values.length) {
   const most = Math.min(length, Math.max(1, window - 1));
   const body = {
     prompt: lastOf(before),
@@ -98,14 +122,14 @@ export function requestOf(values, before, window, seed, n = values.count, length
     seed,
   };
   if (values.model) body.model = values.model;
-  if (values.method === "sampling") {
-    const { temperature, top_p, top_k } = values;
-    return { ...body, temperature, top_p, top_k };
-  }
-  if (values.method === "beams") {
-    return { ...body, use_beam_search: true, best_of: Math.max(values.beams, n) };
-  }
-  return { ...body, n: 1, temperature: 0 };
+  return body;
+}
+
+/** The settings of a request that decide which tokens are chosen, but those without effect. */
+export function settingsNamed(settings) {
+  return Object.entries(NAMES)
+    .filter(([name]) => settings[name] !== undefined && settings[name] !== WITHOUT_EFFECT[name])
+    .map(([name, shown]) => `${shown} ${settings[name]}`);
 }
 
 /** The end of a text, from the beginning of a word. */

@@ -4,7 +4,7 @@
  * The caret stays in the text: the list is announced through aria-activedescendant.
  */
 
-import { Continuations, insertion } from "./continuations.js";
+import { Continuations, insertion, NO_TEXT } from "./continuations.js";
 import { newSeed, requestOf } from "./settings.js";
 
 export class SuggestionList {
@@ -42,7 +42,7 @@ export class SuggestionList {
     const offset = replaced?.start ?? editor.selection.end;
     const before = editor.document.text.slice(0, offset);
     if (before.trim() === "") {
-      announcer.show("Write a few words first, or choose an example with Shuffle.");
+      announcer.show(NO_TEXT);
       return;
     }
     this.stop();

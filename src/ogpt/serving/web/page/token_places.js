@@ -23,6 +23,29 @@ export function tokenPlaces(pieces, text) {
   });
 }
 
+/**
+ * The places of tokens after an edit, which has put `added` characters in the place of a text.
+ *
+ * Tokens of the words that it touches are gone. Those after them move and are `stale`: they were
+ * scored after another text.
+ */
+export function movedTokens(tokens, text, start, removed, added) {
+  let [first, last] = [start, start + added]; // the words that the edit touches
+  const isWord = (sign) => sign !== undefined && /\S/u.test(sign);
+  if (isWord(removed[0]) || isWord(text[first])) {
+    while (isWord(text[first - 1])) first -= 1;
+  }
+  if (isWord(removed.at(-1)) || isWord(text[last - 1])) {
+    while (isWord(text[last])) last += 1;
+  }
+  const shift = added - removed.length;
+  return tokens.flatMap((token) => {
+    if (token.end <= first) return [token];
+    const moved = { ...token, start: token.start + shift, end: token.end + shift, stale: true };
+    return moved.start >= last ? [moved] : [];
+  });
+}
+
 function fold(text) {
   let folded = "";
   const starts = [];

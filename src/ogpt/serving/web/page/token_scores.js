@@ -8,8 +8,9 @@ export const TOP = 6;
 const STEPS = [3, 6, 9, 12]; // bits at which the next colour begins
 
 /**
- * Score a text. Returns tokens in order: {start, end, bits, level, rank, alternatives}, with places
- * in the text. Alternatives are {text, probability, endsWord}, the most probable first.
+ * Score a text. Returns tokens in order: {start, end, bits, level, rank, alternatives, ids, index},
+ * with places in the text. Alternatives are {text, probability, endsWord}, the most probable first.
+ * `ids` are those of all tokens, and `index` is the place of this one among them.
  */
 export async function tokenScores(text, model, signal) {
   const body = {
@@ -41,6 +42,8 @@ export async function tokenScores(text, model, signal) {
         rank: more < TOP ? more + 1 : null,
         endsWord: own.endsWith("</w>"),
         alternatives: others.slice(0, TOP),
+        ids,
+        index,
       },
     ];
   });

@@ -1,0 +1,138 @@
+/**
+ * The attention of a token: how much of each token up to it counts, by layer and head.
+ *
+ * Shares are numbers and lines besides colours.
+ */
+
+import { ServerAway, json } from "./api.js";
+import { chip } from "./seen_by_model.js";
+
+const STEPS = [0.01, 0.05, 0.15, 0.4]; // shares at which the next colour begins
+const STRONGEST = 3;
+
+export class AttentionDialog {
+  constructor(dialog, context) {
+    this.dialog = dialog;
+    this.context = context; // {models}
+    this._ids = [];
+    this._index = 0; // of the token in them
+    this._found = null; // {tokens, attentions}
+    this._asked = null;
+    this._layer = dialog.querySelector("#layer");
+    this._head = dialog.querySelector("#head"); // 0: the mean of all
+    this._layer.addEventListener("input", () => this._show());
+    this._head.addEventListener("input", () => this._show());
+    dialog.querySelector(".before").addEventListener("click", () => this._ask(this._index - 1));
+    dialog.querySelector(".after").addEventListener("click", () => this._ask(this._index + 1));
+    dialog.querySelector(".close").addEventListener("click", () => dialog.close());
+    dialog.addEventListener("close", () => this._asked?.abort());
+  }
+
+  /** Show the dialog for a token of tokenScores. */
+  open({ ids, index }) {
+    this._ids = ids;
+    this._found = null;
+    this._title("Attention");
+    this.dialog.showModal();
+    this._ask(index);
+  }
+
+  async _ask(index) {
+    this._asked?.abort();
+    const asked = new AbortController();
+    this._asked = asked;
+    this._index = index;
+    this.dialog.setAttribute("aria-busy", "true");
+    const model = this.context.models.chosen();
+    const first = Math.max(0, index + 1 - model.max_model_len); // a longer context is refused
+    const body = { model: model.id, prompt: this._ids.slice(first, index + 1) };
+    let problem = null;
+    try {
+      const options = { method: "POST", body, signal: asked.signal, asks: true };
+      this._found = await json("v1/attention", options);
+    } catch (error) {
+      if (error.name === "AbortError") return;
+      problem = error;
+    }
+    this.dialog.setAttribute("aria-busy", "false");
+    this._showProblem(problem);
+    if (!problem) this._fill();
+  }
+
+  _fill() {
+    const { tokens, attentions } = this._found;
+    const isFirst = this._layer.max !== String(attentions.length);
+    this._layer.max = attentions.length;
+    if (isFirst) this._layer.value = attentions.length;
+    const shown = tokens.map(chip);
+    this._title(`Attention of “${shown.at(-1).textContent}”`);
+    shown.at(-1).setAttribute("aria-current", "true");
+    shown.forEach((item) => {
+      const share = document.createElement("span");
+      share.className = "amount";
+      item.append(share);
+    });
+    const list = this.dialog.querySelector(".tokens");
+    list.replaceChildren(...shown);
+    this._step(".before", this._index > 0);
+    this._step(".after", this._index < this._ids.length - 1);
+    this._show();
+    list.scrollTop = list.scrollHeight;
+  }
+
+  /** Show the chosen layer and head. */
+  _show() {
+    if (!this._found) return;
+    const layer = Number(this._layer.value);
+    const heads = this._found.attentions[layer - 1];
+    this._head.max = heads.length;
+    const head = Number(this._head.value);
+    this._say("layer", `${layer} of ${this._layer.max}`);
+    this._say("head", head === 0 ? `mean of ${heads.length}` : `${head} of ${heads.length}`);
+    const shares = head === 0 ? meanOf(heads) : heads[head - 1];
+    const items = [...this.dialog.querySelectorAll(".tokens li")];
+    items.forEach((item, index) => {
+      item.dataset.part = STEPS.filter((step) => shares[index] >= step).length;
+      const isShown = shares[index] >= STEPS[0];
+      item.querySelector(".amount").textContent = isShown ? percent(shares[index]) : "";
+    });
+    const order = shares.map((_, index) => index).sort((one, other) => shares[other] - shares[one]);
+    const strongest = order.slice(0, STRONGEST).filter((index) => shares[index] >= STEPS[0]);
+    const named = strongest.map(
+      (index) => `“${items[index].firstChild.textContent}” ${percent(shares[index])}`,
+    );
+    this.dialog.querySelector(".strongest").textContent = `Strongest: ${named.join(", ")}`;
+  }
+
+  /** Say why there is no attention; null: there is. */
+  _showProblem(problem) {
+    const without = problem?.param === "model";
+    this.dialog.querySelector(".found").hidden = problem !== null;
+    this.dialog.querySelector(".without").hidden = !without;
+    const wrong = this.dialog.querySelector(".wrong");
+    wrong.hidden = problem === null || without;
+    wrong.textContent =
+      problem instanceof ServerAway ? "The server cannot be reached." : problem?.message ?? "";
+  }
+
+  _title(text) {
+    this.dialog.querySelector("h2").textContent = text;
+  }
+
+  _step(name, possible) {
+    this.dialog.querySelector(name).disabled = !possible;
+  }
+
+  _say(name, text) {
+    this.dialog.querySelector(`output[for="${name}"]`).value = text;
+  }
+}
+
+function meanOf(heads) {
+  const sums = heads[0].map((_, index) => heads.reduce((sum, head) => sum + head[index], 0));
+  return sums.map((sum) => sum / heads.length);
+}
+
+function percent(share) {
+  return `${Math.round(100 * share)} %`;
+}
