@@ -61,7 +61,7 @@ def test_axe_finds_nothing_in_menu_and_dialogs(
     new_page: NewPage, small_folder: Path, tmp_path: Path, scheme: str
 ) -> None:
     settings = {"documents": str(tmp_path / "kept.sqlite3")}
-    with running({"small": small_folder}, **settings) as url:
+    with running({"small": small_folder}, decoder="torch", **settings) as url:
         shown = {"color_scheme": scheme, "reduced_motion": "reduce"}
         page = new_page(url, viewport=PHONE if scheme == "dark" else WIDE, bypass_csp=True, **shown)
         page.keyboard.type("a bad cab")
@@ -80,6 +80,20 @@ def test_axe_finds_nothing_in_menu_and_dialogs(
         page.wait_for_selector("#seen-dialog[open]")
         assert violations(page, "#seen-dialog") == []
         page.evaluate("document.getElementById('seen-dialog').close()")
+        page.click("#settings-panel .compare")
+        page.wait_for_selector("#compare-dialog .columns[aria-busy=false]")
+        assert violations(page, "#compare-dialog") == []
+        page.keyboard.press("Escape")
+        page.click("#settings-panel .close")
+        page.click("#inside")
+        page.wait_for_selector("#editor [class*=level-]")
+        page.click("#editor")
+        page.keyboard.press("Control+End")
+        page.keyboard.press("Alt+ArrowDown")
+        page.click("#alternatives .attend")
+        page.wait_for_selector("#attention-dialog[aria-busy=false]")
+        assert violations(page, "#attention-dialog") == []
+        page.keyboard.press("Escape")
         page.evaluate("document.getElementById('key').showModal()")
         assert violations(page, "#key") == []
         page.goto(link)
