@@ -137,9 +137,16 @@ def test_on_a_phone(new_page: NewPage) -> None:
     page.tap("#toggle-documents")
     page.tap("#documents-panel .new")
     assert page.is_hidden("#documents-panel")  # it would hide the text
+    for _ in range(20):
+        page.keyboard.press("Enter")
     page.keyboard.type("a bad cab")
     page.tap("#suggest")
     page.wait_for_selector(ENDED)
+    line = page.locator(".line >> nth=20").bounding_box()
+    options = page.locator("#suggestions").bounding_box()
+    assert line
+    assert options
+    assert line["y"] + line["height"] <= options["y"]  # the list hides no text at the caret
     assert page.locator("#suggestions kbd:visible").count() == 0
     page.tap(f"{SUGGESTIONS} >> nth=1")
     assert len(machine(page)) == 1

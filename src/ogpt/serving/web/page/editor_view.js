@@ -170,12 +170,15 @@ export class EditorView {
     return first ?? this._lines[this.lineAt(offset)].getBoundingClientRect();
   }
 
-  /** Scroll an offset into view: the browser does so only after edits of its own. */
-  reveal(offset) {
+  /**
+   * Scroll an offset into view, above a height of the window: the browser does so only after edits
+   * of its own.
+   */
+  reveal(offset, height = innerHeight) {
     const { scrollPaddingTop, scrollPaddingBottom } = getComputedStyle(document.documentElement);
     const { top, bottom } = this.rectOf(offset);
     const above = top - parseFloat(scrollPaddingTop);
-    const below = bottom - (innerHeight - parseFloat(scrollPaddingBottom));
+    const below = bottom - Math.min(height, innerHeight - parseFloat(scrollPaddingBottom));
     if (below > 0) scrollBy(0, below);
     else if (above < 0) scrollBy(0, above);
   }

@@ -99,6 +99,7 @@ function regenerate() {
   const range = editor.document.sourceAt(end);
   if (!range) return;
   editor.focus();
+  ghost.hide();
   list.ask(range);
 }
 
@@ -144,6 +145,7 @@ $("redo").addEventListener("click", () => editor.redo());
 $("shuffle").addEventListener("click", shuffle);
 $("suggest").addEventListener("click", () => {
   editor.focus();
+  ghost.hide();
   list.ask();
 });
 $("stop").addEventListener("click", () => {

@@ -56,6 +56,7 @@ export class SuggestionList {
     this._fill();
     this.element.hidden = false;
     this.place();
+    this._uncover();
     announcer.say("Asking for suggestions");
     this.context.onState();
     try {
@@ -141,6 +142,12 @@ export class SuggestionList {
     this.element.dataset.side = below ? "below" : "above";
   }
 
+  /** Scroll the caret out from under a list at the bottom. */
+  _uncover() {
+    const { top, left } = this.element.getBoundingClientRect();
+    if (left === 0) this.context.editor.view.reveal(this.offset, top - 12);
+  }
+
   _fill() {
     const options = this.request.items.map((item, index) => {
       const option = document.createElement("li");
@@ -179,6 +186,7 @@ export class SuggestionList {
     const warnings = this.request.warnings.filter(({ code }) => code !== "text-truncated");
     this._warn(warnings.map(({ message }) => message).join(" "));
     this.element.setAttribute("aria-busy", "false");
+    this._uncover();
     const count = this.request.items.filter(({ text }) => text.trim()).length;
     const first = this.request.items[this.selected].text.trim();
     announcer.say(`${count} ${count === 1 ? "suggestion" : "suggestions"}. ${first}`);
