@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: setup demo test test-slow test-tf test-ecosystem test-all lint docs bench bench-peers bench-tf clean
+.PHONY: setup demo test test-slow test-tf test-ecosystem test-all lint docs bench bench-peers bench-servers bench-tf clean
 
 setup: $(VENV)/.ready
 	@cat $(VENV)/.ready
@@ -90,6 +90,11 @@ bench: setup
 # environments of the baselines that the project does not install; `make bench` uses them
 bench-peers: setup
 	$(BIN)/python -m benchmarks.peers.environments
+
+# `ogpt serve` beside vLLM, llama.cpp and OpenVINO GenAI, in environments of their own
+bench-servers: setup
+	$(BIN)/python -m benchmarks.peers.environments servers
+	$(BIN)/python -m benchmarks.peers.servers
 
 # benchmarks of TensorFlow, in its environment
 bench-tf: $(TF_VENV)/.ready

@@ -1,12 +1,13 @@
 """`ogpt serve` under load: tokens/s over HTTP beside the decoder's own, and times that clients see.
 
-GPT-1's shape with random weights in int8. 1, 8, 32 and 64 clients send one request each at the same
-moment, streamed or not; the decoder alone generates the same batches in a process of its own. The
-clients are one further process on the same cores, whose CPU time is stated.
+GPT-1's shape with random weights in int8, and a KV cache in bfloat16. 1, 8, 32 and 64 clients send
+one request each at the same moment, streamed or not; the decoder alone generates the same batches
+in a process of its own. The clients are one further process on the same cores, whose CPU time is
+stated.
 
-Other servers with OpenAI's /v1/completions take part if OGPT_BENCH_SERVERS names a JSON file:
-{"name": {"command": ["...", "{port}"], "ready": "/health", "fields": {"model": "..."}}}. They run a
-GPT-2 of the same shape (docs/benchmarks.md has the commands).
+Other servers with OpenAI's /v1/completions take part, streamed, if OGPT_BENCH_SERVERS names a JSON
+file (docs/benchmarks.md); `make bench-servers` writes it for vLLM, llama.cpp and OpenVINO. Where
+one has another precision, `ogpt serve` takes part in that precision too.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 from argparse import Namespace
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,7 +36,11 @@ from benchmarks.training_step import GPT1, SMOKE
 CLIENTS = (1, 8, 32, 64)
 BATCH = 32
 """Clients in the comparison with the decoder alone."""
-OURS, ALONE = "ogpt", "decoder alone"
+BEST = "int8"
+"""The precision in which ours is compared with all others."""
+CACHE = "bfloat16"
+ALONE = "decoder alone"
+WHOLE, STREAMED = "whole", "streamed"
 AT_LEAST = {8: 1.8, 32: 1.2, 64: 1.5}
 """Times the tokens/s of the best other server, by number of clients."""
 
@@ -47,9 +52,11 @@ class Contender:
     server: ServerProcess
     fields: Mapping[str, Any] = field(default_factory=dict)
     """Added to each request."""
+    ways: Sequence[str] = (STREAMED,)
 
-    def run(self, section: Section, vocab_size: int, streams: bool) -> dict[str, Any]:
+    def run(self, section: Section, vocab_size: int, way: str) -> dict[str, Any]:
         """Send the requests of a section from a new process."""
+        streams = way == STREAMED
         requests = [
             completion(prompt, section.new, streams=streams, **self.fields)
             for prompt in section.prompts(vocab_size)
@@ -77,6 +84,11 @@ def others() -> dict[str, dict[str, Any]]:
     return found
 
 
+def ours(precision: str) -> str:
+    """Name of our server."""
+    return f"ogpt {precision}"
+
+
 def sections(smoke: bool) -> list[Section]:
     """One for each number of clients."""
     prompt, new = (8, 6) if smoke else (32, 96)
@@ -90,36 +102,63 @@ def _named(clients: int) -> str:
 def measure(given: Namespace, shape: dict[str, int], folder: Path) -> Result:
     """Measure all servers in turn, number of clients by number of clients."""
     result = Result("serving", "Serving over HTTP", {"shape": shape}, {})
-    model = write_model(shape, folder, "int8")
+    model = write_model(shape, folder, BEST)
     # the decoder's process looks for the folder of its dtype
     alone = Remote(
         Path(sys.executable),
         "benchmarks.native_contender",
-        Setup("int8", shape, given.threads, folder),
+        Setup(f"{BEST} {CACHE}", shape, given.threads, folder),
     )
-    options = {"--slots": max(CLIENTS), "--max-queued": max(CLIENTS)}
     with ExitStack() as stack:
         stack.callback(alone.close)
-        contenders = {
-            OURS: Contender(
-                stack.enter_context(
-                    ServerProcess(ogpt_serve(model, given.threads, options), given.threads)
-                ),
+        contenders = {}
+        for precision in dict.fromkeys([BEST, *(one["precision"] for one in others().values())]):
+            options = {"--slots": max(CLIENTS), "--max-queued": max(CLIENTS), "--dtype": precision}
+            of = model if precision == BEST else folder / "float32"
+            options["--cache-dtype"] = "float32" if precision == "float32" else CACHE
+            server = ServerProcess(ogpt_serve(of, given.threads, options), given.threads)
+            contenders[ours(precision)] = Contender(
+                stack.enter_context(server),
                 {"min_tokens": sections(given.smoke)[0].new},
+                (WHOLE, STREAMED) if precision == BEST else (STREAMED,),
             )
-        }
         for name, each in others().items():
-            server = ServerProcess(each["command"], given.threads, each.get("ready", "/health"))
-            contenders[name] = Contender(stack.enter_context(server), each.get("fields", {}))
+            start_other(name, each, contenders, stack, result, given.threads)
         for section in sections(given.smoke):
             measure_section(result, section, contenders, alone, given)
     return result
 
 
+def start_other(
+    name: str,
+    each: Mapping[str, Any],
+    contenders: dict[str, Contender],
+    stack: ExitStack,
+    result: Result,
+    threads: int,
+) -> None:
+    """Start another server; one that does not start is left out."""
+    ready, more = each.get("ready", "/health"), each.get("environment")
+    try:
+        server = ServerProcess(each["command"], threads, ready, more=more)
+    except SystemExit as error:
+        leave_out(name, f"it did not start: {error}", result)
+        return
+    result.notes.append(f"{name}: {each['version']}")
+    contenders[name] = Contender(stack.enter_context(server), each.get("fields", {}))
+
+
+def leave_out(name: str, why: str, result: Result) -> None:
+    """Say that another server takes no part, and why."""
+    print(f"{name} is left out: {why}", file=sys.stderr)
+    result.notes = [note for note in result.notes if not note.startswith(f"{name}: ")]
+    result.notes.append(f"{name} is left out: it did not start or did not answer.")
+
+
 def measure_section(
     result: Result,
     section: Section,
-    contenders: Mapping[str, Contender],
+    contenders: dict[str, Contender],
     alone: Remote,
     given: Namespace,
 ) -> None:
@@ -129,13 +168,22 @@ def measure_section(
     turns: dict[str, Callable[[], Any]] = {
         ALONE: lambda: {"seconds": alone.generate(prompts, section.new).seconds}
     }
-    for name, contender in contenders.items():
-        for way, streams in (("whole", False), ("streamed", True)):
-            turns[f"{name}, {way}"] = lambda one=contender, streams=streams: one.run(
-                section, vocab_size, streams
-            )
-    for turn in turns.values():
-        turn()  # allocates memory
+    turns[ALONE]()  # allocates memory
+    for name, contender in list(contenders.items()):
+        own = {
+            f"{name}, {way}": lambda one=contender, way=way: one.run(section, vocab_size, way)
+            for way in contender.ways
+        }
+        try:
+            for turn in own.values():
+                turn()
+        except (subprocess.CalledProcessError, SystemExit) as error:
+            if name not in others():
+                raise
+            leave_out(name, str(error), result)
+            del contenders[name]
+        else:
+            turns |= own
     for name, found in interleave(turns, given.rounds).items():
         title = f"{name}, {section.name}"
         result.samples[title] = [each["seconds"] for each in found]
@@ -148,12 +196,12 @@ def measure_section(
 
 def describe(result: Result, given: Namespace) -> None:
     """Add tables, pairs and targets."""
-    names = [OURS, *others()]
     speed, times = [], []
     for section in sections(given.smoke):
-        for name in (ALONE, *(f"{name}, {way}" for name in names for way in ("whole", "streamed"))):
-            title = f"{name}, {section.name}"
-            seconds = result.samples[title]
+        for title, seconds in result.samples.items():
+            name, _, of = title.rpartition(", ")
+            if of != section.name:
+                continue
             figures = result.figures.get(title, [])
             share = [
                 each["cpu_seconds"] / second for each, second in zip(figures, seconds, strict=False)
@@ -169,16 +217,16 @@ def describe(result: Result, given: Namespace) -> None:
         ),
     ]
     for section in sections(given.smoke):
-        for way in ("whole", "streamed"):
-            result.compare(f"{OURS}, {way}, {section.name}", f"{ALONE}, {section.name}")
-    for way, wanted in (("whole", 0.85), ("streamed", 0.7)):
-        pairs = result.pairs[f"{OURS}, {way}, {BATCH} clients / {ALONE}, {BATCH} clients"]
+        for way in (WHOLE, STREAMED):
+            result.compare(f"{ours(BEST)}, {way}, {section.name}", f"{ALONE}, {section.name}")
+    for way, wanted in ((WHOLE, 0.85), (STREAMED, 0.7)):
+        pairs = result.pairs[f"{ours(BEST)}, {way}, {BATCH} clients / {ALONE}, {BATCH} clients"]
         result.target(
             f"tokens/s of {BATCH} clients, {way}, times the decoder's own",
             statistics.median(pairs),
             at_least=wanted,
         )
-    add_others(result, list(others()))
+    add_others(result, others())
     result.add_pairs()
     result.notes.append(
         "All clients send at the same moment, so the first token of the last one waits for the "
@@ -186,17 +234,22 @@ def describe(result: Result, given: Namespace) -> None:
     )
 
 
-def add_others(result: Result, names: list[str]) -> None:
-    """Compare with the best other server at each number of clients."""
-    for clients, wanted in AT_LEAST.items():
-        ending = f"streamed, {clients} clients"
-        ours = f"{OURS}, {ending}"
-        ratios = [result.compare(ours, f"{name}, {ending}") for name in names]
-        if ratios:
+def add_others(result: Result, servers: Mapping[str, Mapping[str, Any]]) -> None:
+    """Compare with the best other server at each number of clients, and at equal precision."""
+    for clients in CLIENTS:
+        ending = f"{STREAMED}, {_named(clients)}"
+        best = f"{ours(BEST)}, {ending}"
+        names = [name for name in servers if f"{name}, {ending}" in result.samples]
+        ratios = [result.compare(best, f"{name}, {ending}") for name in names]
+        for name in names:
+            equal = ours(servers[name]["precision"])
+            if equal != ours(BEST):
+                result.compare(f"{equal}, {ending}", f"{name}, {ending}")
+        if ratios and clients in AT_LEAST:
             what = f"tokens/s of {clients} clients, times the best other server's"
-            result.target(what, min(ratios), at_least=wanted)
-            best = min(quantiles(result.figures[f"{name}, {ending}"])[3] for name in names)
-            late = quantiles(result.figures[ours])[3] / best
+            result.target(what, min(ratios), at_least=AT_LEAST[clients])
+            soonest = min(quantiles(result.figures[f"{name}, {ending}"])[3] for name in names)
+            late = quantiles(result.figures[best])[3] / soonest
             result.target(f"p95 between tokens of {clients} clients, ditto", late, at_most=1.0)
 
 

@@ -69,7 +69,10 @@ class Exchange(asyncio.Protocol):
         if EVENT in text:
             text = text.rpartition(EVENT)[2].partition(b"\n")[0]
             text = b"{" + text
-        return int(json.loads(text)["usage"]["completion_tokens"])
+        usage = json.loads(text).get("usage")
+        if not usage:
+            raise SystemExit(f"the answer ends without usage: {text[:500]!r}")
+        return int(usage["completion_tokens"])
 
     # asyncio's and httptools' names
     def data_received(self, data: bytes) -> None:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import signal
 import socket
-import string
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from itertools import chain, islice, product
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -21,6 +19,7 @@ import psutil
 
 from benchmarks.contenders import fill
 from benchmarks.peers.remote import environment
+from benchmarks.peers.vocabulary import vocabulary
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.decoding.rounding import write_rounded
 from ogpt.model.heads import OpenAIGPTLMHeadModel
@@ -37,19 +36,33 @@ class ServerProcess:
         command: With "{port}" where the port belongs.
         threads: CPU threads.
         ready: Path that answers 200 when the server is ready.
+        port: To listen on; 0: any that is free.
+        more: Environment variables of its own.
 
     Raises:
         SystemExit: it ended, or did not answer in time.
     """
 
-    def __init__(self, command: Sequence[str], threads: int, ready: str = "/health") -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        threads: int,
+        ready: str = "/health",
+        *,
+        port: int = 0,
+        more: Mapping[str, str] | None = None,
+    ) -> None:
         with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
+            free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            free.bind(("127.0.0.1", port))
             self.port: int = free.getsockname()[1]
         words = [word.replace("{port}", str(self.port)) for word in command]
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115  # until `close`
         self._process = subprocess.Popen(
-            words, stdout=self._log, stderr=self._log, env=environment(threads)
+            words,
+            stdout=self._log,
+            stderr=self._log,
+            env={**environment(threads), **(more or {})},
         )
         end = time.monotonic() + STARTS_IN
         while not self.answers(ready):
@@ -84,9 +97,15 @@ class ServerProcess:
         return int(psutil.Process(self._process.pid).memory_info().rss)
 
     def cpu_seconds(self) -> float:
-        """CPU time of the process since its start."""
-        times = psutil.Process(self._process.pid).cpu_times()
-        return times.user + times.system
+        """CPU time of the process and its children since their start."""
+        process = psutil.Process(self._process.pid)
+        every = [one.cpu_times() for one in (process, *process.children(recursive=True))]
+        return sum(times.user + times.system for times in every)
+
+    def kill(self) -> None:
+        """End the process at once, as a crash would."""
+        self._process.kill()
+        self._process.wait()
 
     def close(self) -> None:
         """End the process."""
@@ -143,13 +162,3 @@ def write_model(shape: dict[str, int], folder: Path, dtype: str = "") -> Path:
     write_rounded(whole, folder / dtype, dtype, lambda done, total: None)
     tokenizer.save_pretrained(folder / dtype)
     return folder / dtype
-
-
-def vocabulary(size: int) -> tuple[list[str], list[tuple[str, str]]]:
-    """The first `size` words by length and alphabet, and the merges that make them."""
-    letters = string.ascii_lowercase
-    single = ["<unk>", *letters, *(f"{letter}</w>" for letter in letters)]
-    longer = chain.from_iterable(product(letters, repeat=length) for length in range(2, 6))
-    pairs = (("".join(word[:-1]), word[-1] + end) for word in longer for end in ("", "</w>"))
-    merges = list(islice(pairs, size - len(single)))
-    return single + [first + second for first, second in merges], merges

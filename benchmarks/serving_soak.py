@@ -7,6 +7,9 @@
 - 1,000 streams at once against a queue of 64: each is answered whole, or refused with 429 and
   `Retry-After`
 - slow readers: clients beside others that do not read their streams
+- an idle server uses no CPU
+- `kill -9` amid 1,000 streams: each client sees that its stream is cut, and a new server on the
+  same port answers
 - memory of the server over many minutes of all of these and of requests that are refused
 
 The clients run in this process, on the same cores as the server.
@@ -144,6 +147,13 @@ class Abuse:
         late = sum(each.status != 200 or not each.ended for each in slow)
         return {"tokens_per_s_before": before, "tokens_per_s_beside": after, "not_whole": late}
 
+    async def idle(self) -> dict[str, float]:
+        """CPU time of the server without requests."""
+        before, begin = self.server.cpu_seconds(), time.perf_counter()
+        await asyncio.sleep(1 if self.is_small else 10)
+        used = self.server.cpu_seconds() - before
+        return {"cpu_seconds": used, "share": used / (time.perf_counter() - begin)}
+
     async def refused(self) -> None:
         """Requests that are wrong, each in its way."""
         for content in (
@@ -178,12 +188,43 @@ class Abuse:
         return found
 
 
+async def killed(command: list[str], shape: dict[str, int], given: Namespace) -> dict[str, float]:
+    """Kill a server amid many streams, and start it again on the same port."""
+    count = 60 if given.smoke else 1000
+    with ServerProcess(command, given.threads) as server:
+        abuse = Abuse(server, shape, given.smoke)
+        exchanges = await asyncio.gather(*(Exchange(server.port).connect() for _ in range(count)))
+        for each in exchanges:
+            each.send(abuse.content(abuse.longest))
+        while not all(each.status for each in exchanges):
+            await asyncio.sleep(0.01)
+        begin = time.perf_counter()
+        server.kill()
+        await asyncio.wait([each.over for each in exchanges], timeout=PATIENCE)
+        cut = time.perf_counter() - begin
+        whole = sum(each.ended > 0 for each in exchanges)
+        over = sum(each.over.done() for each in exchanges)
+        found = {
+            "streams": count,
+            "cut": over - whole,
+            "hanging": count - over,
+            "cut_seconds": cut,
+        }
+    begin = time.perf_counter()
+    with ServerProcess(command, given.threads, port=server.port) as again:
+        answered = await Abuse(again, shape, given.smoke).ask(8)
+        if answered.status != 200:
+            raise SystemExit(f"status {answered.status} of the server that was started again")
+        return {**found, "restart_seconds": time.perf_counter() - begin}
+
+
 async def measure(abuse: Abuse, given: Namespace, result: Result) -> None:
     """Run all parts, one after another."""
     parts: dict[str, Any] = {
         "abandoned": abuse.abandoned,
         "crowd": abuse.crowd,
         "slow_readers": abuse.slow_readers,
+        "idle": abuse.idle,
     }
     for name, part in parts.items():
         result.figures[name] = await part()
@@ -198,6 +239,7 @@ def describe(result: Result) -> None:
     """Add the table and the targets."""
     found = result.figures
     left, crowd, slow = found["abandoned"], found["crowd"], found["slow_readers"]
+    idle, killed = found["idle"]["share"], found["killed"]
     share = slow["tokens_per_s_beside"] / slow["tokens_per_s_before"]
     sizes = [size for _, size in found["memory"]]
     result.tables.append(
@@ -211,6 +253,11 @@ def describe(result: Result) -> None:
                 ["refused (429)", f"{crowd['refused']:.0f}"],
                 ["neither", f"{crowd['neither']:.0f}"],
                 ["tokens/s beside slow readers, of those without", f"{share:.2f}"],
+                ["CPU of the idle server, of one core", f"{idle:.2%}"],
+                ["streams when the server was killed", f"{killed['streams']:.0f}"],
+                ["cut", f"{killed['cut']:.0f}"],
+                ["seconds until all clients knew", f"{killed['cut_seconds']:.2f}"],
+                ["seconds until a new server answered", f"{killed['restart_seconds']:.2f}"],
                 ["minutes of the soak", f"{found['memory'][-1][0] / 60:.1f}"],
                 ["resident memory, MB, median", f"{statistics.median(sizes) / 1e6:,.0f}"],
                 ["growth after the first tenth, percent", f"{found['growth_percent']:.2f}"],
@@ -221,6 +268,9 @@ def describe(result: Result) -> None:
     result.target("slots in use after them", left["running"] + left["waiting"], at_most=0)
     result.target("streams neither answered nor refused", crowd["neither"], at_most=0)
     result.target("tokens/s beside slow readers, of those without", share, at_least=0.9)
+    result.target("CPU of the idle server, of one core", idle, at_most=0.01)
+    result.target("clients that wait for a killed server", killed["hanging"], at_most=0)
+    result.target("seconds until all clients knew", killed["cut_seconds"], at_most=5)
     result.target("growth of memory, percent", found["growth_percent"], at_most=2)
 
 
@@ -235,6 +285,9 @@ def main() -> None:
         model = write_model(shape, Path(folder), "int8")
         with ServerProcess(ogpt_serve(model, given.threads, options), given.threads) as server:
             asyncio.run(measure(Abuse(server, shape, given.smoke), given, result))
+        options["--max-queued"] = 1000
+        command = ogpt_serve(model, given.threads, options)
+        result.figures["killed"] = asyncio.run(killed(command, shape, given))
     describe(result)
     save(result, given)
 

@@ -1,5 +1,7 @@
 """`make bench-peers`: a separate environment for each baseline that the project does not install.
 
+    python -m benchmarks.peers.environments [servers]
+
 The environments are in build/peers, or in the folder OGPT_BENCH_PEERS, which checkouts can share.
 An environment made from other requirements counts as missing.
 """
@@ -15,6 +17,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PEERS = ("openvino", "ctranslate2", "llama_cpp", "transformers_tf")
 """Each has NAME.txt (its requirements) and NAME_peer.py beside this file."""
+SERVERS = ("vllm", "llama_server", "openvino_genai")
+"""Each has NAME.txt, and its command in `servers`."""
 
 BUILD = {
     # compiled for this processor; the image part is not needed
@@ -43,9 +47,15 @@ def set_up(name: str) -> None:
     """Create the environment of a baseline."""
     venv.create(folder() / name, clear=True, with_pip=True)
     command = [str(python(name)), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
-    command += ["-r", str(_requirements(name))]
+    command += ["--no-deps", "-r", str(_requirements(name))]  # the lists are complete
     subprocess.run(command, check=True, env={**os.environ, **BUILD})
     _stamp(name).write_text(_requirements(name).read_text("utf-8"), "utf-8")
+
+
+def releases(name: str, *packages: str) -> str:
+    """The releases of some packages of an environment."""
+    pins = dict(line.split("==") for line in _requirements(name).read_text("utf-8").split())
+    return ", ".join(f"{package} {pins[package]}" for package in packages)
 
 
 def _requirements(name: str) -> Path:
@@ -58,7 +68,7 @@ def _stamp(name: str) -> Path:
 
 def main() -> int:
     failed = []
-    for name in PEERS:
+    for name in SERVERS if sys.argv[1:] == ["servers"] else PEERS:
         if is_set_up(name):
             print(f"{name}: ready")
             continue

@@ -1,16 +1,15 @@
-"""llama.cpp: a GPT-2 file written with `gguf`, quantized by llama.cpp, run through its C API."""
+"""llama.cpp: a file of `gguf_file`, quantized by llama.cpp, run through its C API."""
 
 from __future__ import annotations
 
 import ctypes
 from pathlib import Path
 
-import gguf
 import llama_cpp as llama
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.peers.gpt2_weights import EPSILON, draw
+from benchmarks.peers.gguf_file import write_file
 from benchmarks.peers.protocol import Setup, serve
 
 FILE_TYPES = {
@@ -19,45 +18,6 @@ FILE_TYPES = {
     "q8_0": llama.LLAMA_FTYPE_MOSTLY_Q8_0,
     "q4_0": llama.LLAMA_FTYPE_MOSTLY_Q4_0,
 }
-PARTS = {
-    "ln_1": "attn_norm",
-    "attn.c_attn": "attn_qkv",
-    "attn.c_proj": "attn_output",
-    "ln_2": "ffn_norm",
-    "mlp.c_fc": "ffn_up",
-    "mlp.c_proj": "ffn_down",
-}
-ROOTS = {"wte": "token_embd", "wpe": "position_embd", "ln_f": "output_norm"}
-
-
-def file_name(name: str) -> str:
-    """Name of a GPT-2 weight in the file."""
-    module, _, kind = name.rpartition(".")
-    if not module.startswith("h."):
-        return f"{ROOTS[module]}.{kind}"
-    _, number, part = module.split(".", 2)
-    return f"blk.{number}.{PARTS[part]}.{kind}"
-
-
-def write_model(shape: dict[str, int], file: Path) -> None:
-    """Write the float32 file, the source of the others; the embedding is also the head."""
-    writer = gguf.GGUFWriter(file, "gpt2")
-    writer.add_context_length(shape["n_positions"])
-    writer.add_embedding_length(shape["n_embd"])
-    writer.add_feed_forward_length(4 * shape["n_embd"])
-    writer.add_block_count(shape["n_layer"])
-    writer.add_head_count(shape["n_head"])
-    writer.add_layer_norm_eps(EPSILON)
-    writer.add_file_type(llama.LLAMA_FTYPE_ALL_F32)
-    writer.add_vocab_size(shape["vocab_size"])
-    writer.add_tokenizer_model("none")
-    for name, weight in draw(shape).items():
-        turned = name.startswith("h.") and weight.ndim == 2  # files keep output x input
-        writer.add_tensor(file_name(name), np.ascontiguousarray(weight.T) if turned else weight)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
 
 
 def quantize(source: Path, file: Path, variant: str) -> None:
@@ -86,7 +46,7 @@ class LlamaCpp:
         whole, file = (setup.folder / f"llama_cpp-{each}.gguf" for each in ("f32", setup.variant))
         part = setup.folder / "llama_cpp.part"  # renamed when complete
         if not whole.exists():
-            write_model(setup.shape, part)
+            write_file(setup.shape, "f32", part)
             part.rename(whole)
         if not file.exists():
             quantize(whole, part, setup.variant)

