@@ -1,4 +1,4 @@
-"""A server on a free port of this machine, in a thread of the test's process."""
+"""A server on a port of this machine, in a thread of the test's process."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def started(
     folders: Mapping[str, Path], decoder: str = "auto", **settings: Any
 ) -> Iterator[Running]:
     """Serve models with some settings."""
-    checked = ServerSettings(**{"slots": 8, "drain_timeout": 5, **settings})
+    checked = ServerSettings(**{"slots": 8, "drain_timeout": 5, "port": 0, **settings})
     models = ServedModels(
         folders,
         DecoderOptions(decoder=decoder, threads=1),
@@ -54,7 +54,7 @@ def started(
     )
     documents = DocumentStore.open(checked.documents) if checked.documents else None
     ready = threading.Event()
-    with socket.create_server(("127.0.0.1", 0), backlog=2048) as listening:
+    with socket.create_server(("127.0.0.1", checked.port), backlog=2048) as listening:
         server = HttpServer(create_app(models, checked, documents), checked, ready.set)
         thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
         thread.start()

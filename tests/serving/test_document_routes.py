@@ -26,6 +26,8 @@ TEXT: Fields = {
     "spans": [{"text": "Once ", "by": "human"}, {"text": HOSTILE, "by": "machine"}],
 }
 
+BODIES: Fields = {"/verify": {"span": 1}, "/edit-key": {"edit_key": "n" * 32}}
+
 SPAN = DocumentSpan(text="", by="human")
 
 
@@ -107,12 +109,65 @@ def test_a_document_may_come_back_as_it_was_received(url: str) -> None:
     assert again.json() == {**kept, "updated": again.json()["updated"]}
 
 
+def test_a_client_makes_a_document_by_saving_it(url: str) -> None:
+    path, key = f"{url}/documents/{'d' * 32}", "k" * 32
+    made = call("PUT", path, key, 0, **TEXT)
+    assert (made.status_code, made.json()["revision"]) == (200, 1)
+    assert call("PUT", path, key, 0, **TEXT).json() == made.json(), "sent again"
+    assert call("GET", path, key).json() == made.json()
+    refused(call("PUT", path, key, 0, title="other"), 409, "revision_conflict")
+    refused(call("PUT", path, "x" * 32, 0, **TEXT), 404, "document_not_found")
+    short = call("PUT", path, "x", 0, **TEXT)
+    assert "Edit-Key has 1 characters" in refused(short, 400, "invalid_value")
+    assert short.json()["error"]["param"] == "Edit-Key"
+
+
+def test_what_a_client_has_is_not_sent_again(url: str) -> None:
+    path, key = made(url)
+    for known, status in (('"1"', 304), ('W/"1"', 304), ('"2"', 200), ("", 200), ("*", 200)):
+        found = CLIENT.get(path, headers={"edit-key": key, "if-none-match": known})
+        assert (found.status_code, found.headers["etag"]) == (status, '"1"'), known
+        assert bool(found.content) == (status == 200)
+    wrong = CLIENT.get(path, headers={"edit-key": "no", "if-none-match": '"1"'})
+    refused(wrong, 404, "document_not_found")
+
+
+def test_an_edit_key_that_was_changed(url: str) -> None:
+    path, key = made(url)
+    new = "n" * 32
+    for _ in range(2):  # the first answer may have been lost
+        changed = call("PUT", f"{path}/edit-key", key, edit_key=new)
+        assert (changed.status_code, changed.content) == (204, b"")
+    refused(call("GET", path, key), 404, "document_not_found")
+    refused(call("PUT", f"{path}/edit-key", key, edit_key="o" * 32), 404, "document_not_found")
+    short = call("PUT", f"{path}/edit-key", new, edit_key="short")
+    assert "edit_key has 5 characters" in refused(short, 400, "invalid_value")
+    assert call("GET", path, new).status_code == 200
+
+
+def test_readers_see_no_prompts(url: str) -> None:
+    origin = {"model": "m", "model_hash": "h", "seed": 1, "settings": {"top_k": 5}, "index": 0}
+    provenance = {**origin, "prompt": "deleted words", "text": "all of the suggestion"}
+    spans = [{"text": "written", "by": "machine", "provenance": provenance, "draft": "private"}]
+    path, key = made(url, title="t", spans=spans, notes="private")
+    assert call("GET", path, key).json()["notes"] == "private"
+    link = call("POST", f"{path}/share", key).json()["path"]
+    shown = call("GET", f"{url}{link}/document").json()
+    assert shown["spans"] == [{"text": "written", "by": "machine", "provenance": origin}]
+    assert set(shown) == {"title", "spans", "revision", "created", "updated"}
+    assert "deleted words" not in call("GET", f"{url}{link}").text
+
+
 def test_half_a_surrogate_pair_is_kept(url: str) -> None:
     """A browser can send it: an emoji that was deleted by half."""
     text = '{"title": "\\ud83d", "spans": [{"text": "\\ud83d", "by": "human"}]}'
     headers = {"content-type": "application/json"}
     kept = CLIENT.post(f"{url}/documents", content=text, headers=headers)
     assert {name: kept.json()[name] for name in ("title", "spans")} == json.loads(text)
+    path = f"{url}/documents/{kept.json()['id']}"
+    link = call("POST", f"{path}/share", kept.json()["edit_key"]).json()["path"]
+    shown = call("GET", f"{url}{link}/document").json()
+    assert {name: shown[name] for name in ("title", "spans")} == json.loads(text)
 
 
 def test_the_edit_key_is_needed(url: str) -> None:
@@ -125,9 +180,10 @@ def test_the_edit_key_is_needed(url: str) -> None:
             ("DELETE", "", None),
             ("POST", "/share", None),
             ("DELETE", "/share", None),
+            ("PUT", "/edit-key", None),
             ("POST", "/verify", None),
         ):
-            body = {"span": 1} if end == "/verify" else TEXT if revision else {}
+            body = TEXT if revision else BODIES.get(end, {})
             refused(call(method, path + end, wrong, revision, **body), 404, "document_not_found")
     assert call("GET", path, key).json()["revision"] == 1
     assert call("GET", other, other_key).status_code == 200
@@ -321,8 +377,18 @@ class TestVerify:
         url = server_with_documents
         path, key = made(url, spans=[self.written(url)])
         link = call("POST", f"{path}/share", key).json()["path"]
-        assert call("POST", f"{url}{link}/verify", span=0).json()["result"] == "equal"
+        found = call("POST", f"{url}{link}/verify", span=0).json()
+        assert (found["result"], found["text"]) == ("equal", None)  # it may hold deleted words
         refused(call("POST", f"{url}/share/none/verify", span=0), 404, "document_not_found")
+
+    def test_a_span_of_no_document(self, server: Any) -> None:
+        span = self.written(server.url)
+        found = call("POST", f"{server.url}/v1/verify", span=span).json()
+        assert (found["result"], found["text"]) == ("equal", span["text"])
+        forged = {**span, "text": "another"}
+        assert call("POST", f"{server.url}/v1/verify", span=forged).json()["result"] == "different"
+        human = call("POST", f"{server.url}/v1/verify", span={"text": "mine", "by": "human"})
+        assert "the span is human text" in refused(human, 400, "invalid_value")
 
     def test_models(self, server_with_documents: str) -> None:
         url = server_with_documents

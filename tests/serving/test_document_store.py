@@ -24,6 +24,7 @@ from ogpt.errors import (
     ConfigError,
     DamagedData,
     DocumentsUnavailable,
+    RequestError,
     RevisionConflict,
     StorageError,
     UnknownDocument,
@@ -97,6 +98,41 @@ class TestDocuments:
         for revision in (0, 3, -1):
             with pytest.raises(RevisionConflict):
                 store.save(document.id, key, revision, '{"title": "ours"}')
+
+    def test_a_client_chooses_id_and_key_of_a_new_document(self, store: DocumentStore) -> None:
+        name, key = "d" * 32, "k" * 40
+        made = store.save(name, key, 0, '{"title": "one"}')
+        assert (made.id, made.revision) == (name, 1)
+        assert store.save(name, key, 0, '{"title": "one"}') == made, "its answer was lost"
+        with pytest.raises(RevisionConflict, match="has revision 1 now; the change is of 0") as it:
+            store.save(name, key, 0, '{"title": "two"}')
+        assert it.value.current == made == store.get(name, key)
+        with pytest.raises(UnknownDocument):
+            store.save(name, "x" * 40, 0, "{}")
+        for wrong, wrong_key, message in (
+            ("d" * 21, key, "document_id has 21 characters; allowed: 22 to 40 letters"),
+            ("\xe9" * 32, key, "document_id has 32 characters"),
+            ("e" * 32, "secret", "Edit-Key has 6 characters; allowed: 32 to 64 letters"),
+        ):
+            with pytest.raises(RequestError, match=message) as refused:
+                store.save(wrong, wrong_key, 0, "{}")
+            assert refused.value.hint == "make it of random bytes"
+            assert "secret" not in str(refused.value)
+        assert [row["id"] for row in store.rows()] == [name]
+
+    def test_another_edit_key(self, store: DocumentStore) -> None:
+        document, key = store.create("{}")
+        new = "n" * 32
+        store.change_edit_key(document.id, key, new)
+        store.change_edit_key(document.id, key, new)  # its answer was lost
+        assert store.get(document.id, new) == document
+        with pytest.raises(UnknownDocument):
+            store.get(document.id, key)
+        with pytest.raises(UnknownDocument):
+            store.change_edit_key(document.id, key, "o" * 32)
+        with pytest.raises(RequestError, match="edit_key has 5 characters"):
+            store.change_edit_key(document.id, new, "short")
+        assert store.get(document.id, new) == document
 
     def test_of_many_writers_each_change_counts_once(self, store: DocumentStore) -> None:
         document, key = store.create("0")

@@ -1,8 +1,11 @@
 """Documents over HTTP: made, changed and deleted with an edit key, and read by share links.
 
 The edit key is the header `Edit-Key`, and not a part of the path, which servers and proxies log. A
-change names the revision that it changes (`If-Match`). If there is a newer one, the answer is 409
-and holds that one, so that nobody's words are lost.
+change names the revision that it changes (`If-Match`; "0": none, the document is new). If there is
+a newer one, the answer is 409 and holds that one, so that nobody's words are lost.
+
+A client may choose id and key of a new document, so that it can repeat a save whose answer was
+lost. Readers are shown no prompts: they may hold words that were deleted.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ import re
 from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, Depends, Header, Request
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from ogpt.errors import RequestError, RevisionConflict, UnknownDocument
@@ -41,14 +44,28 @@ async def _store(request: Request) -> DocumentStore:
 Documents = Annotated[DocumentStore, Depends(_store)]
 EditKey = Annotated[str, Header(alias="Edit-Key", description="Of the document.")]
 IfMatch = Annotated[
-    str, Header(alias="If-Match", description='The revision that was changed, such as "3".')
+    str,
+    Header(alias="If-Match", description='The revision that was changed, such as "3"; "0": none.'),
 ]
+IfNoneMatch = Annotated[
+    str, Header(alias="If-None-Match", description="The revision that the client has.")
+]
+
+_NOT_CHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "It has this revision."}}
+
+_REVISION = re.compile(r'(?:W/)?"?([0-9]{1,9})"?', re.ASCII)  # proxies may make a weak one of it
 
 
 class KeptDocuments(BaseModel):
     """Whether the server keeps documents."""
 
     kept: bool
+
+
+class EditKeyChange(BaseModel):
+    """Another edit key for a document."""
+
+    edit_key: str = Field(description="Random: 32 to 64 letters, digits, - and _.")
 
 
 class ShareLink(BaseModel):
@@ -72,10 +89,17 @@ def create_document(body: DocumentContent, store: Documents) -> Response:
     return _answer({**_own(document), "edit_key": edit_key}, document, 201)
 
 
-@router.get("/documents/{document_id}", response_model=OwnDocument, responses=ERRORS)
-def get_document(document_id: str, store: Documents, edit_key: EditKey = "") -> Response:
+@router.get(
+    "/documents/{document_id}", response_model=OwnDocument, responses={**ERRORS, **_NOT_CHANGED}
+)
+def get_document(
+    document_id: str, store: Documents, edit_key: EditKey = "", if_none_match: IfNoneMatch = ""
+) -> Response:
     """Read a document."""
     document = store.get(document_id, edit_key)
+    known = _REVISION.fullmatch(if_none_match.strip())
+    if known and int(known[1]) == document.revision:
+        return Response(status_code=304, headers=_headers(document))
     return _answer(_own(document), document)
 
 
@@ -87,7 +111,7 @@ def save_document(
     edit_key: EditKey = "",
     if_match: IfMatch = "",
 ) -> Response:
-    """Change a document; 409, with the newer `document`, if it was changed meanwhile."""
+    """Change or make a document; 409, with the newer `document`, if it was changed meanwhile."""
     revision = _revision(if_match)
     try:
         document = store.save(document_id, edit_key, revision, body.as_json())
@@ -103,6 +127,14 @@ def save_document(
 def delete_document(document_id: str, store: Documents, edit_key: EditKey = "") -> None:
     """Delete a document and its share link, for ever."""
     store.delete(document_id, edit_key)
+
+
+@router.put("/documents/{document_id}/edit-key", status_code=204, responses=ERRORS)
+def change_edit_key(
+    document_id: str, body: EditKeyChange, store: Documents, edit_key: EditKey = ""
+) -> None:
+    """Make the edit key so far invalid, and another one valid."""
+    store.change_edit_key(document_id, edit_key, body.edit_key)
 
 
 @router.post("/documents/{document_id}/share", responses=ERRORS)
@@ -125,30 +157,32 @@ def revoke_share(document_id: str, store: Documents, edit_key: EditKey = "") -> 
 def get_shared_document(share_id: str, store: Documents) -> Response:
     """Read a document by its share link; no key is needed."""
     document = store.shared(share_id)
-    return _answer(_shown(document), document)
+    shown = ShownDocument.model_validate(_own(document))
+    return _answer(shown.model_dump(exclude_unset=True), document)
 
 
-def _shown(document: StoredDocument) -> dict[str, Any]:
+def _own(document: StoredDocument) -> dict[str, Any]:
     return {
         **json.loads(document.content),
         "revision": document.revision,
         "created": document.created,
         "updated": document.updated,
+        "id": document.id,
+        "share_id": document.share_id,
     }
 
 
-def _own(document: StoredDocument) -> dict[str, Any]:
-    return {**_shown(document), "id": document.id, "share_id": document.share_id}
-
-
 def _answer(fields: dict[str, Any], document: StoredDocument, status: int = 200) -> Response:
-    headers = {"etag": f'"{document.revision}"', "cache-control": "no-store"}
-    return Response(json.dumps(fields), status, headers, "application/json")
+    return Response(json.dumps(fields), status, _headers(document), "application/json")
+
+
+def _headers(document: StoredDocument) -> dict[str, str]:
+    return {"etag": f'"{document.revision}"', "cache-control": "no-store"}
 
 
 def _revision(if_match: str) -> int:
-    """The revision of an If-Match header; proxies may make a weak one of it."""
-    found = re.fullmatch(r'(?:W/)?"?([0-9]{1,9})"?', if_match.strip(), re.ASCII)
+    """The revision of an If-Match header."""
+    found = _REVISION.fullmatch(if_match.strip())
     if found is None:
         raise RequestError.of_field(
             f"the header If-Match is {if_match[:40]!r}; allowed: the revision that was changed",

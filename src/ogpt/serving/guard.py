@@ -68,7 +68,7 @@ def guards(settings: ServerSettings, metrics: ServerMetrics) -> list[Middleware]
         CORSMiddleware,
         allow_origins=origins,
         allow_methods=("GET", "POST", "PUT", "DELETE"),
-        allow_headers=("Authorization", "Edit-Key", "If-Match"),
+        allow_headers=("Authorization", "Edit-Key", "If-Match", "If-None-Match"),
         expose_headers=("ETag",),
     )
     keys = [settings.api_key] if settings.api_key else []

@@ -28,12 +28,23 @@ _NOT_OF_THE_TEXT = {"stream", "stream_options", "max_time"}
 
 
 class VerifyRequest(ApiRequest):
-    """Which span to generate again."""
+    """Which model generates again."""
 
     model: str | None = Field(
         None, description="Name of the model; none: one with the hash in the provenance."
     )
+
+
+class VerifySpanRequest(VerifyRequest):
+    """Which span of a document to generate again."""
+
     span: int = Field(ge=0, le=MAX_ID, description="Index of a span of the document.")
+
+
+class VerifyTextRequest(VerifyRequest):
+    """A span that is in no document of this server."""
+
+    span: DocumentSpan
 
 
 class Verification(ApiResponse):
@@ -44,16 +55,22 @@ class Verification(ApiResponse):
     different: it is not, or the decoder or processor computes other bits; other_model: no model of
     this server has the hash in the provenance, and no text was generated."""
     text: str | None
-    """What was generated."""
+    """What was generated; null by a share link, as it may hold words that were deleted."""
     model: str
     model_hash: str
+
+
+@router.post("/v1/verify", responses=ERRORS)
+async def verify_text(request: Request, body: VerifyTextRequest, scope: Scope) -> Verification:
+    """Generate a span again, and compare."""
+    return await verification(request, body.span, body, scope)
 
 
 @router.post("/documents/{document_id}/verify", responses=ERRORS)
 async def verify_span(
     request: Request,
     document_id: str,
-    body: VerifyRequest,
+    body: VerifySpanRequest,
     store: Documents,
     scope: Scope,
     edit_key: EditKey = "",
@@ -61,35 +78,41 @@ async def verify_span(
     """Generate a span of a document again, and compare."""
     document = await asyncio.to_thread(store.get, document_id, edit_key)
     span = await asyncio.to_thread(_span, document, body.span)
-    return await verification(request, span, body, scope)
+    return await verification(request, span, body, scope, f"span {body.span}")
 
 
 @router.post("/share/{share_id}/verify", responses=ERRORS)
 async def verify_shared_span(
-    request: Request, share_id: str, body: VerifyRequest, store: Documents, scope: Scope
+    request: Request, share_id: str, body: VerifySpanRequest, store: Documents, scope: Scope
 ) -> Verification:
     """Generate a span of a shared document again, and compare."""
     document = await asyncio.to_thread(store.shared, share_id)
     span = await asyncio.to_thread(_span, document, body.span)
-    return await verification(request, span, body, scope)
+    found = await verification(request, span, body, scope, f"span {body.span}")
+    return found.model_copy(update={"text": None})
 
 
 async def verification(
-    request: Request, span: DocumentSpan, body: VerifyRequest, scope: AsyncExitStack
+    request: Request,
+    span: DocumentSpan,
+    body: VerifyRequest,
+    scope: AsyncExitStack,
+    named: str = "the span",
 ) -> Verification:
     """Generate a span again, and compare.
 
     Args:
         request: Of the client that waits for it.
         span: Of the document.
-        body: Number of the span, and which model to use.
+        body: Which model to use.
         scope: Holds the model until it is closed.
+        named: The span, for errors.
 
     Raises:
         RequestError: no machine span, or one whose provenance generates nothing.
         UnknownModel: the name in `body` is of no model.
     """
-    provenance = _provenance(span, body.span)
+    provenance = _provenance(span, named)
     with listen(request, body) as warnings:
         name, found = await _model(request, provenance, body.model)
         if found != provenance.model_hash:
@@ -121,11 +144,11 @@ def _span(document: StoredDocument, index: int) -> DocumentSpan:
     return DocumentSpan.model_validate(spans[index])
 
 
-def _provenance(span: DocumentSpan, index: int) -> Provenance:
-    """How a span was generated; `index` is its number in the document."""
+def _provenance(span: DocumentSpan, named: str) -> Provenance:
+    """How a span was generated."""
     if span.by == "human" or span.provenance is None:
         raise RequestError.of_field(
-            f"span {index} is {'human text' if span.by == 'human' else 'without provenance'}; "
+            f"{named} is {'human text' if span.by == 'human' else 'without provenance'}; "
             "allowed: a machine span with provenance",
             hint="choose another span",
             param="span",

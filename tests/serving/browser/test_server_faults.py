@@ -25,7 +25,7 @@ def test_a_server_that_goes_away_and_comes_back(new_page: NewPage) -> None:
     page.keyboard.type(" faced")
     page.keyboard.press("Tab")
     page.wait_for_selector("#suggestions", state="hidden")
-    saved(page)
+    saved(page, "browser")
     assert text(page) == "a bad cab faced"
     page.context.set_offline(False)
     page.wait_for_selector("#away", state="hidden")

@@ -1,56 +1,61 @@
-"""Sharing: a link to a page for readers, which can be updated and taken back."""
+"""Sharing a page for readers, deleting, and verifying text of models."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.serving.browser.writer import accepted, machine, text
+from tests.serving.browser.writer import accepted, machine, saved, share_dialog, text
 from tests.serving.calls import CLIENT
 from tests.serving.running import running
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
     from tests.serving.browser.conftest import NewPage
 
 pytestmark = pytest.mark.slow
 
 
-def test_a_share_link(new_page: NewPage, small_folder: Path, tmp_path: Path) -> None:
-    with running({"small": small_folder}, documents=str(tmp_path / "kept.sqlite3")) as url:
-        page = new_page(url)
-        page.fill("#title", "Of cabs")
-        page.click("#editor")
-        page.keyboard.type("a bad cab <b>")
-        accepted(page)
-        marked = machine(page)
+def made_link(page: Page) -> str:
+    """Make a link for readers."""
+    share_dialog(page)
+    page.click(".readers .make")
+    page.wait_for_selector(".readers[data-shared=yes]")
+    return page.input_value(".readers input")
 
-        def shared() -> str:
-            page.click("#more")
-            page.click("#share-text")
-            page.wait_for_selector("#share-dialog[open]")
-            return page.input_value("#share-dialog input")
 
-        link = shared()
-        page.keyboard.press("Escape")
-        reader = new_page(context=page.context, wait=False)
-        reader.goto(link)
-        assert reader.locator("mark").all_text_contents() == marked
-        assert "a bad cab <b>" in (reader.locator("body").text_content() or "")
-        page.bring_to_front()
-        page.click("#editor")
-        page.keyboard.press("Control+End")
-        page.keyboard.type(" deed")
-        assert shared() == link
-        reader.reload()
-        assert " deed" in (reader.locator("body").text_content() or "")
-        page.bring_to_front()
-        page.click("#share-dialog .end")
-        page.wait_for_selector("#share-dialog[open]", state="hidden")
-        page.wait_for_selector("#note:has-text('no longer works')")
-        assert CLIENT.get(link).status_code == 404
-        page.close()
+def test_a_link_for_readers(new_page: NewPage, server_with_documents: str) -> None:
+    page = new_page(server_with_documents)
+    page.fill("#title", "Of cabs")
+    page.click("#editor")
+    page.keyboard.type("a bad cab <b>")
+    accepted(page)
+    marked = machine(page)
+    link = made_link(page)
+    page.keyboard.press("Escape")
+    reader = new_page(context=page.context, wait=False)
+    reader.goto(link)
+    assert reader.locator("mark").all_text_contents() == marked
+    assert "a bad cab <b>" in (reader.locator("body").text_content() or "")
+    shown = CLIENT.get(f"{link}/document").json()
+    assert "prompt" not in shown["spans"][1]["provenance"]
+    page.bring_to_front()
+    page.click("#editor")
+    page.keyboard.press("Control+End")
+    page.keyboard.type(" deed")
+    saved(page, "server")
+    reader.reload()
+    assert " deed" in (reader.locator("body").text_content() or "")
+    page.bring_to_front()
+    share_dialog(page)
+    assert page.input_value(".readers input") == link
+    page.click(".readers .revoke")
+    page.wait_for_selector("#share-dialog .state:has-text('no longer works')")
+    assert CLIENT.get(link).status_code == 404
 
 
 def test_deleting_a_document_ends_its_link_first(
@@ -59,10 +64,7 @@ def test_deleting_a_document_ends_its_link_first(
     with running({"small": small_folder}, documents=str(tmp_path / "kept.sqlite3")) as url:
         page = new_page(url)
         page.keyboard.type("a bad cab")
-        page.click("#more")
-        page.click("#share-text")
-        page.wait_for_selector("#share-dialog[open]")
-        link = page.input_value("#share-dialog input")
+        link = made_link(page)
         page.keyboard.press("Escape")
         page.click("#toggle-documents")
 
@@ -84,9 +86,50 @@ def test_deleting_a_document_ends_its_link_first(
     new_page.messages.clear()  # type: ignore[attr-defined]
 
 
-def test_a_server_that_keeps_nothing_offers_no_link(new_page: NewPage) -> None:
+def verified(page: Page) -> tuple[list[str | None], str]:
+    """The result of each passage, and what the dialog says in the end."""
+    page.wait_for_selector("#verify-dialog .state:has-text('verified')")
+    items = page.locator("#verify-dialog li").all()
+    state = page.locator("#verify-dialog .state").text_content() or ""
+    return [item.get_attribute("data-result") for item in items], state
+
+
+def test_text_of_models_is_verified_on_the_page(new_page: NewPage, tmp_path: Path) -> None:
+    """The server keeps no documents, and verifies all the same."""
     page = new_page()
-    page.keyboard.type("a bad cab")
-    accepted(page)
     page.click("#more")
     assert page.is_hidden("#share-text")
+    page.keyboard.press("Escape")
+    page.click("#editor")
+    page.keyboard.type("a bad cab")
+    accepted(page)
+    page.click("#verify")
+    assert verified(page) == (["equal"], "1 of 1 verified.")
+    page.keyboard.press("Escape")
+    stored: dict[str, Any] = page.evaluate(
+        """() => JSON.parse(localStorage.getItem("ogpt.document." + location.hash.slice(1)))"""
+    )
+    human, span = stored["spans"]
+    origin = span["provenance"]
+    spans = [
+        human,
+        {**span, "text": span["text"][:4]},
+        {**span, "text": "forged", "provenance": {**origin, "created": 1}},
+        {**span, "provenance": {**origin, "model_hash": "0" * 64}},
+        {**span, "provenance": {"model": "another"}},
+        {**span, "provenance": {**origin, "settings": {"temperature": "hot"}}},
+    ]
+    path = tmp_path / "spans.html"
+    data = json.dumps({"title": "", "spans": spans})
+    path.write_text(f'<script type="application/json" id="ogpt-document">{data}</script>')
+    page.set_input_files("#file", path)
+    page.wait_for_selector("#editor mark:has-text('forged')")
+    page.click("#more")
+    page.click("#verify-text")
+    results = ["part", "different", "other_model", "unknown", "failed"]
+    assert verified(page) == (results, "1 of 5 verified, 1 different, 3 not checked.")
+    assert "'temperature'" in (page.locator("#verify-dialog li").last.text_content() or "")
+    # a passage leads to its place in the text
+    page.click("#verify-dialog .passage:has-text('forged')")
+    assert page.evaluate("getSelection().toString()") == "forged"
+    new_page.messages.clear()  # type: ignore[attr-defined]  # a refusal

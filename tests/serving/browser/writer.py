@@ -52,11 +52,21 @@ def accepted(page: Page) -> str:
     return first
 
 
-def saved(page: Page) -> None:
-    """Wait until the document is saved."""
-    until(page, "document.getElementById('saved').value === 'Saved'")
+def saved(page: Page, where: str = "") -> None:
+    """Wait until the document is saved: anywhere, or on the "server" or in the "browser"."""
+    value = "document.getElementById('saved').value"
+    kinds = {"": "startsWith('Saved')", "server": "match(/^Saved$/)"}
+    kinds["browser"] = "startsWith('Saved in this browser')"
+    until(page, f"{value}.{kinds[where]}")
 
 
 def announced(page: Page) -> str:
     """The last message for screen readers."""
     return page.locator("#live").text_content() or ""
+
+
+def share_dialog(page: Page) -> None:
+    """Open the dialog of the links."""
+    page.click("#more")
+    page.click("#share-text")
+    page.wait_for_selector("#share-dialog[open]")

@@ -24,18 +24,23 @@ class _Kept(BaseModel):
     )
 
 
-class Provenance(_Kept):
-    """How a span was generated, so that it can be generated again."""
+class Origin(BaseModel):
+    """How a span was generated, for readers: without the prompt, which may hold deleted words."""
 
     model: str = Field(description="Name of the model on the server.")
     model_hash: str = Field(description="From GET /v1/models/NAME.")
-    prompt: str | Annotated[list[int], Field(fail_fast=True)] = Field(
-        description="As it was sent to /v1/completions."
-    )
     seed: int = Field(description="As it was sent to /v1/completions.")
     settings: dict[str, Any] = Field({}, description="Other fields of that request.")
     index: int = Field(0, ge=0, description="Of the choice that was accepted.")
     created: float | None = Field(None, description="Unix time in seconds.")
+
+
+class Provenance(Origin, _Kept):
+    """How a span was generated, so that it can be generated again."""
+
+    prompt: str | Annotated[list[int], Field(fail_fast=True)] = Field(
+        description="As it was sent to /v1/completions."
+    )
 
 
 class DocumentSpan(_Kept):
@@ -70,9 +75,7 @@ class DocumentContent(_Kept):
             ) from error
 
 
-class ShownDocument(DocumentContent):
-    """A document as it is shown to everybody who has its share link."""
-
+class _Revised(BaseModel):
     revision: int
     """1, and one more with each change."""
     created: int
@@ -80,7 +83,22 @@ class ShownDocument(DocumentContent):
     updated: int
 
 
-class OwnDocument(ShownDocument):
+class ShownSpan(BaseModel):
+    """Text of one author, for readers."""
+
+    text: str
+    by: Literal["human", "machine"]
+    provenance: Origin | None = None
+
+
+class ShownDocument(_Revised):
+    """A document as it is shown to everybody who has its share link: the named fields alone."""
+
+    title: str
+    spans: list[ShownSpan]
+
+
+class OwnDocument(_Revised, DocumentContent):
     """A document as it is shown to those who have its edit key."""
 
     id: str

@@ -19,7 +19,7 @@ from typing import Any, Self
 
 from sqlalchemy import Connection, Engine, RowMapping, select
 
-from ogpt.errors import RevisionConflict, UnknownDocument
+from ogpt.errors import RequestError, RevisionConflict, UnknownDocument
 from ogpt.serving.documents.database import (
     WRITES,
     database_errors,
@@ -33,6 +33,10 @@ from ogpt.serving.documents.document_tables import DOCUMENTS
 _BATCH = 100  # documents that are read at once
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,40}")
+
+# of clients: random bytes in base64 have this length, as ours have
+_CHOSEN_ID = re.compile(r"[A-Za-z0-9_-]{22,40}")
+_CHOSEN_KEY = re.compile(r"[A-Za-z0-9_-]{32,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +114,9 @@ class DocumentStore:
         Returns:
             The document, and its edit key, which is not kept.
         """
-        key, now = secrets.token_urlsafe(24), int(time.time())
-        document = StoredDocument(secrets.token_urlsafe(16), 1, content, now, now, None)
+        key = secrets.token_urlsafe(24)
         with self._writing() as connection:
-            values = {name: getattr(document, name) for name in _COLUMNS}
-            connection.execute(DOCUMENTS.insert().values(key_hash=_hash(key), **values))
-        return document, key
+            return _inserted(connection, secrets.token_urlsafe(16), key, content), key
 
     def get(self, document_id: str, edit_key: str) -> StoredDocument:
         """A document.
@@ -127,21 +128,27 @@ class DocumentStore:
             return _document(_checked(connection, document_id, edit_key, *_COLUMNS))
 
     def save(self, document_id: str, edit_key: str, revision: int, content: str) -> StoredDocument:
-        """Change a document, unless somebody else has changed it.
+        """Change a document, unless somebody else has changed it; or make one.
 
         A change that was made already is no conflict: its answer may have been lost.
 
         Args:
-            document_id: Of the document.
-            edit_key: Of the document.
-            revision: The one that was changed.
+            document_id: Of the document; of a new one, random: 22 to 40 letters, digits, - and _.
+            edit_key: Likewise, of 32 to 64 characters.
+            revision: The one that was changed; 0: there is none yet.
             content: The new content.
 
         Raises:
             UnknownDocument: as in `get`.
             RevisionConflict: the document has another revision, which is its `current`.
+            RequestError: id or key of a new document are too short.
         """
+        if revision == 0:
+            _check_chosen(_CHOSEN_ID, document_id, "document_id", "22 to 40")
+            _check_chosen(_CHOSEN_KEY, edit_key, "Edit-Key", "32 to 64")
         with self._writing() as connection:
+            if revision == 0 and _row(connection, "id", document_id, ("id",)) is None:
+                return _inserted(connection, document_id, edit_key, content)
             _checked(connection, document_id, edit_key)
             # compared by the database: in PostgreSQL another writer may be between these lines
             changed = connection.execute(
@@ -158,6 +165,29 @@ class DocumentStore:
             error.current = now
             raise error
         return now
+
+    def change_edit_key(self, document_id: str, edit_key: str, new_key: str) -> None:
+        """Give a document another edit key: the one so far, and all edit links with it, end.
+
+        The client chooses it, so that a call whose answer was lost can be repeated.
+
+        Args:
+            document_id: Of the document.
+            edit_key: The one so far.
+            new_key: Random: 32 to 64 letters, digits, - and _.
+
+        Raises:
+            UnknownDocument: as in `get`.
+            RequestError: the new key is too short.
+        """
+        _check_chosen(_CHOSEN_KEY, new_key, "edit_key", "32 to 64")
+        with self._writing() as connection:
+            connection.execute(
+                DOCUMENTS.update()
+                .where(DOCUMENTS.c.id == document_id, DOCUMENTS.c.key_hash == _hash(edit_key))
+                .values(key_hash=_hash(new_key))
+            )
+            _checked(connection, document_id, new_key)
 
     def delete(self, document_id: str, edit_key: str) -> None:
         """Remove a document and its share link.
@@ -247,6 +277,27 @@ class DocumentStore:
         """A transaction of the block: whole, or without any change if it raises."""
         with database_errors(), self._writers.begin() as connection:
             yield connection
+
+
+def _check_chosen(allowed: re.Pattern[str], value: str, name: str, length: str) -> None:
+    """Refuse an id or key that others could guess; the value is not shown."""
+    if not allowed.fullmatch(value):
+        raise RequestError.of_field(
+            f"{name} has {len(value)} characters; allowed: {length} letters, digits, - and _",
+            hint="make it of random bytes",
+            param=name,
+        )
+
+
+def _inserted(
+    connection: Connection, document_id: str, edit_key: str, content: str
+) -> StoredDocument:
+    """A new document."""
+    now = int(time.time())
+    document = StoredDocument(document_id, 1, content, now, now, None)
+    values = {name: getattr(document, name) for name in _COLUMNS}
+    connection.execute(DOCUMENTS.insert().values(key_hash=_hash(edit_key), **values))
+    return document
 
 
 def _hash(edit_key: str) -> str:

@@ -5,12 +5,13 @@ export const BASE = new URL("../../", import.meta.url); // this file is static/p
 const KEY = "ogpt.key";
 const SENDABLE = /^[\x20-\x7e]+$/; // what the header of a key can hold
 
-/** An answer that is not 2xx. */
+/** An answer that is not 2xx; `answer` is all of its JSON. */
 export class ApiError extends Error {
-  constructor(status, message, param = null) {
+  constructor(status, message, param = null, answer = null) {
     super(message);
     this.status = status;
     this.param = param;
+    this.answer = answer;
   }
 }
 
@@ -31,9 +32,9 @@ let asking = null;
  * Where the server wants a key, the page asks for it only with `asks`, for what the writer wants
  * now: a dialog that opens by itself would take the words that are being typed.
  */
-export async function send(path, { method = "GET", body, headers = {}, signal, asks } = {}) {
+export async function send(path, { asks, ...options } = {}) {
   for (let wrong = false; ; wrong = true) {
-    const response = await reach(path, { method, body, headers, signal });
+    const response = await reach(path, options);
     if (response.ok) {
       if (wrong) hooks.onKey();
       return response;
@@ -79,7 +80,7 @@ export async function* completions(body, signal, asks) {
   }
 }
 
-async function reach(path, { method, body, headers, signal }) {
+async function reach(path, { method = "GET", body, headers, signal, keepalive }) {
   const key = localStorage.getItem(KEY);
   const all = { ...headers };
   if (key) all.authorization = `Bearer ${key}`;
@@ -90,6 +91,7 @@ async function reach(path, { method, body, headers, signal }) {
       headers: all,
       body: body === undefined ? undefined : JSON.stringify(body, wellFormed),
       signal,
+      keepalive,
       cache: "no-store",
     }),
   );
@@ -109,12 +111,14 @@ async function away(promise) {
 async function errorOf(response) {
   let message = `the server answered ${response.status}`;
   let param = null;
+  let answer = null;
   try {
-    ({ message, param } = (await response.json()).error);
+    answer = await response.json();
+    ({ message, param } = answer.error);
   } catch {
     // no error of this server's: a proxy's
   }
-  return new ApiError(response.status, message, param);
+  return new ApiError(response.status, message, param, answer);
 }
 
 /** Half a surrogate pair, which the server refuses, is sent as a replacement character. */

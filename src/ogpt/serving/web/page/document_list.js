@@ -1,17 +1,19 @@
 /** The list of documents in this browser. */
 
-import { unshare } from "./shared_document.js";
-import { listed, remove, stored } from "./store.js";
+import { deleteDocument } from "./server_documents.js";
+import { exclusively, listed, remove, stored } from "./store.js";
 
 export class DocumentList {
-  constructor(panel, open, announcer) {
+  constructor(panel, { opened, sync, announcer }) {
     this.panel = panel;
     this.items = panel.querySelector(".documents");
-    this.open = open;
+    this.opened = opened;
+    this.sync = sync;
     this.announcer = announcer;
-    panel.querySelector(".new").addEventListener("click", () => open.create());
+    this._asked = null; // id of the document that is deleted with the next click
+    panel.querySelector(".new").addEventListener("click", () => opened.create());
     this.items.addEventListener("click", (event) => this._clicked(event));
-    open.addEventListener("list", () => {
+    opened.addEventListener("list", () => {
       if (!panel.hidden) this.show();
     });
   }
@@ -44,23 +46,25 @@ export class DocumentList {
     found.focus({ preventScroll: true });
   }
 
-  /** Delete a document after its copy on the server: nothing else could end the share link. */
+  /** Delete a document on the server first: nothing else could end its links. */
   async _delete(id) {
+    const found = stored(id);
+    this._asked = null;
     try {
-      await unshare(id);
+      if (found && this.sync.kept !== false) await exclusively(id, () => deleteDocument(found));
     } catch {
-      this.announcer.show("Not deleted: the server did not end its share link. Try again.", "error");
+      this.announcer.show("Not deleted: the server did not delete its copy. Try again.", "error");
       this.show();
       return;
     }
     remove(id);
-    if (id === this.open.current.id) this.open.forget();
-    else this.open.save(); // there may be room for it now
+    if (id === this.opened.current.id) this.opened.forget();
+    else this.opened.save(); // there may be room for it now
     this.show();
     this.announcer.show("The document was deleted.");
   }
 
-  _item({ id, title, start, updated }) {
+  _item({ id, title, start, updated, linked }) {
     const item = document.createElement("li");
     item.dataset.id = id;
     const open = document.createElement("button");
@@ -72,12 +76,16 @@ export class DocumentList {
     when.dateTime = new Date(updated * 1000).toISOString();
     when.textContent = shortTime(updated);
     open.append(name, when);
-    if (id === this.open.current.id) open.setAttribute("aria-current", "true");
+    if (id === this.opened.current.id) open.setAttribute("aria-current", "true");
     const gone = document.createElement("button");
     gone.className = "delete";
     gone.type = "button";
     gone.textContent = "Delete";
-    gone.setAttribute("aria-label", `Delete ${name.textContent}`);
+    if (id === this._asked) {
+      gone.textContent = linked ? "Delete for everybody?" : "Really delete?";
+      gone.dataset.sure = "yes";
+    }
+    gone.setAttribute("aria-label", `${gone.textContent} ${name.textContent}`);
     item.append(open, gone);
     return item;
   }
@@ -88,12 +96,12 @@ export class DocumentList {
     if (!id) return;
     if (button.className === "open") {
       const found = stored(id);
-      if (found) this.open.open(found);
-    } else if (button.dataset.sure) {
+      if (found) this.opened.open(found);
+    } else if (id === this._asked) {
       this._delete(id);
     } else {
-      button.dataset.sure = "yes";
-      button.textContent = "Really delete?";
+      this._asked = id;
+      this.show();
       this.announcer.say("Press again to delete the document");
     }
   }

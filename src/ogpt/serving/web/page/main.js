@@ -19,6 +19,7 @@ import { Panels } from "./panels.js";
 import { PictureDialog } from "./picture_dialog.js";
 import { Preferences } from "./preferences.js";
 import { showSeen } from "./seen_by_model.js";
+import { ServerSync } from "./server_sync.js";
 import { ServerWatch } from "./server_watch.js";
 import { ShareDialog } from "./share_dialog.js";
 import { Settings } from "./settings.js";
@@ -27,6 +28,7 @@ import { StatusLine } from "./status_line.js";
 import { SuggestionList } from "./suggestion_list.js";
 import { humanSlice } from "./text_document.js";
 import { TokenCount } from "./token_count.js";
+import { VerifyDialog } from "./verify_dialog.js";
 
 const $ = (id) => document.getElementById(id);
 
@@ -62,7 +64,8 @@ const attention = new AttentionDialog($("attention-dialog"), context);
 const card = new AlternativesCard($("alternatives"), { editor, inside, announcer, attention });
 const panel = new SettingsPanel($("settings"), settings);
 const opened = new OpenDocument(editor, $("title"));
-const documents = new DocumentList($("documents-panel"), opened, announcer);
+const sync = new ServerSync(opened, announcer);
+const documents = new DocumentList($("documents-panel"), { opened, sync, announcer });
 const preferences = new Preferences($("preferences"), (values) => {
   document.documentElement.dataset.theme = values.theme;
   ghost.enable(values.ghost, values.tab);
@@ -75,9 +78,10 @@ const panels = new Panels(editor, () => {
   opened.save(); // so that the list has it
   documents.show();
 });
-const status = new StatusLine({ editor, inside }, opened);
+const status = new StatusLine({ editor, inside }, opened, sync);
+const verify = new VerifyDialog($("verify-dialog"), context);
+new ShareDialog($("share-dialog"), $("share-text"), { ...context, opened, sync });
 const comparison = new DecoderComparison($("compare-dialog"), context);
-const sharing = new ShareDialog($("share-dialog"), $("share-text"), { ...context, opened });
 new PictureDialog($("picture-dialog"), $("picture-text"), { editor, title: $("title"), announcer });
 new EditorKeys({ ...context, list, ghost, card, preferences });
 new TokenCount($("tokens"), context);
@@ -90,7 +94,8 @@ function showState() {
   $("undo").disabled = !editor.history.canUndo;
   $("redo").disabled = !editor.history.canRedo;
   status.show();
-  $("again").hidden = running || list.open || status.source === null;
+  const idle = !running && !list.open && status.source !== null;
+  for (const id of ["again", "verify"]) $(id).hidden = !idle;
 }
 
 /** Ask for other continuations in the place of the machine text at the caret. */
@@ -130,7 +135,7 @@ async function loadModels(asks = false) {
     panel.setModels(models.cards);
     editor.dispatchEvent(new Event("select"));
     inside.enable(preferences.values.inside);
-    await sharing.offer();
+    await sync.start();
   } catch (error) {
     locked = error.status === 401;
     if (!(error instanceof ServerAway)) context.failed(error); // the page says so itself
@@ -155,6 +160,8 @@ $("stop").addEventListener("click", () => {
   showState();
 });
 $("again").addEventListener("click", regenerate);
+$("verify").addEventListener("click", () => verify.one());
+$("verify-text").addEventListener("click", () => verify.all());
 document.querySelectorAll(".compare").forEach((button) => {
   button.addEventListener("click", () => comparison.open());
 });
@@ -177,7 +184,7 @@ for (const name of ["change", "select"]) {
 }
 settings.addEventListener("change", () => models.learn().catch(context.failed));
 opened.addEventListener("apart", () => {
-  announcer.show("Another tab changed this document. Your version is kept as a separate document.");
+  announcer.show("The same words were changed elsewhere. Yours are kept as a separate document.");
 });
 opened.addEventListener("unsaved", () => {
   announcer.show("No room to save this document: export it or delete another one first.", "error");

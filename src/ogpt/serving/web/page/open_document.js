@@ -1,6 +1,25 @@
-/** The document that is open: saved by itself, and kept apart from what another tab makes of it. */
+/**
+ * The document that is open: what is written goes into this browser by itself, and what other tabs
+ * and the server bring is joined with it. Where both changed the same words, two documents are kept.
+ *
+ * Events: "state"; "list" when documents were saved; "opened"; "unsaved" when one cannot be left;
+ * "apart" when the text became a separate document.
+ */
 
-import { Conflict, NoRoom, created, save, stored, watch } from "./store.js";
+import {
+  Conflict,
+  NoRoom,
+  created,
+  identity,
+  includes,
+  note,
+  remove,
+  save,
+  stored,
+  union,
+  watch,
+} from "./store.js";
+import { difference, merged, mergedTitle } from "./text_merge.js";
 import { sliceOf, spansOf } from "./text_document.js";
 
 const LAST = "ogpt.last";
@@ -11,15 +30,17 @@ export class OpenDocument extends EventTarget {
     super();
     this.editor = editor;
     this.title = title; // the field
-    this.current = created();
+    this.current = created(); // as it was last saved, or opened
     this.saved = true;
     this.exported = false; // as it is now
     this.problem = null;
+    this._known = null; // the last version that both the server and this page had
     this._timer = 0;
-    this._loading = false;
+    this._busy = false; // the page itself changes the text
     editor.addEventListener("change", () => this._changed());
     title.addEventListener("input", () => this._changed());
     addEventListener("pagehide", () => this.save());
+    addEventListener("hashchange", () => this.start());
     addEventListener("beforeunload", (event) => {
       if (!this._left()) event.preventDefault();
     });
@@ -31,8 +52,12 @@ export class OpenDocument extends EventTarget {
 
   /** Open what the address names, else the last document, else a new one. */
   start() {
-    const id = location.hash.slice(1) || localStorage.getItem(LAST);
-    this.open((id && stored(id)) || created());
+    const [id, key] = location.hash.slice(1).split(".");
+    if (id === this.current.id && !key) return;
+    const found = stored(id || localStorage.getItem(LAST));
+    if (!key) this.open(found ?? created());
+    else if (!found) this.open({ ...created(), id, key, linked: true, spans: null });
+    else this.open({ ...found, nextKey: key === found.key ? found.nextKey : key, linked: true });
   }
 
   /** Open a document; false, with an event "unsaved", if words of this one would be lost. */
@@ -42,8 +67,10 @@ export class OpenDocument extends EventTarget {
       return false;
     }
     this._show(found);
+    note(found.id, { nextKey: found.nextKey, linked: found.linked });
     this._remember();
-    this.dispatchEvent(new Event("list"));
+    this._list();
+    this.dispatchEvent(new Event("opened"));
     return true;
   }
 
@@ -54,27 +81,22 @@ export class OpenDocument extends EventTarget {
     return true;
   }
 
-  /** Save now what is not saved. */
-  save() {
+  /** Whether the text is still on its way from the server. */
+  get loading() {
+    return this.current.spans === null;
+  }
+
+  /** Save now what is not saved. `known` is what became known of the document meanwhile. */
+  save(known = { synced: false }) {
     clearTimeout(this._timer);
     if (this.saved) return;
-    const { editor, title } = this;
-    const changed = {
-      ...this.current,
-      title: title.value.trim(),
-      spans: spansOf(editor.document.slice()),
-    };
     try {
-      this.current = this._kept(changed);
+      this._keep(known);
     } catch (error) {
-      if (!(error instanceof NoRoom)) throw error;
-      this._told("full");
+      this._noRoom(error);
       return;
     }
-    this.saved = true;
-    this._remember();
-    this._told(null);
-    this.dispatchEvent(new Event("list"));
+    this._afterSave();
   }
 
   /** The writer has the document as a file: it may be left without room for it. */
@@ -89,33 +111,184 @@ export class OpenDocument extends EventTarget {
     this._remember();
   }
 
-  _kept(changed) {
+  /** Note what became known of the document, such as another key. */
+  note(changes) {
+    this.current = { ...this.current, ...changes };
+    note(this.current.id, changes);
+    this._told(this.problem);
+  }
+
+  /** The server has this version. */
+  confirmed(sent, revision) {
+    const newest = stored(sent.id);
+    if (newest && includes(newest, sent)) {
+      note(sent.id, { revision, synced: includes(sent, newest) });
+    }
+    this._list();
+    if (sent.id !== this.current.id) return;
+    this._known = sent;
+    this.current = { ...this.current, revision, synced: includes(sent, this.current) };
+    this._told(this.problem);
+  }
+
+  /**
+   * Join a newer document of the server with what was written since; false: not now. `own`: its
+   * version is what a page of ours has made it.
+   */
+  receive(found, own) {
+    if (this.editor.input.composing) return false;
+    const { revision } = found;
+    if (this.loading) {
+      this._show({ ...this.current, title: found.title, spans: found.spans });
+      this._settle(found, own);
+    } else if (own && includes(this.current, found)) {
+      this._known = found;
+      this.note({ revision, synced: includes(found, this.current) });
+    } else {
+      const newer = own && includes(found, this.current);
+      const base = newer || this.current.synced ? this.current : this._known;
+      if (this._join(base, found)) this._settle(found, own);
+      else this._split(found, own);
+    }
+    return true;
+  }
+
+  /** The server has no such document: what is written becomes another one. */
+  leave() {
+    const { id } = this.current;
+    this.current = { ...this.current, ...identity() };
+    this._known = null;
+    this.saved = false;
+    this.save();
+    if (this.saved) remove(id);
+    this._list();
+  }
+
+  /** Take in what another tab saved while this one waited. */
+  refresh() {
+    const found = stored(this.current.id);
+    if (found && includes(this.current, found)) this._learn(found);
+    else if (found) this._elsewhere(found.id, found);
+  }
+
+  /** The document as it is on the page. */
+  _written() {
+    const spans = spansOf(this.editor.document.slice());
+    return { ...this.current, title: this.title.value.trim(), spans };
+  }
+
+  _keep(known) {
     try {
-      return save(changed);
+      this.current = save({ ...this._written(), ...known });
     } catch (error) {
       if (!(error instanceof Conflict)) throw error;
-      return this._apart(changed);
+      this._meet(error.stored);
+      if (!this.saved) this.current = save({ ...this._written(), synced: false });
     }
   }
 
-  /** Ours becomes a separate document: the other tab's stays as it is. */
-  _apart(changed) {
-    const { id, created: time } = created();
-    const title = `${changed.title || "Untitled"} (this tab)`;
-    const kept = save({ ...changed, id, created: time, revision: 0, title });
+  _afterSave() {
+    this.saved = true;
+    this._remember();
+    this._told(null);
+    this._list();
+  }
+
+  _noRoom(error) {
+    if (!(error instanceof NoRoom)) throw error;
+    // the server may have room for it
+    if (error.document.id === this.current.id) this.current = error.document;
+    this._told("full");
+  }
+
+  /** Join a version of another tab with what is on the page. */
+  _meet(found) {
+    if (includes(found, this.current) && this._join(this.current, found)) {
+      if (found.synced) this._known = found;
+      this.current = found;
+      this.saved = !this._differs(found);
+    } else {
+      this._apart();
+    }
+  }
+
+  /** Show what was changed here and in `found` since `base`; false if that cannot be joined. */
+  _join(base, found) {
+    if (!base?.spans) return false;
+    const mine = this.editor.document.slice();
+    const slice = merged(sliceOf(base.spans), mine, sliceOf(found.spans));
+    if (!slice) return false;
+    const title = this.title.value.trim();
+    const joined = mergedTitle(base.title, title, found.title);
+    this._busy = true;
+    if (joined !== title) this.title.value = joined;
+    this._edit(difference(mine, slice));
+    this._busy = false;
+    return true;
+  }
+
+  /** Make a change of others: the caret stays where it is. */
+  _edit(change) {
+    if (!change) return;
+    const { start, end } = this.editor.selection;
+    const shift = change.slice.text.length - (change.end - change.start);
+    const moved = (offset) => {
+      if (offset <= change.start) return offset;
+      return offset < change.end ? change.start : offset + shift;
+    };
+    this.editor.edit(change.start, change.end, change.slice, "join");
+    this.editor.select(moved(start), moved(end));
+  }
+
+  _differs({ title, spans }) {
+    const here = this.editor.document.slice();
+    return title !== this.title.value.trim() || difference(here, sliceOf(spans)) !== null;
+  }
+
+  /** Save what is on the page, which is based on a document of the server. */
+  _settle(found, own) {
+    const known = { revision: found.revision, synced: !this._differs(found) };
+    this._known = found;
+    this.current = { ...this.current, ...known, seen: union(this.current, own ? found : null) };
+    this.saved = false;
+    this.save(known);
+  }
+
+  /** The document becomes what the server has; what is on the page becomes a separate one. */
+  _split(found, own) {
+    const { title, spans, revision } = found;
+    const seen = union(this.current, own ? found : null);
+    const theirs = { ...this.current, title, spans, revision, seen, synced: true };
+    try {
+      this._apart();
+      save(theirs);
+    } catch (error) {
+      this._noRoom(error);
+      return;
+    }
+    this._afterSave();
+  }
+
+  /** What is on the page becomes a separate document: the other one stays as it is. */
+  _apart() {
+    const title = `${this.title.value.trim() || "Untitled"} (second version)`;
+    const mine = { ...this._written(), ...identity(), title, created: Date.now() / 1000 };
+    this.current = save(mine);
+    this._known = null;
     this.title.value = title;
+    this.saved = true;
     this.dispatchEvent(new Event("apart"));
-    return kept;
   }
 
   /** Whether the document can be left: it is saved, or exported as it is. */
   _left() {
     this.save();
-    return this.saved || this.exported;
+    const onServer = this.current.synced && stored(this.current.id) !== null;
+    return this.saved || this.exported || onServer;
   }
 
   _changed() {
-    if (this._loading) return;
+    if (this._busy || this.loading) return;
     this.saved = false;
     this.exported = false;
     clearTimeout(this._timer);
@@ -124,34 +297,62 @@ export class OpenDocument extends EventTarget {
   }
 
   _elsewhere(id, found) {
-    this.dispatchEvent(new Event("list"));
-    if (id !== this.current.id || !found || found.revision === this.current.revision) return;
-    if (this.editor.input.composing) return; // saved as a separate document later
-    if (this.saved) this._show(found);
-    else this.save();
+    this._list();
+    if (id !== this.current.id) return;
+    if (!found) {
+      // deleted: what is written from now on is another document
+      this.current = { ...this.current, ...identity() };
+    } else if (includes(this.current, found)) {
+      this._learn(found);
+    } else if (!this.editor.input.composing) {
+      try {
+        this._meet(found);
+      } catch (error) {
+        this._noRoom(error);
+        return;
+      }
+      if (this.saved) this._afterSave();
+      else this._changed();
+    }
+  }
+
+  /** Take what another tab knows of the same version, or of an older one. */
+  _learn({ key, nextKey, linked, revision, synced, seen }) {
+    if (revision < this.current.revision) return;
+    const same = synced && includes({ seen }, this.current);
+    this.current = { ...this.current, key, nextKey, linked, revision, synced: same };
+    if (same) this._known = this.current;
+    this._told(this.problem);
   }
 
   _show(found) {
-    this._loading = true;
-    const { selection } = this.editor;
-    const same = found.id === this.current.id;
+    this._busy = true;
     this.current = found;
+    this._known = found.synced ? found : null;
     this.title.value = found.title;
-    this.editor.open(sliceOf(found.spans));
-    if (same) this.editor.select(Math.min(selection.end, this.editor.document.length));
-    this._loading = false;
+    this.editor.open(sliceOf(found.spans ?? []));
+    this.title.readOnly = this.loading;
+    this.editor.root.contentEditable = String(!this.loading);
+    this._busy = false;
     this.saved = true;
     this.exported = false;
     this._told(null);
   }
 
   _remember() {
-    history.replaceState(null, "", `#${this.current.id}`);
+    const { id, key } = this.current;
+    // no other place has the key yet
+    const address = this.loading && !stored(id) ? `${id}.${key}` : id;
+    history.replaceState(null, "", `#${address}`);
     try {
-      localStorage.setItem(LAST, this.current.id);
+      localStorage.setItem(LAST, id);
     } catch {
       // a full disk is reported where documents are saved
     }
+  }
+
+  _list() {
+    this.dispatchEvent(new Event("list"));
   }
 
   _told(problem) {

@@ -1,77 +1,106 @@
-/** The dialog of a share link: copy it, open it, or end it. */
+/** The dialog of the two links, one to read and one to write: make, copy and revoke them. */
 
-import { BASE } from "./api.js";
-import { canShare, copyOf, share, unshare } from "./shared_document.js";
-import { spansOf } from "./text_document.js";
+import { ServerAway } from "./api.js";
+import {
+  editLink,
+  endReadLink,
+  makeReadLink,
+  readDocument,
+  readLink,
+} from "./server_documents.js";
 
 export class ShareDialog {
   constructor(dialog, button, context) {
     this.dialog = dialog;
-    this.button = button;
-    this.context = context; // {editor, opened, announcer, failed}
-    this.link = dialog.querySelector("input");
+    this.context = context; // {editor, opened, sync, announcer, failed}
+    this.readers = partsOf(dialog.querySelector(".readers"));
+    this.writers = partsOf(dialog.querySelector(".writers"));
     button.addEventListener("click", () => this.open());
-    dialog.querySelector(".copy").addEventListener("click", () => this._copy());
-    dialog.querySelector(".end").addEventListener("click", () => this._end());
-  }
-
-  /** Offer sharing only where the server keeps documents. */
-  async offer() {
-    this.button.hidden = !(await canShare());
+    const on = ({ root }, name, act) =>
+      root.querySelector(name).addEventListener("click", () => this._try(act));
+    on(this.readers, ".make", () => this._make());
+    on(this.readers, ".revoke", () => this._endReading());
+    on(this.writers, ".revoke", () => this._endWriting());
+    for (const part of [this.readers, this.writers]) on(part, ".copy", () => this._copy(part));
+    // sharing is offered only where the server keeps documents
+    context.sync.addEventListener("state", () => (button.hidden = !context.sync.kept));
   }
 
   async open() {
-    const { editor, opened, announcer, failed } = this.context;
+    const { editor, opened, sync, announcer, failed } = this.context;
     if (editor.document.text.trim() === "") {
       announcer.show("There is nothing to share yet.");
       return;
     }
-    opened.save();
-    const { id, title } = opened.current;
-    const again = copyOf(id) !== null;
+    let found;
     try {
-      const path = await share(id, title, spansOf(editor.document.slice()));
-      this.link.value = new URL(path, BASE).href;
+      await sync.now();
+      found = await readDocument({ ...opened.current, revision: 0 });
     } catch (error) {
       failed(error);
       return;
     }
-    this._state(
-      again
-        ? "The page for readers shows the text as it is now."
-        : "Whoever has this link can read the text. Share again to show later changes.",
-    );
-    this.dialog.querySelector("a").href = this.link.value;
+    opened.note({ linked: true }); // from now on, others may write too
+    this._showReading(found.share_id ? readLink(found.share_id) : "");
+    this.writers.link.value = editLink(opened.current);
+    this._say("");
     this.dialog.showModal();
-    this.link.select();
   }
 
-  async _copy() {
-    this.link.focus();
-    this.link.select();
+  async _make() {
+    this._showReading(await makeReadLink(this.context.opened.current));
+    this.readers.link.select();
+    this._say("The link shows the text as it is now, and later changes too.");
+  }
+
+  async _endReading() {
+    await endReadLink(this.context.opened.current);
+    this._showReading("");
+    this._say("The link for readers no longer works.");
+    this.readers.root.querySelector(".make").focus();
+  }
+
+  async _endWriting() {
+    await this.context.sync.renewKey();
+    this.writers.link.value = editLink(this.context.opened.current);
+    this._say("The link for writers so far no longer works. This is another one.");
+  }
+
+  async _copy({ link }) {
+    link.focus();
+    link.select();
     try {
-      await navigator.clipboard.writeText(this.link.value);
+      await navigator.clipboard.writeText(link.value);
     } catch {
       // not allowed, or plain HTTP, which has no clipboard
-      this._state("The link is selected: copy it with Ctrl+C.");
+      this._say("The link is selected: copy it with Ctrl+C.");
       return;
     }
-    this.context.announcer.say("The link was copied");
-    this.dialog.querySelector(".copy").textContent = "Copied";
+    this._say("The link was copied.");
   }
 
-  async _end() {
-    const { opened, announcer, failed } = this.context;
+  /** Do what a button says; the dialog says if it cannot be done. */
+  async _try(act) {
     try {
-      await unshare(opened.current.id);
-      announcer.show("The link no longer works, and the server's copy is deleted.");
+      await act();
     } catch (error) {
-      failed(error);
+      const reason = error instanceof ServerAway ? "the server is away" : error.message;
+      this._say(`This did not work: ${reason}.`);
     }
-    this.dialog.close();
   }
 
-  _state(text) {
+  _showReading(address) {
+    const { root, link } = this.readers;
+    link.value = address;
+    root.querySelector("a").href = address;
+    root.dataset.shared = address ? "yes" : "no";
+  }
+
+  _say(text) {
     this.dialog.querySelector(".state").textContent = text;
   }
+}
+
+function partsOf(root) {
+  return { root, link: root.querySelector("input") };
 }

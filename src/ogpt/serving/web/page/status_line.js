@@ -6,10 +6,11 @@ import { described } from "./document_files.js";
 const REST = 250;
 
 export class StatusLine {
-  constructor(context, opened) {
+  constructor(context, opened, sync) {
     this.editor = context.editor;
     this.inside = context.inside;
     this.opened = opened;
+    this.sync = sync;
     this.source = null; // of the text at the caret
     this._timer = 0;
     this.parts = Object.fromEntries(
@@ -17,6 +18,7 @@ export class StatusLine {
     );
     this.editor.addEventListener("change", () => this._later());
     opened.addEventListener("state", () => this._showSaved());
+    sync.addEventListener("state", () => this._showSaved());
     this._count();
   }
 
@@ -46,11 +48,23 @@ export class StatusLine {
   }
 
   _showSaved() {
-    const { problem, saved, editor } = this.opened;
+    const { problem, editor, loading } = this.opened;
     const { saved: output } = this.parts;
-    output.dataset.kind = problem ?? "";
-    if (problem === "full") output.value = "Not saved: this browser has no room. Export the text.";
+    const { refusal } = this.sync;
+    output.dataset.kind = problem ?? (refusal ? "refused" : "");
+    if (loading) output.value = "Opening…";
     else if (editor.document.length === 0) output.value = "";
-    else output.value = saved ? "Saved" : "Saving…";
+    else output.value = this._place();
+    output.title = refusal ?? "";
+  }
+
+  _place() {
+    const { problem, saved } = this.opened;
+    const { place, refusal } = this.sync;
+    if (problem === "full" && place === "server") return "Saved on the server only";
+    if (problem === "full") return "Not saved: this browser has no room. Export the text.";
+    if (!saved || place === "waiting") return "Saving…";
+    if (place === "server") return "Saved";
+    return refusal ? `Saved in this browser only: ${refusal}` : "Saved in this browser";
   }
 }

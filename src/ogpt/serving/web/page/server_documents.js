@@ -1,0 +1,106 @@
+/** Documents on the server: saved, read, shared and deleted, each with its edit key. */
+
+import { BASE, json, send } from "./api.js";
+
+/** The server has changes of a document that the sent one may not be based on. */
+export class Newer extends Error {
+  constructor(found) {
+    super("somebody else changed this document");
+    this.found = found;
+  }
+}
+
+/** Whether the server keeps documents. */
+export async function keepsDocuments() {
+  return (await json("documents")).kept;
+}
+
+/** Save a document, make it if it is new, and return its revision. Raises Newer. */
+export async function sendDocument(document, options = {}) {
+  const headers = { "If-Match": `"${document.revision}"` };
+  try {
+    const body = sendable(document);
+    return (await call(document, "", { method: "PUT", headers, body, ...options })).revision;
+  } catch (error) {
+    if (error.status === 409 && error.answer?.document) throw new Newer(error.answer.document);
+    throw error;
+  }
+}
+
+/** Whether a page that is closed can still send a document: browsers send 64 KiB then. */
+export function isSmall(document) {
+  return new Blob([JSON.stringify(sendable(document))]).size < 60000;
+}
+
+/** Read a document; null if it has the revision that is known. */
+export async function readDocument(document, options = {}) {
+  const headers = { "If-None-Match": `"${document.revision}"` };
+  try {
+    return await call(document, "", { headers, ...options });
+  } catch (error) {
+    if (error.status === 304) return null;
+    throw error;
+  }
+}
+
+/** Delete a document with its links; no error if there is none. */
+export async function deleteDocument(document) {
+  try {
+    await send(`documents/${document.id}`, {
+      method: "DELETE",
+      headers: { "Edit-Key": document.key },
+      asks: true,
+    });
+  } catch (error) {
+    if (error.status !== 404) throw error;
+  }
+}
+
+/** Make a link for readers, or return the one there is. */
+export async function makeReadLink(document) {
+  const { share_id: id } = await call(document, "/share", { method: "POST", asks: true });
+  return readLink(id);
+}
+
+export async function endReadLink({ id, key }) {
+  const headers = { "Edit-Key": key };
+  await send(`documents/${id}/share`, { method: "DELETE", headers, asks: true });
+}
+
+export function readLink(shareId) {
+  return new URL(`share/${shareId}`, BASE).href;
+}
+
+/** The link for writers. What follows # is never sent to a server, so that none logs the key. */
+export function editLink({ id, key }) {
+  return new URL(`#${id}.${key}`, BASE).href;
+}
+
+/** Replace the edit key by `nextKey`; it may be asked for again. */
+export async function changeKey({ id, key, nextKey }) {
+  const headers = { "Edit-Key": key };
+  await send(`documents/${id}/edit-key`, { method: "PUT", headers, body: { edit_key: nextKey } });
+}
+
+/** Whether a newer document of the server is one that the page itself sent before. */
+export function isOwn(found) {
+  return found.changes === found.revision - 1; // else another client sent `seen` back
+}
+
+function call({ id, key }, end, { headers, ...options }) {
+  return json(`documents/${id}${end}`, { headers: { "Edit-Key": key, ...headers }, ...options });
+}
+
+/** A document as the server takes it: without half of a provenance. */
+function sendable({ title, spans, seen, revision }) {
+  const whole = spans.map(({ text, by, provenance }) =>
+    verifiable(provenance) ? { text, by, provenance } : { text, by },
+  );
+  return { title, spans: whole, seen, changes: revision };
+}
+
+/** Whether a model's text can be generated again from what is known of it. */
+export function verifiable(source) {
+  const texts = [source?.model, source?.model_hash, source?.prompt];
+  return texts.every((each) => typeof each === "string") && Number.isInteger(source.seed);
+}

@@ -1,0 +1,228 @@
+/**
+ * Sends what is written to the server, and takes in what others changed there.
+ *
+ * This browser keeps a document until the server has it. A save names the revision that it changes,
+ * so that nothing of anybody is overwritten. `place` says where the open document is: "server",
+ * "browser" alone, or "waiting" to be sent.
+ */
+
+import { ServerAway } from "./api.js";
+import { exclusively, newKey, unsynced } from "./store.js";
+import {
+  Newer,
+  changeKey,
+  isOwn,
+  isSmall,
+  keepsDocuments,
+  readDocument,
+  sendDocument,
+} from "./server_documents.js";
+
+const PAUSE = 1500; // milliseconds between two saves
+const LONGEST = 60000; // between two tries, while the server refuses
+const POLL = 4000; // between two looks for changes of others
+const PATIENCE = 60000;
+
+export class ServerSync extends EventTarget {
+  constructor(opened, announcer) {
+    super();
+    this.opened = opened;
+    this.announcer = announcer;
+    this.kept = null; // whether the server keeps documents; null: not known yet
+    this.refusal = null; // what the server said; "": it is away, or wants a key
+    this._pause = PAUSE;
+    this._timer = 0;
+    this._running = null;
+    this._lost = null; // id of a document that the server does not have
+    opened.addEventListener("state", () => this._later());
+    opened.addEventListener("opened", () => this._opened());
+    addEventListener("pagehide", () => this._lastWords());
+    addEventListener("focus", () => this._look());
+    setInterval(() => this._look(), POLL);
+  }
+
+  get place() {
+    const { synced } = this.opened.current;
+    if (synced) return "server";
+    return this.kept && this.refusal === null ? "waiting" : "browser";
+  }
+
+  /** Learn whether the server keeps documents, and send what it does not have. */
+  async start() {
+    this.kept = await keepsDocuments();
+    this._pause = PAUSE;
+    this._said(null);
+    if (!this.kept) return;
+    await this._opened();
+    for (const left of unsynced()) await this._sendLeft(left);
+  }
+
+  /** Send the open document now; it is on the server then, or an error is raised. */
+  async now() {
+    this.opened.save();
+    for (let tries = 0; tries < 5 && !this.opened.current.synced; tries += 1) {
+      await this._exchange({ asks: true });
+    }
+    if (!this.opened.current.synced) throw new Error("the document is not saved there yet");
+  }
+
+  /** Make another edit key, so that the edit links so far end. */
+  async renewKey() {
+    await this.now();
+    this.opened.note({ nextKey: newKey() });
+    const { nextKey } = this.opened.current;
+    await changeKey(this.opened.current);
+    this.opened.note({ key: nextKey, nextKey: null });
+  }
+
+  _later() {
+    const { current, saved, problem, loading } = this.opened;
+    const ready = (saved || problem) && !current.synced && !loading && revised(current);
+    const waits = this._timer || this._running || this.refusal === "";
+    if (!this.kept || waits || !ready) return;
+    this._timer = setTimeout(() => this._sync(), this._pause);
+  }
+
+  async _sync() {
+    clearTimeout(this._timer);
+    this._timer = 0;
+    this.opened.save();
+    try {
+      await this._exchange();
+      this._pause = PAUSE;
+      this._said(null);
+    } catch (error) {
+      this._failed(error);
+    }
+    this._later();
+  }
+
+  /** One exchange with the server at a time. */
+  _exchange(options = {}) {
+    const before = (this._running ?? Promise.resolve()).catch(() => {});
+    const turn = before.then(() =>
+      exclusively(this.opened.current.id, () => this._once(options)),
+    );
+    const ended = () => {
+      if (this._running === turn) this._running = null;
+    };
+    this._running = turn;
+    turn.then(ended, ended);
+    return turn;
+  }
+
+  async _once(options) {
+    const { opened } = this;
+    opened.refresh();
+    opened.save();
+    const sent = opened.current;
+    const all = { ...options, signal: AbortSignal.timeout(PATIENCE) };
+    try {
+      if (opened.loading || sent.synced || !revised(sent)) await this._read(sent, all);
+      else opened.confirmed(sent, await sendDocument(sent, all));
+    } catch (error) {
+      if (error instanceof Newer) this._take(sent, error.found);
+      else if (error.status === 404) await this._missing(sent, options);
+      else throw error;
+    }
+  }
+
+  async _read(known, options) {
+    if (!known.revision && !this.opened.loading) return;
+    const revision = this.opened.loading ? 0 : known.revision;
+    const found = await readDocument({ ...known, revision }, options);
+    if (found) this._take(known, found);
+  }
+
+  _take(sent, found) {
+    // another document may be open by now: this one is joined when it is opened again
+    if (sent.id === this.opened.current.id) this.opened.receive(found, isOwn(found));
+  }
+
+  /** There is no such document, or the key is another one now. */
+  async _missing(sent, options) {
+    const { opened, announcer } = this;
+    this.kept = await keepsDocuments(); // the server may have been started without them
+    if (!this.kept || sent.id !== opened.current.id) return;
+    if (sent.nextKey) {
+      const works = await opens({ ...sent, key: sent.nextKey });
+      opened.note({ nextKey: null, key: works ? sent.nextKey : sent.key });
+      await this._once(options);
+    } else if (opened.loading) {
+      opened.forget();
+      announcer.show("This link does not work: it was revoked, or the document deleted.", "error");
+    } else if (!sent.synced) {
+      opened.leave();
+      announcer.show(`${LOST} Your text is now a separate document.`);
+    } else if (this._lost !== sent.id) {
+      this._lost = sent.id;
+      announcer.show(`${LOST} Your copy stays in this browser.`);
+    }
+  }
+
+  /** A document that was left before the server had it; what others changed waits for its opening. */
+  async _sendLeft(left) {
+    if (left.id === this.opened.current.id || !left.spans || !revised(left)) return;
+    try {
+      await exclusively(left.id, async () => {
+        this.opened.confirmed(left, await sendDocument(left));
+      });
+    } catch (error) {
+      const known = error instanceof Newer || error instanceof ServerAway || error.status;
+      if (!known) throw error;
+    }
+  }
+
+  /** A document was opened: others may have changed it since it was here. */
+  async _opened() {
+    this._lost = null;
+    if (this.kept) await this._sync();
+  }
+
+  /** Look for changes of others who have the edit link. */
+  _look() {
+    const { linked, synced, id } = this.opened.current;
+    const asked = this.kept && linked && synced && !this._running && this._lost !== id;
+    if (asked && !document.hidden) this._sync();
+  }
+
+  /** The page is closed: the browser sends it after that, or the next visit does. */
+  _lastWords() {
+    const { current } = this.opened;
+    if (!this.kept || current.synced || !current.spans || !revised(current)) return;
+    if (isSmall(current)) sendDocument(current, { keepalive: true }).catch(() => {});
+  }
+
+  _failed(error) {
+    this._pause = Math.min(LONGEST, this._pause * 2);
+    // the page says so itself where the server is away, or wants a key
+    const quiet = error instanceof ServerAway || !error.status || error.status === 401;
+    if (!quiet && error.status !== 429 && error.message !== this.refusal) {
+      this.announcer.show(`Not saved on the server: ${error.message}`, "error");
+    }
+    this._said(quiet ? "" : error.message);
+  }
+
+  _said(refusal) {
+    this.refusal = refusal;
+    this.dispatchEvent(new Event("state"));
+  }
+}
+
+const LOST = "This document was deleted, or its edit link revoked.";
+
+/** Whether the key of a document is right. */
+async function opens(document) {
+  try {
+    await readDocument({ ...document, revision: 0 });
+    return true;
+  } catch (error) {
+    if (error.status === 404) return false;
+    throw error;
+  }
+}
+
+/** Whether a document was ever saved: a new one is nothing yet. */
+function revised({ seen }) {
+  return Object.keys(seen).length > 0;
+}
