@@ -63,7 +63,7 @@ export class ShareDialog {
   async _endWriting() {
     await this.context.sync.renewKey();
     this.writers.link.value = editLink(this.context.opened.current);
-    this._say("The link for writers so far no longer works. This is another one.");
+    this._say("The edit link so far no longer works. This is another one.");
   }
 
   async _copy({ link }) {
