@@ -97,6 +97,10 @@ def test_two_browsers_write_one_document(
             shows(page, "a bad cab faced")
             page.keyboard.press("Control+End")
         assert kept(where) == ["a bad cab faced"]
+        one.keyboard.press("Control+z")  # undo is of one's own words
+        for page in (one, two):
+            shows(page, "a bad cab")
+        one.keyboard.press("Control+Shift+z")
         # the same words: both texts are kept
         for page, words in ((one, "ebb"), (two, "fed")):
             page.context.set_offline(True)

@@ -6,7 +6,7 @@
 
 import { EditorInput } from "./editor_input.js";
 import { EditorView } from "./editor_view.js";
-import { History } from "./history.js";
+import { History, moved } from "./history.js";
 import { EMPTY, TextDocument, humanSlice } from "./text_document.js";
 import { movedTokens } from "./token_places.js";
 
@@ -54,6 +54,16 @@ export class Editor extends EventTarget {
     this.history.add({ start, removed, inserted: slice, kind, before });
     this.select(start + slice.text.length);
     this.view.reveal(start + slice.text.length);
+    this._told("change");
+  }
+
+  /** Make a change of another writer: caret, view and undo leave it alone. */
+  takeChange(start, end, slice) {
+    const { start: from, end: to } = this.selection;
+    const added = slice.text.length;
+    this._replace(start, end, slice);
+    this.history.rebase(start, end, added);
+    this.select(moved(from, start, end, added), moved(to, start, end, added));
     this._told("change");
   }
 

@@ -33,6 +33,33 @@ export class History {
     if (this._done.length > MOST) this._done.shift();
   }
 
+  /**
+   * Another writer replaced [start, end) by `added` characters: undo leaves that alone. Edits of
+   * the same words, and those before them, cannot be undone then.
+   */
+  rebase(start, end, added) {
+    const kept = [];
+    for (const edit of this._done.toReversed()) {
+      const grown = edit.inserted.text.length - edit.removed.text.length;
+      if (end <= edit.start) {
+        const [from, to] = [edit.before.start, edit.before.end ?? edit.before.start];
+        const before = {
+          start: moved(from, start, end, added),
+          end: moved(to, start, end, added),
+        };
+        kept.push({ ...edit, start: edit.start + added - (end - start), before });
+      } else if (start >= edit.start + edit.inserted.text.length) {
+        kept.push(edit);
+        start -= grown; // where it would be without this edit
+        end -= grown;
+      } else {
+        break;
+      }
+    }
+    this._done = kept.reverse();
+    this._undone = [];
+  }
+
   /** The next edit to undo, or null. */
   undo() {
     return move(this._done, this._undone);
@@ -42,6 +69,12 @@ export class History {
   redo() {
     return move(this._undone, this._done);
   }
+}
+
+/** Where an offset is after [start, end) was replaced by `added` characters. */
+export function moved(offset, start, end, added) {
+  if (offset <= start) return offset;
+  return offset < end ? start : offset + added - (end - start);
 }
 
 function move(from, to) {

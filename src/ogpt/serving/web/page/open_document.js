@@ -222,22 +222,10 @@ export class OpenDocument extends EventTarget {
     const joined = mergedTitle(base.title, title, found.title);
     this._busy = true;
     if (joined !== title) this.title.value = joined;
-    this._edit(difference(mine, slice));
+    const change = difference(mine, slice);
+    if (change) this.editor.takeChange(change.start, change.end, change.slice);
     this._busy = false;
     return true;
-  }
-
-  /** Make a change of others: the caret stays where it is. */
-  _edit(change) {
-    if (!change) return;
-    const { start, end } = this.editor.selection;
-    const shift = change.slice.text.length - (change.end - change.start);
-    const moved = (offset) => {
-      if (offset <= change.start) return offset;
-      return offset < change.end ? change.start : offset + shift;
-    };
-    this.editor.edit(change.start, change.end, change.slice, "join");
-    this.editor.select(moved(start), moved(end));
   }
 
   _differs({ title, spans }) {
