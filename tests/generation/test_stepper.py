@@ -9,12 +9,20 @@ import pytest
 from ogpt.errors import DecoderError, SamplingError, TokenOutOfRange
 from ogpt.generation.choosing.rules import rules
 from ogpt.generation.choosing.settings import GenerationSettings
-from ogpt.generation.protocol.decoder import Computed, Part
+from ogpt.generation.protocol.decoder import Computed, Part, Scores
 from ogpt.generation.searching.beam import Beams
 from ogpt.generation.searching.contrastive import Contrastive
 from ogpt.generation.searching.sampling import Sampling
 from ogpt.generation.searching.stepper import Stepper
-from ogpt.generation.searching.text import BeamStep, Choosing, Event, Failed, Hypotheses, Token
+from ogpt.generation.searching.text import (
+    BeamStep,
+    Choosing,
+    Event,
+    Failed,
+    Hypotheses,
+    Scoring,
+    Token,
+)
 from tests.generation.naive import WholeDecoder, peer
 from tests.markov import StandInDecoder, contextual
 
@@ -419,3 +427,81 @@ def test_settings_of_another_search_are_refused() -> None:
     decoder = Watched()
     with pytest.raises(SamplingError, match="num_beams is 2; allowed: 1"):
         sampling(decoder, [1], num_beams=2)
+
+
+# ---- scores of prompts
+
+
+class Scored(Watched):
+    """Remembers the calls that score, too."""
+
+    def score(self, slot: int, ids: Sequence[int], targets: Sequence[int], top: int = 0) -> Scores:
+        self.parts.append([Part(slot, ids, "none")])
+        return super().score(slot, ids, targets, top)
+
+
+def scored(decoder: Any, text: Any, *others: Any, prompt_tokens: int = 7) -> tuple[Any, list[Any]]:
+    """What a text reports of its prompt, and the events of all texts."""
+    found: list[tuple[Sequence[int], Scores]] = []
+    text.scoring = Scoring(2, lambda *each: found.append(each))
+    stepper = Stepper(decoder, prompt_tokens=prompt_tokens)
+    numbers = [stepper.add(each) for each in (text, *others)]
+    events = everything(stepper)
+    targets = [token_id for some, _ in found for token_id in some]
+    fields = [np.concatenate(each) for each in zip(*(scores for _, scores in found), strict=True)]
+    return (targets, *fields), [tokens_of(events, number) for number in numbers]
+
+
+@pytest.mark.parametrize("beams", [1, 2])
+@pytest.mark.parametrize("bitwise", [True, False])
+def test_a_prompt_is_scored_as_it_is_read_and_read_once(beams: int, bitwise: bool) -> None:
+    prompt, kind = ids(100), Beams if beams > 1 else Sampling
+    asked = {"num_beams": beams, "do_sample": False, "max_new_tokens": 5}
+
+    def text(decoder: Any, prompt: list[int] = prompt) -> Any:
+        return kind(decoder, prompt, ask(decoder, **asked))
+
+    decoder = Scored(bitwise=bitwise)
+    (targets, *fields), [events, beside] = scored(decoder, text(decoder), text(decoder, ids(9, 1)))
+    assert targets == prompt[1:]
+    whole = Watched().score(0, prompt[:-1], prompt[1:], 2)
+    assert all(np.array_equal(one, other) for one, other in zip(fields, whole, strict=True))
+    assert events == alone(text(Watched()), Watched())
+    assert beside == alone(text(Watched(), ids(9, 1)), Watched())
+    assert decoder.tokens == 100 + 9 + 2 * 4 * beams
+    assert max(sum(len(part.ids) for part in parts) for parts in decoder.parts) <= 7 + 2 * beams
+
+
+def test_continuations_of_a_scored_prompt_copy_it() -> None:
+    decoder, prompt = Scored(), ids(100)
+    texts = [sampling(decoder, prompt, number, do_sample=True, seed=1) for number in range(3)]
+    _, events = scored(decoder, *texts)
+    for number, found in enumerate(events):
+        text = sampling(Watched(), prompt, number, do_sample=True, seed=1)
+        assert found == alone(text, Watched())
+    assert decoder.tokens == 100 + 3 * 4
+
+
+def test_a_prompt_that_is_scored_is_read_though_another_slot_holds_it() -> None:
+    """And a window that moves later is not scored."""
+    decoder = Scored(n_positions=104)
+    stepper = Stepper(decoder)
+    stepper.add(sampling(decoder, ids(100), max_new_tokens=1))
+    everything(stepper)
+    (targets, *_), _ = scored(decoder, sampling(decoder, ids(100), max_new_tokens=30))
+    assert targets == ids(100)[1:]
+
+
+class Bent(Scored):
+    """A fault: a score depends a little on how many tokens a call has."""
+
+    def score(self, slot: int, ids: Sequence[int], targets: Sequence[int], top: int = 0) -> Scores:
+        found = super().score(slot, ids, targets, top)
+        return found._replace(log_probs=found.log_probs + np.float32(1e-4 * len(ids)))
+
+
+def test_the_planted_fault_is_seen() -> None:
+    (_, log_probs, *_), _ = scored(Bent(), sampling(Bent(), ids(100)))
+    whole = Watched().score(0, ids(100)[:-1], ids(100)[1:])
+    assert not np.array_equal(log_probs, whole.log_probs)
+    assert np.allclose(log_probs, whole.log_probs, atol=1e-2)

@@ -219,6 +219,41 @@ def test_a_prompt_that_is_not_scored_in_time_is_answered(server: Running, most: 
     assert None not in whole[0]["logprobs"]["token_logprobs"][1:]
 
 
+@pytest.mark.parametrize("more", [{}, {"n": 3}, {"use_beam_search": True, "best_of": 2}])
+def test_a_prompt_with_log_probabilities_is_computed_once(
+    server: Running, monkeypatch: pytest.MonkeyPatch, more: Body
+) -> None:
+    """The same bytes as of a request for its scores alone and one for the text alone."""
+    body = {"prompt": [IDS, [9, 3]], "seed": 1, "max_tokens": 4, **more}
+    asked = {"echo": True, "logprobs": 2}
+    alone = answer(server.url, **body, logprobs=2)["choices"]
+    scores_only = {"max_tokens": 0, "use_beam_search": None, "best_of": None}
+    prompts = answer(server.url, **{**body, **scores_only}, **asked)["choices"]
+    computed: list[int] = []
+    for name in ("run", "score"):
+        monkeypatch.setattr(NativeDecoder, name, counting(computed, getattr(NativeDecoder, name)))
+    found = answer(server.url, **body, **asked)["choices"]
+    copies = more.get("best_of", more.get("n", 1))
+    assert sum(computed) == len(IDS) + 2 + 2 * copies * 3  # the last token is not processed
+    for whole, prompt, text in zip(found, prompts, alone, strict=True):
+        for field in ("tokens", "token_logprobs", "top_logprobs"):
+            assert whole["logprobs"][field] == prompt["logprobs"][field] + text["logprobs"][field]
+        assert whole["text"] == prompt["text"] + text["text"]
+    if not more.get("use_beam_search"):
+        assert joined(chunks(server.url, **body, **asked)) == found
+
+
+def counting(computed: list[int], call: Callable[..., Any]) -> Callable[..., Any]:
+    """A call of the decoder that appends the numbers of its tokens."""
+
+    def counted(decoder: Any, first: Any, *rest: Any, **named: Any) -> Any:
+        lengths = [len(rest[0])] if rest else [len(part.ids) for part in first]
+        computed.extend(lengths)
+        return call(decoder, first, *rest, **named)
+
+    return counted
+
+
 def test_log_probabilities_of_prompts_are_bounded(server: Running) -> None:
     """Each of n choices repeats those of its prompt."""
     long: Body = {"prompt": [5, 14] * 2000, "n": 16, "max_tokens": 1}

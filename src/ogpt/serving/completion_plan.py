@@ -38,6 +38,16 @@ class CompletionPlan:
         """Continuations of a prompt that are generated."""
         return 1 if self.request is None else self.request.settings.num_return_sequences
 
+    def reads_once(self, n_positions: int) -> bool:
+        """Whether texts can score the prompts that they read.
+
+        Args:
+            n_positions: Context length; beyond it prompts are scored with a sliding window.
+        """
+        longest = max(len(prompt.ids) for prompt in self.prompts)
+        request = self.request
+        return request is not None and not request.settings.penalty_alpha and longest <= n_positions
+
 
 def plan_completion(
     body: CompletionRequest, served: ServedModel, limits: ServerSettings

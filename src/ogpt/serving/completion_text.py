@@ -89,10 +89,14 @@ class CompletionText:
                 )
             yield choice
 
-    def unscored(self) -> Iterator[CompletionChoice]:
-        """What prompts add that were not scored in time: tokens without log-probabilities."""
-        for number, prompt in enumerate(self._plan.prompts):
-            if rest := prompt.ids[self._scored[number] :]:
+    def unscored(self, numbers: Iterable[int]) -> Iterator[CompletionChoice]:
+        """What prompts add that were not scored in time: tokens without log-probabilities.
+
+        Args:
+            numbers: Of prompts.
+        """
+        for number in numbers:
+            if rest := self._plan.prompts[number].ids[self._scored[number] :]:
                 self._late.add(number)
                 unknown: list[None] = [None] * len(rest)
                 yield from self.scores(PromptScores(number, rest, unknown, [()] * len(rest)))
@@ -187,7 +191,8 @@ class CompletionText:
 
     def _reason(self, index: int, found: FinishReason) -> FinishReason:
         """Why a choice ends, of which the prompt may lack log-probabilities."""
-        return "max_time" if index // self._plan.n in self._late else found
+        lacks = index // self._plan.n in self._late
+        return "max_time" if lacks and found != "abort" else found
 
     def _stop_reason(self, generation: Generation) -> int | str | None:
         """The stop string of the request, or the token id, that ended a continuation."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections import deque
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +22,7 @@ from ogpt.serving.completion_request import CompletionRequest
 from ogpt.serving.completion_response import Completion, CompletionChoice
 from ogpt.serving.completion_text import CompletionText, joined
 from ogpt.serving.http_errors import error_body, error_response
-from ogpt.serving.prompt_scores import PromptScores, prompt_scores
+from ogpt.serving.prompt_scores import PromptScores, prompt_scores, scored_into
 from ogpt.serving.request_scope import Scope, listen, unless_gone
 from ogpt.serving.request_stream import RequestStream, WorkStream
 from ogpt.serving.schemas import ERRORS, ApiWarning, Usage
@@ -74,6 +75,9 @@ class _Answer:
     plan: CompletionPlan
     text: CompletionText
     scores: WorkStream[PromptScores] | None
+    """Of prompts that no text reads."""
+    scored: deque[PromptScores]
+    """Of those that texts have read."""
     pieces: RequestStream | None
     common: dict[str, Any]
     """What the answer and all of its chunks have in common."""
@@ -89,12 +93,15 @@ class _Answer:
         scope: AsyncExitStack,
     ) -> _Answer:
         """Submit the work to the engine; leaving the scope cancels it."""
-        scores = pieces = None
-        if plan.prompt_top is not None:
+        scores = pieces = scoring = None
+        scored: deque[PromptScores] = deque()
+        if plan.prompt_top is not None and plan.reads_once(served.config.n_positions):
+            scoring = scored_into(scored, plan.prompt_top)
+        elif plan.prompt_top is not None:
             work = prompt_scores([prompt.ids for prompt in plan.prompts], plan.prompt_top)
             scores = scope.enter_context(served.engine.run(work, body.max_time))
         if plan.request is not None:
-            pieces = scope.enter_context(served.engine.submit(plan.request))
+            pieces = scope.enter_context(served.engine.submit(plan.request, scoring))
         common = {
             "id": f"cmpl-{uuid4().hex}",
             "object": "text_completion",
@@ -103,7 +110,7 @@ class _Answer:
             "system_fingerprint": f"ogpt-{__version__}",
         }
         text = CompletionText(body, plan, served.tokenizer)
-        return cls(body, plan, text, scores, pieces, common, warnings)
+        return cls(body, plan, text, scores, scored, pieces, common, warnings)
 
     async def whole(self) -> Completion:
         """The answer in one piece."""
@@ -112,7 +119,9 @@ class _Answer:
         if self.pieces is None:
             parts += self.text.ends()
         else:
-            parts += self.text.best(await self.pieces.gather())
+            generations = await self.pieces.gather()
+            parts += self._read_prompts(range(len(self.plan.prompts)))
+            parts += self.text.best(generations)
         choices = joined(parts)
         return Completion(
             **self.common, choices=choices, usage=self._usage(), warnings=self.warnings
@@ -145,8 +154,22 @@ class _Answer:
                 yield part
             return
         async for piece in self.pieces:
+            ended = [piece.number // self.plan.candidates] if piece.generation else []
+            for part in self._read_prompts(ended):
+                yield part
             if (added := self.text.piece(piece)) is not None:
                 yield added
+
+    def _read_prompts(self, ended: Iterable[int]) -> Iterator[CompletionChoice]:
+        """What log-probabilities add of prompts that texts have read.
+
+        Args:
+            ended: Numbers of prompts that are read no further.
+        """
+        while self.scored:
+            yield from self.text.scores(self.scored.popleft())
+        if self.plan.prompt_top is not None:
+            yield from self.text.unscored(ended)
 
     async def _of_prompts(self) -> AsyncIterator[CompletionChoice]:
         """What log-probabilities of the prompts add; at the deadline, as far as there are any."""
@@ -156,7 +179,7 @@ class _Answer:
                     for part in self.text.scores(scores):
                         yield part
         except DeadlineExceeded:
-            for part in self.text.unscored():
+            for part in self.text.unscored(range(len(self.plan.prompts))):
                 yield part
 
     def _event(self, choices: list[CompletionChoice], **more: Any) -> bytes:

@@ -28,6 +28,7 @@ from typing import Any, Literal
 from ogpt.errors import ConfigError, EngineUnavailable, QueueFull
 from ogpt.generation.protocol.decoder import Abilities, Decoder
 from ogpt.generation.searching.speculation import Clock
+from ogpt.generation.searching.text import ScoringOf
 from ogpt.generation.texts.continuing import texts
 from ogpt.generation.texts.request import Request
 from ogpt.generation.texts.writer import TokenizerLike
@@ -148,7 +149,7 @@ class Engine:
             found.running, found.waiting = self._load()
         return found
 
-    def submit(self, request: Request) -> RequestStream:
+    def submit(self, request: Request, scoring: ScoringOf | None = None) -> RequestStream:
         """Queue a request; return its pieces as they come.
 
         `max_time` of its settings counts from now. At the deadline each text ends with the token
@@ -156,6 +157,7 @@ class Engine:
 
         Args:
             request: From `texts.request.prepare`.
+            scoring: Scores its prompts, in the engine's thread; see `texts.continuing.texts`.
 
         Raises:
             EngineUnavailable: the engine restarts, drains or is closed.
@@ -168,9 +170,8 @@ class Engine:
         tokens = sum(len(prompt.ids) for prompt in request.prompts)
         n = len(request.prompts) * request.settings.num_return_sequences
         stream = RequestStream(lambda: self._cancel(job), RequestTimes(now, tokens, n))
-        job = Job(
-            stream, list(texts(batch.decoder, self._tokenizer, request, deadline.passed)), deadline
-        )
+        made = texts(batch.decoder, self._tokenizer, request, deadline.passed, scoring=scoring)
+        job = Job(stream, list(made), deadline)
         batch.check(job)
         with self._changed:
             self._require_ready(batch)
@@ -189,8 +190,7 @@ class Engine:
         of them. `work` runs in the engine's thread, and in a copy of the caller's context.
 
         Args:
-            work: Receives a decoder of one empty slot, number 0, and yields results. What it
-                raises ends it alone.
+            work: Yields results of a decoder of one empty slot, number 0; an error ends it alone.
             max_time: Seconds from now after which it ends, with the error DeadlineExceeded.
 
         Raises:

@@ -29,7 +29,7 @@ from ogpt.generation.protocol.slots import check_parts
 from ogpt.generation.searching.device_draws import draw
 from ogpt.generation.searching.slot_pool import PrefixCounts, SlotPool
 from ogpt.generation.searching.speculation import Clock, Pace
-from ogpt.generation.searching.text import DrawnText, Event, Failed, Prefill, Row, Text
+from ogpt.generation.searching.text import DrawnText, Event, Failed, Prefill, Row, Scoring, Text
 
 PROMPT_TOKENS = 256  # the native core computes as many rows at once (`_CHUNK_ROWS`)
 
@@ -45,6 +45,7 @@ class _Active:
     prefill: Prefill | None = None  # or what its first slot shall hold
     started: bool = False  # its prefill, which the decoder may have finished
     hidden: list[Logits] = field(default_factory=list)  # of each chunk of the prefill
+    scoring: Scoring | None = None  # of the prompt, until it is whole
 
     @property
     def waits(self) -> bool:
@@ -218,7 +219,7 @@ class Stepper:
             if not slots:
                 break
             del self._waiting[number]
-            self._active[number] = active = _Active(number, text, slots)
+            self._active[number] = active = _Active(number, text, slots, scoring=text.scoring)
             try:
                 text.start(number, slots)
             except Exception as error:  # noqa: BLE001  # whatever it is, this text ends with it
@@ -274,6 +275,12 @@ class Stepper:
             elif active.prefill and budget and self._start_prefill(active, active.prefill):
                 slot, ids = active.slots[0], active.prefill.ids
                 read = self._decoder.length(slot)
+                if active.scoring and read < len(ids) - 1:
+                    some = ids[read : read + budget + 1]
+                    scores = self._decoder.score(slot, some[:-1], some[1:], active.scoring.top)
+                    active.scoring.take(some[1:], scores)
+                    budget -= len(some) - 1
+                    continue
                 chunk = ids[read : read + budget]
                 last = read + len(chunk) == len(ids)
                 scheduled.append((active, [Part(slot, chunk, "last" if last else "none")]))
@@ -284,7 +291,7 @@ class Stepper:
         """Start a prefill; False if the decoder has nothing to compute for it in this step."""
         if active.started:
             return True
-        slot, reuse = active.slots[0], not active.text.hidden
+        slot, reuse = active.slots[0], not (active.text.hidden or active.scoring)
         others = self._active.values()
         if reuse and any(other.started and other.prefill == prefill for other in others):
             return False  # an equal prompt is being processed, and will be copied
@@ -340,7 +347,7 @@ class Stepper:
                 return  # more chunks follow
             equal = self._copy_prompt(active, active.prefill)
             hidden = [np.concatenate(active.hidden)] if active.hidden else []
-            active.prefill, active.hidden = None, []
+            active.prefill, active.hidden, active.scoring = None, [], None
         active.parts = ()
         for one in (active, *equal):
             try:
@@ -355,7 +362,7 @@ class Stepper:
         """Copy a prompt that is whole now for all texts that wait for an equal one."""
         equal = []
         for one in self._active.values():
-            if one.prefill == prefill and not one.started and not one.text.hidden:
+            if one.prefill == prefill and not (one.started or one.text.hidden or one.scoring):
                 self._pool.duplicate(active.slots[0], one.slots[0], prefill.known)
                 one.prefill, one.started = None, True
                 equal.append(one)

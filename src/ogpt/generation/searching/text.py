@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ogpt.errors import ContextTooLong
 from ogpt.generation.choosing.rules import Rule, last_rules, rules
 from ogpt.generation.choosing.settings import GenerationSettings
-from ogpt.generation.protocol.decoder import Computed, Draw, Part
+from ogpt.generation.protocol.decoder import Computed, Draw, Part, Scores
 from ogpt.generation.protocol.likelihood import TopLogProbs
 from ogpt.generation.protocol.logits import Logits
 from ogpt.generation.searching.speculation import Clock, Pace
@@ -198,6 +198,19 @@ class Prefill(NamedTuple):
         return self.ids if self.open is None else ()
 
 
+class Scoring(NamedTuple):
+    """Log-probabilities of a prompt, computed as it is read."""
+
+    top: int
+    """Number of most probable tokens to report at each position."""
+    take: Callable[[Sequence[int], Scores], None]
+    """Receives the next tokens of the prompt, of all but the first, and their scores."""
+
+
+ScoringOf = Callable[[int], Scoring]
+"""The `Scoring` of a prompt, by its number."""
+
+
 class Text(Protocol):
     """A prompt and what follows it, while it is generated."""
 
@@ -209,6 +222,8 @@ class Text(Protocol):
     """`wants` drafts tokens while the text is alone."""
     finite: bool = False
     """Its logits are made finite first (`protocol.logits.finite`)."""
+    scoring: Scoring | None = None
+    """Scores its prompt, which is then read whole; not with `hidden` or `Prefill.open`."""
     draw: Draw | None = None
     """How the decoder may choose tokens itself: then the text is a `DrawnText`."""
     finished: bool = False

@@ -22,6 +22,7 @@ from ogpt.generation.searching.text import (
     Hypotheses,
     Hypothesis,
     Late,
+    ScoringOf,
     Text,
     Token,
     choosing_of,
@@ -129,6 +130,7 @@ def texts(
     request: Request,
     late: Late | None = None,
     assistant: Assistant | None = None,
+    scoring: ScoringOf | None = None,
 ) -> Iterator[tuple[Draft, Text]]:
     """The texts of a request, by the search that its settings ask for.
 
@@ -138,6 +140,7 @@ def texts(
         request: What to generate.
         late: Says whether the time of the request is over, in place of max_time.
         assistant: Drafts the tokens of a text that is alone; not with beams or contrastive search.
+        scoring: Scores the prompts; not with contrastive search.
     """
     settings = request.settings
     choosing_by = choosing_of(
@@ -150,14 +153,19 @@ def texts(
         if settings.num_beams > 1:
             draft = Draft(tokenizer, request, prompt, first)
             ends = draft.ends_beams if request.stop else never_ends
-            yield draft, Beams(decoder, prompt.ids, choosing, ends)
+            beams = Beams(decoder, prompt.ids, choosing, ends)
+            beams.scoring = scoring and scoring(place)
+            yield draft, beams
             continue
         for number in range(per_prompt):
             draft = Draft(tokenizer, request, prompt, first + number)
             if settings.penalty_alpha:
                 yield draft, Contrastive(decoder, prompt.ids, choosing)
             else:
-                yield draft, Sampling(decoder, prompt.ids, choosing, number, assistant=assistant)
+                text = Sampling(decoder, prompt.ids, choosing, number, assistant=assistant)
+                if scoring and number == 0:  # the others copy the prompt
+                    text.scoring = scoring(place)
+                yield draft, text
 
 
 class Draft:
