@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -244,3 +245,31 @@ def test_a_decoder_without_attention(page: Page, new_page: NewPage) -> None:
     assert "ogpt serve MODEL --decoder torch" in page.locator("#attention-dialog").inner_text()
     assert page.is_hidden("#attention-dialog .found")
     new_page.messages.clear()  # type: ignore[attr-defined]  # the refusal
+
+
+def test_colours_leave_the_caret_where_it_is(page: Page) -> None:
+    scored = "document.getElementById('editor').lastChild.lastChild.nodeType === 1"
+    page.keyboard.type("a bad cab faced")
+    page.click("#inside")
+    until(page, scored)
+    # without the focus: what is asked for continues the whole text
+    with page.expect_request("**/v1/completions") as request:
+        page.click("#suggest")
+    assert json.loads(request.value.post_data or "")["prompt"] == "a bad cab faced"
+    page.keyboard.press("Escape")
+    # with it: typing continues after the colours have come
+    page.keyboard.type(" bead")
+    until(page, scored)
+    page.keyboard.type(" ha")
+    assert text(page) == "a bad cab faced bead ha"
+    until(page, scored)
+    for _ in range(3):
+        page.keyboard.press("ArrowLeft")
+    page.keyboard.type("g")
+    page.click("#title")  # the colours come while the focus is elsewhere
+    # of 19 letters, all but the first one
+    middle = "document.querySelectorAll('#editor [class*=level-]').length === 18"
+    until(page, middle)
+    page.focus("#editor")
+    page.keyboard.type("c")
+    assert text(page) == "a bad cab faced beadgc ha"

@@ -20,14 +20,21 @@ export class Editor extends EventTarget {
     this._selection = { start: 0, end: 0, backward: false };
     this.open(EMPTY);
     this.input = new EditorInput(this);
+    root.addEventListener("focus", () => this.view.select(this._lastSelection()));
     document.addEventListener("selectionchange", () => {
       if (!this.input.composing && this.view.selection()) this._told("select");
     });
   }
 
-  /** The selection; of an editor without focus, the last one. */
+  /** The selection; of an editor without focus, the last one, whatever was painted since. */
   get selection() {
-    this._selection = this.view.selection() ?? this._selection;
+    if (document.activeElement === this.root) {
+      this._selection = this.view.selection() ?? this._selection;
+    }
+    return this._lastSelection();
+  }
+
+  _lastSelection() {
     const { length } = this.document;
     const { start, end, backward } = this._selection;
     return { start: Math.min(start, length), end: Math.min(end, length), backward };

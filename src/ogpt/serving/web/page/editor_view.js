@@ -65,7 +65,7 @@ export class EditorView {
   setGhost(ghost) {
     const places = [this.ghost, ghost].filter(Boolean).map(({ offset }) => this.lineAt(offset));
     this.ghost = ghost;
-    new Set(places).forEach((index) => this._paint(index));
+    this._repaint(new Set(places));
   }
 
   /** Show colours of tokens: [{start, end, level, ...}] in order; [] for none. */
@@ -76,7 +76,7 @@ export class EditorView {
       places.add(this.lineAt(start)).add(this.lineAt(Math.max(start, end - 1)));
     }
     this.tokens = tokens;
-    places.forEach((index) => this._paint(index));
+    this._repaint(places);
   }
 
   /** Index of the line that holds an offset. */
@@ -181,6 +181,15 @@ export class EditorView {
     const below = bottom - Math.min(height, innerHeight - parseFloat(scrollPaddingBottom));
     if (below > 0) scrollBy(0, below);
     else if (above < 0) scrollBy(0, above);
+  }
+
+  /** Paint lines whose text is the same: nodes change, and the caret stays where it is. */
+  _repaint(places) {
+    const kept = document.activeElement === this.root ? this.selection() : null;
+    places.forEach((index) => this._paint(index));
+    if (!kept) return; // the editor puts the caret back when it gets the focus
+    const now = this.selection();
+    if (now?.start !== kept.start || now.end !== kept.end) this.select(kept);
   }
 
   _markEmpty() {

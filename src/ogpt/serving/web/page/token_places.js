@@ -30,6 +30,7 @@ export function tokenPlaces(pieces, text) {
  * scored after another text.
  */
 export function movedTokens(tokens, text, start, removed, added) {
+  if (tokens.length === 0) return tokens; // a word without end takes time
   let [first, last] = [start, start + added]; // the words that the edit touches
   const isWord = (sign) => sign !== undefined && /\S/u.test(sign);
   if (isWord(removed[0]) || isWord(text[first])) {
