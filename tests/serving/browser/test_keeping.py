@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,14 +12,23 @@ import pytest
 
 from ogpt.serving.documents.document_store import DocumentStore
 from tests.serving.browser.writer import announced, saved, share_dialog, text, until
-from tests.serving.running import running, started
+from tests.serving.running import Running, running, started
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page, Route
+    from playwright.sync_api import Browser, Page, Route
 
     from tests.serving.browser.conftest import NewPage
 
 pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def shared_page(chromium: Browser, server: Running) -> Iterator[Page]:
+    """A page whose modules are called."""
+    page = chromium.new_page()
+    page.goto(server.url)
+    yield page
+    page.close()
 
 
 def kept(where: str) -> list[str]:
@@ -35,7 +45,8 @@ def lose_the_answer(route: Route) -> None:
 
 
 def shows(page: Page, words: str) -> None:
-    """Wait until the page shows a text of one line."""
+    """Wait until the page shows a text of one line; who comes back to a page sees it at once."""
+    page.evaluate("dispatchEvent(new Event('focus'))")
     until(page, f"document.getElementById('editor').innerText.trim() === {json.dumps(words)}")
 
 
@@ -94,10 +105,13 @@ def test_two_browsers_write_one_document(
         two.keyboard.type("a ")
         one.keyboard.type(" faced")
         for page in (one, two):
+            saved(page, "server")
+        for page in (one, two):
             shows(page, "a bad cab faced")
             page.keyboard.press("Control+End")
         assert kept(where) == ["a bad cab faced"]
         one.keyboard.press("Control+z")  # undo is of one's own words
+        saved(one, "server")
         for page in (one, two):
             shows(page, "a bad cab")
         one.keyboard.press("Control+Shift+z")
@@ -156,18 +170,18 @@ def test_a_full_disk_of_the_server(new_page: NewPage, small_folder: Path, tmp_pa
         store: DocumentStore = found.server.config.app.state.documents  # type: ignore[union-attr]
         limit_pages(store, 1)  # not less than it has
         path = tmp_path / "long.txt"
-        path.write_text("a bad cab " * 50_000)
+        path.write_text("a bad cab " * 5_000)
         page.set_input_files("#file", path)
         page.wait_for_selector("#saved[data-kind=refused]")
         assert "the disk is full" in page.evaluate("document.getElementById('saved').value")
         assert "the disk is full" in announced(page)
         page.reload()
-        until(page, "document.getElementById('editor').textContent.length === 500000")
+        until(page, "document.getElementById('editor').textContent.length === 50000")
         limit_pages(store, 10**6)
         page.click("#editor")
         page.keyboard.type("a")
         saved(page, "server")
-        assert [len(each) for each in kept(where)] == [9, 500_001]
+        assert [len(each) for each in kept(where)] == [9, 50_001]
         page.close()
     new_page.messages.clear()  # type: ignore[attr-defined]
 
@@ -179,7 +193,7 @@ def test_a_full_browser_leaves_old_texts_to_the_server(
     new_page: NewPage, server_with_documents: str
 ) -> None:
     page = new_page(server_with_documents)
-    page.keyboard.type(OLD)
+    page.keyboard.insert_text(OLD)
     saved(page, "server")
     page.click("#toggle-documents")
     page.click(".panel .new")
@@ -195,7 +209,7 @@ def test_a_full_browser_leaves_old_texts_to_the_server(
         }"""
     )
     page.click("#editor")
-    page.keyboard.type("abcdef " * 60)
+    page.keyboard.insert_text("abcdef " * 60)
     saved(page, "server")
     spans = """Object.entries(localStorage).filter(([key]) => key.startsWith("ogpt.document."))
                .map(([, value]) => JSON.parse(value).spans)"""
@@ -222,3 +236,77 @@ def test_a_server_that_no_longer_keeps_documents(
         assert (text(page), kept(where)) == ("a bad cab faced", ["a bad cab"])
         page.close()
     new_page.messages.clear()  # type: ignore[attr-defined]
+
+
+MERGE = """async ([base, mine, theirs]) => {
+  const { merged } = await import("/static/page/text_merge.js");
+  const slice = (text) => {  // <...> is of a model
+    const start = text.indexOf("<");
+    if (start < 0) return { text, machine: [] };
+    const end = text.indexOf(">") - 1;
+    return { text: text.replace(/[<>]/g, ""), machine: [{ start, end, source: {} }] };
+  };
+  const found = merged(...[base, mine, theirs].map(slice));
+  return found && [found.text, ...found.machine.map(({ start, end }) => [start, end])];
+}"""
+
+
+@pytest.mark.parametrize(
+    ("base", "mine", "theirs", "joined"),
+    [
+        ("a b", "a b", "a c", ["a c"]),
+        ("a b", "a c", "a b", ["a c"]),
+        ("a b", "a c", "a c", ["a c"]),
+        ("one two", "1 one two", "one two 2", ["1 one two 2"]),
+        ("one two", "one two mine", "one two theirs", ["one two theirs mine"]),
+        ("one two three", "two three", "one two", ["two"]),
+        ("one two", "one mine", "one theirs", None),
+        ("one two three", "one three", "one 2 three", None),
+        ("", "mine", "theirs", ["theirsmine"]),
+        ("x \U0001f600", "x \U0001f601", "y \U0001f600", ["y \U0001f601"]),
+        ("x", "x\U0001f600", "x\U0001f601", ["x\U0001f601\U0001f600"]),
+        ("a b", "a <b>", "a b", ["a b", [2, 3]]),
+        ("a b", "a <b>", "1 a b", ["1 a b", [4, 5]]),
+        ("a <b>", "a <b> c", "a b", ["a b c"]),
+    ],
+)
+def test_what_two_writers_changed(
+    shared_page: Page, base: str, mine: str, theirs: str, joined: list[object] | None
+) -> None:
+    assert shared_page.evaluate(MERGE, [base, mine, theirs]) == joined
+
+
+REBASE = """async ([words, change]) => {
+  const { History } = await import("/static/page/history.js");
+  const { TextDocument, humanSlice } = await import("/static/page/text_document.js");
+  const history = new History();
+  const document = new TextDocument(humanSlice("0123456789"));
+  const edit = (start, end, text) => {
+    const inserted = humanSlice(text);
+    const removed = document.replace(start, end, inserted);
+    return { start, removed, inserted, kind: "other", before: { start } };
+  };
+  for (const each of words) history.add(edit(...each));
+  const [start, end, text] = change;
+  edit(start, end, text);
+  history.rebase(start, end, text.length);
+  for (let undone = history.undo(); undone; undone = history.undo()) {
+    edit(undone.start, undone.start + undone.inserted.text.length, undone.removed.text);
+  }
+  return document.text;
+}"""
+
+
+@pytest.mark.parametrize(
+    ("words", "change", "left"),
+    [
+        ([[3, 3, "mine"], [8, 10, ""]], [0, 0, "theirs "], "theirs 0123456789"),
+        ([[3, 3, "mine"], [8, 10, ""]], [12, 12, " theirs"], "0123456789 theirs"),
+        ([[3, 5, "mine"], [0, 1, "zero"]], [4, 6, "-"], "0-3456789"),
+        ([[9, 9, "a"], [3, 3, "mine"]], [4, 6, "-"], "012m-e345678a9"),
+    ],
+)
+def test_undo_leaves_changes_of_others_alone(
+    shared_page: Page, words: list[list[object]], change: list[object], left: str
+) -> None:
+    assert shared_page.evaluate(REBASE, [words, change]) == left

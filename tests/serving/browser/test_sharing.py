@@ -106,6 +106,7 @@ def test_text_of_models_is_verified_on_the_page(new_page: NewPage, tmp_path: Pat
     page.click("#verify")
     assert verified(page) == (["equal"], "1 of 1 verified.")
     page.keyboard.press("Escape")
+    saved(page)
     stored: dict[str, Any] = page.evaluate(
         """() => JSON.parse(localStorage.getItem("ogpt.document." + location.hash.slice(1)))"""
     )
