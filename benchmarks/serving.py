@@ -119,7 +119,8 @@ def measure(given: Namespace, shape: dict[str, int], folder: Path) -> Result:
             server = ServerProcess(ogpt_serve(of, given.threads, options), given.threads)
             contenders[ours(precision)] = Contender(
                 stack.enter_context(server),
-                {"min_tokens": sections(given.smoke)[0].new},
+                # each token is an event, also where its word is not whole, as with the others
+                {"min_tokens": sections(given.smoke)[0].new, "return_token_ids": True},
                 (WHOLE, STREAMED) if precision == BEST else (STREAMED,),
             )
         for name, each in others().items():
