@@ -26,7 +26,8 @@ PIXELS = """async (colours) => {
   canvas.drawImage(image, 0, 0);
   const pixels = new Uint32Array(canvas.getImageData(0, 0, width, height).data.buffer);
   const found = colours.map((colour) => pixels.filter((pixel) => pixel === colour).length);
-  return [width, height, ...found];
+  const opaque = pixels.every((pixel) => pixel >>> 24 === 255);
+  return [width, height, opaque, ...found];
 }"""
 PAPER = {"light": 0xFFF7FAFB, "dark": 0xFF151718}  # as it lies in memory: alpha, blue, green, red
 TINT = {"light": 0xFFECF1EA, "dark": 0xFF2B3020}
@@ -34,10 +35,11 @@ HOSTILE = r"</foreignObject><script>alert(1)</script> & ]]> \x01 \ud800 \uffff \
 
 
 class Drawn(NamedTuple):
-    """A picture: its size, and how many pixels have a colour."""
+    """A picture: its size, whether all of it is opaque, and how many pixels have a colour."""
 
     width: int
     height: int
+    is_opaque: bool
     paper: int
     tint: int
 
@@ -73,6 +75,7 @@ def test_it_marks_what_the_model_wrote(new_page: NewPage, server: Running, schem
     page.on("request", lambda request: addresses.append(request.url))
     drawn = picture(page, scheme)
     assert drawn.width == 1280
+    assert drawn.is_opaque
     assert drawn.tint > 1000
     known = ("data:", "blob:", f"{server.url}/tokenize")  # the counter of tokens asks for the last
     assert [address for address in addresses if not address.startswith(known)] == []
