@@ -217,7 +217,7 @@ def test_attention_by_layer_and_head(new_page: NewPage, tmp_path: Path) -> None:
 
         def shows(shares: Any) -> bool:
             shown = page.locator("#attention-dialog .amount").all_text_contents()
-            return shown == [f"{round(100 * one)} %" if one >= 0.01 else "" for one in shares]
+            return shown == [f"{round(100 * one)}%" if one >= 0.01 else "" for one in shares]
 
         assert page.locator("#attention-title").text_content() == "Attention of “b”"
         assert shows(expected[1].mean(0))
@@ -228,7 +228,7 @@ def test_attention_by_layer_and_head(new_page: NewPage, tmp_path: Path) -> None:
         assert not shows(expected[0, 0])
         most = page.locator("#attention-dialog .strongest").text_content() or ""
         assert most.startswith("Strongest: “")
-        assert f"{round(100 * expected[0, 1].max())} %" in most
+        assert f"{round(100 * expected[0, 1].max())}%" in most
         page.click("#attention-dialog .before")
         page.wait_for_selector("text='Attention of “a”'")
         assert page.locator("#attention-dialog li").count() == expected.shape[2] - 1

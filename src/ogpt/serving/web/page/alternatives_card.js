@@ -155,5 +155,5 @@ export function surprise({ bits, rank }) {
 
 function percent(probability) {
   const value = 100 * probability;
-  return value < 0.1 ? "< 0.1 %" : `${value.toFixed(value < 10 ? 1 : 0)} %`;
+  return value < 0.1 ? "< 0.1%" : `${value.toFixed(value < 10 ? 1 : 0)}%`;
 }

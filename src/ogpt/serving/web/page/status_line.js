@@ -42,7 +42,7 @@ export class StatusLine {
     const all = human + machine;
     const percent = all ? Math.round((100 * machine) / all) : 0;
     const words = `${all.toLocaleString("en")} ${all === 1 ? "word" : "words"}`;
-    this.parts.words.value = machine ? `${words}, ${percent} % by the model` : words;
+    this.parts.words.value = machine ? `${words}, ${percent}% by the model` : words;
     this.parts.words.title = `${human} by you, ${machine} by the model`;
     this.parts.share.style.setProperty("--machine", percent);
   }

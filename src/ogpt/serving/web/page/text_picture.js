@@ -92,7 +92,7 @@ function caption(spans, words, all) {
   const models = [...new Set(names)].slice(0, 3).join(", ");
   const by = models ? `the model ${models}` : "a model";
   const percent = Math.round((100 * words.machine) / shown);
-  return `${part}The underlined words (${percent} %) were written by ${by}.`;
+  return `${part}The underlined words (${percent}%) were written by ${by}.`;
 }
 
 /** As much of a slice as fits, up to the end of a word. */
