@@ -122,6 +122,18 @@ def test_two_tabs_on_one_document(new_page: NewPage) -> None:
            .map(([, value]) => JSON.parse(value).spans.map((span) => span.text).join(""))"""
     )
     assert kept == [text(one)] == [text(two)]
+    # deleted in one tab: what is written in the other one is a new document
+    one.click("#toggle-documents")
+    one.click(".documents .delete")
+    one.click(".documents .delete[data-sure]")
+    one.wait_for_selector(".panel .none")
+    two.bring_to_front()
+    two.keyboard.type(" z")
+    saved(two)
+    one.wait_for_selector(".documents .open")
+    assert " z" in (one.locator(".documents .open").text_content() or "")
+    one.evaluate("location.hash = '0'.repeat(32)")
+    one.wait_for_selector("#note:has-text('not in this browser')")
 
 
 def test_a_browser_without_room(page: Page, tmp_path: Path) -> None:

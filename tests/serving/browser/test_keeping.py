@@ -234,6 +234,8 @@ def test_a_server_that_no_longer_keeps_documents(
         page.click("#more")
         assert page.is_hidden("#share-text")
         assert (text(page), kept(where)) == ("a bad cab faced", ["a bad cab"])
+        page.evaluate("location.hash = '#' + '0'.repeat(32) + '.' + '1'.repeat(48)")
+        page.wait_for_selector("#note:has-text('Not opened')")
         page.close()
     new_page.messages.clear()  # type: ignore[attr-defined]
 

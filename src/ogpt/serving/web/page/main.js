@@ -186,6 +186,10 @@ settings.addEventListener("change", () => models.learn().catch(context.failed));
 opened.addEventListener("apart", () => {
   announcer.show("The same words were changed elsewhere. Yours are kept as a separate document.");
 });
+opened.addEventListener("joined", () => announcer.say("Changes from elsewhere were added."));
+opened.addEventListener("missing", () => {
+  announcer.show("This document is not in this browser: open its edit link.", "error");
+});
 opened.addEventListener("unsaved", () => {
   announcer.show("No room to save this document: export it or delete another one first.", "error");
   $("menu").togglePopover(true);

@@ -3,7 +3,8 @@
  * and the server bring is joined with it. Where both changed the same words, two documents are kept.
  *
  * Events: "state"; "list" when documents were saved; "opened"; "unsaved" when one cannot be left;
- * "apart" when the text became a separate document.
+ * "apart" when the text became a separate document; "joined" with changes of others; "missing" when
+ * the address names a document that is not in this browser.
  */
 
 import {
@@ -54,7 +55,9 @@ export class OpenDocument extends EventTarget {
   start() {
     const [id, key] = location.hash.slice(1).split(".");
     if (id === this.current.id && !key) return;
-    const found = stored(id || localStorage.getItem(LAST));
+    const last = localStorage.getItem(LAST);
+    const found = stored(id || last);
+    if (!found && id && id !== last && !key) this.dispatchEvent(new Event("missing"));
     if (!key) this.open(found ?? created());
     else if (!found) this.open({ ...created(), id, key, linked: true, spans: null });
     else this.open({ ...found, nextKey: key === found.key ? found.nextKey : key, linked: true });
@@ -203,9 +206,10 @@ export class OpenDocument extends EventTarget {
 
   /** Join a version of another tab with what is on the page. */
   _meet(found) {
-    if (includes(found, this.current) && this._join(this.current, found)) {
+    const bases = [this.current, this._known].filter((each) => each && includes(found, each));
+    if (this._join(bases[0], found)) {
       if (found.synced) this._known = found;
-      this.current = found;
+      this.current = { ...found, seen: union(found, this.current) };
       this.saved = !this._differs(found);
     } else {
       this._apart();
@@ -225,6 +229,7 @@ export class OpenDocument extends EventTarget {
     const change = difference(mine, slice);
     if (change) this.editor.takeChange(change.start, change.end, change.slice);
     this._busy = false;
+    if (change) this.dispatchEvent(new Event("joined"));
     return true;
   }
 

@@ -82,9 +82,11 @@ export async function changeKey({ id, key, nextKey }) {
   await send(`documents/${id}/edit-key`, { method: "PUT", headers, body: { edit_key: nextKey } });
 }
 
-/** Whether a newer document of the server is one that the page itself sent before. */
-export function isOwn(found) {
-  return found.changes === found.revision - 1; // else another client sent `seen` back
+/** Whether the version of a newer document is what a page of ours has made it. */
+export function isOwn({ seen, changes, revision }) {
+  const counts = Object.values(seen ?? {});
+  // another client may have sent both back as it received them
+  return changes === revision - 1 && counts.every(Number.isSafeInteger);
 }
 
 function call({ id, key }, end, { headers, ...options }) {

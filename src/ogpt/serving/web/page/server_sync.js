@@ -52,8 +52,8 @@ export class ServerSync extends EventTarget {
     this.kept = await keepsDocuments();
     this._pause = PAUSE;
     this._said(null);
-    if (!this.kept) return;
     await this._opened();
+    if (!this.kept) return;
     for (const left of unsynced()) await this._sendLeft(left);
   }
 
@@ -177,6 +177,10 @@ export class ServerSync extends EventTarget {
   async _opened() {
     this._lost = null;
     if (this.kept) await this._sync();
+    if (this.kept === false && this.opened.loading) {
+      this.opened.forget();
+      this.announcer.show("Not opened: the server does not keep its text now.", "error");
+    }
   }
 
   /** Look for changes of others who have the edit link. */
