@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from tests.serving.browser.writer import accepted, machine, text, until
+from tests.serving.browser.writer import accepted, machine, saved, text, until
 from tests.serving.calls import CLIENT
 from tests.serving.running import running
 from tests.serving.small import save_small
@@ -76,7 +76,7 @@ def test_colours_and_alternatives(page: Page) -> None:
     page.keyboard.press("Control+z")
     assert text(page) == whole
     # by mouse, after a reload
-    until(page, "document.getElementById('saved').value === 'Saved'")
+    saved(page)
     page.reload()
     page.wait_for_selector(colours)
     box = page.locator(colours).first.bounding_box()
