@@ -36,6 +36,8 @@ def test_axe_finds_nothing(new_page: NewPage, viewport: dict[str, int], scheme: 
     # without transitions: colours half-way have another contrast
     shown = {"color_scheme": scheme, "reduced_motion": "reduce"}
     page = new_page(viewport=viewport, bypass_csp=True, **shown)
+    page.keyboard.press("Tab")
+    page.wait_for_selector("#note:has-text('few words first')")
     assert violations(page) == []
     page.keyboard.type("a bad cab")
     accepted(page)

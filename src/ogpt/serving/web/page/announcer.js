@@ -1,6 +1,7 @@
 /** Messages for people who hear the page, and short ones that everybody sees. */
 
-const TIME = 6000;
+const TIME = 5000; // milliseconds that a message is shown, and more for each of its characters
+const READING = 50;
 
 export class Announcer {
   constructor(live, note) {
@@ -22,7 +23,7 @@ export class Announcer {
     this._note.hidden = false;
     this.say(text);
     clearTimeout(this._timer);
-    this._timer = setTimeout(() => this.hide(), TIME);
+    this._timer = setTimeout(() => this.hide(), TIME + READING * text.length);
   }
 
   hide() {
