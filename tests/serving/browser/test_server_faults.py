@@ -58,8 +58,11 @@ def test_a_key_is_asked_for_once(new_page: NewPage, small_folder: Path) -> None:
     refused.clear()
 
 
-def test_only_what_the_writer_wants_asks_for_a_key(new_page: NewPage, small_folder: Path) -> None:
-    with running({"small": small_folder}, api_key="secret") as url:
+def test_only_what_the_writer_wants_asks_for_a_key(
+    new_page: NewPage, small_folder: Path, tmp_path: Path
+) -> None:
+    settings = {"api_key": "secret", "documents": str(tmp_path / "kept.sqlite3")}
+    with running({"small": small_folder}, **settings) as url:
         page = new_page(url, wait=False)
         page.click("#key button[value=cancel]")
         page.click("#editor")
@@ -68,6 +71,7 @@ def test_only_what_the_writer_wants_asks_for_a_key(new_page: NewPage, small_fold
         assert response.value.status == 401
         page.keyboard.type(" cab")
         assert (page.is_hidden("#key"), text(page)) == (True, "a bad cab")
+        saved(page, "browser")
         page.keyboard.press("Tab")
         page.fill("#key input", "ключ")  # no header can hold it
         page.keyboard.press("Enter")
@@ -78,6 +82,7 @@ def test_only_what_the_writer_wants_asks_for_a_key(new_page: NewPage, small_fold
         page.wait_for_selector("#suggestions[aria-busy=false]")
         page.keyboard.press("Enter")
         assert len(machine(page)) == 1
+        saved(page, "server")
         # what the start of the page could not have is there now
         page.click("#toggle-settings")
         until(page, "[...document.getElementById('model').options].length > 0")

@@ -37,8 +37,6 @@ const settings = new Settings();
 const models = new Models(settings);
 const editor = new Editor($("editor"));
 
-let locked = false; // no key was given for the list of models
-
 /** What the parts of the page share. */
 const context = {
   editor,
@@ -53,9 +51,7 @@ const context = {
 };
 
 hooks.askKey = keyDialog($("key"));
-hooks.onKey = () => {
-  if (locked) loadModels();
-};
+hooks.onKey = () => loadModels(); // and documents: neither came without the key
 
 const list = new SuggestionList($("suggestions"), context);
 const ghost = new GhostText(context);
@@ -129,7 +125,6 @@ async function importFile() {
 }
 
 async function loadModels(asks = false) {
-  locked = false;
   try {
     await models.load(asks);
     panel.setModels(models.cards);
@@ -137,7 +132,6 @@ async function loadModels(asks = false) {
     inside.enable(preferences.values.inside);
     await sync.start();
   } catch (error) {
-    locked = error.status === 401;
     if (!(error instanceof ServerAway)) context.failed(error); // the page says so itself
   }
 }
