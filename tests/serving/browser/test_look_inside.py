@@ -229,6 +229,10 @@ def test_attention_by_layer_and_head(new_page: NewPage, tmp_path: Path) -> None:
         most = page.locator("#attention-dialog .strongest").text_content() or ""
         assert most.startswith("Strongest: “")
         assert f"{round(100 * expected[0, 1].max())}%" in most
+        page.click("#attention-dialog .map [data-layer='2'][data-head='3']")
+        assert shows(expected[1, 2])
+        assert (page.input_value("#layer"), page.input_value("#head")) == ("2", "3")
+        page.locator("#layer").fill("1")
         page.click("#attention-dialog .before")
         page.wait_for_selector("text='Attention of “a”'")
         assert page.locator("#attention-dialog li").count() == expected.shape[2] - 1

@@ -1,7 +1,8 @@
 /**
  * The attention of a token: how much of each token up to it counts, by layer and head.
  *
- * Shares are numbers and lines besides colours.
+ * Shares are numbers and lines besides colours. A map shows all heads at once, for the mouse: what
+ * it chooses, the sliders choose too.
  */
 
 import { ServerAway, json } from "./api.js";
@@ -22,6 +23,8 @@ export class AttentionDialog {
     this._head = dialog.querySelector("#head"); // 0: the mean of all
     this._layer.addEventListener("input", () => this._show());
     this._head.addEventListener("input", () => this._show());
+    this._map = dialog.querySelector(".map");
+    this._map.addEventListener("click", ({ target }) => this._choose(target.dataset));
     dialog.querySelector(".before").addEventListener("click", () => this._ask(this._index - 1));
     dialog.querySelector(".after").addEventListener("click", () => this._ask(this._index + 1));
     dialog.querySelector(".close").addEventListener("click", () => dialog.close());
@@ -76,8 +79,36 @@ export class AttentionDialog {
     list.replaceChildren(...shown);
     this._step(".before", this._index > 0);
     this._step(".after", this._index < this._ids.length - 1);
+    this._fillMap(attentions, shown);
     this._show();
     list.scrollTop = list.scrollHeight;
+  }
+
+  _fillMap(attentions, shown) {
+    const cells = attentions.map((heads, layer) => {
+      const row = document.createElement("div");
+      const made = heads.map((shares, head) => {
+        const cell = document.createElement("span");
+        const most = Math.max(...shares);
+        const token = shown[shares.indexOf(most)].firstChild.textContent;
+        cell.dataset.part = partOf(most);
+        cell.dataset.layer = layer + 1;
+        cell.dataset.head = head + 1;
+        cell.title = `Layer ${layer + 1}, head ${head + 1}: “${token}” ${percent(most)}`;
+        return cell;
+      });
+      row.append(...made);
+      return row;
+    });
+    this._map.replaceChildren(...cells);
+  }
+
+  _choose({ layer, head }) {
+    if (!layer) return; // between two cells
+    this._layer.value = layer;
+    this._head.max = this._found.attentions[layer - 1].length;
+    this._head.value = head;
+    this._show();
   }
 
   /** Show the chosen layer and head. */
@@ -90,9 +121,14 @@ export class AttentionDialog {
     this._say("layer", `${layer} of ${this._layer.max}`);
     this._say("head", head === 0 ? `mean of ${heads.length}` : `${head} of ${heads.length}`);
     const shares = head === 0 ? meanOf(heads) : heads[head - 1];
+    for (const cell of this._map.querySelectorAll("span")) {
+      const { layer: itsLayer, head: itsHead } = cell.dataset;
+      const isShown = itsLayer === String(layer) && (head === 0 || itsHead === String(head));
+      cell.classList.toggle("shown", isShown);
+    }
     const items = [...this.dialog.querySelectorAll(".tokens li")];
     items.forEach((item, index) => {
-      item.dataset.part = STEPS.filter((step) => shares[index] >= step).length;
+      item.dataset.part = partOf(shares[index]);
       const isShown = shares[index] >= STEPS[0];
       item.querySelector(".amount").textContent = isShown ? percent(shares[index]) : "";
     });
@@ -131,6 +167,11 @@ export class AttentionDialog {
 function meanOf(heads) {
   const sums = heads[0].map((_, index) => heads.reduce((sum, head) => sum + head[index], 0));
   return sums.map((sum) => sum / heads.length);
+}
+
+/** The colour of a share. */
+function partOf(share) {
+  return STEPS.filter((step) => share >= step).length;
 }
 
 function percent(share) {
