@@ -194,9 +194,9 @@ def test_a_full_browser_leaves_old_texts_to_the_server(
 ) -> None:
     page = new_page(server_with_documents)
     page.keyboard.insert_text(OLD)
-    saved(page, "server")
     page.click("#toggle-documents")
-    page.click(".panel .new")
+    page.click(".panel .new")  # before the server has the first one
+    until(page, """Object.values(localStorage).some((each) => each.includes('"synced":true'))""")
     page.evaluate(
         """() => {
           const real = Storage.prototype.setItem;

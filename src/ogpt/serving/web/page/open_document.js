@@ -47,6 +47,7 @@ export class OpenDocument extends EventTarget {
     });
     document.addEventListener("visibilitychange", () => {
       if (document.hidden) this.save();
+      else this.refresh(); // a page that slept heard nothing of other tabs
     });
     watch((id, found) => this._elsewhere(id, found));
   }

@@ -53,8 +53,6 @@ export class ServerSync extends EventTarget {
     this._pause = PAUSE;
     this._said(null);
     await this._opened();
-    if (!this.kept) return;
-    for (const left of unsynced()) await this._sendLeft(left);
   }
 
   /** Send the open document now; it is on the server then, or an error is raised. */
@@ -173,10 +171,13 @@ export class ServerSync extends EventTarget {
     }
   }
 
-  /** A document was opened: others may have changed it since it was here. */
+  /** A document was opened, which others may have changed, and another one left. */
   async _opened() {
     this._lost = null;
-    if (this.kept) await this._sync();
+    if (this.kept) {
+      await this._sync();
+      for (const left of unsynced()) await this._sendLeft(left);
+    }
     if (this.kept === false && this.opened.loading) {
       this.opened.forget();
       this.announcer.show("Not opened: the server does not keep its text now.", "error");
