@@ -79,6 +79,17 @@ def test_compiled_decoding_does_not_compile_every_step(padded: bool) -> None:
     assert apart(out.logits, expected) < 1e-5
 
 
+@pytest.mark.parametrize("name", ["position_ids", "token_type_ids"])
+def test_an_argument_comes_after_lengths_that_changed(name: str) -> None:
+    """The length of the ids is open in the graph by then, that of the argument is a number."""
+    model = small(n_layer=1)
+    compiled = torch.compile(model, fullgraph=True, backend="eager")
+    for length in (4, 5):
+        compiled(IDS[:, :length])
+    given = {name: torch.arange(6)[None] if name == "position_ids" else IDS.flip(0)}
+    assert apart(compiled(IDS, **given).logits, model(IDS, **given).logits) < 1e-6
+
+
 def test_compiled_training_with_dropout() -> None:
     gradients = []
     for compiled in (False, True):

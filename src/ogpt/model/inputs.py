@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -114,12 +114,17 @@ def to_rows(
         ConfigError: `x` has another shape, or is not a tensor.
     """
     found = tuple(check_tensor(x, name).shape)
-    if found in ((*shape.leading, shape.T), (shape.N, shape.T)):
-        return x.reshape(shape.N, shape.T)
-    if one_for_all and found in ((shape.T,), (1, shape.T)):
-        return x.reshape(1, shape.T).expand(shape.N, shape.T)
     allowed = (*shape.leading, shape.T)
+    if _same_sizes(found, allowed) or _same_sizes(found, (shape.N, shape.T)):
+        return x.reshape(shape.N, shape.T)
+    if one_for_all and (_same_sizes(found, (shape.T,)) or _same_sizes(found, (1, shape.T))):
+        return x.reshape(1, shape.T).expand(shape.N, shape.T)
     raise refused("other-shape", name=name, shape=found, allowed=allowed, hint=hint)
+
+
+def _same_sizes(one: Sequence[int], other: Sequence[int]) -> bool:
+    # one by one: as tuples, the compiler takes a size that it keeps open for another than 6
+    return len(one) == len(other) and all(a == b for a, b in zip(one, other, strict=True))
 
 
 def check_embedding_ids(
