@@ -7,6 +7,7 @@
     │   ├── SourceNotFound (FileNotFoundError)   a path, glob or source that matches nothing
     │   └── DamagedData                   a file that is incomplete or of another format
     ├── TokenizerError (ValueError)       an invalid vocabulary, merges file or tokenizer setting
+    │   ├── TokenizerNotFound (FileNotFoundError)   a folder without tokenizer files
     │   └── VocabularyMismatch            tokenizer, model and shards do not belong together
     ├── UnknownArgument (TypeError)       an argument that a model does not accept
     ├── TokenOutOfRange (ValueError, IndexError)   a token id outside the vocabulary
@@ -86,6 +87,13 @@ class DamagedData(DataError):
 
 class TokenizerError(OgptError, ValueError):
     """An invalid vocabulary, merges file or tokenizer setting."""
+
+
+class TokenizerNotFound(TokenizerError, FileNotFoundError):
+    """A folder without tokenizer files."""
+
+    def __str__(self) -> str:  # as in SourceNotFound
+        return str(self.args[0])
 
 
 class VocabularyMismatch(TokenizerError):

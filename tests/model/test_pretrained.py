@@ -54,9 +54,12 @@ def test_an_untied_head_is_kept(tmp_path: Path) -> None:
 
 
 def test_dtype(folder: Path) -> None:
-    assert (
-        OpenAIGPTLMHeadModel.from_pretrained(folder, dtype=torch.bfloat16).dtype == torch.bfloat16
-    )
+    given = OpenAIGPTConfig.from_pretrained(folder)
+    for config in (None, given):
+        model = OpenAIGPTLMHeadModel.from_pretrained(folder, config=config, dtype=torch.bfloat16)
+        assert model.dtype == torch.bfloat16
+        assert model.config.dtype == model.transformer.config.dtype == "bfloat16"
+    assert given.dtype == "float32"  # the caller's
 
 
 def test_missing_and_left_over_weights(folder: Path) -> None:

@@ -13,7 +13,7 @@ from ogpt.config.model import OpenAIGPTConfig
 from ogpt.errors import ConfigError, ContextTooLong
 from ogpt.model.double_heads import OpenAIGPTDoubleHeadsModel
 from ogpt.model.heads import OpenAIGPTLMHeadModel
-from tests.model.small import KINDS, apart, config, draw_ids, small
+from tests.model.small import KINDS, Kind, apart, config, draw_ids, small
 
 IDS = draw_ids(2, 6)
 
@@ -235,10 +235,61 @@ def test_other_embeddings_and_heads() -> None:
     assert model.lm_head.weight is model.get_input_embeddings().weight
     with pytest.raises(ConfigError, match=r"has the shape \(40,\); allowed: \(rows, 16\)"):
         model.set_input_embeddings(SimpleNamespace(weight=torch.zeros(40)))
-    head = nn.Linear(16, 40, bias=False)
+    assert small(KINDS[3]).get_output_embeddings() is None
+
+
+@pytest.mark.parametrize("kind", KINDS[1:3])
+@pytest.mark.parametrize("tied", [True, False])
+def test_another_head_is_no_longer_tied(kind: Kind, tied: bool, tmp_path: Path) -> None:
+    model = small(kind, tie_word_embeddings=tied)
+    given, head = model.config, nn.Linear(16, 40, bias=False)
     model.set_output_embeddings(head)
     assert model.get_output_embeddings() is head
-    assert small(KINDS[3]).get_output_embeddings() is None
+    assert given.tie_word_embeddings == tied  # other models may share it
+    assert model.config is model.transformer.config
+    assert not model.config.tie_word_embeddings
+    assert not model.all_tied_weights_keys
+    out = model(IDS).logits
+    assert torch.equal(out, head(model.transformer(IDS)[0]))
+    model.save_pretrained(tmp_path)
+    assert torch.equal(kind.from_pretrained(tmp_path)(IDS).logits, out)
+
+
+def test_the_same_head_stays_tied() -> None:
+    model = small()
+    model.set_output_embeddings(model.get_output_embeddings())
+    assert model.config.tie_word_embeddings
+    assert model.lm_head.weight is model.get_input_embeddings().weight
+    model.untie_weights()
+    head = nn.Linear(16, 40, bias=False)
+    head.weight = model.get_input_embeddings().weight
+    model.set_output_embeddings(head)
+    assert model.config.tie_word_embeddings
+
+
+@pytest.mark.parametrize(
+    ("head", "message"),
+    [
+        (nn.Linear(16, 41, bias=False), r"the shape \(41, 16\); allowed: \(40, 16\), no bias"),
+        (nn.Linear(16, 40), r"the shape \(40, 16\) and a bias; allowed"),
+    ],
+)
+def test_a_head_that_does_not_fit(head: nn.Linear, message: str) -> None:
+    model = small()
+    before = model.lm_head
+    with pytest.raises(ConfigError, match=message) as caught:
+        model.set_output_embeddings(head)
+    assert "resize_token_embeddings" in caught.value.hint
+    assert model.lm_head is before
+    assert model.config.tie_word_embeddings
+
+
+def test_a_model_without_a_head_gets_none() -> None:
+    model = small(KINDS[3])
+    with pytest.raises(ConfigError, match="without a language-model head") as caught:
+        model.set_output_embeddings(nn.Linear(16, 40, bias=False))
+    assert "OpenAIGPTLMHeadModel" in caught.value.hint
+    assert not hasattr(model, "lm_head")
 
 
 @pytest.mark.parametrize("tied", [True, False])

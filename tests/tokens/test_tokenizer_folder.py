@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ogpt.errors import StorageError, TokenizerError
+from ogpt.errors import StorageError, TokenizerError, TokenizerNotFound
 from ogpt.tokens.fast import OpenAIGPTTokenizerFast
 from tests.tokens.real import PYTHON_DOCS, learned
 
@@ -137,8 +137,9 @@ def test_a_damaged_tokenizer_json(folder: Path, path: tuple[str, ...], value: ob
 
 def test_no_tokenizer(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "absent"):
-        with pytest.raises(TokenizerError, match=f"{path} has no tokenizer files") as caught:
+        with pytest.raises(TokenizerNotFound, match=f"{path} has no tokenizer files") as caught:
             OpenAIGPTTokenizerFast.from_pretrained(path)
+        assert isinstance(caught.value, OSError)  # as in transformers
         assert "vocab.json and merges.txt" in caught.value.hint
 
 

@@ -122,8 +122,35 @@ class Model(ModelFacts):
         return getattr(self, "lm_head", None)
 
     def set_output_embeddings(self, new_embeddings: nn.Linear) -> None:
-        """Replace the language-model head."""
+        """Replace the language-model head, which is no longer tied to the token embedding.
+
+        The model gets a copy of its configuration.
+
+        Args:
+            new_embeddings: Without a bias, with a weight (vocab_size, n_embd). The token
+                embedding's own weight ties them.
+
+        Raises:
+            ConfigError: another shape, a bias, or a model without a language-model head.
+        """
+        if self.get_output_embeddings() is None:
+            raise ConfigError(
+                f"the model is a {type(self).__name__}, without a language-model head",
+                hint="use OpenAIGPTLMHeadModel or OpenAIGPTDoubleHeadsModel",
+            )
+        wanted = (self.config.vocab_size, self.config.n_embd)
+        weight = new_embeddings.weight
+        biased = getattr(new_embeddings, "bias", None) is not None
+        if tuple(weight.shape) != wanted or biased:
+            found = f"{tuple(weight.shape)}{' and a bias' * biased}"
+            raise ConfigError(
+                f"the head has a weight of the shape {found}; allowed: {wanted}, no bias",
+                hint="build torch.nn.Linear(n_embd, vocab_size, bias=False); for another number "
+                "of tokens, call resize_token_embeddings first",
+            )
         self.lm_head = new_embeddings
+        self._change_config(tie_word_embeddings=weight is self.get_input_embeddings().weight)
+        self.tie_weights()
 
     def tie_weights(self) -> None:
         """Make tied weights the same tensor again; without a language-model head, do nothing."""

@@ -273,6 +273,8 @@ class OpenAIGPTPreTrainedModel(Model):
         check_depth(source.arrays, settings.n_layer)
         with torch.device("meta"):  # no memory yet: each weight is the file's own array
             model = cls(settings)
+        if kind is not None:
+            model._change_config(dtype=kind)
         report = model.load_arrays(
             source.arrays,
             dtype=kind,

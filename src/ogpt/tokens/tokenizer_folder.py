@@ -10,7 +10,7 @@ from typing import Any
 
 from tokenizers import AddedToken
 
-from ogpt.errors import StorageError, TokenizerError
+from ogpt.errors import StorageError, TokenizerError, TokenizerNotFound
 from ogpt.hub import HubOptions, is_hub_id, model_folder
 from ogpt.layout import (
     ADDED_TOKENS_FILE,
@@ -111,7 +111,8 @@ def read_folder(folder: Path, pre_tokenizer: str | None = None) -> TokenizerFold
         pre_tokenizer: The pre-tokenization to use in place of the saved one.
 
     Raises:
-        TokenizerError: the folder is missing, has no vocabulary, or a file is damaged.
+        TokenizerNotFound: the folder is missing, or has no vocabulary.
+        TokenizerError: a file is damaged.
     """
     with _naming_damage(folder):
         return _read_folder(folder, pre_tokenizer)
@@ -137,7 +138,7 @@ def _read_folder(folder: Path, pre_tokenizer: str | None) -> TokenizerFolder:
     found = find_vocabulary(folder)
     pipeline = _read_if_there(folder / TOKENIZER_FILE)
     if found is None and not pipeline:
-        raise TokenizerError(
+        raise TokenizerNotFound(
             f"{folder} has no tokenizer files",
             hint="pass a folder with vocab.json and merges.txt, or tokenizer.json",
         )
