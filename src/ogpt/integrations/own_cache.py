@@ -1,4 +1,4 @@
-"""transformers' generate() over the KV cache of ogpt's network."""
+"""transformers' generate() over the KV cache of ogpt's network, with the settings of ogpt."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from transformers.generation import GenerationMode
 
+from ogpt.integrations.own_settings import OWN_SETTINGS, add_own_settings
 from ogpt.model.cache import KVCache
 from ogpt.notices import tell
 
@@ -36,7 +37,9 @@ class _DraftCache(KVCache):
 
 
 class OwnCacheGeneration:
-    """Lets transformers' generate() use the KV cache of the network."""
+    """Lets transformers' generate() use the KV cache of the network, and ogpt's own settings."""
+
+    config: Any
 
     @classmethod
     def _supports_default_dynamic_cache(cls) -> bool:
@@ -63,6 +66,21 @@ class OwnCacheGeneration:
             reason = "the network finds positions by attention_mask"
             tell("setting-without-effect", setting="position_ids", reason=reason)
         return super().generate(*inputs, **kwargs)
+
+    def _prepare_generation_config(self, *inputs: Any, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
+        own = {name: kwargs.pop(name) for name in OWN_SETTINGS if name in kwargs}
+        asked, rest = super()._prepare_generation_config(*inputs, **kwargs)
+        for name, value in own.items():  # transformers refuses names that it does not know
+            setattr(asked, name, value)
+        return asked, rest
+
+    def _get_logits_processor(
+        self, generation_config: Any, input_ids_seq_length: int, **options: Any
+    ) -> Any:
+        found = super()._get_logits_processor(generation_config, input_ids_seq_length, **options)
+        vocab_size = self.config.vocab_size
+        add_own_settings(found, generation_config, input_ids_seq_length, vocab_size)
+        return found
 
     def prepare_inputs_for_generation(self, *inputs: Any, **kwargs: Any) -> dict[str, Any]:
         """The arguments of the next call of the network; generate() looks for the name kwargs."""
