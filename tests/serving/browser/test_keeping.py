@@ -253,6 +253,10 @@ MERGE = """async ([base, mine, theirs]) => {
 }"""
 
 
+LONG = "a bad cab faced a dead bed, and a deed was fed."
+FACES = "\U0001f600" * 40
+
+
 @pytest.mark.parametrize(
     ("base", "mine", "theirs", "joined"),
     [
@@ -267,6 +271,14 @@ MERGE = """async ([base, mine, theirs]) => {
         ("", "mine", "theirs", ["theirsmine"]),
         ("x \U0001f600", "x \U0001f601", "y \U0001f600", ["y \U0001f601"]),
         ("x", "x\U0001f600", "x\U0001f601", ["x\U0001f601\U0001f600"]),
+        (LONG, f"1 {LONG} 2", f"{LONG[:30]}three{LONG[30:]}", [f"1 {LONG[:30]}three{LONG[30:]} 2"]),
+        (LONG, f"1 {LONG[:20]}", f"{LONG[:30]}three{LONG[30:]}", None),
+        (
+            FACES,
+            f"1{FACES}2",
+            f"{FACES[:20]}\U0001f601{FACES[21:]}",
+            [f"1{FACES[:20]}\U0001f601{FACES[21:]}2"],
+        ),
         ("a b", "a <b>", "a b", ["a b", [2, 3]]),
         ("a b", "a <b>", "1 a b", ["1 a b", [4, 5]]),
         ("a <b>", "a <b> c", "a b", ["a b c"]),

@@ -20,7 +20,7 @@ import {
   union,
   watch,
 } from "./store.js";
-import { difference, merged, mergedTitle } from "./text_merge.js";
+import { differences, merged, mergedTitle } from "./text_merge.js";
 import { sliceOf, spansOf } from "./text_document.js";
 
 const LAST = "ogpt.last";
@@ -227,16 +227,18 @@ export class OpenDocument extends EventTarget {
     const joined = mergedTitle(base.title, title, found.title);
     this._busy = true;
     if (joined !== title) this.title.value = joined;
-    const change = difference(mine, slice);
-    if (change) this.editor.takeChange(change.start, change.end, change.slice);
+    const changes = differences(mine, slice);
+    for (const change of changes.toReversed()) {
+      this.editor.takeChange(change.start, change.end, change.slice);
+    }
     this._busy = false;
-    if (change) this.dispatchEvent(new Event("joined"));
+    if (changes.length) this.dispatchEvent(new Event("joined"));
     return true;
   }
 
   _differs({ title, spans }) {
     const here = this.editor.document.slice();
-    return title !== this.title.value.trim() || difference(here, sliceOf(spans)) !== null;
+    return title !== this.title.value.trim() || differences(here, sliceOf(spans)).length > 0;
   }
 
   /** Save what is on the page, which is based on a document of the server. */
