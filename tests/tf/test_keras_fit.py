@@ -10,8 +10,9 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+import torch
 
-from ogpt.errors import ConfigError, TokenOutOfRange
+from ogpt.errors import ConfigError, OgptError, TokenOutOfRange
 from ogpt.model.classification import OpenAIGPTForSequenceClassification
 from ogpt.model.double_heads import OpenAIGPTDoubleHeadsModel
 from ogpt.model.heads import OpenAIGPTLMHeadModel
@@ -20,7 +21,7 @@ from ogpt.notices import collecting
 from ogpt.tf.double_heads import LM_COEF
 from ogpt.workflows.add_pad_token import add_pad_token
 from tests.contracts.sources import ROOT
-from tests.model.small import Kind, config, draw_ids
+from tests.model.small import Kind, config, draw_ids, small
 from tests.tasks.small import tokenizer
 from tests.tf.twins import TWINS, gap, tf_small
 
@@ -165,6 +166,113 @@ def test_ids_without_an_embedding_are_refused_before_a_compiled_step() -> None:
             model.predict(bad, verbose=0)
     with pytest.raises(TokenOutOfRange, match="token id 40"):
         model.fit(inputs, classes, validation_data=(ids, classes), verbose=0)
+
+
+def wrong_values(kind: Kind) -> list[tuple[str, Any, str]]:
+    """Arguments, a wrong value for each, and the error of it."""
+    _, labels = batch(kind)
+    far = {name: values.copy() for name, values in labels.items()}
+    for values in far.values():
+        values[..., -1] = 99  # the last row, choice or token
+    if kind is CLASSIFIER:
+        return [("labels", far["labels"], "labels holds 99; allowed: 0 to 2, or -100")]
+    wrong = [("labels", far["labels"], "label 99 was passed; allowed: 0 to 39")]
+    if kind is DOUBLE:
+        places = np.full((8, 2), 5)
+        places[7, 1] = 6
+        wrong += [
+            ("mc_labels", far["mc_labels"], "mc_labels holds 99; allowed: 0 to 1, or -100"),
+            ("mc_token_ids", places, "mc_token_ids holds 6; allowed: 0 to 5"),
+        ]
+    return wrong
+
+
+def weights_of(model: Any) -> list[Any]:
+    return [variable.numpy() for variable in model.trainable_variables]
+
+
+@pytest.mark.parametrize("kind", [OpenAIGPTLMHeadModel, DOUBLE, CLASSIFIER])
+def test_labels_are_checked_before_a_compiled_step(kind: Kind) -> None:
+    """In memory, among the inputs and as targets: as in PyTorch, and no weight changes."""
+    model, theirs = tf_small(kind, **NONE), small(kind, **NONE)
+    model.compile(keras.optimizers.SGD(0.1), jit_compile=True)
+    inputs, labels = batch(kind)
+    before = weights_of(model)
+    for name, values, message in wrong_values(kind):
+        given = {**inputs, **labels, name: values}
+        with pytest.raises(OgptError, match=message) as expected:
+            theirs(**{key: torch.from_numpy(one) for key, one in given.items()})
+        for run in (
+            lambda given: model.fit(given, verbose=0),
+            lambda given: model.evaluate({k: tf.constant(v) for k, v in given.items()}, verbose=0),
+            lambda given: model.predict(given, verbose=0),
+            lambda given: model.fit(inputs, labels, validation_data=(given,), verbose=0),
+            model.train_on_batch,
+            model.test_on_batch,
+            model.predict_on_batch,
+        ):
+            with pytest.raises(OgptError) as caught:
+                run(given)
+            assert str(caught.value) == str(expected.value)
+            assert type(caught.value) is type(expected.value)
+        targets = {**labels, name: values}
+        for run in (model.fit, model.evaluate, model.train_on_batch, model.test_on_batch):
+            with pytest.raises(OgptError, match=message):
+                run(inputs, targets)
+        if name == model.label_name:
+            with pytest.raises(OgptError, match=message):
+                model.fit(inputs, values, verbose=0)
+    assert all(map(np.array_equal, before, weights_of(model)))
+    ignored = {name: np.full_like(values, -100) for name, values in labels.items()}
+    with collecting():  # XLA
+        assert model.test_on_batch(inputs, ignored) == 0  # labels of -100 pass
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_the_batches_of_a_data_set_are_checked(jit_compile: bool) -> None:
+    """The first batch is right, so one step is made; the second ends fit() before its step."""
+    inputs, labels = batch(CLASSIFIER)
+    far = {"labels": labels["labels"].copy()}
+    far["labels"][7] = 7
+    ids = inputs["input_ids"].copy()
+    ids[6, 2] = 40
+    data = tf.data.Dataset.from_tensor_slices
+    cases = [
+        (data({**inputs, **far}), ConfigError, "labels holds 7; allowed: 0 to 2"),
+        (data((inputs, far["labels"])), ConfigError, "labels holds 7"),
+        (data((inputs["input_ids"], far["labels"])), ConfigError, "labels holds 7"),
+        (data((ids, labels["labels"])), TokenOutOfRange, "token id 40 was passed"),
+    ]
+    model = tf_small(CLASSIFIER, **NONE)
+    model.compile(keras.optimizers.SGD(0.1), jit_compile=jit_compile)
+    with collecting():  # XLA
+        for bad, kind, message in cases[:1] if jit_compile else cases:
+            with pytest.raises(kind, match=message):
+                model.fit(bad.batch(4), shuffle=False, verbose=0)
+            assert all(np.isfinite(one).all() for one in weights_of(model))
+            for run in (model.evaluate, model.predict):
+                with pytest.raises(kind, match=message):
+                    run(bad.batch(4), verbose=0)
+            with pytest.raises(kind, match=message):
+                model.fit(inputs, labels, validation_data=bad.batch(4), verbose=0)
+        right = dataset(CLASSIFIER)
+        model.fit(right, validation_data=right, shuffle=False, verbose=0)
+
+
+def test_errors_of_a_data_set_stay_as_they_are() -> None:
+    model = tf_small(CLASSIFIER, **NONE)
+    model.compile(jit_compile=False)
+    broken = dataset(CLASSIFIER).map(lambda x: {**x, "labels": tf.ensure_shape(x["labels"], [3])})
+    with pytest.raises((tf.errors.InvalidArgumentError, ValueError), match="shape"):
+        model.fit(broken, shuffle=False, verbose=0)
+
+
+def test_targets_of_a_loss_of_keras_are_not_classes() -> None:
+    """Such as probabilities, or classes of a head of the user's."""
+    inputs, _ = batch(CLASSIFIER)
+    model = tf_small(CLASSIFIER, **NONE)
+    model.compile(loss="mse", jit_compile=False)
+    assert np.isfinite(model.evaluate(inputs, np.full((8, 3), 7), verbose=0))
 
 
 def test_what_a_tokenizer_returns() -> None:
@@ -391,6 +499,70 @@ def test_another_head(tied: bool, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=message):
             model.set_output_embeddings(wrong)
     assert model.get_output_embeddings() is head
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_another_token_embedding(tied: bool) -> None:
+    model, theirs = (one(tie_word_embeddings=tied) for one in (tf_small, small))
+    given, ids = model.config, draw_ids(2, 5)
+    values = torch.randn(48, 16, generator=torch.Generator().manual_seed(1))
+    table = keras.layers.Embedding(48, 16)
+    with pytest.raises(ConfigError, match=r"has the shape None; allowed: \(rows, 16\)") as caught:
+        model.set_input_embeddings(table)  # without weights yet
+    assert "keras.layers.Embedding(rows, n_embd)" in caught.value.hint
+    table.build()
+    table.embeddings.assign(values.numpy())
+    theirs.set_input_embeddings(torch.nn.Embedding(48, 16, _weight=values))
+    model.set_input_embeddings(table)
+    assert model.get_input_embeddings() is table
+    assert (given.vocab_size, model.config.vocab_size) == (40, 48)
+    found, expected = model(ids.numpy(), labels=ids.numpy()), theirs(ids, labels=ids)
+    assert gap(found.logits, expected.logits.detach()) < 1e-5
+    assert gap(found.loss, expected.loss.detach()) < 1e-5
+    assert {name: one.shape for name, one in model.stored_variables().items()} == {
+        name: tuple(one.shape) for name, one in theirs.stored_tensors().items()
+    }
+    model.compile(keras.optimizers.SGD(0.1), jit_compile=False)
+    model.fit(dataset(OpenAIGPTLMHeadModel), shuffle=False, verbose=0)
+    assert gap(table.embeddings, values) > 1e-4  # it is trained
+    for wrong in (keras.layers.Embedding(40, 15), keras.layers.Dense(16)):
+        wrong.build((None, 16))
+        with pytest.raises(ConfigError, match="the embedding has the shape"):
+            model.set_input_embeddings(wrong)
+
+
+def test_pruned_heads(tmp_path: Path) -> None:
+    """As in PyTorch: outputs, weights, training, files, and once more."""
+    model, theirs = tf_small(**NONE), small(**NONE)
+    given, ids = model.config, draw_ids(2, 5)
+    model.transformer.h[1].trainable = False
+    for heads in ({0: [1], 1: [0, -1]}, {0: [1, 3]}):
+        model.prune_heads(heads)
+        theirs.prune_heads(heads)
+        expected = theirs(ids, output_attentions=True)
+        found = model(ids.numpy(), output_attentions=True)
+        assert gap(found.logits, expected.logits.detach()) < 1e-5
+        for one, two in zip(found.attentions, expected.attentions, strict=True):
+            assert gap(one, two.detach()) < 1e-5
+    assert (given.pruned_heads, model.config.pruned_heads) == ({}, {0: [1, 3], 1: [0, 3]})
+    stored = model.stored_variables()
+    assert stored["transformer.h.0.attn.c_attn.weight"].shape == (16, 24)
+    assert len({id(one) for one in model.variables}) == len(model.variables)
+    assert not model.transformer.h[1].attn.c_attn.weight.trainable
+    trained = {id(variable) for variable in model.trainable_variables}
+    assert id(stored["transformer.h.0.attn.c_attn.weight"].variable) in trained
+    assert len(trained) == len(stored) - 12  # those of the frozen block
+    model.save_pretrained(tmp_path / "folder")
+    again = OpenAIGPTLMHeadModel.from_pretrained(tmp_path / "folder")
+    assert gap(again(ids).logits.detach(), found.logits) < 1e-5
+    model.save(tmp_path / "pruned.keras")
+    again = keras.models.load_model(tmp_path / "pruned.keras")
+    assert gap(again(ids.numpy()).logits, found.logits) < 1e-6
+    model.compile(keras.optimizers.Adam(1e-2), jit_compile=False)
+    losses = model.fit(dataset(OpenAIGPTLMHeadModel), shuffle=False, epochs=4, verbose=0).history
+    assert losses["loss"][-1] < losses["loss"][0]
+    with pytest.raises(ConfigError, match="all 4 heads of layer 0 cannot be pruned"):
+        model.prune_heads({0: [0, 2]})
 
 
 @pytest.mark.parametrize("kind", TWINS)

@@ -399,6 +399,28 @@ def test_keras_files(kind: Kind, tmp_path: Path) -> None:
     assert_same(small(kind, summary_activation="tanh"), again)
 
 
+READING = """
+import sys
+import keras, numpy
+import ogpt.tf.keras_files
+for file in sys.argv[1:]:
+    model = keras.models.load_model(file)
+    print(type(model).__name__, model(numpy.ones((1, 2, 3), "int32"))[0].shape[0])
+"""
+
+
+def test_one_import_reads_the_keras_files_of_all_classes(tmp_path: Path) -> None:
+    files = []
+    for kind in TWINS:
+        files.append(str(tmp_path / f"{kind.__name__}.keras"))
+        tf_small(kind).save(files[-1])
+    program = [sys.executable, "-c", READING, *files]
+    done = subprocess.run(program, check=True, capture_output=True, text=True)
+    assert done.stdout.split() == [word for kind in TWINS.values() for word in (kind.__name__, "1")]
+    without = [sys.executable, "-c", READING.replace("keras_files", "heads"), *files]
+    assert subprocess.run(without, check=False, capture_output=True).returncode  # its reason
+
+
 def test_keras_files_with_code_are_refused(tmp_path: Path) -> None:
     model = keras.Sequential([keras.Input((1,)), keras.layers.Lambda(lambda x: x + 1)])
     model.save(tmp_path / "model.keras")
@@ -429,6 +451,27 @@ def test_a_saved_model_runs_in_tensorflow_alone(kind: Kind, tmp_path: Path) -> N
             assert gap(value, expected[name]) < TOLERANCE
 
 
+# Google's own words on the interpreter; its successor is a package of its own
+@pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated")
+@pytest.mark.parametrize("kind", TWINS)
+def test_a_saved_model_becomes_one_of_tensorflow_lite(kind: Kind, tmp_path: Path) -> None:
+    other = tf_small(kind)
+    other.export_saved_model(tmp_path / "served")
+    converted = tf.lite.TFLiteConverter.from_saved_model(str(tmp_path / "served")).convert()
+    run = tf.lite.Interpreter(model_content=converted).get_signature_runner("serving_default")
+    choices = kind is OpenAIGPTDoubleHeadsModel
+    ids = (draw_ids(2, 3, 5) if choices else draw_ids(3, 5)).int().numpy()
+    mask = np.ones_like(ids)
+    mask[..., 3:] = 0
+    given = {"input_ids": ids, "attention_mask": mask}
+    if choices:
+        given["mc_token_ids"] = np.array([[2, 1, 0], [1, 2, 2]], np.int32)
+    found, expected = run(**given), other(**given)
+    assert set(found) == set(expected)
+    for name, value in found.items():
+        assert gap(value, expected[name]) < TOLERANCE
+
+
 SERVING = """
 import json, sys
 import tensorflow as tf
@@ -450,6 +493,30 @@ def test_a_saved_model_runs_in_a_process_without_ogpt(tmp_path: Path) -> None:
     )
     logits = json.loads(done.stdout.splitlines()[-1])
     assert gap(logits, other(np.array([[1, 2, 3]])).logits) < TOLERANCE
+
+
+def test_options_of_from_pretrained(folder: Path, tmp_path: Path) -> None:
+    """A configuration by its folder or file; what the Hub's client no longer takes."""
+    small(afn="relu").save_pretrained(tmp_path / "other")
+    for config in (tmp_path / "other", str(tmp_path / "other" / "config.json")):
+        model = loaded(LM, folder, config=config)
+        assert model.config.afn == "relu"
+    assert_same(small(afn="relu"), model)
+    with collecting() as notices:
+        model = LM.from_pretrained(folder, proxies=None)
+    assert [notice.message for notice in notices] == [
+        "proxies has no effect: the environment variable HTTPS_PROXY names one"
+    ]
+    assert_same(small(), model)
+
+
+def test_h5_is_always_one_file(tmp_path: Path) -> None:
+    with collecting() as notices:
+        tf_small().save_pretrained(tmp_path, safe_serialization=False, max_shard_size="5KB")
+    assert [notice.message for notice in notices] == [
+        "max_shard_size has no effect: tf_model.h5 is always one file"
+    ]
+    assert_same(small(), loaded(LM, tmp_path))
 
 
 def test_options_of_transformers_that_there_are_not(tmp_path: Path) -> None:

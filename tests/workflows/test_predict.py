@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 import ogpt
 from ogpt.cli.main import app
-from ogpt.errors import ConfigError, DataError, OutputExists, VocabularyMismatch
+from ogpt.errors import BackendMissing, ConfigError, DataError, OutputExists, VocabularyMismatch
 from ogpt.folders.model_folder import ModelFolder
 from ogpt.notices import collecting
 from ogpt.tasks.example import Example
@@ -111,6 +111,17 @@ def test_rows_too_long_to_be_joined_are_computed_alone(models):
     assert np.allclose(found[-1, :3], alone[-1, :3], rtol=1e-5)
     known = np.isfinite(alone)
     assert np.allclose(found[known], alone[known], rtol=1e-4, atol=1e-5)
+
+
+def test_without_torch(models, tmp_path, monkeypatch):
+    """As where a run of `--backend tensorflow` was made."""
+    data = write(tmp_path / "in.jsonl", [{"text": "a good film", "label": "good"}])
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(BackendMissing, match="a prediction needs PyTorch") as caught:
+        ogpt.predict(models["classes"], data)
+    assert caught.value.hint == "pip install 'ogpt[torch]'"
+    with pytest.raises(BackendMissing, match="the evaluation of a fine-tuned model needs PyTorch"):
+        ogpt.evaluate(models["classes"], data)
 
 
 def test_files_and_formats(models, tmp_path):

@@ -28,9 +28,12 @@ Text:
 
 Around it:
     base.py             what all models share: layers, names of weights, resizing
+    resizing.py         rows of an embedding, heads of attention, whole layers
     keras_fit.py        compile(), fit() and predict() with the model's own loss
+    keras_checks.py     ids and labels that a compiled step could not check
     keras_data.py       rows of a data set as batches for them
     pretrained.py       from_pretrained, save_pretrained, SavedModel
+    keras_files.py      the classes that `.keras` files name
     loading.py          arrays to weights
     tensors.py          tensors to arrays and back
 

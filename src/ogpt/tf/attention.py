@@ -79,7 +79,7 @@ def cached(seen: Tensor, dtype: str, masking: str) -> Visible:
 
 def _four_axes(mask: Tensor) -> Tensor:
     if len(mask.shape) == 2:  # (N, T) -> (N, 1, 1, T)
-        return mask[:, None, None, :]
+        return ops.expand_dims(mask, (1, 2))  # TensorFlow Lite slices five axes at most
     return mask[:, None] if len(mask.shape) == 3 else mask  # (N, T, T) -> (N, 1, T, T)
 
 

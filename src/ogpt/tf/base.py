@@ -9,11 +9,12 @@ from typing import Any, ClassVar, Self
 import keras
 from keras import ops
 
-from ogpt.config.changes import changed, padded
+from ogpt.config.changes import changed, check_heads, padded
 from ogpt.config.lstm_config import LSTMConfig
-from ogpt.config.model import TOKENIZER_FINGERPRINT, OpenAIGPTConfig
+from ogpt.config.model import OpenAIGPTConfig
 from ogpt.errors import ConfigError, OgptError
 from ogpt.tf.inputs import named_arguments
+from ogpt.tf.resizing import prune, replace_layer, resized
 from ogpt.tf.tensors import StoredVariable, Tensor
 from ogpt.weights.names import PREFIX
 
@@ -103,6 +104,29 @@ class TFModel(keras.Model):
         """The token embedding."""
         return self.transformer.tokens_embed
 
+    def set_input_embeddings(self, value: keras.layers.Embedding) -> None:
+        """Replace the token embedding, which a tied head is too.
+
+        The model gets a copy of its configuration. Call compile() again afterwards.
+
+        Args:
+            value: A built layer, with embeddings of the shape (rows, n_embd). Another number of
+                rows becomes the vocabulary size, also of a head with its own weight, as in
+                resize_token_embeddings.
+
+        Raises:
+            ConfigError: another shape.
+        """
+        table, wanted = getattr(value, "embeddings", None), self.config.n_embd
+        found = None if table is None else tuple(table.shape)
+        if found is None or len(found) != 2 or found[1] != wanted:
+            raise ConfigError(
+                f"the embedding has the shape {found}; allowed: (rows, {wanted})",
+                hint="n_embd cannot change: build a keras.layers.Embedding(rows, n_embd)",
+            )
+        self._resize_vocabulary(found[0], None)
+        replace_layer(self.transformer, "tokens_embed", value)
+
     def get_output_embeddings(self) -> keras.layers.Layer | None:
         """The language-model head (the token embedding if they are tied), or None."""
         return None
@@ -132,35 +156,43 @@ class TFModel(keras.Model):
         """
         rows = self.config.vocab_size if new_num_tokens is None else new_num_tokens
         rows = padded(rows, pad_to_multiple_of)
-        config = changed(self.config, vocab_size=rows)
-        if rows != self.config.vocab_size:  # the recorded tokenizer no longer fits
-            vars(config).pop(TOKENIZER_FINGERPRINT, None)
-        self.config = self.transformer.config = config
-        std = None if mean_resizing else config.initializer_range
+        std = None if mean_resizing else self.config.initializer_range
+        self._resize_vocabulary(rows, std)
         old = self.get_input_embeddings()
-        new = embedding(config, rows, name=old.name, dtype=old.dtype_policy)
+        new = embedding(self.config, rows, name=old.name, dtype=old.dtype_policy)
         new.embeddings.assign(resized(ops.convert_to_tensor(old.embeddings), rows, std))
         replace_layer(self.transformer, "tokens_embed", new)
+        return new
+
+    def _resize_vocabulary(self, rows: int, std: float | None) -> None:
+        """Change vocab_size and a head with its own weight; `std` as in `resized`."""
+        self._change_config(vocab_size=rows)
         head = getattr(self, "lm_head", None)
         if head is not None:
             weight = resized(ops.transpose(head.kernel), rows, std)
-            wider = dense(config, rows, False, name=head.name, dtype=head.dtype_policy)
+            wider = dense(self.config, rows, False, name=head.name, dtype=head.dtype_policy)
             wider.kernel.assign(ops.transpose(weight))
             replace_layer(self, "lm_head", wider)
-        return new
 
+    def prune_heads(self, heads_to_prune: dict[int, list[int]]) -> None:
+        """Remove attention heads from the weights and record them in config.pruned_heads.
 
-def replace_layer(owner: keras.layers.Layer, name: str, new: keras.layers.Layer) -> None:
-    """Set a layer in place of another, which Keras would otherwise keep listing and training.
+        The model gets a copy of its configuration. Call compile() again afterwards.
 
-    Args:
-        owner: The layer or model that has it.
-        name: The attribute.
-        new: The layer to set.
-    """
-    owner._tracker.unlock()  # what is built takes no new layer otherwise
-    owner._tracker.untrack(getattr(owner, name))
-    setattr(owner, name, new)
+        Args:
+            heads_to_prune: {layer: [heads]}, numbered as in the unpruned model; negative numbers
+                count from the last one.
+
+        Raises:
+            ConfigError: a layer or head that does not exist, or no head left in a layer.
+        """
+        pruned = check_heads(self.config, heads_to_prune)
+        self._change_config(pruned_heads=pruned)
+        for layer, heads in pruned.items():  # those that are removed already are skipped
+            prune(self.transformer.h[layer].attn, heads)
+
+    def _change_config(self, **values: object) -> None:
+        self.config = self.transformer.config = changed(self.config, **values)
 
 
 @contextmanager
@@ -264,22 +296,3 @@ def stored_dense(name: str, layer: keras.layers.Dense) -> dict[str, StoredVariab
     """
     stored = {f"{name}.weight": StoredVariable(layer.kernel, transposed=True)}
     return stored | ({f"{name}.bias": StoredVariable(layer.bias)} if layer.use_bias else {})
-
-
-def resized(weight: Tensor, rows: int, std: float | None = None) -> Tensor:
-    """A weight with another number of rows: the last ones are cut off, or new ones appended.
-
-    Args:
-        weight: (V, C).
-        rows: New number of rows, 1 or more.
-        std: Initialize new rows from N(0, std). None: new rows are the mean of the old ones, so
-            that no new token is more probable than a common one.
-    """
-    count, width = max(0, rows - weight.shape[0]), weight.shape[1]
-    # Source: Hewitt 2021, "Initializing New Word Embeddings for Pretrained Language Models".
-    if std is None:
-        mean = ops.mean(ops.cast(weight, "float32"), axis=0, keepdims=True)
-        new = ops.broadcast_to(ops.cast(mean, weight.dtype), (count, width))
-    else:
-        new = keras.random.normal((count, width), 0.0, std, weight.dtype)
-    return ops.concatenate([weight[:rows], new])

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 from keras import ops
+from numpy.typing import NDArray
 
 from ogpt.config.call_errors import refused
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.tf.base import dense, stored_dense
 from ogpt.tf.inputs import agree, input_shape, known, known_options
-from ogpt.tf.losses import at_least_float32, class_loss
+from ogpt.tf.keras_checks import whole
+from ogpt.tf.losses import at_least_float32, check_classes, class_loss
 from ogpt.tf.outputs import TFSequenceClassifierOutput
 from ogpt.tf.pooling import kept_tokens, last_kept, states_at
 from ogpt.tf.pretrained import TFOpenAIGPTPreTrainedModel
@@ -111,6 +114,23 @@ class TFOpenAIGPTForSequenceClassification(TFOpenAIGPTPreTrainedModel):
         if return_dict is None:
             return_dict = self.config.use_return_dict
         return result if return_dict else result.to_tuple()
+
+    def check_values(self, given: Mapping[str, NDArray[Any]]) -> None:
+        """Check ids and classes; see TFTrainableModel.
+
+        Args:
+            given: Arguments of `call` by name.
+
+        Raises:
+            TokenOutOfRange: an id without an embedding.
+            ConfigError: a class that does not exist.
+        """
+        super().check_values(given)
+        labels = whole(given, "labels")
+        if labels is None:
+            return
+        if (self.config.problem_type or self._problem(labels)) == "single_label_classification":
+            check_classes(labels, self.config.num_labels, "labels")
 
     def stored_variables(self) -> dict[str, StoredVariable]:
         """The variables that a file stores, by the names of PyTorch's weights."""

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 from keras import ops
+from numpy.typing import NDArray
 
 from ogpt.config.call_errors import refused
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.tf.generate.entry import TFGenerativeLanguageModel
 from ogpt.tf.inputs import TFInputShape, agree, input_shape, known, known_options
-from ogpt.tf.losses import class_loss, next_token_loss
+from ogpt.tf.keras_checks import axes_of, whole
+from ogpt.tf.losses import check_classes, class_loss, next_token_loss
 from ogpt.tf.outputs import TFOpenAIGPTDoubleHeadsModelOutput
-from ogpt.tf.pooling import TFOpenAIGPTSequenceSummary, check_positions, kept_tokens
+from ogpt.tf.pooling import TFOpenAIGPTSequenceSummary, check_places, check_positions, kept_tokens
 from ogpt.tf.tensors import StoredVariable, Tensor
 
 LM_COEF = 0.5
@@ -127,6 +130,24 @@ class TFOpenAIGPTDoubleHeadsModel(TFGenerativeLanguageModel):
         if return_dict is None:
             return_dict = self.config.use_return_dict
         return result if return_dict else result.to_tuple()
+
+    def check_values(self, given: Mapping[str, NDArray[Any]]) -> None:
+        """Check ids, labels, positions and choices; see TFTrainableModel.
+
+        Args:
+            given: Arguments of `call` by name.
+
+        Raises:
+            TokenOutOfRange: an id without an embedding, or a label outside the vocabulary.
+            ConfigError: a position or a choice that does not exist.
+        """
+        super().check_values(given)
+        *choices, T = axes_of(given) or (0,)
+        places, labels = whole(given, "mc_token_ids"), whole(given, "mc_labels")
+        if places is not None and T:
+            check_places(places, T, "mc_token_ids")
+        if labels is not None and choices:
+            check_classes(labels, choices[-1], "mc_labels")
 
     def combined_loss(self, out: Any) -> Tensor | None:
         """The loss of the choices plus LM_COEF times that of the tokens, or the one there is.

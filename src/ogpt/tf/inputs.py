@@ -6,7 +6,7 @@ a model all of them are N rows; `TFInputShape.restore` undoes it for the outputs
 Checks of values (ids within the vocabulary, masks of 0 and 1) run for eager tensors in the memory
 of the CPU only: in a traced graph, as in fit() and tf.function, there are no values yet. There
 TensorFlow itself refuses ids without an embedding on the CPU; under XLA and on a GPU it does not.
-So fit(), evaluate() and predict() check ids that they get as arrays before the first step.
+So keras_checks.py checks the data of fit(), evaluate() and predict() before a step.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from operator import mul
 from typing import Any, NamedTuple
 
 import keras
-import numpy as np
 from keras import ops
+from numpy.typing import NDArray
 
 from ogpt.config.call_errors import (
     HIDDEN_SCORE,
@@ -28,7 +28,6 @@ from ogpt.config.call_errors import (
     refused,
     unknown_argument,
 )
-from ogpt.config.model import OpenAIGPTConfig
 from ogpt.errors import ConfigError, UnknownArgument
 from ogpt.notices import tell
 from ogpt.tf.tensors import Size, Tensor
@@ -139,39 +138,31 @@ def readable(x: Tensor) -> bool:
     return hasattr(x, "numpy") and "CPU" in str(getattr(x, "device", ""))
 
 
-def check_embedding_ids(ids: Tensor, rows: int, what: str, hint: str = SAME_TOKENIZER) -> None:
+def check_embedding_ids(ids: Tensor, rows: int, what: str) -> None:
     """Check that every id is below `rows`, where its value can be read.
 
     Raises:
         TokenOutOfRange: an id has no row (eager CPU tensors).
     """
-    if readable(ids) and 0 not in ids.shape:
-        _check_range(int(ops.min(ids)), int(ops.max(ids)), rows, what, hint)
+    if readable(ids):
+        check_range(ids.numpy(), rows, what)
 
 
-def check_ids_in_memory(given: Mapping[str, Any], config: OpenAIGPTConfig) -> None:
-    """Check ids before a compiled step, where an id without an embedding would go unnoticed.
+def check_range(ids: NDArray[Any], rows: int, what: str, hint: str = SAME_TOKENIZER) -> None:
+    """Check that every id is below `rows`.
 
     Args:
-        given: Arguments of a call by name; those of integers in numpy arrays are checked.
-        config: Of the model.
+        ids: Integers in any shape.
+        rows: Of the embedding.
+        what: The ids are, for the error.
+        hint: For the error.
 
     Raises:
         TokenOutOfRange: an id has no row.
     """
-    for name, what, rows in (
-        ("input_ids", "token id", config.vocab_size),
-        ("token_type_ids", "token type id", config.vocab_size),
-        ("position_ids", "position id", config.n_positions),
-    ):
-        ids = given.get(name)
-        if ids is not None and readable(ids):
-            ids = ids.numpy()
-        if isinstance(ids, np.ndarray) and ids.dtype.kind in "iu" and ids.size:
-            _check_range(int(ids.min()), int(ids.max()), rows, what, SAME_TOKENIZER)
-
-
-def _check_range(low: int, high: int, rows: int, what: str, hint: str) -> None:
+    if not ids.size:
+        return
+    low, high = int(ids.min()), int(ids.max())
     if low < 0 or high >= rows:
         value = low if low < 0 else high
         raise refused("no-embedding", what=what, value=value, last=rows - 1, hint=hint)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, ClassVar
 
 import keras
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from ogpt.config.model_output import ModelOutput
 from ogpt.errors import ConfigError
 from ogpt.notices import tell
 from ogpt.tf.base import TFModel
-from ogpt.tf.inputs import check_ids_in_memory, is_tensor, named_arguments
+from ogpt.tf.inputs import named_arguments
+from ogpt.tf.keras_checks import check_ids, checking
 from ogpt.tf.keras_data import Collate, Row, keras_dataset, stacked
 from ogpt.tf.tensors import Tensor
 
@@ -89,13 +92,17 @@ class TFTrainableModel(TFModel):
             **options: As in keras.Model.fit.
 
         Raises:
-            TokenOutOfRange: an id without an embedding among inputs in memory. Those of a data set
-                are not checked: see `ogpt.tf.inputs`.
+            TokenOutOfRange: an id without an embedding, or a label outside the vocabulary, among
+                arrays or in a tf.data.Dataset; a generator's are not checked.
+            ConfigError: a class, choice or position that does not exist, as above.
         """
-        held_out = options.get("validation_data")
-        if isinstance(held_out, tuple):
-            options["validation_data"] = (self._inputs(held_out[0]), *held_out[1:])
-        return super().fit(self._inputs(x), y, *arguments, **options)
+        with self._checking() as checked:
+            if options.get("validation_data") is not None:
+                given, *others = keras.utils.unpack_x_y_sample_weight(options["validation_data"])
+                given = checked(given, others[0])
+                options["validation_data"] = keras.utils.pack_x_y_sample_weight(given, *others)
+            self._eval_epoch_iterator = None  # Keras keeps that of a fit() that an error ended
+            return super().fit(checked(x, y), y, *arguments, **options)
 
     def evaluate(self, x: Any = None, y: Any = None, *arguments: Any, **options: Any) -> Any:
         """The loss and the metrics.
@@ -107,9 +114,10 @@ class TFTrainableModel(TFModel):
             **options: As in keras.Model.evaluate.
 
         Raises:
-            TokenOutOfRange: as in fit.
+            TokenOutOfRange, ConfigError: as in fit.
         """
-        return super().evaluate(self._inputs(x), y, *arguments, **options)
+        with self._checking() as checked:
+            return super().evaluate(checked(x, y), y, *arguments, **options)
 
     def predict(self, x: Any, *arguments: Any, **options: Any) -> Any:
         """The outputs for all batches, as numpy arrays in the output class of the model.
@@ -120,10 +128,65 @@ class TFTrainableModel(TFModel):
             **options: As in keras.Model.predict.
 
         Raises:
-            TokenOutOfRange: as in fit.
+            TokenOutOfRange, ConfigError: as in fit.
         """
-        found = super().predict(self._inputs(x), *arguments, **options)
+        with self._checking() as checked:
+            found = super().predict(checked(x), *arguments, **options)
         return self.output_class(**found) if isinstance(found, dict) else found
+
+    def train_on_batch(self, x: Any, y: Any = None, *arguments: Any, **options: Any) -> Any:
+        """One step of training.
+
+        Args:
+            x: A batch of inputs as in fit.
+            y: As in fit.
+            *arguments: As in keras.Model.train_on_batch.
+            **options: As in keras.Model.train_on_batch.
+
+        Raises:
+            TokenOutOfRange, ConfigError: as in fit.
+        """
+        with self._checking() as checked:
+            return super().train_on_batch(checked(x, y), y, *arguments, **options)
+
+    def test_on_batch(self, x: Any, y: Any = None, *arguments: Any, **options: Any) -> Any:
+        """The loss and the metrics of one batch.
+
+        Args:
+            x: A batch of inputs as in fit.
+            y: As in fit.
+            *arguments: As in keras.Model.test_on_batch.
+            **options: As in keras.Model.test_on_batch.
+
+        Raises:
+            TokenOutOfRange, ConfigError: as in fit.
+        """
+        with self._checking() as checked:
+            return super().test_on_batch(checked(x, y), y, *arguments, **options)
+
+    def predict_on_batch(self, x: Any) -> Any:
+        """The outputs for one batch, as numpy arrays in the output class of the model.
+
+        Args:
+            x: A batch of inputs as in fit.
+
+        Raises:
+            TokenOutOfRange, ConfigError: as in fit.
+        """
+        with self._checking() as checked:
+            found = super().predict_on_batch(checked(x))
+        return self.output_class(**found) if isinstance(found, dict) else found
+
+    def check_values(self, given: Mapping[str, NDArray[Any]]) -> None:
+        """Check what a compiled step cannot: there an id without a row goes unnoticed.
+
+        Args:
+            given: Arguments of `call` by name.
+
+        Raises:
+            TokenOutOfRange: an id without an embedding.
+        """
+        check_ids(given, self.config)
 
     def prepare_tf_dataset(
         self,
@@ -225,17 +288,6 @@ class TFTrainableModel(TFModel):
         wanted = x.get(self.label_name) if self.own_loss else y
         return super().compute_metrics(x, wanted, _scores(y_pred), sample_weight)
 
-    def _inputs(self, x: Any) -> Any:
-        """Inputs as Keras takes them; ids in memory are checked, as a compiled step cannot."""
-        if isinstance(x, Mapping):
-            x = dict(x)  # Keras takes a subclass of dict, such as BatchEncoding, for one array
-        if is_tensor(x) or isinstance(x, dict | list | tuple):
-            check_ids_in_memory(named_arguments(self.call, (x,), {}), self.config)
-        if self.jit_compile and not self.run_eagerly and not self._announced:
-            self._announced = True
-            tell("compiling", what="fit(), evaluate() and predict()", each="shape of a batch")
-        return x
-
     def _labelled(self, data: Any) -> Any:
         """A batch with its labels among the inputs, if the loss is the model's own."""
         if not self.own_loss:
@@ -246,10 +298,32 @@ class TFTrainableModel(TFModel):
                 "sample weights were passed with the model's own loss; allowed: none",
                 hint="pass compile(loss=...), or set labels to -100 to leave them out",
             )
-        inputs = named_arguments(self.call, (x,), {"return_dict": True})
-        if y is None:
-            return (inputs,)
-        return ({**inputs, **(y if isinstance(y, Mapping) else {self.label_name: y})},)
+        return (self._by_name(x, y, return_dict=True),)
+
+    def _by_name(self, x: Any, y: Any, **settings: Any) -> dict[str, Any]:
+        """The arguments of `call`, with the targets as labels if the loss is the model's own."""
+        inputs = named_arguments(self.call, (x,), settings)
+        if y is None or not self.own_loss:
+            return inputs
+        return {**inputs, **(y if isinstance(y, Mapping) else {self.label_name: y})}
+
+    @contextmanager
+    def _checking(self) -> Iterator[Callable[..., Any]]:
+        """Give a function that checks data; it returns the inputs as Keras takes them."""
+        with checking(self._by_name, self.check_values) as check:
+
+            def checked(x: Any, y: Any = None) -> Any:
+                if isinstance(x, Mapping):
+                    x = dict(x)  # Keras takes a subclass of dict, as BatchEncoding, for one array
+                x = check(x, y)
+                if self.jit_compile and not self.run_eagerly and not self._announced:
+                    self._announced = True
+                    tell(
+                        "compiling", what="fit(), evaluate() and predict()", each="shape of a batch"
+                    )
+                return x
+
+            yield checked
 
 
 def _scores(out: Any) -> Tensor:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 from keras import ops
+from numpy.typing import NDArray
 
-from ogpt.config.changes import changed
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.errors import ConfigError
 from ogpt.tf.attention import cached
-from ogpt.tf.base import dense, replace_layer, stored_dense
+from ogpt.tf.base import dense, stored_dense
 from ogpt.tf.cache import TFKVCache
+from ogpt.tf.keras_checks import whole
+from ogpt.tf.losses import check_tokens
 from ogpt.tf.pretrained import TFOpenAIGPTPreTrainedModel
+from ogpt.tf.resizing import replace_layer
 from ogpt.tf.tensors import StoredVariable, Tensor
 from ogpt.tf.transformer import TFOpenAIGPTMainLayer, TFPass
 
@@ -59,6 +63,19 @@ class TFLanguageModel(TFOpenAIGPTPreTrainedModel):
         visible = cached(seen, self.compute_dtype, self.config.parity.masking)
         return inside.run_blocks(hidden, TFPass(visible, cache=cache))
 
+    def check_values(self, given: Mapping[str, NDArray[Any]]) -> None:
+        """Check ids and labels; see TFTrainableModel.
+
+        Args:
+            given: Arguments of `call` by name.
+
+        Raises:
+            TokenOutOfRange: an id without an embedding, or a label outside the vocabulary.
+        """
+        super().check_values(given)
+        if (labels := whole(given, "labels")) is not None:
+            check_tokens(labels, self.config.vocab_size)
+
     def get_output_embeddings(self) -> keras.layers.Layer:
         """The language-model head; the token embedding if they are tied."""
         return self.get_input_embeddings() if self.lm_head is None else self.lm_head
@@ -83,7 +100,7 @@ class TFLanguageModel(TFOpenAIGPTPreTrainedModel):
                 f"the head has a kernel of the shape {found}{bias}; allowed: {wanted}, no bias",
                 hint="build a keras.layers.Dense(vocab_size, use_bias=False) for n_embd inputs",
             )
-        self.config = self.transformer.config = changed(self.config, tie_word_embeddings=False)
+        self._change_config(tie_word_embeddings=False)
         replace_layer(self, "lm_head", new_embeddings)
 
     def stored_variables(self) -> dict[str, StoredVariable]:

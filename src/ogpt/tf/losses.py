@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 from keras import ops
+from numpy.typing import NDArray
 
 from ogpt.config.call_errors import ONE_LABEL_PER_TOKEN, TOKENS_AS_LABELS, refused
 from ogpt.notices import tell
 from ogpt.tf.inputs import (
     TFInputShape,
     agree,
-    check_embedding_ids,
+    check_range,
     integers,
     known,
     readable,
@@ -40,7 +43,8 @@ def next_token_loss(logits: Tensor, shape: TFInputShape, rows: int, labels: Tens
     whole = to_rows(whole, shape, "labels", ONE_LABEL_PER_TOKEN, one_for_all=False)
     # the first token has no prediction, the last position no label
     targets = whole[:, 1:]
-    check_embedding_ids(_or_zero(targets), rows, "label", TOKENS_AS_LABELS)
+    if readable(whole):
+        check_tokens(whole.numpy(), rows)
     return _mean_cross_entropy(flat[:, :-1], targets)
 
 
@@ -62,13 +66,39 @@ def class_loss(logits: Tensor, labels: Tensor, name: str, leading: tuple[Size, .
         raise refused("class-shape", name=name, shape=found, allowed=known(leading) or (1,))
     flat = ops.reshape(integers(labels, name), (-1,))
     if readable(flat):
-        values = flat.numpy()
-        last = logits.shape[-1] - 1
-        odd = values[(values != IGNORE_INDEX) & ((values < 0) | (values > last))]
-        if len(odd):
-            value = odd[0].item()
-            raise refused("no-class", name=name, value=value, last=last, ignored=IGNORE_INDEX)
+        check_classes(flat.numpy(), logits.shape[-1], name)
     return _mean_cross_entropy(logits, flat)
+
+
+def check_tokens(labels: NDArray[Any], rows: int) -> None:
+    """Check that every label that a token predicts is an id of the vocabulary, or -100.
+
+    Args:
+        labels: (..., T), integers; the first of a row is never predicted.
+        rows: Of the token embedding.
+
+    Raises:
+        TokenOutOfRange: another label.
+    """
+    targets = labels[..., 1:]
+    check_range(targets[targets != IGNORE_INDEX], rows, "label", TOKENS_AS_LABELS)
+
+
+def check_classes(labels: NDArray[Any], count: int, name: str) -> None:
+    """Check that every label is a class, 0 to count - 1, or -100.
+
+    Args:
+        labels: Integers in any shape.
+        count: Number of classes.
+        name: Of the labels, for the error.
+
+    Raises:
+        ConfigError: another label.
+    """
+    odd = labels[(labels != IGNORE_INDEX) & ((labels < 0) | (labels >= count))]
+    if odd.size:
+        value = odd[0].item()
+        raise refused("no-class", name=name, value=value, last=count - 1, ignored=IGNORE_INDEX)
 
 
 def _or_zero(targets: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 from keras import ops
+from numpy.typing import NDArray
 
 from ogpt.config.call_errors import refused
 from ogpt.config.model import OpenAIGPTConfig
@@ -62,11 +63,26 @@ def check_positions(positions: Tensor, shape: TFInputShape, name: str) -> Tensor
         raise refused("position-shape", name=name, shape=found, allowed=known(shape.leading))
     flat = ops.reshape(integers(positions, name), (shape.N,))
     if readable(flat):
-        low, high = int(ops.min(flat)), int(ops.max(flat))
-        if low < 0 or high >= shape.T:
-            value = low if low < 0 else high
-            raise refused("no-position", name=name, value=value, last=shape.T - 1)
+        check_places(flat.numpy(), shape.T, name)
     return flat
+
+
+def check_places(positions: NDArray[Any], T: int, name: str) -> None:
+    """Check that every position is below T.
+
+    Args:
+        positions: Integers in any shape.
+        T: Number of tokens.
+        name: Of the argument, for the error.
+
+    Raises:
+        ConfigError: a position outside the input.
+    """
+    if not positions.size:
+        return
+    low, high = int(positions.min()), int(positions.max())
+    if low < 0 or high >= T:
+        raise refused("no-position", name=name, value=low if low < 0 else high, last=T - 1)
 
 
 @keras.saving.register_keras_serializable("ogpt")

@@ -11,6 +11,7 @@ import keras
 import tensorflow as tf
 
 from ogpt.config.changes import changed
+from ogpt.config.lstm_config import read_config
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.errors import ConfigError
 from ogpt.folders.model_card import write_card
@@ -33,6 +34,7 @@ _NO_EFFECT = {
     "from_pt": "every format is found by its name",
     "use_safetensors": "safetensors are always preferred",
     "trust_remote_code": "code is never downloaded",
+    "proxies": "the environment variable HTTPS_PROXY names one",
 }
 """Arguments of transformers that have no effect here, and why."""
 
@@ -72,7 +74,8 @@ class TFOpenAIGPTPreTrainedModel(TFTrainableModel):
             save_directory: Created if missing; other files in it stay.
             max_shard_size: Maximum size of a file of safetensors in bytes, or as "5GB"; a larger
                 model becomes several files and an index.
-            safe_serialization: False writes tf_model.h5 in the layout of transformers 4 instead.
+            safe_serialization: False writes tf_model.h5 in the layout of transformers 4 instead,
+                always one file: max_shard_size then has no effect, with a notice if it is smaller.
             saved_model: Also write a SavedModel below `saved_model/1`, as export_saved_model.
 
         Raises:
@@ -83,6 +86,9 @@ class TFOpenAIGPTPreTrainedModel(TFTrainableModel):
         limit = size_in_bytes(max_shard_size)
         self.notice_only_ogpt()
         arrays = {name: stored.array() for name, stored in self.stored_variables().items()}
+        if not safe_serialization and sum(one.data.nbytes for one in arrays.values()) > limit:
+            reason = "tf_model.h5 is always one file"
+            tell("setting-without-effect", setting="max_shard_size", reason=reason)
         dtypes = {array.dtype for array in arrays.values()}
         architecture = type(self).__name__.removeprefix("TF")  # one name for both frameworks
         saved = changed(
@@ -188,7 +194,7 @@ class TFOpenAIGPTPreTrainedModel(TFTrainableModel):
         cls,
         pretrained_model_name_or_path: str | Path | ModelFolder,
         *,
-        config: OpenAIGPTConfig | None = None,
+        config: OpenAIGPTConfig | str | Path | None = None,
         dtype: Any = None,
         ignore_mismatched_sizes: bool = False,
         output_loading_info: bool = False,
@@ -203,7 +209,7 @@ class TFOpenAIGPTPreTrainedModel(TFTrainableModel):
         Args:
             pretrained_model_name_or_path: Folder with config.json and weights, an open
                 ModelFolder, or `owner/name`.
-            config: Used instead of the folder's config.json.
+            config: Used instead of the folder's config.json; or the folder or file of one.
             dtype: A Keras dtype policy or its name, such as float32, float64 or mixed_bfloat16;
                 None: Keras's global policy, float32 unless set otherwise.
             ignore_mismatched_sizes: Reinitialize weights of another shape, with a notice.
@@ -228,13 +234,14 @@ class TFOpenAIGPTPreTrainedModel(TFTrainableModel):
         else:
             opened = ModelFolder.at(model_folder(named, **hub), variant=hub.get("variant"))
         # a copy: models change their configuration, a ModelFolder keeps its own
-        config = config or opened.config.copy()
-        check_config(config)
+        given = read_config(config) if isinstance(config, str | Path) else config
+        settings = given or opened.config.copy()
+        check_config(settings)
         arrays = opened.weights
         if options:
-            config = OpenAIGPTConfig.from_dict(config.to_dict(), **options)
-        check_depth(arrays, config.n_layer)
-        model = cls(config) if policy is None else cls(config, dtype=policy)
+            settings = OpenAIGPTConfig.from_dict(settings.to_dict(), **options)
+        check_depth(arrays, settings.n_layer)
+        model = cls(settings) if policy is None else cls(settings, dtype=policy)
         report = model.load_arrays(arrays, ignore_mismatched_sizes=ignore_mismatched_sizes)
         warn_report(report, str(opened.path) if isinstance(named, ModelFolder) else str(named))
         model.read_beside(opened.path)

@@ -30,6 +30,7 @@ from ogpt.tasks.example import Example
 from ogpt.tasks.published import split_name
 from ogpt.tasks.task_file import read_task_file
 from ogpt.tasks.task_spec import TaskSpec, task_of
+from ogpt.workflows.training_backend import check_backend
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -80,7 +81,9 @@ def evaluate_task(
     Raises:
         DataError: examples without labels, or with a label that the task does not have.
         OutputExists, StorageError: `out` holds other things, or cannot be written.
+        BackendMissing: PyTorch is not installed.
     """
+    check_backend("torch", "the evaluation of a fine-tuned model")
     from ogpt.training.torch_task_predictor import TorchTaskPredictor
 
     spec = task_of(folder.config, folder.path)

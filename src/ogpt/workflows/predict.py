@@ -21,6 +21,7 @@ from ogpt.tasks.published import split_name
 from ogpt.tasks.task_file import read_task_file
 from ogpt.tasks.task_rows import example_of
 from ogpt.tasks.task_spec import TaskSpec, task_of
+from ogpt.workflows.training_backend import check_backend
 
 STDIN = "-"
 GLUE_HEADER = "index\tprediction\n"
@@ -74,7 +75,9 @@ def predict(
         ConfigError: the model was not fine-tuned, or another format or split.
         DataError: examples that cannot be read, or predictions that are not numbers.
         StorageError: `out` cannot be written.
+        BackendMissing: PyTorch is not installed.
     """
+    check_backend("torch", "a prediction")
     from ogpt.training.torch_task_predictor import TorchTaskPredictor
 
     folder = ModelFolder.open(model)

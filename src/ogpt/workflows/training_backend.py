@@ -19,11 +19,12 @@ _FRAMEWORKS = {"torch": ("PyTorch", "torch"), "tensorflow": ("TensorFlow", "tf")
 """Name and extra of each backend, which is the name of its package."""
 
 
-def check_backend(backend: str) -> None:
+def check_backend(backend: str, work: str = "training") -> None:
     """Check that the framework of a backend is installed.
 
     Args:
         backend: torch or tensorflow.
+        work: That needs it, for the error.
 
     Raises:
         BackendMissing: it is not.
@@ -33,7 +34,7 @@ def check_backend(backend: str) -> None:
     except ModuleNotFoundError as error:
         framework, extra = _FRAMEWORKS[backend]
         raise BackendMissing(
-            f"training needs {framework}: {error}", hint=f"pip install 'ogpt[{extra}]'"
+            f"{work} needs {framework}: {error}", hint=f"pip install 'ogpt[{extra}]'"
         ) from error
 
 
