@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, ClassVar, Self
@@ -19,7 +20,47 @@ from ogpt.tf.tensors import StoredVariable, Tensor
 from ogpt.weights.names import PREFIX
 
 
-class TFModel(keras.Model):
+class TFConfigured:
+    """What Keras stores of a model or layer that is built from a configuration."""
+
+    config: OpenAIGPTConfig
+    name: str
+    dtype_policy: Any
+
+    def get_config(self) -> dict[str, Any]:
+        """What Keras stores to build the same again, with the names of frozen weights."""
+        policy = keras.saving.serialize_keras_object(self.dtype_policy)
+        stored = self.stored_variables().items()
+        return {
+            "config": self.config.to_dict(),
+            "name": self.name,
+            "dtype": policy,
+            "frozen": [name for name, one in stored if not one.variable.trainable],
+        }
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], custom_objects: Any = None) -> Self:
+        """Build what get_config describes.
+
+        Args:
+            config: From get_config.
+            custom_objects: Without effect: there are no functions of the caller's.
+        """
+        given = dict(config)
+        frozen = given.pop("frozen")
+        given["dtype"] = keras.saving.deserialize_keras_object(given["dtype"])
+        made = cls(OpenAIGPTConfig.from_dict(given.pop("config")), **given)
+        stored = made.stored_variables()
+        for name in frozen:
+            stored[name].variable.trainable = False
+        return made
+
+    @abstractmethod
+    def stored_variables(self) -> dict[str, StoredVariable]:
+        """The variables that a file stores, by the names of PyTorch's weights; tied ones once."""
+
+
+class TFModel(TFConfigured, keras.Model):
     """A GPT-1 in memory. TFOpenAIGPTPreTrainedModel adds loading and saving.
 
     Every model keeps the transformer in the attribute `transformer`, and heads beside it. All
@@ -57,23 +98,6 @@ class TFModel(keras.Model):
         """
         with own_errors():
             return super().__call__(**named_arguments(self.call, inputs, named))
-
-    def get_config(self) -> dict[str, Any]:
-        """What Keras stores to build the model again."""
-        policy = keras.saving.serialize_keras_object(self.dtype_policy)
-        return {"config": self.config.to_dict(), "name": self.name, "dtype": policy}
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any], custom_objects: Any = None) -> Self:
-        """Build the model that get_config describes.
-
-        Args:
-            config: From get_config.
-            custom_objects: Without effect: a model has no functions of its caller.
-        """
-        given = dict(config)
-        given["dtype"] = keras.saving.deserialize_keras_object(given["dtype"])
-        return cls(OpenAIGPTConfig.from_dict(given.pop("config")), **given)
 
     def stored_variables(self) -> dict[str, StoredVariable]:
         """The variables that a file stores, by the names of PyTorch's weights; tied ones once."""

@@ -42,6 +42,7 @@ class TFOpenAIGPTDoubleHeadsModel(TFGenerativeLanguageModel):
 
     output_class = TFOpenAIGPTDoubleHeadsModelOutput
     label_name = "mc_labels"
+    score_name = "mc_logits"
 
     def __init__(self, config: OpenAIGPTConfig, **options: Any) -> None:
         super().__init__(config, **options)

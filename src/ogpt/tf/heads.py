@@ -31,6 +31,7 @@ class TFOpenAIGPTLMHeadModel(TFGenerativeLanguageModel):
     """
 
     output_class = TFCausalLMOutput
+    next_labels = True
 
     def __init__(self, config: OpenAIGPTConfig, **options: Any) -> None:
         super().__init__(config, **options)

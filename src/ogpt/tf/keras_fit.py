@@ -18,6 +18,7 @@ from ogpt.tf.base import TFModel
 from ogpt.tf.inputs import named_arguments
 from ogpt.tf.keras_checks import check_ids, checking
 from ogpt.tf.keras_data import Collate, Row, keras_dataset, stacked
+from ogpt.tf.losses import IGNORE_INDEX
 from ogpt.tf.tensors import Tensor
 
 
@@ -32,10 +33,17 @@ class TFTrainableModel(TFModel):
     label_name: ClassVar[str] = "labels"
     """The argument of `call` that targets without a name are for."""
 
+    score_name: ClassVar[str] = "logits"
+    """The output that targets are compared with."""
+
+    next_labels: ClassVar[bool] = False
+    """Whether the scores of a position are for the label after it."""
+
     own_loss = True
     """Whether fit() uses the loss that `call` returns; compile(loss=...) replaces it."""
 
     _announced = False  # whether the notice of XLA came since compile()
+    _measured = False  # whether compile() got metrics
 
     def compile(self, optimizer: Any = "rmsprop", loss: Any = None, **options: Any) -> None:
         """Prepare for fit() and evaluate().
@@ -43,11 +51,32 @@ class TFTrainableModel(TFModel):
         Args:
             optimizer: Of Keras.
             loss: Of Keras, for targets and logits; None: the model's own loss.
-            **options: metrics, jit_compile, run_eagerly, ... as in keras.Model.compile.
+            **options: metrics, jit_compile, ... as in keras.Model.compile. With the model's own loss,
+                metrics compare what it does: logits with the next token, or mc_logits with
+                mc_labels; -100 does not count. Targets of a loss of Keras's belong to the logits of
+                their position, or to mc_logits.
         """
         self.own_loss = loss is None
         self._announced = False
+        found = [options.get(name) or [] for name in ("metrics", "weighted_metrics")]
+        self._measured = any(found)
+        if self.own_loss and self._measured:
+            # weighted ones leave out what is labelled -100
+            options |= {"metrics": None, "weighted_metrics": keras.tree.flatten(found)}
         super().compile(optimizer=optimizer, loss=loss, **options)
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compile as the model of a file was; Keras calls it before it reads the optimizer's state.
+
+        Args:
+            config: From get_compile_config.
+        """
+        if type(self).compile is not TFTrainableModel.compile:
+            super().compile_from_config(config)  # what a caller's own compile takes is not in it
+            return
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.optimizer is not None:
+            self.optimizer.build(self.trainable_variables)
 
     def train_step(self, data: Any) -> Any:
         """One step of fit(); Keras calls it.
@@ -254,10 +283,12 @@ class TFTrainableModel(TFModel):
             training: Whether it is for fit().
 
         Raises:
-            ConfigError: the model's own loss without labels.
+            ConfigError: the model's own loss without labels, or targets that lack those of
+                score_name.
         """
         if not self.own_loss:
-            return super().compute_loss(x, y, _scores(y_pred), sample_weight, training)
+            y = self._wanted(y)
+            return super().compute_loss(x, y, self._scores(y_pred), sample_weight, training)
         loss = self.combined_loss(y_pred)
         if loss is None:
             raise ConfigError(
@@ -284,21 +315,64 @@ class TFTrainableModel(TFModel):
             y: Targets of a loss of Keras's.
             y_pred: Output of the model.
             sample_weight: Of each example.
+
+        Raises:
+            ConfigError: there are metrics, but no labels for them.
         """
-        wanted = x.get(self.label_name) if self.own_loss else y
-        return super().compute_metrics(x, wanted, _scores(y_pred), sample_weight)
+        scores = self._scores(y_pred)
+        if self.own_loss and self._measured:
+            y, scores, sample_weight = self._counted(self._wanted(x if y is None else y), scores)
+        elif not self.own_loss:
+            y = self._wanted(y)
+        return super().compute_metrics(x, y, scores, sample_weight)
+
+    def _wanted(self, labels: Any) -> Tensor:
+        """The labels that the scores are compared with.
+
+        Raises:
+            ConfigError: there are none among those by name.
+        """
+        if not isinstance(labels, Mapping):
+            return labels
+        if labels.get(self.label_name) is None:
+            raise ConfigError(
+                f"the batch has no {self.label_name}; allowed: {self.label_name} for what "
+                f"compile() got, which is compared with {self.score_name}",
+                hint=f"put {self.label_name} into the batch, or compile() without it",
+            )
+        return labels[self.label_name]
+
+    def _counted(self, labels: Tensor, scores: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Labels, scores and weights for metrics; the weight of a class of -100 is 0."""
+        labels = keras.ops.convert_to_tensor(labels)
+        whole = "int" in str(keras.backend.standardize_dtype(labels.dtype))
+        if not whole or scores.shape[-1] == 1 or labels.shape == scores.shape:  # not classes
+            return labels, scores, None
+        labels = keras.ops.reshape(labels, keras.ops.shape(scores)[:-1])
+        if self.next_labels:
+            labels, scores = labels[..., 1:], scores[..., :-1, :]
+        counts = keras.ops.not_equal(labels, IGNORE_INDEX)
+        # a metric may refuse a label that is no class, also where its weight is 0
+        return keras.ops.where(counts, labels, keras.ops.zeros_like(labels)), scores, counts
+
+    def _scores(self, out: Any) -> Tensor:
+        """What targets are compared with: the logits of the model."""
+        scores = out.get(self.score_name) if isinstance(out, ModelOutput) else None
+        return out[0] if scores is None else scores
 
     def _labelled(self, data: Any) -> Any:
-        """A batch with its labels among the inputs, if the loss is the model's own."""
-        if not self.own_loss:
-            return data
+        """A batch of inputs by name; with the labels among them, if the loss is the model's own."""
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        asked = {} if self.config.use_return_dict else {"return_dict": True}
+        inputs = self._by_name(x, y, **asked)
+        if not self.own_loss:
+            return keras.utils.pack_x_y_sample_weight(inputs, y, sample_weight)
         if sample_weight is not None:
             raise ConfigError(
                 "sample weights were passed with the model's own loss; allowed: none",
                 hint="pass compile(loss=...), or set labels to -100 to leave them out",
             )
-        return (self._by_name(x, y, return_dict=True),)
+        return (inputs,)
 
     def _by_name(self, x: Any, y: Any, **settings: Any) -> dict[str, Any]:
         """The arguments of `call`, with the targets as labels if the loss is the model's own."""
@@ -324,11 +398,3 @@ class TFTrainableModel(TFModel):
                 return x
 
             yield checked
-
-
-def _scores(out: Any) -> Tensor:
-    """What a loss or metric of Keras's compares with the targets: the logits."""
-    if not isinstance(out, ModelOutput):
-        return out[0]
-    logits = out.get("logits")
-    return out[0] if logits is None else logits

@@ -3,11 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import optree
 
 from ogpt.config.model_output import ModelOutput
 from ogpt.tf.tensors import Tensor
 
+Output = TypeVar("Output", bound=type[ModelOutput])
 
+
+def keras_output(kind: Output) -> Output:
+    """Class decorator: Keras sees the fields of such an output, as in a functional model."""
+
+    def fields(out: ModelOutput) -> tuple[Any, tuple[str, ...], Any]:
+        return out.to_tuple(), tuple(out), tuple(out)
+
+    def made(names: tuple[str, ...], values: Any) -> ModelOutput:
+        return kind(**dict(zip(names, values, strict=True)))
+
+    optree.register_pytree_node(kind, fields, made, namespace="keras")
+    return kind
+
+
+@keras_output
 @dataclass
 class TFBaseModelOutput(ModelOutput):
     """Output of TFOpenAIGPTModel. `...` are the axes of input_ids before T: B, or B, K for choices.
@@ -27,6 +46,7 @@ class TFBaseModelOutput(ModelOutput):
     """n_layer of (..., n_head, T, T)."""
 
 
+@keras_output
 @dataclass
 class TFCausalLMOutput(ModelOutput):
     """Output of TFOpenAIGPTLMHeadModel.
@@ -46,6 +66,7 @@ class TFCausalLMOutput(ModelOutput):
     attentions: tuple[Tensor, ...] | None = None
 
 
+@keras_output
 @dataclass
 class TFOpenAIGPTDoubleHeadsModelOutput(ModelOutput):
     """Output of TFOpenAIGPTDoubleHeadsModel.
@@ -69,6 +90,7 @@ class TFOpenAIGPTDoubleHeadsModelOutput(ModelOutput):
     attentions: tuple[Tensor, ...] | None = None
 
 
+@keras_output
 @dataclass
 class TFSequenceClassifierOutput(ModelOutput):
     """Output of TFOpenAIGPTForSequenceClassification.

@@ -28,6 +28,7 @@ from ogpt.weights.arrays import Array
 from ogpt.weights.h5_writer import write_h5
 from ogpt.weights.load_report import LoadReport, check_depth, warn_report
 from ogpt.weights.model_weights import write_weights, written_weights
+from ogpt.weights.shapes import ARCHITECTURES
 from ogpt.weights.sharded import size_in_bytes
 
 _NO_EFFECT = {
@@ -79,7 +80,7 @@ class TFOpenAIGPTPreTrainedModel(TFTrainableModel):
             saved_model: Also write a SavedModel below `saved_model/1`, as export_saved_model.
 
         Raises:
-            ConfigError: an invalid size.
+            ConfigError: an invalid size, or tf_model.h5 of a class that extends none of the models.
             BackendMissing: h5py is not installed, and tf_model.h5 is asked for.
             StorageError: the disk is full or not writable; the older files are unchanged.
         """
@@ -90,7 +91,7 @@ class TFOpenAIGPTPreTrainedModel(TFTrainableModel):
             reason = "tf_model.h5 is always one file"
             tell("setting-without-effect", setting="max_shard_size", reason=reason)
         dtypes = {array.dtype for array in arrays.values()}
-        architecture = type(self).__name__.removeprefix("TF")  # one name for both frameworks
+        architecture = _architecture(type(self))
         saved = changed(
             self.config,
             architectures=[architecture],
@@ -286,6 +287,15 @@ def as_policy(dtype: Any) -> Any:
             hint="use mixed_bfloat16 to train with float32 weights and bfloat16 activations",
         )
     return policy
+
+
+def _architecture(kind: type) -> str:
+    """Name of a model's class in files, that of PyTorch's; for a caller's own, that of its base.
+
+    transformers writes the name of the caller's class, which no other program knows.
+    """
+    names = [base.__name__.removeprefix("TF") for base in kind.__mro__]
+    return next((name for name in names if name in ARCHITECTURES), names[0])
 
 
 def _names(model: TFOpenAIGPTPreTrainedModel) -> tuple[str, ...]:

@@ -20,9 +20,13 @@ def replace_layer(owner: keras.layers.Layer, name: str, new: keras.layers.Layer)
         name: The attribute.
         new: The layer to set.
     """
+    layers, old = owner._layers, getattr(owner, name)
+    # where a new model has it: files store an optimizer's state in the order of the layers
+    place = layers.index(old) if old in layers else 1  # a first head follows the transformer
     owner._tracker.unlock()  # what is built takes no new layer otherwise
-    owner._tracker.untrack(getattr(owner, name))
+    owner._tracker.untrack(old)
     setattr(owner, name, new)
+    layers.insert(place, layers.pop())
 
 
 def replace_weight(layer: keras.layers.Layer, name: str, values: Tensor) -> None:

@@ -18,7 +18,7 @@ from keras import ops
 from ogpt.config.model import OpenAIGPTConfig
 from ogpt.tf.activations import ACT_FNS, erf_gelu
 from ogpt.tf.attention import Visible, probabilities, select_heads, visible
-from ogpt.tf.base import built, embedding, initial, norm, own_errors
+from ogpt.tf.base import TFConfigured, built, embedding, initial, norm, own_errors
 from ogpt.tf.cache import TFKVCache
 from ogpt.tf.dropout import draw_seed, dropout
 from ogpt.tf.inputs import (
@@ -30,6 +30,7 @@ from ogpt.tf.inputs import (
     known_options,
     layer_head_masks,
     mask_rows,
+    named_arguments,
     positions_from_mask,
     to_rows,
 )
@@ -160,7 +161,7 @@ class TFBlock(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("ogpt")
-class TFOpenAIGPTMainLayer(keras.layers.Layer):
+class TFOpenAIGPTMainLayer(TFConfigured, keras.layers.Layer):
     """Token ids to hidden states, as a Keras layer: what every model has inside.
 
     >>> import tensorflow as tf
@@ -173,10 +174,9 @@ class TFOpenAIGPTMainLayer(keras.layers.Layer):
     def __init__(self, config: OpenAIGPTConfig, **options: Any) -> None:
         super().__init__(**options)
         self.config = config
-        policy = self.dtype_policy
         self.seed_generator = keras.random.SeedGenerator()
+        V, P, policy = config.vocab_size, config.n_positions, self.dtype_policy
         with keras.name_scope(self.name):
-            V, P = config.vocab_size, config.n_positions
             self.tokens_embed = embedding(config, V, name="tokens_embed", dtype=policy)
             # learned positions instead of sinusoids (paper, section 4.1): a hard limit
             self.positions_embed = embedding(config, P, name="positions_embed", dtype=policy)
@@ -190,7 +190,7 @@ class TFOpenAIGPTMainLayer(keras.layers.Layer):
     def __call__(self, *inputs: Any, **named: Any) -> Any:
         """Run the layer; the arguments are those of `call`."""
         with own_errors():
-            return super().__call__(*inputs, **named)
+            return super().__call__(**named_arguments(self.call, inputs, named))
 
     def call(
         self,

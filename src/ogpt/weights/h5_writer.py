@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ogpt.errors import BackendMissing
+from ogpt.errors import BackendMissing, ConfigError
 from ogpt.notices import tell
 from ogpt.storage import whole_file
 from ogpt.weights.arrays import Array
@@ -39,10 +39,11 @@ def write_h5(file: Path, arrays: Mapping[str, Array], architecture: str) -> None
     Args:
         file: Replaced when all is written.
         arrays: Weights by PyTorch's names.
-        architecture: One of ARCHITECTURES.
+        architecture: One of ARCHITECTURES, of a transformer.
 
     Raises:
         BackendMissing: h5py is not installed.
+        ConfigError: transformers has no such architecture.
         StorageError: the write fails; the previous content is unchanged.
     """
     try:
@@ -51,6 +52,11 @@ def write_h5(file: Path, arrays: Mapping[str, Array], architecture: str) -> None
         raise BackendMissing(
             f"writing {file} needs h5py, which is not installed", hint="pip install 'ogpt[h5]'"
         ) from error
+    if architecture not in _MODELS:
+        raise ConfigError(
+            f"the architecture is {architecture!r}; allowed: {', '.join(_MODELS)}",
+            hint="extend one of these classes, or write safetensors",
+        )
     layers: dict[str, list[tuple[str, str]]] = {layer: [] for layer in _LAYERS}
     left_out = []
     for name in arrays:
