@@ -17,7 +17,8 @@ DOUBLE, CLASSIFIER = OpenAIGPTDoubleHeadsModel, OpenAIGPTForSequenceClassificati
 
 
 def evaluated(model: Any, *given: Any, **options: Any) -> dict[str, float]:
-    model.compile(**{"run_eagerly": True, **options})
+    how = {} if "jit_compile" in options else {"run_eagerly": True}
+    model.compile(**{**how, **options})
     found: dict[str, float] = model.evaluate(*given, verbose=0, return_dict=True)
     return found
 

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from ogpt.errors import BackendMissing
+from ogpt.errors import BackendMissing, ConfigError
 from ogpt.layout import H5_FILE
 from ogpt.notices import collecting
 from ogpt.weights.arrays import Array
@@ -73,4 +73,13 @@ def test_without_h5py(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(BackendMissing, match="needs h5py") as caught:
         write_h5(tmp_path / H5_FILE, {}, "OpenAIGPTModel")
     assert "ogpt[h5]" in caught.value.hint
+    assert not [*tmp_path.iterdir()]
+
+
+def test_an_architecture_that_transformers_has_not(tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigError, match="the architecture is 'Mine'; allowed: OpenAIGPTModel, "
+    ) as caught:
+        write_h5(tmp_path / H5_FILE, {}, "Mine")
+    assert "safetensors" in caught.value.hint
     assert not [*tmp_path.iterdir()]

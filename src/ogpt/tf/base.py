@@ -46,10 +46,11 @@ class TFConfigured:
             config: From get_config.
             custom_objects: Without effect: there are no functions of the caller's.
         """
+        kind: Any = cls
         given = dict(config)
         frozen = given.pop("frozen")
         given["dtype"] = keras.saving.deserialize_keras_object(given["dtype"])
-        made = cls(OpenAIGPTConfig.from_dict(given.pop("config")), **given)
+        made: Self = kind(OpenAIGPTConfig.from_dict(given.pop("config")), **given)
         stored = made.stored_variables()
         for name in frozen:
             stored[name].variable.trainable = False

@@ -51,8 +51,8 @@ class TFTrainableModel(TFModel):
         Args:
             optimizer: Of Keras.
             loss: Of Keras, for targets and logits; None: the model's own loss.
-            **options: metrics, jit_compile, ... as in keras.Model.compile. With the model's own loss,
-                metrics compare what it does: logits with the next token, or mc_logits with
+            **options: metrics, jit_compile, ... as in keras.Model.compile. With the model's own
+                loss, metrics compare what it does: logits with the next token, or mc_logits with
                 mc_labels; -100 does not count. Targets of a loss of Keras's belong to the logits of
                 their position, or to mc_logits.
         """
