@@ -9,6 +9,7 @@ import pytest
 from ogpt.errors import ConfigError
 from ogpt.model.classification import OpenAIGPTForSequenceClassification
 from ogpt.model.double_heads import OpenAIGPTDoubleHeadsModel
+from ogpt.notices import collecting
 from tests.model.small import draw_ids
 from tests.tf.twins import gap, tf_small
 
@@ -19,7 +20,8 @@ DOUBLE, CLASSIFIER = OpenAIGPTDoubleHeadsModel, OpenAIGPTForSequenceClassificati
 def evaluated(model: Any, *given: Any, **options: Any) -> dict[str, float]:
     how = {} if "jit_compile" in options else {"run_eagerly": True}
     model.compile(**{**how, **options})
-    found: dict[str, float] = model.evaluate(*given, verbose=0, return_dict=True)
+    with collecting():  # the notice of XLA
+        found: dict[str, float] = model.evaluate(*given, verbose=0, return_dict=True)
     return found
 
 
