@@ -40,6 +40,7 @@ _NO_EFFECT = {
     "use_safetensors": "safetensors are always preferred",
     "weights_only": "only weights are ever read",
     "trust_remote_code": "code is never downloaded",
+    "proxies": "the environment variable HTTPS_PROXY names one",
 }
 """Arguments of transformers that have no effect here, and why."""
 

@@ -77,18 +77,20 @@ def checking(
     """
     refusals: list[OgptError] = []
 
-    def check_batch(names: list[str], *arrays: NDArray[Any]) -> None:
+    def passes(names: list[str], *arrays: NDArray[Any]) -> bool:
         try:
             check(dict(zip(names, arrays, strict=True)))
         except OgptError as error:
             refusals.append(error)
-            raise
+            return False
+        return True
 
     def checked_batch(*batch: Any) -> Any:
         given = batch[0] if len(batch) == 1 else batch
         x, y, _ = keras.utils.unpack_x_y_sample_weight(given)
         tensors = {name: one for name, one in by_name(x, y).items() if tf.is_tensor(one)}
-        tf.numpy_function(partial(check_batch, [*tensors]), [*tensors.values()], [])
+        right = tf.numpy_function(partial(passes, [*tensors]), [*tensors.values()], tf.bool)
+        tf.debugging.Assert(tf.ensure_shape(right, ()), ["a value of the batch is refused"])
         return given
 
     def checked(x: Any, y: Any = None) -> Any:
