@@ -59,6 +59,11 @@ def shared(url: str, **document: Any) -> str:
     return f"{url}{link['path']}"
 
 
+def looks(page: str) -> list[str]:
+    """The class of each passage that is underlined."""
+    return re.findall(r'<mark class="(\w+)"', page)
+
+
 def machine_span(url: str, name: str) -> dict[str, Any]:
     """A span that a model of the server writes now."""
     settings = {"max_tokens": 8}
@@ -131,8 +136,9 @@ def test_machine_text_is_verified_by_a_button(server_with_documents: str) -> Non
         {"text": text, "by": "machine", "provenance": source},
         {"text": text[:4], "by": "machine", "provenance": source},
     ]
-    wrong = [
+    others = [
         {"text": "A forgery.", "by": "machine", "provenance": source},
+        {"text": "An unknown one.", "by": "machine"},
         {"text": text, "by": "machine", "provenance": PROVENANCE},  # another model's
         {"text": text, "by": "machine", "provenance": {**source, "settings": {"n": "two"}}},
     ]
@@ -140,13 +146,35 @@ def test_machine_text_is_verified_by_a_button(server_with_documents: str) -> Non
     assert "button" in Seen(CLIENT.get(page).text).tags
     good = CLIENT.post(page)
     assert good.status_code == 200
-    assert "2 of 2 underlined passages" in Seen(good.text).text["footer"]
-    assert 'class="differs"' not in good.text
-    bad = CLIENT.post(shared(url, title="Bad", spans=spans + wrong))
-    assert "2 of 5 underlined passages" in Seen(bad.text).text["footer"]
-    assert "wavy line" in Seen(bad.text).text["footer"]
-    assert bad.text.count('class="differs"') == 3
+    assert looks(good.text) == ["verified", "part"]
+    assert "1 of 2 underlined passages verified." in Seen(good.text).text["footer"]
+    bad = CLIENT.post(shared(url, title="Bad", spans=spans + others))
+    assert looks(bad.text) == ["verified", "part", "differs", *["unchecked"] * 3]
+    said = Seen(bad.text).text["footer"]
+    for part in (
+        "1 of 6 underlined passages verified.",
+        "1 verified: byte for byte",
+        "1 found in part (dashed line)",
+        "1 different (wavy line)",
+        "1 not checked (dotted line): this server does not have the model",
+        "1 not checked (dotted line): no generation record",
+        "1 not checked (dotted line): the record is not a valid request",
+    ):
+        assert part in said
     assert "form-action 'self'" in bad.headers["content-security-policy"]
+
+
+def test_the_first_passages_are_verified(
+    server_with_documents: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ogpt.serving.share_page.MAX_VERIFIED", 1)
+    unknown = {"text": " A forgery.", "by": "machine"}
+    known = machine_span(server_with_documents, "small")
+    page = shared(server_with_documents, spans=[unknown, known, known])
+    found = CLIENT.post(page)
+    assert looks(found.text) == ["unchecked", "verified", "unchecked"]
+    assert "1 of 3 underlined passages verified." in Seen(found.text).text["footer"]
+    assert "1 not checked (dotted line): only the first" in Seen(found.text).text["footer"]
 
 
 def test_models_of_which_one_is_in_memory_verify_one_page(
@@ -158,7 +186,7 @@ def test_models_of_which_one_is_in_memory_verify_one_page(
         page = shared(url, spans=[machine_span(url, name) for name in ("one", "two", "one")])
         found = CLIENT.post(page)
         assert found.status_code == 200, found.text
-        assert "3 of 3 underlined passages" in Seen(found.text).text["footer"]
+        assert "3 of 3 underlined passages verified." in Seen(found.text).text["footer"]
 
 
 def test_a_document_is_parsed_once_and_not_in_the_loop(
@@ -223,7 +251,7 @@ def test_in_a_browser(server_with_documents: str) -> None:
         tab.goto(page)
         tab.get_by_role("button").click()
         tab.get_by_role("status").wait_for()
-        assert "0 of 1 underlined passages" in tab.get_by_role("status").inner_text()
+        assert "0 of 1 underlined passages verified." in tab.get_by_role("status").inner_text()
         assert "<script>alert(1)</script>" in tab.get_by_role("article").inner_text()
         browser.close()
     assert said == []

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import cache
@@ -43,6 +44,26 @@ SHOWN_SETTINGS = (
 MAX_VERIFIED = 50
 """Spans that a click on the button generates again, the first ones of the document."""
 
+_OUTCOMES = {
+    "equal": (
+        "verified",
+        "verified: byte for byte what the model writes from its recorded prompt, settings and seed",
+    ),
+    "part": ("part", "found in part (dashed line): the model writes these words, and others too"),
+    "different": (
+        "differs",
+        "different (wavy line): changed, or written by another decoder or processor",
+    ),
+    "other_model": ("unchecked", "not checked (dotted line): this server does not have the model"),
+    "unknown": ("unchecked", "not checked (dotted line): no generation record"),
+    "refused": ("unchecked", "not checked (dotted line): the record is not a valid request"),
+    "too_many": (
+        "unchecked",
+        f"not checked (dotted line): only the first {MAX_VERIFIED} with a record are",
+    ),
+}
+"""Class of a passage and its name, for each result: those of a Verification, and three more."""
+
 _ANY_MODEL = VerifyRequest.model_validate({})
 
 _BUTTON = '<form method="post"><button>Verify: generate the underlined words again</button></form>'
@@ -67,28 +88,19 @@ async def verified_share_page(request: Request, share_id: str, store: Documents)
     if isinstance(found, HTMLResponse):
         return found
     spans = found["spans"]
-    wanted = [index for index, span in enumerate(spans) if _is_verifiable(span)][:MAX_VERIFIED]
-    results: dict[int, bool] = {}
-    for index in wanted:
+    results = {index: "unknown" for index, span in enumerate(spans) if span["by"] == "machine"}
+    wanted = [index for index in results if _is_verifiable(spans[index])]
+    results.update(dict.fromkeys(wanted[MAX_VERIFIED:], "too_many"))
+    for index in wanted[:MAX_VERIFIED]:
         span = DocumentSpan.model_validate(spans[index])
         try:
             # each span gives its model back: the next one may need the place
             async with AsyncExitStack() as scope:
                 verified = await verification(request, span, _ANY_MODEL, scope)
-            results[index] = verified.result in ("equal", "part")
-        except (RequestError, ContextTooLong, StrictNotice):  # no request that is served
-            results[index] = False
-    good = sum(results.values())
-    said = (
-        f"Generated again now: {good} of {len(results)} underlined passages are, byte for byte, "
-        "what their model writes from its recorded prompt, settings and seed."
-    )
-    if good < len(results):
-        said += (
-            " The others have a wavy line: they were changed, or this server has another model, "
-            "decoder or processor."
-        )
-    return await asyncio.to_thread(_page, found, results, f'<p role="status">{said}</p>')
+            results[index] = verified.result
+        except (RequestError, ContextTooLong, StrictNotice):
+            results[index] = "refused"
+    return await asyncio.to_thread(_page, found, results, _summary(results))
 
 
 def _shared(store: DocumentStore, share_id: str) -> dict[str, Any] | HTMLResponse:
@@ -100,10 +112,10 @@ def _shared(store: DocumentStore, share_id: str) -> dict[str, Any] | HTMLRespons
     return content
 
 
-def _page(content: Mapping[str, Any], verified: Mapping[int, bool], more: str) -> HTMLResponse:
+def _page(content: Mapping[str, Any], results: Mapping[int, str], more: str) -> HTMLResponse:
     spans = content["spans"]
     title = str(content["title"]).strip() or "Untitled"
-    text = "".join(_span(span, verified.get(index, True)) for index, span in enumerate(spans))
+    text = "".join(_span(span, results.get(index)) for index, span in enumerate(spans))
     return _answer(title, text, "".join(_footer(spans)) + more)
 
 
@@ -134,11 +146,26 @@ def _template() -> tuple[Template, str]:
     return Template(page), style_policy(page, has_form=True)
 
 
-def _span(span: Mapping[str, Any], is_good: bool) -> str:
+def _span(span: Mapping[str, Any], result: str | None) -> str:
     if span["by"] == "human":
         return escape(span["text"])
-    kind = "" if is_good else ' class="differs"'
-    return f'<mark{kind} title="{escape(_origin(span))}">{escape(span["text"])}</mark>'
+    kind, title = "", _origin(span)
+    if result is not None:
+        look, named = _OUTCOMES[result]
+        kind, title = f' class="{look}"', f"{named}; {title}"
+    return f'<mark{kind} title="{escape(title)}">{escape(span["text"])}</mark>'
+
+
+def _summary(results: Mapping[int, str]) -> str:
+    """How many passages were verified, and what was found of the others."""
+    counts = Counter(results.values())
+    lines = "".join(
+        f"<li>{counts[result]} {named}</li>"
+        for result, (_, named) in _OUTCOMES.items()
+        if counts[result]
+    )
+    said = f"Generated again now: {counts['equal']} of {len(results)} underlined passages verified."
+    return f'<div role="status"><p>{said}</p><ul>{lines}</ul></div>'
 
 
 def _origin(span: Mapping[str, Any]) -> str:

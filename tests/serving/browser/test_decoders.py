@@ -97,9 +97,7 @@ def test_stop_and_errors(new_page: NewPage, small_folder: Path) -> None:
         until(page, f"document.querySelectorAll('{COLUMNS} [data-state=running]').length === 3")
         page.click("#compare-dialog .stop")
         assert {*texts(page).values()} == {"(stopped)"}
-        assert page.locator("#compare-dialog .state").text_content() == (
-            "0 of 9 decoders have a continuation"
-        )
+        assert page.locator("#compare-dialog .state").text_content() == "0 of 9 finished"
         page.evaluate("() => { window.released = true; }")
         page.keyboard.press("Enter")  # in the field of the seed, where the focus went
         found = texts(page)

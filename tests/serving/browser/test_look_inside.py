@@ -233,10 +233,21 @@ def test_attention_by_layer_and_head(new_page: NewPage, tmp_path: Path) -> None:
         assert shows(expected[1, 2])
         assert (page.input_value("#layer"), page.input_value("#head")) == ("2", "3")
         page.locator("#layer").fill("1")
-        page.click("#attention-dialog .before")
+        page.click("#attention-dialog .previous")
         page.wait_for_selector("text='Attention of “a”'")
         assert page.locator("#attention-dialog li").count() == expected.shape[2] - 1
         assert page.input_value("#layer") == "1"
+        page.click("#attention-dialog .next")  # which the last token does not have
+        assert page.locator(":focus").text_content() == "Previous token"
+        refusal = {"status": 503, "json": {"error": {"message": "no", "param": None}}}
+        page.route("**/v1/attention", lambda route: route.fulfill(**refusal), times=1)
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#attention-dialog .wrong")
+        assert new_page.messages.pop().startswith("error: Failed")  # type: ignore[attr-defined]
+        for _ in range(expected.shape[2] - 2):
+            page.keyboard.press("Enter")
+        assert page.locator(":focus").text_content() == "Next token"
+        page.wait_for_selector("text='Attention of “a”'")
         page.keyboard.press("Escape")
         assert page.evaluate("document.activeElement.id") == "editor"
         page.locator("#editor [class*=level-]").nth(1).tap()

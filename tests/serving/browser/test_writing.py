@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +13,7 @@ from tests.serving.browser.writer import (
     accepted,
     announced,
     machine,
+    saved,
     suggested,
     text,
     until,
@@ -328,3 +330,52 @@ def test_ghost_text_without_tab(page: Page) -> None:
     assert page.locator("#editor .ghost").count() == 0
     page.keyboard.press("Enter")
     assert len(machine(page)) == 1
+
+
+def test_changes_of_another_writer_leave_suggestions_alone(page: Page) -> None:
+    page.click("#toggle-settings")
+    page.check("input[name=ghost]")
+    page.click("#editor")
+    page.keyboard.type("a bad cab\nfaced ")
+    ghost = page.locator("#editor .ghost")
+    until(page, "document.getElementById('live').textContent.includes('Suggestion')")
+    shown = ghost.text_content() or ""
+    saved(page)
+    other = page.context.new_page()
+    other.goto(page.url)
+    until(other, "document.activeElement.id === 'editor'")
+    other.keyboard.press("Control+Home")
+    other.keyboard.type("ebb ")
+    until(page, "document.getElementById('editor').textContent.startsWith('ebb ')")
+    assert (text(page), ghost.count()) == (f"ebb a bad cab\nfaced {shown}", 1)
+    # text of an input method is taken in without the ghost
+    keyboard = page.context.new_cdp_session(page)
+    keyboard.send("Input.imeSetComposition", {"text": "e", "selectionStart": 1, "selectionEnd": 1})
+    keyboard.send("Input.insertText", {"text": "e"})
+    assert text(page) == "ebb a bad cab\nfaced e"
+    # the list moves with its place
+    page.keyboard.press("Control+Space")
+    page.wait_for_selector(ENDED)
+    other.keyboard.press("Control+Home")
+    other.keyboard.type("bed\n")
+    until(page, "document.getElementById('editor').textContent.startsWith('bed')")
+    first = page.locator(f"{SUGGESTIONS} .text").first.text_content() or ""
+    page.keyboard.press("Enter")
+    assert [part.strip() for part in machine(page)] == [first]
+    whole = text(page)
+    assert whole.startswith("bed\nebb a bad cab\nfaced e")
+    assert whole.endswith(first)
+    # what changes at its place closes it
+    page.keyboard.press("Control+Space")
+    page.wait_for_selector(ENDED)
+    until(
+        other, f"document.getElementById('editor').innerText.trim().endsWith({json.dumps(first)})"
+    )
+    other.keyboard.press("Control+End")
+    other.keyboard.type(" fed")
+    page.wait_for_selector("#suggestions", state="hidden")
+    # an edit before a ghost takes it away
+    page.wait_for_selector("#editor .ghost")
+    page.click("#undo")
+    assert ghost.count() == 0
+    assert text(page).endswith("faced e fed")

@@ -23,7 +23,10 @@ export class AlternativesCard {
     card.addEventListener("pointerleave", () => this._later(null));
     card.addEventListener("click", (event) => this._clicked(event));
     card.addEventListener("keydown", (event) => this._key(event));
-    context.editor.addEventListener("change", () => this.hide());
+    context.editor.addEventListener("change", ({ detail }) => {
+      // what another writer changes after the token leaves it as it is
+      if (!detail || !this.token || detail.start <= this.token.end) this.hide();
+    });
     document.addEventListener("scroll", () => this.hide(), { passive: true });
   }
 

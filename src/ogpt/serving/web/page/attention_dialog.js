@@ -25,8 +25,10 @@ export class AttentionDialog {
     this._head.addEventListener("input", () => this._show());
     this._map = dialog.querySelector(".map");
     this._map.addEventListener("click", ({ target }) => this._choose(target.dataset));
-    dialog.querySelector(".before").addEventListener("click", () => this._ask(this._index - 1));
-    dialog.querySelector(".after").addEventListener("click", () => this._ask(this._index + 1));
+    this._previous = dialog.querySelector(".previous");
+    this._next = dialog.querySelector(".next");
+    this._previous.addEventListener("click", () => this._ask(this._index - 1));
+    this._next.addEventListener("click", () => this._ask(this._index + 1));
     dialog.querySelector(".close").addEventListener("click", () => dialog.close());
     dialog.addEventListener("close", () => this._asked?.abort());
   }
@@ -45,6 +47,7 @@ export class AttentionDialog {
     const asked = new AbortController();
     this._asked = asked;
     this._index = index;
+    this._showSteps();
     this.dialog.setAttribute("aria-busy", "true");
     const model = this.context.models.chosen();
     const first = Math.max(0, index + 1 - model.max_model_len); // a longer context is refused
@@ -77,8 +80,6 @@ export class AttentionDialog {
     });
     const list = this.dialog.querySelector(".tokens");
     list.replaceChildren(...shown);
-    this._step(".before", this._index > 0);
-    this._step(".after", this._index < this._ids.length - 1);
     this._fillMap(attentions, shown);
     this._show();
     list.scrollTop = list.scrollHeight;
@@ -142,9 +143,10 @@ export class AttentionDialog {
 
   /** Say why there is no attention; null: there is. */
   _showProblem(problem) {
-    const without = problem?.param === "model";
+    const without = problem?.param === "model" && problem.status === 400; // 404: unknown model
     this.dialog.querySelector(".found").hidden = problem !== null;
     this.dialog.querySelector(".without").hidden = !without;
+    this.dialog.querySelector(".dialog-foot").hidden = without;
     const wrong = this.dialog.querySelector(".wrong");
     wrong.hidden = problem === null || without;
     wrong.textContent =
@@ -155,8 +157,13 @@ export class AttentionDialog {
     this.dialog.querySelector("h2").textContent = text;
   }
 
-  _step(name, possible) {
-    this.dialog.querySelector(name).disabled = !possible;
+  /** Which steps there are; a button that ends gives the focus to the other one. */
+  _showSteps() {
+    const focused = document.activeElement;
+    this._previous.disabled = this._index === 0;
+    this._next.disabled = this._index === this._ids.length - 1;
+    if (focused === this._previous && focused.disabled) this._next.focus();
+    else if (focused === this._next && focused.disabled) this._previous.focus();
   }
 
   _say(name, text) {

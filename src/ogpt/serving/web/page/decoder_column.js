@@ -26,6 +26,11 @@ export class DecoderColumn {
     this.element.append(...Object.values(this._parts), this._insert);
   }
 
+  /** "waiting", "running", "done", "stopped" or "failed". */
+  get state() {
+    return this.element.dataset.state;
+  }
+
   /** The continuation so far. */
   get text() {
     return this.request?.items[0].text ?? "";
@@ -61,7 +66,7 @@ export class DecoderColumn {
   /** End the request, or give up waiting; what has arrived stays. */
   stop() {
     this.request?.stop();
-    if (this.element.dataset.state === "waiting") this._show("stopped", "(stopped)");
+    if (this.state === "waiting") this._show("stopped", "(stopped)");
   }
 
   _show(state, text) {

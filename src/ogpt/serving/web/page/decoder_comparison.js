@@ -109,8 +109,8 @@ export class DecoderComparison {
 
   _ended() {
     this._run = null;
-    const count = this.columns.filter(({ text }) => text.trim()).length;
-    this._showState(`${count} of ${this.columns.length} decoders have a continuation`, false);
+    const count = this.columns.filter(({ state }) => state === "done").length;
+    this._showState(`${count} of ${this.columns.length} finished`, false);
   }
 
   _showState(text, running) {

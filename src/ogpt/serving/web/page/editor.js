@@ -1,12 +1,13 @@
 /**
  * The editor: one document, its history and its view. Every change goes through `edit`.
  *
- * Events: "change" after an edit or another document, "select" when the caret moves.
+ * Events: "change" after an edit or another document, "select" when the caret moves. The detail of a
+ * "change" is the change of another writer, {start, end, added}, or null.
  */
 
 import { EditorInput } from "./editor_input.js";
 import { EditorView } from "./editor_view.js";
-import { History, moved } from "./history.js";
+import { History, moved, placeAfter } from "./history.js";
 import { EMPTY, TextDocument, humanSlice } from "./text_document.js";
 import { movedTokens } from "./token_places.js";
 
@@ -68,10 +69,13 @@ export class Editor extends EventTarget {
   takeChange(start, end, slice) {
     const { start: from, end: to } = this.selection;
     const added = slice.text.length;
+    const { ghost } = this.view;
+    const place = ghost && placeAfter(ghost.offset, ghost.offset, { start, end, added });
     this._replace(start, end, slice);
+    if (place) this.view.setGhost({ ...ghost, offset: place.start });
     this.history.rebase(start, end, added);
     this.select(moved(from, start, end, added), moved(to, start, end, added));
-    this._told("change");
+    this._told("change", { start, end, added });
   }
 
   undo() {
@@ -104,6 +108,7 @@ export class Editor extends EventTarget {
   /** Take in what the browser changed in the page by itself: text of an input method. */
   takeIn() {
     const shown = this.view.shownText();
+    this.view.setGhost(null);
     const { text } = this.document;
     const most = Math.min(shown.length, text.length);
     let start = 0;
@@ -124,8 +129,9 @@ export class Editor extends EventTarget {
   }
 
   _replace(start, end, slice) {
+    // an edit before a ghost, or at it, takes it away
+    if (start <= this.view.ghost?.offset) this.view.setGhost(null);
     const removed = this.document.replace(start, end, slice);
-    this.view.ghost = shifted(this.view.ghost, start);
     this._moveTokens(start, removed.text, slice.text.length);
     this.view.update(start, end - start, slice.text.length);
     return removed;
@@ -142,12 +148,7 @@ export class Editor extends EventTarget {
     this._told("change");
   }
 
-  _told(name) {
-    this.dispatchEvent(new Event(name));
+  _told(name, detail = null) {
+    this.dispatchEvent(new CustomEvent(name, { detail }));
   }
-}
-
-/** An edit before a ghost, or at it, takes it away. */
-function shifted(ghost, start) {
-  return ghost && ghost.offset < start ? ghost : null;
 }

@@ -63,6 +63,7 @@ export class EditorView {
 
   /** Show a ghost, or none: {offset, text}. */
   setGhost(ghost) {
+    if (!this.ghost && !ghost) return;
     const places = [this.ghost, ghost].filter(Boolean).map(({ offset }) => this.lineAt(offset));
     this.ghost = ghost;
     this._repaint(new Set(places));
@@ -105,7 +106,8 @@ export class EditorView {
 
   /** The text that the page shows, which the browser may have changed. */
   shownText() {
-    const read = this.ghost ? textOf : ({ textContent }) => textContent; // which is quick
+    const hasGhost = this.root.querySelector(".ghost") !== null;
+    const read = hasGhost ? textOf : ({ textContent }) => textContent; // which is quick
     return [...this.root.childNodes].map(read).join("\n");
   }
 

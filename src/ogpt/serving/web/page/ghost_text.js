@@ -7,6 +7,7 @@
 
 import { ServerAway } from "./api.js";
 import { Continuations, needless } from "./continuations.js";
+import { placeAfter } from "./history.js";
 import { newSeed, requestOf } from "./settings.js";
 import { machineSlice } from "./text_document.js";
 
@@ -19,8 +20,13 @@ export class GhostText {
     this.tab = true; // whether Tab is for the ghost
     this._timer = 0;
     this._request = null;
+    this._offset = 0; // where its continuation begins
     this._taken = 0; // characters of the continuation that are in the text
-    context.editor.addEventListener("change", () => this._rest());
+    context.editor.addEventListener("change", ({ detail }) => {
+      const place = detail && placeAfter(this._offset, this._offset + this._taken, detail);
+      if (place) this._offset = place.start;
+      this._rest();
+    });
     context.editor.addEventListener("select", () => {
       const { ghost } = context.editor.view;
       if (ghost && context.editor.selection.start !== ghost.offset) this.hide();
@@ -57,8 +63,9 @@ export class GhostText {
     if (start !== end || before.trim() === "") return;
     const model = models.chosen();
     const body = requestOf(settings.values, before, model.max_model_len, newSeed(), 1);
-    const request = new Continuations(body, model, () => this._show(request, end));
+    const request = new Continuations(body, model, () => this._show(request));
     this._request = request;
+    this._offset = end;
     this._taken = 0;
     onState();
     try {
@@ -128,12 +135,12 @@ export class GhostText {
     }, REST);
   }
 
-  _show(request, offset) {
+  _show(request) {
     if (this._request !== request) return;
     const { editor } = this.context;
     const whole = request.items[0].text;
-    const skipped = needless(whole, editor.document.text.slice(0, offset));
-    const at = offset + this._taken;
+    const skipped = needless(whole, editor.document.text.slice(0, this._offset));
+    const at = this._offset + this._taken;
     const text = whole.slice(skipped + this._taken);
     if (!text || editor.input.composing || editor.selection.start !== at) return;
     editor.view.setGhost({ offset: at, text });

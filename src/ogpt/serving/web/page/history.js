@@ -77,6 +77,12 @@ export function moved(offset, start, end, added) {
   return offset < end ? start : offset + added - (end - start);
 }
 
+/** Where [from, to] is after a change {start, end, added}; null if that touched it. */
+export function placeAfter(from, to, { start, end, added }) {
+  if (start <= to && end >= from) return null;
+  return { start: moved(from, start, end, added), end: moved(to, start, end, added) };
+}
+
 function move(from, to) {
   const edit = from.pop() ?? null;
   if (edit) to.push({ ...edit, time: -Infinity });

@@ -170,12 +170,7 @@ $("menu").addEventListener("click", ({ target }) => {
   }
   $("menu").hidePopover();
 });
-for (const name of ["change", "select"]) {
-  editor.addEventListener(name, () => {
-    if (name === "change") list.close();
-    showState();
-  });
-}
+for (const name of ["change", "select"]) editor.addEventListener(name, showState);
 settings.addEventListener("change", () => models.learn().catch(context.failed));
 opened.addEventListener("apart", () => {
   announcer.show("The same words were changed elsewhere. Yours are kept as a separate document.");

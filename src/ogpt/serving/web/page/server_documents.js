@@ -1,6 +1,7 @@
 /** Documents on the server: saved, read, shared and deleted, each with its edit key. */
 
 import { BASE, json, send } from "./api.js";
+import { isPrompt } from "./text_document.js";
 
 /** The server has changes of a document that the sent one may not be based on. */
 export class Newer extends Error {
@@ -103,6 +104,7 @@ function sendable({ title, spans, seen, revision }) {
 
 /** Whether a model's text can be generated again from what is known of it. */
 export function verifiable(source) {
-  const texts = [source?.model, source?.model_hash, source?.prompt];
-  return texts.every((each) => typeof each === "string") && Number.isInteger(source.seed);
+  const texts = [source?.model, source?.model_hash];
+  const isNamed = texts.every((each) => typeof each === "string") && isPrompt(source.prompt);
+  return isNamed && Number.isInteger(source.seed);
 }

@@ -63,7 +63,7 @@ export class ShareDialog {
   async _endWriting() {
     await this.context.sync.renewKey();
     this.writers.link.value = editLink(this.context.opened.current);
-    this._say("The edit link so far no longer works. This is another one.");
+    this._say("The old edit link no longer works. Here is the new one.");
   }
 
   async _copy({ link }) {

@@ -5,6 +5,7 @@
  */
 
 import { Continuations, insertion, NO_TEXT } from "./continuations.js";
+import { placeAfter } from "./history.js";
 import { newSeed, requestOf } from "./settings.js";
 
 export class SuggestionList {
@@ -24,6 +25,7 @@ export class SuggestionList {
     element.querySelector(".again").addEventListener("click", () => this.ask());
     element.querySelector(".stop").addEventListener("click", () => this.stop());
     element.querySelector(".close").addEventListener("click", () => this.close());
+    context.editor.addEventListener("change", ({ detail }) => this._follow(detail));
     window.addEventListener("resize", () => this.place());
     document.addEventListener("scroll", () => this.place(), { passive: true });
   }
@@ -146,6 +148,19 @@ export class SuggestionList {
   _uncover() {
     const { top, left } = this.element.getBoundingClientRect();
     if (left === 0) this.context.editor.view.reveal(this.offset, top - 12);
+  }
+
+  /** An edit closes the list; a change of another writer moves it, unless that touches its place. */
+  _follow(change) {
+    if (!this.open) return;
+    const place = change && placeAfter(this.offset, this.replaced?.end ?? this.offset, change);
+    if (!place) {
+      this.close();
+      return;
+    }
+    this.offset = place.start;
+    if (this.replaced) this.replaced = { ...this.replaced, ...place };
+    this.place();
   }
 
   _fill() {

@@ -132,7 +132,6 @@ const FACTS = Object.freeze({
   model: "string",
   model_hash: "string",
   seed: "number",
-  prompt: "string",
   index: "number",
   created: "number",
   text: "string",
@@ -157,8 +156,14 @@ export function sliceOf(spans) {
   return { text, machine };
 }
 
+/** Whether a value is a prompt as the server takes it: a text, or token ids. */
+export function isPrompt(value) {
+  return typeof value === "string" || (Array.isArray(value) && value.every(Number.isInteger));
+}
+
 function sourceOf(given) {
   const known = Object.entries(FACTS).filter(([name, type]) => typeof given?.[name] === type);
+  if (isPrompt(given?.prompt)) known.push(["prompt"]);
   const settings = Object.entries(given?.settings ?? {}).filter(([, value]) =>
     ["string", "number", "boolean"].includes(typeof value),
   );

@@ -1,5 +1,5 @@
 /**
- * The dialog that verifies text of models: each passage is generated again from its model, prompt,
+ * The dialog that verifies machine text: each passage is generated again from its model, prompt,
  * settings and seed, and compared byte by byte.
  */
 
@@ -36,7 +36,7 @@ export class VerifyDialog {
     if (range) this._open([range]);
   }
 
-  /** Verify all text of models in the document. */
+  /** Verify all machine text of the document. */
   all() {
     this._open(this.editor.document.machine);
   }
