@@ -31,6 +31,7 @@ Around it:
     resizing.py         rows of an embedding, heads of attention, whole layers
     keras_fit.py        compile(), fit() and predict() with the model's own loss
     keras_checks.py     ids and labels that a compiled step could not check
+    replicas.py         what Keras must know of a batch before several devices take it
     keras_data.py       rows of a data set as batches for them
     pretrained.py       from_pretrained, save_pretrained, SavedModel
     keras_files.py      the classes that `.keras` files name

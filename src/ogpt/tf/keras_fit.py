@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 from ogpt.config.model_output import ModelOutput
 from ogpt.errors import ConfigError
 from ogpt.notices import tell
-from ogpt.tf.base import TFModel
 from ogpt.tf.inputs import named_arguments
 from ogpt.tf.keras_checks import check_ids, checking
 from ogpt.tf.keras_data import Collate, Row, keras_dataset, stacked
 from ogpt.tf.losses import IGNORE_INDEX
+from ogpt.tf.replicas import TFReplicatedModel
 from ogpt.tf.tensors import Tensor
 
 
-class TFTrainableModel(TFModel):
+class TFTrainableModel(TFReplicatedModel):
     """A model for Keras's training loop.
 
     Batches are what `call` takes, with labels among the inputs or as Keras's targets: `x`, or
