@@ -403,6 +403,9 @@ class TestVerify:
         found = self.verified(url, [other]).json()
         assert (found["result"], found["text"]) == ("other_model", None)
         assert found["model_hash"] == span["provenance"]["model_hash"]
+        picked = {**span, "provenance": {**span["provenance"], "alternative": 2}}
+        found = self.verified(url, [picked]).json()
+        assert (found["result"], found["text"]) == ("chosen", None)
         wrong = self.verified(url, [span], model="none")
         assert "'none'; allowed: 'small'" in refused(wrong, 404, "model_not_found")
 

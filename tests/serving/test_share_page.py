@@ -141,6 +141,7 @@ def test_machine_text_is_verified_by_a_button(server_with_documents: str) -> Non
         {"text": "An unknown one.", "by": "machine"},
         {"text": text, "by": "machine", "provenance": PROVENANCE},  # another model's
         {"text": text, "by": "machine", "provenance": {**source, "settings": {"n": "two"}}},
+        {"text": "a", "by": "machine", "provenance": {**source, "alternative": 2}},
     ]
     page = shared(url, title="Good", spans=spans)
     assert "button" in Seen(CLIENT.get(page).text).tags
@@ -149,18 +150,20 @@ def test_machine_text_is_verified_by_a_button(server_with_documents: str) -> Non
     assert looks(good.text) == ["verified", "part"]
     assert "1 of 2 underlined passages verified." in Seen(good.text).text["footer"]
     bad = CLIENT.post(shared(url, title="Bad", spans=spans + others))
-    assert looks(bad.text) == ["verified", "part", "differs", *["unchecked"] * 3]
+    assert looks(bad.text) == ["verified", "part", "differs", *["unchecked"] * 4]
     said = Seen(bad.text).text["footer"]
     for part in (
-        "1 of 6 underlined passages verified.",
+        "1 of 7 underlined passages verified.",
         "1 verified: byte for byte",
         "1 found in part (dashed line)",
         "1 different (wavy line)",
         "1 not checked (dotted line): this server does not have the model",
+        "1 not checked (dotted line): picked from the model's alternatives",
         "1 not checked (dotted line): no generation record",
         "1 not checked (dotted line): the record is not a valid request",
     ):
         assert part in said
+    assert "alternative 2, picked by hand" in bad.text
     assert "form-action 'self'" in bad.headers["content-security-policy"]
 
 

@@ -55,6 +55,7 @@ _OUTCOMES = {
         "different (wavy line): changed, or written by another decoder or processor",
     ),
     "other_model": ("unchecked", "not checked (dotted line): this server does not have the model"),
+    "chosen": ("unchecked", "not checked (dotted line): picked from the model's alternatives"),
     "unknown": ("unchecked", "not checked (dotted line): no generation record"),
     "refused": ("unchecked", "not checked (dotted line): the record is not a valid request"),
     "too_many": (
@@ -173,9 +174,11 @@ def _origin(span: Mapping[str, Any]) -> str:
     provenance = span.get("provenance")
     if provenance is None:
         return "model unknown"
-    settings = provenance.get("settings", {})
-    named = [f"{name} {settings[name]}" for name in SHOWN_SETTINGS if name in settings]
     first = (f"model {provenance['model']}", f"hash {provenance['model_hash'][:12]}")
+    settings = provenance.get("settings", {})
+    if (rank := provenance.get("alternative")) is not None:
+        return ", ".join([*first, f"alternative {rank}, picked by hand"])
+    named = [f"{name} {settings[name]}" for name in SHOWN_SETTINGS if name in settings]
     return ", ".join([*first, *named, f"seed {provenance['seed']}"])
 
 

@@ -50,10 +50,11 @@ class VerifyTextRequest(VerifyRequest):
 class Verification(ApiResponse):
     """Whether a span is what the model generates from its provenance."""
 
-    result: Literal["equal", "part", "different", "other_model"]
+    result: Literal["equal", "part", "different", "other_model", "chosen"]
     """equal: byte for byte; part: the span is a part of the text, such as its first words;
     different: it is not, or the decoder or processor computes other bits; other_model: no model of
-    this server has the hash in the provenance, and no text was generated."""
+    this server has the hash in the provenance; chosen: a human picked it from the model's
+    alternatives, and no request generates it. No text was generated for the last two."""
     text: str | None
     """What was generated; null by a share link, as it may hold words that were deleted."""
     model: str
@@ -117,6 +118,8 @@ async def verification(
         name, found = await _model(request, provenance, body.model)
         if found != provenance.model_hash:
             text, result = None, "other_model"
+        elif provenance.alternative is not None:
+            text, result = None, "chosen"
         else:
             served = await scope.enter_async_context(request.app.state.models.using(name))
             text = await _regenerated(request, provenance, served, scope)

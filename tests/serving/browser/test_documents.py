@@ -15,6 +15,7 @@ from tests.serving.browser.writer import (
     machine,
     saved,
     share_dialog,
+    suggested,
     text,
     until,
 )
@@ -63,14 +64,11 @@ def test_a_new_list_of_documents_keeps_the_focus(page: Page) -> None:
     page.keyboard.type("first")
     page.click("#toggle-documents")
     page.click("#documents-panel .new")
-    page.click("#editor")
-    page.keyboard.type("second")
+    page.keyboard.type("second")  # the focus is in the text
     saved(page)
-    page.focus(".documents .open:has-text('first')")
-    page.keyboard.press("Enter")  # the list is shown again, with this document as the open one
-    assert "first" in page.evaluate(focused)
-    page.keyboard.press("Tab")
-    page.keyboard.press("Enter")
+    page.focus(".documents .delete >> nth=1")
+    page.keyboard.press("Enter")  # the list is shown again
+    assert "Really" in page.evaluate(focused)
     page.keyboard.press("Enter")
     page.wait_for_selector("#note:has-text('was deleted')")
     assert "second" in page.evaluate(focused)
@@ -86,12 +84,14 @@ def test_the_list_of_documents(page: Page) -> None:
     page.click("#toggle-documents")
     assert page.locator(".documents .open strong").all_text_contents() == ["first"]
     page.click(".panel .new")
-    page.click("#editor")
     page.keyboard.type("second")
     saved(page)  # the list is open still
     assert page.locator(".documents .open strong").all_text_contents() == ["second", "first"]
     page.click(".documents .open >> nth=1")
-    assert text(page) == "first"
+    suggested(page)  # the caret is at the end
+    page.keyboard.press("Escape")
+    page.keyboard.type("!")
+    assert text(page) == "first!"
     page.click(".documents .delete >> nth=1")
     assert page.locator(".documents .open").count() == 2  # it asks first
     page.click(".documents .delete[data-sure]")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from tests.serving.browser.writer import accepted, machine, saved, text, until
+from tests.serving.browser.writer import accepted, announced, machine, saved, text, until
 from tests.serving.calls import CLIENT
 from tests.serving.running import running
 from tests.serving.small import save_small
@@ -44,6 +44,9 @@ def test_tokens_are_found_in_the_text(
     assert page.evaluate(PLACES, [pieces, typed]) == expected
 
 
+WHOLE = "#alternatives li button:not([aria-disabled])"
+
+
 def test_colours_and_alternatives(page: Page) -> None:
     page.keyboard.type("A bad cab")
     accepted(page)
@@ -61,20 +64,29 @@ def test_colours_and_alternatives(page: Page) -> None:
         page.keyboard.press("ArrowRight")
     until(page, "document.getElementById('origin').value.includes('bits of surprise')")
     page.keyboard.press("Alt+ArrowDown")
-    options = page.locator("#alternatives li button")
-    assert page.locator("#alternatives .token").text_content() == "b"
+    word = "#alternatives :is(.word-before, .token, .word-after)"
+    assert page.locator(word).all_text_contents() == ["", "b", "ad"]
     chances = page.locator("#alternatives .percent").all_text_contents()
     numbers = [float(each.strip("<% ")) for each in chances]
     assert numbers == sorted(numbers, reverse=True)
     page.keyboard.press("Escape")
     assert page.evaluate("document.activeElement.id") == "editor"
+    # a beginning of a word would break the word
     page.keyboard.press("Alt+ArrowDown")
-    page.keyboard.press("ArrowDown")
-    chosen = options.nth(1).locator("span").first.text_content() or ""
-    page.keyboard.press("Enter")
-    assert text(page).startswith(f"A {chosen}")
-    page.keyboard.press("Control+z")
-    assert text(page) == whole
+    page.locator("#alternatives [aria-disabled]").first.press("Enter")
+    assert "only begins a word" in announced(page)
+    # a whole word takes the place of the whole word, and is the model's
+    option = page.locator(WHOLE).first
+    chosen = option.locator("span").first.text_content() or ""
+    option.press("Enter")
+    assert text(page) == f"A {chosen}{whole[5:]}"
+    assert machine(page)[0] == chosen
+    until(page, "document.getElementById('origin').value.includes('picked by hand')")
+    page.click("#verify")
+    page.wait_for_selector("#verify-dialog li[data-result=chosen]")
+    page.keyboard.press("Escape")
+    page.click("#undo")
+    assert (text(page), "".join(machine(page))) == (whole, "".join(marked))
     # by mouse, after a reload
     saved(page)
     page.reload()
@@ -136,8 +148,9 @@ def test_colours_and_lines_through_edits_streams_and_stops(page: Page) -> None:
     page.keyboard.press("Control+End")
     until(page, "document.getElementById('origin').value.includes('bits of surprise')")
     page.keyboard.press("Alt+ArrowDown")
-    chosen = page.locator("#alternatives li button span").first.text_content() or ""
-    page.keyboard.press("Enter")
+    option = page.locator(WHOLE).first
+    chosen = option.locator("span").first.text_content() or ""
+    option.press("Enter")
     assert text(page) == f"x 蚊 a bad cab\na bed faced a ca{chosen}"
     page.keyboard.press("Control+z")
     # a request that runs, and one that was stopped, change no colour

@@ -195,7 +195,8 @@ def test_tab_can_be_left_to_the_browser(page: Page) -> None:
     assert page.is_hidden("#suggestions")
 
 
-def test_stop_keeps_what_has_arrived(page: Page) -> None:
+@pytest.mark.parametrize("key", [None, "Escape"])
+def test_stop_keeps_what_has_arrived(page: Page, key: str | None) -> None:
     """Answers of a server that never ends."""
     event = '{"choices":[{"index":%d,"text":" bead","finish_reason":null}]}'
     page.add_init_script("")
@@ -216,10 +217,32 @@ def test_stop_keeps_what_has_arrived(page: Page) -> None:
     page.keyboard.type("a bad")
     page.keyboard.press("Tab")
     page.wait_for_selector(f"{SUGGESTIONS}:has-text('bead') >> nth=2")
-    page.click("#stop")
+    if key:
+        page.keyboard.press(key)
+    else:
+        page.click("#stop")
     page.wait_for_selector("#suggestions[aria-busy=false]")
     page.keyboard.press("Enter")
     assert (text(page), machine(page)) == ("a bad bead", [" bead"])
+
+
+def test_a_list_that_the_writer_leaves_closes(page: Page) -> None:
+    page.keyboard.type("a bad\ncab")
+    suggested(page)
+    page.keyboard.press("Control+Home")
+    page.wait_for_selector("#suggestions", state="hidden")
+    page.keyboard.press("Enter")
+    assert text(page) == "\na bad\ncab"
+    page.keyboard.press("Control+Home")
+    page.keyboard.press("Tab")
+    assert "move it after some words" in announced(page)
+    page.keyboard.press("Control+End")
+    for leave in ("#title", "#toggle-settings"):
+        page.focus("#editor")
+        suggested(page)
+        page.click(leave)
+        page.wait_for_selector("#suggestions", state="hidden")
+    assert machine(page) == []
 
 
 def test_an_empty_page_asks_for_words(page: Page) -> None:

@@ -32,6 +32,12 @@ class Origin(BaseModel):
     seed: int = Field(description="As it was sent to /v1/completions.")
     settings: dict[str, Any] = Field({}, description="Other fields of that request.")
     index: int = Field(0, ge=0, description="Of the choice that was accepted.")
+    alternative: int | None = Field(
+        None,
+        ge=1,
+        description="Rank among the model's alternatives for a token, of which a human picked the "
+        "text: no request generates it again, and the seed has no effect.",
+    )
     created: float | None = Field(None, description="Unix time in seconds.")
 
 

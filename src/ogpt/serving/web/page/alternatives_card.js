@@ -5,9 +5,14 @@
  */
 
 import { TOP } from "./token_scores.js";
-import { humanSlice } from "./text_document.js";
+import { lastOf } from "./settings.js";
+import { machineSlice } from "./text_document.js";
 
 const DELAY = 150;
+const LONGEST = 200; // characters of a word
+const LETTER = /[\p{L}\p{N}\p{M}]/u;
+const WORD_START = /^(?:n['’]t\b|[\p{L}\p{N}\p{M}]*)/iu;
+const WORD_END = /[\p{L}\p{N}\p{M}]*$/u;
 
 export class AlternativesCard {
   constructor(card, context) {
@@ -44,8 +49,12 @@ export class AlternativesCard {
   show(token) {
     const { editor } = this.context;
     this.token = token;
-    const shown = editor.document.text.slice(token.start, token.end);
+    const { text } = editor.document;
+    const shown = text.slice(token.start, token.end);
     this.card.querySelector(".token").textContent = shown;
+    const head = token.beginsWord ? "" : text.slice(0, token.start).match(WORD_END)[0];
+    this.card.querySelector(".word-before").textContent = head;
+    this.card.querySelector(".word-after").textContent = restOfWord(text, token);
     this.card.querySelector(".bits").textContent = surprise(token);
     const items = token.alternatives.map((each) => this._item(each, shown));
     this.card.querySelector("ol").replaceChildren(...items);
@@ -64,12 +73,13 @@ export class AlternativesCard {
     this.token = null;
   }
 
-  _item({ text, probability, name }, shown) {
+  _item({ text, probability, name, endsWord }, shown) {
     const item = document.createElement("li");
     const button = document.createElement("button");
     button.type = "button";
     const word = document.createElement("span");
-    word.textContent = text.trim() || name.replace("</w>", "").trim() || "line break";
+    const plain = text.trim() || name.replace("</w>", "").trim() || "line break";
+    word.textContent = endsWord ? plain : `${plain}…`;
     const bar = document.createElement("span");
     bar.className = "chance";
     bar.style.setProperty("--part", probability);
@@ -77,7 +87,8 @@ export class AlternativesCard {
     number.className = "percent";
     number.textContent = percent(probability);
     button.append(word, bar, number);
-    if (word.textContent === shown.toLowerCase()) button.setAttribute("aria-current", "true");
+    if (!endsWord) button.setAttribute("aria-disabled", "true");
+    if (plain === shown.toLowerCase()) button.setAttribute("aria-current", "true");
     item.append(button);
     return item;
   }
@@ -122,17 +133,20 @@ export class AlternativesCard {
     if (!button) return;
     const index = [...this.card.querySelectorAll("li button")].indexOf(button);
     const { editor, announcer } = this.context;
-    const { start, end, alternatives, endsWord } = this.token;
-    const chosen = alternatives[index];
+    const { token } = this;
+    const chosen = token.alternatives[index];
+    if (!chosen.text.trim()) return;
+    if (!chosen.endsWord) {
+      announcer.show(`“${chosen.text.trim()}” only begins a word. Choose one without “…”.`);
+      return;
+    }
+    const { start, end, text } = swapped(editor.document.text, token, chosen.text.trim());
     const before = editor.document.text.slice(start, end);
-    let text = chosen.text.trim();
-    if (!text) return;
-    if (/^\p{Lu}/u.test(before)) text = text[0].toUpperCase() + text.slice(1);
-    if (chosen.endsWord && !endsWord) text += " ";
+    const source = provenance(editor.document.text.slice(0, start), token, index, text);
     this.hide();
     editor.focus();
-    editor.edit(start, end, humanSlice(text), "swap");
-    announcer.say(`${before} became ${text}`);
+    editor.edit(start, end, machineSlice(text, source), "swap");
+    announcer.say(`${before} became ${text.trim()}`);
   }
 
   _key(event) {
@@ -148,6 +162,42 @@ export class AlternativesCard {
     }
     event.preventDefault();
   }
+}
+
+/** What follows of the word that a token is in. */
+function restOfWord(text, { start, end }) {
+  const inWord = WORD_END.exec(text.slice(start, end))[0] !== "";
+  return inWord ? text.slice(end, end + LONGEST).match(WORD_START)[0] : "";
+}
+
+/** The edit that puts an alternative in the place of a token and of the rest of its word. */
+function swapped(text, token, chosen) {
+  const { start, beginsWord } = token;
+  const rest = restOfWord(text, token);
+  const end = token.end + rest.length;
+  const isUpper = /^\p{Lu}/u.test(text.slice(start, end));
+  let shown = isUpper ? chosen[0].toUpperCase() + chosen.slice(1) : chosen;
+  // in the place of a sign between two words
+  if (LETTER.test(shown.at(-1)) && LETTER.test(text[end] ?? "")) shown = `${shown} `;
+  const touches = beginsWord && LETTER.test(text[start - 1] ?? "");
+  if (touches && LETTER.test(shown[0]) && !/['’]/.test(shown)) shown = ` ${shown}`;
+  return { start, end, text: shown };
+}
+
+/** Where an alternative comes from. A person has chosen it: no seed generates it again. */
+function provenance(before, { model }, index, text) {
+  return {
+    model: model.id,
+    model_hash: model.model_hash ?? null,
+    settings: {},
+    seed: 0,
+    prompt: lastOf(before),
+    index: 0,
+    alternative: index + 1,
+    created: Date.now() / 1000,
+    text,
+    complete: true,
+  };
 }
 
 /** Surprisal in words. */

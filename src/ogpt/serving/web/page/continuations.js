@@ -8,7 +8,12 @@ import { completions } from "./api.js";
 import { machineSlice } from "./text_document.js";
 
 /** What the page says where there is nothing to continue. */
-export const NO_TEXT = "Write a few words first, or choose an example with Shuffle.";
+const NO_TEXT = "Write a few words first, or choose an example with Shuffle.";
+const NONE_BEFORE = "The model continues what is before the caret: move it after some words.";
+
+export function nothingToContinue(text) {
+  return text.trim() === "" ? NO_TEXT : NONE_BEFORE;
+}
 
 export class Continuations {
   constructor(body, model, onPart) {

@@ -4,7 +4,7 @@
  * A few requests run at a time, so that the page keeps connections for saving and for other tabs.
  */
 
-import { insertion, NO_TEXT } from "./continuations.js";
+import { insertion, nothingToContinue } from "./continuations.js";
 import { DecoderColumn } from "./decoder_column.js";
 import { newSeed, promptOf, requestOf } from "./settings.js";
 
@@ -59,7 +59,7 @@ export class DecoderComparison {
     const { editor, announcer } = this.context;
     this._before = editor.document.text.slice(0, editor.selection.end);
     if (this._before.trim() === "") {
-      announcer.show(NO_TEXT);
+      announcer.show(nothingToContinue(editor.document.text));
       editor.focus();
       return;
     }

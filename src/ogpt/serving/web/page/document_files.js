@@ -86,11 +86,15 @@ footer { margin-top: 4rem; font: 0.85rem/1.5 ui-sans-serif, system-ui, sans-seri
 
 /** One line on how a model came to write a text. */
 export function described(source) {
-  const { model, model_hash: hash, seed, settings = {} } = source ?? {};
+  const { model, model_hash: hash, seed, alternative, settings = {} } = source ?? {};
   const parts = [`model ${model ?? "unknown"}`];
   if (hash) parts.push(`hash ${String(hash).slice(0, 12)}`);
-  parts.push(...settingsNamed(settings));
-  if (seed !== undefined) parts.push(`seed ${seed}`);
+  if (alternative === undefined) {
+    parts.push(...settingsNamed(settings));
+    if (seed !== undefined) parts.push(`seed ${seed}`);
+  } else {
+    parts.push(`alternative ${alternative}, picked by hand`);
+  }
   return parts.join(", ");
 }
 

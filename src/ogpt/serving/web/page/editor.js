@@ -45,10 +45,11 @@ export class Editor extends EventTarget {
   open(slice) {
     this.document = new TextDocument(slice);
     this.history.clear();
-    this._selection = { start: 0, end: 0, backward: false };
     this.view.ghost = null;
     this.view.tokens = [];
     this.view.show(this.document);
+    this.select(this.document.length);
+    this.view.reveal(this.document.length);
     this._told("change");
   }
 

@@ -172,6 +172,7 @@ $("menu").addEventListener("click", ({ target }) => {
 });
 for (const name of ["change", "select"]) editor.addEventListener(name, showState);
 settings.addEventListener("change", () => models.learn().catch(context.failed));
+opened.addEventListener("opened", () => panels.leave());
 opened.addEventListener("apart", () => {
   announcer.show("The same words were changed elsewhere. Yours are kept as a separate document.");
 });

@@ -17,15 +17,16 @@ export class Panels {
         if (event.key === "Escape") this.show(name, false);
       });
     }
-    partsOf("documents").panel.addEventListener("click", ({ target }) => {
-      if (isBeside() || !target.closest(".new, .open")) return;
-      hide("documents");
-      this.editor.focus();
-    });
     this.editor.root.addEventListener("pointerdown", () => {
       if (isBeside()) return;
       PANELS.filter((name) => !partsOf(name).panel.hidden).forEach((name) => hide(name));
     });
+  }
+
+  /** The text has the focus: a document was opened. */
+  leave() {
+    if (!isBeside()) PANELS.forEach(hide);
+    this.editor.focus();
   }
 
   show(name, shown) {

@@ -4,9 +4,12 @@
  * The caret stays in the text: the list is announced through aria-activedescendant.
  */
 
-import { Continuations, insertion, NO_TEXT } from "./continuations.js";
+import { Continuations, insertion, nothingToContinue } from "./continuations.js";
 import { placeAfter } from "./history.js";
 import { newSeed, requestOf } from "./settings.js";
+
+/** Where the focus and clicks leave the list open; the key is asked for because of it. */
+const BESIDE = "#suggestions, #editor, footer .actions, #key";
 
 export class SuggestionList {
   constructor(element, context) {
@@ -17,6 +20,7 @@ export class SuggestionList {
     this.offset = 0;
     this.replaced = null; // {start, end} of what gives way to the suggestion
     this.selected = 0;
+    this._selection = null; // of the editor while the list is open
     this._keyboard = false; // the mouse selects only when it moves
     element.addEventListener("pointerdown", (event) => event.preventDefault());
     element.addEventListener("pointermove", () => (this._keyboard = false));
@@ -26,6 +30,12 @@ export class SuggestionList {
     element.querySelector(".stop").addEventListener("click", () => this.stop());
     element.querySelector(".close").addEventListener("click", () => this.close());
     context.editor.addEventListener("change", ({ detail }) => this._follow(detail));
+    context.editor.addEventListener("select", () => this._moved());
+    for (const name of ["click", "focusin"]) {
+      document.addEventListener(name, ({ target }) => {
+        if (!target.closest(BESIDE)) this.close();
+      });
+    }
     window.addEventListener("resize", () => this.place());
     document.addEventListener("scroll", () => this.place(), { passive: true });
   }
@@ -44,12 +54,13 @@ export class SuggestionList {
     const offset = replaced?.start ?? editor.selection.end;
     const before = editor.document.text.slice(0, offset);
     if (before.trim() === "") {
-      announcer.show(NO_TEXT);
+      announcer.show(nothingToContinue(editor.document.text));
       return;
     }
     this.stop();
     this.offset = offset;
     this.replaced = replaced;
+    this._selection = editor.selection;
     this.selected = 0;
     const model = models.chosen();
     const body = requestOf(settings.values, before, model.max_model_len, newSeed());
@@ -114,6 +125,8 @@ export class SuggestionList {
       this._select((this.selected + (key === "ArrowDown" ? 1 : count - 1)) % count);
     } else if (key === "Enter") {
       this.accept();
+    } else if (key === "Escape" && this.running) {
+      this.stop();
     } else if (key === "Escape") {
       this.close();
       this.context.announcer.say("Suggestions closed");
@@ -144,6 +157,13 @@ export class SuggestionList {
     this.element.dataset.side = below ? "below" : "above";
   }
 
+  /** A writer who moves the caret would not find there what the list inserts. */
+  _moved() {
+    if (!this.open) return;
+    const { start, end } = this.context.editor.selection;
+    if (start !== this._selection.start || end !== this._selection.end) this.close();
+  }
+
   /** Scroll the caret out from under a list at the bottom. */
   _uncover() {
     const { top, left } = this.element.getBoundingClientRect();
@@ -160,6 +180,7 @@ export class SuggestionList {
     }
     this.offset = place.start;
     if (this.replaced) this.replaced = { ...this.replaced, ...place };
+    this._selection = this.context.editor.selection;
     this.place();
   }
 

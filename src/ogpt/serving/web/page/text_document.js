@@ -133,6 +133,7 @@ const FACTS = Object.freeze({
   model_hash: "string",
   seed: "number",
   index: "number",
+  alternative: "number",
   created: "number",
   text: "string",
   complete: "boolean",

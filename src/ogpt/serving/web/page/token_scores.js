@@ -8,9 +8,10 @@ export const TOP = 6;
 const STEPS = [3, 6, 9, 12]; // bits at which the next colour begins
 
 /**
- * Score a text. Returns tokens in order: {start, end, bits, level, rank, alternatives, ids, index},
- * with places in the text. Alternatives are {text, probability, endsWord}, the most probable first.
- * `ids` are those of all tokens, and `index` is the place of this one among them.
+ * Score a text. Returns tokens in order: {start, end, bits, level, rank, beginsWord,
+ * alternatives, ids, index, model}, with places in the text. Alternatives are {text, probability,
+ * endsWord}, the most probable first. `ids` are those of all tokens, and `index` is the place of
+ * this one among them.
  */
 export async function tokenScores(text, model, signal) {
   const body = {
@@ -40,10 +41,11 @@ export async function tokenScores(text, model, signal) {
         bits,
         level: STEPS.filter((step) => bits >= step).length,
         rank: more < TOP ? more + 1 : null,
-        endsWord: own.endsWith("</w>"),
+        beginsWord: logprobs.tokens[index - 1].endsWith("</w>"),
         alternatives: others.slice(0, TOP),
         ids,
         index,
+        model,
       },
     ];
   });

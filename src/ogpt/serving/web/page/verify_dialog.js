@@ -14,6 +14,9 @@ const RESULTS = {
     "Different: the model writes something else. The text was changed, or another decoder or " +
     "processor wrote it.",
   other_model: "Not checked: this server does not have the model.",
+  chosen:
+    "Not checked: it was picked by hand from the model's alternatives, and cannot be generated " +
+    "again.",
   unknown: "Not checked: it is not known how it was generated.",
 };
 const GOOD = ["equal", "part"];
