@@ -202,7 +202,8 @@ function provenance(before, { model }, index, text) {
 
 /** Surprisal in words. */
 export function surprise({ bits, rank }) {
-  const place = rank ? `choice ${rank} of the model` : `not among its first ${TOP} choices`;
+  const ordinal = ["1st", "2nd", "3rd"][rank - 1] ?? `${rank}th`;
+  const place = rank ? `the model's ${ordinal} choice` : `not in the model's top ${TOP}`;
   return `${bits.toFixed(1)} bits of surprise, ${place}`;
 }
 

@@ -67,7 +67,7 @@ export function page({ title, slice }) {
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>${name}</title>
 <style>
-:root { color-scheme: light dark; }
+:root { color-scheme: light dark; background: light-dark(#fbfaf7, #181715); color: light-dark(#211f1b, #e9e4da); }
 body { max-width: 38rem; margin: 4rem auto; padding: 0 1.25rem; font: 1.15rem/1.7 ui-serif, Georgia, serif; }
 article { white-space: pre-wrap; overflow-wrap: anywhere; }
 mark { color: inherit; background: light-dark(#e6efe9, #22352f); text-decoration: underline; text-decoration-color: light-dark(#2f6b5b, #8fc7b5); text-decoration-thickness: 1px; text-underline-offset: 0.2em; }

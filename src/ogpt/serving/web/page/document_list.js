@@ -82,7 +82,7 @@ export class DocumentList {
     gone.type = "button";
     gone.textContent = "Delete";
     if (id === this._asked) {
-      gone.textContent = linked ? "Delete for everybody?" : "Really delete?";
+      gone.textContent = linked ? "Delete for everybody?" : "Delete for good?";
       gone.dataset.sure = "yes";
     }
     gone.setAttribute("aria-label", `${gone.textContent} ${name.textContent}`);

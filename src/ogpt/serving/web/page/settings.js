@@ -46,7 +46,7 @@ const NAMES = {
   typical_p: "typical-p",
   penalty_alpha: "penalty alpha",
   best_of: "beams",
-  no_repeat_ngram_size: "no repeated n-grams of",
+  no_repeat_ngram_size: "no-repeat n-gram size",
 };
 const WITHOUT_EFFECT = { top_p: 1, top_k: 0 };
 

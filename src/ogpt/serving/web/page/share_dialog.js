@@ -50,7 +50,7 @@ export class ShareDialog {
   async _make() {
     this._showReading(await makeReadLink(this.context.opened.current));
     this.readers.link.select();
-    this._say("The link shows the text as it is now, and later changes too.");
+    this._say("The link always shows the latest version.");
   }
 
   async _endReading() {

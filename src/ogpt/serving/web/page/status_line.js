@@ -62,7 +62,7 @@ export class StatusLine {
     const { problem, saved } = this.opened;
     const { place, refusal } = this.sync;
     if (problem === "full" && place === "server") return "Saved on the server only";
-    if (problem === "full") return "Not saved: this browser has no room. Export the text.";
+    if (problem === "full") return "Not saved: this browser's storage is full. Export the text.";
     if (!saved || place === "waiting") return "Saving…";
     if (place === "server") return "Saved";
     return refusal ? `Saved in this browser only: ${refusal}` : "Saved in this browser";

@@ -70,6 +70,7 @@ export class SuggestionList {
     this.element.hidden = false;
     this.place();
     this._uncover();
+    announcer.hide(); // what was said of an earlier request
     announcer.say("Asking for suggestions");
     this.context.onState();
     try {
