@@ -111,3 +111,4 @@ def test_stop_and_errors(new_page: NewPage, small_folder: Path) -> None:
         errors = new_page.messages  # type: ignore[attr-defined]
         assert all("400" in each for each in errors)
         errors.clear()
+        page.close()  # before its server

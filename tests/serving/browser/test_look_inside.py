@@ -266,6 +266,7 @@ def test_attention_by_layer_and_head(new_page: NewPage, tmp_path: Path) -> None:
         page.locator("#editor [class*=level-]").nth(1).tap()
         page.wait_for_selector("#alternatives")
         assert page.locator("#alternatives .token").text_content() == "a"
+        page.close()  # before its server
 
 
 def test_a_decoder_without_attention(page: Page, new_page: NewPage) -> None:
