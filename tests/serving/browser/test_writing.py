@@ -290,6 +290,26 @@ def test_words_counted_edit_by_edit_are_those_of_the_whole(page: Page) -> None:
     assert found["length"] > 300
 
 
+KEPT = """async (span) => {
+  const { sliceOf, spansOf } = await import("/static/page/text_document.js");
+  const { verifiable } = await import("/static/page/server_documents.js");
+  const [kept] = spansOf(sliceOf([span]));
+  return [kept, verifiable(kept.provenance)];
+}"""
+
+
+def test_provenance_of_other_clients_is_kept(page: Page) -> None:
+    source = {"model": "small", "model_hash": "ab" * 32, "seed": 7}
+    settings = {"max_tokens": 4, "stop": ["\n", "x"], "stop_token_ids": [5]}
+    for prompt in ("a bad", [1, 2], []):
+        provenance = {**source, "prompt": prompt, "settings": settings}
+        span = {"text": " cab", "by": "machine", "provenance": provenance}
+        assert page.evaluate(KEPT, span) == [span, True]
+    hostile = {**source, "prompt": ["a"], "settings": {"stop": {"toString": 1}, "n": [[1, {}]]}}
+    kept = {"text": "b", "by": "machine", "provenance": {**source, "settings": {}}}
+    assert page.evaluate(KEPT, {**kept, "provenance": hostile}) == [kept, False]
+
+
 def is_caret_in_view(page: Page) -> bool:
     found: bool = page.evaluate(
         """() => {

@@ -166,7 +166,7 @@ function sourceOf(given) {
   const known = Object.entries(FACTS).filter(([name, type]) => typeof given?.[name] === type);
   if (isPrompt(given?.prompt)) known.push(["prompt"]);
   const settings = Object.entries(given?.settings ?? {}).filter(([, value]) =>
-    ["string", "number", "boolean"].includes(typeof value),
+    [value].flat().every((each) => ["string", "number", "boolean"].includes(typeof each)),
   );
   return {
     ...Object.fromEntries(known.map(([name]) => [name, given[name]])),
