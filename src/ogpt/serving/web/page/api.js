@@ -51,7 +51,14 @@ export async function send(path, { asks, ...options } = {}) {
 
 /** Send a request and return the JSON of its answer. */
 export async function json(path, options) {
-  return (await send(path, options)).json();
+  const response = await send(path, options);
+  const body = await away(response.text()); // which may be cut off
+  try {
+    return JSON.parse(body);
+  } catch {
+    // a proxy's page, or one that asks to sign in
+    throw new ApiError(response.status, "the answer is no JSON");
+  }
 }
 
 /** Yield the events of a completion that is streamed. An error event is raised. */

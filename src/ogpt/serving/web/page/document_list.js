@@ -48,10 +48,16 @@ export class DocumentList {
 
   /** Delete a document on the server first: nothing else could end its links. */
   async _delete(id) {
-    const found = stored(id);
     this._asked = null;
+    let known = stored(id)?.revision > 0; // the server had it, and may have it still
     try {
-      if (found && this.sync.kept !== false) await exclusively(id, () => deleteDocument(found));
+      if (this.sync.kept !== false) {
+        await exclusively(id, async () => {
+          const found = stored(id);
+          if (found && (await deleteDocument(found))) known = false;
+          remove(id); // before another tab sends it again
+        });
+      }
     } catch {
       this.announcer.show("Not deleted: the server did not delete its copy. Try again.", "error");
       this.show();
@@ -61,7 +67,7 @@ export class DocumentList {
     if (id === this.opened.current.id) this.opened.forget();
     else this.opened.save(); // there may be room for it now
     this.show();
-    this.announcer.show("The document was deleted.");
+    this.announcer.show(known ? UNKNOWN : "The document was deleted.");
   }
 
   _item({ id, title, start, updated, linked }) {
@@ -106,6 +112,9 @@ export class DocumentList {
     }
   }
 }
+
+const UNKNOWN =
+  "Removed from this browser. If the server still has a copy, the key of this browser cannot delete it.";
 
 function shortTime(seconds) {
   const date = new Date(seconds * 1000);

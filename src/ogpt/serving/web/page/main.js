@@ -125,12 +125,12 @@ async function importFile() {
 }
 
 async function loadModels(asks = false) {
+  sync.start();
   try {
     await models.load(asks);
     panel.setModels(models.cards);
     editor.dispatchEvent(new Event("select"));
     inside.enable(preferences.values.inside);
-    await sync.start();
   } catch (error) {
     if (!(error instanceof ServerAway)) context.failed(error); // the page says so itself
   }
@@ -175,6 +175,9 @@ settings.addEventListener("change", () => models.learn().catch(context.failed));
 opened.addEventListener("opened", () => panels.leave());
 opened.addEventListener("apart", () => {
   announcer.show("The same words were changed elsewhere. Yours are kept as a separate document.");
+});
+opened.addEventListener("deleted", () => {
+  announcer.show("This document was deleted in another tab. What you write is a new one.");
 });
 opened.addEventListener("joined", () => announcer.say("Changes from elsewhere were added."));
 opened.addEventListener("missing", () => {

@@ -3,8 +3,8 @@
  * and the server bring is joined with it. Where both changed the same words, two documents are kept.
  *
  * Events: "state"; "list" when documents were saved; "opened"; "unsaved" when one cannot be left;
- * "apart" when the text became a separate document; "joined" with changes of others; "missing" when
- * the address names a document that is not in this browser.
+ * "apart" when the text became a separate document; "joined" with changes of others; "deleted" in
+ * another tab; "missing" when the address names a document that is not in this browser.
  */
 
 import {
@@ -12,16 +12,17 @@ import {
   NoRoom,
   created,
   identity,
-  includes,
+  keep,
+  leaveText,
   note,
   remove,
   save,
   stored,
-  union,
   watch,
 } from "./store.js";
 import { differences, merged, mergedTitle } from "./text_merge.js";
 import { sliceOf, spansOf } from "./text_document.js";
+import { commonBase, includes, isNewest, union } from "./versions.js";
 
 const LAST = "ogpt.last";
 const REST = 400; // milliseconds after a change
@@ -34,8 +35,10 @@ export class OpenDocument extends EventTarget {
     this.current = created(); // as it was last saved, or opened
     this.saved = true;
     this.exported = false; // as it is now
+    this.deleted = false; // in another tab, and nothing was written since
     this.problem = null;
     this._known = null; // the last version that both the server and this page had
+    this._before = null; // the version on which `current` is based
     this._timer = 0;
     this._busy = false; // the page itself changes the text
     editor.addEventListener("change", () => this._changed());
@@ -49,7 +52,7 @@ export class OpenDocument extends EventTarget {
       if (document.hidden) this.save();
       else this.refresh(); // a page that slept heard nothing of other tabs
     });
-    watch((id, found) => this._elsewhere(id, found));
+    watch((id) => this._elsewhere(id));
   }
 
   /** Open what the address names, else the last document, else a new one. */
@@ -90,17 +93,10 @@ export class OpenDocument extends EventTarget {
     return this.current.spans === null;
   }
 
-  /** Save now what is not saved. `known` is what became known of the document meanwhile. */
-  save(known = { synced: false }) {
+  /** Save now what is not saved. */
+  save() {
     clearTimeout(this._timer);
-    if (this.saved) return;
-    try {
-      this._keep(known);
-    } catch (error) {
-      this._noRoom(error);
-      return;
-    }
-    this._afterSave();
+    if (!this.saved) this._attempt(() => this._keep());
   }
 
   /** The writer has the document as a file: it may be left without room for it. */
@@ -115,10 +111,11 @@ export class OpenDocument extends EventTarget {
     this._remember();
   }
 
-  /** Note what became known of the document, such as another key. */
-  note(changes) {
+  /** Note what became known of a document, such as another key. */
+  note(changes, id = this.current.id) {
+    note(id, changes);
+    if (id !== this.current.id) return;
     this.current = { ...this.current, ...changes };
-    note(this.current.id, changes);
     this._told(this.problem);
   }
 
@@ -147,12 +144,11 @@ export class OpenDocument extends EventTarget {
       this._settle(found, own);
     } else if (own && includes(this.current, found)) {
       this._known = found;
-      this.note({ revision, synced: includes(found, this.current) });
+      this.note({ revision, synced: includes(found, this.current), lost: false });
+    } else if (this._join(this._serverBase(found, own), found)) {
+      this._settle(found, own);
     } else {
-      const newer = own && includes(found, this.current);
-      const base = newer || this.current.synced ? this.current : this._known;
-      if (this._join(base, found)) this._settle(found, own);
-      else this._split(found, own);
+      this._split(found, own);
     }
     return true;
   }
@@ -161,7 +157,7 @@ export class OpenDocument extends EventTarget {
   leave() {
     const { id } = this.current;
     this.current = { ...this.current, ...identity() };
-    this._known = null;
+    this._known = this._before = null;
     this.saved = false;
     this.save();
     if (this.saved) remove(id);
@@ -172,7 +168,7 @@ export class OpenDocument extends EventTarget {
   refresh() {
     const found = stored(this.current.id);
     if (found && includes(this.current, found)) this._learn(found);
-    else if (found) this._elsewhere(found.id, found);
+    else if (found) this._elsewhere(found.id);
   }
 
   /** The document as it is on the page. */
@@ -181,45 +177,68 @@ export class OpenDocument extends EventTarget {
     return { ...this.current, title: this.title.value.trim(), spans };
   }
 
-  _keep(known) {
+  _keep() {
+    const { current } = this;
     try {
-      this.current = save({ ...this._written(), ...known });
+      // without room, the version that was made is tried again: the server may have it by now
+      if (this.problem && !this._differs(current)) {
+        this.current = keep(current);
+        return;
+      }
+      this.current = save({ ...this._written(), synced: false, lost: false });
+      this._before = current;
     } catch (error) {
       if (!(error instanceof Conflict)) throw error;
-      this._meet(error.stored);
-      if (!this.saved) this.current = save({ ...this._written(), synced: false });
+      this._meet(error.stored, true);
     }
   }
 
-  _afterSave() {
+  _attempt(save) {
+    try {
+      save();
+    } catch (error) {
+      if (!(error instanceof NoRoom)) throw error;
+      // the server may have room for it
+      if (error.document.id === this.current.id) this.current = error.document;
+      this._told("full");
+      return;
+    }
     this.saved = true;
     this._remember();
     this._told(null);
     this._list();
   }
 
-  _noRoom(error) {
-    if (!(error instanceof NoRoom)) throw error;
-    // the server may have room for it
-    if (error.document.id === this.current.id) this.current = error.document;
-    this._told("full");
+  /** Join a version of another tab with what is on the page; true if more is to be saved. */
+  _meet(found, now) {
+    const base = commonBase(this.current, found, [this._before, this._known]);
+    const newer = base === this.current;
+    if (!this._join(base, found)) {
+      this._apart();
+      return false;
+    }
+    if (found.synced) this._known = found;
+    this.current = { ...found, seen: union(found, this.current) };
+    this._before = found;
+    this.saved = !this._differs(found);
+    // of two versions that are joined, only the saved one is a base for what comes later
+    if (this.saved || (newer && !now)) return !this.saved;
+    this.current = save({ ...this._written(), synced: false, lost: false });
+    return false;
   }
 
-  /** Join a version of another tab with what is on the page. */
-  _meet(found) {
-    const bases = [this.current, this._known].filter((each) => each && includes(found, each));
-    if (this._join(bases[0], found)) {
-      if (found.synced) this._known = found;
-      this.current = { ...found, seen: union(found, this.current) };
-      this.saved = !this._differs(found);
-    } else {
-      this._apart();
-    }
+  /** The version since which the page and the server have changed; none if it is not certain. */
+  _serverBase(found, own) {
+    const { current, _known: known } = this;
+    if (current.synced) return current;
+    // what the server had is part of what it has, also where others do not count their saves
+    if (known && (!own || isNewest(known, current, found))) return known;
+    return own ? commonBase(current, found, [this._before]) : null;
   }
 
   /** Show what was changed here and in `found` since `base`; false if that cannot be joined. */
   _join(base, found) {
-    if (!base?.spans) return false;
+    if (!base?.spans || !found.spans) return false;
     const mine = this.editor.document.slice();
     const slice = merged(sliceOf(base.spans), mine, sliceOf(found.spans));
     if (!slice) return false;
@@ -243,26 +262,25 @@ export class OpenDocument extends EventTarget {
 
   /** Save what is on the page, which is based on a document of the server. */
   _settle(found, own) {
-    const known = { revision: found.revision, synced: !this._differs(found) };
+    const known = { revision: found.revision, synced: !this._differs(found), lost: false };
+    const seen = union(this.current, own ? found : null);
     this._known = found;
-    this.current = { ...this.current, ...known, seen: union(this.current, own ? found : null) };
+    this._before = null;
     this.saved = false;
-    this.save(known);
+    this._attempt(() => {
+      this.current = save({ ...this._written(), ...known, seen });
+    });
   }
 
   /** The document becomes what the server has; what is on the page becomes a separate one. */
   _split(found, own) {
     const { title, spans, revision } = found;
     const seen = union(this.current, own ? found : null);
-    const theirs = { ...this.current, title, spans, revision, seen, synced: true };
-    try {
+    const theirs = { ...this.current, title, spans, revision, seen, synced: true, lost: false };
+    this._attempt(() => {
       this._apart();
       save(theirs);
-    } catch (error) {
-      this._noRoom(error);
-      return;
-    }
-    this._afterSave();
+    });
   }
 
   /** What is on the page becomes a separate document: the other one stays as it is. */
@@ -270,7 +288,7 @@ export class OpenDocument extends EventTarget {
     const title = `${this.title.value.trim() || "Untitled"} (second version)`;
     const mine = { ...this._written(), ...identity(), title, created: Date.now() / 1000 };
     this.current = save(mine);
-    this._known = null;
+    this._known = this._before = null;
     this.title.value = title;
     this.saved = true;
     this.dispatchEvent(new Event("apart"));
@@ -279,45 +297,64 @@ export class OpenDocument extends EventTarget {
   /** Whether the document can be left: it is saved, or exported as it is. */
   _left() {
     this.save();
-    const onServer = this.current.synced && stored(this.current.id) !== null;
-    return this.saved || this.exported || onServer;
+    if (this.saved || this.exported) return true;
+    // the key stays here: without it, the text on the server could not be opened again
+    return this.current.synced && !this._differs(this.current) && leaveText(this.current);
   }
 
   _changed() {
     if (this._busy || this.loading) return;
-    this.saved = false;
+    this.saved = this.deleted = false;
     this.exported = false;
     clearTimeout(this._timer);
     this._timer = setTimeout(() => this.save(), REST);
     this._told(this.problem);
   }
 
-  _elsewhere(id, found) {
+  /** Another tab saved or deleted a document. Of versions that came one by one, the last counts. */
+  _elsewhere(id) {
     this._list();
     if (id !== this.current.id) return;
-    if (!found) {
-      // deleted: what is written from now on is another document
-      this.current = { ...this.current, ...identity() };
-    } else if (includes(this.current, found)) {
-      this._learn(found);
-    } else if (!this.editor.input.composing) {
-      try {
-        this._meet(found);
-      } catch (error) {
-        this._noRoom(error);
-        return;
-      }
-      if (this.saved) this._afterSave();
-      else this._changed();
+    const found = stored(id);
+    if (!found) this._deleted();
+    else if (this.loading) this._loaded(found);
+    else if (includes(this.current, found)) this._learn(found);
+    else if (!this.editor.input.composing) {
+      let more = false;
+      this._attempt(() => (more = this._meet(found, false)));
+      if (more) this._changed();
     }
   }
 
+  /** Deleted in another tab: what is written from now on is another document. */
+  _deleted() {
+    if (this.loading) this.forget();
+    this.current = { ...this.current, ...identity() };
+    this._known = this._before = null;
+    this.deleted = this.saved;
+    this._remember();
+    this._told(null);
+    this.dispatchEvent(new Event("deleted"));
+  }
+
+  /** Another tab got the text for which this one waits. */
+  _loaded(found) {
+    if (!found.spans) return;
+    const { key } = this.current;
+    this._show({ ...found, nextKey: key === found.key ? found.nextKey : key, linked: true });
+    this._remember();
+  }
+
   /** Take what another tab knows of the same version, or of an older one. */
-  _learn({ key, nextKey, linked, revision, synced, seen }) {
+  _learn(found) {
+    const { key, nextKey, linked, revision } = found;
     if (revision < this.current.revision) return;
-    const same = synced && includes({ seen }, this.current);
-    this.current = { ...this.current, key, nextKey, linked, revision, synced: same };
-    if (same) this._known = this.current;
+    const same = includes(found, this.current);
+    const [synced, lost] = [same && found.synced, same && found.lost];
+    // which version the server has under a new revision is known only where it is stored
+    if (found.synced) this._known = synced ? this.current : found;
+    else if (revision > this.current.revision) this._known = null;
+    this.current = { ...this.current, key, nextKey, linked, revision, synced, lost };
     this._told(this.problem);
   }
 
@@ -325,13 +362,14 @@ export class OpenDocument extends EventTarget {
     this._busy = true;
     this.current = found;
     this._known = found.synced ? found : null;
+    this._before = null;
     this.title.value = found.title;
     this.editor.open(sliceOf(found.spans ?? []));
     this.title.readOnly = this.loading;
     this.editor.root.contentEditable = String(!this.loading);
     this._busy = false;
     this.saved = true;
-    this.exported = false;
+    this.exported = this.deleted = false;
     this._told(null);
   }
 

@@ -44,17 +44,18 @@ export async function readDocument(document, options = {}) {
   }
 }
 
-/** Delete a document with its links; no error if there is none. */
-export async function deleteDocument(document) {
-  try {
-    await send(`documents/${document.id}`, {
-      method: "DELETE",
-      headers: { "Edit-Key": document.key },
-      asks: true,
-    });
-  } catch (error) {
-    if (error.status !== 404) throw error;
+/** Delete a document with its links; false if there is none, or it has another edit key. */
+export async function deleteDocument({ id, key, nextKey }) {
+  for (const each of [nextKey, key].filter(Boolean)) {
+    const headers = { "Edit-Key": each };
+    try {
+      await send(`documents/${id}`, { method: "DELETE", headers, asks: true });
+      return true;
+    } catch (error) {
+      if (error.status !== 404) throw error;
+    }
   }
+  return false;
 }
 
 /** Make a link for readers, or return the one there is. */

@@ -7,7 +7,7 @@
  */
 
 import { ServerAway } from "./api.js";
-import { exclusively, newKey, unsynced } from "./store.js";
+import { exclusively, newKey, stored, unsynced } from "./store.js";
 import {
   Newer,
   changeKey,
@@ -32,8 +32,8 @@ export class ServerSync extends EventTarget {
     this.refusal = null; // what the server said; "": it is away, or wants a key
     this._pause = PAUSE;
     this._timer = 0;
+    this._again = 0; // time, before which the server is not asked for changes
     this._running = null;
-    this._lost = null; // id of a document that the server does not have
     opened.addEventListener("state", () => this._later());
     opened.addEventListener("opened", () => this._opened());
     addEventListener("pagehide", () => this._lastWords());
@@ -42,14 +42,21 @@ export class ServerSync extends EventTarget {
   }
 
   get place() {
-    const { synced } = this.opened.current;
+    const { synced, lost } = this.opened.current;
     if (synced) return "server";
-    return this.kept && this.refusal === null ? "waiting" : "browser";
+    return this.kept && !lost && this.refusal === null ? "waiting" : "browser";
   }
 
   /** Learn whether the server keeps documents, and send what it does not have. */
   async start() {
-    this.kept = await keepsDocuments();
+    clearTimeout(this._starting);
+    try {
+      this.kept = await keepsDocuments();
+    } catch (error) {
+      this._failed(error);
+      if (this.refusal !== "") this._starting = setTimeout(() => this.start(), this._pause);
+      return;
+    }
     this._pause = PAUSE;
     this._said(null);
     await this._opened();
@@ -57,6 +64,7 @@ export class ServerSync extends EventTarget {
 
   /** Send the open document now; it is on the server then, or an error is raised. */
   async now() {
+    if (this.opened.current.lost) this.opened.leave();
     this.opened.save();
     for (let tries = 0; tries < 5 && !this.opened.current.synced; tries += 1) {
       await this._exchange({ asks: true });
@@ -66,25 +74,27 @@ export class ServerSync extends EventTarget {
 
   /** Make another edit key, so that the edit links so far end. */
   async renewKey() {
+    const { id } = this.opened.current;
     await this.now();
+    if (this.opened.current.id !== id) throw new Error("another document is open now");
     this.opened.note({ nextKey: newKey() });
     const { nextKey } = this.opened.current;
     await changeKey(this.opened.current);
-    this.opened.note({ key: nextKey, nextKey: null });
+    this.opened.note({ key: nextKey, nextKey: null }, id);
   }
 
   _later() {
     const { current, saved, problem, loading } = this.opened;
-    const ready = (saved || problem) && !current.synced && !loading && revised(current);
+    const ready = (saved || problem) && !current.synced && !current.lost && revised(current);
     const waits = this._timer || this._running || this.refusal === "";
-    if (!this.kept || waits || !ready) return;
+    if (!this.kept || waits || !(loading || ready)) return;
     this._timer = setTimeout(() => this._sync(), this._pause);
   }
 
   async _sync() {
+    this.opened.save(); // which asks for an exchange itself
     clearTimeout(this._timer);
     this._timer = 0;
-    this.opened.save();
     try {
       await this._exchange();
       this._pause = PAUSE;
@@ -116,7 +126,8 @@ export class ServerSync extends EventTarget {
     const sent = opened.current;
     const all = { ...options, signal: AbortSignal.timeout(PATIENCE) };
     try {
-      if (opened.loading || sent.synced || !revised(sent)) await this._read(sent, all);
+      const reads = opened.loading || sent.synced || sent.lost || !revised(sent);
+      if (reads) await this._read(sent, all);
       else opened.confirmed(sent, await sendDocument(sent, all));
     } catch (error) {
       if (error instanceof Newer) this._take(sent, error.found);
@@ -127,12 +138,14 @@ export class ServerSync extends EventTarget {
 
   async _read(known, options) {
     if (!known.revision && !this.opened.loading) return;
-    const revision = this.opened.loading ? 0 : known.revision;
+    // a restored database may have the same revision of other words
+    const revision = this.opened.loading || known.lost ? 0 : known.revision;
     const found = await readDocument({ ...known, revision }, options);
     if (found) this._take(known, found);
   }
 
   _take(sent, found) {
+    this.opened.refresh();
     // another document may be open by now: this one is joined when it is opened again
     if (sent.id === this.opened.current.id) this.opened.receive(found, isOwn(found));
   }
@@ -144,25 +157,27 @@ export class ServerSync extends EventTarget {
     if (!this.kept || sent.id !== opened.current.id) return;
     if (sent.nextKey) {
       const works = await opens({ ...sent, key: sent.nextKey });
-      opened.note({ nextKey: null, key: works ? sent.nextKey : sent.key });
-      await this._once(options);
+      opened.note({ nextKey: null, key: works ? sent.nextKey : sent.key }, sent.id);
+      if (sent.id === opened.current.id) await this._once(options);
     } else if (opened.loading) {
       opened.forget();
       announcer.show("This link does not work: it was revoked, or the document deleted.", "error");
-    } else if (!sent.synced) {
+    } else if (!sent.synced && !sent.lost) {
       opened.leave();
       announcer.show(`${LOST} Your text is now a separate document.`);
-    } else if (this._lost !== sent.id) {
-      this._lost = sent.id;
+    } else if (sent.synced) {
+      opened.note({ synced: false, lost: true }); // nothing may take this text for one of the server
       announcer.show(`${LOST} Your copy stays in this browser.`);
     }
   }
 
   /** A document that was left before the server had it; what others changed waits for its opening. */
-  async _sendLeft(left) {
-    if (left.id === this.opened.current.id || !left.spans || !revised(left)) return;
+  async _sendLeft(id) {
     try {
-      await exclusively(left.id, async () => {
+      await exclusively(id, async () => {
+        const left = stored(id); // it may have been deleted meanwhile
+        const sends = left?.spans && !left.synced && !left.lost && revised(left);
+        if (!sends || id === this.opened.current.id) return;
         this.opened.confirmed(left, await sendDocument(left));
       });
     } catch (error) {
@@ -173,10 +188,9 @@ export class ServerSync extends EventTarget {
 
   /** A document was opened, which others may have changed, and another one left. */
   async _opened() {
-    this._lost = null;
     if (this.kept) {
       await this._sync();
-      for (const left of unsynced()) await this._sendLeft(left);
+      for (const { id } of unsynced()) await this._sendLeft(id);
     }
     if (this.kept === false && this.opened.loading) {
       this.opened.forget();
@@ -186,8 +200,8 @@ export class ServerSync extends EventTarget {
 
   /** Look for changes of others who have the edit link. */
   _look() {
-    const { linked, synced, id } = this.opened.current;
-    const asked = this.kept && linked && synced && !this._running && this._lost !== id;
+    const { linked, synced } = this.opened.current;
+    const asked = this.kept && linked && synced && !this._running && Date.now() >= this._again;
     if (asked && !document.hidden) this._sync();
   }
 
@@ -200,9 +214,10 @@ export class ServerSync extends EventTarget {
 
   _failed(error) {
     this._pause = Math.min(LONGEST, this._pause * 2);
-    // the page says so itself where the server is away, or wants a key
-    const quiet = error instanceof ServerAway || !error.status || error.status === 401;
-    if (!quiet && error.status !== 429 && error.message !== this.refusal) {
+    this._again = Date.now() + this._pause;
+    // the page says so itself where the server is away, or wants a key, and starts again then
+    const quiet = error instanceof ServerAway || error.status === 401;
+    if (!quiet && !this.opened.current.synced && error.status !== 429 && error.message !== this.refusal) {
       this.announcer.show(`Not saved on the server: ${error.message}`, "error");
     }
     this._said(quiet ? "" : error.message);

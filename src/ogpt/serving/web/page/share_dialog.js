@@ -13,6 +13,7 @@ export class ShareDialog {
   constructor(dialog, button, context) {
     this.dialog = dialog;
     this.context = context; // {editor, opened, sync, announcer, failed}
+    this.document = null; // whose links are asked for, or shown
     this.readers = partsOf(dialog.querySelector(".readers"));
     this.writers = partsOf(dialog.querySelector(".writers"));
     button.addEventListener("click", () => this.open());
@@ -22,6 +23,10 @@ export class ShareDialog {
     on(this.readers, ".revoke", () => this._endReading());
     on(this.writers, ".revoke", () => this._endWriting());
     for (const part of [this.readers, this.writers]) on(part, ".copy", () => this._copy(part));
+    context.opened.addEventListener("opened", () => {
+      this.document = null;
+      dialog.close();
+    });
     // sharing is offered only where the server keeps documents
     context.sync.addEventListener("state", () => (button.hidden = !context.sync.kept));
   }
@@ -32,14 +37,18 @@ export class ShareDialog {
       announcer.show("There is nothing to share yet.");
       return;
     }
+    this.document = opened.current;
     let found;
     try {
       await sync.now();
-      found = await readDocument({ ...opened.current, revision: 0 });
+      if (!this.document) return; // another one was opened
+      this.document = opened.current; // as it is there
+      found = await readDocument({ ...this.document, revision: 0 });
     } catch (error) {
       failed(error);
       return;
     }
+    if (this.document?.id !== opened.current.id) return;
     opened.note({ linked: true }); // from now on, others may write too
     this._showReading(found.share_id ? readLink(found.share_id) : "");
     this.writers.link.value = editLink(opened.current);
@@ -82,6 +91,9 @@ export class ShareDialog {
   /** Do what a button says; the dialog says if it cannot be done. */
   async _try(act) {
     try {
+      // the text may have become a separate document meanwhile
+      const same = this.document?.id === this.context.opened.current.id;
+      if (!same) throw new Error("another document is open now");
       await act();
     } catch (error) {
       const reason = error instanceof ServerAway ? "the server is away" : error.message;

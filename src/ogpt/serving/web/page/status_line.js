@@ -59,7 +59,9 @@ export class StatusLine {
   }
 
   _place() {
-    const { problem, saved } = this.opened;
+    const { problem, saved, deleted, current } = this.opened;
+    if (deleted) return "Not saved: deleted in another tab";
+    if (current.lost && saved) return "Saved in this browser only";
     const { place, refusal } = this.sync;
     if (problem === "full" && place === "server") return "Saved on the server only";
     if (problem === "full") return "Not saved: this browser's storage is full. Export the text.";

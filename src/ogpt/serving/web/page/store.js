@@ -8,7 +8,10 @@
  *   version vector), so that of two versions each tab knows whether one is based on the other
  * - revision: of the server; 0: the server has none. synced: whether the server has this version
  * - linked: others may have its edit link
+ * - lost: the server no longer has it, or the key is revoked: this is the last copy
  */
+
+import { includes } from "./versions.js";
 
 const PREFIX = "ogpt.document.";
 const TAB = newToken(8);
@@ -45,7 +48,7 @@ export function stored(id) {
 
 /** Documents that the server does not have as they are here. */
 export function unsynced() {
-  return all().filter(({ synced }) => !synced);
+  return all().filter(({ synced, lost }) => !synced && !lost);
 }
 
 /** A document that is saved with its first words. */
@@ -56,26 +59,11 @@ export function created(title = "", spans = []) {
 /** What makes a document another one, which neither a tab nor the server knows. */
 export function identity() {
   const none = { seen: {}, revision: 0, synced: false, linked: false, nextKey: null };
-  return { id: newToken(16), key: newToken(24), ...none };
+  return { id: newToken(16), key: newToken(24), ...none, lost: false };
 }
 
 export function newKey() {
   return newToken(24);
-}
-
-/** Whether a version is based on another one, or is the same. */
-export function includes({ seen }, { seen: other }) {
-  const saves = Object.entries(other ?? {});
-  return saves.length > 0 && saves.every(([tab, count]) => seen[tab] >= count);
-}
-
-/** The version that is based on two others. */
-export function union({ seen }, other) {
-  const both = { ...seen };
-  for (const [tab, count] of Object.entries(other?.seen ?? {})) {
-    both[tab] = Math.max(count, both[tab] ?? 0);
-  }
-  return both;
 }
 
 /**
@@ -84,13 +72,18 @@ export function union({ seen }, other) {
  * Raises Conflict if the stored one is not among those that it is based on, and NoRoom.
  */
 export function save(document) {
-  const before = stored(document.id);
-  if (before && !includes(document, before)) throw new Conflict(before);
   const { [TAB]: count = 0, ...others } = document.seen;
   const seen = { ...Object.fromEntries(Object.entries(others).slice(1 - TABS)), [TAB]: count + 1 };
-  const saved = { ...document, seen, updated: now() };
-  put(saved);
-  return saved;
+  return keep({ ...document, updated: now() }, seen);
+}
+
+/** Store a version as it is. Raises as `save`. */
+export function keep(document, seen = document.seen) {
+  const before = stored(document.id);
+  if (before && !includes(document, before)) throw new Conflict(before);
+  const kept = { ...document, seen };
+  put(kept);
+  return kept;
 }
 
 /** Note what became known of a document; its text and version stay as they are. */
@@ -108,10 +101,10 @@ export function remove(id) {
   localStorage.removeItem(PREFIX + id);
 }
 
-/** Call `changed(id, document)` when another tab saves a document; with null if it is deleted. */
+/** Call `changed(id)` when another tab saves or deletes a document. */
 export function watch(changed) {
-  window.addEventListener("storage", ({ key, newValue }) => {
-    if (key?.startsWith(PREFIX)) changed(key.slice(PREFIX.length), read(newValue));
+  window.addEventListener("storage", ({ key }) => {
+    if (key?.startsWith(PREFIX)) changed(key.slice(PREFIX.length));
   });
 }
 
@@ -150,10 +143,14 @@ function put(document) {
 function madeRoom(except) {
   const left = all().filter(({ id, synced, spans }) => synced && spans && id !== except);
   const [oldest] = left.sort((one, other) => one.updated - other.updated);
-  if (!oldest) return false;
-  const start = startOf(oldest.spans);
+  return oldest !== undefined && leaveText(oldest);
+}
+
+/** Leave the text of a document to the server, which has it; false without room for the rest. */
+export function leaveText(document) {
+  const start = startOf(document.spans);
   try {
-    localStorage.setItem(PREFIX + oldest.id, JSON.stringify({ ...oldest, spans: null, start }));
+    localStorage.setItem(PREFIX + document.id, JSON.stringify({ ...document, spans: null, start }));
   } catch {
     return false;
   }

@@ -1,0 +1,178 @@
+"""Several tabs and browsers with one document, and a server that answers badly: no word is lost or
+doubled, and the page says where the text is."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.serving.browser.writer import saved, share_dialog, text, until
+from tests.serving.calls import CLIENT
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page, Route
+
+    from tests.serving.browser.conftest import NewPage
+    from tests.serving.running import Running
+
+pytestmark = pytest.mark.slow
+
+STORED = """Object.entries(localStorage).filter(([key]) => key.startsWith("ogpt.document."))
+            .map(([, value]) => JSON.parse(value))"""
+
+
+def stored(page: Page) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = page.evaluate(STORED)
+    return found
+
+
+def shows(page: Page, words: str) -> None:
+    """Wait until the page shows a text of one line."""
+    until(page, f"document.getElementById('editor').textContent === {json.dumps(words)}")
+
+
+COMMON = """async ([one, other, ...bases]) => {
+  const { commonBase } = await import("/static/page/versions.js");
+  const version = (seen) => seen && { seen };
+  return commonBase(version(one), version(other), bases.map(version))?.seen ?? null;
+}"""
+
+
+def test_texts_are_joined_on_the_newest_version_that_both_have(
+    new_page: NewPage, server: Running
+) -> None:
+    page = new_page(server.url)
+    one, two = {"a": 1}, {"a": 2}
+    mine, theirs = {"a": 2, "b": 1}, {"a": 2, "c": 1}
+    for versions, base in (
+        ([one, two], one),
+        ([mine, theirs, one, two], two),  # an older one would double what both have
+        ([mine, theirs, one], None),
+        ([mine, theirs, None, mine], None),  # theirs has not all of it
+        ([{"b": 1}, {"c": 1}, {}], None),
+    ):
+        assert page.evaluate(COMMON, versions) == base
+
+
+HOLD = """() => {
+  const key = "ogpt.document." + location.hash.slice(1);
+  const { getItem } = Storage.prototype;
+  const old = getItem.call(localStorage, key);
+  const name = Object.getOwnPropertyDescriptor(StorageEvent.prototype, "key");
+  Object.defineProperty(StorageEvent.prototype, "key", {
+    get() { return window.held ? null : name.get.call(this); },
+  });
+  Storage.prototype.getItem = function (asked) {
+    return window.held && asked === key ? old : getItem.call(this, asked);
+  };
+  window.held = true;
+}"""
+"""The tab hears and sees nothing of other tabs, as where two save at the same moment."""
+
+
+def at_end(page: Page, words: str) -> None:
+    page.bring_to_front()
+    page.click("#editor")
+    page.keyboard.press("Control+End")
+    page.keyboard.type(words)
+
+
+def test_tabs_that_save_at_the_same_moment(new_page: NewPage, server_with_documents: str) -> None:
+    one = new_page(server_with_documents)
+    one.keyboard.type("one")
+    share_dialog(one)
+    link = one.input_value(".writers input")
+    one.keyboard.press("Escape")
+    two = new_page(context=one.context, url=server_with_documents)
+    shows(two, "one")
+    one.context.set_offline(True)
+    at_end(one, " A1")
+    shows(two, "one A1")  # both have what the server has not
+    saved(one, "browser")
+    two.evaluate(HOLD)
+    at_end(one, " A2")
+    at_end(two, " B2")
+    shows(one, "one A1 B2 A2")
+    two.evaluate("() => { window.held = false; }")
+    one.bring_to_front()
+    two.bring_to_front()
+    shows(two, "one A1 B2 A2")
+    # two tabs of another browser open the link at once: one gets the text from the other
+    three = new_page(server_with_documents)
+    waiting: list[Route] = []
+
+    def hold(route: Route) -> None:
+        waiting.append(route)
+
+    three.route("**/documents/*", hold)
+    three.goto(link)
+    until(three, "document.getElementById('saved').value === 'Opening…'")
+    new_page(context=three.context, url=server_with_documents).goto(link)
+    shows(three, "one")
+    at_end(three, " C")
+    three.unroute("**/documents/*")
+    for route in waiting:
+        route.continue_()
+    saved(three, "server")
+    one.context.set_offline(False)
+    for page in (one, two, three):
+        page.evaluate("dispatchEvent(new Event('focus'))")
+        shows(page, "one C A1 B2 A2")
+    assert [len(stored(page)) for page in (one, three)] == [1, 1]
+    new_page.messages.clear()  # type: ignore[attr-defined]  # requests without a network
+
+
+def test_saving_starts_again_after_any_answer(
+    new_page: NewPage, server_with_documents: str
+) -> None:
+    page = new_page(server_with_documents)
+    page.keyboard.type("a bad cab")
+    saved(page, "server")
+    page.route(
+        "**/documents/*", lambda route: route.fulfill(body="<p>Please sign in.</p>"), times=1
+    )
+    page.keyboard.type(" faced")
+    page.wait_for_selector("#note:has-text('no JSON')")
+    saved(page, "server")
+    refusal = {"error": {"message": "the engine restarts", "param": None}}
+    for path in ("**/v1/models", "**/documents"):
+        page.route(path, lambda route: route.fulfill(status=503, json=refusal), times=1)
+    page.reload()
+    page.click("#editor")
+    page.keyboard.type("x")
+    page.wait_for_selector("#saved[data-kind=refused]")
+    saved(page, "server")
+    new_page.messages.clear()  # type: ignore[attr-defined]
+
+
+def test_the_last_copy_is_kept(new_page: NewPage, server_with_documents: str) -> None:
+    page = new_page(server_with_documents)
+    page.keyboard.type("a bad cab")
+    saved(page, "server")
+    [found] = stored(page)
+    address = f"{server_with_documents}/documents/{found['id']}"
+    assert CLIENT.delete(address, headers={"Edit-Key": found["key"]}).is_success
+    page.reload()
+    until(page, "document.getElementById('saved').value === 'Saved in this browser only'")
+    [kept] = stored(page)
+    # a text with "synced" could make room for others
+    assert (kept["synced"], kept["lost"], text(page)) == (False, True, "a bad cab")
+    at_end(page, " faced")
+    saved(page, "server")
+    [kept] = stored(page)
+    assert (kept["synced"], kept["lost"], kept["id"] == found["id"]) == (True, False, False)
+    # deleted in another tab
+    other = new_page(context=page.context, url=server_with_documents)
+    shows(other, "a bad cab faced")
+    page.bring_to_front()
+    page.click("#toggle-documents")
+    page.click(".documents .delete")
+    page.click(".documents .delete[data-sure]")
+    other.wait_for_selector("#note:has-text('deleted in another tab')")
+    assert "Not saved" in other.evaluate("document.getElementById('saved').value")
+    at_end(other, "!")
+    saved(other, "server")
+    assert [each["spans"][0]["text"] for each in stored(other)] == ["a bad cab faced!"]
+    new_page.messages.clear()  # type: ignore[attr-defined]  # 404
