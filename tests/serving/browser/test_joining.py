@@ -12,7 +12,7 @@ from tests.serving.browser.writer import saved, share_dialog, text, until
 from tests.serving.calls import CLIENT
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page, Route
+    from playwright.sync_api import Page
 
     from tests.serving.browser.conftest import NewPage
     from tests.serving.running import Running
@@ -96,26 +96,19 @@ def test_tabs_that_save_at_the_same_moment(new_page: NewPage, server_with_docume
     at_end(two, " B2")
     shows(one, "one A1 B2 A2")
     two.evaluate("() => { window.held = false; }")
-    one.bring_to_front()
-    two.bring_to_front()
+    two.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
     shows(two, "one A1 B2 A2")
     # two tabs of another browser open the link at once: one gets the text from the other
     three = new_page(server_with_documents)
-    waiting: list[Route] = []
-
-    def hold(route: Route) -> None:
-        waiting.append(route)
-
-    three.route("**/documents/*", hold)
+    three.route("**/documents/*", lambda route: None)
     three.goto(link)
     until(three, "document.getElementById('saved').value === 'Opening…'")
-    new_page(context=three.context, url=server_with_documents).goto(link)
-    shows(three, "one")
-    at_end(three, " C")
-    three.unroute("**/documents/*")
-    for route in waiting:
-        route.continue_()
-    saved(three, "server")
+    four = new_page(context=three.context, url=server_with_documents)
+    four.goto(link)
+    three.unroute("**/documents/*")  # which lets go what waits
+    shows(four, "one")
+    at_end(four, " C")
+    saved(four, "server")
     one.context.set_offline(False)
     for page in (one, two, three):
         page.evaluate("dispatchEvent(new Event('focus'))")
