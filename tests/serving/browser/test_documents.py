@@ -68,7 +68,7 @@ def test_a_new_list_of_documents_keeps_the_focus(page: Page) -> None:
     saved(page)
     page.focus(".documents .delete >> nth=1")
     page.keyboard.press("Enter")  # the list is shown again
-    assert "Really" in page.evaluate(focused)
+    assert "Delete for good" in page.evaluate(focused)
     page.keyboard.press("Enter")
     page.wait_for_selector("#note:has-text('was deleted')")
     assert "second" in page.evaluate(focused)
