@@ -21,7 +21,7 @@ PROVENANCE = {
     "model_hash": "ab" * 32,
     "prompt": "a",
     "seed": 7,
-    "settings": {"temperature": 0.5, "max_tokens": 4},
+    "settings": {"temperature": 0.5, "top_p": 0.9, "top_k": 0, "max_tokens": 4},
 }
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>&amp; $title \u202e\ud83d\x00 "
 
@@ -90,11 +90,13 @@ def test_the_text_with_the_words_of_models_marked(server_with_documents: str) ->
     assert seen.text["mark"] == "a bad cab"
     titles = [value for name, value in seen.attributes if name == "title"]
     assert titles == [
-        f"model small, hash {'ab' * 6}, temperature 0.5, seed 7",
+        f"model “small”, hash {'ab' * 6}, temperature 0.5, top-p 0.9, seed 7",
         "model unknown",
     ]
     assert "written by a model: 43% of all." in seen.text["footer"]
     assert f"small, hash {'ab' * 32}" in seen.text["li"]
+    # the same for keyboard and touch
+    assert all(title in seen.text["details"] for title in titles)
 
 
 def test_documents_without_a_title_or_machine_text(server_with_documents: str) -> None:

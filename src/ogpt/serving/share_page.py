@@ -29,16 +29,21 @@ from ogpt.serving.style_policy import style_policy
 
 router = APIRouter(include_in_schema=False)
 
-SHOWN_SETTINGS = (
-    "temperature",
-    "top_p",
-    "top_k",
-    "typical_p",
-    "penalty_alpha",
-    "best_of",
-    "no_repeat_ngram_size",
-)
-"""Of a request, beside model, hash and seed."""
+SHOWN_SETTINGS = {
+    "temperature": "temperature",
+    "top_p": "top-p",
+    "top_k": "top-k",
+    "typical_p": "typical-p",
+    "penalty_alpha": "penalty alpha",
+    "best_of": "beams",
+    "no_repeat_ngram_size": "no-repeat n-gram size",
+}
+"""Of a request, beside model, hash and seed, with their names on the writing page."""
+
+_WITHOUT_EFFECT = {"top_p": 1, "top_k": 0}
+
+_EXCERPT = 60
+"""Characters of a passage in the footer."""
 
 
 MAX_VERIFIED = 50
@@ -174,11 +179,15 @@ def _origin(span: Mapping[str, Any]) -> str:
     provenance = span.get("provenance")
     if provenance is None:
         return "model unknown"
-    first = (f"model {provenance['model']}", f"hash {provenance['model_hash'][:12]}")
+    first = (f"model “{provenance['model']}”", f"hash {provenance['model_hash'][:12]}")
     settings = provenance.get("settings", {})
     if (rank := provenance.get("alternative")) is not None:
         return ", ".join([*first, f"alternative {rank}, picked by hand"])
-    named = [f"{name} {settings[name]}" for name in SHOWN_SETTINGS if name in settings]
+    named = [
+        f"{shown} {settings[name]}"
+        for name, shown in SHOWN_SETTINGS.items()
+        if name in settings and settings[name] != _WITHOUT_EFFECT.get(name)
+    ]
     return ", ".join([*first, *named, f"seed {provenance['seed']}"])
 
 
@@ -199,3 +208,14 @@ def _footer(spans: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     )
     if origins:
         yield "<ul>" + "".join(f"<li>{escape(each)}</li>" for each in origins) + "</ul>"
+    yield "<details><summary>How each passage was generated</summary><ol>"
+    for span in spans:
+        if span["by"] == "machine":
+            shown = escape(_excerpt(span["text"]))
+            yield f'<li><q dir="auto">{shown}</q> {escape(_origin(span))}</li>'
+    yield "</ol></details>"
+
+
+def _excerpt(text: str) -> str:
+    shown = text.strip()
+    return shown if len(shown) <= _EXCERPT else f"{shown[:_EXCERPT]}…"

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Request
 from pydantic import Field, ValidationError
 
 from ogpt.errors import RequestError
+from ogpt.notices import tell
 from ogpt.serving.completion_plan import plan_completion
 from ogpt.serving.completion_request import CompletionRequest
 from ogpt.serving.completion_text import CompletionText, joined
@@ -122,6 +123,8 @@ async def verification(
             text, result = None, "chosen"
         else:
             served = await scope.enter_async_context(request.app.state.models.using(name))
+            if not served.engine.abilities.bitwise:
+                tell("not-reproducible", decoder=served.options.decoder)
             text = await _regenerated(request, provenance, served, scope)
             result = "equal" if text == span.text else "part" if span.text in text else "different"
     return Verification.model_validate(

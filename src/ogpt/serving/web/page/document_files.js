@@ -4,6 +4,7 @@ import { settingsNamed } from "./settings.js";
 import { sliceOf, spansOf } from "./text_document.js";
 
 const DATA = /<script type="application\/json" id="ogpt-document">([\s\S]*?)<\/script>/;
+const EXCERPT = 60; // characters of a passage
 
 export const FORMATS = Object.freeze({
   txt: { type: "text/plain", make: ({ slice }) => slice.text },
@@ -42,11 +43,20 @@ export async function readFile(file) {
 /** Machine text is bold, as Write With Transformer showed it. */
 export function markdown({ title, slice }) {
   const parts = spansOf(slice).map(({ text, by }) => {
-    const plain = text.replace(/[\\`*_[\]<>#]/g, "\\$&");
+    const plain = markdownText(text);
     return by === "machine" ? plain.replace(/\S(?:.*\S)?/g, "**$&**") : plain;
   });
   const body = parts.join("").replace(/\n+/g, "\n\n");
-  return title ? `# ${title}\n\n${body}\n` : `${body}\n`;
+  return title ? `# ${markdownText(title)}\n\n${body}\n` : `${body}\n`;
+}
+
+/** Markdown that shows a text as it is: no markup, and no lists or code at the start of a line. */
+function markdownText(text) {
+  return text
+    .replace(/[\\`*_[\]<>#&|~]/g, "\\$&")
+    .replace(/^( *)([-+=])/gm, "$1\\$2")
+    .replace(/^( *\d+)([.)])/gm, "$1\\$2")
+    .replace(/^(?: {4}|\t)/gm, (start) => `&#${start.charCodeAt(0)};${start.slice(1)}`);
 }
 
 /** A page that needs no server and runs no script. */
@@ -77,17 +87,31 @@ footer { margin-top: 4rem; font: 0.85rem/1.5 ui-sans-serif, system-ui, sans-seri
 <body>
 <h1 dir="auto">${name}</h1>
 <article dir="auto">${body.join("")}</article>
-<footer>Underlined text was written by a model. Point at it to see which one.</footer>
+<footer>${passages(spans)}</footer>
 <script type="application/json" id="ogpt-document">${data}</script>
 </body>
 </html>
 `;
 }
 
+/** What the footer of a page says of each passage of a model. */
+function passages(spans) {
+  const items = spans
+    .filter(({ by }) => by === "machine")
+    .map(({ text, provenance }) => {
+      const start = text.trim();
+      const shown = start.length > EXCERPT ? `${start.slice(0, EXCERPT)}…` : start;
+      return `<li><q dir="auto">${escaped(shown)}</q> ${escaped(described(provenance))}</li>`;
+    });
+  if (!items.length) return "All words were written by a human.";
+  const list = `<details><summary>How each passage was generated</summary><ol>${items.join("")}</ol></details>`;
+  return `<p>Underlined text was written by a model.</p>\n${list}`;
+}
+
 /** One line on how a model came to write a text. */
 export function described(source) {
   const { model, model_hash: hash, seed, alternative, settings = {} } = source ?? {};
-  const parts = [`model ${model ?? "unknown"}`];
+  const parts = [model === undefined ? "model unknown" : `model “${model}”`];
   if (hash) parts.push(`hash ${String(hash).slice(0, 12)}`);
   if (alternative === undefined) {
     parts.push(...settingsNamed(settings));

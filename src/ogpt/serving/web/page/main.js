@@ -159,7 +159,9 @@ $("verify-text").addEventListener("click", () => verify.all());
 document.querySelectorAll(".compare").forEach((button) => {
   button.addEventListener("click", () => comparison.open());
 });
-$("seen").addEventListener("click", () => showSeen($("seen-dialog"), context));
+document.querySelectorAll(".read").forEach((button) => {
+  button.addEventListener("click", () => showSeen($("seen-dialog"), context));
+});
 $("import").addEventListener("click", () => $("file").click());
 $("file").addEventListener("change", importFile);
 $("menu").addEventListener("click", ({ target }) => {

@@ -8,6 +8,9 @@ import { Continuations, insertion, nothingToContinue } from "./continuations.js"
 import { placeAfter } from "./history.js";
 import { newSeed, requestOf } from "./settings.js";
 
+/** How much is read is in the footer, and what cannot be verified is in the dialog for that. */
+const SAID_ELSEWHERE = ["text-truncated", "not-reproducible"];
+
 /** Where the focus and clicks leave the list open; the key is asked for because of it. */
 const BESIDE = "#suggestions, #editor, footer .actions, #key";
 
@@ -219,8 +222,7 @@ export class SuggestionList {
   _ended() {
     const { announcer, onState } = this.context;
     this._grown(this.request);
-    // how much is read is on the page anyway
-    const warnings = this.request.warnings.filter(({ code }) => code !== "text-truncated");
+    const warnings = this.request.warnings.filter(({ code }) => !SAID_ELSEWHERE.includes(code));
     this._warn(warnings.map(({ message }) => message).join(" "));
     this.element.setAttribute("aria-busy", "false");
     this._uncover();

@@ -54,7 +54,7 @@ export class TokenCount {
     this.element.value = full ? `last ${room} tokens read` : `${count} of ${room} tokens`;
     this.element.dataset.full = full;
     this.element.title = full
-      ? `The text before the caret is longer: the model reads its last ${room} tokens.`
-      : `The model can read ${room} tokens before the caret.`;
+      ? `The text before the caret is longer: the model reads its last ${room} tokens. Click to see them.`
+      : `The model can read ${room} tokens before the caret. Click to see them.`;
   }
 }

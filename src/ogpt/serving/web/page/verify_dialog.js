@@ -19,6 +19,7 @@ const RESULTS = {
     "again.",
   unknown: "Not checked: it is not known how it was generated.",
 };
+const LOOSE = " This server's decoder does not promise the same bytes.";
 const GOOD = ["equal", "part"];
 
 export class VerifyDialog {
@@ -59,9 +60,10 @@ export class VerifyDialog {
       const result = await this._result(text.slice(start, end), source, signal);
       if (signal.aborted) return;
       show(items[index], result);
-      found.push(result.name);
+      found.push(result);
     }
-    if (ranges.length) this.state.textContent = summary(found);
+    const loose = found.some(({ warned }) => warned) ? LOOSE : "";
+    if (ranges.length) this.state.textContent = summary(found.map(({ name }) => name)) + loose;
   }
 
   async _result(text, source, signal) {
@@ -69,8 +71,10 @@ export class VerifyDialog {
     const span = { text, by: "machine", provenance: source };
     try {
       const body = { span };
-      const { result } = await json("v1/verify", { method: "POST", body, signal, asks: true });
-      return { name: result, said: RESULTS[result] };
+      const options = { method: "POST", body, signal, asks: true };
+      const { result, warnings = [] } = await json("v1/verify", options);
+      const warned = warnings.some(({ code }) => code === "not-reproducible");
+      return { name: result, said: RESULTS[result], warned };
     } catch (error) {
       const reason = error instanceof ServerAway ? "the server cannot be reached" : error.message;
       return { name: "failed", said: `Not checked: ${reason}.` };
@@ -95,11 +99,13 @@ function item(text, source) {
   passage.className = "passage";
   passage.dir = "auto";
   passage.textContent = text.trim() || text;
-  passage.title = described(source);
   const said = document.createElement("span");
   said.className = "said quiet";
   said.textContent = "…";
-  made.append(passage, said);
+  const origin = document.createElement("span");
+  origin.className = "origin quiet";
+  origin.textContent = described(source);
+  made.append(passage, origin, said);
   return made;
 }
 
