@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.serving.browser.writer import saved, share_dialog, text, until
+from tests.serving.browser.writer import STORED, saved, share_dialog, text, until
 from tests.serving.calls import CLIENT
 
 if TYPE_CHECKING:
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from tests.serving.running import Running
 
 pytestmark = pytest.mark.slow
-
-STORED = """Object.entries(localStorage).filter(([key]) => key.startsWith("ogpt.document."))
-            .map(([, value]) => JSON.parse(value))"""
 
 
 def stored(page: Page) -> list[dict[str, Any]]:
@@ -169,3 +166,31 @@ def test_the_last_copy_is_kept(new_page: NewPage, server_with_documents: str) ->
     saved(other, "server")
     assert [each["spans"][0]["text"] for each in stored(other)] == ["a bad cab faced!"]
     new_page.messages.clear()  # type: ignore[attr-defined]  # 404
+
+
+def test_a_text_without_room_here_is_sent_once(
+    new_page: NewPage, server_with_documents: str
+) -> None:
+    page = new_page(server_with_documents)
+    page.evaluate(
+        """() => {
+          const real = Storage.prototype.setItem;
+          Storage.prototype.setItem = function (key, value) {
+            if (value.length > 700) throw new DOMException("", "QuotaExceededError");
+            real.call(this, key, value);
+          };
+        }"""
+    )
+    words = "abcdef " * 120
+    page.keyboard.insert_text(words)
+    until(page, "document.getElementById('saved').value === 'Saved on the server only'")
+    sent: list[str] = []
+    page.on("request", lambda request: sent.append(request.method))
+    page.wait_for_timeout(2000)
+    assert "PUT" not in sent
+    # it can be left: its key is here, and its text comes from the server
+    page.click("#toggle-documents")
+    page.click(".panel .new")
+    assert (text(page), stored(page)[0]["spans"]) == ("", None)
+    page.click(".documents .open:has-text('abcdef')")
+    shows(page, words)

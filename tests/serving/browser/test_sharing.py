@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.serving.browser.writer import accepted, machine, saved, share_dialog, text
+from tests.serving.browser.writer import STORED, accepted, machine, saved, share_dialog, text
 from tests.serving.calls import CLIENT
 from tests.serving.running import running
 
@@ -82,6 +82,27 @@ def test_deleting_a_document_ends_its_link_first(
         page.wait_for_selector("#note:has-text('was deleted')")
         assert (page.locator(".documents li").count(), text(page)) == (0, "")
         assert CLIENT.get(link).status_code == 404
+        # another document is opened while the links are asked for
+        for words in ("one", "two"):
+            page.click(".panel .new")
+            page.click("#editor")
+            page.keyboard.type(words)
+            saved(page, "server")
+        page.route("**/documents/*", lambda route: None)
+        page.click("#more")
+        page.click("#share-text")
+        page.click(".documents .open:has-text('one')")
+        page.unroute("**/documents/*")
+        page.wait_for_timeout(500)
+        assert not page.evaluate("document.querySelector('#share-dialog').open")
+        found = page.evaluate(STORED)
+        assert [each["linked"] for each in found] == [False, False]
+        # one that another person deleted, or whose key is no longer right
+        for each in found:
+            address = f"{url}/documents/{each['id']}"
+            assert CLIENT.delete(address, headers={"Edit-Key": each["key"]}).is_success
+        delete()
+        page.wait_for_selector("#note:has-text('Removed from this browser')")
         page.close()
     new_page.messages.clear()  # type: ignore[attr-defined]
 

@@ -13,6 +13,9 @@ PATIENCE = 30
 PLAIN_HOST = "writing.test"
 """This machine, under a name that is no secure context over plain HTTP."""
 SUGGESTIONS = "#suggestions li"
+STORED = """Object.entries(localStorage).filter(([key]) => key.startsWith("ogpt.document."))
+            .map(([, value]) => JSON.parse(value))"""
+"""All documents of the browser, in JavaScript."""
 ENDED = "#suggestions[aria-busy=false]"
 
 
