@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.serving.browser.writer import STORED, accepted, machine, saved, share_dialog, text
+from tests.serving.browser.writer import (
+    STORED,
+    accepted,
+    machine,
+    saved,
+    share_dialog,
+    suggested,
+    text,
+    until,
+)
 from tests.serving.calls import CLIENT
 from tests.serving.running import running
 
@@ -113,6 +122,21 @@ def verified(page: Page) -> tuple[list[str | None], str]:
     items = page.locator("#verify-dialog li").all()
     state = page.locator("#verify-dialog .state").text_content() or ""
     return [item.get_attribute("data-result") for item in items], state
+
+
+def test_text_from_before_the_page_knew_the_models_is_verified(
+    new_page: NewPage, page: Page
+) -> None:
+    held: list[Any] = []
+    page.context.route("**/v1/models", lambda route: held.append(route))
+    early = new_page(context=page.context)
+    early.keyboard.type("a bad cab")
+    suggested(early)
+    held.pop().continue_()
+    until(early, "document.querySelector('#model').options.length > 0")
+    early.keyboard.press("Enter")
+    early.click("#verify")
+    assert verified(early) == (["equal"], "1 of 1 verified.")
 
 
 def test_text_of_models_is_verified_on_the_page(new_page: NewPage, tmp_path: Path) -> None:

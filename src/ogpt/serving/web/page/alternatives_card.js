@@ -56,7 +56,7 @@ export class AlternativesCard {
     this.card.querySelector(".word-before").textContent = head;
     this.card.querySelector(".word-after").textContent = restOfWord(text, token);
     this.card.querySelector(".bits").textContent = surprise(token);
-    const items = token.alternatives.map((each) => this._item(each, shown));
+    const items = token.alternatives.map((each, at) => this._item(each, at + 1 === token.rank));
     this.card.querySelector("ol").replaceChildren(...items);
     this.card.hidden = false;
     const place = editor.view.rectOf(token.start);
@@ -73,7 +73,7 @@ export class AlternativesCard {
     this.token = null;
   }
 
-  _item({ text, probability, name, endsWord }, shown) {
+  _item({ text, probability, name, endsWord }, isCurrent) {
     const item = document.createElement("li");
     const button = document.createElement("button");
     button.type = "button";
@@ -88,7 +88,7 @@ export class AlternativesCard {
     number.textContent = percent(probability);
     button.append(word, bar, number);
     if (!endsWord) button.setAttribute("aria-disabled", "true");
-    if (plain === shown.toLowerCase()) button.setAttribute("aria-current", "true");
+    if (isCurrent) button.setAttribute("aria-current", "true");
     item.append(button);
     return item;
   }

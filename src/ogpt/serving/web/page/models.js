@@ -8,6 +8,7 @@ export class Models {
   constructor(settings) {
     this.cards = [];
     this._settings = settings;
+    this._early = { ...UNKNOWN }; // of requests that were sent before the models were known
   }
 
   /** Ask for the models; `asks`: for a key too, if one is needed. */
@@ -15,18 +16,19 @@ export class Models {
     const { data } = await json("v1/models", { asks });
     this.cards = data;
     await this.learn();
+    if (this._early.model_hash === null) Object.assign(this._early, this.chosen());
   }
 
   /** The card of the chosen model; the first of the server where none is chosen. */
   chosen() {
     const { model } = this._settings.values;
-    return this.cards.find(({ id }) => id === model) ?? this.cards[0] ?? UNKNOWN;
+    return this.cards.find(({ id }) => id === model) ?? this.cards[0] ?? this._early;
   }
 
   /** Ask for the hash of the chosen model's files, for the provenance of its texts. */
   async learn() {
     const card = this.chosen();
-    if (card === UNKNOWN || card.model_hash) return;
+    if (card === this._early || card.model_hash) return;
     const path = card.id.split("/").map(encodeURIComponent).join("/");
     const { model_hash: hash } = await json(`v1/models/${path}`);
     card.model_hash = hash ?? null;
