@@ -118,12 +118,10 @@ def test_saving_starts_again_after_any_answer(
     new_page: NewPage, server_with_documents: str
 ) -> None:
     page = new_page(server_with_documents)
-    page.keyboard.type("a bad cab")
-    saved(page, "server")
     page.route(
         "**/documents/*", lambda route: route.fulfill(body="<p>Please sign in.</p>"), times=1
     )
-    page.keyboard.type(" faced")
+    page.keyboard.type("a bad cab")
     page.wait_for_selector("#note:has-text('no JSON')")
     saved(page, "server")
     refusal = {"error": {"message": "the engine restarts", "param": None}}
