@@ -49,7 +49,7 @@ $(TF_VENV)/.ready: pyproject.toml constraints.txt
 	@touch $@
 
 test-tf: $(TF_VENV)/.ready
-	PYTHONPATH=src TF_CPP_MIN_LOG_LEVEL=2 $(TF_VENV)/bin/pytest -n auto --dist loadfile $(TF_TESTS) \
+	PYTHONPATH=src:. TF_CPP_MIN_LOG_LEVEL=2 $(TF_VENV)/bin/pytest -n auto --dist loadfile $(TF_TESTS) \
 	  -k "tf or TF or tensorflow" --cov --cov-config=tests/tf/coverage.ini --cov-report=json:coverage-tf.json
 	$(TF_VENV)/bin/python tests/contracts/every_raise.py coverage-tf.json tf
 
