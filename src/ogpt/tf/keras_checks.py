@@ -63,7 +63,9 @@ def check_ids(given: Arrays, config: OpenAIGPTConfig) -> None:
 
 @contextmanager
 def checking(
-    by_name: Callable[[Any, Any], Mapping[str, Any]], check: Callable[[Arrays], None]
+    by_name: Callable[[Any, Any], Mapping[str, Any]],
+    check: Callable[[Arrays], None],
+    targets: bool,
 ) -> Iterator[Callable[[Any, Any], Any]]:
     """Give a function that takes inputs and targets, and returns the inputs, checked.
 
@@ -74,6 +76,7 @@ def checking(
     Args:
         by_name: The arguments of the model's call, from inputs and targets.
         check: Checks them; it raises one of our errors.
+        targets: Whether the step uses the targets of a data set; that of predict() does not.
     """
     refusals: list[OgptError] = []
 
@@ -88,7 +91,8 @@ def checking(
     def checked_batch(*batch: Any) -> Any:
         given = batch[0] if len(batch) == 1 else batch
         x, y, _ = keras.utils.unpack_x_y_sample_weight(given)
-        tensors = {name: one for name, one in by_name(x, y).items() if tf.is_tensor(one)}
+        named = by_name(x, y if targets else None)
+        tensors = {name: one for name, one in named.items() if tf.is_tensor(one)}
         right = tf.numpy_function(partial(passes, [*tensors]), [*tensors.values()], tf.bool)
         tf.debugging.Assert(tf.ensure_shape(right, ()), ["a value of the batch is refused"])
         return given

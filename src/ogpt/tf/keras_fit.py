@@ -159,7 +159,7 @@ class TFTrainableModel(TFReplicatedModel):
         Raises:
             TokenOutOfRange, ConfigError: as in fit.
         """
-        with self._checking() as checked:
+        with self._checking(targets=False) as checked:
             found = super().predict(checked(x), *arguments, **options)
         return self.output_class(**found) if isinstance(found, dict) else found
 
@@ -202,7 +202,7 @@ class TFTrainableModel(TFReplicatedModel):
         Raises:
             TokenOutOfRange, ConfigError: as in fit.
         """
-        with self._checking() as checked:
+        with self._checking(targets=False) as checked:
             found = super().predict_on_batch(checked(x))
         return self.output_class(**found) if isinstance(found, dict) else found
 
@@ -382,9 +382,9 @@ class TFTrainableModel(TFReplicatedModel):
         return {**inputs, **(y if isinstance(y, Mapping) else {self.label_name: y})}
 
     @contextmanager
-    def _checking(self) -> Iterator[Callable[..., Any]]:
+    def _checking(self, targets: bool = True) -> Iterator[Callable[..., Any]]:
         """Give a function that checks data; it returns the inputs as Keras takes them."""
-        with checking(self._by_name, self.check_values) as check:
+        with checking(self._by_name, self.check_values, targets) as check:
 
             def checked(x: Any, y: Any = None) -> Any:
                 if isinstance(x, Mapping):
