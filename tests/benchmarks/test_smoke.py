@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -66,3 +67,13 @@ def test_the_soak_runs_at_tiny_size(tmp_path: Path) -> None:
     assert figures["crowd"]["neither"] == figures["slow_readers"]["not_whole"] == 0
     assert figures["crowd"]["answered"] + figures["crowd"]["refused"] == 120
     assert figures["killed"]["cut"] > 0 == figures["killed"]["hanging"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs Chromium")
+def test_keys_are_measured_at_tiny_size(tmp_path: Path) -> None:
+    pytest.importorskip("playwright", reason="Playwright is not installed")
+    run_module("benchmarks.keystrokes", "--rounds", "1", "--out", str(tmp_path))
+    samples = json.loads((tmp_path / "keystrokes.json").read_text("utf-8"))["samples"]
+    assert len(samples) == 16
+    assert len(samples["1 line: letters and spaces"]) == len("a deed abed ")
