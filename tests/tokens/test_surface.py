@@ -153,11 +153,12 @@ def check_kept(raw: str, shown: str) -> None:
     assert all(map(same_letter, raw.replace(" ", ""), kept))
 
 
-@given(raw_texts, paths, st.booleans(), raw_texts, st.randoms(use_true_random=False))
+@given(raw_texts, paths, st.booleans(), raw_texts, st.integers(0, 2**32))
 @settings(deadline=None, max_examples=300)
 def test_any_pieces_give_one_text(
-    raw: str, path: str, keep_lower: bool, before: str, chance: random.Random
+    raw: str, path: str, keep_lower: bool, before: str, seed: int
 ) -> None:
+    chance = random.Random(seed)
     options = {"before": before, "keep_lower": keep_lower}
     whole = Readable(path, **options)
     at_once = whole.write(raw) + whole.finish()

@@ -21,7 +21,7 @@ from ogpt.version import __version__
 CORE = ("numpy", "tokenizers", "huggingface_hub", "filelock", "typer", "rich")
 EXTRAS = {
     "torch": ("torch",),
-    "tf": ("tensorflow", "keras"),
+    "tf": ("tensorflow", "keras", "optree"),
     "original": ("spacy", "ftfy"),
     "data": ("pyarrow", "zstandard"),
     "eval": ("scikit-learn", "scipy"),
