@@ -58,6 +58,19 @@ def is_hub_id(path_or_id: str | PathLike[str]) -> bool:
     return _ID.fullmatch(name) is not None and not Path(path_or_id).exists()
 
 
+def check_hub_id(path_or_id: str | PathLike[str]) -> None:
+    """Refuse the path of a folder that does not exist.
+
+    Args:
+        path_or_id: No existing path.
+
+    Raises:
+        CheckpointError: it cannot be a Hub id.
+    """
+    if not is_hub_id(path_or_id):
+        raise CheckpointError(f"there is no folder {path_or_id}", hint=_PASS_A_FOLDER)
+
+
 def model_folder(
     path_or_id: str | Path,
     *,
@@ -109,8 +122,7 @@ def model_folder(
             hint="pass the folder that contains it; for a weights file alone, create a model "
             "folder with ogpt convert FILE OUT --config config.json",
         )
-    if not is_hub_id(path_or_id):
-        raise CheckpointError(f"there is no folder {path_or_id}", hint=_PASS_A_FOLDER)
+    check_hub_id(path_or_id)
     name = path.as_posix()
     wanted = _Wanted(OLD_IDS.get(name, name), revision, subfolder, variant, tokenizer_only)
     folder = wanted.fetch(cache_dir, token, local_files_only, force_download)

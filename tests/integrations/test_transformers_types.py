@@ -55,6 +55,15 @@ def test_a_flipped_bit_of_a_bin_file_is_found(zipped: bool, tmp_path: Path) -> N
         OpenAIGPTLMHeadModel.from_pretrained(tmp_path)
 
 
+def test_a_missing_folder_is_an_os_error(tmp_path: Path) -> None:
+    missing = tmp_path / "missing"
+    for name in (missing, str(missing)):
+        with pytest.raises(OSError, match="there is no folder"):
+            CLASSES[0].from_pretrained(name)
+    with pytest.raises(OSError, match="there is no folder"):
+        CLASSES[0].from_pretrained(pretrained_model_name_or_path=str(missing))
+
+
 def test_tools_find_transformers_layers() -> None:
     model = built(OpenAIGPTLMHeadModel, small())
     names = {

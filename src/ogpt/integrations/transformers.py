@@ -18,6 +18,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from copy import deepcopy
 from functools import wraps
+from os import PathLike
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -34,6 +35,7 @@ from ogpt.config.changes import changed
 from ogpt.config.model import TOKENIZER_FINGERPRINT
 from ogpt.config.model import OpenAIGPTConfig as OwnConfig
 from ogpt.errors import ConfigError
+from ogpt.hub import check_hub_id
 from ogpt.integrations.own_cache import OwnCacheGeneration
 from ogpt.model.attention import check_attention
 from ogpt.model.base import Model
@@ -169,6 +171,9 @@ class OpenAIGPTPreTrainedModel(transformers.PreTrainedModel, _Start):
                 "quantization_config is of torchao, which quantizes no layer of this model",
                 hint="load it without, then use ogpt.integrations.torchao.quantize",
             )
+        name = inputs[0] if inputs else options.get("pretrained_model_name_or_path")
+        if isinstance(name, str | PathLike) and not Path(name).exists():
+            check_hub_id(name)  # transformers 4 raises no OSError
         return super().from_pretrained(*inputs, **options)
 
     @classmethod
