@@ -28,8 +28,8 @@ def test_killed_once_it_beats_the_ngram_models(tmp_path: Path) -> None:
     assert "\nPre-training helps: " in told.stdout
     assert (run / "report.html").stat().st_size > 10_000
 
-    last = told.stdout.splitlines()[-1].removeprefix("generate with it: ")
-    program, *arguments = shlex.split(last)
+    [line] = [line for line in told.stdout.splitlines() if line.startswith("generate with it: ")]
+    program, *arguments = shlex.split(line.removeprefix("generate with it: "))
     assert program == "ogpt"
     written = subprocess.run([OGPT, *arguments], capture_output=True, text=True, check=True)
     assert len(written.stdout.split()) > 5
