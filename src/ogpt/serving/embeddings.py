@@ -14,9 +14,9 @@ from pydantic import BaseModel, Field
 
 from ogpt.errors import DecoderError, RequestError
 from ogpt.generation.protocol.decoder import Decoder, Part
-from ogpt.serving.prompt_fields import Texts, check_context, prompts_of
+from ogpt.serving.prompt_fields import LastTokens, Texts, check_context, prompts_of
 from ogpt.serving.request_scope import Scope, listen, unless_gone
-from ogpt.serving.schemas import ERRORS, MAX_ID, ApiRequest, ApiResponse, Usage
+from ogpt.serving.schemas import ERRORS, ApiRequest, ApiResponse, Usage
 from ogpt.serving.served_models import ServedModel
 from ogpt.serving.server_settings import ServerSettings
 
@@ -42,13 +42,7 @@ class EmbeddingRequest(ApiRequest):
         description="The mean of the last hidden states, or the hidden state of the last token.",
     )
     normalize: bool = Field(True, description="Scale each vector to length 1.")
-    truncate_prompt_tokens: int | None = Field(
-        None,
-        ge=-1,
-        le=MAX_ID,
-        description="Use only this number of tokens at the end of each text; -1: the context "
-        "length. By default a text beyond it is refused.",
-    )
+    truncate_prompt_tokens: LastTokens = None
 
 
 class Embedding(BaseModel):

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from typing import Annotated, Literal
 from weakref import WeakKeyDictionary
 
+from pydantic import Field
+
 from ogpt.errors import ContextTooLong, RequestError, SamplingError, TokenizerError, TokenOutOfRange
 from ogpt.generation.texts.request import (
     Prompt,
@@ -18,7 +20,7 @@ from ogpt.generation.texts.request import (
     truncated,
 )
 from ogpt.generation.texts.writer import TokenizerLike
-from ogpt.serving.schemas import LIST, Strings, TokenIds
+from ogpt.serving.schemas import LIST, MAX_ID, Strings, TokenIds
 from ogpt.serving.served_models import ServedModel
 from ogpt.serving.server_settings import ServerSettings
 
@@ -38,6 +40,16 @@ MAX_TEXTS = 2048
 
 Texts = str | Strings | TokenIds | Annotated[list[TokenIds], LIST]
 """A text, several, the token ids of one, or of several."""
+LastTokens = Annotated[
+    int | None,
+    Field(
+        ge=-1,
+        le=MAX_ID,
+        description="Use only this number of tokens at the end of each text; -1: the context "
+        "length. By default a text beyond it is refused.",
+    ),
+]
+"""`truncate_prompt_tokens` where texts are not continued."""
 
 
 _LONGEST: WeakKeyDictionary[TokenizerLike, int] = WeakKeyDictionary()

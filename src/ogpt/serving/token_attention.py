@@ -13,7 +13,7 @@ from pydantic import Field
 from ogpt.errors import DecoderError, RequestError
 from ogpt.generation.protocol.decoder import AttentionDecoder, Attentions, Decoder, Part
 from ogpt.serving.completion_plan import MOST_REPORTED
-from ogpt.serving.prompt_fields import at_most, check_context, prompts_of
+from ogpt.serving.prompt_fields import LastTokens, at_most, check_context, prompts_of
 from ogpt.serving.request_scope import Scope, listen, unless_gone
 from ogpt.serving.schemas import ERRORS, MAX_ID, ApiRequest, ApiResponse, TokenIds, Usage
 from ogpt.serving.served_models import ServedModel
@@ -29,13 +29,7 @@ class AttentionRequest(ApiRequest):
     layer: int | None = Field(
         None, ge=0, le=MAX_ID, description="Return this layer only, from 0. Default: all."
     )
-    truncate_prompt_tokens: int | None = Field(
-        None,
-        ge=-1,
-        le=MAX_ID,
-        description="Use only this number of tokens at the end of the prompt; -1: the context "
-        "length. By default a prompt beyond it is refused.",
-    )
+    truncate_prompt_tokens: LastTokens = None
 
 
 class AttentionResponse(ApiResponse):

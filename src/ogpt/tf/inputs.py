@@ -160,12 +160,23 @@ def check_range(ids: NDArray[Any], rows: int, what: str, hint: str = SAME_TOKENI
     Raises:
         TokenOutOfRange: an id has no row.
     """
-    if not ids.size:
-        return
-    low, high = int(ids.min()), int(ids.max())
-    if low < 0 or high >= rows:
-        value = low if low < 0 else high
+    if (value := outside(ids, rows)) is not None:
         raise refused("no-embedding", what=what, value=value, last=rows - 1, hint=hint)
+
+
+def outside(numbers: NDArray[Any], count: int) -> int | None:
+    """A number that is not from 0 to count - 1, or None: the lowest if it is negative.
+
+    Args:
+        numbers: Integers in any shape.
+        count: Of the numbers that are allowed.
+    """
+    if not numbers.size:
+        return None
+    low, high = int(numbers.min()), int(numbers.max())
+    if low < 0:
+        return low
+    return high if high >= count else None
 
 
 def check_context(shape: TFInputShape, n_positions: int) -> None:

@@ -13,7 +13,7 @@ from ogpt.config.model import OpenAIGPTConfig
 from ogpt.tf.activations import SUMMARY_FNS
 from ogpt.tf.base import built, dense, stored_dense
 from ogpt.tf.dropout import draw_seed, dropout
-from ogpt.tf.inputs import TFInputShape, agree, integers, known, mask_rows, readable
+from ogpt.tf.inputs import TFInputShape, agree, integers, known, mask_rows, outside, readable
 from ogpt.tf.tensors import StoredVariable, Tensor
 
 _FIRST_SITE, _LAST_SITE = -1, -2  # numbers of dropout layers; the transformer's start at 0
@@ -78,11 +78,8 @@ def check_places(positions: NDArray[Any], T: int, name: str) -> None:
     Raises:
         ConfigError: a position outside the input.
     """
-    if not positions.size:
-        return
-    low, high = int(positions.min()), int(positions.max())
-    if low < 0 or high >= T:
-        raise refused("no-position", name=name, value=low if low < 0 else high, last=T - 1)
+    if (value := outside(positions, T)) is not None:
+        raise refused("no-position", name=name, value=value, last=T - 1)
 
 
 @keras.saving.register_keras_serializable("ogpt")

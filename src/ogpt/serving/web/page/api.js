@@ -18,6 +18,11 @@ export class ApiError extends Error {
 /** The server cannot be reached. */
 export class ServerAway extends Error {}
 
+/** What to say of an error of a request. */
+export function messageOf(error) {
+  return error instanceof ServerAway ? "The server cannot be reached." : error.message;
+}
+
 /**
  * Set by the page: `askKey(wrong)` returns a promise of a key, or of null; `onKey()` is called when
  * the server has accepted one.

@@ -5,7 +5,7 @@
  * it chooses, the sliders choose too.
  */
 
-import { ServerAway, json } from "./api.js";
+import { json, messageOf } from "./api.js";
 import { chip } from "./seen_by_model.js";
 
 const STEPS = [0.01, 0.05, 0.15, 0.4]; // shares at which the next colour begins
@@ -149,8 +149,7 @@ export class AttentionDialog {
     this.dialog.querySelector(".dialog-foot").hidden = without;
     const wrong = this.dialog.querySelector(".wrong");
     wrong.hidden = problem === null || without;
-    wrong.textContent =
-      problem instanceof ServerAway ? "The server cannot be reached." : problem?.message ?? "";
+    wrong.textContent = problem ? messageOf(problem) : "";
   }
 
   _title(text) {

@@ -88,8 +88,17 @@ export function needless(text, before) {
   return before === "" || /\s$/.test(before) ? text.length - text.trimStart().length : 0;
 }
 
+/** Put a continuation in the place of [start, end), as text of the model. */
+export function insert({ editor, announcer }, start, end, text, source) {
+  const before = editor.document.text.slice(0, start);
+  const after = editor.document.text.slice(end, end + 1);
+  editor.focus();
+  editor.edit(start, end, insertion(text, before, after, source), "accept");
+  announcer.say(`Inserted: ${text.trim()}`);
+}
+
 /** What to insert for a continuation, so that it does not run into the word after the caret. */
-export function insertion(text, before, after, source) {
+function insertion(text, before, after, source) {
   const slice = machineSlice(text.slice(needless(text, before)), source);
   const touches = /^[\p{L}\p{N}]/u.test(after) && /\S$/.test(slice.text);
   return touches ? { text: `${slice.text} `, machine: slice.machine } : slice;

@@ -1,6 +1,6 @@
 /** A decoder of the comparison: its name, its settings, and its continuation as it streams in. */
 
-import { ServerAway } from "./api.js";
+import { messageOf } from "./api.js";
 import { Continuations } from "./continuations.js";
 import { settingsNamed } from "./settings.js";
 
@@ -51,10 +51,7 @@ export class DecoderColumn {
     try {
       await request.run(true);
     } catch (error) {
-      const away = error instanceof ServerAway;
-      if (this.request === request) {
-        this._show("failed", away ? "The server cannot be reached." : error.message);
-      }
+      if (this.request === request) this._show("failed", messageOf(error));
       return;
     }
     if (this.request !== request) return;

@@ -4,7 +4,7 @@
  * A few requests run at a time, so that the page keeps connections for saving and for other tabs.
  */
 
-import { insertion, nothingToContinue } from "./continuations.js";
+import { insert, nothingToContinue } from "./continuations.js";
 import { DecoderColumn } from "./decoder_column.js";
 import { newSeed, promptOf, requestOf } from "./settings.js";
 
@@ -124,15 +124,10 @@ export class DecoderComparison {
 
   /** Put a continuation into the text, where the caret is. */
   _insert(column) {
-    const { editor, announcer } = this.context;
     const { text } = column;
     const source = column.request.provenance(0);
     this.dialog.close();
-    const { end } = editor.selection;
-    const before = editor.document.text.slice(0, end);
-    const after = editor.document.text.slice(end, end + 1);
-    editor.focus();
-    editor.edit(end, end, insertion(text, before, after, source), "accept");
-    announcer.say(`Inserted: ${text.trim()}`);
+    const { end } = this.context.editor.selection;
+    insert(this.context, end, end, text, source);
   }
 }

@@ -4,7 +4,7 @@
  * The caret stays in the text: the list is announced through aria-activedescendant.
  */
 
-import { Continuations, insertion, nothingToContinue } from "./continuations.js";
+import { Continuations, insert, nothingToContinue } from "./continuations.js";
 import { placeAfter } from "./history.js";
 import { newSeed, requestOf } from "./settings.js";
 
@@ -103,18 +103,13 @@ export class SuggestionList {
 
   /** Put a suggestion into the text. */
   accept(index = this.selected) {
-    const { editor, announcer } = this.context;
     const { request, offset } = this;
     const text = request?.items[index]?.text ?? "";
     if (text.trim() === "") return;
     const source = request.provenance(index);
     const end = this.replaced?.end ?? offset;
     this.close();
-    const before = editor.document.text.slice(0, offset);
-    const after = editor.document.text.slice(end, end + 1);
-    editor.focus();
-    editor.edit(offset, end, insertion(text, before, after, source), "accept");
-    announcer.say(`Inserted: ${text.trim()}`);
+    insert(this.context, offset, end, text, source);
   }
 
   /** Handle a key of the editor; true if it was for the list. */
