@@ -33,9 +33,9 @@ class Section:
         """Tokens that are counted, over all sequences."""
         return self.batch * (self.new or self.prompt)
 
-    def prompts(self, vocab_size: int, length: int = 0) -> list[list[int]]:
-        """Random ids, the same for all systems."""
-        numbers = random.Random(self.batch)
+    def prompts(self, vocab_size: int, length: int = 0, turn: int = 0) -> list[list[int]]:
+        """Random ids, the same for all systems, and others in each turn."""
+        numbers = random.Random(self.batch + 1000 * turn)  # no batch is that large
         return [
             [numbers.randrange(vocab_size) for _ in range(length or self.prompt)]
             for _ in range(self.batch)

@@ -3,7 +3,8 @@
 GPT-1's shape with random weights in int8, and a KV cache in bfloat16. 1, 8, 32 and 64 clients send
 one request each at the same moment, streamed or not; the decoder alone generates the same batches
 in a process of its own. The clients are one further process on the same cores, whose CPU time is
-stated.
+stated. Each round has new prompts, the same for all, so that no server finds them in a cache. All
+servers but the one in turn are stopped (SIGSTOP).
 
 Other servers with OpenAI's /v1/completions take part, streamed, if OGPT_BENCH_SERVERS names a JSON
 file (docs/benchmarks.md); `make bench-servers` writes it for vLLM, llama.cpp and OpenVINO. Where
@@ -22,7 +23,8 @@ from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from itertools import chain
+from functools import partial
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,7 @@ BEST = "int8"
 CACHE = "bfloat16"
 ALONE = "decoder alone"
 WHOLE, STREAMED = "whole", "streamed"
+WAYS = (WHOLE, STREAMED)
 AT_LEAST = {8: 1.8, 32: 1.2, 64: 1.5}
 """Times the tokens/s of the best other server, by number of clients."""
 KEPT = (5, 25, 50, 75, 95, 99)
@@ -50,34 +53,55 @@ KEPT = (5, 25, 50, 75, 95, 99)
 
 @dataclass
 class Contender:
-    """A running server."""
+    """A server, which runs in its turns only.
+
+    Args:
+        server: As it has started.
+        fields: Added to each request.
+        ways: Of WAYS, in which it takes part.
+    """
 
     server: ServerProcess
     fields: Mapping[str, Any] = field(default_factory=dict)
-    """Added to each request."""
     ways: Sequence[str] = (STREAMED,)
 
-    def run(self, section: Section, vocab_size: int, way: str) -> dict[str, Any]:
-        """Send the requests of a section from a new process."""
-        streams = way == STREAMED
+    def __post_init__(self) -> None:
+        self.server.pause()
+
+    def turns(self, section: Section, vocab_size: int) -> dict[str, Callable[[], dict[str, Any]]]:
+        """For each way, what takes its next turn. Each turn has its own prompts in each way."""
+        numbers = {way: count(WAYS.index(way), len(WAYS)) for way in self.ways}
+
+        def turn(way: str) -> dict[str, Any]:
+            prompts = section.prompts(vocab_size, turn=next(numbers[way]))
+            return self.run(section, prompts, streams=way == STREAMED)
+
+        return {way: partial(turn, way) for way in self.ways}
+
+    def run(self, section: Section, prompts: list[list[int]], *, streams: bool) -> dict[str, Any]:
+        """Wake the server, and send the requests of a section from a new process."""
         requests = [
-            completion(prompt, section.new, streams=streams, **self.fields)
-            for prompt in section.prompts(vocab_size)
+            completion(prompt, section.new, streams=streams, **self.fields) for prompt in prompts
         ]
         order = {"port": self.server.port, "streams": streams, "requests": requests}
-        before = self.server.cpu_seconds()
-        done = subprocess.run(
-            [sys.executable, "-m", "benchmarks.serving_load", "-"],
-            check=True,
-            input=json.dumps(order),
-            stdout=subprocess.PIPE,
-            text=True,
-            env=environment(1),
-        )
+        short = {**requests[0], "prompt": prompts[0][::-1], "max_tokens": section.trial}
+        short.pop("min_tokens", None)
+        with self.server.awake():
+            self.server.post("/v1/completions", short)  # the first one after a pause may be slow
+            before = self.server.cpu_seconds()
+            done = subprocess.run(
+                [sys.executable, "-m", "benchmarks.serving_load", "-"],
+                check=True,
+                input=json.dumps(order),
+                stdout=subprocess.PIPE,
+                text=True,
+                env=environment(1),
+            )
+            spent = self.server.cpu_seconds() - before
         found: dict[str, Any] = json.loads(done.stdout)
         if found["tokens"] != section.batch * section.new:
             raise SystemExit(f"{found['tokens']} tokens came in place of {section.tokens}")
-        return {**found, "server_cpu_seconds": self.server.cpu_seconds() - before}
+        return {**found, "server_cpu_seconds": spent}
 
 
 def others() -> dict[str, dict[str, Any]]:
@@ -168,33 +192,31 @@ def measure_section(
 ) -> None:
     """Add the samples and figures of one number of clients."""
     vocab_size = result.settings["shape"]["vocab_size"]
-    prompts = section.prompts(vocab_size)
+    prompts = section.prompts(vocab_size)  # it keeps none, and sleeps between its turns
     turns: dict[str, Callable[[], Any]] = {
         ALONE: lambda: {"seconds": alone.generate(prompts, section.new).seconds}
     }
     turns[ALONE]()  # allocates memory
     for name, contender in list(contenders.items()):
-        own = {
-            f"{name}, {way}": lambda one=contender, way=way: one.run(section, vocab_size, way)
-            for way in contender.ways
-        }
+        found = contender.turns(section, vocab_size)
+        own = {f"{name}, {way}": turn for way, turn in found.items()}
         try:
             for turn in own.values():
                 turn()
-        except (subprocess.CalledProcessError, SystemExit) as error:
+        except (subprocess.CalledProcessError, SystemExit, OSError) as error:
             if name not in others():
                 raise
             leave_out(name, str(error), result)
             del contenders[name]
         else:
             turns |= own
-    for name, found in interleave(turns, given.rounds).items():
+    for name, taken in interleave(turns, given.rounds).items():
         title = f"{name}, {section.name}"
-        result.samples[title] = [each["seconds"] for each in found]
-        if "cpu_seconds" in found[0]:
+        result.samples[title] = [each["seconds"] for each in taken]
+        if "cpu_seconds" in taken[0]:
             result.figures[title] = [
                 {key: each[key] for key in ("cpu_seconds", "server_cpu_seconds", "first", "gaps")}
-                for each in found
+                for each in taken
             ]
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 from urllib.error import URLError
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 import psutil
 
@@ -81,6 +83,13 @@ class ServerProcess:
         except (URLError, OSError):
             return False
 
+    def post(self, path: str, content: Mapping[str, Any]) -> None:
+        """Send a request and wait for its answer, whatever it says."""
+        body, kind = json.dumps(content).encode(), {"content-type": "application/json"}
+        request = Request(f"http://127.0.0.1:{self.port}{path}", body, kind)
+        with urlopen(request, timeout=STARTS_IN) as answer:
+            answer.read()
+
     def metrics(self) -> dict[str, float]:
         """The sum of each metric over its labels."""
         found: dict[str, float] = {}
@@ -98,9 +107,21 @@ class ServerProcess:
 
     def cpu_seconds(self) -> float:
         """CPU time of the process and its children since their start."""
-        process = psutil.Process(self._process.pid)
-        every = [one.cpu_times() for one in (process, *process.children(recursive=True))]
+        every = [one.cpu_times() for one in self._tree()]
         return sum(times.user + times.system for times in every)
+
+    def pause(self) -> None:
+        """Stop the process and its children, so that none of their threads takes CPU time."""
+        self._send(signal.SIGSTOP)
+
+    @contextmanager
+    def awake(self) -> Iterator[None]:
+        """Let a paused server run for as long as the block does."""
+        self._send(signal.SIGCONT)
+        try:
+            yield
+        finally:
+            self.pause()
 
     def kill(self) -> None:
         """End the process at once, as a crash would."""
@@ -108,14 +129,27 @@ class ServerProcess:
         self._process.wait()
 
     def close(self) -> None:
-        """End the process."""
+        """End the process, also where it is paused."""
+        self._send(signal.SIGCONT)
         self._process.send_signal(signal.SIGTERM)
         try:
             self._process.wait(60)
         except subprocess.TimeoutExpired:
-            self._process.kill()
+            self._send(signal.SIGKILL)
             self._process.wait()
         self._log.close()
+
+    def _tree(self) -> list[psutil.Process]:
+        """The process, if it has not ended, and its children."""
+        if self._process.poll() is not None:
+            return []
+        process = psutil.Process(self._process.pid)
+        return [process, *process.children(recursive=True)]
+
+    def _send(self, number: int) -> None:
+        for one in self._tree():
+            with suppress(psutil.NoSuchProcess):  # it has just ended
+                one.send_signal(number)
 
     def __enter__(self) -> Self:
         return self

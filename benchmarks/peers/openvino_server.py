@@ -2,17 +2,19 @@
 
     python -m benchmarks.peers.openvino_server SHAPE PRECISION FOLDER PORT THREADS
 
-The standard library's event loop does no more than a server must: it parses a request, adds it to
-the pipeline, and writes an event for each token. A thread steps the pipeline.
+A process of its own steps the pipeline, as `step` holds the interpreter's lock: beside a thread the
+event loop would send tokens only now and then. The standard library's event loop does no more than
+a server must: it parses a request, hands it over, and writes an event for each token.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import multiprocessing
 import sys
-import threading
-from dataclasses import dataclass, field
+from itertools import count
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -31,71 +33,67 @@ TOKENS = 512
 HEAD = "HTTP/1.1 {} OK\r\ncontent-type: {}\r\ntransfer-encoding: chunked\r\n\r\n"
 
 
-@dataclass(eq=False)
-class Job:
-    """A request and its new tokens."""
+def step(folder: str, threads: int, precision: str, server: Connection) -> None:
+    """Step GenAI's pipeline as long as there are requests, until the server's process ends.
 
-    ids: list[int]
-    new: int
-    tokens: asyncio.Queue[int | None] = field(default_factory=asyncio.Queue)
-    """None follows the last one."""
+    Args:
+        folder: Of the model.
+        threads: CPU threads.
+        precision: Of the weights.
+        server: Gives requests (number, ids, new tokens); gets a list for each step: (number,
+            token), or (number, None) at the end. An empty list says that all is ready.
+    """
+    scheduler = genai.SchedulerConfig()
+    scheduler.cache_size = CACHE_GIB
+    scheduler.max_num_seqs = CONCURRENT
+    scheduler.max_num_batched_tokens = TOKENS
+    settings: dict[str, Any] = {"INFERENCE_NUM_THREADS": threads}
+    if precision == "float32":  # otherwise bfloat16 if the processor supports it
+        settings["INFERENCE_PRECISION_HINT"] = "f32"
+    pipeline = genai.ContinuousBatchingPipeline(folder, scheduler, "CPU", settings)
+    server.send([])
+    running: dict[int, Any] = {}
+    while True:
+        while not running or server.poll():
+            number, ids, new = server.recv()
+            config = genai.GenerationConfig()
+            config.max_new_tokens = new
+            config.ignore_eos = True
+            config.set_eos_token_id(0)  # it asks for one
+            running[number] = pipeline.add_request(number, ov.Tensor(np.array([ids])), config)
+        pipeline.step()
+        found: list[tuple[int, int | None]] = []
+        for number, handle in list(running.items()):
+            if handle.can_read():
+                [output] = handle.read().values()
+                found += [(number, token) for token in output.generated_ids]
+            if handle.get_status() != genai.GenerationStatus.RUNNING:
+                del running[number]
+                found.append((number, None))
+        server.send(found)
 
 
 class Pipeline:
-    """Steps GenAI's pipeline in a thread, as long as there are requests."""
+    """Hands requests to the process of `step`, and its tokens to their readers."""
 
-    def __init__(self, folder: Path, threads: int, precision: str) -> None:
-        scheduler = genai.SchedulerConfig()
-        scheduler.cache_size = CACHE_GIB
-        scheduler.max_num_seqs = CONCURRENT
-        scheduler.max_num_batched_tokens = TOKENS
-        settings: dict[str, Any] = {"INFERENCE_NUM_THREADS": threads}
-        if precision == "float32":  # otherwise bfloat16 if the processor supports it
-            settings["INFERENCE_PRECISION_HINT"] = "f32"
-        self._pipe = genai.ContinuousBatchingPipeline(str(folder), scheduler, "CPU", settings)
-        self._changed = threading.Condition()
-        self._added: list[Job] = []
-        self._loop = asyncio.get_running_loop()
-        self._count = 0
-        threading.Thread(target=self._live, daemon=True).start()
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._numbers = count()
+        self._queues: dict[int, asyncio.Queue[int | None]] = {}
+        asyncio.get_running_loop().add_reader(connection.fileno(), self._receive)
 
-    def add(self, job: Job) -> None:
-        """Queue a request."""
-        with self._changed:
-            self._added.append(job)
-            self._changed.notify()
+    def add(self, ids: list[int], new: int) -> asyncio.Queue[int | None]:
+        """Queue a request; return the queue of its new tokens. None follows the last one."""
+        number = next(self._numbers)
+        self._queues[number] = queue = asyncio.Queue()
+        self._connection.send((number, ids, new))
+        return queue
 
-    def _live(self) -> None:
-        running: dict[Job, Any] = {}
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._added or running)
-                added, self._added = self._added, []
-            for job in added:
-                running[job] = self._start(job)
-            self._pipe.step()
-            found = []
-            for job, handle in list(running.items()):
-                if handle.can_read():
-                    [output] = handle.read().values()
-                    found += [(job, token) for token in output.generated_ids]
-                if handle.get_status() != genai.GenerationStatus.RUNNING:
-                    del running[job]
-                    found.append((job, None))
-            self._loop.call_soon_threadsafe(_deliver, found)
-
-    def _start(self, job: Job) -> Any:
-        settings = genai.GenerationConfig()
-        settings.max_new_tokens = job.new
-        settings.ignore_eos = True
-        settings.set_eos_token_id(0)  # it asks for one
-        self._count += 1
-        return self._pipe.add_request(self._count, ov.Tensor(np.array([job.ids])), settings)
-
-
-def _deliver(found: list[tuple[Job, int | None]]) -> None:
-    for job, token in found:
-        job.tokens.put_nowait(token)
+    def _receive(self) -> None:
+        for number, token in self._connection.recv():
+            self._queues[number].put_nowait(token)
+            if token is None:
+                del self._queues[number]
 
 
 class Server:
@@ -120,17 +118,16 @@ class Server:
             writer.close()
 
     async def _complete(self, body: dict[str, Any], writer: asyncio.StreamWriter) -> None:
-        job = Job(body["prompt"], body["max_tokens"])
-        streams = bool(body.get("stream"))
-        self._pipeline.add(job)
+        ids, streams = body["prompt"], bool(body.get("stream"))
+        tokens = self._pipeline.add(ids, body["max_tokens"])
         kind = "text/event-stream" if streams else "application/json"
         writer.write(HEAD.format(200, kind).encode())
         texts = []
-        while (token := await job.tokens.get()) is not None:
+        while (token := await tokens.get()) is not None:
             texts.append(self._words[token].replace("</w>", " "))
             if streams:
                 _send(writer, _event({"choices": [{"index": 0, "text": texts[-1]}]}))
-        usage = {"prompt_tokens": len(job.ids), "completion_tokens": len(texts)}
+        usage = {"prompt_tokens": len(ids), "completion_tokens": len(texts)}
         if streams:
             _send(writer, _event({"choices": [], "usage": usage}))
             _send(writer, "data: [DONE]\n\n")
@@ -160,15 +157,24 @@ def write_model(shape: dict[str, int], precision: str, folder: Path) -> None:
         ov.save_model(model, file, compress_to_fp16=False)
 
 
-async def main() -> None:
-    shape, precision, folder, port, threads = sys.argv[1:]
-    write_model(json.loads(shape), precision, Path(folder))
-    pipeline = Pipeline(Path(folder), int(threads), precision)
-    server = Server(pipeline, vocabulary(json.loads(shape)["vocab_size"])[0])
-    listening = await asyncio.start_server(server.answer, "127.0.0.1", int(port), backlog=1024)
-    async with listening:
-        await listening.serve_forever()
+async def serve(connection: Connection, words: list[str], port: int) -> None:
+    """Answer requests for ever."""
+    server = Server(Pipeline(connection), words)
+    async with await asyncio.start_server(server.answer, "127.0.0.1", port, backlog=1024) as each:
+        await each.serve_forever()
+
+
+def main() -> None:
+    given, precision, folder, port, threads = sys.argv[1:]
+    shape = json.loads(given)
+    write_model(shape, precision, Path(folder))
+    spawn = multiprocessing.get_context("spawn")
+    here, there = spawn.Pipe()
+    spawn.Process(target=step, args=(folder, int(threads), precision, there), daemon=True).start()
+    there.close()  # so that each side sees when the other one ends
+    here.recv()
+    asyncio.run(serve(here, vocabulary(shape["vocab_size"])[0], int(port)))
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    main()

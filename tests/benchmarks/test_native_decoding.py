@@ -24,12 +24,13 @@ def test_floors_of_native_decoding():
     assert work.most_by_arithmetic(FULL["prompt of 512"], 4802.34375) == 1.0  # 2 (2400 + 600 / 512)
 
 
-def test_everybody_gets_the_same_prompts_and_each_sequence_another():
+def test_everybody_gets_the_same_prompts_and_each_sequence_and_turn_another():
     for section in sections.full():
         prompts = section.prompts(40_478)
         assert prompts == section.prompts(40_478)
         assert {len(prompt) for prompt in prompts} == {section.prompt}
-        assert len(set(map(tuple, prompts))) == section.batch
+        others = section.prompts(40_478, turn=1) + section.prompts(40_478, turn=2)
+        assert len(set(map(tuple, prompts + others))) == 3 * section.batch
 
 
 def test_the_slow_leave_a_section_but_each_target_keeps_its_peers():

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import time
 from argparse import Namespace
 from contextlib import ExitStack
 
+import psutil
 import pytest
 from safetensors.numpy import load_file
 from tokenizers import Tokenizer
@@ -16,15 +18,25 @@ from benchmarks.measuring import Result
 from benchmarks.peers import environments
 from benchmarks.peers.servers import prepare
 from benchmarks.peers.vocabulary import vocabulary
-from benchmarks.serving import CLIENTS, add_others, quantiles, start_other
+from benchmarks.sections import Section
+from benchmarks.serving import (
+    CLIENTS,
+    STREAMED,
+    WHOLE,
+    Contender,
+    add_others,
+    quantiles,
+    start_other,
+)
 from benchmarks.serving_load import completion, load
+from benchmarks.serving_process import ServerProcess
 from benchmarks.training_step import SMOKE
 from ogpt.tokens.fast import OpenAIGPTTokenizerFast
 
 USAGE = '"usage": {"completion_tokens": 3}'
 EVENTS = [f'data: {{"choices": [{n}]}}\n\n' for n in range(3)]
 STREAM = [*EVENTS, f'data: {{"choices": [], {USAGE}}}\n\n', "data: [DONE]\n\n"]
-WHOLE = ['{"choices": [1], ', USAGE, "}"]
+ANSWER = ['{"choices": [1], ', USAGE, "}"]
 
 
 def loaded(parts: list[str], streams: bool, status: int = 200) -> tuple[dict, list[dict]]:
@@ -69,7 +81,7 @@ def test_a_stream_is_timed_and_counted():
 
 
 def test_a_whole_response_is_counted():
-    found, received = loaded(WHOLE, False)
+    found, received = loaded(ANSWER, False)
     assert (found["tokens"], found["first"], found["gaps"]) == (12, [], [])
     assert not any("stream" in each for each in received)
 
@@ -77,7 +89,7 @@ def test_a_whole_response_is_counted():
 @pytest.mark.parametrize("status", [429, 500])
 def test_a_refused_request_ends_the_benchmark(status):
     with pytest.raises(SystemExit, match=f"4 requests failed: {status}"):
-        loaded(WHOLE, False, status)
+        loaded(ANSWER, False, status)
 
 
 def test_quantiles_are_over_all_rounds():
@@ -119,6 +131,69 @@ def test_others_are_compared_with_our_best_and_at_equal_precision():
     assert targets["tokens/s of 64 clients, times the best other server's"] == 3.0
     assert targets["p95 between tokens of 64 clients, ditto"] == pytest.approx(1 / 3)
     assert not any("away" in pair or "1 client, times" in pair for pair in result.pairs)
+
+
+FAMILY = """
+import subprocess, sys, time
+from http.server import BaseHTTPRequestHandler, HTTPServer
+subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+
+HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"""
+
+
+def test_a_server_and_its_children_run_in_their_turns_only():
+    with ServerProcess([sys.executable, "-c", FAMILY, "{port}"], 1) as server:
+        family = server._tree()
+        assert len(family) == 2
+
+        def settle(state: bool) -> bool:
+            """Wait until the state of both is this one: signals take a moment."""
+            end = time.monotonic() + 10
+            while time.monotonic() < end:
+                if all((one.status() == psutil.STATUS_STOPPED) == state for one in family):
+                    return True
+                time.sleep(0.01)
+            return False
+
+        assert settle(False)
+        Contender(server)
+        assert settle(True)
+        with server.awake():
+            assert settle(False)
+            assert server.answers("/health")
+        assert settle(True)
+    assert not family.pop(0).is_running()
+    assert family[0].status() != psutil.STATUS_STOPPED  # the server would have ended it
+    family[0].kill()
+
+
+class Recorded(Contender):
+    """Keeps the prompts that it is sent."""
+
+    def __init__(self, ways):
+        self.ways, self.taken = ways, []
+
+    def run(self, section, prompts, *, streams):
+        self.taken.append((streams, prompts))
+
+
+def test_prompts_are_new_in_each_round_and_the_same_for_all_servers():
+    section = Section("8 clients", 8, 32, 96, 4)
+    both, one = Recorded((WHOLE, STREAMED)), Recorded((STREAMED,))
+    for each in (both, one):
+        turns = each.turns(section, 40_478)
+        for _ in range(3):
+            for turn in turns.values():
+                turn()
+    assert [streams for streams, _ in both.taken] == [False, True] * 3
+    assert both.taken[1::2] == one.taken
+    assert len({tuple(prompt) for _, prompts in both.taken for prompt in prompts}) == 6 * 8
 
 
 def test_a_server_that_does_not_start_is_left_out(capsys):
