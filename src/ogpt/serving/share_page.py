@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -41,6 +42,9 @@ SHOWN_SETTINGS = {
 """Of a request, beside model, hash and seed, with their names on the writing page."""
 
 _WITHOUT_EFFECT = {"top_p": 1, "top_k": 0}
+
+_MARKED = re.compile(r"(\S+(?:[^\S\n\t]\S+)*)")
+"""As on the writing page: other spaces would be underlined beyond the words."""
 
 _EXCERPT = 60
 """Characters of a passage in the footer."""
@@ -159,7 +163,9 @@ def _span(span: Mapping[str, Any], result: str | None) -> str:
     if result is not None:
         look, named = _OUTCOMES[result]
         kind, title = f' class="{look}"', f"{named}; {title}"
-    return f'<mark{kind} title="{escape(title)}">{escape(span["text"])}</mark>'
+    start = f'<mark{kind} title="{escape(title)}">'
+    parts = map(escape, _MARKED.split(span["text"]))
+    return "".join(f"{start}{part}</mark>" if at % 2 else part for at, part in enumerate(parts))
 
 
 def _summary(results: Mapping[int, str]) -> str:

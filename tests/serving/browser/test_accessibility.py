@@ -84,12 +84,12 @@ def test_axe_finds_nothing_in_menu_and_dialogs(
             assert violations(page, f"#{name}-dialog") == []
             page.keyboard.press("Escape")
         link = page.input_value(".readers input")
-        page.click("#toggle-settings")
-        page.click("#settings-panel .read")
+        page.click("footer .read")
         page.wait_for_selector("#seen-dialog[open]")
         assert violations(page, "#seen-dialog") == []
         page.evaluate("document.getElementById('seen-dialog').close()")
-        page.click("#settings-panel .compare")
+        page.click("#toggle-settings")
+        page.click(".compare:visible")
         page.wait_for_selector("#compare-dialog .columns[aria-busy=false]")
         assert violations(page, "#compare-dialog") == []
         page.keyboard.press("Escape")
@@ -159,6 +159,9 @@ def test_on_a_phone(new_page: NewPage) -> None:
     assert page.locator("#suggestions kbd:visible").count() == 0
     page.tap(f"{SUGGESTIONS} >> nth=1")
     assert len(machine(page)) == 1
+    page.wait_for_selector("#origin:has-text('seed')")  # how it was generated
+    page.tap("#toggle-settings")
+    assert page.locator(".compare:visible").count() == 1
 
 
 def test_reduced_motion(new_page: NewPage) -> None:

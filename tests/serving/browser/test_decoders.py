@@ -93,7 +93,7 @@ def test_stop_and_errors(new_page: NewPage, small_folder: Path) -> None:
         page.keyboard.type("a bad cab")
         page.evaluate(HELD)
         page.click("#toggle-settings")
-        page.click("#settings-panel .compare")
+        page.click(".compare:visible")  # the only one
         until(page, f"document.querySelectorAll('{COLUMNS} [data-state=running]').length === 3")
         page.click("#compare-dialog .stop")
         assert {*texts(page).values()} == {"(stopped)"}

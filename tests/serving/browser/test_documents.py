@@ -99,10 +99,21 @@ def test_the_list_of_documents(page: Page) -> None:
     assert text(page) == ""
 
 
+FIFTY_TABS = """() => {
+  const key = "ogpt.document." + location.hash.slice(1);
+  const found = JSON.parse(localStorage.getItem(key));
+  const seen = Object.fromEntries(Array.from({ length: 50 }, (_, tab) => [`tab ${tab}`, 1]));
+  localStorage.setItem(key, JSON.stringify({ ...found, seen }));
+}"""
+"""The document was saved in so many tabs that the next one makes one entry of the first."""
+
+
 def test_two_tabs_on_one_document(new_page: NewPage) -> None:
     one = new_page()
     one.keyboard.type("one")
     saved(one)
+    one.evaluate(FIFTY_TABS)
+    one.reload()
     two = new_page(context=one.context)
     assert text(two) == "one"
     two.keyboard.type(" two")
@@ -264,11 +275,15 @@ def test_export_and_import(page: Page, new_page: NewPage) -> None:
     assert "seed" in page.locator("details li").inner_text()
 
 
-def test_a_damaged_file(page: Page, tmp_path: Path) -> None:
+def test_files_that_are_not_imported(page: Page, tmp_path: Path) -> None:
     path = tmp_path / "damaged.html"
     path.write_text('<script type="application/json" id="ogpt-document">{"spans": [1]}</script>')
     page.set_input_files("#file", path)
-    page.wait_for_selector("#note[data-kind=error]")
+    page.wait_for_selector("#note[data-kind=error]:has-text('damaged')")
+    for size in (4_100_000, 8_100_000):
+        path.write_bytes(b"a" * size)
+        page.set_input_files("#file", path)
+        page.wait_for_selector(f"#note:has-text('has {size / 1e6} MB; allowed: at most 4 MB')")
     assert text(page) == ""
 
 

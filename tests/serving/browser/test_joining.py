@@ -37,6 +37,12 @@ COMMON = """async ([one, other, ...bases]) => {
 }"""
 
 
+FOLDED = """async (all) => {
+  const { folded } = await import("/static/page/versions.js");
+  return all.map(folded);
+}"""
+
+
 def test_texts_are_joined_on_the_newest_version_that_both_have(
     new_page: NewPage, server: Running
 ) -> None:
@@ -51,6 +57,16 @@ def test_texts_are_joined_on_the_newest_version_that_both_have(
         ([{"b": 1}, {"c": 1}, {}], None),
     ):
         assert page.evaluate(COMMON, versions) == base
+    # of more than 50 tabs, the first 25 become one entry
+    tabs = {f"{tab:02}-": 1 for tab in range(50)}
+    [new, newer] = page.evaluate(FOLDED, [{**tabs, "a": 1}, {**tabs, "a": 1, "b": 1}])
+    assert len(new) == 27  # with "a", and the entry of 25
+    assert page.evaluate(COMMON, [tabs, new]) == tabs
+    for mine, base in (({**tabs, "c": 1}, tabs), ({**tabs, "b": 1, "c": 1}, None)):
+        assert page.evaluate(COMMON, [mine, newer, tabs]) == base
+        assert page.evaluate(COMMON, [newer, mine, tabs]) == base
+    old = {**tabs, "00-": 0, "c": 1}  # lacks a save that is folded: nothing is certain
+    assert page.evaluate(COMMON, [old, new, {**tabs, "00-": 0}]) is None
 
 
 HOLD = """() => {

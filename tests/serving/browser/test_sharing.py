@@ -74,6 +74,9 @@ def test_deleting_a_document_ends_its_link_first(
         page = new_page(url)
         page.keyboard.type("a bad cab")
         link = made_link(page)
+        page.context.set_offline(True)
+        page.click(".readers .revoke")
+        page.wait_for_selector("#share-dialog .state:has-text('the server cannot be reached')")
         page.keyboard.press("Escape")
         page.click("#toggle-documents")
 
@@ -81,7 +84,6 @@ def test_deleting_a_document_ends_its_link_first(
             page.click(".documents .delete")
             page.click(".documents .delete[data-sure]")
 
-        page.context.set_offline(True)
         delete()
         page.wait_for_selector("#note:has-text('Not deleted')")
         assert (page.locator(".documents li").count(), text(page)) == (1, "a bad cab")

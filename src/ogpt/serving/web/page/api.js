@@ -15,8 +15,12 @@ export class ApiError extends Error {
   }
 }
 
-/** The server cannot be reached. */
-export class ServerAway extends Error {}
+/** The server cannot be reached, or its answer was cut off. */
+export class ServerAway extends Error {
+  constructor() {
+    super("the server cannot be reached");
+  }
+}
 
 /** What to say of an error of a request. */
 export function messageOf(error) {
@@ -78,7 +82,7 @@ export async function* completions(body, signal, asks) {
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   for (;;) {
     const { done, value } = await away(reader.read());
-    if (done) throw new ServerAway("the answer ended early");
+    if (done) throw new ServerAway();
     held += value;
     const events = held.split("\n\n");
     held = events.pop();
@@ -116,7 +120,7 @@ async function away(promise) {
   } catch (error) {
     if (error.name === "AbortError") throw error;
     hooks.onAway();
-    throw new ServerAway("the server cannot be reached");
+    throw new ServerAway();
   }
 }
 

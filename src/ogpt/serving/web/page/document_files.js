@@ -1,10 +1,12 @@
 /** Documents as files: text, Markdown, and one HTML page that keeps who wrote what. */
 
 import { settingsNamed } from "./settings.js";
-import { sliceOf, spansOf } from "./text_document.js";
+import { markedParts, sliceOf, spansOf } from "./text_document.js";
 
 const DATA = /<script type="application\/json" id="ogpt-document">([\s\S]*?)<\/script>/;
 const EXCERPT = 60; // characters of a passage
+const LARGEST = 4e6; // bytes of a text: a browser has room for 5 MB, the server takes 4 at once
+const LARGEST_PAGE = 2 * LARGEST; // which holds the text twice
 
 export const FORMATS = Object.freeze({
   txt: { type: "text/plain", make: ({ slice }) => slice.text },
@@ -28,14 +30,27 @@ export function offer(blob, text, ending) {
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }
 
-/** Read a file: {title, spans}. A page of ours keeps its marks; all else is text of a person. */
+/** A file that is larger than a document can be. */
+export class TooLarge extends Error {
+  constructor({ name, size }, most) {
+    super(`${name} has ${megabytes(size)}; allowed: at most ${megabytes(most)}`);
+  }
+}
+
+/**
+ * Read a file: {title, spans}. A page of ours keeps its marks; all else is text of a person.
+ *
+ * Raises TooLarge, and other errors if the data of a page of ours is damaged.
+ */
 export async function readFile(file) {
+  if (file.size > LARGEST_PAGE) throw new TooLarge(file, LARGEST);
   const text = await file.text();
   const found = text.match(DATA);
   if (found) {
     const { title, spans } = JSON.parse(found[1]);
     return { title: String(title ?? ""), spans: spansOf(sliceOf(spans)) };
   }
+  if (file.size > LARGEST) throw new TooLarge(file, LARGEST);
   const title = file.name.replace(/\.[^.]*$/, "");
   return { title, spans: [{ text: text.replace(/\r\n?/g, "\n"), by: "human" }] };
 }
@@ -63,9 +78,7 @@ function markdownText(text) {
 export function page({ title, slice }) {
   const spans = spansOf(slice);
   const body = spans.map(({ text, by, provenance }) =>
-    by === "machine"
-      ? `<mark title="${escaped(described(provenance))}">${escaped(text)}</mark>`
-      : escaped(text),
+    by === "machine" ? marked(text, escaped(described(provenance))) : escaped(text),
   );
   const data = JSON.stringify({ title, spans }).replaceAll("<", "\\u003c");
   const name = escaped(title || "Untitled");
@@ -80,7 +93,7 @@ export function page({ title, slice }) {
 :root { color-scheme: light dark; background: light-dark(#fbfaf7, #181715); color: light-dark(#211f1b, #e9e4da); }
 body { max-width: 38rem; margin: 4rem auto; padding: 0 1.25rem; font: 1.15rem/1.7 ui-serif, Georgia, serif; }
 article { white-space: pre-wrap; overflow-wrap: anywhere; }
-mark { color: inherit; background: light-dark(#e6efe9, #22352f); text-decoration: underline; text-decoration-color: light-dark(#2f6b5b, #8fc7b5); text-decoration-thickness: 1px; text-underline-offset: 0.2em; }
+mark { color: inherit; white-space: pre-line; background: light-dark(#e6efe9, #22352f); text-decoration: underline; text-decoration-color: light-dark(#2f6b5b, #8fc7b5); text-decoration-thickness: 1px; text-underline-offset: 0.2em; }
 footer { margin-top: 4rem; font: 0.85rem/1.5 ui-sans-serif, system-ui, sans-serif; }
 </style>
 </head>
@@ -92,6 +105,11 @@ footer { margin-top: 4rem; font: 0.85rem/1.5 ui-sans-serif, system-ui, sans-seri
 </body>
 </html>
 `;
+}
+
+function marked(text, title) {
+  const parts = markedParts(text).map(escaped);
+  return parts.map((part, at) => (at % 2 ? `<mark title="${title}">${part}</mark>` : part)).join("");
 }
 
 /** What the footer of a page says of each passage of a model. */
@@ -120,6 +138,10 @@ export function described(source) {
     parts.push(`alternative ${alternative}, picked by hand`);
   }
   return parts.join(", ");
+}
+
+function megabytes(size) {
+  return `${(size / 1e6).toLocaleString("en", { maximumFractionDigits: 1 })} MB`;
 }
 
 function escaped(text) {

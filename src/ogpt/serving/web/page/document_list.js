@@ -70,7 +70,18 @@ export class DocumentList {
     this.announcer.show(known ? UNKNOWN : "The document was deleted.");
   }
 
-  _item({ id, title, start, updated, linked }) {
+  /** Save a document that the server lost there again. */
+  async _sendAgain(id) {
+    try {
+      await this.sync.sendAgain(id);
+      this.announcer.show("The document is on the server again, with new links.");
+    } catch (error) {
+      this.announcer.show(`Not saved on the server: ${error.message}`, "error");
+    }
+    this.show();
+  }
+
+  _item({ id, title, start, updated, linked, lost, isHere }) {
     const item = document.createElement("li");
     item.dataset.id = id;
     const open = document.createElement("button");
@@ -82,6 +93,7 @@ export class DocumentList {
     when.dateTime = new Date(updated * 1000).toISOString();
     when.textContent = shortTime(updated);
     open.append(name, when);
+    if (lost) open.append(element("span", "where", isHere ? ONLY_HERE : LOST));
     if (id === this.opened.current.id) open.setAttribute("aria-current", "true");
     const gone = document.createElement("button");
     gone.className = "delete";
@@ -93,6 +105,11 @@ export class DocumentList {
     }
     gone.setAttribute("aria-label", `${gone.textContent} ${name.textContent}`);
     item.append(open, gone);
+    if (lost && isHere && this.sync.kept) {
+      const again = element("button", "again", "Save on the server again");
+      again.type = "button";
+      item.append(again);
+    }
     return item;
   }
 
@@ -103,6 +120,8 @@ export class DocumentList {
     if (button.className === "open") {
       const found = stored(id);
       if (found) this.opened.open(found);
+    } else if (button.className === "again") {
+      this._sendAgain(id);
     } else if (id === this._asked) {
       this._delete(id);
     } else {
@@ -113,8 +132,17 @@ export class DocumentList {
   }
 }
 
+const ONLY_HERE = "Only in this browser";
+const LOST = "The server lost its text";
 const UNKNOWN =
   "Removed from this browser. If the server still has a copy, the key of this browser cannot delete it.";
+
+function element(tag, className, text) {
+  const made = document.createElement(tag);
+  made.className = className;
+  made.textContent = text;
+  return made;
+}
 
 function shortTime(seconds) {
   const date = new Date(seconds * 1000);

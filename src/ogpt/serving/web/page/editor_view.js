@@ -5,6 +5,8 @@
  * and places of the DOM are translated here and nowhere else.
  */
 
+import { markedParts } from "./text_document.js";
+
 export class EditorView {
   constructor(root) {
     this.root = root;
@@ -210,6 +212,14 @@ export class EditorView {
     if (!runs.length) line.replaceChildren(document.createElement("br"));
   }
 
+  /** The parts of a model's text in a line that are marked. */
+  _marked(range, lineStart, lineEnd) {
+    let start = Math.max(range.start, lineStart);
+    const parts = markedParts(this._document.text.slice(start, Math.min(range.end, lineEnd)));
+    const places = parts.map((part) => ({ start, end: (start += part.length) }));
+    return places.filter((_, index) => index % 2);
+  }
+
   /** The line in pieces that look alike: {text, className, tag}. */
   _runs(start, end) {
     const cuts = new Set([start, end]);
@@ -218,7 +228,7 @@ export class EditorView {
       if (range.end > start && range.end < end) cuts.add(range.end);
     };
     const touches = (range) => range.start < end && range.end > start;
-    const machine = this._document.machine.filter(touches);
+    const machine = this._document.machine.filter(touches).flatMap((range) => this._marked(range, start, end));
     const tokens = this.tokens.filter(touches);
     machine.forEach(add);
     tokens.forEach(add);

@@ -5,7 +5,7 @@ import { AlternativesCard } from "./alternatives_card.js";
 import { Announcer } from "./announcer.js";
 import { AttentionDialog } from "./attention_dialog.js";
 import { DecoderComparison } from "./decoder_comparison.js";
-import { download, readFile } from "./document_files.js";
+import { TooLarge, download, readFile } from "./document_files.js";
 import { DocumentList } from "./document_list.js";
 import { Editor } from "./editor.js";
 import { EditorKeys } from "./editor_keys.js";
@@ -73,6 +73,7 @@ const preferences = new Preferences($("preferences"), (values) => {
 const panels = new Panels(editor, () => {
   opened.save(); // so that the list has it
   documents.show();
+  sync.check();
 });
 const status = new StatusLine({ editor, inside }, opened, sync);
 const verify = new VerifyDialog($("verify-dialog"), context);
@@ -119,8 +120,10 @@ async function importFile() {
   try {
     const { title, spans } = await readFile(file);
     if (opened.create(title, spans)) announcer.show(`Imported ${file.name} as a new document.`);
-  } catch {
-    announcer.show(`${file.name} cannot be read: it is damaged.`, "error");
+  } catch (error) {
+    const isLarge = error instanceof TooLarge;
+    const reason = isLarge ? `${error.message}. Divide it.` : `${file.name} cannot be read: it is damaged.`;
+    announcer.show(reason, "error");
   }
 }
 
@@ -159,8 +162,8 @@ $("verify-text").addEventListener("click", () => verify.all());
 document.querySelectorAll(".compare").forEach((button) => {
   button.addEventListener("click", () => comparison.open());
 });
-document.querySelectorAll(".read").forEach((button) => {
-  button.addEventListener("click", () => showSeen($("seen-dialog"), context));
+document.querySelector(".read").addEventListener("click", () => {
+  showSeen($("seen-dialog"), context);
 });
 $("import").addEventListener("click", () => $("file").click());
 $("file").addEventListener("change", importFile);
@@ -175,6 +178,11 @@ $("menu").addEventListener("click", ({ target }) => {
 for (const name of ["change", "select"]) editor.addEventListener(name, showState);
 settings.addEventListener("change", () => models.learn().catch(context.failed));
 opened.addEventListener("opened", () => panels.leave());
+opened.addEventListener("arrived", () => {
+  // who went elsewhere meanwhile stays there
+  const { activeElement: focused } = document;
+  if (focused === document.body || focused.closest(".documents [aria-current]")) panels.leave();
+});
 opened.addEventListener("apart", () => {
   announcer.show("The same words were changed elsewhere. Yours are kept as a separate document.");
 });

@@ -2,7 +2,8 @@
  * The document that is open: what is written goes into this browser by itself, and what other tabs
  * and the server bring is joined with it. Where both changed the same words, two documents are kept.
  *
- * Events: "state"; "list" when documents were saved; "opened"; "unsaved" when one cannot be left;
+ * Events: "state"; "list" when documents were saved; "opened"; "arrived" when the text of one came
+ * from the server; "unsaved" when one cannot be left;
  * "apart" when the text became a separate document; "joined" with changes of others; "deleted" in
  * another tab; "missing" when the address names a document that is not in this browser.
  */
@@ -76,7 +77,7 @@ export class OpenDocument extends EventTarget {
     this._show(found);
     note(found.id, { nextKey: found.nextKey, linked: found.linked });
     this._remember();
-    this._list();
+    this.listChanged();
     this.dispatchEvent(new Event("opened"));
     return true;
   }
@@ -125,7 +126,7 @@ export class OpenDocument extends EventTarget {
     if (newest && includes(newest, sent)) {
       note(sent.id, { revision, synced: includes(sent, newest) });
     }
-    this._list();
+    this.listChanged();
     if (sent.id !== this.current.id) return;
     this._known = sent;
     this.current = { ...this.current, revision, synced: includes(sent, this.current) };
@@ -142,6 +143,7 @@ export class OpenDocument extends EventTarget {
     if (this.loading) {
       this._show({ ...this.current, title: found.title, spans: found.spans });
       this._settle(found, own);
+      this.dispatchEvent(new Event("arrived"));
     } else if (own && includes(this.current, found)) {
       this._known = found;
       this.note({ revision, synced: includes(found, this.current), lost: false });
@@ -161,7 +163,12 @@ export class OpenDocument extends EventTarget {
     this.saved = false;
     this.save();
     if (this.saved) remove(id);
-    this._list();
+    this.listChanged();
+  }
+
+  /** Say that other documents were saved, or became known better. */
+  listChanged() {
+    this.dispatchEvent(new Event("list"));
   }
 
   /** Take in what another tab saved while this one waited. */
@@ -206,7 +213,7 @@ export class OpenDocument extends EventTarget {
     this.saved = true;
     this._remember();
     this._told(null);
-    this._list();
+    this.listChanged();
   }
 
   /** Join a version of another tab with what is on the page; true if more is to be saved. */
@@ -313,7 +320,7 @@ export class OpenDocument extends EventTarget {
 
   /** Another tab saved or deleted a document. Of versions that came one by one, the last counts. */
   _elsewhere(id) {
-    this._list();
+    this.listChanged();
     if (id !== this.current.id) return;
     const found = stored(id);
     if (!found) this._deleted();
@@ -343,6 +350,7 @@ export class OpenDocument extends EventTarget {
     const { key } = this.current;
     this._show({ ...found, nextKey: key === found.key ? found.nextKey : key, linked: true });
     this._remember();
+    this.dispatchEvent(new Event("arrived"));
   }
 
   /** Take what another tab knows of the same version, or of an older one. */
@@ -383,10 +391,6 @@ export class OpenDocument extends EventTarget {
     } catch {
       // a full disk is reported where documents are saved
     }
-  }
-
-  _list() {
-    this.dispatchEvent(new Event("list"));
   }
 
   _told(problem) {

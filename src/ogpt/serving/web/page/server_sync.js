@@ -7,7 +7,7 @@
  */
 
 import { ServerAway } from "./api.js";
-import { exclusively, newKey, stored, unsynced } from "./store.js";
+import { exclusively, newKey, note, renewed, stored, synced, unsynced } from "./store.js";
 import {
   Newer,
   changeKey,
@@ -17,6 +17,7 @@ import {
   readDocument,
   sendDocument,
 } from "./server_documents.js";
+import { includes } from "./versions.js";
 
 const PAUSE = 1500; // milliseconds between two saves
 const LONGEST = 60000; // between two tries, while the server refuses
@@ -34,6 +35,7 @@ export class ServerSync extends EventTarget {
     this._timer = 0;
     this._again = 0; // time, before which the server is not asked for changes
     this._running = null;
+    this._checking = false;
     opened.addEventListener("state", () => this._later());
     opened.addEventListener("opened", () => this._opened());
     addEventListener("pagehide", () => this._lastWords());
@@ -70,6 +72,33 @@ export class ServerSync extends EventTarget {
       await this._exchange({ asks: true });
     }
     if (!this.opened.current.synced) throw new Error("the document is not saved there yet");
+  }
+
+  /** Learn which documents the server lost, or has as they were before; it gets the latter again. */
+  async check() {
+    if (!this.kept || this._checking) return;
+    this._checking = true;
+    try {
+      await this._sync();
+      for (const id of synced()) await exclusively(id, () => this._check(id));
+      for (const { id } of unsynced()) await this._sendLeft(id);
+    } catch (error) {
+      if (!(error instanceof ServerAway) && !error.status) throw error;
+    } finally {
+      this._checking = false;
+    }
+  }
+
+  /** Save a document that the server lost as a new one there. */
+  async sendAgain(id) {
+    if (id === this.opened.current.id) {
+      await this.now();
+      return;
+    }
+    const { id: renamed } = renewed(stored(id));
+    this.opened.listChanged();
+    await this._sendLeft(renamed);
+    if (!stored(renamed)?.synced) throw new Error("the server did not take it");
   }
 
   /** Make another edit key, so that the edit links so far end. */
@@ -171,6 +200,31 @@ export class ServerSync extends EventTarget {
     }
   }
 
+  /** Compare a document that is not open with what the server has. */
+  async _check(id) {
+    const known = stored(id); // it may have been deleted meanwhile
+    if (!known?.synced || id === this.opened.current.id) return;
+    try {
+      const found = await readDocument(known);
+      const isOld = found?.revision < known.revision && isOwn(found) && includes(known, found);
+      if (isOld && known.spans) note(id, { revision: found.revision, synced: false });
+    } catch (error) {
+      if (error.status !== 404) throw error;
+      await this._unknown(known);
+    }
+  }
+
+  /** The server does not know a document that is not open: its key is another one, or it is lost. */
+  async _unknown(known) {
+    const { id, nextKey, spans } = known;
+    this.kept = await keepsDocuments();
+    if (!this.kept) return;
+    const renamed = nextKey && (await opens({ ...known, key: nextKey }));
+    if (renamed) note(id, { key: nextKey, nextKey: null });
+    else note(id, { synced: spans === null, lost: true }); // without a text here, it is gone
+    this.opened.listChanged();
+  }
+
   /** A document that was left before the server had it; what others changed waits for its opening. */
   async _sendLeft(id) {
     try {
@@ -178,7 +232,12 @@ export class ServerSync extends EventTarget {
         const left = stored(id); // it may have been deleted meanwhile
         const sends = left?.spans && !left.synced && !left.lost && revised(left);
         if (!sends || id === this.opened.current.id) return;
-        this.opened.confirmed(left, await sendDocument(left));
+        try {
+          this.opened.confirmed(left, await sendDocument(left));
+        } catch (error) {
+          if (error.status !== 404) throw error;
+          await this._unknown(left);
+        }
       });
     } catch (error) {
       const known = error instanceof Newer || error instanceof ServerAway || error.status;

@@ -1,6 +1,5 @@
 /** The dialog of the two links, one to read and one to write: make, copy and revoke them. */
 
-import { ServerAway } from "./api.js";
 import {
   editLink,
   endReadLink,
@@ -96,8 +95,7 @@ export class ShareDialog {
       if (!same) throw new Error("another document is open now");
       await act();
     } catch (error) {
-      const reason = error instanceof ServerAway ? "the server is away" : error.message;
-      this._say(`This did not work: ${reason}.`);
+      this._say(`This did not work: ${error.message}.`);
     }
   }
 

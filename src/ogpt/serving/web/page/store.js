@@ -11,11 +11,11 @@
  * - lost: the server no longer has it, or the key is revoked: this is the last copy
  */
 
-import { includes } from "./versions.js";
+import { folded, includes } from "./versions.js";
 
 const PREFIX = "ogpt.document.";
 const TAB = newToken(8);
-const TABS = 50; // that a version remembers
+let saves = 0; // of this tab
 
 /** The stored document has changes that the saved one is not based on. */
 export class Conflict extends Error {
@@ -35,8 +35,9 @@ export class NoRoom extends Error {
 
 /** All documents without their text, the last changed first. */
 export function listed() {
-  const found = all().map(({ id, title, updated, linked, spans, start }) => {
-    return { id, title, updated, linked, start: spans ? startOf(spans) : start };
+  const found = all().map(({ id, title, updated, linked, lost, spans, start }) => {
+    const isHere = spans !== null;
+    return { id, title, updated, linked, lost, isHere, start: isHere ? startOf(spans) : start };
   });
   return found.sort((one, other) => other.updated - one.updated);
 }
@@ -49,6 +50,18 @@ export function stored(id) {
 /** Documents that the server does not have as they are here. */
 export function unsynced() {
   return all().filter(({ synced, lost }) => !synced && !lost);
+}
+
+/** The ids of documents that the server has, as far as this browser knows. */
+export function synced() {
+  return all().filter((each) => each.synced && !each.lost).map(({ id }) => id);
+}
+
+/** Save a document as another one, and return that; raises as `save`. */
+export function renewed(document) {
+  const made = save({ ...document, ...identity() });
+  remove(document.id);
+  return made;
 }
 
 /** A document that is saved with its first words. */
@@ -72,9 +85,9 @@ export function newKey() {
  * Raises Conflict if the stored one is not among those that it is based on, and NoRoom.
  */
 export function save(document) {
-  const { [TAB]: count = 0, ...others } = document.seen;
-  const seen = { ...Object.fromEntries(Object.entries(others).slice(1 - TABS)), [TAB]: count + 1 };
-  return keep({ ...document, updated: now() }, seen);
+  const { [TAB]: _, ...others } = document.seen;
+  saves += 1;
+  return keep({ ...document, updated: now() }, folded({ ...others, [TAB]: saves }));
 }
 
 /** Store a version as it is. Raises as `save`. */

@@ -111,6 +111,14 @@ function joined(ranges) {
   return found;
 }
 
+/**
+ * A text in parts, of which those at odd places are marked where a model wrote it: words and the
+ * single spaces between them. Other spaces would be underlined beyond the words.
+ */
+export function markedParts(text) {
+  return text.split(/(\S+(?:[^\S\n\t]\S+)*)/);
+}
+
 /** A slice as the spans of a saved document. */
 export function spansOf(slice) {
   const spans = [];

@@ -5,7 +5,7 @@
  * the page, and a canvas makes a PNG of it. Nothing is fetched.
  */
 
-import { TextDocument, spansOf } from "./text_document.js";
+import { TextDocument, markedParts, spansOf } from "./text_document.js";
 
 const WIDTH = 640; // CSS pixels
 const TALLEST = 4000; // the same; every browser makes a canvas of twice as many
@@ -30,6 +30,7 @@ const STYLE = `
 .text { min-height: 64px; white-space: pre-wrap; unicode-bidi: plaintext; }
 mark {
   color: inherit;
+  white-space: pre-line; /* so that the space at the end of a line is not underlined */
   background: var(--tint);
   box-decoration-break: clone;
   -webkit-box-decoration-break: clone;
@@ -72,7 +73,7 @@ export async function pictureOf(title, slice, all) {
 function sheet(title, slice, all) {
   const text = element("div", "text");
   const spans = spansOf(slice);
-  text.append(...spans.map((span) => (span.by === "machine" ? marked(span) : plain(span.text))));
+  text.append(...spans.flatMap((span) => (span.by === "machine" ? marked(span) : plain(span.text))));
   const content = element("div", "picture");
   if (title) {
     const head = element("h1", "title", title);
@@ -178,7 +179,7 @@ async function png(source, height) {
 }
 
 function marked({ text }) {
-  return element("mark", "", text);
+  return markedParts(text).map((part, at) => (at % 2 ? element("mark", "", part) : plain(part)));
 }
 
 function element(tag, className, text = "") {

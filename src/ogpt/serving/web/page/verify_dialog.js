@@ -3,7 +3,7 @@
  * settings and seed, and compared byte by byte.
  */
 
-import { ServerAway, json } from "./api.js";
+import { json } from "./api.js";
 import { described } from "./document_files.js";
 import { verifiable } from "./server_documents.js";
 
@@ -76,8 +76,7 @@ export class VerifyDialog {
       const warned = warnings.some(({ code }) => code === "not-reproducible");
       return { name: result, said: RESULTS[result], warned };
     } catch (error) {
-      const reason = error instanceof ServerAway ? "the server cannot be reached" : error.message;
-      return { name: "failed", said: `Not checked: ${reason}.` };
+      return { name: "failed", said: `Not checked: ${error.message}.` };
     }
   }
 

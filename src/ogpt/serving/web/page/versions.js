@@ -1,9 +1,19 @@
-/** Versions of a document: which saves of which tabs are part of each. */
+/**
+ * Versions of a document: which saves of which tabs are part of each (a version vector).
+ *
+ * Of many tabs, the first ones become one entry, named after a hash of their entries. A version that
+ * has all of these, and nothing else, is still known to be part of it; of any other one this is not
+ * certain, so that its text is kept apart.
+ */
+
+const TABS = 50; // entries of a version, at most
+const FOLDED = "folded-";
 
 /** Whether a version is based on another one, or is the same. */
-export function includes({ seen }, { seen: other }) {
-  const saves = Object.entries(other ?? {});
-  return saves.length > 0 && saves.every(([tab, count]) => seen?.[tab] >= count);
+export function includes(version, other) {
+  if (Object.keys(other.seen ?? {}).length === 0) return false;
+  const left = missing(version, other);
+  return left.length === 0 || version.seen?.[nameOf(left)] !== undefined;
 }
 
 /** The version that is based on two others. */
@@ -15,6 +25,14 @@ export function union({ seen }, other) {
   return both;
 }
 
+/** The entries of a version, of which the first ones are made one if they are too many. */
+export function folded(seen) {
+  const all = Object.entries(seen);
+  if (all.length <= TABS) return seen;
+  const first = all.splice(0, TABS / 2);
+  return { [nameOf(first)]: first.length, ...Object.fromEntries(all) };
+}
+
 /**
  * The version on which two others may be joined: words that both have, and it has not, would be
  * doubled. `bases` may be null, and are part of `one`. Undefined if none is certainly right.
@@ -24,9 +42,31 @@ export function commonBase(one, other, bases) {
   return bases.find((base) => base && includes(other, base) && isNewest(base, one, other));
 }
 
-/** Whether two versions have no save in common that `base` does not have. */
-export function isNewest(base, { seen }, { seen: other }) {
-  return Object.entries(seen).every(
-    ([tab, count]) => Math.min(count, other?.[tab] ?? 0) <= (base.seen?.[tab] ?? 0),
+/** Whether two versions certainly have no save in common that `base` does not have. */
+export function isNewest(base, one, other) {
+  if (![one, other].every((version) => isSpelledOut(version, base))) return false;
+  return Object.entries(one.seen).every(
+    ([tab, count]) => Math.min(count, other.seen?.[tab] ?? 0) <= (base.seen?.[tab] ?? 0),
   );
+}
+
+/** Whether `base` says what each folded entry of a version consists of. */
+function isSpelledOut(version, base) {
+  const names = Object.keys(version.seen ?? {}).filter((tab) => tab.startsWith(FOLDED));
+  const unknown = names.filter((name) => base.seen?.[name] === undefined);
+  return unknown.every((name) => name === nameOf(missing(version, base)));
+}
+
+/** The entries of one version that another one has not as such. */
+function missing({ seen }, { seen: entries }) {
+  return Object.entries(entries ?? {}).filter(([tab, count]) => !(seen?.[tab] >= count));
+}
+
+function nameOf(entries) {
+  const text = entries.map((entry) => entry.join(" ")).toSorted().join();
+  let hash = 0xcbf29ce484222325n; // FNV-1a
+  for (const sign of text) {
+    hash = BigInt.asUintN(64, (hash ^ BigInt(sign.codePointAt(0))) * 0x100000001b3n);
+  }
+  return FOLDED + hash.toString(16);
 }
