@@ -61,3 +61,8 @@ class Completion(ApiResponse):
     choices: list[CompletionChoice]
     usage: Usage | None = None
     system_fingerprint: str
+
+
+def json_of(answer: Completion | CompletionChoice) -> bytes:
+    """The JSON of an answer, or of a part. Fields that were not asked for are left out."""
+    return answer.model_dump_json(exclude_unset=True).encode()

@@ -19,12 +19,12 @@ from ogpt.errors import DeadlineExceeded, OgptError
 from ogpt.notices import tell
 from ogpt.serving.completion_plan import CompletionPlan, plan_completion
 from ogpt.serving.completion_request import CompletionRequest
-from ogpt.serving.completion_response import Completion, CompletionChoice
+from ogpt.serving.completion_response import Completion, CompletionChoice, json_of
 from ogpt.serving.completion_text import CompletionText, joined
 from ogpt.serving.http_errors import error_body, error_response
 from ogpt.serving.prompt_scores import PromptScores, prompt_scores, scored_into
 from ogpt.serving.request_scope import Scope, listen, unless_gone
-from ogpt.serving.request_stream import RequestStream, WorkStream
+from ogpt.serving.request_stream import Piece, RequestStream, WorkStream
 from ogpt.serving.schemas import ERRORS, ApiWarning, Usage
 from ogpt.serving.served_models import ServedModel
 from ogpt.version import __version__
@@ -53,7 +53,7 @@ async def create_completion(request: Request, body: CompletionRequest, scope: Sc
             answer.events(), media_type="text/event-stream", headers=UNBUFFERED
         )
     whole = await unless_gone(request, answer.whole())
-    return Response(_json(whole), media_type="application/json")
+    return Response(json_of(whole), media_type="application/json")
 
 
 @router.post("/v1/chat/completions", status_code=404, responses=ERRORS)
@@ -82,6 +82,8 @@ class _Answer:
     common: dict[str, Any]
     """What the answer and all of its chunks have in common."""
     warnings: list[ApiWarning]
+    frame: tuple[bytes, bytes] | tuple[()] = ()
+    """What all events but the first have before and after their choices."""
 
     @classmethod
     def begin(
@@ -130,33 +132,34 @@ class _Answer:
     async def events(self) -> AsyncIterator[bytes]:
         """The answer as server-sent events. An error is an event too: the status was sent."""
         try:
-            first: dict[str, Any] = {"warnings": self.warnings} if self.warnings else {}
-            async for part in self._parts():
-                yield self._event([part], **first)
-                first = {}
+            async for parts in self._parts():
+                # all that is there now is one write
+                if chunk := b"".join(map(self._event, parts)):
+                    yield chunk
             options = self.body.stream_options
             if options is not None and options.include_usage:
-                yield self._event([], **first, usage=self._usage())
+                yield b"".join(self._frame(self._first(), usage=self._usage()))
         except Exception as error:  # whatever it is, the client learns of it
             if not isinstance(error, OgptError):
                 LOGGER.exception("a stream ended with an error")
             yield b"data: " + bytes(error_response(error).body) + b"\n\n"
         yield DONE
 
-    async def _parts(self) -> AsyncIterator[CompletionChoice]:
-        """The parts of all choices, as they come."""
-        for part in self.text.starts():
-            yield part
+    async def _parts(self) -> AsyncIterator[Iterator[bytes]]:
+        """The parts of all choices, as they come, as JSON."""
+        yield map(json_of, self.text.starts())
         async for part in self._of_prompts():
-            yield part
+            yield iter([json_of(part)])
         if self.pieces is None:
-            for part in self.text.ends():
-                yield part
+            yield map(json_of, self.text.ends())
             return
-        async for piece in self.pieces:
+        while pieces := await self.pieces.arrived():
+            yield self._of_pieces(pieces)
+
+    def _of_pieces(self, pieces: Iterable[Piece]) -> Iterator[bytes]:
+        for piece in pieces:
             ended = [piece.number // self.plan.candidates] if piece.generation else []
-            for part in self._read_prompts(ended):
-                yield part
+            yield from map(json_of, self._read_prompts(ended))
             if (added := self.text.piece(piece)) is not None:
                 yield added
 
@@ -182,13 +185,29 @@ class _Answer:
             for part in self.text.unscored(range(len(self.plan.prompts))):
                 yield part
 
-    def _event(self, choices: list[CompletionChoice], **more: Any) -> bytes:
+    def _event(self, part: bytes) -> bytes:
+        """The event of a part. Only the part differs between most events of an answer."""
+        first = self._first()
+        options = self.body.stream_options
+        if not self.frame or (options is not None and options.continuous_usage_stats):
+            self.frame = self._frame({})
+        head, tail = self._frame(first) if first else self.frame
+        return head + part + tail
+
+    def _first(self) -> dict[str, Any]:
+        """What only the first event of an answer has."""
+        return {"warnings": self.warnings} if self.warnings and not self.frame else {}
+
+    def _frame(self, first: dict[str, Any], **more: Any) -> tuple[bytes, bytes]:
+        """What an event has before and after its choices."""
         options = self.body.stream_options
         if options is not None and options.continuous_usage_stats:
             more["usage"] = self._usage()
         elif options is not None and options.include_usage:
             more.setdefault("usage", None)  # OpenAI's, in all chunks but the last
-        return b"data: " + _json(Completion(**self.common, choices=choices, **more)) + b"\n\n"
+        whole = json_of(Completion(**self.common, choices=[], **first, **more))
+        head, name, tail = whole.partition(b'"choices":[')  # no string has quotes like these
+        return b"data: " + head + name, tail + b"\n\n"
 
     def _usage(self) -> Usage:
         prompt_tokens = sum(len(prompt.ids) for prompt in self.plan.prompts)
@@ -198,8 +217,3 @@ class _Answer:
             completion_tokens=completion_tokens,
             total_tokens=prompt_tokens + completion_tokens,
         )
-
-
-def _json(answer: Completion) -> bytes:
-    """Fields that the request did not ask for are left out."""
-    return answer.model_dump_json(exclude_unset=True).encode()

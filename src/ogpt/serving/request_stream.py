@@ -139,17 +139,45 @@ class ResultStream(Generic[T]):
                     return self._items.popleft()
                 if self._ended:
                     break
-                self._waiter = waiter = asyncio.get_running_loop().create_future()
-            try:
-                await waiter
-            finally:
-                self._waiter = None
+                waiter = self._begin_to_wait()
+            await self._woken(waiter)
         raise StopAsyncIteration
+
+    async def arrived(self) -> list[T]:
+        """Wait for items, and return all that there are; none at the end.
+
+        Raises:
+            Exception: the request has failed, and all items before that were returned.
+        """
+        while True:
+            with self._ready:
+                if self._has_next():
+                    found = list(self._items)
+                    self._items.clear()
+                    return found
+                if self._ended:
+                    return []
+                waiter = self._begin_to_wait()
+            await self._woken(waiter)
+
+    def _begin_to_wait(self) -> asyncio.Future[None]:
+        """A new waiter; the lock is held."""
+        self._waiter = asyncio.get_running_loop().create_future()
+        return self._waiter
+
+    async def _woken(self, waiter: asyncio.Future[None]) -> None:
+        try:
+            await waiter
+        finally:
+            self._waiter = None
 
     async def _all(self) -> list[T]:
         """All that comes; the reader is woken once, at the end."""
         self._whole = True
-        return [item async for item in self]
+        found: list[T] = []
+        while items := await self.arrived():
+            found += items
+        return found
 
     def _has_next(self) -> bool:
         """Whether there is an item; raises the error after the last one."""
