@@ -14,7 +14,7 @@ from ogpt.generation.protocol.slots import (
     check_cut,
     check_open,
     check_parts,
-    check_slots,
+    check_slot,
     check_targets,
 )
 
@@ -60,7 +60,7 @@ class StandInDecoder:
 
     def length(self, slot: int) -> int:
         check_open(not self.closed)
-        return len(self.held[check_slots([slot], self.slots)[0]])
+        return len(self.held[check_slot(slot, self.slots)])
 
     def truncate(self, slot: int, length: int) -> None:
         del self.held[slot][check_cut(slot, length, self.length(slot)) :]

@@ -22,7 +22,7 @@ from ogpt.generation.protocol.slots import (
     check_cut,
     check_open,
     check_parts,
-    check_slots,
+    check_slot,
     check_targets,
 )
 
@@ -102,7 +102,7 @@ class BorrowedSlot:
     def length(self, slot: int) -> int:
         """Number of tokens in the slot."""
         check_open(self._open)
-        check_slots([slot], 1)
+        check_slot(slot, 1)
         return self._decoder.length(self._slot)
 
     def truncate(self, slot: int, length: int) -> None:

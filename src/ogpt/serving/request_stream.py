@@ -80,7 +80,8 @@ class ResultStream(Generic[T]):
         self.times = times
         self._cancel = cancel
         self._items: deque[T] = deque()
-        self._ready = threading.Condition()
+        self._lock = threading.Lock()  # taken twice for each token
+        self._ready = threading.Condition(self._lock)
         self._waiter: asyncio.Future[None] | None = None
         self._whole = False  # the reader needs nothing before the end
         self._ended = False
@@ -88,7 +89,7 @@ class ResultStream(Generic[T]):
 
     def cancel(self) -> None:
         """End the request before the next step of the engine, and the iteration at once."""
-        with self._ready:
+        with self._lock:
             ended, self._ended = self._ended, True
             self._items.clear()
             self._error = None
@@ -98,13 +99,13 @@ class ResultStream(Generic[T]):
 
     def put(self, item: T) -> None:
         """Add an item; the engine calls `wake` after the last one of a step."""
-        with self._ready:
+        with self._lock:
             if not self._ended:
                 self._items.append(item)
 
     def end(self, error: Exception | None = None) -> None:
         """End the iteration after the items so far, with an error if there is one."""
-        with self._ready:
+        with self._lock:
             if not self._ended:
                 self._ended, self._error = True, error
 
@@ -134,7 +135,7 @@ class ResultStream(Generic[T]):
 
     async def __anext__(self) -> T:
         while True:
-            with self._ready:
+            with self._lock:
                 if self._has_next():
                     return self._items.popleft()
                 if self._ended:
@@ -150,7 +151,7 @@ class ResultStream(Generic[T]):
             Exception: the request has failed, and all items before that were returned.
         """
         while True:
-            with self._ready:
+            with self._lock:
                 if self._has_next():
                     found = list(self._items)
                     self._items.clear()
@@ -221,9 +222,10 @@ def wake(streams: Iterable[S]) -> list[S]:
     waiting = defaultdict(list)
     lost = []
     for stream in streams:
-        with stream._ready:
-            stream._ready.notify_all()
-            if stream._waiter is not None:
+        with stream._lock:
+            if stream._waiter is None:
+                stream._ready.notify_all()  # threads
+            else:
                 loop = stream._waiter.get_loop()
                 if stream._ended or not stream._whole:
                     waiting[loop].append((stream, stream._waiter))

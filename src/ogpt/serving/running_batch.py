@@ -230,7 +230,8 @@ class RunningBatch:
             return
         number = event.continuation
         times = job.stream.times
-        times.start(self._now, token=True)
+        if times.first_token is None:
+            times.start(self._now, token=True)
         last = job.last.get(number)
         if last != self._now:  # several tokens of one step come at once
             if last is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
+from bisect import bisect_left
 from collections.abc import Sequence
 
 import numpy as np
@@ -24,7 +25,7 @@ from ogpt.generation.protocol.slots import (
     check_cut,
     check_open,
     check_parts,
-    check_slots,
+    check_slot,
     check_targets,
 )
 from ogpt.generation.protocol.summaries import Summary, check_largest
@@ -130,7 +131,9 @@ class NativeDecoder:
             done = 0
             for first in range(0, len(rows), _CHUNK_ROWS):
                 chunk = slice(first, first + _CHUNK_ROWS)
-                end = int(np.searchsorted(wanted, chunk.stop))
+                end = bisect_left(
+                    wanted, chunk.stop
+                )  # NumPy's would give up the interpreter's lock
                 core.run(
                     rows[chunk],
                     wanted[done:end] - np.int32(first),
@@ -169,7 +172,7 @@ class NativeDecoder:
     def length(self, slot: int) -> int:
         """Number of tokens in the slot."""
         self._opened()
-        return self._lengths[check_slots([slot], self.slots)[0]]
+        return self._lengths[check_slot(slot, self.slots)]
 
     def truncate(self, slot: int, length: int) -> None:
         """Keep the first `length` tokens of the slot."""

@@ -33,12 +33,19 @@ def check_slots(slots: Sequence[int], count: int) -> list[int]:
         DecoderError: a slot twice, or outside 0 to count - 1.
     """
     found = [index(slot) for slot in slots]
-    if len(set(found)) != len(found) or not all(0 <= slot < count for slot in found):
+    least, most = min(found, default=0), max(found, default=0)
+    if len(set(found)) != len(found) or least < 0 or most >= count:
         raise DecoderError(
             f"slots are {found}; allowed: 0 to {count - 1}, each once",
             hint="open the decoder with more slots, or name each slot once",
         )
     return found
+
+
+def check_slot(slot: int, count: int) -> int:
+    """As `check_slots`, for one of them: it is asked for at every token."""
+    found = index(slot)
+    return found if 0 <= found < count else check_slots([found], count)[0]
 
 
 def check_parts(

@@ -63,6 +63,11 @@ class _Entry(NamedTuple):
 _ENTRIES: WeakKeyDictionary[TokenizerLike, dict[int, _Entry]] = WeakKeyDictionary()
 """The entries that were written, by id: looking one up again takes longer than the rest."""
 
+_PAIRS: WeakKeyDictionary[TokenizerLike, dict[tuple[int, int], str]] = WeakKeyDictionary()
+"""What a piece adds to a word after another piece, likewise."""
+
+_MOST_PAIRS = 2**14  # about 2 MB
+
 
 class Writer:
     """Turns the tokens of one continuation into text as they arrive.
@@ -93,6 +98,7 @@ class Writer:
         self.stop_string = ""
         self._tokenizer = tokenizer
         self._entries = _ENTRIES.setdefault(tokenizer, {})
+        self._pairs = _PAIRS.setdefault(tokenizer, {})
         self._stop = tuple(stop)
         self._min_tokens = min_tokens
         self._surface = surface
@@ -115,6 +121,8 @@ class Writer:
             text = decode(self._tokenizer, [token_id])
             entry = self._entries[token_id] = _Entry(text, ends_word(self._tokenizer, token_id))
         self._spell(token_id, entry)
+        if not (self._stop or self._bytes or entry.ends_word):
+            return self._shown("")
         hidden = self._hidden()
         if self._n_tokens <= self._min_tokens:
             self._exempt = len(hidden)
@@ -162,12 +170,21 @@ class Writer:
         elif self._bytes:  # of one character, mostly
             self._spelled = decode(self._tokenizer, self._word)
         else:  # decoding the whole word at each token would take the square of its length
-            last = self._entries[self._word[-2]].text
-            self._spelled += decode(self._tokenizer, self._word[-2:]).removeprefix(last)
+            before = self._word[-2]
+            added = self._pairs.get((before, token_id))
+            if added is None:
+                if len(self._pairs) >= _MOST_PAIRS:
+                    self._pairs.clear()
+                last = self._entries[before].text
+                added = decode(self._tokenizer, [before, token_id]).removeprefix(last)
+                self._pairs[before, token_id] = added
+            self._spelled += added
 
     def _undecided(self, hidden: str) -> int:
         """Start of the first text that may still become a stop string."""
-        longest = max(map(len, self._stop), default=1)
+        if not self._stop:
+            return len(hidden)
+        longest = max(map(len, self._stop))
         for at in range(max(self._exempt, len(hidden) - longest + 1), len(hidden)):
             if any(stop.startswith(hidden[at:]) for stop in self._stop):
                 return at

@@ -30,7 +30,7 @@ from ogpt.generation.protocol.slots import (
     check_open,
     check_parts,
     check_room,
-    check_slots,
+    check_slot,
     check_targets,
 )
 from ogpt.model.cuda.cuda_graphs import memory_pool
@@ -177,7 +177,7 @@ class StaticDecoder:
     def length(self, slot: int) -> int:
         """Number of tokens in the slot."""
         check_open(self._open)
-        return self._lengths[check_slots([slot], self.slots)[0]]
+        return self._lengths[check_slot(slot, self.slots)]
 
     def truncate(self, slot: int, length: int) -> None:
         """Keep the first `length` tokens of the slot."""

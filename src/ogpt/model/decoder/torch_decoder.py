@@ -14,7 +14,7 @@ from ogpt.generation.protocol.slots import (
     check_cut,
     check_open,
     check_parts,
-    check_slots,
+    check_slot,
     check_targets,
 )
 from ogpt.model.cache import KVCache
@@ -121,7 +121,7 @@ class TorchDecoder:
 
     def length(self, slot: int) -> int:
         """Number of tokens in the slot."""
-        return self.cache.lengths[check_slots([slot], self.slots)[0]]
+        return self.cache.lengths[check_slot(slot, self.slots)]
 
     def truncate(self, slot: int, length: int) -> None:
         """Keep the first `length` tokens of the slot."""
@@ -130,7 +130,7 @@ class TorchDecoder:
     def copy(self, source: int, target: int) -> None:
         """Make the target slot equal to the source slot."""
         for slot in (source, target):
-            check_slots([slot], self.slots)
+            check_slot(slot, self.slots)
         self.cache.copy(source, target)
         self._types[target] = self._types[source]
         self._shifts[target] = self._shifts[source]

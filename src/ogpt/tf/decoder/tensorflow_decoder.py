@@ -14,7 +14,7 @@ from ogpt.generation.protocol.slots import (
     check_cut,
     check_open,
     check_parts,
-    check_slots,
+    check_slot,
     check_targets,
 )
 from ogpt.tf.cache import TFSlotCache, TFSlotMemory
@@ -84,7 +84,7 @@ class TensorFlowDecoder:
     def length(self, slot: int) -> int:
         """Number of tokens in the slot."""
         check_open(self._memory is not None)
-        return self._lengths[check_slots([slot], self.slots)[0]]
+        return self._lengths[check_slot(slot, self.slots)]
 
     def truncate(self, slot: int, length: int) -> None:
         """Keep the first `length` tokens of the slot."""
