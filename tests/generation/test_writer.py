@@ -6,6 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ogpt.errors import TokenizerError
+from ogpt.generation.texts import writer as writer_module
 from ogpt.generation.texts.writer import (
     Writer,
     decode,
@@ -122,7 +123,16 @@ def test_a_word_without_end_takes_as_long_for_each_token(monkeypatch: pytest.Mon
     monkeypatch.setattr(StandInTokenizer, "decode", counted)
     ids = ids_of("a", "b", ".") * 100
     assert "".join(written(Writer(TOKENIZER), ids)) == "ab." * 100
-    assert sum(decoded) < 3 * len(ids)
+    assert sum(decoded) <= 3 + 2 * 3  # each piece, and each after another, once
+
+
+def test_few_pairs_of_pieces_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer_module, "_MOST_PAIRS", 2)
+    tokenizer = StandInTokenizer("abcd")
+    writer = Writer(tokenizer)
+    ids = [tokenizer.get_vocab()[piece] for piece in "abcdabdc"]
+    assert "".join(written(writer, ids)) == "abcdabdc"
+    assert len(writer._pairs) <= 2
 
 
 def test_text_that_may_become_a_stop_string_waits() -> None:

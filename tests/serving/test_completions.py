@@ -16,12 +16,19 @@ import ogpt
 from ogpt.decoding.native.native_decoder import NativeDecoder
 from ogpt.errors import WeightsError
 from ogpt.generation.protocol.decoder import Abilities
+from ogpt.generation.searching.text import Token
+from ogpt.generation.texts.request import Prompt
 from ogpt.serving import completion_plan
+from ogpt.serving.completion_plan import CompletionPlan
+from ogpt.serving.completion_request import CompletionRequest
+from ogpt.serving.completion_response import CompletionChoice, json_of
 from ogpt.serving.completion_text import CompletionText
 from ogpt.serving.engine import Engine
+from ogpt.serving.request_stream import Piece
 from tests.serving.calls import CLIENT, PATH, answer, chunks, joined, post, refusal
 from tests.serving.running import PATIENCE, Running, running, started, until
 from tests.serving.small import VOCAB
+from tests.tokens.byte_level import byte_tokenizer
 
 Body = dict[str, Any]
 
@@ -123,6 +130,22 @@ def test_the_chunks_of_a_stream(server: Running) -> None:
     counted = chunks(server.url, **body, logprobs=0, stream_options=stats)
     totals = [chunk["usage"]["completion_tokens"] for chunk in counted]
     assert totals == list(range(1, 11))
+
+
+@pytest.mark.parametrize("ids", [False, True])
+def test_a_piece_is_written_as_the_choice_that_it_is(ids: bool) -> None:
+    """Most pieces do not become a CompletionChoice first."""
+    text = 'a "bad" \\ h\u00e9 \n\u2028\U0001f600'
+    plan = CompletionPlan([Prompt("a", [3], True)], None, 1, None)
+    tokenizer = byte_tokenizer()
+    written = CompletionText(CompletionRequest(prompt="a", return_token_ids=ids), plan, tokenizer)
+    found = written.piece(Piece(2, text, Token(0, 7, -1.0, None), None))
+    fields: Body = {"logprobs": None, "finish_reason": None, "stop_reason": None}
+    choice = CompletionChoice(index=2, text=text, **fields, **({"token_ids": [7]} if ids else {}))
+    assert found == json_of(choice)
+    empty = written.piece(Piece(2, "", Token(0, 7, -1.0, None), None))
+    assert (empty is None) == (not ids)
+    assert written.completion_tokens == 2
 
 
 def test_log_probabilities_are_those_of_the_model(server: Running, small_folder: Path) -> None:

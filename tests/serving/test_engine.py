@@ -23,7 +23,7 @@ from ogpt.generation.protocol.decoder import Computed, Decoder, Part
 from ogpt.generation.texts.continuing import Generation, continuations
 from ogpt.generation.texts.request import Request
 from ogpt.serving.engine import MAX_FAILURES, Engine
-from ogpt.serving.request_stream import Piece, RequestStream, RequestTimes
+from ogpt.serving.request_stream import Piece, RequestStream, RequestTimes, ResultStream, wake
 from ogpt.serving.running_batch import EngineCounters
 from tests.markov import StandInTokenizer
 from tests.native.models import native, small_model
@@ -102,6 +102,26 @@ def test_coroutines_get_the_same() -> None:
 
     with serving(native_decoder()) as engine:
         assert asyncio.run(all_of(engine)) == [engine.submit(one).generations() for one in asked]
+
+
+def test_what_has_arrived_comes_together_and_an_error_after_it() -> None:
+    async def read() -> list[Any]:
+        stream = ResultStream[int](lambda: None, RequestTimes(0.0))
+        stream.put(1)
+        stream.put(2)
+        found: list[Any] = [await stream.arrived()]
+        waiting = asyncio.ensure_future(stream.arrived())
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        stream.put(3)
+        stream.end(EngineUnavailable("it has failed", hint="send it again"))
+        assert wake([stream]) == []
+        found.append(await waiting)
+        with pytest.raises(EngineUnavailable, match="it has failed"):
+            await stream.arrived()
+        return [*found, await stream.arrived()]
+
+    assert asyncio.run(read()) == [[1, 2], [3], []]
 
 
 def test_who_wants_the_whole_answer_is_woken_once() -> None:

@@ -1,5 +1,6 @@
 """`ogpt.serve` and its command: settings, notices, and the process from start to SIGTERM."""
 
+import gc
 import json
 import os
 import re
@@ -94,15 +95,20 @@ def test_a_server_starts_and_stops(small_folder: Path, monkeypatch: pytest.Monke
     def run(self: HttpServer, sockets: list[socket.socket]) -> None:
         found["models"] = self.config.app.state.models
         found["states"] = found["models"].states()
+        found["garbage"] = (gc.get_freeze_count(), gc.get_threshold()[0])
         self._on_start()
 
     monkeypatch.setattr(HttpServer, "run", run)
     urls: list[str] = []
+    before = (gc.get_freeze_count(), gc.get_threshold()[0])
     with collecting() as notices:
         ogpt.serve(small_folder, host="0.0.0.0", port=0, slots=2, threads=1, on_start=urls.append)
     assert [notice.kind for notice in notices] == ["open-without-key"]
     assert found["states"] == {small_folder.name: "ready"}
     assert found["models"].states() == {small_folder.name: "closed"}
+    assert found["garbage"][0] > before[0]  # what was loaded is not looked at again
+    assert found["garbage"][1] > before[1]
+    assert (gc.get_freeze_count(), gc.get_threshold()[0]) == before
     assert urls[0].startswith("http://0.0.0.0:")
     with collecting() as notices:
         ogpt.serve(small_folder, host="0.0.0.0", port=0, api_key="secret", threads=1)

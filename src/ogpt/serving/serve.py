@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, closing, nullcontext
+import gc
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ from ogpt.serving.documents.document_store import DocumentStore
 from ogpt.serving.http_server import HttpServer, address_of, listen_on
 from ogpt.serving.served_models import ServedModels
 from ogpt.serving.server_settings import LOOPBACK, ServerSettings
+
+_GARBAGE = 10_000
+"""New objects after which Python looks for garbage: those of a few requests."""
 
 
 def serve(
@@ -75,7 +79,8 @@ def serve(
         with _documents(settings, reporter) as documents:  # last: a failed start makes no file
             app = create_app(served, settings, documents)
             server = HttpServer(app, settings, lambda: on_start(address_of(listening)))
-            server.run([listening])
+            with _short_collections():
+                server.run([listening])
 
 
 def name_of(model: str | Path | ModelFolder) -> str:
@@ -107,6 +112,23 @@ def _documents(
     store = DocumentStore.open(settings.documents)
     reporter("message", text=f"documents are kept in {store.place}")
     return closing(store)
+
+
+@contextmanager
+def _short_collections() -> Iterator[None]:
+    """Leave what has been loaded out of garbage collections, which hold up all texts.
+
+    One over all objects of a server takes as long as several steps of the decoder.
+    """
+    before = gc.get_threshold()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_GARBAGE, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
 
 
 async def _load_default(models: ServedModels) -> None:
