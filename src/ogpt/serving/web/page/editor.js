@@ -19,8 +19,8 @@ export class Editor extends EventTarget {
     this.history = new History();
     this.document = null;
     this._selection = { start: 0, end: 0, backward: false };
-    this.open(EMPTY);
     this.input = new EditorInput(this);
+    this.open(EMPTY);
     root.addEventListener("focus", () => this.view.select(this._lastSelection()));
     document.addEventListener("selectionchange", () => {
       if (!this.input.composing && this.view.selection()) this._told("select");
@@ -41,8 +41,17 @@ export class Editor extends EventTarget {
     return { start: Math.min(start, length), end: Math.min(end, length), backward };
   }
 
+  /**
+   * Take in what an input method composes, and end that. The page does so before it changes the
+   * text. Returns the change, {start, end, added}, or null.
+   */
+  settle() {
+    return this.input.settle();
+  }
+
   /** Show another document. */
   open(slice) {
+    this.settle();
     this.document = new TextDocument(slice);
     this.history.clear();
     this.view.ghost = null;
@@ -58,6 +67,11 @@ export class Editor extends EventTarget {
    * `kind` is "type", "delete" or another word; runs of the first two are undone together.
    */
   edit(start, end, slice, kind = "other") {
+    const composed = this.settle();
+    if (composed) {
+      const { start: from, end: to, added } = composed;
+      [start, end] = [moved(start, from, to, added), moved(end, from, to, added)];
+    }
     const before = this.selection;
     const removed = this._replace(start, end, slice);
     this.history.add({ start, removed, inserted: slice, kind, before });
@@ -80,6 +94,7 @@ export class Editor extends EventTarget {
   }
 
   undo() {
+    this.settle();
     const edit = this.history.undo();
     if (!edit) return false;
     this._replace(edit.start, edit.start + edit.inserted.text.length, edit.removed);
@@ -88,6 +103,7 @@ export class Editor extends EventTarget {
   }
 
   redo() {
+    this.settle();
     const edit = this.history.redo();
     if (!edit) return false;
     this._replace(edit.start, edit.start + edit.removed.text.length, edit.inserted);
@@ -106,27 +122,27 @@ export class Editor extends EventTarget {
     this.view.select(selection);
   }
 
-  /** Take in what the browser changed in the page by itself: text of an input method. */
+  /**
+   * Take in what the browser changed in the page by itself: text of an input method. Returns the
+   * change, {start, end, added}.
+   */
   takeIn() {
-    const shown = this.view.shownText();
+    const { text: shown, caret } = this.view.shown();
     this.view.setGhost(null);
     const { text } = this.document;
-    const most = Math.min(shown.length, text.length);
-    let start = 0;
-    while (start < most && shown[start] === text[start]) start += 1;
-    let tail = 0;
-    while (tail < most - start && shown.at(-1 - tail) === text.at(-1 - tail)) tail += 1;
+    const { start, tail } = changeAt(text, shown, caret ?? shown.length);
     const added = shown.slice(start, shown.length - tail);
     const removed = this.document.replace(start, text.length - tail, humanSlice(added));
     this._moveTokens(start, removed.text, added.length);
-    const caret = start + added.length;
+    const end = start + removed.text.length;
     this.view.takeOver(start, removed.text.length, added.length);
     if (removed.text || added) {
-      const before = { start: start + removed.text.length };
+      const before = { start: end };
       this.history.add({ start, removed, inserted: humanSlice(added), kind: "compose", before });
     }
-    this.select(caret);
+    this.select(caret ?? start + added.length);
     this._told("change");
+    return { start, end, added: added.length };
   }
 
   _replace(start, end, slice) {
@@ -152,4 +168,21 @@ export class Editor extends EventTarget {
   _told(name, detail = null) {
     this.dispatchEvent(new CustomEvent(name, { detail }));
   }
+}
+
+/**
+ * Where a text differs from what it was, as {start, tail}: lengths of what is the same. Letters that
+ * were added may begin as those after them do: the added ones end at the caret.
+ */
+function changeAt(before, now, caret) {
+  const most = Math.min(before.length, now.length);
+  const same = (first, last) => {
+    let at = first;
+    while (at < last && before[at] === now[at]) at += 1;
+    return at;
+  };
+  const least = same(0, Math.max(0, Math.min(most, caret, caret - (now.length - before.length))));
+  let tail = 0;
+  while (tail < most - least && before.at(-1 - tail) === now.at(-1 - tail)) tail += 1;
+  return { start: same(least, most - tail), tail };
 }

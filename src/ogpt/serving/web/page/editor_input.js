@@ -1,7 +1,9 @@
 /**
  * What the browser wants to do to the text, done to the document instead.
  *
- * Text of an input method cannot be held back: it is taken in when it is complete.
+ * Text of an input method cannot be held back: it is taken in when it is complete, or before the
+ * page changes anything. Where the page paints the line of a composition, the browser drops it and
+ * sends no event: no flag is believed against `isComposing`.
  */
 
 import { humanSlice, sliceOf, spansOf } from "./text_document.js";
@@ -12,19 +14,22 @@ export class EditorInput {
   constructor(editor) {
     this.editor = editor;
     this.composing = false;
+    this._taken = null; // the change of the last composition
     const { root } = editor;
     root.addEventListener("beforeinput", (event) => this._before(event));
-    root.addEventListener("input", () => {
-      if (!this.composing) editor.takeIn();
+    root.addEventListener("input", (event) => {
+      if (!this.composing || !isComposed(event)) this._takeIn();
     });
     root.addEventListener("compositionstart", () => {
       this.composing = true;
       editor.view.setGhost(null);
     });
-    root.addEventListener("compositionend", () => {
-      this.composing = false;
-      editor.takeIn();
-    });
+    root.addEventListener("compositionend", () => this._takeIn());
+    // a button that takes no focus does not end a composition
+    const outside = ({ target }) => {
+      if (!root.contains(target)) this.settle();
+    };
+    for (const name of ["pointerdown", "click"]) document.addEventListener(name, outside, true);
     root.addEventListener("copy", (event) => this._copy(event));
     root.addEventListener("cut", (event) => {
       this._copy(event);
@@ -34,9 +39,26 @@ export class EditorInput {
     root.addEventListener("dragstart", (event) => this._fill(event.dataTransfer));
   }
 
+  /** Take in what is being composed, and end that; returns the change, or null. */
+  settle() {
+    if (!this.composing) return null;
+    const { root } = this.editor;
+    const focused = document.activeElement === root;
+    root.blur(); // which ends it, with an event
+    if (this.composing) this._takeIn();
+    if (focused) root.focus({ preventScroll: true });
+    return this._taken;
+  }
+
+  _takeIn() {
+    this.composing = false;
+    this._taken = this.editor.takeIn();
+  }
+
   _before(event) {
     const { inputType: type } = event;
-    if (this.composing || type === "insertCompositionText") return;
+    if (isComposed(event)) return;
+    if (this.composing) this._takeIn();
     event.preventDefault();
     if (type === "historyUndo") this.editor.undo();
     else if (type === "historyRedo") this.editor.redo();
@@ -84,6 +106,11 @@ export class EditorInput {
     transfer.setData("text/plain", slice.text);
     transfer.setData(MARKED, JSON.stringify(spansOf(slice)));
   }
+}
+
+/** Whether an event is of an input method, which has the text now. */
+function isComposed({ isComposing, inputType }) {
+  return isComposing || inputType.includes("Composition");
 }
 
 /** What an event inserts; machine text that was copied here stays machine text. */

@@ -106,11 +106,17 @@ export class EditorView {
     return (this._starts[low + 1] ?? this._document.length + 1) - 1;
   }
 
-  /** The text that the page shows, which the browser may have changed. */
-  shownText() {
+  /** The text that the page shows, which the browser may have changed, and the caret in it. */
+  shown() {
     const hasGhost = this.root.querySelector(".ghost") !== null;
     const read = hasGhost ? textOf : ({ textContent }) => textContent; // which is quick
-    return [...this.root.childNodes].map(read).join("\n");
+    const blocks = [...this.root.childNodes];
+    const lines = blocks.map(read);
+    const { focusNode: node, focusOffset: offset } = document.getSelection();
+    const index = blocks.findIndex((block) => block.contains(node));
+    const before = lines.slice(0, index).join("\n").length + (index > 0 ? 1 : 0);
+    const caret = index < 0 ? null : before + lengthBefore(blocks[index], node, offset);
+    return { text: lines.join("\n"), caret };
   }
 
   /** The selection as {start, end, backward}, or null if it is elsewhere. */
@@ -155,15 +161,7 @@ export class EditorView {
     let line = node;
     while (line.parentNode !== this.root) line = line.parentNode;
     const index = this._lines.indexOf(line);
-    const range = document.createRange();
-    range.setStart(line, 0);
-    range.setEnd(node, offset);
-    let length = 0;
-    for (const text of textNodes(line)) {
-      if (text === node) length += offset;
-      else if (range.comparePoint(text, text.length) === 0) length += text.length;
-    }
-    return (this._starts[index] ?? 0) + length;
+    return (this._starts[index] ?? 0) + lengthBefore(line, node, offset);
   }
 
   /** Rectangle of an offset, for what is placed beside the caret. */
@@ -309,6 +307,20 @@ function* textNodes(node) {
     ofDocument,
   );
   while (walker.nextNode()) yield walker.currentNode;
+}
+
+/** Characters of the document between the start of a block and a place in it. */
+function lengthBefore(block, node, offset) {
+  if (block === node && block.nodeType === Node.TEXT_NODE) return offset;
+  const range = document.createRange();
+  range.setStart(block, 0);
+  range.setEnd(node, offset);
+  let length = 0;
+  for (const text of textNodes(block)) {
+    if (text === node) length += offset;
+    else if (range.comparePoint(text, text.length) === 0) length += text.length;
+  }
+  return length;
 }
 
 function textOf(node) {

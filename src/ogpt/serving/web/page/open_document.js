@@ -44,13 +44,13 @@ export class OpenDocument extends EventTarget {
     this._busy = false; // the page itself changes the text
     editor.addEventListener("change", () => this._changed());
     title.addEventListener("input", () => this._changed());
-    addEventListener("pagehide", () => this.save());
+    addEventListener("pagehide", () => this._saveAll());
     addEventListener("hashchange", () => this.start());
     addEventListener("beforeunload", (event) => {
       if (!this._left()) event.preventDefault();
     });
     document.addEventListener("visibilitychange", () => {
-      if (document.hidden) this.save();
+      if (document.hidden) this._saveAll();
       else this.refresh(); // a page that slept heard nothing of other tabs
     });
     watch((id) => this._elsewhere(id));
@@ -178,6 +178,12 @@ export class OpenDocument extends EventTarget {
     else if (found) this._elsewhere(found.id);
   }
 
+  /** Save also what is being composed. */
+  _saveAll() {
+    this.editor.settle();
+    this.save();
+  }
+
   /** The document as it is on the page. */
   _written() {
     const spans = spansOf(this.editor.document.slice());
@@ -246,6 +252,7 @@ export class OpenDocument extends EventTarget {
   /** Show what was changed here and in `found` since `base`; false if that cannot be joined. */
   _join(base, found) {
     if (!base?.spans || !found.spans) return false;
+    this.editor.settle();
     const mine = this.editor.document.slice();
     const slice = merged(sliceOf(base.spans), mine, sliceOf(found.spans));
     if (!slice) return false;
@@ -303,7 +310,7 @@ export class OpenDocument extends EventTarget {
 
   /** Whether the document can be left: it is saved, or exported as it is. */
   _left() {
-    this.save();
+    this._saveAll();
     if (this.saved || this.exported) return true;
     // the key stays here: without it, the text on the server could not be opened again
     return this.current.synced && !this._differs(this.current) && leaveText(this.current);

@@ -33,6 +33,7 @@ export class SuggestionList {
     element.querySelector(".stop").addEventListener("click", () => this.stop());
     element.querySelector(".close").addEventListener("click", () => this.close());
     context.editor.addEventListener("change", ({ detail }) => this._follow(detail));
+    context.editor.root.addEventListener("compositionstart", () => this.close());
     context.editor.addEventListener("select", () => this._moved());
     for (const name of ["click", "focusin"]) {
       document.addEventListener(name, ({ target }) => {
