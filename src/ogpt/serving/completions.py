@@ -82,7 +82,7 @@ class _Answer:
     common: dict[str, Any]
     """What the answer and all of its chunks have in common."""
     warnings: list[ApiWarning]
-    frame: tuple[bytes, bytes] | tuple[()] = ()
+    frame: tuple[bytes, bytes] | None = None
     """What all events but the first have before and after their choices."""
 
     @classmethod
@@ -116,8 +116,7 @@ class _Answer:
 
     async def whole(self) -> Completion:
         """The answer in one piece."""
-        parts = [*self.text.starts()]
-        parts += [part async for part in self._of_prompts()]
+        parts = [part async for part in self._of_prompts()]
         if self.pieces is None:
             parts += self.text.ends()
         else:
@@ -132,10 +131,15 @@ class _Answer:
     async def events(self) -> AsyncIterator[bytes]:
         """The answer as server-sent events. An error is an event too: the status was sent."""
         try:
-            async for parts in self._parts():
-                # all that is there now is one write
-                if chunk := b"".join(map(self._event, parts)):
-                    yield chunk
+            async for part in self._of_prompts():
+                yield self._event(json_of(part))
+            if self.pieces is None:
+                for part in self.text.ends():
+                    yield self._event(json_of(part))
+            else:
+                while pieces := await self.pieces.arrived():
+                    if chunk := b"".join(self._of_pieces(pieces)):  # all at once is one write
+                        yield chunk
             options = self.body.stream_options
             if options is not None and options.include_usage:
                 yield b"".join(self._frame(self._first(), usage=self._usage()))
@@ -145,23 +149,14 @@ class _Answer:
             yield b"data: " + bytes(error_response(error).body) + b"\n\n"
         yield DONE
 
-    async def _parts(self) -> AsyncIterator[Iterator[bytes]]:
-        """The parts of all choices, as they come, as JSON."""
-        yield map(json_of, self.text.starts())
-        async for part in self._of_prompts():
-            yield iter([json_of(part)])
-        if self.pieces is None:
-            yield map(json_of, self.text.ends())
-            return
-        while pieces := await self.pieces.arrived():
-            yield self._of_pieces(pieces)
-
     def _of_pieces(self, pieces: Iterable[Piece]) -> Iterator[bytes]:
+        """The events of pieces."""
         for piece in pieces:
-            ended = [piece.number // self.plan.candidates] if piece.generation else []
-            yield from map(json_of, self._read_prompts(ended))
-            if (added := self.text.piece(piece)) is not None:
-                yield added
+            if self.plan.prompt_top is not None:
+                ended = [piece.number // self.plan.candidates] if piece.generation else []
+                yield from map(self._event, map(json_of, self._read_prompts(ended)))
+            if (part := self.text.piece(piece)) is not None:
+                yield self._event(part)
 
     def _read_prompts(self, ended: Iterable[int]) -> Iterator[CompletionChoice]:
         """What log-probabilities add of prompts that texts have read.
@@ -175,7 +170,9 @@ class _Answer:
             yield from self.text.unscored(ended)
 
     async def _of_prompts(self) -> AsyncIterator[CompletionChoice]:
-        """What log-probabilities of the prompts add; at the deadline, as far as there are any."""
+        """What the prompts add; of log-probabilities, at the deadline, as far as there are any."""
+        for part in self.text.starts():
+            yield part
         try:
             if self.scores is not None:
                 async for scores in self.scores:
@@ -187,21 +184,28 @@ class _Answer:
 
     def _event(self, part: bytes) -> bytes:
         """The event of a part. Only the part differs between most events of an answer."""
-        first = self._first()
-        options = self.body.stream_options
-        if not self.frame or (options is not None and options.continuous_usage_stats):
-            self.frame = self._frame({})
-        head, tail = self._frame(first) if first else self.frame
-        return head + part + tail
+        if self.frame is None:
+            around, self.frame = self._frame(self._first()), self._frame({})
+        elif self._counts:
+            around = self._frame({})
+        else:
+            around = self.frame
+        return around[0] + part + around[1]
 
     def _first(self) -> dict[str, Any]:
         """What only the first event of an answer has."""
-        return {"warnings": self.warnings} if self.warnings and not self.frame else {}
+        return {"warnings": self.warnings} if self.warnings and self.frame is None else {}
+
+    @property
+    def _counts(self) -> bool:
+        """Whether each event has the usage so far."""
+        options = self.body.stream_options
+        return options is not None and options.continuous_usage_stats
 
     def _frame(self, first: dict[str, Any], **more: Any) -> tuple[bytes, bytes]:
         """What an event has before and after its choices."""
         options = self.body.stream_options
-        if options is not None and options.continuous_usage_stats:
+        if self._counts:
             more["usage"] = self._usage()
         elif options is not None and options.include_usage:
             more.setdefault("usage", None)  # OpenAI's, in all chunks but the last
