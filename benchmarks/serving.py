@@ -45,6 +45,8 @@ CACHE = "bfloat16"
 ALONE = "decoder alone"
 WHOLE, STREAMED = "whole", "streamed"
 WAYS = (WHOLE, STREAMED)
+FIRST = 4
+"""Tokens of the request that wakes a server; it is not measured."""
 AT_LEAST = {8: 1.8, 32: 1.2, 64: 1.5}
 """Times the tokens/s of the best other server, by number of clients."""
 KEPT = (5, 25, 50, 75, 95, 99)
@@ -69,23 +71,24 @@ class Contender:
         self.server.pause()
 
     def turns(self, section: Section, vocab_size: int) -> dict[str, Callable[[], dict[str, Any]]]:
-        """For each way, what takes its next turn. Each turn has its own prompts in each way."""
+        """For each way, what takes its next turn; the first one is the short trial.
+
+        Each turn has its own prompts in each way.
+        """
         numbers = {way: count(WAYS.index(way), len(WAYS)) for way in self.ways}
 
         def turn(way: str) -> dict[str, Any]:
-            prompts = section.prompts(vocab_size, turn=next(numbers[way]))
-            return self.run(section, prompts, streams=way == STREAMED)
+            number = next(numbers[way])
+            new = section.trial if number < len(WAYS) else section.new
+            return self.run(section.prompts(vocab_size, turn=number), new, way == STREAMED)
 
         return {way: partial(turn, way) for way in self.ways}
 
-    def run(self, section: Section, prompts: list[list[int]], *, streams: bool) -> dict[str, Any]:
-        """Wake the server, and send the requests of a section from a new process."""
-        requests = [
-            completion(prompt, section.new, streams=streams, **self.fields) for prompt in prompts
-        ]
+    def run(self, prompts: list[list[int]], new: int, streams: bool) -> dict[str, Any]:
+        """Wake the server, and send a request for each prompt from a new process."""
+        requests = [completion(prompt, new, streams=streams, **self.fields) for prompt in prompts]
         order = {"port": self.server.port, "streams": streams, "requests": requests}
-        short = {**requests[0], "prompt": prompts[0][::-1], "max_tokens": section.trial}
-        short.pop("min_tokens", None)
+        short = {**requests[0], "prompt": prompts[0][::-1], "max_tokens": FIRST}
         with self.server.awake():
             self.server.post("/v1/completions", short)  # the first one after a pause may be slow
             before = self.server.cpu_seconds()
@@ -99,8 +102,8 @@ class Contender:
             )
             spent = self.server.cpu_seconds() - before
         found: dict[str, Any] = json.loads(done.stdout)
-        if found["tokens"] != section.batch * section.new:
-            raise SystemExit(f"{found['tokens']} tokens came in place of {section.tokens}")
+        if found["tokens"] != len(prompts) * new:
+            raise SystemExit(f"{found['tokens']} tokens came in place of {len(prompts) * new}")
         return {**found, "server_cpu_seconds": spent}
 
 
@@ -118,8 +121,8 @@ def ours(precision: str) -> str:
 
 def sections(smoke: bool) -> list[Section]:
     """One for each number of clients."""
-    prompt, new = (8, 6) if smoke else (32, 96)
-    return [Section(_named(clients), clients, prompt, new, 4) for clients in CLIENTS]
+    sizes = (8, 6, 4) if smoke else (32, 96, 24)
+    return [Section(_named(clients), clients, *sizes) for clients in CLIENTS]
 
 
 def _named(clients: int) -> str:
@@ -147,7 +150,7 @@ def measure(given: Namespace, shape: dict[str, int], folder: Path) -> Result:
             contenders[ours(precision)] = Contender(
                 stack.enter_context(server),
                 # each token is an event, also where its word is not whole, as with the others
-                {"min_tokens": sections(given.smoke)[0].new, "return_token_ids": True},
+                {"ignore_eos": True, "return_token_ids": True},
                 (WHOLE, STREAMED) if precision == BEST else (STREAMED,),
             )
         for name, each in others().items():
@@ -196,7 +199,7 @@ def measure_section(
     turns: dict[str, Callable[[], Any]] = {
         ALONE: lambda: {"seconds": alone.generate(prompts, section.new).seconds}
     }
-    turns[ALONE]()  # allocates memory
+    alone.generate(prompts, section.trial)  # allocates memory
     for name, contender in list(contenders.items()):
         found = contender.turns(section, vocab_size)
         own = {f"{name}, {way}": turn for way, turn in found.items()}

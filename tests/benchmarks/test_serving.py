@@ -179,8 +179,8 @@ class Recorded(Contender):
     def __init__(self, ways):
         self.ways, self.taken = ways, []
 
-    def run(self, section, prompts, *, streams):
-        self.taken.append((streams, prompts))
+    def run(self, prompts, new, streams):
+        self.taken.append((streams, new, prompts))
 
 
 def test_prompts_are_new_in_each_round_and_the_same_for_all_servers():
@@ -191,9 +191,10 @@ def test_prompts_are_new_in_each_round_and_the_same_for_all_servers():
         for _ in range(3):
             for turn in turns.values():
                 turn()
-    assert [streams for streams, _ in both.taken] == [False, True] * 3
+    assert [streams for streams, *_ in both.taken] == [False, True] * 3
+    assert [new for _, new, _ in one.taken] == [4, 96, 96]  # the first one is a trial
     assert both.taken[1::2] == one.taken
-    assert len({tuple(prompt) for _, prompts in both.taken for prompt in prompts}) == 6 * 8
+    assert len({tuple(prompt) for *_, prompts in both.taken for prompt in prompts}) == 6 * 8
 
 
 def test_a_server_that_does_not_start_is_left_out(capsys):
