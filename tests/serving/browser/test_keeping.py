@@ -289,7 +289,12 @@ FACES = "\U0001f600" * 40
         ("one two three", "two three", "one two", ["two"]),
         ("one two", "one mine", "one theirs", None),
         ("one two three", "one three", "one 2 three", None),
-        ("", "mine", "theirs", ["theirsmine"]),
+        ("", "mine ", "theirs ", ["theirs mine "]),
+        ("", "mine", "theirs", None),  # not one word of two
+        ("the end", "then the end, the fed", "the big end", ["then the big end, the fed"]),
+        ("they a", "they ant a", "they a to", ["they ant a to"]),
+        ("the bee", "the beer", "the been", None),
+        ("a. b", "a b", "a.b", None),
         ("x \U0001f600", "x \U0001f601", "y \U0001f600", ["y \U0001f601"]),
         ("x", "x\U0001f600", "x\U0001f601", ["x\U0001f601\U0001f600"]),
         (LONG, f"1 {LONG} 2", f"{LONG[:30]}three{LONG[30:]}", [f"1 {LONG[:30]}three{LONG[30:]} 2"]),
@@ -309,6 +314,65 @@ def test_what_two_writers_changed(
     shared_page: Page, base: str, mine: str, theirs: str, joined: list[object] | None
 ) -> None:
     assert shared_page.evaluate(MERGE, [base, mine, theirs]) == joined
+
+
+WORDS = """async ([words, runs]) => {
+  const { merged } = await import("/static/page/text_merge.js");
+  const { humanSlice } = await import("/static/page/text_document.js");
+  let seed = 1;
+  const below = (end) => {
+    seed = (Math.imul(seed, 1103515245) + 12345) & 0x7fffffff;
+    return (seed >> 8) % end;
+  };
+  const text = (length) => Array.from({ length }, () => words[below(words.length)]);
+  const changed = (base) => {
+    const found = [...base];
+    for (let left = 1 + below(2); left > 0; left -= 1) {
+      found.splice(below(found.length + 1), below(3) ? 0 : 1, ...text(1 + below(2)));
+    }
+    return found;
+  };
+  const count = (found, word) => found.filter((each) => each === word).length;
+  const [wrong, joined] = [[], []];
+  for (let run = 0; run < runs; run += 1) {
+    const base = text(1 + below(7));
+    const [mine, theirs] = [changed(base), changed(base)];
+    const [one, other] = [mine, theirs].map((each) => humanSlice(each.join(" ")));
+    const found = merged(humanSlice(base.join(" ")), one, other)?.text;
+    if (found === undefined || one.text === other.text) continue;
+    joined.push(found);
+    const all = found.split(" ");
+    const right = (word) =>
+      count(all, word) === count(mine, word) + count(theirs, word) - count(base, word);
+    if (!words.every(right)) wrong.push([base, mine, theirs, all].map((each) => each.join(" ")));
+  }
+  return [joined.length, wrong.slice(0, 3)];
+}"""
+ALIKE = [
+    "the",
+    "then",
+    "there",
+    "they",
+    "a",
+    "an",
+    "ant",
+    "and",
+    "to",
+    "too",
+    "two",
+    "he",
+    "her",
+    "here",
+    "was",
+    "were",
+]
+
+
+def test_words_that_begin_alike_stay_whole(shared_page: Page) -> None:
+    """A joined text has each word as often as the writers put it there."""
+    joined, wrong = shared_page.evaluate(WORDS, [ALIKE, 5000])
+    assert wrong == []
+    assert joined > 1500
 
 
 REBASE = """async ([words, change]) => {
