@@ -39,7 +39,7 @@ def url(small_folder: Path, database: str) -> Iterator[str]:
 
 
 def call(
-    method: str, url: str, key: str = "", changes: int | None = None, **body: Any
+    method: str, url: str, key: str = "", changes: int | None = None, /, **body: Any
 ) -> httpx.Response:
     """Call a route; `changes` is the revision that the body changes."""
     headers = {"edit-key": key} if key else {}
@@ -67,13 +67,16 @@ def test_the_life_of_a_document(url: str) -> None:
     assert call("GET", f"{url}/documents").json() == {"kept": True}
     response = call("POST", f"{url}/documents", **TEXT)
     document = response.json()
-    assert (response.status_code, response.headers["etag"]) == (201, '"1"')
+    assert (response.status_code, response.headers["etag"]) == (201, f'"1-{document["tag"]}"')
     assert response.headers["cache-control"] == "no-store"
     assert document == {
         **TEXT,
         "id": document["id"],
         "edit_key": document["edit_key"],
         "revision": 1,
+        "tag": document["tag"],
+        "seen": {"programs": 1},
+        "changes": 0,
         "created": document["created"],
         "updated": document["created"],
         "share_id": None,
@@ -84,7 +87,7 @@ def test_the_life_of_a_document(url: str) -> None:
     changed = call("PUT", path, key, 1, title="Another", spans=[])
     assert changed.status_code == 200, changed.text
     assert (changed.json()["title"], changed.json()["revision"]) == ("Another", 2)
-    assert changed.headers["etag"] == '"2"'
+    assert changed.headers["etag"] == f'"2-{changed.json()["tag"]}"'
     gone = call("DELETE", path, key)
     assert (gone.status_code, gone.content) == (204, b"")
     assert "it may have been deleted" in refused(call("GET", path, key), 404, "document_not_found")
@@ -96,7 +99,7 @@ def test_two_tabs_lose_no_words(url: str) -> None:
     theirs = call("PUT", path, key, 1, title="theirs")
     assert "has revision 2 now; the change is of 1" in refused(theirs, 409, "revision_conflict")
     assert theirs.json()["document"] == ours == call("GET", path, key).json()
-    assert theirs.headers["etag"] == '"2"'
+    assert theirs.headers["etag"] == f'"2-{ours["tag"]}"'
     assert call("PUT", path, key, 1, title="ours").json() == ours, "sent again"
     assert call("PUT", path, key, 2, title="ours and theirs").json()["revision"] == 3
 
@@ -105,8 +108,42 @@ def test_a_document_may_come_back_as_it_was_received(url: str) -> None:
     path, key = made(url)
     received = call("GET", path, key).json()
     again = call("PUT", path, key, 1, **received, lens={"surprisal": [0.5, None]})
-    kept = {**received, "lens": {"surprisal": [0.5, None]}, "revision": 2}
-    assert again.json() == {**kept, "updated": again.json()["updated"]}
+    counted = {"revision": 2, "changes": 1, "seen": {"programs": 2}}
+    kept = {**received, "lens": {"surprisal": [0.5, None]}, **counted}
+    kept |= {name: again.json()[name] for name in ("updated", "tag")}
+    assert again.json() == kept
+
+
+def test_changes_of_clients_that_do_not_count_are_counted(url: str) -> None:
+    path, key = f"{url}/documents/{'e' * 32}", "k" * 32
+    page = {"seen": {"tab": 3}, "changes": 0}
+    assert call("PUT", path, key, 0, **page).json()["seen"] == {"tab": 3}
+    for revision, sent, seen in (
+        (1, {"title": "dropped"}, {"tab": 3, "programs": 2}),
+        (2, {**page, "title": "as received"}, {"tab": 3, "programs": 3}),
+        (3, {"seen": {"tab": "many"}, "changes": 3}, {"tab": 3, "programs": 4}),
+        (4, {"seen": [], "changes": 4}, {"tab": 3, "programs": 5}),
+        (5, {"seen": {"tab": 4}, "changes": 5}, {"tab": 4}),  # a page answers for itself
+        (6, {"seen": {"other": 1}}, {"tab": 4, "other": 1, "programs": 7}),
+    ):
+        answers = [call("PUT", path, key, revision, **sent).json() for _ in range(2)]
+        assert answers[0] == answers[1], "sent again"
+        assert (answers[0]["seen"], answers[0]["changes"]) == (seen, revision)
+
+
+def test_the_same_revision_of_other_words(url: str) -> None:
+    """A database that was restored may have it."""
+    path, key = made(url)
+    tag = call("GET", path, key).json()["tag"]
+    for known, status in ((tag, 304), ("0" * 16, 200)):
+        headers = {"edit-key": key, "if-none-match": f'"1-{known}"'}
+        assert CLIENT.get(path, headers=headers).status_code == status
+    headers = {"edit-key": key, "if-match": f'"1-{"0" * 16}"'}
+    lost = CLIENT.put(path, json={"title": "theirs"}, headers=headers)
+    message = refused(lost, 409, "revision_conflict")
+    assert "has revision 1 now; the change is of 1, as it was before" in message
+    headers["if-match"] = f'"1-{tag}"'
+    assert CLIENT.put(path, json={"title": "ours"}, headers=headers).json()["revision"] == 2
 
 
 def test_a_client_makes_a_document_by_saving_it(url: str) -> None:
@@ -126,7 +163,8 @@ def test_what_a_client_has_is_not_sent_again(url: str) -> None:
     path, key = made(url)
     for known, status in (('"1"', 304), ('W/"1"', 304), ('"2"', 200), ("", 200), ("*", 200)):
         found = CLIENT.get(path, headers={"edit-key": key, "if-none-match": known})
-        assert (found.status_code, found.headers["etag"]) == (status, '"1"'), known
+        assert found.status_code == status, known
+        assert found.headers["etag"].startswith('"1-')
         assert bool(found.content) == (status == 200)
     wrong = CLIENT.get(path, headers={"edit-key": "no", "if-none-match": '"1"'})
     refused(wrong, 404, "document_not_found")

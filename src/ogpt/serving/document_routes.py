@@ -45,15 +45,19 @@ Documents = Annotated[DocumentStore, Depends(_store)]
 EditKey = Annotated[str, Header(alias="Edit-Key", description="Of the document.")]
 IfMatch = Annotated[
     str,
-    Header(alias="If-Match", description='The revision that was changed, such as "3"; "0": none.'),
+    Header(
+        alias="If-Match",
+        description='The ETag or revision that was changed, such as "3"; "0": none.',
+    ),
 ]
 IfNoneMatch = Annotated[
-    str, Header(alias="If-None-Match", description="The revision that the client has.")
+    str, Header(alias="If-None-Match", description="The ETag or revision that the client has.")
 ]
 
 _NOT_CHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "It has this revision."}}
 
-_REVISION = re.compile(r'(?:W/)?"?([0-9]{1,9})"?', re.ASCII)  # proxies may make a weak one of it
+# proxies may make a weak one of it
+_REVISION = re.compile(r'(?:W/)?"?([0-9]{1,9})(?:-([0-9a-f]{1,64}))?"?', re.ASCII)
 
 
 class KeptDocuments(BaseModel):
@@ -85,7 +89,7 @@ async def documents(request: Request) -> KeptDocuments:
 @router.post("/documents", status_code=201, response_model=NewDocument, responses=ERRORS)
 def create_document(body: DocumentContent, store: Documents) -> Response:
     """Keep a new document."""
-    document, edit_key = store.create(body.as_json())
+    document, edit_key = store.create(body.counted(None, 0).as_json())
     return _answer({**_own(document), "edit_key": edit_key}, document, 201)
 
 
@@ -98,7 +102,8 @@ def get_document(
     """Read a document."""
     document = store.get(document_id, edit_key)
     known = _REVISION.fullmatch(if_none_match.strip())
-    if known and int(known[1]) == document.revision:
+    same = (document.revision, document.tag)
+    if known and (int(known[1]), known[2] or document.tag) == same:
         return Response(status_code=304, headers=_headers(document))
     return _answer(_own(document), document)
 
@@ -112,9 +117,12 @@ def save_document(
     if_match: IfMatch = "",
 ) -> Response:
     """Change or make a document; 409, with the newer `document`, if it was changed meanwhile."""
-    revision = _revision(if_match)
+    revision, tag = _version(if_match)
+    if not body.is_counted(revision):
+        before = store.get(document_id, edit_key).content if revision else None
+        body = body.counted(before, revision)
     try:
-        document = store.save(document_id, edit_key, revision, body.as_json())
+        document = store.save(document_id, edit_key, revision, body.as_json(), tag)
     except RevisionConflict as error:
         now = cast("StoredDocument", error.current)
         refused: dict[str, Any] = json.loads(bytes(error_response(error).body))
@@ -168,6 +176,7 @@ def _own(document: StoredDocument) -> dict[str, Any]:
         "created": document.created,
         "updated": document.updated,
         "id": document.id,
+        "tag": document.tag,
         "share_id": document.share_id,
     }
 
@@ -177,11 +186,11 @@ def _answer(fields: dict[str, Any], document: StoredDocument, status: int = 200)
 
 
 def _headers(document: StoredDocument) -> dict[str, str]:
-    return {"etag": f'"{document.revision}"', "cache-control": "no-store"}
+    return {"etag": f'"{document.revision}-{document.tag}"', "cache-control": "no-store"}
 
 
-def _revision(if_match: str) -> int:
-    """The revision of an If-Match header."""
+def _version(if_match: str) -> tuple[int, str | None]:
+    """The revision of an If-Match header, and the tag, if it has one."""
     found = _REVISION.fullmatch(if_match.strip())
     if found is None:
         raise RequestError.of_field(
@@ -189,4 +198,4 @@ def _revision(if_match: str) -> int:
             hint='pass for example If-Match: "3"',
             param="If-Match",
         )
-    return int(found[1])
+    return int(found[1]), found[2]

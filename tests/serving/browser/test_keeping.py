@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from ogpt.serving.documents.document_store import DocumentStore
-from tests.serving.browser.writer import announced, saved, share_dialog, text, until
+from tests.serving.browser.writer import (
+    announced,
+    kept,
+    lose_the_answer,
+    saved,
+    share_dialog,
+    text,
+    until,
+)
 from tests.serving.running import Running, running, started
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page, Route
+    from playwright.sync_api import Browser, Page
 
     from tests.serving.browser.conftest import NewPage
 
@@ -29,19 +36,6 @@ def shared_page(chromium: Browser, server: Running) -> Iterator[Page]:
     page.goto(server.url)
     yield page
     page.close()
-
-
-def kept(where: str) -> list[str]:
-    """Texts of all documents that the server keeps."""
-    with closing(DocumentStore.open(where)) as store:
-        contents = [json.loads(row["content"]) for row in store.rows()]
-    return sorted("".join(span["text"] for span in each["spans"]) for each in contents)
-
-
-def lose_the_answer(route: Route) -> None:
-    """The server gets the request, and the page no answer."""
-    route.fetch()
-    route.abort()
 
 
 def shows(page: Page, words: str) -> None:

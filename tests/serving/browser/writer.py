@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING
 
+from ogpt.serving.documents.document_store import DocumentStore
+
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Page, Route
 
 PATIENCE = 30
 """Seconds until a test that waits has failed."""
@@ -73,3 +77,16 @@ def share_dialog(page: Page) -> None:
     page.click("#more")
     page.click("#share-text")
     page.wait_for_selector("#share-dialog[open]")
+
+
+def kept(where: str) -> list[str]:
+    """Texts of all documents that the server keeps."""
+    with closing(DocumentStore.open(where)) as store:
+        contents = [json.loads(row["content"]) for row in store.rows()]
+    return sorted("".join(span["text"] for span in each["spans"]) for each in contents)
+
+
+def lose_the_answer(route: Route) -> None:
+    """The server gets the request, and the page no answer."""
+    route.fetch()
+    route.abort()

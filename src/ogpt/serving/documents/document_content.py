@@ -6,7 +6,7 @@ Fields that are not named here are kept as they are, so that a page can keep mor
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeGuard
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -14,8 +14,11 @@ from ogpt.errors import RequestError
 
 MAX_SPANS = 100_000
 
-_OF_THE_STORE = ("id", "edit_key", "revision", "created", "updated", "share_id")
+_OF_THE_STORE = ("id", "edit_key", "revision", "tag", "created", "updated", "share_id")
 # a page may send a document back as it received it
+
+
+_PROGRAMS = "programs"  # the writer in `seen` that stands for clients that do not count
 
 
 class _Kept(BaseModel):
@@ -63,6 +66,30 @@ class DocumentContent(_Kept):
     title: str = ""
     spans: Annotated[list[DocumentSpan], Field(fail_fast=True, max_length=MAX_SPANS)] = []
 
+    def is_counted(self, revision: int) -> bool:
+        """Whether a page has counted this change of a revision in `seen`.
+
+        `seen` has the number of saves of each writer that are part of the version. Pages count
+        their own, and say in `changes` which revision they change; other clients may send both
+        back as they received them.
+        """
+        fields = self.model_extra or {}
+        return _is_version(fields.get("seen")) and fields.get("changes") == revision
+
+    def counted(self, before: str | None, revision: int) -> Self:
+        """The same with the change counted, for a client that does not count.
+
+        Args:
+            before: The content that is changed, as JSON; None: the document is new.
+            revision: Of that content; 0: the document is new.
+        """
+        seen: dict[str, int] = {}
+        for known in (json.loads(before or "{}").get("seen"), (self.model_extra or {}).get("seen")):
+            if _is_version(known):
+                seen |= {name: max(count, seen.get(name, 0)) for name, count in known.items()}
+        seen[_PROGRAMS] = revision + 1
+        return self.model_copy(update={"seen": seen, "changes": revision})
+
     def as_json(self) -> str:
         """The form in which it is kept: JSON in ASCII.
 
@@ -79,6 +106,10 @@ class DocumentContent(_Kept):
                 hint="send finite numbers, and fields that are not deeply nested",
                 param="spans",
             ) from error
+
+
+def _is_version(seen: Any) -> TypeGuard[dict[str, int]]:
+    return isinstance(seen, dict) and bool(seen) and all(type(n) is int for n in seen.values())
 
 
 class _Revised(BaseModel):
@@ -108,6 +139,8 @@ class OwnDocument(_Revised, DocumentContent):
     """A document as it is shown to those who have its edit key."""
 
     id: str
+    tag: str
+    """Hash of the content; with the revision it names this version (`ETag`)."""
     share_id: str | None
     """None: it has no share link."""
 

@@ -54,6 +54,11 @@ class StoredDocument:
     share_id: str | None
     """None: it has no share link."""
 
+    @property
+    def tag(self) -> str:
+        """Hash of the content: a restored database may have the same revision of other words."""
+        return _tag(self.content)
+
 
 _COLUMNS = StoredDocument.__slots__
 
@@ -127,7 +132,9 @@ class DocumentStore:
         with database_errors(), self._readers.begin() as connection:
             return _document(_checked(connection, document_id, edit_key, *_COLUMNS))
 
-    def save(self, document_id: str, edit_key: str, revision: int, content: str) -> StoredDocument:
+    def save(
+        self, document_id: str, edit_key: str, revision: int, content: str, tag: str | None = None
+    ) -> StoredDocument:
         """Change a document, unless somebody else has changed it; or make one.
 
         A change that was made already is no conflict: its answer may have been lost.
@@ -137,10 +144,12 @@ class DocumentStore:
             edit_key: Likewise, of 32 to 64 characters.
             revision: The one that was changed; 0: there is none yet.
             content: The new content.
+            tag: Of the content that was changed; None: of any.
 
         Raises:
             UnknownDocument: as in `get`.
-            RevisionConflict: the document has another revision, which is its `current`.
+            RevisionConflict: the document has another revision, or another content of the same
+                one, which is its `current`.
             RequestError: id or key of a new document are too short.
         """
         if revision == 0:
@@ -149,17 +158,23 @@ class DocumentStore:
         with self._writing() as connection:
             if revision == 0 and _row(connection, "id", document_id, ("id",)) is None:
                 return _inserted(connection, document_id, edit_key, content)
-            _checked(connection, document_id, edit_key)
+            compared = ("revision", "content") if tag else ()
+            before = _checked(connection, document_id, edit_key, *compared)
+            same = not tag or before["revision"] != revision or _tag(before["content"]) == tag
             # compared by the database: in PostgreSQL another writer may be between these lines
-            changed = connection.execute(
-                DOCUMENTS.update()
-                .where(DOCUMENTS.c.id == document_id, DOCUMENTS.c.revision == revision)
-                .values(revision=revision + 1, content=content, updated=int(time.time()))
-            ).rowcount
+            changed = (
+                same
+                and connection.execute(
+                    DOCUMENTS.update()
+                    .where(DOCUMENTS.c.id == document_id, DOCUMENTS.c.revision == revision)
+                    .values(revision=revision + 1, content=content, updated=int(time.time()))
+                ).rowcount
+            )
             now = _document(_checked(connection, document_id, edit_key, *_COLUMNS))
         if not changed and (now.revision, now.content) != (revision + 1, content):
             error = RevisionConflict(
-                f"the document has revision {now.revision} now; the change is of {revision}",
+                f"the document has revision {now.revision} now; the change is of {revision}"
+                + ("" if same else ", as it was before"),
                 hint="join both texts, and save them as a change of the newer revision",
             )
             error.current = now
@@ -298,6 +313,10 @@ def _inserted(
     values = {name: getattr(document, name) for name in _COLUMNS}
     connection.execute(DOCUMENTS.insert().values(key_hash=_hash(edit_key), **values))
     return document
+
+
+def _tag(content: str) -> str:
+    return sha256(content.encode()).hexdigest()[:16]
 
 
 def _hash(edit_key: str) -> str:

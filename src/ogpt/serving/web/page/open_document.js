@@ -14,6 +14,7 @@ import {
   created,
   identity,
   keep,
+  keepBased,
   leaveText,
   note,
   remove,
@@ -23,7 +24,7 @@ import {
 } from "./store.js";
 import { differences, merged, mergedTitle } from "./text_merge.js";
 import { sliceOf, spansOf } from "./text_document.js";
-import { commonBase, includes, isNewest, union } from "./versions.js";
+import { commonBase, includes, union } from "./versions.js";
 
 const LAST = "ogpt.last";
 const REST = 400; // milliseconds after a change
@@ -38,8 +39,7 @@ export class OpenDocument extends EventTarget {
     this.exported = false; // as it is now
     this.deleted = false; // in another tab, and nothing was written since
     this.problem = null;
-    this._known = null; // the last version that both the server and this page had
-    this._before = null; // the version on which `current` is based
+    this._forgetBases();
     this._timer = 0;
     this._busy = false; // the page itself changes the text
     editor.addEventListener("change", () => this._changed());
@@ -120,37 +120,41 @@ export class OpenDocument extends EventTarget {
     this._told(this.problem);
   }
 
+  /** A version is sent to the server, which may have it from now on, also without an answer. */
+  sending(sent) {
+    this._sent = sent;
+    return sent;
+  }
+
   /** The server has this version. */
-  confirmed(sent, revision) {
+  confirmed(sent, { revision, tag }) {
     const newest = stored(sent.id);
     if (newest && includes(newest, sent)) {
-      note(sent.id, { revision, synced: includes(sent, newest) });
+      note(sent.id, { revision, tag, synced: includes(sent, newest) });
     }
     this.listChanged();
     if (sent.id !== this.current.id) return;
     this._known = sent;
-    this.current = { ...this.current, revision, synced: includes(sent, this.current) };
+    this.current = { ...this.current, revision, tag, synced: includes(sent, this.current) };
     this._told(this.problem);
   }
 
-  /**
-   * Join a newer document of the server with what was written since; false: not now. `own`: its
-   * version is what a page of ours has made it.
-   */
-  receive(found, own) {
+  /** Join another version of the server with what was written since; false: not now. */
+  receive(found) {
     if (this.editor.input.composing) return false;
-    const { revision } = found;
+    const { revision, tag } = found;
+    const { _known: known, _before: before, _sent: sent } = this;
     if (this.loading) {
       this._show({ ...this.current, title: found.title, spans: found.spans });
-      this._settle(found, own);
+      this._settle(found);
       this.dispatchEvent(new Event("arrived"));
-    } else if (own && includes(this.current, found)) {
+    } else if (includes(this.current, found)) {
       this._known = found;
-      this.note({ revision, synced: includes(found, this.current), lost: false });
-    } else if (this._join(this._serverBase(found, own), found)) {
-      this._settle(found, own);
+      this.note({ revision, tag, synced: includes(found, this.current), lost: false });
+    } else if (this._join(commonBase(this.current, found, [known, before, sent]), found)) {
+      this._settle(found);
     } else {
-      this._split(found, own);
+      this._split(found);
     }
     return true;
   }
@@ -159,7 +163,7 @@ export class OpenDocument extends EventTarget {
   leave() {
     const { id } = this.current;
     this.current = { ...this.current, ...identity() };
-    this._known = this._before = null;
+    this._forgetBases();
     this.saved = false;
     this.save();
     if (this.saved) remove(id);
@@ -240,15 +244,6 @@ export class OpenDocument extends EventTarget {
     return false;
   }
 
-  /** The version since which the page and the server have changed; none if it is not certain. */
-  _serverBase(found, own) {
-    const { current, _known: known } = this;
-    if (current.synced) return current;
-    // what the server had is part of what it has, also where others do not count their saves
-    if (known && (!own || isNewest(known, current, found))) return known;
-    return own ? commonBase(current, found, [this._before]) : null;
-  }
-
   /** Show what was changed here and in `found` since `base`; false if that cannot be joined. */
   _join(base, found) {
     if (!base?.spans || !found.spans) return false;
@@ -275,25 +270,22 @@ export class OpenDocument extends EventTarget {
   }
 
   /** Save what is on the page, which is based on a document of the server. */
-  _settle(found, own) {
-    const known = { revision: found.revision, synced: !this._differs(found), lost: false };
-    const seen = union(this.current, own ? found : null);
+  _settle(found) {
+    this._forgetBases();
     this._known = found;
-    this._before = null;
     this.saved = false;
     this._attempt(() => {
-      this.current = save({ ...this._written(), ...known, seen });
+      this.current = keepBased(found, this._written(), !this._differs(found));
     });
   }
 
   /** The document becomes what the server has; what is on the page becomes a separate one. */
-  _split(found, own) {
-    const { title, spans, revision } = found;
-    const seen = union(this.current, own ? found : null);
-    const theirs = { ...this.current, title, spans, revision, seen, synced: true, lost: false };
+  _split(found) {
+    const { title, spans } = found;
+    const theirs = { ...this.current, title, spans };
     this._attempt(() => {
       this._apart();
-      save(theirs);
+      keepBased(found, theirs, true);
     });
   }
 
@@ -302,7 +294,7 @@ export class OpenDocument extends EventTarget {
     const title = `${this.title.value.trim() || "Untitled"} (second version)`;
     const mine = { ...this._written(), ...identity(), title, created: Date.now() / 1000 };
     this.current = save(mine);
-    this._known = this._before = null;
+    this._forgetBases();
     this.title.value = title;
     this.saved = true;
     this.dispatchEvent(new Event("apart"));
@@ -344,7 +336,7 @@ export class OpenDocument extends EventTarget {
   _deleted() {
     if (this.loading) this.forget();
     this.current = { ...this.current, ...identity() };
-    this._known = this._before = null;
+    this._forgetBases();
     this.deleted = this.saved;
     this._remember();
     this._told(null);
@@ -362,22 +354,22 @@ export class OpenDocument extends EventTarget {
 
   /** Take what another tab knows of the same version, or of an older one. */
   _learn(found) {
-    const { key, nextKey, linked, revision } = found;
+    const { key, nextKey, linked, revision, tag } = found;
     if (revision < this.current.revision) return;
     const same = includes(found, this.current);
     const [synced, lost] = [same && found.synced, same && found.lost];
     // which version the server has under a new revision is known only where it is stored
     if (found.synced) this._known = synced ? this.current : found;
     else if (revision > this.current.revision) this._known = null;
-    this.current = { ...this.current, key, nextKey, linked, revision, synced, lost };
+    this.current = { ...this.current, key, nextKey, linked, revision, tag, synced, lost };
     this._told(this.problem);
   }
 
   _show(found) {
     this._busy = true;
     this.current = found;
-    this._known = found.synced ? found : null;
-    this._before = null;
+    this._forgetBases();
+    if (found.synced) this._known = found;
     this.title.value = found.title;
     this.editor.open(sliceOf(found.spans ?? []));
     this.title.readOnly = this.loading;
@@ -398,6 +390,13 @@ export class OpenDocument extends EventTarget {
     } catch {
       // a full disk is reported where documents are saved
     }
+  }
+
+  /** No version is known that the server or another tab may have changed. */
+  _forgetBases() {
+    this._known = null; // the last version that both the server and this page had
+    this._before = null; // the version on which `current` is based
+    this._sent = null; // the version that was sent last: the answer may be lost
   }
 
   _told(problem) {

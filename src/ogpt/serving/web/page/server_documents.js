@@ -16,12 +16,12 @@ export async function keepsDocuments() {
   return (await json("documents")).kept;
 }
 
-/** Save a document, make it if it is new, and return its revision. Raises Newer. */
+/** Save a document, make it if it is new, and return what the server has now. Raises Newer. */
 export async function sendDocument(document, options = {}) {
-  const headers = { "If-Match": `"${document.revision}"` };
+  const headers = { "If-Match": versionOf(document) };
   try {
     const body = sendable(document);
-    return (await call(document, "", { method: "PUT", headers, body, ...options })).revision;
+    return await call(document, "", { method: "PUT", headers, body, ...options });
   } catch (error) {
     if (error.status === 409 && error.answer?.document) throw new Newer(error.answer.document);
     throw error;
@@ -33,9 +33,9 @@ export function isSmall(document) {
   return new Blob([JSON.stringify(sendable(document))]).size < 60000;
 }
 
-/** Read a document; null if it has the revision that is known. */
+/** Read a document; null if it is the version that is known. */
 export async function readDocument(document, options = {}) {
-  const headers = { "If-None-Match": `"${document.revision}"` };
+  const headers = { "If-None-Match": versionOf(document) };
   try {
     return await call(document, "", { headers, ...options });
   } catch (error) {
@@ -84,11 +84,9 @@ export async function changeKey({ id, key, nextKey }) {
   await send(`documents/${id}/edit-key`, { method: "PUT", headers, body: { edit_key: nextKey } });
 }
 
-/** Whether the version of a newer document is what a page of ours has made it. */
-export function isOwn({ seen, changes, revision }) {
-  const counts = Object.values(seen ?? {});
-  // another client may have sent both back as it received them
-  return changes === revision - 1 && counts.every(Number.isSafeInteger);
+/** A version of the server: a restored database may have the same revision of other words. */
+function versionOf({ revision, tag }) {
+  return tag ? `"${revision}-${tag}"` : `"${revision}"`;
 }
 
 function call({ id, key }, end, { headers, ...options }) {

@@ -11,7 +11,6 @@ import { exclusively, newKey, note, renewed, stored, synced, unsynced } from "./
 import {
   Newer,
   changeKey,
-  isOwn,
   isSmall,
   keepsDocuments,
   readDocument,
@@ -157,7 +156,7 @@ export class ServerSync extends EventTarget {
     try {
       const reads = opened.loading || sent.synced || sent.lost || !revised(sent);
       if (reads) await this._read(sent, all);
-      else opened.confirmed(sent, await sendDocument(sent, all));
+      else opened.confirmed(sent, await sendDocument(opened.sending(sent), all));
     } catch (error) {
       if (error instanceof Newer) this._take(sent, error.found);
       else if (error.status === 404) await this._missing(sent, options);
@@ -167,7 +166,6 @@ export class ServerSync extends EventTarget {
 
   async _read(known, options) {
     if (!known.revision && !this.opened.loading) return;
-    // a restored database may have the same revision of other words
     const revision = this.opened.loading || known.lost ? 0 : known.revision;
     const found = await readDocument({ ...known, revision }, options);
     if (found) this._take(known, found);
@@ -176,7 +174,7 @@ export class ServerSync extends EventTarget {
   _take(sent, found) {
     this.opened.refresh();
     // another document may be open by now: this one is joined when it is opened again
-    if (sent.id === this.opened.current.id) this.opened.receive(found, isOwn(found));
+    if (sent.id === this.opened.current.id) this.opened.receive(found);
   }
 
   /** There is no such document, or the key is another one now. */
@@ -206,8 +204,9 @@ export class ServerSync extends EventTarget {
     if (!known?.synced || id === this.opened.current.id) return;
     try {
       const found = await readDocument(known);
-      const isOld = found?.revision < known.revision && isOwn(found) && includes(known, found);
-      if (isOld && known.spans) note(id, { revision: found.revision, synced: false });
+      const isOld = found && includes(known, found) && !includes(found, known);
+      const { revision, tag } = found ?? known;
+      if (isOld && known.spans) note(id, { revision, tag, synced: false });
     } catch (error) {
       if (error.status !== 404) throw error;
       await this._unknown(known);

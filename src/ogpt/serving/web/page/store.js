@@ -1,17 +1,18 @@
 /**
  * Documents in this browser, which keeps what is written until the server has it, and beyond.
  *
- * A document is {id, key, title, spans, created, updated, seen, revision, synced, linked, nextKey}:
+ * A document is {id, key, title, spans, created, updated, seen, revision, tag, synced, linked, nextKey}:
  * - key: the edit key; nextKey: another one, which the server may have in its place
  * - created, updated: times in seconds
  * - seen: its version. For each tab that saved it, the number of saves that are part of it (a
  *   version vector), so that of two versions each tab knows whether one is based on the other
- * - revision: of the server; 0: the server has none. synced: whether the server has this version
+ * - revision, tag: of the server's version that this one is based on; 0 and null: it has none
+ * - synced: whether the server has this version
  * - linked: others may have its edit link
  * - lost: the server no longer has it, or the key is revoked: this is the last copy
  */
 
-import { folded, includes } from "./versions.js";
+import { folded, includes, union } from "./versions.js";
 
 const PREFIX = "ogpt.document.";
 const TAB = newToken(8);
@@ -71,7 +72,7 @@ export function created(title = "", spans = []) {
 
 /** What makes a document another one, which neither a tab nor the server knows. */
 export function identity() {
-  const none = { seen: {}, revision: 0, synced: false, linked: false, nextKey: null };
+  const none = { seen: {}, revision: 0, tag: null, synced: false, linked: false, nextKey: null };
   return { id: newToken(16), key: newToken(24), ...none, lost: false };
 }
 
@@ -97,6 +98,16 @@ export function keep(document, seen = document.seen) {
   const kept = { ...document, seen };
   put(kept);
   return kept;
+}
+
+/** Store a document that is based on a version of the server; `same`: it has the same text. */
+export function keepBased(found, document, same) {
+  const { revision, tag, updated } = found;
+  const seen = union(document, found);
+  // only one that counts the same saves is the server's
+  const synced = same && includes(found, { seen });
+  const kept = { ...document, revision, tag, updated, seen, synced, lost: false };
+  return synced ? keep(kept) : save(kept);
 }
 
 /** Note what became known of a document; its text and version stay as they are. */
