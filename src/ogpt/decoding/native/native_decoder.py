@@ -209,17 +209,11 @@ class NativeDecoder:
 
     def _rows(self, parts: Sequence[Part]) -> NDArray[np.void]:
         """The tokens of all parts, one row each, as the core reads them."""
-        counts = [len(part.ids) for part in parts]
-        starts = [self._lengths[part.slot] for part in parts]
-        rows = np.empty(sum(counts), ROW)
-        rows["token"] = [token for part in parts for token in part.ids]
-        rows["slot"] = np.repeat([part.slot for part in parts], counts)
-        rows["position"] = [
-            start + place
-            for start, count in zip(starts, counts, strict=True)
-            for place in range(count)
-        ]
-        return rows
+        numbers: list[int] = []
+        for slot, ids, _ in parts:
+            for position, token in enumerate(ids, self._lengths[slot]):
+                numbers += (token, slot, position)
+        return np.array(numbers, np.int32).view(ROW)
 
     def _advance(self, parts: Sequence[Part]) -> None:
         """Add the tokens of all parts to the lengths; before this an error changes no slot."""

@@ -319,9 +319,9 @@ class Stepper:
         seconds = self._clock() - start
         logits = computed.logits
         _require_rows(len(logits), sum(counts))
-        lenient = np.repeat([active.text.finite for active, _ in scheduled], counts)
-        if lenient.any():
-            logits = np.where(lenient[:, None], finite(logits), logits)
+        lenient = [active.text.finite for active, _ in scheduled]
+        if any(lenient):
+            logits = np.where(np.repeat(lenient, counts)[:, None], finite(logits), logits)
         rows, states = self._rows(logits), computed.hidden or ()
         drafting, prefilling = self._drafting(), scheduled[0][0].prefill is not None
         before, row, part = len(self._events), 0, 0
