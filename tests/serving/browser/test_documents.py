@@ -59,6 +59,17 @@ def test_a_page_that_is_closed_at_once_loses_nothing(new_page: NewPage) -> None:
     assert text(new_page(context=page.context)) == "a bad cab faced"
 
 
+def test_a_click_on_the_open_document_changes_nothing(page: Page) -> None:
+    page.keyboard.type("a bad")
+    saved(page)
+    page.click("#toggle-documents")
+    page.click("#editor")
+    page.keyboard.press("Control+End")
+    page.keyboard.type(" cab")  # not saved yet
+    page.evaluate("document.querySelector('.documents .open').click()")
+    assert (text(page), page.is_enabled("#undo")) == ("a bad cab", True)
+
+
 def test_a_new_list_of_documents_keeps_the_focus(page: Page) -> None:
     focused = "document.activeElement.textContent"
     page.keyboard.type("first")

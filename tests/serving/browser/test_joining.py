@@ -138,7 +138,7 @@ def test_saving_starts_again_after_any_answer(
         "**/documents/*", lambda route: route.fulfill(body="<p>Please sign in.</p>"), times=1
     )
     page.keyboard.type("a bad cab")
-    page.wait_for_selector("#note:has-text('no JSON')")
+    page.wait_for_selector("#note:has-text('not JSON')")
     saved(page, "server")
     refusal = {"error": {"message": "the engine restarts", "param": None}}
     for path in ("**/v1/models", "**/documents"):

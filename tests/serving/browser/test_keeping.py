@@ -230,7 +230,7 @@ def test_a_server_that_no_longer_keeps_documents(
         assert page.is_hidden("#share-text")
         assert (text(page), kept(where)) == ("a bad cab faced", ["a bad cab"])
         page.evaluate("location.hash = '#' + '0'.repeat(32) + '.' + '1'.repeat(48)")
-        page.wait_for_selector("#note:has-text('Not opened')")
+        page.wait_for_selector("#note:has-text('cannot be opened')")
         page.keyboard.type("fed")
         saved(page, "browser")
     # one that has lost them: nothing is sent without being asked for

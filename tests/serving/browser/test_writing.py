@@ -195,7 +195,7 @@ def test_tab_can_be_left_to_the_browser(page: Page) -> None:
     assert page.is_hidden("#suggestions")
 
 
-@pytest.mark.parametrize("key", [None, "Escape"])
+@pytest.mark.parametrize("key", [None, "Escape", "an answer that ends early"])
 def test_stop_keeps_what_has_arrived(page: Page, key: str | None) -> None:
     """Answers of a server that never ends."""
     event = '{"choices":[{"index":%d,"text":" bead","finish_reason":null}]}'
@@ -207,6 +207,7 @@ def test_stop_keeps_what_has_arrived(page: Page, key: str | None) -> None:
             ? Promise.resolve(new Response(new ReadableStream({start(controller) {
                 for (const index of [0, 1, 2]) controller.enqueue(new TextEncoder().encode(
                   `data: ${event.replace("%d", index)}\\n\\n`));
+                window.cutOff = () => controller.close();
                 options.signal.addEventListener("abort", () =>
                   controller.error(new DOMException("stopped", "AbortError")));
               }})))
@@ -217,8 +218,11 @@ def test_stop_keeps_what_has_arrived(page: Page, key: str | None) -> None:
     page.keyboard.type("a bad")
     page.keyboard.press("Tab")
     page.wait_for_selector(f"{SUGGESTIONS}:has-text('bead') >> nth=2")
-    if key:
+    if key == "Escape":
         page.keyboard.press(key)
+    elif key:
+        page.evaluate("window.cutOff()")
+        page.wait_for_selector("#suggestions .warning:has-text('ended early')")
     else:
         page.click("#stop")
     page.wait_for_selector("#suggestions[aria-busy=false]")

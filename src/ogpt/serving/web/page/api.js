@@ -66,7 +66,7 @@ export async function json(path, options) {
     return JSON.parse(body);
   } catch {
     // a proxy's page, or one that asks to sign in
-    throw new ApiError(response.status, "the answer is no JSON");
+    throw new ApiError(response.status, "the answer is not JSON");
   }
 }
 

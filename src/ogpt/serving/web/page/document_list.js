@@ -135,7 +135,7 @@ export class DocumentList {
 const ONLY_HERE = "Only in this browser";
 const LOST = "The server lost its text";
 const UNKNOWN =
-  "Removed from this browser. If the server still has a copy, the key of this browser cannot delete it.";
+  "Removed from this browser. If the server still has a copy, this browser's key cannot delete it.";
 
 function element(tag, className, text) {
   const made = document.createElement(tag);

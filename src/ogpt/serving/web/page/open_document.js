@@ -74,8 +74,11 @@ export class OpenDocument extends EventTarget {
       this.dispatchEvent(new Event("unsaved"));
       return false;
     }
-    this._show(found);
-    note(found.id, { nextKey: found.nextKey, linked: found.linked });
+    const { nextKey, linked } = found;
+    // what is on the page is newer than any copy, and can be undone
+    if (found.id === this.current.id) this.current = { ...this.current, nextKey, linked };
+    else this._show(found);
+    note(found.id, { nextKey, linked });
     this._remember();
     this.listChanged();
     this.dispatchEvent(new Event("opened"));

@@ -3,12 +3,14 @@
 import { json } from "./api.js";
 import { lastOf } from "./settings.js";
 
+let latest = null; // of several clicks, the last one is answered
+
 export async function showSeen(dialog, { editor, settings, models, failed }) {
   const before = lastOf(editor.document.text.slice(0, editor.selection.end));
   const card = models.chosen();
   const room = Math.max(1, card.max_model_len - settings.values.length);
   const list = dialog.querySelector(".tokens");
-  list.replaceChildren();
+  const asked = (latest = {});
   let found = { token_strs: [] };
   try {
     if (before.trim()) {
@@ -19,12 +21,13 @@ export async function showSeen(dialog, { editor, settings, models, failed }) {
     failed(error);
     return;
   }
+  if (latest !== asked) return;
   const tokens = found.token_strs.slice(-room);
   dialog.querySelector(".count").textContent =
     tokens.length < found.token_strs.length
       ? `The model reads the last ${tokens.length} tokens before the caret.`
       : `The model reads ${tokens.length} tokens before the caret.`;
-  list.append(...tokens.map(chip));
+  list.replaceChildren(...tokens.map(chip));
   dialog.showModal();
   list.scrollTop = list.scrollHeight;
 }

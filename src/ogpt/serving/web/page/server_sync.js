@@ -252,7 +252,8 @@ export class ServerSync extends EventTarget {
     }
     if (this.kept === false && this.opened.loading) {
       this.opened.forget();
-      this.announcer.show("Not opened: the server does not keep its text now.", "error");
+      const reason = "this server no longer keeps documents.";
+      this.announcer.show(`This document cannot be opened: ${reason}`, "error");
     }
   }
 

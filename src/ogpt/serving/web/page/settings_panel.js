@@ -70,7 +70,7 @@ export class SettingsPanel {
   _save() {
     const field = this._field("preset_name");
     const name = field.value.trim().slice(0, 40);
-    if (!name || name in BUILT_IN) return;
+    if (!name || Object.hasOwn(BUILT_IN, name)) return;
     this.settings.savePreset(name);
     field.value = "";
   }

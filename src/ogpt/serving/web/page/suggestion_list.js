@@ -4,6 +4,7 @@
  * The caret stays in the text: the list is announced through aria-activedescendant.
  */
 
+import { messageOf } from "./api.js";
 import { Continuations, insert, nothingToContinue } from "./continuations.js";
 import { placeAfter } from "./history.js";
 import { newSeed, requestOf } from "./settings.js";
@@ -80,9 +81,13 @@ export class SuggestionList {
     try {
       await request.run(true);
     } catch (error) {
-      if (this.request === request) this.close();
-      this.context.failed(error);
-      return;
+      const isShown = this.request === request;
+      if (!isShown || !request.items.some(({ text }) => text.trim())) {
+        if (isShown) this.close();
+        this.context.failed(error);
+        return;
+      }
+      request.warnings.push({ message: `It ended early: ${messageOf(error)}` });
     }
     if (this.request === request) this._ended();
   }

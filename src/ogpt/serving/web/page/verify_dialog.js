@@ -9,7 +9,7 @@ import { verifiable } from "./server_documents.js";
 
 const RESULTS = {
   equal: "Verified: the model writes these bytes.",
-  part: "Verified: an unchanged part of what the model writes.",
+  part: "Found in part: the model writes these words, and others too.",
   different:
     "Different: the model writes something else. The text was changed, or another decoder or " +
     "processor wrote it.",
@@ -20,7 +20,6 @@ const RESULTS = {
   unknown: "Not checked: it is not known how it was generated.",
 };
 const LOOSE = " This server's decoder does not promise the same bytes.";
-const GOOD = ["equal", "part"];
 
 export class VerifyDialog {
   constructor(dialog, { editor, failed }) {
@@ -114,10 +113,12 @@ function show(element, { name, said }) {
 }
 
 function summary(found) {
-  const good = found.filter((name) => GOOD.includes(name)).length;
-  const different = found.filter((name) => name === "different").length;
-  const left = found.length - good - different;
-  const parts = [`${good} of ${found.length} verified`];
+  const [verified, part, different] = ["equal", "part", "different"].map(
+    (name) => found.filter((each) => each === name).length,
+  );
+  const left = found.length - verified - part - different;
+  const parts = [`${verified} of ${found.length} verified`];
+  if (part) parts.push(`${part} in part`);
   if (different) parts.push(`${different} different`);
   if (left) parts.push(`${left} not checked`);
   return `${parts.join(", ")}.`;
