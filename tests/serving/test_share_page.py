@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from ogpt.errors import QueueFull
 from tests.serving.calls import CLIENT, answer, post
 from tests.serving.running import running, started
 from tests.serving.small import save_small
@@ -167,6 +168,33 @@ def test_machine_text_is_verified_by_a_button(server_with_documents: str) -> Non
         assert part in said
     assert "alternative 2, picked by hand" in bad.text
     assert "form-action 'self'" in bad.headers["content-security-policy"]
+
+
+def test_words_are_counted_by_their_first_letter(server_with_documents: str) -> None:
+    spans = [
+        {"text": "(A sto", "by": "human"},
+        {"text": "ry, it’s a wi\u0304de", "by": "machine"},
+        {"text": "-spread", "by": "human"},
+    ]
+    seen = Seen(CLIENT.get(shared(server_with_documents, spans=spans)).text)
+    assert "written by a model: 60% of all." in seen.text["footer"]
+
+
+def test_a_server_that_cannot_verify_says_so(
+    server_with_documents: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+
+    async def full(*given: object) -> None:
+        asked.append(given)
+        raise QueueFull("8 requests wait", hint="try again")
+
+    known = machine_span(server_with_documents, "small")
+    page = shared(server_with_documents, spans=[known, known])
+    monkeypatch.setattr("ogpt.serving.share_page.verification", full)
+    found = CLIENT.post(page)
+    assert (found.status_code, looks(found.text), len(asked)) == (200, ["unchecked"] * 2, 1)
+    assert "2 not checked (dotted line): the server could not" in Seen(found.text).text["footer"]
 
 
 def test_the_first_passages_are_verified(

@@ -9,19 +9,22 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import unicodedata
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import cache
 from html import escape
 from importlib import resources
+from itertools import accumulate
 from string import Template
 from typing import Any
 
 from fastapi import APIRouter, Request
 from starlette.responses import HTMLResponse
 
-from ogpt.errors import ContextTooLong, RequestError, StrictNotice, UnknownDocument
+from ogpt.errors import ContextTooLong, EngineError, RequestError, StrictNotice, UnknownDocument
 from ogpt.serving.document_routes import Documents
 from ogpt.serving.documents.document_content import DocumentSpan
 from ogpt.serving.documents.document_store import DocumentStore
@@ -67,12 +70,13 @@ _OUTCOMES = {
     "chosen": ("unchecked", "not checked (dotted line): picked from the model's alternatives"),
     "unknown": ("unchecked", "not checked (dotted line): no generation record"),
     "refused": ("unchecked", "not checked (dotted line): the record is not a valid request"),
+    "failed": ("unchecked", "not checked (dotted line): the server could not; try again later"),
     "too_many": (
         "unchecked",
         f"not checked (dotted line): only the first {MAX_VERIFIED} with a record are",
     ),
 }
-"""Class of a passage and its name, for each result: those of a Verification, and three more."""
+"""Class of a passage and its name, for each result: those of a Verification, and four more."""
 
 _ANY_MODEL = VerifyRequest.model_validate({})
 
@@ -101,7 +105,7 @@ async def verified_share_page(request: Request, share_id: str, store: Documents)
     results = {index: "unknown" for index, span in enumerate(spans) if span["by"] == "machine"}
     wanted = [index for index in results if _is_verifiable(spans[index])]
     results.update(dict.fromkeys(wanted[MAX_VERIFIED:], "too_many"))
-    for index in wanted[:MAX_VERIFIED]:
+    for place, index in enumerate(wanted[:MAX_VERIFIED]):
         span = DocumentSpan.model_validate(spans[index])
         try:
             # each span gives its model back: the next one may need the place
@@ -110,6 +114,9 @@ async def verified_share_page(request: Request, share_id: str, store: Documents)
             results[index] = verified.result
         except (RequestError, ContextTooLong, StrictNotice):
             results[index] = "refused"
+        except EngineError:  # the next ones would wait for the same
+            results.update(dict.fromkeys(wanted[place:MAX_VERIFIED], "failed"))
+            break
     return await asyncio.to_thread(_page, found, results, _summary(results))
 
 
@@ -199,9 +206,7 @@ def _origin(span: Mapping[str, Any]) -> str:
 
 def _footer(spans: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """How much of the text models wrote, and which."""
-    words = {"human": 0, "machine": 0}
-    for span in spans:
-        words[span["by"]] += len(span["text"].split())
+    words = _words(spans)
     if not words["machine"]:
         yield "<p>All words were written by a human.</p>"
         return
@@ -220,6 +225,24 @@ def _footer(spans: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             shown = escape(_excerpt(span["text"]))
             yield f'<li><q dir="auto">{shown}</q> {escape(_origin(span))}</li>'
     yield "</ol></details>"
+
+
+def _words(spans: Sequence[Mapping[str, Any]]) -> Counter[str]:
+    """Words by who wrote their first letter, as the writing page counts them."""
+    text = "".join(span["text"] for span in spans)
+    starts = list(accumulate((len(span["text"]) for span in spans), initial=0))
+    found: Counter[str] = Counter()
+    end = 0
+    for run in re.finditer(r"[^\W_]+", text):
+        first = run.start()
+        # a word has letters and digits, and between them signs such as in don't, and accents
+        inside = all(
+            sign in "'’-" or unicodedata.category(sign)[0] == "M" for sign in text[end:first]
+        )
+        if end == 0 or not inside:
+            found[spans[bisect_right(starts, first) - 1]["by"]] += 1
+        end = run.end()
+    return found
 
 
 def _excerpt(text: str) -> str:

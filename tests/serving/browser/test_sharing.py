@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from html import unescape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,6 +67,37 @@ def test_a_link_for_readers(new_page: NewPage, server_with_documents: str) -> No
     page.click(".readers .revoke")
     page.wait_for_selector("#share-dialog .state:has-text('no longer works')")
     assert CLIENT.get(link).status_code == 404
+
+
+SAID = """async (spans) => {
+  const { described } = await import("/static/page/document_files.js");
+  const { TextDocument, sliceOf } = await import("/static/page/text_document.js");
+  const text = new TextDocument(sliceOf(spans));
+  const { human, machine } = text.words();
+  const share = Math.round((100 * machine) / (human + machine));
+  return [text.machine.map(({ source }) => described(source)), share];
+}"""
+
+
+def test_both_pages_say_the_same_of_a_text(page: Page, server_with_documents: str) -> None:
+    source = {"model": "<m>", "model_hash": "ab" * 32, "seed": 5, "prompt": "", "index": 0}
+    most = {"temperature": 0.5, "top_p": 0.9, "top_k": 5, "typical_p": 0.2, "penalty_alpha": 0.6}
+    named = {**most, "best_of": 4, "no_repeat_ngram_size": 3, "n": 3, "max_tokens": 8}
+    settings: list[dict[str, Any]] = [{}, named, {"top_p": 1, "top_k": 0, "temperature": 1}]
+    sources: list[Any] = [{**source, "settings": each} for each in settings]
+    sources += [{**source, "alternative": 2, "settings": named}, None]
+    words = ["One wi\u0304", "de, it’s", " 2 well-\u4e16\u754c", "known_un", "known – \u0916\u0941"]
+    spans: list[dict[str, Any]] = []
+    for word, known in zip(words, sources, strict=True):
+        spans.append({"text": f"{word} h\u0303", "by": "human"})
+        spans.append({"text": word, "by": "machine", "provenance": known})
+    made = CLIENT.post(f"{server_with_documents}/documents", json={"spans": spans}).json()
+    path = f"{server_with_documents}/documents/{made['id']}"
+    link = CLIENT.post(f"{path}/share", headers={"edit-key": made["edit_key"]}).json()["path"]
+    shown = unescape(CLIENT.get(f"{server_with_documents}{link}").text)
+    origins = re.findall("<li><q[^>]*>.*?</q> (.*?)</li>", shown, re.DOTALL)
+    [share] = re.findall("by a model: ([0-9]+)% of all", shown)
+    assert page.evaluate(SAID, spans) == [origins, int(share)]
 
 
 def test_deleting_a_document_ends_its_link_first(
