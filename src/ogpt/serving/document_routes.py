@@ -23,6 +23,7 @@ from ogpt.serving.documents.document_content import (
     DocumentContent,
     NewDocument,
     OwnDocument,
+    SavedDocument,
     ShownDocument,
 )
 from ogpt.serving.documents.document_store import DocumentStore, StoredDocument
@@ -108,7 +109,7 @@ def get_document(
     return _answer(_own(document), document)
 
 
-@router.put("/documents/{document_id}", response_model=OwnDocument, responses=ERRORS)
+@router.put("/documents/{document_id}", response_model=SavedDocument, responses=ERRORS)
 def save_document(
     document_id: str,
     body: DocumentContent,
@@ -128,7 +129,7 @@ def save_document(
         refused: dict[str, Any] = json.loads(bytes(error_response(error).body))
         refused["document"] = _own(now)
         return _answer(refused, now, 409)
-    return _answer(_own(document), document)
+    return _answer(_saved(document), document)
 
 
 @router.delete("/documents/{document_id}", status_code=204, responses=ERRORS)
@@ -172,13 +173,14 @@ def get_shared_document(share_id: str, store: Documents) -> Response:
 def _own(document: StoredDocument) -> dict[str, Any]:
     return {
         **json.loads(document.content),
-        "revision": document.revision,
-        "created": document.created,
-        "updated": document.updated,
+        **_saved(document),
         "id": document.id,
-        "tag": document.tag,
         "share_id": document.share_id,
     }
+
+
+def _saved(document: StoredDocument) -> dict[str, Any]:
+    return {name: getattr(document, name) for name in SavedDocument.model_fields}
 
 
 def _answer(fields: dict[str, Any], document: StoredDocument, status: int = 200) -> Response:

@@ -26,7 +26,7 @@ from starlette.responses import HTMLResponse
 
 from ogpt.errors import ContextTooLong, EngineError, RequestError, StrictNotice, UnknownDocument
 from ogpt.serving.document_routes import Documents
-from ogpt.serving.documents.document_content import DocumentSpan
+from ogpt.serving.documents.document_content import whole_span
 from ogpt.serving.documents.document_store import DocumentStore
 from ogpt.serving.span_verification import VerifyRequest, verification
 from ogpt.serving.style_policy import style_policy
@@ -106,7 +106,7 @@ async def verified_share_page(request: Request, share_id: str, store: Documents)
     wanted = [index for index in results if _is_verifiable(spans[index])]
     results.update(dict.fromkeys(wanted[MAX_VERIFIED:], "too_many"))
     for place, index in enumerate(wanted[:MAX_VERIFIED]):
-        span = DocumentSpan.model_validate(spans[index])
+        span = whole_span(found, index)
         try:
             # each span gives its model back: the next one may need the place
             async with AsyncExitStack() as scope:

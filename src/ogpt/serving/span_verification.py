@@ -16,7 +16,11 @@ from ogpt.serving.completion_plan import plan_completion
 from ogpt.serving.completion_request import CompletionRequest
 from ogpt.serving.completion_text import CompletionText, joined
 from ogpt.serving.document_routes import Documents, EditKey
-from ogpt.serving.documents.document_content import DocumentSpan, Provenance
+from ogpt.serving.documents.document_content import (
+    DocumentSpan,
+    Provenance,
+    whole_span,
+)
 from ogpt.serving.documents.document_store import StoredDocument
 from ogpt.serving.request_scope import Scope, listen, unless_gone
 from ogpt.serving.schemas import ERRORS, MAX_ID, ApiRequest, ApiResponse
@@ -140,14 +144,14 @@ async def verification(
 
 def _span(document: StoredDocument, index: int) -> DocumentSpan:
     """A span of a document."""
-    spans = json.loads(document.content)["spans"]
-    if index >= len(spans):
+    content = json.loads(document.content)
+    if index >= (count := len(content["spans"])):
         raise RequestError.of_field(
-            f"span is {index}; allowed: below {len(spans)}, the number of spans",
+            f"span is {index}; allowed: below {count}, the number of spans",
             hint="read the document again: it may have been changed",
             param="span",
         )
-    return DocumentSpan.model_validate(spans[index])
+    return whole_span(content, index)
 
 
 def _provenance(span: DocumentSpan, named: str) -> Provenance:

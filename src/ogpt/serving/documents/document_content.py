@@ -6,6 +6,7 @@ Fields that are not named here are kept as they are, so that a page can keep mor
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeGuard
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -13,6 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from ogpt.errors import RequestError
 
 MAX_SPANS = 100_000
+
+MAX_PROMPT = 2**20
+"""UTF-16 units of a prompt that is kept in parts: they may name one part many times."""
 
 _OF_THE_STORE = ("id", "edit_key", "revision", "tag", "created", "updated", "share_id")
 # a page may send a document back as it received it
@@ -44,11 +48,19 @@ class Origin(BaseModel):
     created: float | None = Field(None, description="Unix time in seconds.")
 
 
+class PromptParts(_Kept):
+    """A prompt as parts of the document's `prompts`: prompts of neighbours overlap."""
+
+    parts: list[Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=2, max_length=2)]] = (
+        Field(description="Start and length of each, in UTF-16 units.")
+    )
+
+
 class Provenance(Origin, _Kept):
     """How a span was generated, so that it can be generated again."""
 
-    prompt: str | Annotated[list[int], Field(fail_fast=True)] = Field(
-        description="As it was sent to /v1/completions."
+    prompt: str | Annotated[list[int], Field(fail_fast=True)] | PromptParts = Field(
+        description="As it was sent to /v1/completions; in a document, in parts too."
     )
 
 
@@ -65,6 +77,7 @@ class DocumentContent(_Kept):
 
     title: str = ""
     spans: Annotated[list[DocumentSpan], Field(fail_fast=True, max_length=MAX_SPANS)] = []
+    prompts: str = Field("", description="The text that prompts of spans are parts of.")
 
     def is_counted(self, revision: int) -> bool:
         """Whether a page has counted this change of a revision in `seen`.
@@ -112,6 +125,31 @@ def _is_version(seen: Any) -> TypeGuard[dict[str, int]]:
     return isinstance(seen, dict) and bool(seen) and all(type(n) is int for n in seen.values())
 
 
+def whole_span(content: Mapping[str, Any], index: int) -> DocumentSpan:
+    """A span of a kept document, with its whole prompt.
+
+    Args:
+        content: Of the document, from `as_json`.
+        index: Of the span.
+
+    Returns:
+        The span; a prompt with a part that is not there stays in parts.
+    """
+    span = DocumentSpan.model_validate(content["spans"][index])
+    provenance = span.provenance
+    if provenance is None or not isinstance(provenance.prompt, PromptParts):
+        return span
+    units = content.get("prompts", "").encode("utf-16-le", "surrogatepass")
+    parts = provenance.prompt.parts
+    lengths = sum(length for _, length in parts)
+    if lengths > MAX_PROMPT or any(2 * (start + length) > len(units) for start, length in parts):
+        return span
+    prompt = b"".join(units[2 * start : 2 * (start + length)] for start, length in parts)
+    text = prompt.decode("utf-16-le", "surrogatepass")
+    whole = provenance.model_copy(update={"prompt": text})
+    return span.model_copy(update={"provenance": whole})
+
+
 class _Revised(BaseModel):
     revision: int
     """1, and one more with each change."""
@@ -135,12 +173,17 @@ class ShownDocument(_Revised):
     spans: list[ShownSpan]
 
 
-class OwnDocument(_Revised, DocumentContent):
+class SavedDocument(_Revised):
+    """The answer to a change."""
+
+    tag: str
+    """Hash of the content; with the revision it names this version (`ETag`)."""
+
+
+class OwnDocument(SavedDocument, DocumentContent):
     """A document as it is shown to those who have its edit key."""
 
     id: str
-    tag: str
-    """Hash of the content; with the revision it names this version (`ETag`)."""
     share_id: str | None
     """None: it has no share link."""
 

@@ -5,7 +5,6 @@
  */
 
 import { TOP } from "./token_scores.js";
-import { lastOf } from "./settings.js";
 import { machineSlice } from "./text_document.js";
 
 const DELAY = 150;
@@ -142,7 +141,7 @@ export class AlternativesCard {
     }
     const { start, end, text } = swapped(editor.document.text, token, chosen.text.trim());
     const before = editor.document.text.slice(start, end);
-    const source = provenance(editor.document.text.slice(0, start), token, index, text);
+    const source = provenance(token, index);
     this.hide();
     editor.focus();
     editor.edit(start, end, machineSlice(text, source), "swap");
@@ -184,19 +183,17 @@ function swapped(text, token, chosen) {
   return { start, end, text: shown };
 }
 
-/** Where an alternative comes from. A person has chosen it: no seed generates it again. */
-function provenance(before, { model }, index, text) {
+/** Where an alternative comes from. A person has chosen it: no prompt generates it again. */
+function provenance({ model }, index) {
   return {
     model: model.id,
     model_hash: model.model_hash ?? null,
     settings: {},
     seed: 0,
-    prompt: lastOf(before),
+    prompt: "",
     index: 0,
     alternative: index + 1,
     created: Date.now() / 1000,
-    text,
-    complete: true,
   };
 }
 

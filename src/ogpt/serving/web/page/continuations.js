@@ -39,7 +39,6 @@ export class Continuations {
           const item = this.items[index];
           item.text += text;
           item.done = reason !== null;
-          this._follow();
           this._onPart(item);
         }
       }
@@ -54,10 +53,7 @@ export class Continuations {
     this._stop.abort();
   }
 
-  /**
-   * Where the text of an item comes from, so that it can be generated again. It is one object for
-   * each item, which follows the item while it grows.
-   */
+  /** Where the text of an item comes from, so that it can be generated again: one object for each. */
   provenance(index) {
     if (!this._sources[index]) {
       const { prompt, seed, model, ...settings } = this.body;
@@ -70,16 +66,8 @@ export class Continuations {
         index,
         created: Date.now() / 1000,
       };
-      this._follow();
     }
     return this._sources[index];
-  }
-
-  _follow() {
-    this._sources.forEach((source, index) => {
-      const { text, done } = this.items[index];
-      Object.assign(source, { text, complete: done });
-    });
   }
 }
 

@@ -1,5 +1,6 @@
 /** Documents as files: text, Markdown, and one HTML page that keeps who wrote what. */
 
+import { packed, unpacked } from "./prompt_parts.js";
 import { settingsNamed } from "./settings.js";
 import { markedParts, sliceOf, spansOf } from "./text_document.js";
 
@@ -47,7 +48,7 @@ export async function readFile(file) {
   const text = await file.text();
   const found = text.match(DATA);
   if (found) {
-    const { title, spans } = JSON.parse(found[1]);
+    const { title, spans } = unpacked(JSON.parse(found[1]));
     return { title: String(title ?? ""), spans: spansOf(sliceOf(spans)) };
   }
   if (file.size > LARGEST) throw new TooLarge(file, LARGEST);
@@ -80,7 +81,7 @@ export function page({ title, slice }) {
   const body = spans.map(({ text, by, provenance }) =>
     by === "machine" ? marked(text, escaped(described(provenance))) : escaped(text),
   );
-  const data = JSON.stringify({ title, spans }).replaceAll("<", "\\u003c");
+  const data = JSON.stringify(packed({ title, spans })).replaceAll("<", "\\u003c");
   const name = escaped(title || "Untitled");
   return `<!doctype html>
 <html lang="en">

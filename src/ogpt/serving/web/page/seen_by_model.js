@@ -6,9 +6,9 @@ import { lastOf } from "./settings.js";
 let latest = null; // of several clicks, the last one is answered
 
 export async function showSeen(dialog, { editor, settings, models, failed }) {
-  const before = lastOf(editor.document.text.slice(0, editor.selection.end));
   const card = models.chosen();
   const room = Math.max(1, card.max_model_len - settings.values.length);
+  const before = lastOf(editor.document.text.slice(0, editor.selection.end), room);
   const list = dialog.querySelector(".tokens");
   const asked = (latest = {});
   let found = { token_strs: [] };

@@ -1,6 +1,7 @@
 /** Documents on the server: saved, read, shared and deleted, each with its edit key. */
 
 import { BASE, json, send } from "./api.js";
+import { packed, unpacked } from "./prompt_parts.js";
 import { isPrompt } from "./text_document.js";
 
 /** The server has changes of a document that the sent one may not be based on. */
@@ -23,7 +24,9 @@ export async function sendDocument(document, options = {}) {
     const body = sendable(document);
     return await call(document, "", { method: "PUT", headers, body, ...options });
   } catch (error) {
-    if (error.status === 409 && error.answer?.document) throw new Newer(error.answer.document);
+    if (error.status === 409 && error.answer?.document) {
+      throw new Newer(unpacked(error.answer.document));
+    }
     throw error;
   }
 }
@@ -37,7 +40,7 @@ export function isSmall(document) {
 export async function readDocument(document, options = {}) {
   const headers = { "If-None-Match": versionOf(document) };
   try {
-    return await call(document, "", { headers, ...options });
+    return unpacked(await call(document, "", { headers, ...options }));
   } catch (error) {
     if (error.status === 304) return null;
     throw error;
@@ -98,7 +101,7 @@ function sendable({ title, spans, seen, revision }) {
   const whole = spans.map(({ text, by, provenance }) =>
     verifiable(provenance) ? { text, by, provenance } : { text, by },
   );
-  return { title, spans: whole, seen, changes: revision };
+  return { ...packed({ title, spans: whole }), seen, changes: revision };
 }
 
 /** Whether a model's text can be generated again from what is known of it. */

@@ -3,8 +3,9 @@
 const KEY = "ogpt.settings";
 const PRESETS = "ogpt.presets";
 
-/** Characters before the caret that are sent at most; the model reads fewer tokens than that. */
+/** Characters before the caret that are sent at most. */
 export const CONTEXT = 6000;
+const PER_TOKEN = 8; // characters; a long text has about 5
 
 export const DEFAULTS = Object.freeze({
   model: "",
@@ -112,11 +113,12 @@ export function requestOf(values, before, window, seed, n = values.count, length
 /** The part of a request that does not say how tokens are chosen; see requestOf. */
 export function promptOf(values, before, window, seed, n = 1, length = values.length) {
   const most = Math.min(length, Math.max(1, window - 1));
+  const room = Math.max(1, window - most);
   const body = {
-    prompt: lastOf(before),
+    prompt: lastOf(before, room),
     n,
     max_tokens: most,
-    truncate_prompt_tokens: Math.max(1, window - most),
+    truncate_prompt_tokens: room,
     surface: "readable",
     max_time: values.max_time,
     seed,
@@ -132,10 +134,11 @@ export function settingsNamed(settings) {
     .map(([name, shown]) => `${shown} ${settings[name]}`);
 }
 
-/** The end of a text, from the beginning of a word. */
-export function lastOf(text) {
-  if (text.length <= CONTEXT) return text;
-  const end = text.slice(-CONTEXT);
+/** The end of a text, from the beginning of a word: what can be the last `tokens` of it. */
+export function lastOf(text, tokens) {
+  const most = Math.min(CONTEXT, PER_TOKEN * tokens);
+  if (text.length <= most) return text;
+  const end = text.slice(-most);
   const space = end.search(/\s/);
   return space < 0 ? end : end.slice(space + 1) || end;
 }

@@ -12,6 +12,7 @@
  * - lost: the server no longer has it, or the key is revoked: this is the last copy
  */
 
+import { packed, unpacked } from "./prompt_parts.js";
 import { folded, includes, union } from "./versions.js";
 
 const PREFIX = "ogpt.document.";
@@ -45,7 +46,8 @@ export function listed() {
 
 /** A document, or null. Its spans are null if only the server has them. */
 export function stored(id) {
-  return read(localStorage.getItem(PREFIX + id));
+  const found = read(localStorage.getItem(PREFIX + id));
+  return found && unpacked(found);
 }
 
 /** Documents that the server does not have as they are here. */
@@ -153,9 +155,10 @@ function read(text) {
 }
 
 function put(document) {
+  const text = JSON.stringify(packed(document));
   for (;;) {
     try {
-      localStorage.setItem(PREFIX + document.id, JSON.stringify(document));
+      localStorage.setItem(PREFIX + document.id, text);
       return;
     } catch {
       if (!madeRoom(document.id)) throw new NoRoom(document);
@@ -173,8 +176,9 @@ function madeRoom(except) {
 /** Leave the text of a document to the server, which has it; false without room for the rest. */
 export function leaveText(document) {
   const start = startOf(document.spans);
+  const left = { ...document, spans: null, prompts: undefined, start };
   try {
-    localStorage.setItem(PREFIX + document.id, JSON.stringify({ ...document, spans: null, start }));
+    localStorage.setItem(PREFIX + document.id, JSON.stringify(left));
   } catch {
     return false;
   }

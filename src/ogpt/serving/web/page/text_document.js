@@ -143,8 +143,6 @@ const FACTS = Object.freeze({
   index: "number",
   alternative: "number",
   created: "number",
-  text: "string",
-  complete: "boolean",
 });
 
 /**

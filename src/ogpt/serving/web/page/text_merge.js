@@ -143,8 +143,8 @@ function writersOf({ text, machine }, names) {
   const found = new Uint32Array(text.length);
   for (const { start, end, source } of machine) {
     // what the server keeps of a source that cannot be verified is nothing
-    const { model, model_hash: hash, seed, index, prompt } = source ?? {};
-    const name = hash ? JSON.stringify([model, hash, seed, index, prompt]) : "unknown";
+    const { model, model_hash: hash, seed, index, created } = source ?? {};
+    const name = hash ? JSON.stringify([model, hash, seed, index, created]) : "unknown";
     if (!names.has(name)) names.set(name, names.size);
     found.fill(names.get(name), start, end);
   }

@@ -28,7 +28,7 @@ export class TokenCount {
     const before = editor.document.text.slice(0, editor.selection.end);
     const card = models.chosen();
     const room = Math.max(1, card.max_model_len - settings.values.length);
-    const prompt = lastOf(before);
+    const prompt = lastOf(before, room);
     const key = `${card.id} ${room} ${prompt}`;
     if (key === this._last) return;
     this._last = key;
@@ -51,7 +51,7 @@ export class TokenCount {
 
   _show(count, room, more) {
     const full = more || count > room;
-    this.element.value = full ? `last ${room} tokens read` : `${count} of ${room} tokens`;
+    this.element.value = full ? `last ${Math.min(count, room)} tokens read` : `${count} of ${room} tokens`;
     this.element.dataset.full = full;
     this.element.title = full
       ? `The text before the caret is longer: the model reads its last ${room} tokens. Click to see them.`
