@@ -457,3 +457,22 @@ class TestPlaces:
         assert "secret" not in str(caught.value)
         with pytest.raises(ConfigError, match=r"^documents is no URL of a database$"):
             database_url("postgresql://me:secret@host:port/name")
+
+
+def test_a_file_that_is_deleted_takes_no_more_changes(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """SQLite would write into the deleted file, and lose all with the last connection."""
+    file = tmp_path / "documents.sqlite3"
+    store = DocumentStore.open(file)
+    document, key = store.create("{}")
+    moved = file.rename(tmp_path / "moved")
+    for _ in range(2):  # deleted, and replaced
+        with pytest.raises(DocumentsUnavailable, match="are not available"):
+            store.save(document.id, key, 1, "[]")
+        assert f"{file} was deleted or replaced" in caplog.text
+        caplog.clear()
+        file.touch()
+    moved.replace(file)
+    assert store.save(document.id, key, 1, "[]").revision == 2
+    store.close()

@@ -304,7 +304,8 @@ def test_bodies_are_logged_on_request_only(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     guard = BodyGuard(echo, 100, 5, is_logged)
-    ask(guard, messages=parts("a secret\nlínea".encode()))
+    for path in ("/documents/a/edit-key", "/v1/completions"):
+        ask(guard, path=path, messages=parts("a secret\nlínea".encode()))
     lines = [record.getMessage() for record in caplog.records if "secret" in record.getMessage()]
     assert lines == [r"body 'a secret\nl\xednea'"] * is_logged
 

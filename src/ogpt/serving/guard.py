@@ -314,7 +314,7 @@ class BodyGuard:
         app: The application.
         max_bytes: Of a body.
         seconds: Deadline for the body, from its head on.
-        is_logged: Whether bodies, and so prompts, are logged.
+        is_logged: Whether bodies below /v1/, and so prompts, are logged.
         document_bytes: Maximum of a document; None: `max_bytes`.
     """
 
@@ -341,7 +341,8 @@ class BodyGuard:
         if isinstance(body, RequestRefused):
             await _refuse(body, scope, receive, send)
         elif body is not None:
-            if self._is_logged and body:
+            # other bodies hold edit keys and documents
+            if self._is_logged and body and route_path(scope).startswith("/v1/"):
                 LOGGER.info("body %s", ascii(body.decode("utf-8", "replace")))
             messages: list[Message] = [
                 {"type": "http.request", "body": bytes(body), "more_body": False}

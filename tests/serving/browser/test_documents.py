@@ -278,6 +278,7 @@ def test_export_and_import(page: Page, new_page: NewPage) -> None:
     other.wait_for_selector("#editor mark")
     assert (text(other), machine(other)) == (whole, marked)
     assert other.input_value("#title") == "Of <b>cabs</b>"
+    assert exported(other, "html")[1].read_bytes() == kept.read_bytes()
     saved(other)
     [*_, span] = other.evaluate(STORED)["spans"]
     provenance = span["provenance"]
@@ -287,6 +288,7 @@ def test_export_and_import(page: Page, new_page: NewPage) -> None:
     assert page.locator("mark").all_text_contents() == marked
     page.press("summary", "Enter")
     assert "seed" in page.locator("details li").inner_text()
+    assert "may include deleted words" in page.locator("footer p").inner_text()
 
 
 def test_files_that_are_not_imported(page: Page, tmp_path: Path) -> None:
@@ -298,7 +300,49 @@ def test_files_that_are_not_imported(page: Page, tmp_path: Path) -> None:
         path.write_bytes(b"a" * size)
         page.set_input_files("#file", path)
         page.wait_for_selector(f"#note:has-text('has {size / 1e6} MB; allowed: at most 4 MB')")
+    path = tmp_path / "picture.png"
+    path.write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR")
+    page.set_input_files("#file", path)
+    page.wait_for_selector("#note:has-text('picture.png is not a text file.')")
     assert text(page) == ""
+
+
+def test_files_of_other_encodings_and_markdown(page: Page, tmp_path: Path) -> None:
+    path = tmp_path / f"{'long ' * 40}.md"
+    words = "# Grüße aus **Köln**"
+    for encoding in ("utf-8", "utf-16", "utf-16-be", "windows-1252"):
+        start = "\ufeff" if encoding == "utf-16-be" else ""
+        path.write_bytes(f"{start}{words} in {encoding}".encode(encoding))
+        page.set_input_files("#file", path)
+        until(page, f"document.querySelector('.line').textContent === '{words} in {encoding}'")
+        page.wait_for_selector("#note:has-text('Its Markdown signs stay as they are')")
+    assert len(page.input_value("#title")) == 200
+
+
+OUTSIDE = {
+    "seed": 1e308,
+    "index": -5,
+    "alternative": 0,
+    "created": -1e999,
+    "prompt": [1e308],
+    "model_hash": "h",
+    "settings": {"top_k": 1e999, "top_p": 0.5},
+}
+
+
+def test_a_file_with_values_outside_their_ranges(
+    new_page: NewPage, server_with_documents: str, tmp_path: Path
+) -> None:
+    page = new_page(server_with_documents)
+    path = tmp_path / "outside.html"
+    spans = [{"text": "abc", "by": "machine", "provenance": OUTSIDE}]
+    content = json.dumps({"title": {"a": 1}, "spans": spans}).replace("Infinity", "1e999")
+    path.write_text(f'<script type="application/json" id="ogpt-document">{content}</script>')
+    page.set_input_files("#file", path)
+    saved(page, "server")
+    assert page.input_value("#title") == ""
+    provenance = page.evaluate(STORED)["spans"][0]["provenance"]
+    assert provenance == {"model_hash": "h", "settings": {"top_p": 0.5}}
 
 
 KNOWN = {"model": "small", "seed": 3, "settings": {"top_p": {"valueOf": 1}, "top_k": 5}}
@@ -325,6 +369,30 @@ TYPED = [
 def test_markdown_shows_what_was_typed(page: Page) -> None:
     for typed, expected in TYPED:
         assert page.evaluate(MARKDOWN, typed) == f"# {expected}\n\n{expected}\n"
+
+
+EMPHASIS = """async (pieces) => {
+  const { markdown } = await import("./static/page/document_files.js");
+  const { sliceOf } = await import("./static/page/text_document.js");
+  const by = (at) => (at % 2 ? "machine" : "human");
+  return markdown({ title: "", slice: sliceOf(pieces.map((text, at) => ({ text, by: by(at) }))) });
+}"""
+
+
+BOLD = [
+    (["cat", ", and then"], "cat, **and then**"),
+    (["end", "” he said", "ly"], "end” **he said**ly"),
+    (["", "(big,", "dog"], "**(big**,dog"),
+    (["a ", "*b*", " c"], "a **\\*b\\*** c"),
+    (["a", ".\n“b”", "\nc"], "a.\n\n**“b”**\n\nc"),
+    (["a ", "one", "", " two"], "a **one two**"),
+]
+"""Pieces by a human and by a model in turn, and what CommonMark shows as bold."""
+
+
+def test_markdown_is_bold_as_commonmark_reads_it(page: Page) -> None:
+    for pieces, expected in BOLD:
+        assert page.evaluate(EMPHASIS, pieces) == f"{expected}\n"
 
 
 @pytest.mark.parametrize(

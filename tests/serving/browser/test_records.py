@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.serving.browser.writer import STORED, accepted, saved, until
+from tests.serving.browser.writer import STORED, accepted, machine, saved, until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -113,3 +113,32 @@ def test_prompts_in_parts_are_whole_again(page: Page) -> None:
     found = page.evaluate(PACKED, [content, DAMAGED])
     assert found["whole"]
     assert found["damaged"] == [None] * 6 + [{"parts": "0"}]
+
+
+COPIED = """() => addEventListener("copy", ({ clipboardData }) => {
+  window.copied = clipboardData.types.map((type) => clipboardData.getData(type)).join();
+})"""
+
+
+def test_a_copied_passage_has_no_prompt_for_others(new_page: NewPage, page: Page) -> None:
+    page.keyboard.type("deadface bad cab")
+    accepted(page)
+    page.keyboard.press("Control+Home")
+    page.keyboard.press("Control+Delete")
+    page.evaluate(COPIED)
+    page.keyboard.press("Control+A")
+    page.keyboard.press("Control+C")
+    copied = page.evaluate("window.copied")
+    assert '"model"' in copied
+    assert '"prompt"' not in copied
+    assert "deadface" not in copied
+    marked = machine(page)
+    other = new_page(context=page.context)
+    other.click("#toggle-documents")
+    other.click("#documents-panel .new")
+    other.keyboard.press("Control+V")
+    saved(other)
+    assert machine(other) == marked
+    other.keyboard.press("Control+End")
+    other.click("#verify")
+    other.wait_for_selector("#verify-dialog li[data-result=equal]")

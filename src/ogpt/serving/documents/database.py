@@ -9,13 +9,13 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
 
 from ogpt.errors import (
     BackendMissing,
@@ -99,9 +99,11 @@ def open_engine(url: URL) -> Engine:
         BackendMissing: psycopg is not installed.
     """
     if url.get_backend_name() == "sqlite":
-        _make_file(Path(str(url.database)))
+        file = Path(str(url.database))
+        _make_file(file)
         engine = create_engine(url, connect_args={"timeout": LOCK_SECONDS})
         event.listen(engine, "connect", _set_up_sqlite)
+        event.listen(engine, "begin", _check_same_file(file))
         event.listen(engine, "begin", _begin_sqlite)
         return engine
     try:
@@ -121,6 +123,26 @@ def _make_file(file: Path) -> None:
         os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
     except OSError as error:
         raise storage_error(file, error) from error
+
+
+def _check_same_file(file: Path) -> Callable[[Connection], None]:
+    """Refuse transactions in a file that was deleted or replaced: their changes would be lost."""
+    known = _identity(file)
+
+    def check(_: Connection) -> None:
+        if _identity(file) != known:
+            cause = FileNotFoundError(f"{file} was deleted or replaced: restart the server")
+            raise OperationalError("BEGIN", None, cause)
+
+    return check
+
+
+def _identity(file: Path) -> tuple[int, int] | None:
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _set_up_sqlite(connection: Any, record: object) -> None:

@@ -5,7 +5,10 @@ import { settingsNamed } from "./settings.js";
 import { markedParts, sliceOf, spansOf } from "./text_document.js";
 
 const DATA = /<script type="application\/json" id="ogpt-document">([\s\S]*?)<\/script>/;
+const LETTER_FIRST = /^[^\s\p{P}\p{S}]/u;
+const LETTER_LAST = /[^\s\p{P}\p{S}]$/u;
 const EXCERPT = 60; // characters of a passage
+const LONGEST = 200; // characters of a title, as in its field
 const LARGEST = 4e6; // bytes of a text: a browser has room for 5 MB, the server takes 4 at once
 const LARGEST_PAGE = 2 * LARGEST; // which holds the text twice
 
@@ -38,32 +41,82 @@ export class TooLarge extends Error {
   }
 }
 
+/** A file of other data than text. */
+export class NotText extends Error {
+  constructor({ name }) {
+    super(`${name} is not a text file`);
+  }
+}
+
 /**
  * Read a file: {title, spans}. A page of ours keeps its marks; all else is text of a person.
  *
- * Raises TooLarge, and other errors if the data of a page of ours is damaged.
+ * Raises TooLarge, NotText, and other errors if the data of a page of ours is damaged.
  */
 export async function readFile(file) {
   if (file.size > LARGEST_PAGE) throw new TooLarge(file, LARGEST);
-  const text = await file.text();
+  const text = decoded(new Uint8Array(await file.arrayBuffer()), file);
   const found = text.match(DATA);
   if (found) {
     const { title, spans } = unpacked(JSON.parse(found[1]));
-    return { title: String(title ?? ""), spans: spansOf(sliceOf(spans)) };
+    return { title: shortened(typeof title === "string" ? title : ""), spans: spansOf(sliceOf(spans)) };
   }
   if (file.size > LARGEST) throw new TooLarge(file, LARGEST);
-  const title = file.name.replace(/\.[^.]*$/, "");
+  const title = shortened(file.name.replace(/\.[^.]*$/, ""));
   return { title, spans: [{ text: text.replace(/\r\n?/g, "\n"), by: "human" }] };
+}
+
+function decoded(bytes, file) {
+  const [first, second] = bytes;
+  let encodings = ["utf-8", "windows-1252"];
+  if (first === 0xff && second === 0xfe) encodings = ["utf-16le"];
+  if (first === 0xfe && second === 0xff) encodings = ["utf-16be"];
+  for (const encoding of encodings) {
+    try {
+      const text = new TextDecoder(encoding, { fatal: true }).decode(bytes);
+      // every byte is a character there: those of pictures too
+      if (encoding !== "windows-1252" || !text.includes("\0")) return text;
+    } catch {
+      // the next one
+    }
+  }
+  throw new NotText(file);
+}
+
+function shortened(title) {
+  return title.slice(0, LONGEST).replace(/[\ud800-\udbff]$/, "");
 }
 
 /** Machine text is bold, as Write With Transformer showed it. */
 export function markdown({ title, slice }) {
-  const parts = spansOf(slice).map(({ text, by }) => {
+  const spans = [];
+  for (const { text, by } of spansOf(slice)) {
+    if (spans.at(-1)?.by === by) spans.at(-1).text += text;
+    else spans.push({ text, by });
+  }
+  const parts = spans.map(({ text, by }, at) => {
     const plain = markdownText(text);
-    return by === "machine" ? plain.replace(/\S(?:.*\S)?/g, "**$&**") : plain;
+    return by === "machine" ? bold(plain, spans[at - 1]?.text, spans[at + 1]?.text) : plain;
   });
   const body = parts.join("").replace(/\n+/g, "\n\n");
   return title ? `# ${markdownText(title)}\n\n${body}\n` : `${body}\n`;
+}
+
+/**
+ * Markdown of bold text between two others. Where a letter touches it, signs at its edge stay
+ * outside: CommonMark takes no `**` between a letter and a sign for bold.
+ */
+function bold(text, before = "", after = "") {
+  const lines = text.split("\n");
+  const marked = lines.map((line, at) => {
+    const first = at === 0 && LETTER_LAST.test(before) && !/^\s/.test(line);
+    const last = at === lines.length - 1 && LETTER_FIRST.test(after) && !/\s$/.test(line);
+    const start = line.match(first ? /^[\s\p{P}\p{S}]*/u : /^\s*/u)[0].length;
+    const rest = line.slice(start);
+    const end = rest.length - rest.match(last ? /[\s\p{P}\p{S}]*$/u : /\s*$/u)[0].length;
+    return end ? `${line.slice(0, start)}**${rest.slice(0, end)}**${rest.slice(end)}` : line;
+  });
+  return marked.join("\n");
 }
 
 /** Markdown that shows a text as it is: no markup, and no lists or code at the start of a line. */
@@ -77,7 +130,7 @@ function markdownText(text) {
 
 /** A page that needs no server and runs no script. */
 export function page({ title, slice }) {
-  const spans = spansOf(slice);
+  const spans = spansOf(sliceOf(spansOf(slice))); // in the order in which a file is read
   const body = spans.map(({ text, by, provenance }) =>
     by === "machine" ? marked(text, escaped(described(provenance))) : escaped(text),
   );
@@ -113,6 +166,10 @@ function marked(text, title) {
   return parts.map((part, at) => (at % 2 ? `<mark title="${title}">${part}</mark>` : part)).join("");
 }
 
+const PROMPTS =
+  "This file also holds the text before each passage that the model read, to verify it: that may " +
+  "include deleted words.";
+
 /** What the footer of a page says of each passage of a model. */
 function passages(spans) {
   const items = spans
@@ -124,7 +181,7 @@ function passages(spans) {
     });
   if (!items.length) return "All words were written by a human.";
   const list = `<details><summary>How each passage was generated</summary><ol>${items.join("")}</ol></details>`;
-  return `<p>Underlined text was written by a model.</p>\n${list}`;
+  return `<p>Underlined text was written by a model. ${PROMPTS}</p>\n${list}`;
 }
 
 /** One line on how a model came to write a text. */

@@ -6,9 +6,8 @@
  * sends no event: no flag is believed against `isComposing`.
  */
 
-import { humanSlice, sliceOf, spansOf } from "./text_document.js";
-
-const MARKED = "application/x-ogpt-spans+json"; // copied text that knows who wrote it
+import { copy, pasted } from "./copied_spans.js";
+import { humanSlice } from "./text_document.js";
 
 export class EditorInput {
   constructor(editor) {
@@ -102,9 +101,7 @@ export class EditorInput {
   _fill(transfer) {
     const { start, end } = this.editor.selection;
     if (start === end) return;
-    const slice = this.editor.document.slice(start, end);
-    transfer.setData("text/plain", slice.text);
-    transfer.setData(MARKED, JSON.stringify(spansOf(slice)));
+    copy(transfer, this.editor.document.slice(start, end));
   }
 }
 
@@ -117,14 +114,5 @@ function isComposed({ isComposing, inputType }) {
 function inserted(event) {
   const transfer = event.dataTransfer;
   const plain = (event.data ?? transfer?.getData("text/plain") ?? "").replace(/\r\n?/g, "\n");
-  const marked = transfer?.getData(MARKED);
-  if (marked) {
-    try {
-      const slice = sliceOf(JSON.parse(marked));
-      if (slice.text === plain) return slice;
-    } catch {
-      // not from this page: the plain text counts
-    }
-  }
-  return humanSlice(plain);
+  return transfer ? pasted(transfer, plain) : humanSlice(plain);
 }

@@ -5,7 +5,7 @@ import { AlternativesCard } from "./alternatives_card.js";
 import { Announcer } from "./announcer.js";
 import { AttentionDialog } from "./attention_dialog.js";
 import { DecoderComparison } from "./decoder_comparison.js";
-import { TooLarge, download, readFile } from "./document_files.js";
+import { NotText, TooLarge, download, readFile } from "./document_files.js";
 import { DocumentList } from "./document_list.js";
 import { Editor } from "./editor.js";
 import { EditorKeys } from "./editor_keys.js";
@@ -113,16 +113,21 @@ function shuffle() {
   editor.select(editor.document.length);
 }
 
+const AS_TYPED = "Its Markdown signs stay as they are: only an exported page keeps who wrote what.";
+
 async function importFile() {
   const [file] = $("file").files;
   $("file").value = "";
   if (!file) return;
   try {
     const { title, spans } = await readFile(file);
-    if (opened.create(title, spans)) announcer.show(`Imported ${file.name} as a new document.`);
+    if (!opened.create(title, spans)) return;
+    const plain = /\.(md|markdown)$/i.test(file.name) ? ` ${AS_TYPED}` : "";
+    announcer.show(`Imported ${file.name} as a new document.${plain}`);
   } catch (error) {
-    const isLarge = error instanceof TooLarge;
-    const reason = isLarge ? `${error.message}. Divide it.` : `${file.name} cannot be read: it is damaged.`;
+    let reason = `${file.name} cannot be read: it is damaged.`;
+    if (error instanceof TooLarge) reason = `${error.message}. Divide it.`;
+    if (error instanceof NotText) reason = `${error.message}.`;
     announcer.show(reason, "error");
   }
 }

@@ -16,6 +16,7 @@ import { packed, unpacked } from "./prompt_parts.js";
 import { folded, includes, union } from "./versions.js";
 
 const PREFIX = "ogpt.document.";
+export const COPIED = "ogpt.copied"; // records of the text that was copied last
 const TAB = newToken(8);
 let saves = 0; // of this tab
 
@@ -168,6 +169,10 @@ function put(document) {
 
 /** Leave the text of the oldest document that the server has to the server. */
 function madeRoom(except) {
+  if (localStorage.getItem(COPIED) !== null) {
+    localStorage.removeItem(COPIED);
+    return true;
+  }
   const left = all().filter(({ id, synced, spans }) => synced && spans && id !== except);
   const [oldest] = left.sort((one, other) => one.updated - other.updated);
   return oldest !== undefined && leaveText(oldest);

@@ -135,14 +135,17 @@ export function spansOf(slice) {
   return spans;
 }
 
-/** What is known of a model's text, and the type of each; its settings come beside. */
+const isText = (value) => typeof value === "string";
+const isCount = (value) => Number.isSafeInteger(value) && value >= 0;
+
+/** What is known of a model's text, as the server takes it; its settings come beside. */
 const FACTS = Object.freeze({
-  model: "string",
-  model_hash: "string",
-  seed: "number",
-  index: "number",
-  alternative: "number",
-  created: "number",
+  model: isText,
+  model_hash: isText,
+  seed: isCount,
+  index: isCount,
+  alternative: (value) => isCount(value) && value > 0,
+  created: Number.isFinite,
 });
 
 /**
@@ -165,14 +168,14 @@ export function sliceOf(spans) {
 
 /** Whether a value is a prompt as the server takes it: a text, or token ids. */
 export function isPrompt(value) {
-  return typeof value === "string" || (Array.isArray(value) && value.every(Number.isInteger));
+  return typeof value === "string" || (Array.isArray(value) && value.every(Number.isSafeInteger));
 }
 
 function sourceOf(given) {
-  const known = Object.entries(FACTS).filter(([name, type]) => typeof given?.[name] === type);
+  const known = Object.entries(FACTS).filter(([name, isRight]) => isRight(given?.[name]));
   if (isPrompt(given?.prompt)) known.push(["prompt"]);
   const settings = Object.entries(given?.settings ?? {}).filter(([, value]) =>
-    [value].flat().every((each) => ["string", "number", "boolean"].includes(typeof each)),
+    [value].flat().every((each) => isText(each) || typeof each === "boolean" || Number.isFinite(each)),
   );
   return {
     ...Object.fromEntries(known.map(([name]) => [name, given[name]])),
