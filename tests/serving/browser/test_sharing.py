@@ -201,7 +201,7 @@ def test_text_of_models_is_verified_on_the_page(new_page: NewPage, tmp_path: Pat
         {**span, "provenance": {**origin, "settings": {"temperature": "hot"}}},
     ]
     path = tmp_path / "spans.html"
-    data = json.dumps({"title": "", "spans": spans})
+    data = json.dumps({"title": "", "spans": spans, "prompts": stored["prompts"]})
     path.write_text(f'<script type="application/json" id="ogpt-document">{data}</script>')
     page.set_input_files("#file", path)
     page.wait_for_selector("#editor mark:has-text('forged')")
