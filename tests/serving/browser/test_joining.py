@@ -31,9 +31,9 @@ def shows(page: Page, words: str) -> None:
 
 
 COMMON = """async ([one, other, ...bases]) => {
-  const { commonBase } = await import("/static/page/versions.js");
-  const version = (seen) => seen && { seen };
-  return commonBase(version(one), version(other), bases.map(version))?.seen ?? null;
+  const { Bases } = await import("/static/page/versions.js");
+  const version = (seen) => ({ seen });
+  return new Bases(...bases.map(version)).common(version(one), version(other))?.seen ?? null;
 }"""
 
 
@@ -53,7 +53,7 @@ def test_texts_are_joined_on_the_newest_version_that_both_have(
         ([one, two], one),
         ([mine, theirs, one, two], two),  # an older one would double what both have
         ([mine, theirs, one], None),
-        ([mine, theirs, None, mine], None),  # theirs has not all of it
+        ([mine, theirs, mine], None),  # theirs has not all of it
         ([{"b": 1}, {"c": 1}, {}], None),
     ):
         assert page.evaluate(COMMON, versions) == base
@@ -208,3 +208,50 @@ def test_a_text_without_room_here_is_sent_once(
     assert (text(page), stored(page)[0]["spans"]) == ("", None)
     page.click(".documents .open:has-text('abcdef')")
     shows(page, words)
+
+
+def test_one_tab_moves_to_another_document_with_the_other(
+    new_page: NewPage, server_with_documents: str
+) -> None:
+    """The edit key was changed elsewhere: the text of both tabs becomes one other document."""
+    one = new_page(server_with_documents)
+    one.keyboard.type("one.")
+    saved(one, "server")
+    [found] = stored(one)
+    two = new_page(context=one.context, url=server_with_documents)
+    shows(two, "one.")
+    address = f"{server_with_documents}/documents/{found['id']}/edit-key"
+    key = {"Edit-Key": found["key"]}
+    assert CLIENT.put(address, headers=key, json={"edit_key": "n" * 32}).is_success
+    at_end(one, " A")
+    for page in (one, two):  # one of them makes it, and the other follows
+        until(page, f"!location.hash.includes('{found['id']}')")
+    at_end(two, " B")
+    shows(one, "one. A B")
+    saved(two, "server")
+    texts = {each["id"]: each["spans"][0]["text"] for each in stored(two)}
+    assert list(texts.values()) == ["one. A B"]
+    assert {page.evaluate("location.hash.slice(1)") for page in (one, two)} == set(texts)
+    new_page.messages.clear()  # type: ignore[attr-defined]  # 404
+
+
+def test_a_title_that_is_being_composed(new_page: NewPage, server_with_documents: str) -> None:
+    one = new_page(server_with_documents)
+    one.keyboard.type("one.")
+    one.fill("#title", "Alpha")
+    saved(one)
+    two = new_page(context=one.context, url=server_with_documents)
+    shows(two, "one.")
+    two.bring_to_front()
+    two.click("#title")
+    two.keyboard.press("End")
+    keyboard = two.context.new_cdp_session(two)
+    place = {"selectionStart": 5, "selectionEnd": 5}
+    keyboard.send("Input.imeSetComposition", {"text": " kana", **place})
+    one.fill("#title", "Beta")
+    saved(one)
+    two.wait_for_timeout(300)  # the other tab has heard of it
+    assert two.input_value("#title") == "Alpha kana"
+    keyboard.send("Input.insertText", {"text": " kana"})
+    for page in (one, two):
+        until(page, "document.getElementById('title').value === 'Beta / Alpha kana'")

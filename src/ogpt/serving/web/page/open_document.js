@@ -3,11 +3,12 @@
  * and the server bring is joined with it. Where both changed the same words, two documents are kept.
  *
  * Events: "state"; "list" when documents were saved; "opened"; "arrived" when the text of one came
- * from the server; "unsaved" when one cannot be left;
- * "apart" when the text became a separate document; "joined" with changes of others; "deleted" in
- * another tab; "missing" when the address names a document that is not in this browser.
+ * from the server; "unsaved" when one cannot be left; "apart" when the text became a separate
+ * document; "joined" with changes of others; "deleted" in another tab; "missing" when the address
+ * names a document that is not in this browser.
  */
 
+import { address, addressed } from "./document_address.js";
 import {
   Conflict,
   NoRoom,
@@ -16,6 +17,7 @@ import {
   keep,
   keepBased,
   leaveText,
+  movedTo,
   note,
   remove,
   save,
@@ -24,9 +26,8 @@ import {
 } from "./store.js";
 import { differences, merged, mergedTitle } from "./text_merge.js";
 import { sliceOf, spansOf } from "./text_document.js";
-import { commonBase, includes, union } from "./versions.js";
+import { Bases, includes, union } from "./versions.js";
 
-const LAST = "ogpt.last";
 const REST = 400; // milliseconds after a change
 
 export class OpenDocument extends EventTarget {
@@ -39,16 +40,19 @@ export class OpenDocument extends EventTarget {
     this.exported = false; // as it is now
     this.deleted = false; // in another tab, and nothing was written since
     this.problem = null;
-    this._forgetBases();
+    this._bases = new Bases();
     this._timer = 0;
+    this._naming = false; // the title is being composed
     this._busy = false; // the page itself changes the text
     editor.addEventListener("change", () => this._changed());
-    title.addEventListener("input", () => this._changed());
+    const named = ({ type, isComposing }) => {
+      this._naming = isComposing && type === "input";
+      this._changed();
+    };
+    for (const name of ["input", "compositionend"]) title.addEventListener(name, named);
     addEventListener("pagehide", () => this._saveAll());
     addEventListener("hashchange", () => this.start());
-    addEventListener("beforeunload", (event) => {
-      if (!this._left()) event.preventDefault();
-    });
+    addEventListener("beforeunload", (event) => this._left() || event.preventDefault());
     document.addEventListener("visibilitychange", () => {
       if (document.hidden) this._saveAll();
       else this.refresh(); // a page that slept heard nothing of other tabs
@@ -58,9 +62,8 @@ export class OpenDocument extends EventTarget {
 
   /** Open what the address names, else the last document, else a new one. */
   start() {
-    const [id, key] = location.hash.slice(1).split(".");
+    const { id, key, last } = addressed();
     if (id === this.current.id && !key) return;
-    const last = localStorage.getItem(LAST);
     const found = stored(id || last);
     if (!found && id && id !== last && !key) this.dispatchEvent(new Event("missing"));
     if (!key) this.open(found ?? created());
@@ -100,7 +103,7 @@ export class OpenDocument extends EventTarget {
   /** Save now what is not saved. */
   save() {
     clearTimeout(this._timer);
-    if (!this.saved) this._attempt(() => this._keep());
+    if (!this.saved && !this._naming) this._attempt(() => this._keep());
   }
 
   /** The writer has the document as a file: it may be left without room for it. */
@@ -123,12 +126,6 @@ export class OpenDocument extends EventTarget {
     this._told(this.problem);
   }
 
-  /** A version is sent to the server, which may have it from now on, also without an answer. */
-  sending(sent) {
-    this._sent = sent;
-    return sent;
-  }
-
   /** The server has this version. */
   confirmed(sent, { revision, tag }) {
     const newest = stored(sent.id);
@@ -137,24 +134,22 @@ export class OpenDocument extends EventTarget {
     }
     this.listChanged();
     if (sent.id !== this.current.id) return;
-    this._known = sent;
     this.current = { ...this.current, revision, tag, synced: includes(sent, this.current) };
     this._told(this.problem);
   }
 
   /** Join another version of the server with what was written since; false: not now. */
   receive(found) {
-    if (this.editor.input.composing) return false;
+    if (this._composing) return false;
     const { revision, tag } = found;
-    const { _known: known, _before: before, _sent: sent } = this;
     if (this.loading) {
       this._show({ ...this.current, title: found.title, spans: found.spans });
       this._settle(found);
       this.dispatchEvent(new Event("arrived"));
     } else if (includes(this.current, found)) {
-      this._known = found;
+      this._bases.add(found);
       this.note({ revision, tag, synced: includes(found, this.current), lost: false });
-    } else if (this._join(commonBase(this.current, found, [known, before, sent]), found)) {
+    } else if (this._join(this._bases.common(this.current, found), found)) {
       this._settle(found);
     } else {
       this._split(found);
@@ -164,12 +159,11 @@ export class OpenDocument extends EventTarget {
 
   /** The server has no such document: what is written becomes another one. */
   leave() {
-    const { id } = this.current;
-    this.current = { ...this.current, ...identity() };
-    this._forgetBases();
+    const { id, seen } = this.current;
+    this.current = { ...this.current, ...identity(), seen };
     this.saved = false;
     this.save();
-    if (this.saved) remove(id);
+    if (this.saved) remove(id, this.current.id);
     this.listChanged();
   }
 
@@ -181,13 +175,19 @@ export class OpenDocument extends EventTarget {
   /** Take in what another tab saved while this one waited. */
   refresh() {
     const found = stored(this.current.id);
-    if (found && includes(this.current, found)) this._learn(found);
-    else if (found) this._elsewhere(found.id);
+    if (!found) this._follow();
+    else if (includes(this.current, found)) this._learn(found);
+    else this._elsewhere(found.id);
+  }
+
+  get _composing() {
+    return this.editor.input.composing || this._naming;
   }
 
   /** Save also what is being composed. */
   _saveAll() {
     this.editor.settle();
+    this._naming = false;
     this.save();
   }
 
@@ -206,7 +206,7 @@ export class OpenDocument extends EventTarget {
         return;
       }
       this.current = save({ ...this._written(), synced: false, lost: false });
-      this._before = current;
+      this._bases.add(current);
     } catch (error) {
       if (!(error instanceof Conflict)) throw error;
       this._meet(error.stored, true);
@@ -231,15 +231,14 @@ export class OpenDocument extends EventTarget {
 
   /** Join a version of another tab with what is on the page; true if more is to be saved. */
   _meet(found, now) {
-    const base = commonBase(this.current, found, [this._before, this._known]);
+    const base = this._bases.common(this.current, found);
     const newer = base === this.current;
     if (!this._join(base, found)) {
       this._apart();
       return false;
     }
-    if (found.synced) this._known = found;
+    this._bases.add(this.current, found);
     this.current = { ...found, seen: union(found, this.current) };
-    this._before = found;
     this.saved = !this._differs(found);
     // of two versions that are joined, only the saved one is a base for what comes later
     if (this.saved || (newer && !now)) return !this.saved;
@@ -274,18 +273,15 @@ export class OpenDocument extends EventTarget {
 
   /** Save what is on the page, which is based on a document of the server. */
   _settle(found) {
-    this._forgetBases();
-    this._known = found;
+    this._bases.add(this.current, found);
     this.saved = false;
-    this._attempt(() => {
-      this.current = keepBased(found, this._written(), !this._differs(found));
-    });
+    const same = !this._differs(found);
+    this._attempt(() => (this.current = keepBased(found, this._written(), same)));
   }
 
   /** The document becomes what the server has; what is on the page becomes a separate one. */
   _split(found) {
-    const { title, spans } = found;
-    const theirs = { ...this.current, title, spans };
+    const theirs = { ...this.current, title: found.title, spans: found.spans };
     this._attempt(() => {
       this._apart();
       keepBased(found, theirs, true);
@@ -297,7 +293,7 @@ export class OpenDocument extends EventTarget {
     const title = `${this.title.value.trim() || "Untitled"} (second version)`;
     const mine = { ...this._written(), ...identity(), title, created: Date.now() / 1000 };
     this.current = save(mine);
-    this._forgetBases();
+    this._bases.clear();
     this.title.value = title;
     this.saved = true;
     this.dispatchEvent(new Event("apart"));
@@ -325,24 +321,36 @@ export class OpenDocument extends EventTarget {
     this.listChanged();
     if (id !== this.current.id) return;
     const found = stored(id);
-    if (!found) this._deleted();
+    if (!found) this._follow() || this._deleted();
     else if (this.loading) this._loaded(found);
     else if (includes(this.current, found)) this._learn(found);
-    else if (!this.editor.input.composing) {
+    else if (!this._composing) {
       let more = false;
       this._attempt(() => (more = this._meet(found, false)));
       if (more) this._changed();
     }
   }
 
+  /** Another tab made it another document, with another key: this tab has that one, too. */
+  _follow() {
+    const found = stored(movedTo(this.current.id));
+    if (!found) return false;
+    const { id, key, nextKey, revision, tag, lost } = found;
+    this.current = { ...this.current, id, key, nextKey, revision, tag, synced: false, lost };
+    this._remember();
+    this._elsewhere(id);
+    return true;
+  }
+
   /** Deleted in another tab: what is written from now on is another document. */
   _deleted() {
     if (this.loading) this.forget();
     this.current = { ...this.current, ...identity() };
-    this._forgetBases();
+    this._bases.clear();
     this.deleted = this.saved;
     this._remember();
-    this._told(null);
+    if (this.saved) this._told(null);
+    else this._changed();
     this.dispatchEvent(new Event("deleted"));
   }
 
@@ -358,12 +366,10 @@ export class OpenDocument extends EventTarget {
   /** Take what another tab knows of the same version, or of an older one. */
   _learn(found) {
     const { key, nextKey, linked, revision, tag } = found;
+    this._bases.add(found);
     if (revision < this.current.revision) return;
     const same = includes(found, this.current);
     const [synced, lost] = [same && found.synced, same && found.lost];
-    // which version the server has under a new revision is known only where it is stored
-    if (found.synced) this._known = synced ? this.current : found;
-    else if (revision > this.current.revision) this._known = null;
     this.current = { ...this.current, key, nextKey, linked, revision, tag, synced, lost };
     this._told(this.problem);
   }
@@ -371,8 +377,8 @@ export class OpenDocument extends EventTarget {
   _show(found) {
     this._busy = true;
     this.current = found;
-    this._forgetBases();
-    if (found.synced) this._known = found;
+    this._bases.clear();
+    this._naming = false;
     this.title.value = found.title;
     this.editor.open(sliceOf(found.spans ?? []));
     this.title.readOnly = this.loading;
@@ -384,22 +390,7 @@ export class OpenDocument extends EventTarget {
   }
 
   _remember() {
-    const { id, key } = this.current;
-    // no other place has the key yet
-    const address = this.loading && !stored(id) ? `${id}.${key}` : id;
-    history.replaceState(null, "", `#${address}`);
-    try {
-      localStorage.setItem(LAST, id);
-    } catch {
-      // a full disk is reported where documents are saved
-    }
-  }
-
-  /** No version is known that the server or another tab may have changed. */
-  _forgetBases() {
-    this._known = null; // the last version that both the server and this page had
-    this._before = null; // the version on which `current` is based
-    this._sent = null; // the version that was sent last: the answer may be lost
+    address(this.current, this.loading && !stored(this.current.id));
   }
 
   _told(problem) {

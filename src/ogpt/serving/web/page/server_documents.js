@@ -82,9 +82,9 @@ export function editLink({ id, key }) {
 }
 
 /** Replace the edit key by `nextKey`; it may be asked for again. */
-export async function changeKey({ id, key, nextKey }) {
-  const headers = { "Edit-Key": key };
-  await send(`documents/${id}/edit-key`, { method: "PUT", headers, body: { edit_key: nextKey } });
+export async function changeKey({ id, key, nextKey }, options = {}) {
+  const all = { method: "PUT", headers: { "Edit-Key": key }, body: { edit_key: nextKey } };
+  await send(`documents/${id}/edit-key`, { ...all, ...options });
 }
 
 /** A version of the server: a restored database may have the same revision of other words. */

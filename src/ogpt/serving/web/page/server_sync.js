@@ -104,11 +104,14 @@ export class ServerSync extends EventTarget {
   async renewKey() {
     const { id } = this.opened.current;
     await this.now();
-    if (this.opened.current.id !== id) throw new Error("another document is open now");
-    this.opened.note({ nextKey: newKey() });
-    const { nextKey } = this.opened.current;
-    await changeKey(this.opened.current);
-    this.opened.note({ key: nextKey, nextKey: null }, id);
+    await this._turn(async () => {
+      const { opened } = this;
+      if (opened.current.id !== id) throw new Error("another document is open now");
+      opened.note({ nextKey: newKey() });
+      const { nextKey } = opened.current;
+      await changeKey(opened.current, patiently());
+      opened.note({ key: nextKey, nextKey: null }, id);
+    });
   }
 
   _later() {
@@ -125,7 +128,9 @@ export class ServerSync extends EventTarget {
     this._timer = 0;
     try {
       await this._exchange();
-      this._pause = PAUSE;
+      // a text for which nobody has room is not sent again at once
+      const isStuck = this.opened.problem && !this.opened.current.synced;
+      this._pause = isStuck ? Math.min(LONGEST, this._pause * 2) : PAUSE;
       this._said(null);
     } catch (error) {
       this._failed(error);
@@ -133,12 +138,14 @@ export class ServerSync extends EventTarget {
     this._later();
   }
 
-  /** One exchange with the server at a time. */
   _exchange(options = {}) {
+    return this._turn(() => this._once(options));
+  }
+
+  /** One exchange with the server at a time. */
+  _turn(work) {
     const before = (this._running ?? Promise.resolve()).catch(() => {});
-    const turn = before.then(() =>
-      exclusively(this.opened.current.id, () => this._once(options)),
-    );
+    const turn = before.then(() => exclusively(this.opened.current.id, work));
     const ended = () => {
       if (this._running === turn) this._running = null;
     };
@@ -152,11 +159,11 @@ export class ServerSync extends EventTarget {
     opened.refresh();
     opened.save();
     const sent = opened.current;
-    const all = { ...options, signal: AbortSignal.timeout(PATIENCE) };
+    const all = { ...options, ...patiently() };
     try {
       const reads = opened.loading || sent.synced || sent.lost || !revised(sent);
       if (reads) await this._read(sent, all);
-      else opened.confirmed(sent, await sendDocument(opened.sending(sent), all));
+      else opened.confirmed(sent, await sendDocument(sent, all));
     } catch (error) {
       if (error instanceof Newer) this._take(sent, error.found);
       else if (error.status === 404) await this._missing(sent, options);
@@ -203,7 +210,7 @@ export class ServerSync extends EventTarget {
     const known = stored(id); // it may have been deleted meanwhile
     if (!known?.synced || id === this.opened.current.id) return;
     try {
-      const found = await readDocument(known);
+      const found = await readDocument(known, patiently());
       const isOld = found && includes(known, found) && !includes(found, known);
       const { revision, tag } = found ?? known;
       if (isOld && known.spans) note(id, { revision, tag, synced: false });
@@ -232,7 +239,7 @@ export class ServerSync extends EventTarget {
         const sends = left?.spans && !left.synced && !left.lost && revised(left);
         if (!sends || id === this.opened.current.id) return;
         try {
-          this.opened.confirmed(left, await sendDocument(left));
+          this.opened.confirmed(left, await sendDocument(left, patiently()));
         } catch (error) {
           if (error.status !== 404) throw error;
           await this._unknown(left);
@@ -276,7 +283,9 @@ export class ServerSync extends EventTarget {
     this._again = Date.now() + this._pause;
     // the page says so itself where the server is away, or wants a key, and starts again then
     const quiet = error instanceof ServerAway || error.status === 401;
-    if (!quiet && !this.opened.current.synced && error.status !== 429 && error.message !== this.refusal) {
+    const { current } = this.opened;
+    const waits = revised(current) && !current.synced && error.status !== 429;
+    if (!quiet && waits && error.message !== this.refusal) {
       this.announcer.show(`Not saved on the server: ${error.message}`, "error");
     }
     this._said(quiet ? "" : error.message);
@@ -290,10 +299,14 @@ export class ServerSync extends EventTarget {
 
 const LOST = "This document was deleted, or its edit link revoked.";
 
+function patiently() {
+  return { signal: AbortSignal.timeout(PATIENCE) };
+}
+
 /** Whether the key of a document is right. */
 async function opens(document) {
   try {
-    await readDocument({ ...document, revision: 0 });
+    await readDocument({ ...document, revision: 0 }, patiently());
     return true;
   } catch (error) {
     if (error.status === 404) return false;

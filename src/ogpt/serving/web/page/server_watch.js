@@ -41,7 +41,7 @@ export class ServerWatch {
 
   async _ask() {
     try {
-      await json("health");
+      await json("health", { signal: AbortSignal.timeout(LONGEST) });
     } catch {
       this._later();
       return;

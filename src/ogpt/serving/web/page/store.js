@@ -17,6 +17,7 @@ import { folded, includes, union } from "./versions.js";
 
 const PREFIX = "ogpt.document.";
 export const COPIED = "ogpt.copied"; // records of the text that was copied last
+const MOVED = "ogpt.moved.";
 const TAB = newToken(8);
 let saves = 0; // of this tab
 
@@ -63,8 +64,8 @@ export function synced() {
 
 /** Save a document as another one, and return that; raises as `save`. */
 export function renewed(document) {
-  const made = save({ ...document, ...identity() });
-  remove(document.id);
+  const made = save({ ...document, ...identity(), seen: document.seen });
+  remove(document.id, made.id);
   return made;
 }
 
@@ -124,8 +125,19 @@ export function note(id, changes) {
   }
 }
 
-export function remove(id) {
+/** Remove a document; `to`: the one that it has become, for other tabs that have it open. */
+export function remove(id, to = null) {
+  try {
+    if (to) localStorage.setItem(MOVED + id, to);
+  } catch {
+    // without room, other tabs take it for deleted
+  }
   localStorage.removeItem(PREFIX + id);
+}
+
+/** The id of the document that another one has become, or null. */
+export function movedTo(id) {
+  return localStorage.getItem(MOVED + id);
 }
 
 /** Call `changed(id)` when another tab saves or deletes a document. */

@@ -7,6 +7,7 @@
  */
 
 const TABS = 50; // entries of a version, at most
+const BASES = 20; // versions on which texts are joined, at most
 const FOLDED = "folded-";
 
 /** Whether a version is based on another one, or is the same. */
@@ -33,17 +34,32 @@ export function folded(seen) {
   return { [nameOf(first)]: first.length, ...Object.fromEntries(all) };
 }
 
-/**
- * The version on which two others may be joined: words that both have, and it has not, would be
- * doubled. `bases` may be null, and are part of `one`. Undefined if none is certainly right.
- */
-export function commonBase(one, other, bases) {
-  if (includes(other, one)) return one;
-  return bases.find((base) => base && includes(other, base) && isNewest(base, one, other));
+/** Versions that are part of the one that a page has, the last first. */
+export class Bases {
+  constructor(...versions) {
+    this._all = versions;
+  }
+
+  add(...versions) {
+    this._all = [...versions.filter(({ spans }) => spans), ...this._all].slice(0, BASES);
+  }
+
+  clear() {
+    this._all = [];
+  }
+
+  /**
+   * The version on which two others may be joined, of which a page has the first: words that both
+   * have, and it has not, would be doubled. Undefined if none is certainly right.
+   */
+  common(one, other) {
+    if (includes(other, one)) return one;
+    return this._all.find((base) => includes(other, base) && isNewest(base, one, other));
+  }
 }
 
 /** Whether two versions certainly have no save in common that `base` does not have. */
-export function isNewest(base, one, other) {
+function isNewest(base, one, other) {
   if (![one, other].every((version) => isSpelledOut(version, base))) return false;
   return Object.entries(one.seen).every(
     ([tab, count]) => Math.min(count, other.seen?.[tab] ?? 0) <= (base.seen?.[tab] ?? 0),
