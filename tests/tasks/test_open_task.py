@@ -261,6 +261,46 @@ def test_one_official_file_is_read_for_a_fine_tuned_model(tmp_path: Path) -> Non
     assert mine.texts == ("A cat.", "No cat.")
 
 
+def test_a_split_is_read_without_the_others(tmp_path: Path) -> None:
+    write_files(tmp_path, LAYOUTS["snli", 1])
+    for name in ("train", "test"):
+        (tmp_path / "snli_1.0" / f"snli_1.0_{name}.txt").write_bytes(b"\xff")  # cannot be read
+    with collecting() as notices:
+        found = read_task_file(tmp_path, TASKS["snli"].spec(), "valid")
+    assert len(found.examples) == 3
+    seen = [
+        (notice.kind, notice.fields.get("split") or notice.fields["count"]) for notice in notices
+    ]
+    assert seen == [("rows-differ", "valid"), ("rows-dropped", 1)]
+
+
+def test_a_part_of_the_training_set_is_read_with_it_alone(tmp_path: Path) -> None:
+    write_files(tmp_path, LAYOUTS["story-cloze", 0])
+    story = TASKS["story-cloze"].spec()
+    kinds: dict[str, list[tuple[str, str | None]]] = {}
+    for split, size in (("test", 10), ("valid", 2), ("train", 8)):
+        with collecting() as notices:
+            assert len(read_task_file(tmp_path, story, split).examples) == size
+        kinds[split] = [(notice.kind, notice.fields.get("split")) for notice in notices]
+    assert kinds["test"] == [("rows-differ", "test")]
+    assert (
+        kinds["valid"] == kinds["train"] == [("rows-differ", "train"), ("validation-split", None)]
+    )
+    (tmp_path / "cloze_test_val__spring2016 - cloze_test_ALL_val.csv").unlink()
+    with pytest.raises(SourceNotFound, match=r"the train files of Story Cloze are not in .*_val__"):
+        read_task_file(tmp_path, story, "valid")
+
+
+def test_a_set_that_is_not_there_has_no_splits(tmp_path: Path) -> None:
+    with pytest.raises(SourceNotFound, match="CoLA is not in"):
+        read_task_file(tmp_path, TASKS["cola"].spec(), "test")
+    write_files(tmp_path, LAYOUTS["cola", 1])
+    with pytest.raises(
+        ConfigError, match="the split is 'test'; allowed for CoLA in .*: train, valid"
+    ):
+        read_task_file(tmp_path, TASKS["cola"].spec(), "test")
+
+
 def test_one_class_of_a_data_set_is_refused(tmp_path: Path) -> None:
     rows = table("index|sentence1|sentence2|label", *["0|A.|B.|entailment"] * 4)
     write_files(tmp_path, {**LAYOUTS["rte", 0], "glue_data/RTE/train.tsv": rows})

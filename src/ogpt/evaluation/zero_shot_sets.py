@@ -16,8 +16,10 @@ from ogpt.notices import tell
 from ogpt.tasks.catalogue import TASKS
 from ogpt.tasks.example import Example
 from ogpt.tasks.finding import files_below
-from ogpt.tasks.open_task import open_task
+from ogpt.tasks.open_task import open_split
 from ogpt.tasks.probes import PROBES, open_probe
+from ogpt.tasks.readers.decoding_lines import Drops
+from ogpt.tasks.task_data import notice_dropped
 
 Metric = Literal["accuracy", "matthews"]
 
@@ -100,14 +102,15 @@ _CANDIDATES: Mapping[str, Callable[[Example], list[Candidate]]] = {
 def _examples(name: str, folder: Path) -> list[ZeroShotRow]:
     """The validation examples of a task of the paper."""
     labels, candidates = TASKS[name].labels, _CANDIDATES[name]
-    data = open_task(name, folder, ["valid"], others=False)
+    drops: Drops = Drops()
+    examples = open_split(name, folder, "valid", drops)
+    notice_dropped(drops, TASKS[name].spec())
     return [
         ZeroShotRow(
             candidates(each),
             labels.index(str(each.label)) if labels else int(str(each.label)),
             each.place,
         )
-        for examples in data.valid.values()
         for each in examples
     ]
 

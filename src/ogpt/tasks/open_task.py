@@ -22,6 +22,7 @@ HOLD_OUT_SEED = 3535999445
 
 Found = Mapping[str, list[Path]]
 """Split -> its files."""
+Examples = tuple[Example, ...]
 
 
 def task_named(name: str) -> Task:
@@ -42,8 +43,6 @@ def open_task(
     name: str,
     folder: str | Path,
     needed: Sequence[str] = ("train", "valid"),
-    *,
-    others: bool = True,
 ) -> TaskData:
     """Read a data set of the paper from the files of its owner or of GLUE.
 
@@ -55,8 +54,8 @@ def open_task(
     Args:
         name: Of the task in the catalogue.
         folder: Where the data sets were unpacked; the files may lie anywhere below it.
-        needed: Kinds of splits that must be there: "train", "valid", "test".
-        others: Whether to read the other splits too where they are there.
+        needed: Kinds of splits that must be there: "train", "valid", "test"; others are read where
+            they are there.
 
     Raises:
         ConfigError: the name of no task.
@@ -66,21 +65,71 @@ def open_task(
     """
     task = task_named(name)
     folder = Path(folder)
-    layout, found = _found(task, folder, needed, others)
+    layout, found = _found(task, folder, needed)
+    for split in _missing(layout, found):
+        tell(
+            "split-missing",
+            task=task.title,
+            split=split,
+            files=", ".join(layout.files[split]),
+            folder=folder,
+        )
     drops: Drops = Counter()
-    read = {split: _read(layout, files, drops) for split, files in found.items()}
-    _check_choices(task, read)
-    _check_release(task, layout, folder, read)
-    if layout.hold_out and "train" in read:
-        read["train"], read["valid"] = _divided(task, layout, folder, read["train"])
+    read = _read(task, layout, folder, found, drops)
     return TaskData(
         task.spec(), read.get("train", ()), _of_kind("valid", read), _of_kind("test", read), drops
     )
 
 
+def open_split(name: str, folder: str | Path, split: str, drops: Drops) -> Examples:
+    """Read one split of a data set of the paper: of the other splits neither files nor notices.
+
+    A validation set that is a part of the training set needs that one.
+
+    Args:
+        name: Of the task in the catalogue.
+        folder: Where the data sets were unpacked; the files may lie anywhere below it.
+        split: train, valid or test, and where there are several of a kind, its name too, such as
+            valid/matched.
+        drops: Counts the rows that the reader leaves out.
+
+    Raises:
+        ConfigError: the name of no task, or of no split of it.
+        SourceNotFound: the folder, the data set or the split is not there.
+        DataError, DamagedData: as in open_task.
+    """
+    task = task_named(name)
+    folder = Path(folder)
+    layout, found = _found(task, folder, [split])
+    held = ["valid"] if layout.hold_out and "train" in found else []
+    names = [*found, *held]
+    if split not in names:
+        raise ConfigError(
+            f"the split is {split!r}; allowed for {task.title} in {folder}: {', '.join(names)}",
+            hint=f"pass for example --split {names[-1]}",
+        )
+    wanted = {each: found[each] for each in _wanted(layout, found, [split])}
+    return _read(task, layout, folder, wanted, drops)[split]
+
+
+def _read(
+    task: Task, layout: Layout, folder: Path, found: Found, drops: Drops
+) -> dict[str, Examples]:
+    """The examples of files, by split."""
+    read: dict[str, Examples] = {
+        split: tuple(example for file in files for example in layout.read(file, drops))
+        for split, files in found.items()
+    }
+    _check_choices(task, read)
+    _check_release(task, layout, folder, read)
+    if layout.hold_out and "train" in read:
+        read["train"], read["valid"] = _divided(task, layout, folder, read["train"])
+    return read
+
+
 def _divided(
     task: Task, layout: Layout, folder: Path, examples: Sequence[Example]
-) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
+) -> tuple[Examples, Examples]:
     """Training and validation examples of a training set without a validation set."""
     listed = match(files_below(folder), (layout.valid_ids,)) if layout.valid_ids else []
     if listed:
@@ -99,9 +148,7 @@ def _divided(
     return train, valid
 
 
-def held_out(
-    examples: Sequence[Example], size: int, of: int
-) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
+def held_out(examples: Sequence[Example], size: int, of: int) -> tuple[Examples, Examples]:
     """Divide a training set without a validation set into both.
 
     The permutation is that of scikit-learn's `train_test_split`, which the 2018 code uses.
@@ -120,27 +167,21 @@ def held_out(
     return tuple(chosen[count:]), tuple(chosen[:count])
 
 
-def _found(task: Task, folder: Path, needed: Sequence[str], others: bool) -> tuple[Layout, Found]:
-    """The first layout with all files of the needed splits, and the files that are there."""
+def _found(task: Task, folder: Path, needed: Sequence[str]) -> tuple[Layout, Found]:
+    """The first layout with all files of the needed splits, and the files that are there.
+
+    Args:
+        task: The data set.
+        folder: Where to look.
+        needed: Splits, or kinds of splits.
+    """
     files = files_below(folder)
     nearest: tuple[Layout, Found] | None = None
     for layout in task.layouts:
         matched = {split: match(files, patterns) for split, patterns in layout.files.items()}
         found: Found = {split: each for split, each in matched.items() if each}
         missing = _missing(layout, found)
-        if not any(_kind(split) in needed for split in missing):
-            if not others:
-                return layout, {
-                    split: each for split, each in found.items() if _kind(split) in needed
-                }
-            for split in missing:
-                tell(
-                    "split-missing",
-                    task=task.title,
-                    split=split,
-                    files=", ".join(layout.files[split]),
-                    folder=folder,
-                )
+        if found and not _wanted(layout, missing, needed):
             return layout, found
         if found and nearest is None:
             nearest = layout, found
@@ -148,7 +189,7 @@ def _found(task: Task, folder: Path, needed: Sequence[str], others: bool) -> tup
     unpack = f" Archives must be unpacked first: {packed}" if packed else ""
     if nearest is not None:
         layout, there = nearest
-        lost = [split for split in _missing(layout, there) if _kind(split) in needed]
+        lost = _wanted(layout, _missing(layout, there), needed)
         raise SourceNotFound(
             f"the {' and '.join(lost)} files of {task.title} are not in {folder}: "
             f"{_patterns(layout, lost)}",
@@ -161,6 +202,13 @@ def _found(task: Task, folder: Path, needed: Sequence[str], others: bool) -> tup
     )
 
 
+def _wanted(layout: Layout, splits: Iterable[str], needed: Sequence[str]) -> list[str]:
+    """The splits that are needed, by name or kind, and the training set if a part of it is."""
+    parts = ["train"] if layout.hold_out and "valid" in needed else []
+    names = [*needed, *parts]
+    return [split for split in splits if split in names or _kind(split) in names]
+
+
 def _missing(layout: Layout, found: Found) -> list[str]:
     missing = [split for split in layout.files if split not in found]
     kinds = {_kind(split) for split in layout.files}
@@ -168,11 +216,7 @@ def _missing(layout: Layout, found: Found) -> list[str]:
     return missing if "valid" in kinds or layout.hold_out else [*missing, "valid"]
 
 
-def _read(layout: Layout, files: Iterable[Path], drops: Drops) -> tuple[Example, ...]:
-    return tuple(example for file in files for example in layout.read(file, drops))
-
-
-def _check_choices(task: Task, read: Mapping[str, tuple[Example, ...]]) -> None:
+def _check_choices(task: Task, read: Mapping[str, Examples]) -> None:
     for examples in read.values() if task.choices else ():
         for example in examples:
             if len(example.texts) != task.choices + 2:
@@ -183,9 +227,7 @@ def _check_choices(task: Task, read: Mapping[str, tuple[Example, ...]]) -> None:
                 )
 
 
-def _check_release(
-    task: Task, layout: Layout, folder: Path, read: Mapping[str, tuple[Example, ...]]
-) -> None:
+def _check_release(task: Task, layout: Layout, folder: Path, read: Mapping[str, Examples]) -> None:
     """Find out by the numbers of rows which release this is, and give notice of what differs."""
 
     def fits(release: Release) -> int:
@@ -201,7 +243,7 @@ def _check_release(
             check_rows(task.title, split, len(read[split]), release.name, rows)
 
 
-def _of_kind(kind: str, read: Mapping[str, tuple[Example, ...]]) -> dict[str, tuple[Example, ...]]:
+def _of_kind(kind: str, read: Mapping[str, Examples]) -> dict[str, Examples]:
     return {split_name(split): each for split, each in read.items() if _kind(split) == kind}
 
 

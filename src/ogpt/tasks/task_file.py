@@ -9,14 +9,12 @@ from ogpt.errors import ConfigError
 from ogpt.tasks.catalogue import TASKS
 from ogpt.tasks.example import Example
 from ogpt.tasks.finding import files_below, fits
-from ogpt.tasks.open_task import open_task
+from ogpt.tasks.open_task import open_split
 from ogpt.tasks.published import Layout
 from ogpt.tasks.readers.decoding_lines import Drops
 from ogpt.tasks.task_data import notice_dropped
 from ogpt.tasks.task_rows import read_examples
 from ogpt.tasks.task_spec import TaskSpec
-
-_KINDS = ("train", "valid", "test")
 
 
 class TaskFile(NamedTuple):
@@ -53,17 +51,20 @@ def read_task_file(
         SourceNotFound: the file, or the split in the folder, does not exist.
         DataError, DamagedData: rows that cannot be used.
     """
+    drops: Drops = Drops()
     if spec.name in TASKS and path.exists() and split is None:
         files = files_below(path) if path.is_dir() else [path.absolute()]
         found = _layout_of(files, spec.name)
         if found is not None:
             layout, name = found
-            drops: Drops = Drops()
             examples = [example for file in files for example in layout.read(file, drops)]
             notice_dropped(drops, spec)
             return TaskFile(examples, name)
     if spec.name in TASKS and path.is_dir():
-        return _split_of(path, spec.name, split or default)
+        split = split or default
+        examples = list(open_split(spec.name, path, split, drops))
+        notice_dropped(drops, spec)
+        return TaskFile(examples, split)
     if split is not None:
         raise ConfigError(
             f"the split is {split!r} and the data is {path}; a split is allowed only for a folder "
@@ -72,22 +73,6 @@ def read_task_file(
         )
     rows = read_examples(path, spec.family, spec.columns, spec.problem, labelled=labelled)
     return TaskFile(rows[0], "")
-
-
-def _split_of(folder: Path, task: str, split: str) -> TaskFile:
-    kind = split.partition("/")[0]
-    data = open_task(task, folder, needed=[kind] if kind in _KINDS else ())
-    notice_dropped(data.dropped, data.spec)
-    splits = {"train": data.train} if data.train else {}
-    for each, named in (("valid", data.valid), ("test", data.test)):
-        splits |= {name if name == each else f"{each}/{name}": rows for name, rows in named.items()}
-    if split not in splits:
-        raise ConfigError(
-            f"the split is {split!r}; allowed for {TASKS[task].title} in {folder}: "
-            f"{', '.join(splits)}",
-            hint=f"pass for example --split {next(reversed(splits), 'valid')}",
-        )
-    return TaskFile(list(splits[split]), split)
 
 
 def _layout_of(files: list[Path], task: str) -> tuple[Layout, str] | None:
