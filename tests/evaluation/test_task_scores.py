@@ -9,8 +9,10 @@ import pytest
 from sklearn.metrics import f1_score, matthews_corrcoef
 
 from ogpt.errors import BackendMissing, ConfigError, DataError
+from ogpt.evaluation import bootstrap
 from ogpt.evaluation.task_figures import confusion_figure
 from ogpt.evaluation.task_scores import (
+    TaskScore,
     decided,
     mean_interval,
     measures,
@@ -86,7 +88,7 @@ def test_a_matthews_correlation_of_one_class_is_zero_and_says_so(gold, found, wh
     with warnings.catch_warnings(), collecting() as notices:
         warnings.simplefilter("error")  # scikit-learn's
         known = scores(spec("matthews"), logits_of(found), np.array(gold))
-    assert known["matthews"] == (0, 0, 0)
+    assert (known["matthews"].value, known["matthews"].interval) == (0, "no interval")
     assert [notice.message for notice in notices] == [
         f"the Matthews correlation is not defined: all {what} are equal; the score is 0"
     ]
@@ -123,11 +125,46 @@ def test_intervals_are_reproducible_and_hold_the_score():
     assert (high - low) / 2 == pytest.approx(expected, rel=0.15)
 
 
-def test_the_interval_of_seeds():
-    found = mean_interval([0.7, 0.8, 0.9])
+def test_the_interval_of_seeds_covers_seeds_and_examples():
+    alone = [TaskScore(value, math.nan, math.nan) for value in (0.7, 0.8, 0.9)]
+    found = mean_interval("accuracy", alone)
     assert found.value == pytest.approx(0.8)
-    assert found.low + 1e-9 >= 0.7
-    assert found.low < 0.79 < 0.81 < found.high <= 0.9
+    # Student's t of 2 degrees of freedom, 4.303, times 0.1 / sqrt(3)
+    assert found.low == pytest.approx(0.8 - 0.2484, abs=1e-4)
+    assert found.high == 1  # not 1.05
+    # equal scores on the same examples: as uncertain as one of them, however many runs there are
+    one = TaskScore(0.55, 0.42, 0.68)
+    assert mean_interval("accuracy", [one] * 5) == pytest.approx(one)
+    assert mean_interval("accuracy", [one]) == one
+    both = mean_interval(
+        "pearson", [TaskScore(value, value - 0.3, 1.0) for value in (0.7, 0.8, 0.9)]
+    )
+    assert both.low == pytest.approx(0.8 - math.hypot(0.2484, 0.3), abs=1e-4)
+
+
+def test_the_interval_of_few_seeds_holds_the_mean_in_95_of_100_cases():
+    rng = np.random.default_rng(0)
+    held = 0
+    for values in rng.normal(0.5, 0.05, (400, 3)):
+        _, low, high = mean_interval("accuracy", [TaskScore(v, math.nan, math.nan) for v in values])
+        held += low <= 0.5 <= high
+    assert 0.92 <= held / 400 <= 0.98  # of percentiles of three resampled values: 0.75
+
+
+def test_scores_at_the_ends_do_not_claim_certainty():
+    gold = np.arange(60) % 2
+    with collecting() as notices:
+        right = scores(spec("accuracy", "macro_f1"), logits_of(gold), gold)
+        wrong = scores(spec("accuracy"), logits_of(1 - gold[:9]), gold[:9])
+        one_class = scores(spec("matthews"), logits_of([1] * 12), gold[:12])
+    # Wilson's interval of 60 of 60, and of 0 of 9
+    assert right["accuracy"] == pytest.approx((1, 0.9398, 1), abs=1e-4)
+    assert wrong["accuracy"] == pytest.approx((0, 0, 0.2991), abs=1e-4)
+    assert right["macro_f1"].value == 1
+    assert right["macro_f1"].interval == one_class["matthews"].interval == "no interval"
+    undefined = [notice for notice in notices if notice.kind == "interval-undefined"]
+    assert [notice.fields["name"] for notice in undefined] == ["macro_f1"]
+    assert bootstrap.wilson(0.5, 20) == pytest.approx((0.2993, 0.7007), abs=1e-4)
 
 
 def test_a_score_that_is_not_a_number_is_refused():

@@ -296,7 +296,7 @@ def test_a_set_that_is_not_there_has_no_splits(tmp_path: Path) -> None:
         read_task_file(tmp_path, TASKS["cola"].spec(), "test")
     write_files(tmp_path, LAYOUTS["cola", 1])
     with pytest.raises(
-        ConfigError, match="the split is 'test'; allowed for CoLA in .*: train, valid"
+        ConfigError, match=r"the split is 'test'; allowed for CoLA in .*: train, valid"
     ):
         read_task_file(tmp_path, TASKS["cola"].spec(), "test")
 

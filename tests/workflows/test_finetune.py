@@ -310,6 +310,39 @@ def test_imbalance_is_reported_and_weights_help(base, tmp_path):
     assert "'good' has 30 training examples and 'bad' has 1" in told.message
 
 
+def test_a_test_score_is_that_of_evaluate_in_bfloat16_too(base, tmp_path):
+    rng = np.random.default_rng(0)
+    rows = [
+        {"sentence1": one["text"], "sentence2": other["text"], "score": float(rng.random())}
+        for one, other in zip(polarity(40, 0), polarity(40, 1), strict=True)
+    ]
+    files = {name: write(tmp_path / f"{name}.jsonl", rows[:24]) for name in ("train", "valid")}
+    test = write(tmp_path / "test.jsonl", rows[24:])
+    with collecting():  # equal rows; bfloat16 may be slow here
+        made = ogpt.finetune(
+            model=base,
+            out=tmp_path / "run",
+            family="similarity",
+            **files,
+            test=test,
+            overrides=[*FAST, "finetune.max_steps=2", "finetune.precision=bfloat16"],
+        )
+        found = ogpt.evaluate(made.out, test).scores
+    for name, score in made.test["test"].items():
+        assert score == pytest.approx(found[name], rel=1e-5)
+
+
+def test_a_score_is_not_that_of_another_test_file(tuned, base, files, tmp_path):
+    other = {"good film": "bad film", "bad film": "good film"}
+    rows = [row | {"label": other[row["label"]]} for row in polarity(24, 2)]
+    flipped = write(tmp_path / "flipped.jsonl", rows)
+    given = {"model": base, "out": tuned.out, "family": "classification", "resume": True}
+    with pytest.raises(VocabularyMismatch, match="was scored on another test set 'test'") as caught:
+        ogpt.finetune(**given, **(files | {"test": flipped}))
+    assert "ogpt evaluate" in caught.value.hint
+    assert ogpt.finetune(**given, **files).test == tuned.test
+
+
 def test_other_examples_are_not_resumed(base, files, tmp_path):
     given = {"model": base, "family": "classification", "overrides": [*FAST, "finetune.epochs=2"]}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -183,7 +184,7 @@ def sweep(made: FinetuneSweep) -> str:
         for split, spreads in {"validation": point.valid, **point.test}.items():
             lines += [
                 f"{f'{split} {measure}':24}{one.median:9.4f}{one.best:9.4f}{one.mean:9.4f}"
-                f"  {one.low:.4f} to {one.high:.4f}"
+                f"  {_interval(one.low, one.high)}"
                 for measure, one in spreads.items()
             ]
         lines.append("")
@@ -195,13 +196,19 @@ def sweep(made: FinetuneSweep) -> str:
     return "\n".join(lines)
 
 
+def _interval(low: float | None, high: float | None) -> str:
+    if low is None or high is None or math.isnan(low):
+        return "no interval"
+    return f"{low:.4f} to {high:.4f}"
+
+
 def probe_table(made: ProbesResult) -> str:
     """Result of `evaluate --probes`: a line for each set."""
     lines = [
         f"{'probe':10}{'metric':10}{'value':>8}  {'95 % interval':18}{'normalized':>10}{'rows':>8}"
     ]
     lines += [
-        f"{name:10}{one.metric:10}{one.value:8.4f}  {f'{one.low:.4f} to {one.high:.4f}':18}"
+        f"{name:10}{one.metric:10}{one.value:8.4f}  {_interval(one.low, one.high):18}"
         f"{one.normalized:10.2f}{count(one.rows):>8}"
         for name, one in made.probes.items()
     ]
@@ -289,7 +296,7 @@ def value_text(name: str, value: Any) -> str:
         return count(value) if isinstance(value, int) else f"{value:.6g}"
     if isinstance(value, tuple) and getattr(value, "_fields", ()) == ("value", "low", "high"):
         found, low, high = value
-        return f"{found:.4f} ({low:.4f} to {high:.4f})"
+        return f"{found:.4f} ({_interval(low, high)})"
     if isinstance(value, list | tuple):
         return ", ".join(str(item) for item in value)
     return str(value)

@@ -8,7 +8,8 @@ scikit-learn or SciPy on the repeated examples.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +19,8 @@ Array = NDArray[Any]
 
 RESAMPLES = 1_000
 LEVEL = 0.95
+_NORMAL = 1.959963984540054
+"""Quantile of the normal distribution for LEVEL."""
 _CELLS = 1 << 22
 """Counts that are held at once, 32 MiB."""
 
@@ -46,7 +49,11 @@ def distinct(gold: Array, found: Array) -> Pairs:
 
 
 def interval(measure: Counted, pairs: Pairs, *, seed: int = 0) -> tuple[float, float]:
-    """The middle 95 % of a measure over resampled examples; NaN if it is defined in none."""
+    """The middle 95 % of a measure over resampled examples; NaN if it is defined in none.
+
+    Where all resamples have one score, as where every example is right, that interval would have no
+    width. A share then has Wilson's interval (Wilson 1927), and any other measure NaN: none.
+    """
     random = np.random.default_rng(seed)
     n, at_once = int(pairs.times.sum()), max(1, _CELLS // len(pairs.times))
     values: list[Array] = []
@@ -55,14 +62,20 @@ def interval(measure: Counted, pairs: Pairs, *, seed: int = 0) -> tuple[float, f
             rows = min(at_once, RESAMPLES - first)
             counts = random.multinomial(n, pairs.times / n, size=rows).astype(np.float64)
             values.append(measure(counts, pairs.gold, pairs.found))
-    return middle(np.concatenate(values))
+    low, high = middle(np.concatenate(values))
+    if low < high:
+        return low, high
+    share = measure is accuracy or (measure is micro_f1 and pairs.gold.ndim == 1)
+    return wilson(low, n) if share else (np.nan, np.nan)
 
 
-def interval_of_mean(values: Sequence[float], *, seed: int = 0) -> tuple[float, float]:
-    """The middle 95 % of the mean over resampled values, such as those of several seeds."""
-    array = np.array(values, dtype=np.float64)
-    drawn = np.random.default_rng(seed).integers(0, len(array), (RESAMPLES, len(array)))
-    return middle(array[drawn].mean(1))
+def wilson(share: float, n: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share of n examples."""
+    square = _NORMAL**2
+    centre = share + square / (2 * n)
+    half = _NORMAL * math.sqrt(share * (1 - share) / n + square / (4 * n * n))
+    low, high = ((centre + side * half) / (1 + square / n) for side in (-1, 1))
+    return max(0.0, low), min(1.0, high)
 
 
 def middle(values: Array) -> tuple[float, float]:

@@ -33,7 +33,7 @@ _NONE = "-"
 _LABEL = "The table has the numbers."
 _INTERVALS = (
     "All scores are in percent. Ours is the mean over the seeds. Its 95 % interval is that of the "
-    "examples for one seed, and that of the mean over the seeds for several. Where a test set has "
+    "examples for one seed; for several it covers both seeds and examples. Where a test set has "
     "no labels, the score is that of the validation set, which also selected the checkpoint."
 )
 

@@ -38,7 +38,7 @@ class PaperScore:
     ours: float | None = None
     """The mean over the seeds; None if there is none, or it is not defined."""
     low: float | None = None
-    """With `high`, the 95 % interval: over examples for one seed, else of the mean over seeds."""
+    """With `high`, the 95 % interval: over examples for one seed, else over seeds and examples."""
     high: float | None = None
     median: float | None = None
     best: float | None = None
@@ -143,7 +143,7 @@ def paper_score(
     # of the mean of several sets these bounds are those of the worst case, that they vary together
     each = [_mean([run[name] for name in sets]) for run in runs]
     values = [score.value for score in each]
-    found = each[0] if len(each) == 1 else mean_interval(values)
+    found = mean_interval(metric, each)
     return PaperScore(
         variant=known.variant,
         column=known.column,

@@ -24,6 +24,15 @@ ROUNDING = 1e-6
 a batch may differ by a few units in the last place (6e-8)."""
 
 
+RANGES = {
+    "matthews": (-1.0, 1.0),
+    "pearson": (-1.0, 1.0),
+    "spearman": (-1.0, 1.0),
+    "mse": (0.0, math.inf),
+}
+"""Lowest and highest value of a measure; of all others these are 0 and 1."""
+
+
 class Metric(NamedTuple):
     """A measure, of gold labels and predictions and of resamples of them."""
 
@@ -33,11 +42,16 @@ class Metric(NamedTuple):
 
 
 class TaskScore(NamedTuple):
-    """A score and its bootstrap interval."""
+    """A score and its 95 % interval, whose bounds are NaN where there is none."""
 
     value: float
     low: float
     high: float
+
+    @property
+    def interval(self) -> str:
+        """The interval for tables."""
+        return "no interval" if math.isnan(self.low) else f"{self.low:.4f} to {self.high:.4f}"
 
 
 def decided(spec: TaskSpec, predictions: Array) -> Array:
@@ -120,16 +134,46 @@ def scores(
     """
     values = measures(spec, predictions, labels)
     pairs = bootstrap.distinct(_gold(spec, labels), decided(spec, predictions))
-    return {
+    found = {
         name: TaskScore(values[name], *bootstrap.interval(metric.counted, pairs, seed=seed))
         for name, metric in _metrics(spec).items()
     }
+    for name, score in found.items():
+        undefined = math.isnan(score.value) or (name == "matthews" and score.value == 0)
+        if math.isnan(score.low) and not undefined:  # which has given its notice
+            tell("interval-undefined", name=name, score=f"{score.value:.4f}")
+    return found
 
 
-def mean_interval(values: Sequence[float], *, seed: int = 0) -> TaskScore:
-    """Mean of several runs, such as seeds, and the bootstrap interval of the mean."""
-    mean = float(np.mean(np.array(values, dtype=np.float64)))
-    return TaskScore(mean, *bootstrap.interval_of_mean(values, seed=seed))
+def mean_interval(metric: str, runs: Sequence[TaskScore]) -> TaskScore:
+    """Mean of several runs, such as seeds, and its 95 % interval.
+
+    Two errors add in quadrature: that of a mean of so few runs, by Student's t, and that of the
+    examples, which all runs share, so that no number of runs makes it smaller. The second one is
+    the mean distance of the runs' own bounds; bounds that are NaN are not known and left out.
+
+    Args:
+        metric: Of all scores; its range bounds the interval.
+        runs: One score or more.
+
+    Returns:
+        Of one run its own score and interval.
+    """
+    from scipy.stats import t
+
+    if len(runs) == 1:
+        return TaskScore(*runs[0])
+    values, low, high = np.array(runs, dtype=np.float64).T
+    mean = float(values.mean())
+    error = values.std(ddof=1) / math.sqrt(len(runs))
+    seeds = float(t.ppf((1 + bootstrap.LEVEL) / 2, len(runs) - 1)) * error
+    below, above = (float(np.nan_to_num(side).mean()) for side in (values - low, high - values))
+    least, most = RANGES.get(metric, (0.0, 1.0))
+    return TaskScore(
+        mean,
+        max(least, mean - math.hypot(seeds, below)),
+        min(most, mean + math.hypot(seeds, above)),
+    )
 
 
 def check_numbers(predictions: Array) -> None:

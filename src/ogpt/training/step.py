@@ -90,7 +90,10 @@ class TrainStep(Protocol):
         ...
 
     def predict(self, batch: Batch) -> NDArray[Any] | None:
-        """Compute the predictions of one batch alone; None as in BatchResult."""
+        """Compute the predictions of one batch alone; None as in BatchResult.
+
+        PyTorch computes them in float32, also where it trains in bfloat16.
+        """
         ...
 
     def save(self, folder: Path) -> None:

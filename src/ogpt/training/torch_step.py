@@ -111,12 +111,12 @@ class TorchTrainStep:
         return result
 
     @contextmanager
-    def evaluation(self) -> Iterator[None]:
-        """Compute without dropout and gradients, in the dtype of training."""
+    def evaluation(self, *, narrow: bool = True) -> Iterator[None]:
+        """Compute without dropout and gradients, in the dtype of training or in float32."""
         # Run eagerly: the last validation batch has another shape, and torch.compile would compile
         # again for it (docs/log.md, "One block is compiled").
         eager = torch.compiler.set_stance("force_eager")
-        with torch.no_grad(), evaluating(self.model), eager, self._autocast():
+        with torch.no_grad(), evaluating(self.model), eager, self._autocast(narrow):
             yield
 
     def evaluate(self, batch: Batch) -> BatchResult:
@@ -131,7 +131,7 @@ class TorchTrainStep:
 
     def predict(self, batch: Batch) -> NDArray[Any] | None:
         """Compute the predictions of one batch alone, without dropout; see TrainStep."""
-        with self.evaluation():
+        with self.evaluation(narrow=False):  # as `ogpt evaluate` predicts
             return _as_array(self.objective.predict(batch))
 
     def save(self, folder: Path) -> None:
@@ -163,9 +163,10 @@ class TorchTrainStep:
         """The weights that are not frozen, by name; tied ones once."""
         return [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
 
-    def _autocast(self) -> torch.autocast:
-        dtype = self.dtype if self.narrow else None
-        return torch.autocast(self.model.device.type, dtype, enabled=self.narrow)
+    def _autocast(self, narrow: bool = True) -> torch.autocast:
+        enabled = narrow and self.narrow
+        dtype = self.dtype if enabled else None
+        return torch.autocast(self.model.device.type, dtype, enabled=enabled)
 
     def _share_of_loss(self, sums: Mapping[str, Tensor], counts: Mapping[str, int]) -> Tensor:
         """What a micro-batch adds to the loss of the step, ()."""

@@ -175,7 +175,7 @@ def _page(result: TaskEvaluation, hardest: list[dict[str, Any]], pictures: list[
         "| score | value | 95 % interval |",
         "| --- | ---: | ---: |",
         *(
-            f"| {name} | {score.value:.4f} | {score.low:.4f} to {score.high:.4f} |"
+            f"| {name} | {score.value:.4f} | {score.interval} |"
             for name, score in result.scores.items()
         ),
     ]

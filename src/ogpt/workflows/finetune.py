@@ -276,12 +276,13 @@ def _score_tests(
         assert labels is not None
         found = scores(setup.spec, predicted(step, batches), labels)
         run.facts["test"][name] = {measure: list(score) for measure, score in found.items()}
+        run.facts.setdefault("test_sha256", {})[name] = setup.test_digests[name]
         run.save_facts()
     rows = {f"validation {name}": f"{value:.4g}" for name, value in run.facts["valid"].items()}
     for split, saved in run.facts["test"].items():
         rows |= {
-            f"{split} {name}": f"{value:.4g} ({low:.4g} to {high:.4g})"
-            for name, (value, low, high) in saved.items()
+            f"{split} {name}": f"{score[0]:.4g} ({TaskScore(*score).interval})"
+            for name, score in saved.items()
         }
     write_card(_best(run), about, evaluation=rows)
 
@@ -332,4 +333,13 @@ def _check_same_examples(run: RunFolder, setup: FinetuneSetup) -> None:
             f"{known['examples_sha256'][:12]}, now {seen[:12]}",
             hint="resume with the same model and files as the original run",
         )
+    scored = run.facts.get("test_sha256", {})  # earlier versions did not record it
+    for name, digest in setup.test_digests.items():
+        if scored.get(name, digest) != digest:
+            raise VocabularyMismatch(
+                f"the run in {run.path} was scored on another test set {name!r}: "
+                f"{scored[name][:12]}, now {digest[:12]}",
+                hint="a test set is scored once: resume with the same file, and score others with "
+                "ogpt evaluate",
+            )
     run.save_facts()

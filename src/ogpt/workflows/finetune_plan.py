@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ogpt.config.described import check_names
+from ogpt.data.batch import Batch
 from ogpt.tasks.batching import TaskBatches
 from ogpt.tasks.task_source import TaskSource
 from ogpt.training.step import TrainStep
@@ -90,9 +91,11 @@ def finetune_plan(
 def _plan(setup: FinetuneSetup, step: TrainStep, runs: int) -> FinetunePlan:
     train_s, train_tokens = _timed(setup, step)
     valid = next(iter(setup.valid.values()))
-    valid_s = _evaluation_seconds(step, valid)
+    valid_s = _evaluation_seconds(step.evaluate, valid)
     test_tokens = sum(one.encoded.n_tokens for one in setup.test.values())
-    test_s = valid_s * test_tokens / valid.encoded.n_tokens
+    test_s = 0.0
+    if test_tokens:  # in float32
+        test_s = _evaluation_seconds(step.predict, valid) * test_tokens / valid.encoded.n_tokens
     tokens_per_example = setup.train.encoded.n_tokens / setup.train.n_windows
     run_tokens = setup.run_tokens
     tokens_per_s = train_tokens / train_s
@@ -146,13 +149,13 @@ def _timed(setup: FinetuneSetup, step: TrainStep) -> tuple[float, int]:
     return _seconds(train), sum(batch.n_tokens for batches in timed for batch in batches)
 
 
-def _evaluation_seconds(step: TrainStep, batches: TaskBatches) -> float:
+def _evaluation_seconds(evaluate: Callable[[Batch], Any], batches: TaskBatches) -> float:
     """Estimate for one pass over the validation set, from a batch of average length."""
     order = batches.longest_first
     middle = range(0, len(order), EVAL_EXAMPLES)
     first = middle[len(middle) // 2]
     batch = batches.of(order[first : first + EVAL_EXAMPLES].tolist())
-    seconds = _seconds(lambda: step.evaluate(batch))
+    seconds = _seconds(lambda: evaluate(batch))
     return seconds * batches.encoded.n_tokens / batch.n_tokens
 
 

@@ -133,15 +133,24 @@ class FinetuneSetup:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of all sequences and labels, which a resumed run must repeat."""
-        sha256 = hashlib.sha256()
-        for batches in (self.train, *self.valid.values()):
-            for rows in batches.encoded.sequences:
-                for ids in rows:
-                    sha256.update(np.array([len(ids), *ids], dtype=np.int64).tobytes())
-            if batches.encoded.labels is not None:
-                sha256.update(batches.encoded.labels.tobytes())
-        return sha256.hexdigest()
+        """SHA-256 of all sequences and labels that decide the weights: a resumed run repeats it."""
+        return _sha256(self.train, *self.valid.values())
+
+    @property
+    def test_digests(self) -> dict[str, str]:
+        """SHA-256 of the sequences and labels of each test set with labels."""
+        return {name: _sha256(batches) for name, batches in self.test.items()}
+
+
+def _sha256(*parts: TaskBatches) -> str:
+    sha256 = hashlib.sha256()
+    for batches in parts:
+        for rows in batches.encoded.sequences:
+            for ids in rows:
+                sha256.update(np.array([len(ids), *ids], dtype=np.int64).tobytes())
+        if batches.encoded.labels is not None:
+            sha256.update(batches.encoded.labels.tobytes())
+    return sha256.hexdigest()
 
 
 def finetune_settings(request: FinetuneRequest) -> FinetuneSettings:

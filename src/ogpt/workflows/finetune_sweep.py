@@ -20,7 +20,7 @@ from ogpt.config.described import check_names
 from ogpt.config.finetune_settings import FinetuneSettings
 from ogpt.config.loader import load_settings_of, to_toml
 from ogpt.errors import ConfigError, OutputExists
-from ogpt.evaluation.task_scores import mean_interval
+from ogpt.evaluation.task_scores import TaskScore, mean_interval
 from ogpt.folders.model_folder import SWEEP_FILE
 from ogpt.folders.run_folder import SETTINGS_FILE, RunFolder
 from ogpt.notices import each_once
@@ -47,9 +47,10 @@ class Spread:
     median: float
     best: float
     mean: float
-    low: float
-    """With `high`, the 95 % bootstrap interval of the mean."""
-    high: float
+    low: float | None
+    """With `high`, the 95 % interval of the mean (`ogpt.evaluation.task_scores.mean_interval`); of
+    validation scores it covers the seeds, not the examples. None: there is none."""
+    high: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,18 +243,22 @@ def _median(metric: str, results: Sequence[FinetuneResult]) -> float:
 
 def _point(settings: Mapping[str, str], results: Sequence[FinetuneResult]) -> SweepPoint:
     valid = {
-        name: _spread(name, [result.valid[name] for result in results]) for name in results[0].valid
+        # the run records no interval of its validation scores
+        name: _spread(name, [TaskScore(run.valid[name], math.nan, math.nan) for run in results])
+        for name in results[0].valid
     }
     test = {
         split: {
-            name: _spread(name, [result.test[split][name].value for result in results])
-            for name in scores
+            name: _spread(name, [result.test[split][name] for result in results]) for name in scores
         }
         for split, scores in results[0].test.items()
     }
     return SweepPoint(settings, tuple(result.out for result in results), valid, test)
 
 
-def _spread(name: str, values: Sequence[float]) -> Spread:
+def _spread(name: str, runs: Sequence[TaskScore]) -> Spread:
+    values = [run.value for run in runs]
     best = max(values, key=lambda value: _rank(name, value))
-    return Spread(statistics.median(values), best, *mean_interval(values))
+    mean, *bounds = mean_interval(name, runs)
+    low, high = (None if math.isnan(bound) else bound for bound in bounds)
+    return Spread(statistics.median(values), best, mean, low, high)
