@@ -165,10 +165,6 @@ KINDS: dict[str, str] = {
         "training.probe_rows=0 uses all)"
     ),
     "score-undefined": "{name} is not defined: {reason}; the score is {score}",
-    "interval-undefined": (
-        "{name} is {score} in every resample of the examples: it has no interval, as these "
-        "examples do not show how much it varies"
-    ),
     "examples-cut": (
         "{count} of {total} examples of {what} are too long for the model: {tokens} tokens are cut"
     ),

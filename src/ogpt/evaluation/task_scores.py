@@ -134,15 +134,10 @@ def scores(
     """
     values = measures(spec, predictions, labels)
     pairs = bootstrap.distinct(_gold(spec, labels), decided(spec, predictions))
-    found = {
+    return {
         name: TaskScore(values[name], *bootstrap.interval(metric.counted, pairs, seed=seed))
         for name, metric in _metrics(spec).items()
     }
-    for name, score in found.items():
-        undefined = math.isnan(score.value) or (name == "matthews" and score.value == 0)
-        if math.isnan(score.low) and not undefined:  # which has given its notice
-            tell("interval-undefined", name=name, score=f"{score.value:.4f}")
-    return found
 
 
 def mean_interval(metric: str, runs: Sequence[TaskScore]) -> TaskScore:
