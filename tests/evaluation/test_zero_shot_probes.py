@@ -80,7 +80,8 @@ def test_matthews_of_acceptability() -> None:
     # the higher id is the less probable one
     rows = [row(int(n % 4 < 2), ("", f"a {low if n % 4 < 2 else high}")) for n in range(8)]
     [found] = ZeroShotProbes({"cola": rows}, WORDS, 32).measure(Recording())
-    assert (found.metric, found.value, found.low, found.high) == ("matthews", 1.0, 1.0, 1.0)
+    assert (found.metric, found.value) == ("matthews", 1.0)
+    assert np.isnan([found.low, found.high]).all()  # all resamples are equal: no interval
     assert found.normalized == pytest.approx(1 / 0.35)
 
 
