@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.serving.browser.writer import STORED, saved, share_dialog, text, until
+from tests.serving.browser.writer import STORED, accepted, saved, share_dialog, text, until
 from tests.serving.calls import CLIENT
 
 if TYPE_CHECKING:
@@ -140,13 +140,20 @@ def test_saving_starts_again_after_any_answer(
     page.keyboard.type("a bad cab")
     page.wait_for_selector("#note:has-text('not JSON')")
     saved(page, "server")
+    wrong = {"error": {"message": "the API key is wrong", "param": None}}
+    page.route("**/documents/*", lambda route: route.fulfill(status=401, json=wrong), times=1)
+    page.keyboard.type(" faced")
+    until(page, "document.getElementById('saved').value.includes('asks for a key')")
+    saved(page, "server")
     refusal = {"error": {"message": "the engine restarts", "param": None}}
     for path in ("**/v1/models", "**/documents"):
         page.route(path, lambda route: route.fulfill(status=503, json=refusal), times=1)
     page.reload()
     page.click("#editor")
-    page.keyboard.type("x")
     page.wait_for_selector("#saved[data-kind=refused]")
+    accepted(page)  # before the models are known
+    hashes = f"{STORED}.flatMap(({{ spans }}) => spans.map((each) => each.provenance?.model_hash))"
+    until(page, f"{hashes}.some(Boolean)")
     saved(page, "server")
     new_page.messages.clear()  # type: ignore[attr-defined]
 

@@ -264,7 +264,8 @@ def test_attention_by_layer_and_head(new_page: NewPage, tmp_path: Path) -> None:
         page.keyboard.press("Escape")
         assert page.evaluate("document.activeElement.id") == "editor"
         page.locator("#editor [class*=level-]").nth(1).tap()
-        page.wait_for_selector("#alternatives")
+        page.wait_for_timeout(400)  # it stays
+        assert page.is_visible("#alternatives")
         assert page.locator("#alternatives .token").text_content() == "a"
         page.close()  # before its server
 

@@ -55,6 +55,11 @@ def test_settings_and_presets(page: Page) -> None:
     assert page.input_value("#count") == "2"
     page.click("button[name=forget]")
     assert page.input_value("select[name=preset]") == ""
+    # a model that the server no longer has
+    page.evaluate("localStorage.setItem('ogpt.settings', JSON.stringify({ model: 'gone' }))")
+    page.reload()
+    until(page, "document.getElementById('model').options.length > 0")
+    assert "model" not in asked(page)
 
 
 def test_the_tokens_that_the_model_reads(page: Page) -> None:

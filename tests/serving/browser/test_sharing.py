@@ -141,6 +141,19 @@ def test_deleting_a_document_ends_its_link_first(
         assert not page.evaluate("document.querySelector('#share-dialog').open")
         found = page.evaluate(STORED)
         assert [each["linked"] for each in found] == [False, False]
+        # a link that comes when another document is shared
+        held: list[Any] = []
+        page.route("**/share", held.append, times=1)
+        share_dialog(page)
+        page.click(".readers .make")
+        page.wait_for_timeout(200)
+        page.keyboard.press("Escape")
+        page.click(".documents .open:has-text('two')")
+        share_dialog(page)
+        held.pop().continue_()
+        page.wait_for_timeout(500)
+        assert page.get_attribute(".readers", "data-shared") == "no"
+        page.keyboard.press("Escape")
         # one that another person deleted, or whose key is no longer right
         for each in found:
             address = f"{url}/documents/{each['id']}"

@@ -149,6 +149,11 @@ def test_what_a_writer_changes_inside_machine_text_is_the_writers(page: Page) ->
     assert len(machine(page)) == 1
 
 
+LISTEN = """() => addEventListener("paste", ({ clipboardData: data }) => {
+  window.pasted = data.types.map((type) => data.getData(type));
+}, true)"""
+
+
 def test_copied_text_keeps_who_wrote_it(new_page: NewPage) -> None:
     page = new_page(permissions=["clipboard-read", "clipboard-write"])
     page.keyboard.type("a bad cab")
@@ -160,6 +165,14 @@ def test_copied_text_keeps_who_wrote_it(new_page: NewPage) -> None:
     page.keyboard.press("Control+v")
     assert text(page) == whole * 2
     assert machine(page) == [marked, marked]
+    other = new_page(context=page.context)
+    other.evaluate(LISTEN)
+    other.keyboard.press("Control+a")
+    other.keyboard.press("Control+v")  # in another tab
+    assert (text(other), machine(other)) == (whole, [marked])
+    # other sites read the clipboard too
+    assert not any("prompt" in each or "seed" in each for each in other.evaluate("window.pasted"))
+    page.bring_to_front()
     page.evaluate("navigator.clipboard.writeText('<b>x</b>\\r\\ny')")
     page.keyboard.press("Control+a")
     page.keyboard.press("Control+v")
@@ -372,6 +385,17 @@ def test_ghost_text(page: Page) -> None:
     page.keyboard.press("Escape")
     assert page.locator("#editor .ghost").count() == 0
     assert machine(page) == [ghost.strip()]
+    # before a word
+    page.keyboard.press("Control+a")
+    page.keyboard.type("a bad cab")
+    for _ in range(3):
+        page.keyboard.press("ArrowLeft")
+    page.keyboard.press("Tab")
+    page.wait_for_selector("#editor .ghost")
+    until(page, "document.getElementById('stop').hidden")
+    page.keyboard.press("Tab")
+    assert len(machine(page)) == 1
+    assert text(page).endswith(" cab")
 
 
 def test_ghost_text_without_tab(page: Page) -> None:

@@ -35,6 +35,10 @@ export const hooks = { askKey: async () => null, onKey: () => {}, onAway: () => 
 
 let asking = null;
 
+addEventListener("storage", ({ key, newValue }) => {
+  if (key === KEY && newValue) hooks.onKey(); // entered in another tab
+});
+
 /**
  * Send a request and return the response, which is 2xx.
  *

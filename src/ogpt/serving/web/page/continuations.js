@@ -57,9 +57,15 @@ export class Continuations {
   provenance(index) {
     if (!this._sources[index]) {
       const { prompt, seed, model, ...settings } = this.body;
+      const card = this._model;
       this._sources[index] = {
-        model: model ?? this._model.id,
-        model_hash: this._model.model_hash ?? null,
+        // which may become known later
+        get model() {
+          return model ?? card.id;
+        },
+        get model_hash() {
+          return card.model_hash ?? null;
+        },
         settings,
         seed,
         prompt,
@@ -86,7 +92,7 @@ export function insert({ editor, announcer }, start, end, text, source) {
 }
 
 /** What to insert for a continuation, so that it does not run into the word after the caret. */
-function insertion(text, before, after, source) {
+export function insertion(text, before, after, source) {
   const slice = machineSlice(text.slice(needless(text, before)), source);
   const touches = /^[\p{L}\p{N}]/u.test(after) && /\S$/.test(slice.text);
   return touches ? { text: `${slice.text} `, machine: slice.machine } : slice;

@@ -7,13 +7,14 @@
  */
 
 import { copy, pasted } from "./copied_spans.js";
-import { humanSlice } from "./text_document.js";
+import { TextDocument, humanSlice } from "./text_document.js";
 
 export class EditorInput {
   constructor(editor) {
     this.editor = editor;
     this.composing = false;
     this._taken = null; // the change of the last composition
+    this._dragged = null; // {start, end} of what is dragged from here
     const { root } = editor;
     root.addEventListener("beforeinput", (event) => this._before(event));
     root.addEventListener("input", (event) => {
@@ -35,7 +36,13 @@ export class EditorInput {
       const { start, end } = editor.selection;
       if (start < end) editor.edit(start, end, humanSlice(""), "cut");
     });
-    root.addEventListener("dragstart", (event) => this._fill(event.dataTransfer));
+    root.addEventListener("dragstart", ({ dataTransfer }) => {
+      dataTransfer.clearData(); // the browser's own HTML, whose style the policy refuses
+      this._dragged = editor.selection;
+      this._fill(dataTransfer);
+    });
+    root.addEventListener("dragend", () => (this._dragged = null));
+    root.addEventListener("drop", (event) => this._drop(event));
   }
 
   /** Take in what is being composed, and end that; returns the change, or null. */
@@ -63,6 +70,32 @@ export class EditorInput {
     else if (type === "historyRedo") this.editor.redo();
     else if (type.startsWith("delete")) this._delete(event);
     else if (type.startsWith("insert")) this._insert(event);
+  }
+
+  /** Text that is dragged here: one edit, also where it comes from another place of the text. */
+  _drop(event) {
+    const { editor } = this;
+    const place = document.caretPositionFromPoint?.(event.clientX, event.clientY);
+    if (event.dataTransfer.files.length || !editor.root.contains(place?.offsetNode ?? null)) return;
+    event.preventDefault();
+    const given = inserted(event);
+    const at = editor.view.offsetOf(place.offsetNode, place.offset);
+    const { start, end } = event.dataTransfer.dropEffect === "copy" ? {} : (this._dragged ?? {});
+    this._dragged = null;
+    if (given.text === "" || (start <= at && at <= end)) return;
+    editor.focus();
+    if (start === undefined) {
+      editor.edit(at, at, given, "drop");
+      return;
+    }
+    const [first, last] = [Math.min(start, at), Math.max(end, at)];
+    const part = new TextDocument(editor.document.slice(first, last));
+    const put = () => part.replace(at - first, at - first, given);
+    const take = () => part.replace(start - first, end - first, humanSlice(""));
+    for (const act of at < start ? [take, put] : [put, take]) act(); // the later place first
+    editor.edit(first, last, part.slice(), "drop");
+    const from = at < start ? at : at - (end - start);
+    editor.select(from, from + given.text.length);
   }
 
   _delete(event) {

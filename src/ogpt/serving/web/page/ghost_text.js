@@ -6,7 +6,7 @@
  */
 
 import { ServerAway } from "./api.js";
-import { Continuations, needless } from "./continuations.js";
+import { Continuations, insertion, needless } from "./continuations.js";
 import { placeAfter } from "./history.js";
 import { newSeed, requestOf } from "./settings.js";
 import { machineSlice } from "./text_document.js";
@@ -89,7 +89,10 @@ export class GhostText {
     const request = this._request;
     if (!word) request.stop();
     editor.view.setGhost(null);
-    editor.edit(offset, offset, machineSlice(part, request.provenance(0)), "accept");
+    const source = request.provenance(0);
+    const { text: whole } = editor.document;
+    const last = insertion(part, whole.slice(0, offset), whole[offset] ?? "", source);
+    editor.edit(offset, offset, rest.trim() ? machineSlice(part, source) : last, "accept");
     clearTimeout(this._timer);
     if (rest.trim()) {
       this._request = request;

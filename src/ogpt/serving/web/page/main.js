@@ -51,7 +51,7 @@ const context = {
 };
 
 hooks.askKey = keyDialog($("key"));
-hooks.onKey = () => loadModels(); // and documents: neither came without the key
+hooks.onKey = () => startServer(); // and documents: neither came without the key
 
 const list = new SuggestionList($("suggestions"), context);
 const ghost = new GhostText(context);
@@ -75,14 +75,14 @@ const panels = new Panels(editor, () => {
   documents.show();
   sync.check();
 });
-const status = new StatusLine({ editor, inside }, opened, sync);
+const status = new StatusLine({ editor, inside, announcer }, opened, sync);
 const verify = new VerifyDialog($("verify-dialog"), context);
 new ShareDialog($("share-dialog"), $("share-text"), { ...context, opened, sync });
 const comparison = new DecoderComparison($("compare-dialog"), context);
 new PictureDialog($("picture-dialog"), $("picture-text"), { editor, title: $("title"), announcer });
 new EditorKeys({ ...context, list, ghost, card, preferences });
 new TokenCount($("tokens"), context);
-new ServerWatch($("away"), announcer, opened, () => loadModels());
+new ServerWatch($("away"), announcer, opened, () => startServer());
 
 function showState() {
   const running = list.running || ghost.running;
@@ -107,17 +107,19 @@ function regenerate() {
 
 function shuffle() {
   const start = humanSlice(nextStart(editor.document.text));
-  if (isStart(editor.document.text)) editor.edit(0, editor.document.length, start, "shuffle");
-  else if (!opened.create("", [{ text: start.text, by: "human" }])) return;
+  if (isStart(editor.document.text)) {
+    editor.edit(0, editor.document.length, start, "shuffle");
+  } else {
+    if (!opened.create("", [{ text: start.text, by: "human" }])) return;
+    announcer.show("A new document with an example. Your text is in Documents.");
+  }
   editor.focus();
   editor.select(editor.document.length);
 }
 
 const AS_TYPED = "Its Markdown signs stay as they are: only an exported page keeps who wrote what.";
 
-async function importFile() {
-  const [file] = $("file").files;
-  $("file").value = "";
+async function importFile(file) {
   if (!file) return;
   try {
     const { title, spans } = await readFile(file);
@@ -132,15 +134,31 @@ async function importFile() {
   }
 }
 
-async function loadModels(asks = false) {
+let retry = 0;
+let wait = 0; // milliseconds until models are asked for again
+
+function startServer(asks = false) {
   sync.start();
+  loadModels(asks);
+}
+
+async function loadModels(asks) {
+  clearTimeout(retry);
+  const nameless = () => editor.document.machine.filter(({ source }) => !source.model_hash).length;
+  const before = nameless();
   try {
     await models.load(asks);
+    wait = 0;
+    // text from before the models were known has their names now, and is saved with them
+    if (nameless() < before) editor.dispatchEvent(new CustomEvent("change", { detail: null }));
     panel.setModels(models.cards);
     editor.dispatchEvent(new Event("select"));
     inside.enable(preferences.values.inside);
   } catch (error) {
-    if (!(error instanceof ServerAway)) context.failed(error); // the page says so itself
+    if (error instanceof ServerAway) return; // the page says so itself, and when it is back
+    if (wait === 0) context.failed(error);
+    wait = Math.min(60000, wait * 2 || 2000);
+    retry = setTimeout(loadModels, wait);
   }
 }
 
@@ -171,7 +189,18 @@ document.querySelector(".read").addEventListener("click", () => {
   showSeen($("seen-dialog"), context);
 });
 $("import").addEventListener("click", () => $("file").click());
-$("file").addEventListener("change", importFile);
+$("file").addEventListener("change", () => {
+  const [file] = $("file").files;
+  importFile(file);
+  $("file").value = "";
+});
+for (const name of ["dragover", "drop"]) {
+  document.addEventListener(name, (event) => {
+    if (!event.dataTransfer.types.includes("Files")) return;
+    event.preventDefault(); // the browser would leave the page and show the file
+    if (name === "drop") importFile(event.dataTransfer.files[0]);
+  });
+}
 $("menu").addEventListener("click", ({ target }) => {
   const format = target.dataset.export;
   if (format) {
@@ -183,6 +212,10 @@ $("menu").addEventListener("click", ({ target }) => {
 for (const name of ["change", "select"]) editor.addEventListener(name, showState);
 settings.addEventListener("change", () => models.learn().catch(context.failed));
 opened.addEventListener("opened", () => panels.leave());
+opened.addEventListener("state", () => {
+  const title = $("title").value.trim();
+  document.title = title ? `${title} – Write with GPT` : "Write with GPT";
+});
 opened.addEventListener("arrived", () => {
   // who went elsewhere meanwhile stays there
   const { activeElement: focused } = document;
@@ -207,4 +240,4 @@ opened.start();
 panels.start();
 editor.focus();
 editor.select(editor.document.length);
-loadModels(true);
+startServer(true);

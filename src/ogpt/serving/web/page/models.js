@@ -15,6 +15,9 @@ export class Models {
   async load(asks) {
     const { data } = await json("v1/models", { asks });
     this.cards = data;
+    const { model } = this._settings.values;
+    // one that the server no longer has
+    if (model && !data.some(({ id }) => id === model)) this._settings.set({ model: "" });
     await this.learn();
     if (this._early.model_hash === null) Object.assign(this._early, this.chosen());
   }

@@ -29,7 +29,7 @@ export class ServerSync extends EventTarget {
     this.opened = opened;
     this.announcer = announcer;
     this.kept = null; // whether the server keeps documents; null: not known yet
-    this.refusal = null; // what the server said; "": it is away, or wants a key
+    this.refusal = null; // what the server said; "": it is away
     this._pause = PAUSE;
     this._timer = 0;
     this._again = 0; // time, before which the server is not asked for changes
@@ -281,14 +281,16 @@ export class ServerSync extends EventTarget {
   _failed(error) {
     this._pause = Math.min(LONGEST, this._pause * 2);
     this._again = Date.now() + this._pause;
-    // the page says so itself where the server is away, or wants a key, and starts again then
-    const quiet = error instanceof ServerAway || error.status === 401;
+    // the page says so itself where the server is away, and starts again then
+    const away = error instanceof ServerAway;
+    const quiet = away || error.status === 401;
     const { current } = this.opened;
     const waits = revised(current) && !current.synced && error.status !== 429;
     if (!quiet && waits && error.message !== this.refusal) {
       this.announcer.show(`Not saved on the server: ${error.message}`, "error");
     }
-    this._said(quiet ? "" : error.message);
+    if (away) this._said("");
+    else this._said(error.status === 401 ? "the server asks for a key" : error.message);
   }
 
   _said(refusal) {

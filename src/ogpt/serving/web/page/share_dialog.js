@@ -18,9 +18,9 @@ export class ShareDialog {
     button.addEventListener("click", () => this.open());
     const on = ({ root }, name, act) =>
       root.querySelector(name).addEventListener("click", () => this._try(act));
-    on(this.readers, ".make", () => this._make());
-    on(this.readers, ".revoke", () => this._endReading());
-    on(this.writers, ".revoke", () => this._endWriting());
+    on(this.readers, ".make", (isSame) => this._make(isSame));
+    on(this.readers, ".revoke", (isSame) => this._endReading(isSame));
+    on(this.writers, ".revoke", (isSame) => this._endWriting(isSame));
     for (const part of [this.readers, this.writers]) on(part, ".copy", () => this._copy(part));
     context.opened.addEventListener("opened", () => {
       this.document = null;
@@ -55,21 +55,25 @@ export class ShareDialog {
     this.dialog.showModal();
   }
 
-  async _make() {
-    this._showReading(await makeReadLink(this.context.opened.current));
+  async _make(isSame) {
+    const link = await makeReadLink(this.context.opened.current);
+    if (!isSame()) return;
+    this._showReading(link);
     this.readers.link.select();
     this._say("The link always shows the latest version.");
   }
 
-  async _endReading() {
+  async _endReading(isSame) {
     await endReadLink(this.context.opened.current);
+    if (!isSame()) return;
     this._showReading("");
     this._say("The link for readers no longer works.");
     this.readers.root.querySelector(".make").focus();
   }
 
-  async _endWriting() {
+  async _endWriting(isSame) {
     await this.context.sync.renewKey();
+    if (!isSame()) return;
     this.writers.link.value = editLink(this.context.opened.current);
     this._say("The old edit link no longer works. Here is the new one.");
   }
@@ -89,13 +93,15 @@ export class ShareDialog {
 
   /** Do what a button says; the dialog says if it cannot be done. */
   async _try(act) {
+    const { document } = this;
+    const isSame = () => this.document === document;
     try {
       // the text may have become a separate document meanwhile
-      const same = this.document?.id === this.context.opened.current.id;
+      const same = document?.id === this.context.opened.current.id;
       if (!same) throw new Error("another document is open now");
-      await act();
+      await act(isSame);
     } catch (error) {
-      this._say(`This did not work: ${error.message}.`);
+      if (isSame()) this._say(`This did not work: ${error.message}.`);
     }
   }
 

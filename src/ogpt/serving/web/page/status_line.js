@@ -11,6 +11,7 @@ export class StatusLine {
     this.inside = context.inside;
     this.opened = opened;
     this.sync = sync;
+    this.announcer = context.announcer;
     this.source = null; // of the text at the caret
     this._timer = 0;
     this.parts = Object.fromEntries(
@@ -51,11 +52,14 @@ export class StatusLine {
     const { problem, editor, loading } = this.opened;
     const { saved: output } = this.parts;
     const { refusal } = this.sync;
+    const before = output.dataset.kind;
     output.dataset.kind = problem ?? (refusal ? "refused" : "");
     if (loading) output.value = "Opening…";
     else if (editor.document.length === 0) output.value = "";
     else output.value = this._place();
     output.title = refusal ?? "";
+    // not every save, but whether there are any
+    if (before !== undefined && before !== output.dataset.kind) this.announcer.say(output.value);
   }
 
   _place() {

@@ -53,7 +53,7 @@ export class TokenCount {
     const full = more || count > room;
     this.element.value = full ? `last ${Math.min(count, room)} tokens read` : `${count} of ${room} tokens`;
     this.element.dataset.full = full;
-    this.element.title = full
+    this.element.parentElement.title = full
       ? `The text before the caret is longer: the model reads its last ${room} tokens. Click to see them.`
       : `The model can read ${room} tokens before the caret. Click to see them.`;
   }
