@@ -179,6 +179,31 @@ def test_copied_text_keeps_who_wrote_it(new_page: NewPage) -> None:
     assert (text(page), machine(page)) == ("<b>x</b>\ny", [])
 
 
+PLACES = """() => {
+  const node = document.querySelector("#editor .line").firstChild;
+  return [[6, 10], [17, 22]].map(([start, end]) => {
+    const range = document.createRange();
+    range.setStart(node, start);
+    range.setEnd(node, end);
+    const { left, right, top, height } = range.getBoundingClientRect();
+    return [left, right, top + height / 2];
+  });
+}"""
+
+
+def test_words_that_are_dragged(page: Page) -> None:
+    page.keyboard.type("alpha beta gamma delta")
+    (left, right, middle), (_, end, _) = page.evaluate(PLACES)
+    page.mouse.dblclick((left + right) / 2, middle)
+    page.mouse.down()
+    page.mouse.move(right + 20, middle, steps=3)
+    page.mouse.move(end - 1, middle, steps=5)
+    page.mouse.up()
+    until(page, "document.getElementById('editor').textContent === 'alpha  gamma deltabeta'")
+    page.keyboard.press("Control+z")
+    assert text(page) == "alpha beta gamma delta"
+
+
 def test_a_picture_does_not_replace_the_text(new_page: NewPage) -> None:
     page = new_page(permissions=["clipboard-read", "clipboard-write"])
     page.keyboard.type("a bad cab")
