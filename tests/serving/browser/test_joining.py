@@ -138,7 +138,7 @@ def test_saving_starts_again_after_any_answer(
         "**/documents/*", lambda route: route.fulfill(body="<p>Please sign in.</p>"), times=1
     )
     page.keyboard.type("a bad cab")
-    page.wait_for_selector("#note:has-text('not JSON')")
+    page.wait_for_selector("#note:has-text('could not be read')")
     saved(page, "server")
     wrong = {"error": {"message": "the API key is wrong", "param": None}}
     page.route("**/documents/*", lambda route: route.fulfill(status=401, json=wrong), times=1)

@@ -143,7 +143,7 @@ def test_deleting_a_document_ends_its_link_first(
         assert [each["linked"] for each in found] == [False, False]
         # a link that comes when another document is shared
         held: list[Any] = []
-        page.route("**/share", held.append, times=1)
+        page.route("**/share", lambda route: held.append(route), times=1)
         share_dialog(page)
         page.click(".readers .make")
         page.wait_for_timeout(200)

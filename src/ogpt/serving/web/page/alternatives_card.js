@@ -67,7 +67,7 @@ export class AlternativesCard {
     const { width, height } = this.card.getBoundingClientRect();
     const below = place.bottom + height + 12 < innerHeight;
     this.card.style.left = `${Math.max(8, Math.min(place.left, innerWidth - width - 8))}px`;
-    this.card.style.top = `${below ? place.bottom + 2 : place.top - height - 2}px`;
+    this.card.style.top = `${Math.max(8, below ? place.bottom + 2 : place.top - height - 2)}px`;
   }
 
   hide() {

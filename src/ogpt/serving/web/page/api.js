@@ -70,7 +70,7 @@ export async function json(path, options) {
     return JSON.parse(body);
   } catch {
     // a proxy's page, or one that asks to sign in
-    throw new ApiError(response.status, "the answer is not JSON");
+    throw new ApiError(response.status, "the server's answer could not be read");
   }
 }
 

@@ -165,6 +165,9 @@ async function loadModels(asks) {
 $("inside").addEventListener("click", () => {
   preferences.set({ inside: !preferences.values.inside });
 });
+$("title").addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && !event.isComposing) editor.focus();
+});
 $("undo").addEventListener("click", () => editor.undo());
 $("redo").addEventListener("click", () => editor.redo());
 $("shuffle").addEventListener("click", shuffle);

@@ -74,7 +74,9 @@ export class Settings extends EventTarget {
   get preset() {
     const same = ([, preset]) =>
       Object.entries(preset).every(([name, value]) => this.values[name] === value);
-    return Object.entries(this.presets).find(same)?.[0] ?? null;
+    // the writer's own first: one may be as another that is built in
+    const all = [this.own, BUILT_IN].flatMap((presets) => Object.entries(presets));
+    return all.find(same)?.[0] ?? null;
   }
 
   savePreset(name) {

@@ -15,6 +15,9 @@ export class SettingsPanel {
     form.addEventListener("input", (event) => this._changed(event.target));
     form.addEventListener("submit", (event) => event.preventDefault());
     this._field("save").addEventListener("click", () => this._save());
+    this._field("preset_name").addEventListener("input", ({ target }) => {
+      target.setCustomValidity("");
+    });
     this._field("preset_name").addEventListener("keydown", (event) => {
       if (event.key === "Enter") this._save();
     });
@@ -70,7 +73,8 @@ export class SettingsPanel {
   _save() {
     const field = this._field("preset_name");
     const name = field.value.trim().slice(0, 40);
-    if (!name || Object.hasOwn(BUILT_IN, name)) return;
+    field.setCustomValidity(Object.hasOwn(BUILT_IN, name) ? "This name is taken: choose another." : "");
+    if (!name || !field.reportValidity()) return;
     this.settings.savePreset(name);
     field.value = "";
   }

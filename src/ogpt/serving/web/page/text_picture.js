@@ -90,8 +90,8 @@ function caption(spans, words, all) {
   const part = shown < all ? `${counted(shown)} of ${counted(all)} words. ` : "";
   if (words.machine === 0) return `${part}Every word was written by a human.`;
   const names = spans.map(({ provenance }) => provenance?.model).filter(Boolean);
-  const models = [...new Set(names)].slice(0, 3).join(", ");
-  const by = models ? `the model ${models}` : "a model";
+  const models = [...new Set(names)].slice(0, 3).map((name) => `“${name}”`);
+  const by = models.length ? `the model${models.length > 1 ? "s" : ""} ${models.join(", ")}` : "a model";
   const percent = Math.round((100 * words.machine) / shown);
   return `${part}The underlined words (${percent}%) were written by ${by}.`;
 }

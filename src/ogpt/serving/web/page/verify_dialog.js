@@ -29,7 +29,11 @@ export class VerifyDialog {
     this.list = dialog.querySelector("ol");
     this.state = dialog.querySelector(".state");
     this._stop = null;
-    dialog.addEventListener("close", () => this._stop?.abort());
+    dialog.addEventListener("close", () => {
+      this._stop?.abort();
+      // the button of the menu, which had the focus, is hidden
+      if (document.activeElement === document.body) editor.focus();
+    });
     this.list.addEventListener("click", (event) => this._clicked(event));
   }
 
