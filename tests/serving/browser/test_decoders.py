@@ -75,12 +75,13 @@ def test_one_prompt_and_one_seed(page: Page, server: Running) -> None:
     with page.expect_download() as download:
         page.click("[data-export=html]")
     _, data = download.value.path().read_text("utf-8").split('id="ogpt-document">')
-    _, span = json.loads(data.partition("</script>")[0])["spans"]
+    found = json.loads(data.partition("</script>")[0])
+    _, span = found["spans"]
     known = span["provenance"]
-    again = {**known["settings"], "prompt": known["prompt"], "seed": known["seed"]}
-    found = CLIENT.post(f"{server.url}/v1/completions", json=again).json()
-    assert found["choices"][0]["text"] == known["text"]
-    assert span["text"].strip() == known["text"].strip()
+    assert (found["prompts"], known["prompt"]) == ("a bad cab", {"parts": [[0, 9]]})
+    again = {**known["settings"], "prompt": "a bad cab", "seed": known["seed"]}
+    answer = CLIENT.post(f"{server.url}/v1/completions", json=again).json()
+    assert span["text"].strip() == answer["choices"][0]["text"].strip()
     page.click("#undo")
     assert text(page) == "a bad cab"
 

@@ -221,7 +221,7 @@ def test_two_tabs_without_room(page: Page) -> None:
     page.keyboard.type(" four")
     saved(page)
     assert page.input_value("#title") == "Untitled (second version)"
-    assert "separate document" in announced(page)
+    page.wait_for_selector("#note:has-text('separate document')")
 
 
 def test_a_page_over_plain_http(new_page: NewPage, small_folder: Path, tmp_path: Path) -> None:

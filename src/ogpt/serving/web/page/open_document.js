@@ -331,9 +331,9 @@ export class OpenDocument extends EventTarget {
     }
   }
 
-  /** Another tab made it another document, with another key: this tab has that one, too. */
+  /** Another tab made it another document: this tab has it too, but if a link named the old one. */
   _follow() {
-    const found = stored(movedTo(this.current.id));
+    const found = !this.loading && stored(movedTo(this.current.id));
     if (!found) return false;
     const { id, key, nextKey, revision, tag, lost } = found;
     this.current = { ...this.current, id, key, nextKey, revision, tag, synced: false, lost };
