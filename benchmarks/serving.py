@@ -131,7 +131,10 @@ def _named(clients: int) -> str:
 
 def measure(given: Namespace, shape: dict[str, int], folder: Path) -> Result:
     """Measure all servers in turn, number of clients by number of clients."""
-    result = Result("serving", "Serving over HTTP", {"shape": shape}, {})
+    name, title = "serving", "Serving over HTTP"
+    if others():
+        name, title = "servers", "Beside other servers"
+    result = Result(name, title, {"shape": shape}, {})
     model = write_model(shape, folder, BEST)
     # the decoder's process looks for the folder of its dtype
     alone = Remote(

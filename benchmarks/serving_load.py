@@ -74,6 +74,14 @@ class Exchange(asyncio.Protocol):
             raise SystemExit(f"the answer ends without usage: {text[:500]!r}")
         return int(usage["completion_tokens"])
 
+    @property
+    def token_times(self) -> list[float]:
+        """When each event with new tokens arrived; a first one may have the prompt alone."""
+        first, _, _ = bytes(self.body).removeprefix(b"data: ").partition(b"\n")
+        choice = json.loads(first)["choices"][0]
+        is_prompt = bool(choice.get("prompt_token_ids")) and not choice.get("token_ids")
+        return self.times[is_prompt:-1]  # the last has the usage
+
     # asyncio's and httptools' names
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
@@ -123,7 +131,7 @@ async def load(port: int, requests: list[dict[str, Any]], streams: bool) -> dict
     failed = [each for each in exchanges if each.status != 200 or not each.ended]
     if failed:
         raise SystemExit(f"{len(failed)} requests failed: {failed[0].status} {failed[0].body!r}")
-    times = [each.times[:-1] if streams else [] for each in exchanges]  # the last has the usage
+    times = [each.token_times if streams else [] for each in exchanges]
     return {
         "seconds": seconds,
         "cpu_seconds": cpu,

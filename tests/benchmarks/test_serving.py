@@ -34,7 +34,8 @@ from benchmarks.training_step import SMOKE
 from ogpt.tokens.fast import OpenAIGPTTokenizerFast
 
 USAGE = '"usage": {"completion_tokens": 3}'
-EVENTS = [f'data: {{"choices": [{n}]}}\n\n' for n in range(3)]
+EVENTS = [f'data: {{"choices": [{{"text": "{n}"}}]}}\n\n' for n in range(3)]
+PROMPT = 'data: {"choices": [{"text": "", "prompt_token_ids": [1], "token_ids": null}]}\n\n'
 STREAM = [*EVENTS, f'data: {{"choices": [], {USAGE}}}\n\n', "data: [DONE]\n\n"]
 ANSWER = ['{"choices": [1], ', USAGE, "}"]
 
@@ -69,13 +70,14 @@ def loaded(parts: list[str], streams: bool, status: int = 200) -> tuple[dict, li
     return asyncio.run(run()), received
 
 
-def test_a_stream_is_timed_and_counted():
-    found, received = loaded(STREAM, True)
+@pytest.mark.parametrize("parts", [STREAM, [PROMPT, *STREAM]], ids=["tokens", "prompt first"])
+def test_a_stream_is_timed_and_counted(parts):
+    found, received = loaded(parts, True)
     assert sorted(each["more"] for each in received) == [0, 1, 2, 3]
     assert all(each["stream"] and each["max_tokens"] == 3 for each in received)
     assert found["tokens"] == 12
     assert len(found["first"]) == 4
-    assert len(found["gaps"]) == 8  # the usage is no token
+    assert len(found["gaps"]) == 8  # neither the prompt nor the usage is a token
     assert 0 < min(found["gaps"]) <= found["seconds"] > max(found["first"]) > 0
     assert found["cpu_seconds"] > 0
 
