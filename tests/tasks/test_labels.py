@@ -1,5 +1,7 @@
 """Labels: what they are, their names, and clear errors for those that do not fit."""
 
+from itertools import permutations
+
 import pytest
 
 from ogpt.errors import DataError
@@ -55,6 +57,8 @@ def test_names_are_sorted_and_numbers_by_value():
     assert infer_labels(rows("b", "a", "b"), kind) == ("a", "b")
     assert infer_labels(rows(10, 9, 2.0), kind) == ("2", "9", "10")
     assert infer_labels(rows(("b", "a"), ("c",)), "multi_label_classification") == ("a", "b", "c")
+    for names in permutations(("nan", "10", "inf", "9")):
+        assert infer_labels(rows(*names), kind) == ("9", "10", "inf", "nan")
     assert infer_labels(rows(0.5), "regression") == ()
 
 

@@ -173,9 +173,11 @@ def _kind(label: Gold) -> str:
 
 def _sort_key(name: str) -> tuple[bool, float, str]:
     try:
-        return False, float(name), name
+        number = float(name)
     except ValueError:
-        return True, 0.0, name
+        number = math.nan
+    # "nan" and "inf" are words: NaN has no place in an order
+    return (False, number, name) if math.isfinite(number) else (True, 0.0, name)
 
 
 def _shown(names: Iterable[str]) -> str:
