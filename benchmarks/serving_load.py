@@ -131,11 +131,12 @@ async def load(port: int, requests: list[dict[str, Any]], streams: bool) -> dict
     failed = [each for each in exchanges if each.status != 200 or not each.ended]
     if failed:
         raise SystemExit(f"{len(failed)} requests failed: {failed[0].status} {failed[0].body!r}")
+    tokens = sum(each.tokens for each in exchanges)
     times = [each.token_times if streams else [] for each in exchanges]
     return {
         "seconds": seconds,
         "cpu_seconds": cpu,
-        "tokens": sum(each.tokens for each in exchanges),
+        "tokens": tokens,
         "first": [
             found[0] - each.begun for each, found in zip(exchanges, times, strict=True) if found
         ],

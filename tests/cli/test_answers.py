@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,11 @@ class Facts:
 def test_dataclass_as_text(capsys: pytest.CaptureFixture[str]) -> None:
     answer(Facts(Path("runs/a"), Inner()), as_json=False)
     assert capsys.readouterr().out == "out    runs/a\nsteps  3\n\nvalid\n  loss  2.5\n"
+
+
+def test_numbers_that_json_does_not_have_are_null(capsys: pytest.CaptureFixture[str]) -> None:
+    answer({"test": {"f1": (1.0, math.nan, math.inf)}}, as_json=True)
+    assert json.loads(capsys.readouterr().out) == {"test": {"f1": [1.0, None, None]}}
 
 
 def test_dataclass_as_json(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -57,6 +58,7 @@ def answer(facts: Any, *, as_json: bool) -> None:
     if not as_json:
         write(table(facts))
         return
+    facts = _with_nulls(facts)
     text = json.dumps(facts, ensure_ascii=False, default=_plain)
     if sys.stdout is not None and not _fits(text, sys.stdout):
         text = json.dumps(facts, default=_plain)  # JSON's own escapes: the same value
@@ -96,6 +98,15 @@ def _discard(stream: TextIO) -> None:
         return
     with open(os.devnull, "wb") as nothing:
         os.dup2(nothing.fileno(), descriptor)
+
+
+def _with_nulls(value: Any) -> Any:
+    """A value without NaN and infinity, which JSON does not have."""
+    if isinstance(value, Mapping):
+        return {name: _with_nulls(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_with_nulls(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _plain(value: Any) -> Any:

@@ -48,6 +48,16 @@ class TaskScore(NamedTuple):
     low: float
     high: float
 
+    @classmethod
+    def of(cls, stored: Sequence[float | None]) -> TaskScore:
+        """The score that was `stored`."""
+        return cls(*(np.nan if part is None else part for part in stored))
+
+    @property
+    def stored(self) -> list[float | None]:
+        """Value and bounds for JSON, which has no NaN."""
+        return [None if math.isnan(part) else part for part in self]
+
     @property
     def interval(self) -> str:
         """The interval for tables."""

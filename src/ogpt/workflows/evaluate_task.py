@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -154,7 +153,10 @@ def _write(
     facts = {
         "examples": result.examples,
         "task": asdict(spec),
-        "scores": {name: _plain(score) for name, score in result.scores.items()},
+        "scores": {
+            name: dict(zip(score._fields, score.stored, strict=True))
+            for name, score in result.scores.items()
+        },
         "calibration_error": result.calibration_error,
         "paper_score": result.paper_score,
     }
@@ -162,11 +164,6 @@ def _write(
     lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in hardest)
     (folder / "hardest.jsonl").write_text(lines, "utf-8")
     (folder / "report.md").write_text(_page(result, hardest, list(figures)), "utf-8")
-
-
-def _plain(score: TaskScore) -> dict[str, float | None]:
-    """A score for JSON, which has no NaN."""
-    return {key: None if isnan(value) else value for key, value in score._asdict().items()}
 
 
 def _page(result: TaskEvaluation, hardest: list[dict[str, Any]], pictures: list[str]) -> str:

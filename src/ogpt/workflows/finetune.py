@@ -275,24 +275,28 @@ def _score_tests(
         labels = batches.encoded.labels
         assert labels is not None
         found = scores(setup.spec, predicted(step, batches), labels)
-        run.facts["test"][name] = {measure: list(score) for measure, score in found.items()}
+        run.facts["test"][name] = {measure: score.stored for measure, score in found.items()}
         run.facts.setdefault("test_sha256", {})[name] = setup.test_digests[name]
         run.save_facts()
     rows = {f"validation {name}": f"{value:.4g}" for name, value in run.facts["valid"].items()}
-    for split, saved in run.facts["test"].items():
+    for split, saved in _test_scores(run).items():
         rows |= {
-            f"{split} {name}": f"{score[0]:.4g} ({TaskScore(*score).interval})"
+            f"{split} {name}": f"{score.value:.4g} ({score.interval})"
             for name, score in saved.items()
         }
     write_card(_best(run), about, evaluation=rows)
 
 
+def _test_scores(run: RunFolder) -> dict[str, dict[str, TaskScore]]:
+    return {
+        split: {name: TaskScore.of(score) for name, score in found.items()}
+        for split, found in run.facts["test"].items()
+    }
+
+
 def _result(setup: FinetuneSetup, run: RunFolder) -> FinetuneResult:
     facts = run.facts
-    test = {
-        split: {name: TaskScore(*score) for name, score in found.items()}
-        for split, found in facts["test"].items()
-    }
+    test = _test_scores(run)
     return FinetuneResult(
         run.path,
         facts["steps"],

@@ -92,7 +92,7 @@ def run_cell(study: Study, cell: Cell, reporter: Reporter) -> CellResult:
         key=_key(study, cell),
         metric=made.metric,
         runs=tuple(
-            {name: TaskScore(*scores[made.metric]) for name, scores in run.facts["test"].items()}
+            {name: TaskScore.of(scores[made.metric]) for name, scores in run.facts["test"].items()}
             for run in folders
         ),
         examples={name: len(examples) for name, examples in data.test.items()},
@@ -103,7 +103,8 @@ def run_cell(study: Study, cell: Cell, reporter: Reporter) -> CellResult:
         machine=_machine(folders[0]),
         notes=tuple(dict.fromkeys(notice.message for notice in notices)),
     )
-    write_json(study.out(cell) / RESULT_FILE, asdict(result))
+    runs = [{name: score.stored for name, score in run.items()} for run in result.runs]
+    write_json(study.out(cell) / RESULT_FILE, {**asdict(result), "runs": runs})
     for run in folders:
         run.keep_best()
     return result
@@ -134,7 +135,7 @@ def _load(file: Path) -> CellResult:
     try:
         stored: dict[str, Any] = parse_json(file.read_text("utf-8"))
         stored["runs"] = tuple(
-            {name: TaskScore(*score) for name, score in run.items()} for run in stored["runs"]
+            {name: TaskScore.of(score) for name, score in run.items()} for run in stored["runs"]
         )
         return CellResult(**{**stored, "notes": tuple(stored["notes"])})
     except (ValueError, KeyError, TypeError, AttributeError) as error:
