@@ -171,7 +171,7 @@ def test_copied_text_keeps_who_wrote_it(new_page: NewPage) -> None:
     other.keyboard.press("Control+v")  # in another tab
     assert (text(other), machine(other)) == (whole, [marked])
     # other sites read the clipboard too
-    assert not any("prompt" in each for each in other.evaluate("window.pasted"))
+    assert not any('"prompt"' in each for each in other.evaluate("window.pasted"))
     page.bring_to_front()
     page.evaluate("navigator.clipboard.writeText('<b>x</b>\\r\\ny')")
     page.keyboard.press("Control+a")
