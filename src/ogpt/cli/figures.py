@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -197,9 +196,9 @@ def sweep(made: FinetuneSweep) -> str:
 
 
 def _interval(low: float | None, high: float | None) -> str:
-    if low is None or high is None or math.isnan(low):
-        return "no interval"
-    return f"{low:.4f} to {high:.4f}"
+    from ogpt.evaluation.task_scores import interval_text  # NumPy, which most commands do not need
+
+    return interval_text(low, high)
 
 
 def probe_table(made: ProbesResult) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from statistics import NormalDist
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +20,7 @@ Array = NDArray[Any]
 
 RESAMPLES = 1_000
 LEVEL = 0.95
-_NORMAL = 1.959963984540054
+_NORMAL = NormalDist().inv_cdf((1 + LEVEL) / 2)
 """Quantile of the normal distribution for LEVEL."""
 _CELLS = 1 << 22
 """Counts that are held at once, 32 MiB."""

@@ -61,7 +61,14 @@ class TaskScore(NamedTuple):
     @property
     def interval(self) -> str:
         """The interval for tables."""
-        return "no interval" if math.isnan(self.low) else f"{self.low:.4f} to {self.high:.4f}"
+        return interval_text(self.low, self.high)
+
+
+def interval_text(low: float | None, high: float | None) -> str:
+    """An interval for tables and cards; bounds that are None or NaN are none."""
+    if low is None or high is None or math.isnan(low):
+        return "no interval"
+    return f"{low:.4f} to {high:.4f}"
 
 
 def decided(spec: TaskSpec, predictions: Array) -> Array:

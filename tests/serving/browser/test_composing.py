@@ -3,7 +3,6 @@ stays with who wrote it."""
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from tests.serving.browser.writer import (
     accepted,
     machine,
     saved,
+    shows,
     suggested,
     text,
     until,
@@ -113,7 +113,7 @@ def test_the_page_takes_in_what_is_composed_before_it_changes_the_text(page: Pag
     # another document is opened
     compose(page, " fed")
     page.evaluate("location.hash = 'other'")
-    until(page, "document.getElementById('editor').textContent === ''")
+    shows(page, "")
     page.keyboard.type("new")
     saved(page)
     texts = f"{STORED}.map(({{ spans }}) => spans.map(({{ text }}) => text).join(''))"
@@ -142,8 +142,8 @@ def test_a_change_of_another_tab_during_a_composition(new_page: NewPage, server:
     one.evaluate("document.getElementById('editor').focus()")
     one.context.new_cdp_session(one).send("Input.insertText", {"text": " faced"})
     whole = "xkanaa bad cab faced"
-    until(two, f"document.getElementById('editor').textContent === {json.dumps(whole)}")
+    shows(two, whole)
     two.keyboard.type("yz")
     whole = "xkanayza bad cab faced"
     assert (text(two), shown_after_reload(two)) == (whole, whole)
-    until(one, f"document.getElementById('editor').textContent === {json.dumps(whole)}")
+    shows(one, whole)

@@ -3,12 +3,11 @@ doubled, and the page says where the text is."""
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.serving.browser.writer import STORED, accepted, saved, share_dialog, text, until
+from tests.serving.browser.writer import STORED, accepted, saved, share_dialog, shows, text, until
 from tests.serving.calls import CLIENT
 
 if TYPE_CHECKING:
@@ -23,11 +22,6 @@ pytestmark = pytest.mark.slow
 def stored(page: Page) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = page.evaluate(STORED)
     return found
-
-
-def shows(page: Page, words: str) -> None:
-    """Wait until the page shows a text of one line."""
-    until(page, f"document.getElementById('editor').textContent === {json.dumps(words)}")
 
 
 COMMON = """async ([one, other, ...bases]) => {

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.serving.browser.writer import STORED, kept, lose_the_answer, saved, text, until
+from tests.serving.browser.writer import STORED, kept, lose_the_answer, saved, shows, text
 from tests.serving.calls import CLIENT
 from tests.serving.running import running
 
@@ -47,7 +47,7 @@ def test_a_restored_database(
         database.execute("UPDATE ogpt_documents SET revision = ?, content = ?", before)
         two = new_page(url, wait=False)
         two.goto(f"{url}/#{found['id']}.{found['key']}")
-        until(two, "document.getElementById('editor').textContent === 'one'")
+        shows(two, "one")
         two.click("#editor")
         two.keyboard.press("Home")
         two.keyboard.insert_text("C ")  # one save: the same revision of other words
@@ -58,7 +58,7 @@ def test_a_restored_database(
             one.wait_for_selector("#note:has-text('separate document')")
         else:
             context.set_offline(False)
-            until(one, "document.getElementById('editor').textContent === 'C one two'")
+            shows(one, "C one two")
         saved(one, "server")
         assert kept(where) == (["C one", "one two"] if closed else ["C one two"])
         one.close()

@@ -14,6 +14,7 @@ from tests.serving.browser.writer import (
     announced,
     machine,
     saved,
+    shows,
     suggested,
     text,
     until,
@@ -199,7 +200,7 @@ def test_words_that_are_dragged(page: Page) -> None:
     page.mouse.move(right + 20, middle, steps=3)
     page.mouse.move(end - 1, middle, steps=5)
     page.mouse.up()
-    until(page, "document.getElementById('editor').textContent === 'alpha  gamma deltabeta'")
+    shows(page, "alpha  gamma deltabeta")
     page.keyboard.press("Control+z")
     assert text(page) == "alpha beta gamma delta"
 

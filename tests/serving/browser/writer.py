@@ -39,6 +39,11 @@ def text(page: Page) -> str:
     return "\n".join(lines)
 
 
+def shows(page: Page, words: str) -> None:
+    """Wait until the page shows a text of one line."""
+    until(page, f"document.getElementById('editor').textContent === {json.dumps(words)}")
+
+
 def machine(page: Page) -> list[str]:
     """The parts that are marked as the model's."""
     return page.locator("#editor mark").all_text_contents()

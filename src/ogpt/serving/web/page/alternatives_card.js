@@ -21,14 +21,13 @@ export class AlternativesCard {
     this._timer = 0;
     const { root } = context.editor;
     root.addEventListener("pointermove", (event) => this._pointed(event));
-    root.addEventListener("pointerleave", ({ pointerType }) => {
-      if (pointerType !== "touch") this._later(null); // a finger that is lifted leaves too
-    });
+    for (const element of [root, card]) {
+      element.addEventListener("pointerleave", ({ pointerType }) => {
+        if (pointerType !== "touch") this._later(null); // a finger that is lifted leaves too
+      });
+    }
     root.addEventListener("click", (event) => this._tapped(event));
     card.addEventListener("pointerenter", () => clearTimeout(this._timer));
-    card.addEventListener("pointerleave", ({ pointerType }) => {
-      if (pointerType !== "touch") this._later(null);
-    });
     card.addEventListener("click", (event) => this._clicked(event));
     card.addEventListener("keydown", (event) => this._key(event));
     context.editor.addEventListener("change", ({ detail }) => {

@@ -51,7 +51,7 @@ const context = {
 };
 
 hooks.askKey = keyDialog($("key"));
-hooks.onKey = () => startServer(); // and documents: neither came without the key
+hooks.onKey = () => startServer(); // models and documents: neither came without the key
 
 const list = new SuggestionList($("suggestions"), context);
 const ghost = new GhostText(context);
